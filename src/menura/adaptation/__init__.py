@@ -1,0 +1,1 @@
+"""A model and a support set become persona weights: what one persona differs in."""

@@ -1,0 +1,63 @@
+"""Training without meta-learning: all dialogues pooled, then nothing (pretrain-only) or fine-tuning per persona."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import torch
+
+from menura.adaptation.descent import Descent, Watch, descend
+from menura.adaptation.weights import PersonaWeights, adaptable
+from menura.batches.encode import EncodedDialogue, EncodedEpisode
+from menura.models.dialogue_model import DialogueModel, Loss
+
+
+def pooled(model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
+    """Return the loss over support and query together, no persona told from another."""
+    exchanges = tuple(chain.from_iterable(episode.support + episode.query))
+    loss: Loss = model(model.batch(exchanges))
+    return loss
+
+
+def fitted(
+    model: DialogueModel[Any], support: Sequence[EncodedDialogue], inner: Descent, watch: Watch | None
+) -> PersonaWeights:
+    """Run the inner loop from the model's own weights and cut the result free of any graph."""
+    start = {name: value.detach() for name, value in adaptable(model).items()}
+    weights = descend(model, start, support, inner, watch=watch)
+    return {name: value.detach() for name, value in weights.items()}
+
+
+@dataclass(frozen=True)
+class PretrainOnly:
+    """Pooled training, no adaptation: the un-adapted row of every table."""
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
+        """Return the pooled loss."""
+        return pooled(model, episode)
+
+    def adapt(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+    ) -> PersonaWeights:
+        """Return nothing: every persona is the base."""
+        del model, support, watch
+        return {}
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Pooled training, then ``inner`` on the persona's support set."""
+
+    inner: Descent = field(default_factory=Descent)
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
+        """Return the pooled loss."""
+        return pooled(model, episode)
+
+    def adapt(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+    ) -> PersonaWeights:
+        """Return the weights after the inner loop."""
+        with torch.enable_grad():
+            return fitted(model, support, self.inner, watch)

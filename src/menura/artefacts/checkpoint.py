@@ -1,0 +1,74 @@
+"""A training state on disk: whole, or ignored with a warning that names it."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from menura.artefacts.files import new_folder, read_json, sha256_of, write_json
+from menura.artefacts.tensors import load, save
+from menura.errors import DataError, MenuraError
+
+GENERATIONS = 2  # kept, so that a damaged newest leaves one to go on from
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything training goes on from after ``step`` outer steps."""
+
+    step: int
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]  # "name/field"
+    state: Mapping[str, Any]
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a generation whole, its manifest last, then drop generations older than the newest two."""
+    path = folder / f"step_{checkpoint.step:06d}"
+    with new_folder(path) as made:
+        save(made / "model.safetensors", checkpoint.weights)
+        save(made / "optimizer.safetensors", checkpoint.optimizer)
+        write_json(made / "state.json", {"step": checkpoint.step, **checkpoint.state})
+        files = ("model.safetensors", "optimizer.safetensors", "state.json")
+        write_json(made / MANIFEST, {name: sha256_of(made / name) for name in files})
+    for old in _generations(folder)[GENERATIONS:]:
+        shutil.rmtree(old)
+    return path
+
+
+def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest whole generation, ``None`` where there is none at all.
+
+    A damaged one is named to ``warn`` and passed over; DataError if there are some and all are damaged.
+    """
+    generations = _generations(folder)
+    for path in generations:
+        try:
+            return read(path)
+        except MenuraError as error:
+            warn(f"{path.name} is damaged ({error.problems[0].message}); trying the one before")
+    if generations:
+        raise DataError("no checkpoint is whole", place=str(folder), hint="start anew with --fresh", code="damaged")
+    return None
+
+
+def read(path: Path) -> Checkpoint:
+    """Read one generation, every file checked against the manifest."""
+    manifest = read_json(path / MANIFEST)
+    if not isinstance(manifest, dict) or set(manifest) != {"model.safetensors", "optimizer.safetensors", "state.json"}:
+        raise DataError("the manifest is not one of ours", place=str(path), code="damaged")
+    for name, expected in manifest.items():
+        if sha256_of(path / name) != expected:
+            raise DataError(f"{name}: checksum", place=str(path), code="damaged")
+    state = read_json(path / "state.json")
+    step = state.pop("step")
+    return Checkpoint(step, load(path / "model.safetensors"), load(path / "optimizer.safetensors"), state)
+
+
+def _generations(folder: Path) -> list[Path]:
+    # By length first: step_1000000 comes after step_999999.
+    return sorted((p for p in folder.glob("step_*") if p.is_dir()), key=lambda p: (len(p.name), p.name), reverse=True)

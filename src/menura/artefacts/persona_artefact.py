@@ -1,0 +1,142 @@
+"""A persona as a file: a CHARX zip that other programs open as a card, and we with its weights."""
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from menura.adaptation.weights import PersonaWeights, adaptable
+from menura.artefacts import tensors
+from menura.artefacts.files import reporting, write_bytes
+from menura.artefacts.loaded import Loaded
+from menura.errors import DataError, MismatchError, UnsafeError
+
+SCHEMA = 1
+WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
+ABOUT = "menura.json"
+CARD = "card.json"
+LARGEST = 1 << 30  # bytes unpacked; in-place personas hold a whole model
+LARGEST_TEXT = 1 << 20
+# What the library raises on a damaged zip, an unknown packing and an encrypted member among them, and we on a missing key.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class PersonaArtefact:
+    """What one persona differs in, what it fits, and how it was made.
+
+    ``recipe`` holds method, settings, shots, seed, hashes of the support dialogues (never their text), the support
+    loss by step and the held-out scores before and after.
+    """
+
+    name: str
+    weights: PersonaWeights = field(repr=False)
+    base_sha256: str
+    start_sha256: str
+    model: Mapping[str, Any]  # CausalLmConfig, plain
+    facts: tuple[str, ...]
+    recipe: Mapping[str, Any]
+
+    def check_fits(self, loaded: Loaded) -> None:
+        """Raise MismatchError unless base, start and modules are those the weights were made for."""
+        for what, ours, theirs in (
+            ("base", self.base_sha256, loaded.base.sha256),
+            ("start", self.start_sha256, loaded.start_sha256),
+        ):
+            if ours != theirs:
+                raise MismatchError(
+                    f"persona {self.name!r} was made for {what} {ours[:12] or 'none'}, this is {theirs[:12] or 'none'}",
+                    hint="load it without --set model.…, or adapt it again on this base",
+                )
+        tensors.check_same_shape(self.weights, adaptable(loaded.model), f"persona {self.name!r}")
+
+    def write(self, path: Path) -> None:
+        """Write the package whole or not at all."""
+        about = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "base_sha256": self.base_sha256,
+            "start_sha256": self.start_sha256,
+            "weights_sha256": tensors.content_sha256(self.weights),
+            "model": self.model,
+            "facts": list(self.facts),
+            "recipe": self.recipe,
+        }
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.weights.items()}
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in ((CARD, _json(_card(self.name, self.facts))), (ABOUT, _json(about))):
+                archive.writestr(zipfile.ZipInfo(name), content)
+            archive.writestr(zipfile.ZipInfo(WEIGHTS), save(weights))
+        write_bytes(path, packed.getvalue())
+
+
+def read(path: Path) -> PersonaArtefact:
+    """Read a package; DataError if it is damaged or newer than this program, UnsafeError if it is too large."""
+    try:
+        with reporting(path), zipfile.ZipFile(path) as archive:
+            about = _about(archive, path)
+            weights = _weights(archive, path)
+        if tensors.content_sha256(weights) != about["weights_sha256"]:
+            raise DataError("the weights are damaged (checksum)", place=str(path), code="persona_damaged")
+        return PersonaArtefact(
+            about["name"],
+            weights,
+            about["base_sha256"],
+            about["start_sha256"],
+            about["model"],
+            tuple(about["facts"]),
+            about["recipe"],
+        )
+    except DAMAGE as error:
+        raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
+
+
+def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    if archive.getinfo(ABOUT).file_size > LARGEST_TEXT:
+        raise UnsafeError(f"{ABOUT} is larger than {LARGEST_TEXT} bytes", place=str(path), code="card_bomb")
+    about = json.loads(archive.read(ABOUT))
+    schema = about["schema"]
+    if schema > SCHEMA:
+        raise DataError(f"written by a newer Menura (schema {schema}, this reads {SCHEMA})", place=str(path))
+    return dict(about)
+
+
+def _weights(archive: zipfile.ZipFile, path: Path) -> PersonaWeights:
+    size = archive.getinfo(WEIGHTS).file_size
+    if size > LARGEST:
+        raise UnsafeError(f"unpacks to {size} bytes, limit {LARGEST}", place=str(path), code="card_bomb")
+    return tensors.parsed(archive.read(WEIGHTS), path)
+
+
+def _card(name: str, facts: tuple[str, ...]) -> dict[str, Any]:
+    """Return a character card (v3) that says who this is and points to our own part."""
+    texts = dict.fromkeys(("personality", "scenario", "first_mes", "mes_example", "creator_notes", "system_prompt"), "")
+    data = {
+        "name": name,
+        "description": "\n".join(facts),
+        **texts,
+        "post_history_instructions": "",
+        "alternate_greetings": [],
+        "group_only_greetings": [],
+        "tags": [],
+        "creator": "",
+        "character_version": "",
+        "extensions": {"menura/v1": {"weights": WEIGHTS, "about": ABOUT}},
+    }
+    return {"spec": "chara_card_v3", "spec_version": "3.0", "data": data}
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+def plain_config(loaded: Loaded) -> dict[str, Any]:
+    """Return a model's settings as plain data."""
+    return asdict(loaded.config)

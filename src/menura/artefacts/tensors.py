@@ -1,0 +1,111 @@
+"""Named tensors as safetensors files, checked before they are believed."""
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save_file
+from torch import Tensor
+
+from menura.artefacts.files import reporting, write_whole
+from menura.errors import DataError, MismatchError, NumericalError, UnsafeError
+
+HEADER_LIMIT = 64 * 1024  # bytes; a larger header is either not ours or made to be slow
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors whole or not at all."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, lambda temporary: _fill(temporary, plain, dict(metadata or {})))
+
+
+def _fill(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        # The library writes by itself and puts the system's answer (disk full, …) into words only.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else 0, str(error)) from error
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """Read tensors; DataError if the file is not whole, UnsafeError if it is a pickle or a zip."""
+    with reporting(path):
+        content = path.read_bytes()
+    return parsed(content, path)
+
+
+def parsed(content: bytes, path: Path) -> dict[str, Tensor]:
+    """Read tensors from bytes; ``path`` is named where they are refused."""
+    length = _header_length(content[:9], len(content), path)
+    _header(content[8 : 8 + length], path)
+    try:
+        return dict(from_bytes(content))
+    except (SafetensorError, ValueError) as error:
+        raise DataError(f"damaged: {str(error)[:80]}", place=str(path), code="delta_format") from error
+
+
+def _header_length(beginning: bytes, size: int, path: Path) -> int:
+    """Return the header's length in bytes, from a file's first nine bytes and its size."""
+    length = struct.unpack("<Q", beginning[:8])[0] if size > 8 else -1
+    if 0 < length <= min(HEADER_LIMIT, size - 8) and beginning[8:9] == b"{":
+        return int(length)
+    if beginning[:2] == b"PK" or beginning[:1] == b"\x80":
+        raise UnsafeError("pickle files can run code and are not read", place=str(path))
+    found = f"not a whole safetensors file ({size} bytes)"
+    raise DataError(found, place=str(path), code="delta_format", hint="write it again")
+
+
+def _header(header: bytes, path: Path) -> dict[str, Any]:
+    """Read the header, refusing what the library lets through: the same name twice."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            raise DataError("a name stands twice in the header", place=str(path), code="delta_format")
+        return dict(pairs)
+
+    try:
+        return dict(json.loads(header, object_pairs_hook=once))
+    except (ValueError, RecursionError) as error:
+        raise DataError("the header is not valid JSON", place=str(path), code="delta_format") from error
+
+
+def check_same_shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
+    """Raise MismatchError unless names and shapes are exactly those wanted, NumericalError unless all is finite."""
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or extra:
+        first = f"missing {missing[0]}" if missing else f"unknown {extra[0]}"
+        raise MismatchError(f"{what}: {len(missing)} tensors missing, {len(extra)} unknown ({first})")
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            raise MismatchError(f"{what}: {name} is {tuple(tensor.shape)}, wanted {tuple(wanted[name].shape)}")
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            raise NumericalError(f"{what}: {bad} values of {name} are not finite")
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Return the notes in a file's header."""
+    with reporting(path), path.open("rb") as file:
+        beginning = file.read(9)
+        length = _header_length(beginning, path.stat().st_size, path)
+        header = beginning[8:] + file.read(length - 1)
+    return dict(_header(header, path).get("__metadata__", {}))
+
+
+def content_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of names, shapes, formats and values, the same in whatever file they lie."""
+    summed = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        summed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        summed.update(tensor.view(torch.uint8).numpy().tobytes())
+    return summed.hexdigest()

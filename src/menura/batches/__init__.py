@@ -1,0 +1,1 @@
+"""Episodes become batches: text becomes token ids, exchanges become rows of tensors."""

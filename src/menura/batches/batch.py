@@ -1,0 +1,89 @@
+"""Exchanges become tensors.
+
+Shape letters: B exchanges, F fact, C context, R reply tokens, W rows, L row tokens, N labels.
+
+A mask is True where the token is real.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from menura.batches.collate import Ids, Labels, pack, pad
+from menura.batches.encode import EncodedExchange
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Sequences side by side, each filled up on one side."""
+
+    ids: Tensor  # (B, L) int64
+    mask: Tensor  # (B, L) bool
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) real tokens a row."""
+        return self.mask.sum(1)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows for models that read one sequence: exchanges that begin alike share a row.
+
+    The replies of one dialogue are all predicted in one pass, as each exchange's sequence is the beginning of the next
+    one's. ``labels`` says which row and position carries loss, and whose it is.
+    """
+
+    ids: Tensor  # (W, L) int64, filled up on the right
+    mask: Tensor  # (W, L) bool
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B encoded exchanges on one device, and the tensors a model reads from them, made on first use."""
+
+    exchanges: tuple[EncodedExchange, ...]
+    device: torch.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.exchanges)
+
+    @cached_property
+    def facts(self) -> Padded:
+        """(B, F)."""
+        return self._padded([e.facts for e in self.exchanges])
+
+    @cached_property
+    def context(self) -> Padded:
+        """(B, C)."""
+        return self._padded([e.context for e in self.exchanges])
+
+    @cached_property
+    def reply(self) -> Padded:
+        """(B, R), end token included."""
+        return self._padded([e.reply for e in self.exchanges])
+
+    @cached_property
+    def prefix(self) -> Padded:
+        """(B, F + C), filled up on the left, so that the next token follows directly."""
+        return self._padded([e.prefix for e in self.exchanges], left=True)
+
+    @cached_property
+    def packed(self) -> Packed:
+        """Rows of shared sequences with their label positions."""
+        rows, labels = pack([(e.prefix, e.reply) for e in self.exchanges])
+        padded = self._padded(rows)
+        return Packed(padded.ids, padded.mask, labels.to(self.device))
+
+    @property
+    def reply_tokens(self) -> Tensor:
+        """(B,) tokens that carry loss, end token included."""
+        return torch.tensor([len(e.reply) for e in self.exchanges], device=self.device)
+
+    def _padded(self, sequences: Sequence[Ids], *, left: bool = False) -> Padded:
+        ids, mask = pad(sequences, left=left)
+        return Padded(ids.to(self.device), mask.to(self.device))

@@ -1,0 +1,59 @@
+"""Ragged ids become rectangles: padding, packing, label positions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """N label positions of packed rows: ``token[n]`` stands at ``row[n], position[n]`` and is ``exchange[n]``'s."""
+
+    row: Tensor  # (N,) int64
+    position: Tensor  # (N,) int64
+    token: Tensor  # (N,) int64
+    exchange: Tensor  # (N,) int64
+
+    def to(self, device: torch.device) -> "Labels":
+        """Move to a device."""
+        return Labels(*(x.to(device) for x in (self.row, self.position, self.token, self.exchange)))
+
+
+def pad(sequences: Sequence[Ids], *, left: bool = False, fill: int = 0) -> tuple[Tensor, Tensor]:
+    """Return ids (B, L) and mask (B, L), filled up on the right, or on the left."""
+    longest = max((len(s) for s in sequences), default=0)
+    ids = torch.full((len(sequences), longest), fill, dtype=torch.long)
+    mask = torch.zeros((len(sequences), longest), dtype=torch.bool)
+    for row, sequence in enumerate(sequences):
+        where = slice(longest - len(sequence), longest) if left else slice(0, len(sequence))
+        ids[row, where] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, where] = True
+    return ids, mask
+
+
+def pack(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], Labels]:
+    """Give each (prefix, reply) a row that begins with its sequence, using as few rows as beginnings allow.
+
+    Longest first: a sequence that is the beginning of a row already there needs none of its own. Rows come out
+    longest first, so that neighbours are of like length.
+    """
+    order = sorted(range(len(exchanges)), key=lambda i: -len(exchanges[i][0]) - len(exchanges[i][1]))
+    rows: list[Ids] = []
+    row_of: dict[int, int] = {}
+    for index in order:
+        sequence = exchanges[index][0] + exchanges[index][1]
+        found = next((r for r, row in enumerate(rows) if row[: len(sequence)] == sequence), None)
+        if found is None:
+            rows.append(sequence)
+        row_of[index] = len(rows) - 1 if found is None else found
+    entries = [
+        (row_of[index], len(prefix) + offset, token, index)
+        for index, (prefix, reply) in enumerate(exchanges)
+        for offset, token in enumerate(reply)
+    ]
+    columns = torch.tensor(entries, dtype=torch.long).reshape(-1, 4).unbind(1)
+    return rows, Labels(*columns)

@@ -1,0 +1,138 @@
+"""An exchange becomes token ids: facts, context, reply. Truncation lives here and nowhere else."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from menura.batches.layout import Layout
+from menura.batches.tokenizer import Tokens
+from menura.corpus.dialogue import Turn
+from menura.episodes.episode import Episode
+from menura.errors import DataError
+from menura.tasks.task import Exchange, Part
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EncodedExchange:
+    """One exchange as ids; the model reads facts, then context, then predicts the reply (end token included)."""
+
+    persona_id: str
+    dialogue_id: str
+    facts: Ids
+    context: Ids
+    reply: Ids
+
+    @property
+    def prefix(self) -> Ids:
+        """All that is read before the reply."""
+        return self.facts + self.context
+
+    @property
+    def ids(self) -> Ids:
+        """The whole sequence."""
+        return self.facts + self.context + self.reply
+
+
+EncodedDialogue = tuple[EncodedExchange, ...]
+
+
+@dataclass(frozen=True)
+class EncodedEpisode:
+    """An episode as ids, by whole dialogues."""
+
+    persona_id: str
+    support: tuple[EncodedDialogue, ...]
+    query: tuple[EncodedDialogue, ...]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Text in, ids out, with one layout and one length limit (``limit`` tokens a sequence, the reply included).
+
+    Too long a sequence loses its oldest turns whole; the last turn is cut from the left if it alone is too long. Facts
+    and reply are never cut: if they alone exceed the limit a DataError says so. ``cut`` counts what was left out.
+    """
+
+    tokens: Tokens
+    layout: Layout
+    limit: int = 512
+    cut: Counter[str] = field(default_factory=Counter, compare=False)
+
+    def exchange(self, exchange: Exchange, persona_id: str = "") -> EncodedExchange:
+        """Encode one exchange with its reply and the end token."""
+        reply = (*self.tokens.encode(exchange.reply.text), self.layout.end)
+        facts = self._facts(exchange.facts)
+        room = self.limit - len(facts) - len(reply) - len(self.layout.reply_open)
+        if room < 0:
+            raise DataError(
+                f"facts and reply of {exchange.dialogue_id!r} take {self.limit - room} tokens, limit {self.limit}",
+                code="too_long",
+                hint="raise it with --set model.limit=…, or shorten the reply",
+            )
+        context = self._context(exchange.context, exchange.reply.speaker, room)
+        return EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply)
+
+    def prompt(self, context: Sequence[Turn], speaker: str, facts: Sequence[str] = (), *, room: int) -> EncodedExchange:
+        """Encode a context to reply to, leaving ``room`` tokens for the reply, which is empty here."""
+        head = self._facts(tuple(facts))
+        left = self.limit - len(head) - room - len(self.layout.reply_open)
+        if left < 0:
+            raise DataError(f"facts take {len(head)} tokens, which leaves no room for a reply", code="too_long")
+        return EncodedExchange("", "", head, self._context(tuple(context), speaker, left), ())
+
+    def dialogue(self, part: Part, persona_id: str) -> EncodedDialogue:
+        """Encode every exchange of one dialogue; those whose reply alone is too long are left out and counted."""
+        made = []
+        for exchange in part.exchanges():
+            try:
+                made.append(self.exchange(exchange, persona_id))
+            except DataError:
+                self.cut["exchanges"] += 1
+        return tuple(made)
+
+    def dialogues(self, parts: Sequence[Part], persona_id: str) -> tuple[EncodedDialogue, ...]:
+        """Encode dialogues, leaving out those in which the persona never replies."""
+        encoded = (self.dialogue(part, persona_id) for part in parts)
+        return tuple(exchanges for exchanges in encoded if exchanges)
+
+    def episode(self, episode: Episode) -> EncodedEpisode:
+        """Encode support and query."""
+        name = episode.persona.persona_id
+        return EncodedEpisode(name, self.dialogues(episode.support, name), self.dialogues(episode.query, name))
+
+    def reply_text(self, ids: Sequence[int]) -> str:
+        """Return the text of generated ids, up to the end token."""
+        kept = list(ids)
+        if self.layout.end in kept:
+            kept = kept[: kept.index(self.layout.end)]
+        return self.tokens.decode(kept).strip()
+
+    def _facts(self, facts: Sequence[str]) -> Ids:
+        if not facts:
+            return ()
+        return (*self.layout.facts_open, *self.tokens.encode("\n".join(facts)), *self.layout.facts_close)
+
+    def _context(self, turns: Sequence[Turn], speaker: str, room: int) -> Ids:
+        pieces: list[Ids] = []
+        for turn in reversed(turns):
+            piece = self._turn(turn, speaker)
+            if len(piece) > room:
+                break
+            pieces.append(piece)
+            room -= len(piece)
+        if turns and not pieces:  # the last turn alone is too long: its end says more than nothing
+            piece = self._turn(turns[-1], speaker)
+            self.cut["tokens"] += len(piece) - room
+            pieces.append(piece[len(piece) - room :])
+        left_out = len(turns) - len(pieces)
+        if left_out:
+            self.cut["turns"] += left_out
+        return (*(i for piece in reversed(pieces) for i in piece), *self.layout.reply_open)
+
+    def _turn(self, turn: Turn, speaker: str) -> Ids:
+        content = self.tokens.encode(turn.text)
+        if turn.speaker == speaker:
+            return (*self.layout.reply_open, *content, self.layout.end, *self.layout.after_end)
+        return (*self.layout.turn_open, *content, *self.layout.turn_close)

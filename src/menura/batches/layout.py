@@ -1,0 +1,59 @@
+"""The token ids that stand around facts, turns and replies (MAMLviaPP, appendix A; spec section 11)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from menura.batches.tokenizer import Tokens
+
+LayoutName = Literal["chat", "special", "plain"]
+SPECIAL_TOKENS = ("<p>", "</p>", "<u>", "</u>", "<r>", "</r>")
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What opens and closes each piece; ``end`` closes a reply and is the last token that carries loss.
+
+    ``after_end`` follows the end token where the reply is part of a later context; it carries no loss.
+    """
+
+    name: LayoutName
+    facts_open: Ids
+    facts_close: Ids
+    turn_open: Ids
+    turn_close: Ids
+    reply_open: Ids
+    end: int
+    after_end: Ids = ()
+
+
+def chat(tokens: Tokens) -> Layout:
+    """Lay out as ChatML: facts are the system message, the persona speaks as the assistant."""
+    start, end, line = tokens.control("<|im_start|>"), tokens.control("<|im_end|>"), tokens.encode("\n")
+
+    def opened(role: str) -> Ids:
+        return (start, *tokens.encode(role), *line)
+
+    close = (end, *line)
+    return Layout("chat", opened("system"), close, opened("user"), close, opened("assistant"), end, after_end=line)
+
+
+def special(tokens: Tokens) -> Layout:
+    """Lay out with six tokens of our own: ``<p>facts</p> <u>turn</u> <r>reply</r>``; the vocabulary must hold them."""
+    p, p_end, u, u_end, r, r_end = (tokens.control(name) for name in SPECIAL_TOKENS)
+    return Layout("special", (p,), (p_end,), (u,), (u_end,), (r,), r_end)
+
+
+def plain(tokens: Tokens) -> Layout:
+    """Lay out as text: one line a turn, the end of a reply is the first token of a line break."""
+    line = tokens.encode("\n")
+    close = line
+
+    def opened(name: str) -> Ids:
+        return tokens.encode(f"{name}:")
+
+    return Layout("plain", opened("Facts"), close, opened("User"), close, opened("Reply"), line[0], line[1:])
+
+
+LAYOUTS = {"chat": chat, "special": special, "plain": plain}

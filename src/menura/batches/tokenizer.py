@@ -1,0 +1,73 @@
+"""Text becomes token ids; what a person typed never becomes a control token."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from menura.errors import ConfigError
+
+CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+class Tokens:
+    """A vocabulary: ids of content, ids of control tokens, and text of ids.
+
+    Content is encoded with special tokens switched off, so that a user who types ``<|im_end|>`` gets the letters.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())  # own copy: the switches below are per object
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Tokens":
+        """Read a ``tokenizer.json``."""
+        return cls(Tokenizer.from_file(str(path)))
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the ids of plain content; never a control token."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, control tokens left out."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def control(self, name: str) -> int:
+        """Return the id of a control token, ConfigError if the vocabulary has none of that name."""
+        found = self._tokenizer.token_to_id(name)
+        if found is None:
+            raise ConfigError(
+                f"the base's vocabulary has no token {name!r}",
+                hint="choose another layout with --set model.layout=plain (or special, which adds its own tokens)",
+            )
+        return found
+
+    def has(self, name: str) -> bool:
+        """Tell whether the vocabulary holds this token."""
+        return self._tokenizer.token_to_id(name) is not None
+
+    def adding(self, names: Sequence[str]) -> "Tokens":
+        """Return a copy with more control tokens; they take the next free ids."""
+        grown = Tokenizer.from_str(self._tokenizer.to_str())
+        grown.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+        return Tokens(grown)
+
+    def to_json(self) -> str:
+        """Return the whole vocabulary as ``tokenizer.json`` text."""
+        return self._tokenizer.to_str()
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+
+def byte_tokens(control: Sequence[str] = CHAT_TOKENS) -> Tokens:
+    """Make a vocabulary of the 256 bytes and some control tokens, for bases built from code."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in control])
+    return Tokens(tokenizer)

@@ -1,0 +1,72 @@
+"""``menura adapt NAME FILES``."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from menura.cli.globals import Globals, device_of
+from menura.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from menura.experiments.adapt_persona import Check
+
+
+def adapt(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the persona is to be called.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of dialogues.")],
+    speaker: Annotated[str | None, typer.Option(help="Whose persona it is.")] = None,
+    shots: Annotated[int, typer.Option("-k", "--shots", help="Dialogues to learn from; the rest is held out.")] = 5,
+    format: Annotated[str | None, typer.Option("--format", help="The format, if it is not to be detected.")] = None,
+    base: Annotated[str, typer.Option(help="shipped, a base's name, a folder or a hub id.")] = "shipped",
+) -> None:
+    """Learn a persona from a handful of dialogues, and say whether it helped."""
+    from menura import api
+    from menura.artefacts import persona_store
+    from menura.corpus import catalogue
+    from menura.experiments.settings import with_settings
+
+    given: Globals = context.obj
+    screen = Screen(as_json=given.as_json)
+    persona_store.path_of(name)  # a bad name is told before anything takes time
+    dialogues = catalogue.read(files, format)
+    task = api.task_of(dialogues, speaker)
+    speaker = task.persona.persona_id
+    api.check_shots(task, shots)
+    if given.dry_run:
+        screen.say(f"would adapt {name!r} from {shots} of {len(task.parts)} dialogues of {speaker}")
+        return
+    model = api.load(base, device=device_of(given), offline=given.offline)
+    model = api.Model(model.loaded, method=with_settings(model.method, given.assignments))
+    screen.say(f"plan   base {model.loaded.base.name} · {shots} of {len(task.parts)} dialogues of {speaker}")
+    began = time.perf_counter()
+    persona = model.adapt(
+        dialogues,
+        speaker=speaker,
+        k=shots,
+        name=name,
+        watch=lambda step, steps, loss: screen.bar("adapt", step, steps, f"loss {loss:.2f}"),
+    )
+    path = persona_store.save(persona.artefact)
+    screen.say(_verdict(persona.check, time.perf_counter() - began))
+    facts = {
+        "name": name,
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "held_out": persona.artefact.recipe["held_out"],
+    }
+    screen.give("done", facts, f"wrote  {path} ({path.stat().st_size / 1024:,.0f} KiB)\ntry    menura chat {name}")
+
+
+def _verdict(check: "Check | None", seconds: float) -> str:
+    if check is None or not check.dialogues:
+        return f"check  no dialogue was held out, so whether it helped is not known ({seconds:.1f} s)"
+    change = (
+        f"check  {check.dialogues} held-out dialogues: PPL {check.before:.1f} -> {check.after:.1f} ({seconds:.1f} s)"
+    )
+    if check.worse:
+        hint = "hint: more dialogues, or --set inner.epochs=1"
+        return f"{change}\nwarn[worse_than_base]: adapting made the held-out dialogues less likely ({hint})"
+    return change

@@ -1,0 +1,69 @@
+"""``menura eval RECIPE|RUN``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from menura.cli.globals import Globals, device_of
+from menura.cli.screen import Screen
+
+
+def evaluate(
+    context: typer.Context,
+    targets: Annotated[list[str], typer.Argument(help="Recipes (menura config list) or runs' folders.")],
+    shots: Annotated[str, typer.Option("--k", "-k", help="Support dialogues, one or a sweep: 0,1,3,5,10")] = "5",
+    personas: Annotated[int, typer.Option(help="How many held-out personas; 0 = all.")] = 0,
+    queries: Annotated[int, typer.Option(help="Query dialogues a persona.")] = 2,
+    replies: Annotated[int, typer.Option(help="Exchanges a persona to reply to and to rank; 0 = all.")] = 4,
+    metrics: Annotated[str, typer.Option(help="Names, comma-separated; empty = the default set.")] = "",
+    greedy: Annotated[bool, typer.Option("--greedy", help="Decode greedily instead of nucleus 0.92.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where tables and replies are written.")] = Path("results"),
+) -> None:
+    """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
+    from menura.decoding.choice import Greedy, Nucleus
+    from menura.experiments.evaluate import EvaluateConfig
+    from menura.experiments.judge import config_of, judge
+    from menura.experiments.settings import with_file, with_settings
+    from menura.metrics import catalogue
+    from menura.report import results
+
+    given: Globals = context.obj
+    screen = Screen(as_json=given.as_json)
+    names = tuple(name for name in metrics.split(",") if name) or catalogue.DEFAULT
+    catalogue.named(names)
+    settings = EvaluateConfig(
+        shots=_numbers(shots),
+        queries=queries,
+        replies=replies,
+        choice=Greedy() if greedy else Nucleus(),
+        metrics=names,
+        seed=given.seed,
+    )
+    configs = {target: config_of(target) for target in targets}
+    for target, config in configs.items():
+        changed = with_settings(with_file(config, given.config) if given.config else config, given.assignments)
+        configs[target] = replace(
+            changed, data=replace(changed.data, needed=max(changed.data.needed, max(settings.shots) + 2))
+        )
+    if given.dry_run:
+        screen.say(f"would evaluate {', '.join(targets)} with K = {shots} into {out}")
+        return
+    device = device_of(given)
+    for target, config in configs.items():
+        found = judge(config, settings, personas=personas, device=device, offline=given.offline, say=screen.say)
+        written = results.write(found, out / target.replace("/", "-"))
+        screen.give(
+            "results", {"target": target, "files": [str(path) for path in written]}, f"\n{results.table(found)}"
+        )
+        screen.say(f"wrote {', '.join(str(path) for path in written)}")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    from menura.errors import ConfigError, shown
+
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        raise ConfigError(f"--k {shown(text)}: numbers wanted", hint="--k 0,1,3,5,10") from error

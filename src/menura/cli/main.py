@@ -1,0 +1,94 @@
+"""``menura``: the line that was typed becomes one call, errors become lines and exit codes."""
+
+import json
+import sys
+import traceback
+from typing import NoReturn
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from menura import __version__
+from menura.cli import adapt, base, chat, config, data, demo, doctor, evaluate, model, persona, train
+from menura.cli.globals import EPILOG, taken_from, warn
+from menura.errors import MenuraError, NumericalError, Problem, StorageError
+
+app = typer.Typer(
+    help="Few-shot personas: a handful of someone's dialogues becomes a voice.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (demo.demo, doctor.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate):
+    app.command(name="eval" if verb is evaluate.evaluate else None, epilog=EPILOG)(verb)
+for name, group in (
+    ("base", base.app),
+    ("model", model.app),
+    ("config", config.app),
+    ("data", data.app),
+    ("persona", persona.app),
+):
+    app.add_typer(group, name=name)
+
+
+def main() -> NoReturn:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: list[str]) -> int:
+    """Run one command line; return its exit code. Errors go to the error stream, a line a problem."""
+    debug, as_json = "--debug" in words, "--json" in words
+    if words == ["--version"]:
+        print(f"menura {__version__}")
+        return 0
+    try:
+        given, rest = taken_from(words or ["--help"])
+        result = app(rest, obj=given, standalone_mode=False, prog_name="menura")
+    except MenuraError as error:
+        return _told(error, as_json=as_json, debug=debug)
+    except TyperException as error:
+        problem = Problem("usage", error.format_message(), hint="menura --help")
+        return _lines([problem], 2, as_json=as_json)
+    except Exit as error:
+        return error.exit_code
+    except (Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        return 0  # whoever read our output has seen enough
+    except OSError as error:
+        return _told(
+            StorageError(error.strerror or str(error), place=str(error.filename or "")), as_json=as_json, debug=debug
+        )
+    except MemoryError:
+        return _told(
+            NumericalError("out of memory", hint="fewer dialogues, or a smaller base"), as_json=as_json, debug=debug
+        )
+    except Exception as error:  # noqa: BLE001  # the one place where a bug becomes a line
+        if debug:
+            traceback.print_exc()
+        where = f"{type(error).__name__}: {error}"
+        return _lines(
+            [Problem("internal", f"{where}. This is a bug", hint="the same line with --debug")], 1, as_json=as_json
+        )
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: MenuraError, *, as_json: bool, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    if as_json:
+        return _lines(error.problems, error.exit_code, as_json=True)
+    warn(str(error))
+    return error.exit_code
+
+
+def _lines(problems: list[Problem], exit_code: int, *, as_json: bool) -> int:
+    for problem in problems:
+        if as_json:
+            print(json.dumps({"event": "error", "exit": exit_code, **vars(problem)}, ensure_ascii=False))
+        else:
+            warn(str(problem))
+    return exit_code

@@ -1,0 +1,49 @@
+"""``menura model list | show``."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from menura.cli.globals import EPILOG, Globals
+from menura.cli.screen import Screen, columns
+
+app = typer.Typer(help="Models: parts and parameter counts, no weights needed.", epilog=EPILOG, no_args_is_help=True)
+
+
+@app.command("list", epilog=EPILOG)
+def list_models(context: typer.Context) -> None:
+    """Show the catalogue."""
+    from menura.models.catalogue import MODELS
+
+    given: Globals = context.obj
+    rows = [[name, entry.about] for name, entry in MODELS.items()]
+    Screen(as_json=given.as_json).give("models", {"models": dict(rows)}, columns(rows))
+
+
+@app.command(epilog=EPILOG)
+def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A name of `menura model list`.")]) -> None:
+    """Show a model's parts with their parameter counts; settings by --set, for example --set adapters.size=64."""
+    from difflib import get_close_matches
+
+    from menura.artefacts.base import without_weights
+    from menura.errors import ConfigError
+    from menura.experiments.settings import paths_of, with_file, with_settings
+    from menura.models.catalogue import MODELS, counted
+
+    given: Globals = context.obj
+    if name not in MODELS:
+        near = get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(MODELS)}"
+        raise ConfigError(f"unknown model {name!r}", hint=hint, code="unknown_model")
+    config = MODELS[name].config()
+    config = with_settings(with_file(config, given.config) if given.config else config, given.assignments)
+    counts = counted(MODELS[name].model(without_weights(config.base), config))
+    total, adapting = sum(c.parameters for c in counts), sum(c.adapting for c in counts)
+    names = {"network": f"base ({config.base})"}
+    rows = [["part", "parameters", "adapting"]]
+    rows += [[names.get(c.part, c.part), f"{c.parameters:,}", f"{c.adapting:,}"] for c in counts if c.parameters]
+    rows += [["total", f"{total:,}", f"{adapting:,}"]]
+    settings = "\n".join(f"  {path} = {value}" for path, value in paths_of(config))
+    facts = {"model": name, "parts": [asdict(c) for c in counts], "total": total, "adapting": adapting}
+    Screen(as_json=given.as_json).give("model", facts, f"{name}\n{settings}\n\n{columns(rows)}")

@@ -1,0 +1,116 @@
+"""A path becomes dialogues by the format it is in: the table of all formats, and finding the right one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from menura.corpus import chitchat, jsonl, messages, personachat, personachat_jsonl, sharegpt, transcript
+from menura.corpus.dialogue import Dialogue, Reader
+from menura.corpus.draft import Found
+from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, head_of, stem_of
+from menura.errors import ConfigError, DataError, Problem, shown
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write dialogues down; ``render`` is None where Menura does not write it.
+
+    ``looks_like`` gets the first few KiB of a file and returns the reason why it is of this format, empty if not.
+    """
+
+    name: str
+    read: Reader
+    scan: Callable[[Source], Iterator[Found]]
+    looks_like: Callable[[str], str]
+    render: Callable[[Dialogue], str] | None = None
+    limits: Limits = UPLOAD
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The format a file is in, and why we think so."""
+
+    format: Format
+    reason: str
+
+
+# In the order of detection: a line of Persona-Chat would pass for one of a transcript.
+FORMATS = {
+    entry.name: entry
+    for entry in (
+        Format("chitchat", chitchat.read, chitchat.scan, chitchat.looks_like, limits=DATA_SET),
+        Format("jsonl", jsonl.read, jsonl.scan, jsonl.looks_like, jsonl.render),
+        Format("personachat_jsonl", personachat_jsonl.read, personachat_jsonl.scan, personachat_jsonl.looks_like),
+        Format("messages", messages.read, messages.scan, messages.looks_like, messages.render),
+        Format("sharegpt", sharegpt.read, sharegpt.scan, sharegpt.looks_like),
+        Format(
+            "personachat",
+            personachat.read,
+            personachat.scan,
+            personachat.looks_like,
+            personachat.render,
+            limits=DATA_SET,
+        ),
+        Format("transcript", transcript.read, transcript.scan, transcript.looks_like, transcript.render),
+    )
+}
+
+
+def named(name: str) -> Format:
+    """Return the format of this name; ConfigError with the nearest name if there is none."""
+    if name in FORMATS:
+        return FORMATS[name]
+    near = get_close_matches(name, FORMATS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"formats: {', '.join(FORMATS)}"
+    raise ConfigError(f"unknown format {shown(name)}", code="unknown_format", hint=hint)
+
+
+def detected(path: Path) -> Detected:
+    """Return the format by the first few KiB; DataError listing the formats if none fits, or if the file is empty."""
+    head = head_of(path)
+    if not head.strip():
+        raise DataError("no dialogues found", code="empty", place=str(path))
+    for entry in FORMATS.values():
+        reason = entry.looks_like(head)
+        if reason:
+            return Detected(entry, reason)
+    hint = f"name it with --format, one of {', '.join(FORMATS)}"
+    raise DataError("format not recognised", code="unknown_format", place=str(path), hint=hint)
+
+
+def detect(path: Path) -> str:
+    """Return the name of the format a file is in."""
+    return detected(path).format.name
+
+
+def read(paths: Path | Sequence[Path], format: str | None = None) -> list[Dialogue]:
+    """Return the dialogues of all files, ids made unique; one DataError with all that is wrong in any of them.
+
+    Without ``format`` each file's own is detected.
+    """
+    entry = None if format is None else named(format)
+    dialogues: list[Dialogue] = []
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    for path in [paths] if isinstance(paths, Path) else paths:
+        try:
+            found = (entry or detected(path).format).read(path)
+        except DataError as error:
+            problems.extend(error.problems)
+        else:
+            dialogues.extend(_unique(found, stem_of(path), seen))
+    if problems:
+        raise DataError.of(problems)
+    return dialogues
+
+
+def _unique(dialogues: Iterator[Dialogue], stem: str, seen: set[str]) -> Iterator[Dialogue]:
+    """Put the file's stem before an id that another file has too, and a number if that is taken as well."""
+    for dialogue in dialogues:
+        name, times = dialogue.dialogue_id, 1
+        while name in seen:
+            name = f"{stem}-{dialogue.dialogue_id}" if times == 1 else f"{stem}-{times}-{dialogue.dialogue_id}"
+            times += 1
+        seen.add(name)
+        yield dialogue if name == dialogue.dialogue_id else replace(dialogue, dialogue_id=name)

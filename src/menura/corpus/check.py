@@ -1,0 +1,82 @@
+"""A file becomes a report: what is in it, and everything that is wrong, without using any of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from menura.corpus.catalogue import Detected, detected, named
+from menura.corpus.dialogue import Dialogue
+from menura.corpus.draft import Findings, gathered
+from menura.corpus.source import opened
+from menura.corpus.statistics import Statistics, statistics
+from menura.errors import DataError, Problem, merge_alike, shown
+
+NAMES_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a file holds; ``statistics`` are of its sound dialogues, ``problems`` alike ones folded, errors first."""
+
+    path: Path
+    format: str  # empty if it was not recognised
+    reason: str
+    statistics: Statistics
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that forbid using the file."""
+        return [problem for problem in self.problems if problem.level == "error"]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """What reading would change or drop."""
+        return [problem for problem in self.problems if problem.level == "warn"]
+
+
+def check(path: Path, format: str | None = None, speaker: str | None = None) -> Report:
+    """Return a report on a file, bad or good; ``speaker`` is who should be found in it.
+
+    Raises ConfigError for an unknown format, StorageError for a file that cannot be read and UnsafeError for one that
+    must not be.
+    """
+    try:
+        entry = detected(path) if format is None else Detected(named(format), "as given")
+    except DataError as error:
+        return _report(path, None, Findings((), tuple(error.problems)), speaker)
+    try:
+        findings = gathered(entry.format.scan(opened(path, entry.format.limits)), str(path))
+    except DataError as error:
+        findings = Findings((), tuple(error.problems))
+    return _report(path, entry, findings, speaker)
+
+
+def _report(path: Path, entry: Detected | None, findings: Findings, speaker: str | None) -> Report:
+    counted = statistics(findings.dialogues)
+    problems = [*findings.problems, *_duplicates(findings.dialogues, str(path))]
+    # Without any dialogue, what is wrong with the file is the answer; that nobody speaks in it is not.
+    if speaker is not None and findings.dialogues and speaker not in counted.replies:
+        problems.append(_unknown_speaker(speaker, counted, str(path)))
+    merged = sorted(merge_alike(problems), key=lambda problem: problem.level)
+    name, reason = (entry.format.name, entry.reason) if entry else ("", "")
+    return Report(path, name, reason, counted, tuple(merged))
+
+
+def _duplicates(dialogues: Iterable[Dialogue], name: str) -> Iterator[Problem]:
+    """Yield a warning per copy: one copy learnt from and one judged by would make a score too good."""
+    seen = set()
+    for dialogue in dialogues:
+        if dialogue.turns in seen:
+            yield Problem("duplicate", "dialogue stands there more than once", name, level="warn")
+        seen.add(dialogue.turns)
+
+
+def _unknown_speaker(speaker: str, counted: Statistics, name: str) -> Problem:
+    names = list(counted.replies)
+    near = get_close_matches(speaker, names, n=3)
+    more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
+    listed = ", ".join(shown(other) for other in names[:NAMES_LISTED]) + more
+    hint = f"did you mean {' or '.join(shown(other) for other in near)}?" if near else "choose one of them"
+    return Problem("unknown_speaker", f"no replies of {shown(speaker)}; speakers are {listed}", name, hint)

@@ -1,0 +1,92 @@
+"""Menura's own lines become dialogues: one JSON object a line, the only format that keeps everything.
+
+``{"dialogue_id": "a", "turns": [{"speaker": "Ann", "text": "hi"}, …],
+"facts": {"Ann": […]}, "candidates": {"1": […]}}``,
+where all but ``turns`` may be left out; keys of ``candidates`` are turn indices from 0.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from menura.corpus.dialogue import Dialogue, Turn
+from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.schema import Schema
+from menura.corpus.source import Source, opened
+from menura.corpus.strict_json import Record, records, step
+from menura.errors import Problem, shown
+
+FIELDS = ("dialogue_id", "turns", "facts", "candidates")
+MARK = re.compile(r'^\s*\{.*?"turns"\s*:\s*\[\s*(\{|\])', re.DOTALL)
+
+
+def read(path: Path) -> Iterator[Dialogue]:
+    """Return the dialogues of a file, or raise one DataError with all that is wrong in it."""
+    return strict(scan(opened(path)), str(path))
+
+
+def scan(source: Source) -> Iterator[Found]:
+    """Yield every dialogue and every problem, in the order of the lines."""
+    for record in records(source):
+        if isinstance(record, Problem):
+            yield record
+        else:
+            yield from _draft(record, f"{source.stem}-{record.number}").found()
+
+
+def looks_like(head: str) -> str:
+    """Return why the start of a file is of this format, empty if it is not."""
+    return 'JSON objects with "turns" of objects' if MARK.search(head) else ""
+
+
+def render(dialogue: Dialogue) -> str:
+    """Return the dialogue as one line."""
+    record: dict[str, object] = {
+        "dialogue_id": dialogue.dialogue_id,
+        "turns": [{"speaker": turn.speaker, "text": turn.text} for turn in dialogue.turns],
+    }
+    if dialogue.facts:
+        record["facts"] = {speaker: list(facts) for speaker, facts in dialogue.facts.items()}
+    if dialogue.candidates:
+        record["candidates"] = {str(index): list(given) for index, given in dialogue.candidates.items()}
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _draft(record: Record, default_id: str) -> Draft:
+    schema, value = Schema(record.place), record.value
+    name = schema.text(value, "dialogue_id") if "dialogue_id" in value else default_id
+    draft = Draft(name, record.place)
+    candidates = _candidates(schema, value)
+    for index, (path, item) in enumerate(schema.items(value, "turns")):
+        fields = schema.fields(item, path)
+        # A turn that is no object is one defect, not three.
+        if fields or item == {}:
+            turn = Turn(schema.text(fields, "speaker", path), schema.text(fields, "text", path))
+            given = candidates.pop(index, ())
+            if not schema.problems:
+                draft.say(turn, record.place, given)
+    draft.facts.update(_facts(schema, value))
+    for index in candidates if not schema.problems else ():
+        schema.wrong(step("candidates", str(index)), "there is no such turn")
+    draft.problems.extend(schema.problems)
+    for key in value.keys() - set(FIELDS):
+        draft.warn("unknown_field", f"field {shown(key)} is not known; ignored", record.place)
+    return draft
+
+
+def _facts(schema: Schema, value: dict[str, object]) -> dict[str, tuple[str, ...]]:
+    facts = schema.fields(value.get("facts", {}), "facts")
+    return {speaker: schema.texts(lines, step("facts", speaker)) for speaker, lines in facts.items()}
+
+
+def _candidates(schema: Schema, value: dict[str, object]) -> dict[int, tuple[str, ...]]:
+    """Return the given replies by index into the turns as written in the file."""
+    candidates: dict[int, tuple[str, ...]] = {}
+    for key, given in schema.fields(value.get("candidates", {}), "candidates").items():
+        path = step("candidates", key)
+        if key.isascii() and key.isdigit() and len(key) < 7:
+            candidates[int(key)] = schema.texts(given, path)
+        else:
+            schema.wrong(path, "must be the index of a turn")
+    return candidates

@@ -1,0 +1,123 @@
+"""How the next token is chosen. Shape letters: B rows, V vocabulary, K kept tokens.
+
+Every chooser turns log-probabilities and one uniform number a row into one token a row. A row's number comes from the
+row's own stream, so its reply does not depend on who else is in the batch.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from menura.errors import ConfigError
+
+FIRST_LOOK = 256  # tokens sorted before the whole vocabulary is; enough where their mass exceeds p
+
+
+class Choice(Protocol):
+    """Greedy, top-k, nucleus, full sampling."""
+
+    def choose(self, log_probs: Tensor, uniform: Tensor) -> Tensor:
+        """Return (B,) token ids, from (B, V) log-probabilities and (B,) numbers in [0, 1)."""
+
+    @property
+    def signature(self) -> str:
+        """The line that makes two generations comparable."""
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The likeliest token; of equals the lowest id."""
+
+    def choose(self, log_probs: Tensor, uniform: Tensor) -> Tensor:
+        """Return (B,) the likeliest."""
+        del uniform
+        return log_probs.argmax(-1)
+
+    @property
+    def signature(self) -> str:
+        """Name it."""
+        return "greedy"
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """Sample from the smallest set of likeliest tokens whose mass reaches ``p`` (Holtzman et al., 2020).
+
+    The token that crosses ``p`` is kept. p = 1 samples from all, p near 0 is greedy.
+    """
+
+    p: float = 0.92
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 < self.p <= 1:
+            raise ConfigError(f"nucleus p: {self.p}, must be above 0 and at most 1")
+        _check_temperature(self.temperature)
+
+    def choose(self, log_probs: Tensor, uniform: Tensor) -> Tensor:
+        """Return (B,) sampled ids."""
+        scaled = (log_probs / self.temperature).log_softmax(-1)
+        probabilities, ids = scaled.exp().topk(min(FIRST_LOOK, scaled.shape[-1]), -1)
+        chosen = self._sampled(probabilities, ids, uniform)
+        short = probabilities.sum(-1) < self.p
+        if bool(
+            short.any()
+        ):  # only these rows: a sort orders equals otherwise, and no row may depend on its neighbours
+            probabilities, ids = scaled[short].exp().sort(-1, descending=True)
+            chosen[short] = self._sampled(probabilities, ids, uniform[short])
+        return chosen
+
+    def _sampled(self, probabilities: Tensor, ids: Tensor, uniform: Tensor) -> Tensor:
+        # A token is kept if what stands before it has not yet reached p.
+        kept = probabilities.cumsum(-1) - probabilities < self.p
+        return _drawn(probabilities * kept, ids, uniform)
+
+    @property
+    def signature(self) -> str:
+        """Name it."""
+        return f"nucleus(p={self.p}, temperature={self.temperature})"
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Sample from the ``k`` likeliest tokens (Fan et al., 2018)."""
+
+    k: int = 40
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what keeps no token."""
+        if self.k < 1:
+            raise ConfigError(f"top-k: {self.k}, must be at least 1")
+        _check_temperature(self.temperature)
+
+    def choose(self, log_probs: Tensor, uniform: Tensor) -> Tensor:
+        """Return (B,) sampled ids."""
+        scaled, ids = (log_probs / self.temperature).topk(min(self.k, log_probs.shape[-1]), -1)
+        return _drawn(scaled.softmax(-1), ids, uniform)
+
+    @property
+    def signature(self) -> str:
+        """Name it."""
+        return f"top-k(k={self.k}, temperature={self.temperature})"
+
+
+def _drawn(probabilities: Tensor, ids: Tensor, uniform: Tensor) -> Tensor:
+    """Pick by where ``uniform`` falls in the running sum of (B, K) weights; they need not sum to 1."""
+    running = probabilities.double().cumsum(-1)
+    point = (uniform.double() * running[:, -1])[:, None]
+    place = (running <= point).sum(-1, keepdim=True).clamp(max=ids.shape[-1] - 1)
+    return ids.gather(-1, place)[:, 0]
+
+
+def _check_temperature(temperature: float) -> None:
+    if temperature <= 0:
+        raise ConfigError(f"temperature: {temperature}, must be above 0", hint="use --greedy for the likeliest reply")
+
+
+def uniforms(seed: int, count: int) -> Tensor:
+    """Return one row's stream: ``count`` numbers in [0, 1)."""
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,1 @@
+"""A task becomes episodes: support to learn from, query to judge by."""

@@ -1,0 +1,1 @@
+"""Settings become runs: one training loop, one evaluation, and a recipe for every named experiment."""

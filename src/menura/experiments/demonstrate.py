@@ -1,0 +1,116 @@
+"""The demo's work: the shipped start and held-out speakers become personas, examples and a table."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from menura.adaptation.descent import Watch
+from menura.adaptation.weights import PersonaWeights, holding
+from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.batches.encode import EncodedExchange
+from menura.decoding.choice import Nucleus
+from menura.decoding.generate import generate
+from menura.experiments.adapt_persona import adapt_persona
+from menura.experiments.evaluate import EvaluateConfig, Results
+from menura.experiments.judge import SIDE, judged
+from menura.experiments.prepare import Prepared, prepare
+from menura.experiments.recipes.start import shipped
+from menura.tasks.task import Exchange, Task
+
+CONTEXT_TURNS = 3  # of an example that are printed
+WORDS = range(5, 25)  # of a reply worth showing: shorter ones are mostly "yes"
+REPLY_TOKENS = 40
+
+
+@dataclass(frozen=True)
+class Example:
+    """One held-out exchange with three replies beside each other."""
+
+    context: tuple[str, ...]
+    base: str
+    persona: str
+    real: str
+
+    def as_text(self, name: str) -> str:
+        """Lay it out for a terminal."""
+        pieces = [
+            *(("  …", line) for line in self.context),
+            ("base", self.base),
+            (name, self.persona),
+            ("really", self.real),
+        ]
+        width = max(len(label) for label, _ in pieces)
+        return "\n".join(f"  {label.rjust(width)}  {text.replace(chr(10), ' / ')}" for label, text in pieces)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """Everything the demo needs, loaded."""
+
+    given: Prepared
+    seed: int
+
+    @classmethod
+    def prepared(cls, *, device: str, offline: bool, seed: int, say: Callable[[str], None]) -> "Demonstration":
+        """Load corpus, split, base and shipped start."""
+        return cls(prepare(shipped(), device=device, offline=offline, say=say), seed)
+
+    @property
+    def held_out(self) -> Sequence[Task]:
+        """The speakers that no training has seen."""
+        return self.given.split.sides[SIDE]
+
+    @property
+    def introduction(self) -> str:
+        """Say what is at hand."""
+        loaded, sides = self.given.loaded, self.given.split.sides
+        adapters = sum(p.numel() for p in loaded.model.adapters.parameters())
+        return (
+            f"base   {loaded.base.name} ({loaded.base.parameters:,} parameters, frozen; {adapters:,} in adapters)\n"
+            f"data   chitchat: {len(sides['train'])} training speakers, {len(sides[SIDE])} held out; "
+            "none of these speakers, and none of their dialogues, was trained on"
+        )
+
+    def adapt(self, task: Task, name: str, shots: int, watch: Watch) -> PersonaArtefact:
+        """Learn one speaker from their first dialogues."""
+        artefact, _ = adapt_persona(
+            self.given.loaded, self.given.config.method, task, name=name, shots=shots, watch=watch
+        )
+        return artefact
+
+    def example(self, task: Task, persona: PersonaArtefact, shots: int) -> Example:
+        """Reply to the first held-out exchange with a real reply of some length, as base and as persona."""
+        exchange = next((e for e in _held_out_exchanges(task, shots) if len(e.reply.text.split()) in WORDS), None)
+        exchange = exchange or next(_held_out_exchanges(task, shots))
+        encoded = replace(self.given.loaded.encoder.exchange(exchange), reply=())
+        base = self._reply(encoded, self.given.loaded.model.bare_weights())
+        said = tuple(turn.text for turn in exchange.context[-CONTEXT_TURNS:])
+        return Example(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
+
+    def table(self, personas: int, shots: int, say: Callable[[str], None]) -> Results:
+        """Score the held-out speakers of the demo's subset."""
+        settings = EvaluateConfig(
+            shots=(shots,), replies=2, metrics=("ppl", "f1", "dist-2", "hits@1"), limit=30, seed=self.seed
+        )
+        return judged(self.given, settings, personas=personas, say=say)
+
+    def _reply(self, prompt: EncodedExchange, weights: PersonaWeights) -> str:
+        loaded = self.given.loaded
+        with holding(loaded.model, weights):
+            ids = generate(
+                loaded.model,
+                loaded.model.batch([prompt]),
+                Nucleus(0.92, 0.8),
+                end=loaded.encoder.layout.end,
+                limit=REPLY_TOKENS,
+                seeds=[self.seed],
+            )
+        return loaded.encoder.reply_text(ids[0])
+
+
+def _held_out_exchanges(task: Task, shots: int) -> Iterator[Exchange]:
+    return (
+        exchange
+        for part in task.parts[shots:]
+        for exchange in part.exchanges()
+        if len(exchange.context) >= CONTEXT_TURNS
+    )

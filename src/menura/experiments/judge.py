@@ -1,0 +1,82 @@
+"""A recipe or a run becomes the table of its held-out personas."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from menura.adaptation.plain import PretrainOnly
+from menura.artefacts.files import read_json
+from menura.errors import ConfigError
+from menura.experiments.data_config import encoded
+from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
+from menura.experiments.prepare import Prepared, prepare
+from menura.experiments.recipes import recipe
+from menura.experiments.run import environment
+from menura.experiments.run_config import RunConfig, method_name
+from menura.experiments.settings import from_plain
+from menura.tasks.split import strangers
+
+SIDE = "test"
+
+
+def config_of(target: str) -> RunConfig:
+    """Return the settings of a recipe, or of a run's folder with its best weights as the start."""
+    folder = Path(target)
+    if not (folder / "run.json").exists():
+        return recipe(target)
+    saved = read_json(folder / "run.json")["settings"]
+    config = from_plain(RunConfig(saved["recipe"]), {k: v for k, v in saved.items() if k != "recipe"})
+    if not (folder / "best.safetensors").exists():
+        raise ConfigError(f"run {target} has no checked weights yet", hint=f"menura train {config.recipe}")
+    return replace(config, model=replace(config.model, start=str(folder)))
+
+
+def judge(
+    config: RunConfig,
+    settings: EvaluateConfig,
+    *,
+    personas: int = 0,
+    device: str = "cpu",
+    offline: bool = False,
+    say: Callable[[str], None] = print,
+) -> Results:
+    """Evaluate a method on the first ``personas`` held-out personas (0 = all), the training ones never looked at."""
+    prepared = prepare(config, device=device, offline=offline, say=say)
+    return judged(prepared, settings, personas=personas, say=say)
+
+
+def judged(prepared: Prepared, settings: EvaluateConfig, *, personas: int, say: Callable[[str], None]) -> Results:
+    """Evaluate what is already loaded."""
+    config, loaded = prepared.config, prepared.loaded
+    held_out = prepared.split.sides[SIDE][: personas or None]
+    if isinstance(config.method, PretrainOnly):
+        settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
+    evaluation = Evaluation(
+        loaded.model,
+        loaded.encoder,
+        config.method,
+        encoded(held_out, loaded.encoder),
+        strangers(held_out),
+        settings,
+        bare=loaded.model.bare_weights() if config.model.start else {},
+        say=say,
+    )
+    found = evaluation.results()
+    return replace(found, about=_about(prepared, settings, len(held_out)))
+
+
+def _about(prepared: Prepared, settings: EvaluateConfig, personas: int) -> dict[str, Any]:
+    config, base = prepared.config, prepared.loaded.base
+    return {
+        "base": f"{base.name} (sha256 {base.sha256[:12]})",
+        "start": f"{config.model.start} (sha256 {prepared.loaded.start_sha256[:12]})" if config.model.start else "none",
+        "adapters": f"{config.model.adapters.kind} {config.model.adapters.size}, {config.model.adapters.layers} layers",
+        "method": f"{method_name(config.method)} {config.method}",
+        "data": f"{config.data.corpus}, first {config.data.turns} turns, {personas} {SIDE} personas",
+        "split": f"seed {config.data.seed}, sha256 {str(prepared.split.record()['sha256'])[:12]}",
+        "query": f"{settings.queries} dialogues a persona, {settings.replies or 'all'} exchanges replied to and ranked",
+        "decoding": f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}",
+        "perplexity": f"per token of {base.name}'s vocabulary, end token counted, opening token not",
+        "environment": ", ".join(f"{name} {version}" for name, version in environment()["packages"].items()),
+    }

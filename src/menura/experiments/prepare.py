@@ -1,0 +1,43 @@
+"""A run's settings become everything that run needs: data on its sides, a model, and the hashes of both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from menura.artefacts.loaded import Loaded, load_model
+from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
+from menura.experiments.run_config import RunConfig
+from menura.tasks.split import Split
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model and the personas it may see, side by side."""
+
+    config: RunConfig
+    loaded: Loaded
+    split: Split
+
+    def side(self, name: str) -> list[EncodedTask]:
+        """Return one side's tasks as ids."""
+        return encoded(self.split.sides[name], self.loaded.encoder)
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Return the hashes of what the run reads."""
+        return {
+            "base": self.loaded.base.name,
+            "base_sha256": self.loaded.base.sha256,
+            "start_sha256": self.loaded.start_sha256,
+            "split_sha256": self.split.record()["sha256"],
+        }
+
+
+def prepare(
+    config: RunConfig, *, device: str = "cpu", offline: bool = False, say: Callable[[str], None] = lambda line: None
+) -> Prepared:
+    """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
+    split = split_of(config.data, tasks_of(config.data))
+    split.verify()
+    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say)
+    return Prepared(config, loaded, split)

@@ -1,0 +1,49 @@
+"""The adapter start that ships: warmed up on pooled dialogues, then gone on with by meta-learning or by pooling.
+
+Both continuations see the same episodes, so the same training tokens; the better one on held-back personas ships
+(docs/results/start.md).
+"""
+
+from dataclasses import replace
+
+from menura.adaptation.descent import Descent
+from menura.adaptation.maml import Maml
+from menura.adaptation.plain import Finetune
+from menura.artefacts.loaded import shipped_config
+from menura.experiments.data_config import DataConfig
+from menura.experiments.run_config import Outer, RunConfig
+from menura.models.causal_lm import CausalLmConfig
+from menura.models.parts.adapters import Adapters
+
+# How a persona is adapted from the start; chosen on held-back training personas.
+INNER = Descent(rate=1e-3, epochs=2, batch=16, optimizer="adam")
+MODEL = CausalLmConfig(limit=768, adapters=Adapters(size=16, layers="upper"))
+DATA = DataConfig(turns=16)
+
+
+def warm() -> RunConfig:
+    """Pooled training of fresh adapters."""
+    outer = Outer(steps=150, tasks=4, shots=1, queries=1, rate=1e-3, warmup=10, save_every=25, check_every=75)
+    return RunConfig("start/warm", MODEL, Finetune(INNER), DATA, outer, precision="bfloat16")
+
+
+def pooled() -> RunConfig:
+    """Go on from the warm start by pooling."""
+    outer = Outer(steps=40, tasks=4, shots=5, queries=2, rate=3e-4, save_every=10, check_every=10)
+    model = replace(MODEL, start="runs/start-warm")
+    return replace(warm(), recipe="start/pooled", model=model, outer=outer)
+
+
+def meta() -> RunConfig:
+    """Go on from the warm start by first-order MAML that holds the un-adapted loss too."""
+    return replace(pooled(), recipe="start/meta", method=Maml(replace(INNER, epochs=1), order="first", hold=0.5))
+
+
+def shipped() -> RunConfig:
+    """Adapt from the start that ships."""
+    return RunConfig("shipped", shipped_config(), Finetune(INNER), DATA)
+
+
+def fresh() -> RunConfig:
+    """Adapt fresh adapters on the bare base: six Adam steps on all support at once."""
+    return RunConfig("fresh", MODEL, Finetune(Descent(rate=1e-3, epochs=6, batch=0, optimizer="adam")), DATA)

@@ -1,0 +1,46 @@
+"""Every method on the tiny random base: seconds, for tests and for a first look at a run's folder."""
+
+from dataclasses import replace
+
+from menura.adaptation.catalogue import Method
+from menura.adaptation.descent import Descent
+from menura.adaptation.maml import Maml, Reptile
+from menura.adaptation.plain import Finetune
+from menura.experiments.data_config import DataConfig
+from menura.experiments.run_config import Outer, RunConfig
+from menura.models.causal_lm import CausalLmConfig, without_adapters
+from menura.models.parts.adapters import Adapters
+
+INNER = Descent(rate=1e-2, epochs=1, batch=8)
+MODEL = CausalLmConfig(base="tiny", limit=256, adapters=Adapters(size=4, layers="upper"))
+DATA = DataConfig(turns=8, cap=10, needed=4)
+OUTER = Outer(steps=20, tasks=2, shots=2, queries=1, rate=1e-2, save_every=5, check_every=10, check_personas=2)
+
+
+def _tiny(name: str, method: Method) -> RunConfig:
+    return RunConfig(f"tiny/{name}", model=MODEL, method=method, data=DATA, outer=OUTER)
+
+
+def finetune() -> RunConfig:
+    """Pooled training, then fine-tuning."""
+    return _tiny("finetune", Finetune(INNER))
+
+
+def maml() -> RunConfig:
+    """First-order MAML on adapters."""
+    return _tiny("maml", Maml(INNER))
+
+
+def maml_exact() -> RunConfig:
+    """MAML with the exact gradient."""
+    return _tiny("maml-exact", Maml(INNER, order="exact"))
+
+
+def reptile() -> RunConfig:
+    """Reptile."""
+    return _tiny("reptile", Reptile(INNER))
+
+
+def in_place() -> RunConfig:
+    """First-order MAML on all weights."""
+    return replace(_tiny("in-place", Maml(INNER)), model=without_adapters(MODEL))

@@ -1,0 +1,81 @@
+"""All that a run is made from, as one frozen value; it is saved with the run and compared when the run goes on."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from menura.adaptation.catalogue import METHODS, Method
+from menura.adaptation.plain import Finetune
+from menura.errors import ConfigError
+from menura.experiments.data_config import DataConfig
+from menura.models.causal_lm import CausalLmConfig
+
+
+@dataclass(frozen=True)
+class Outer:
+    """The outer loop: Adam on the objective summed over some tasks a step.
+
+    ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. ``save_every`` and ``check_every``
+    are in steps; ``check_personas`` held-back personas are adapted at each check, never one of the test side.
+    """
+
+    steps: int = 100
+    tasks: int = 4  # a step
+    shots: int = 5  # support dialogues a task
+    queries: int = 2  # query dialogues a task
+    rate: float = 3e-4
+    warmup: int = 0
+    clip: float = 2.0  # of the gradient's norm
+    save_every: int = 10
+    check_every: int = 25
+    check_personas: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        for name in ("steps", "tasks", "shots", "queries", "save_every", "check_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
+        if self.rate <= 0:
+            raise ConfigError(f"outer.rate: {self.rate}, must be > 0")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole experiment. ``precision`` bfloat16 is quicker and approximate; every table says so."""
+
+    recipe: str
+    model: CausalLmConfig = field(default_factory=CausalLmConfig)
+    method: Method = field(default_factory=Finetune)
+    data: DataConfig = field(default_factory=DataConfig)
+    outer: Outer = field(default_factory=Outer)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+
+
+def as_json(config: Any) -> dict[str, Any]:
+    """Return settings as plain data; a method carries its catalogue name."""
+    plain = asdict(config)
+    if "method" in plain:
+        plain["method"] = {"name": method_name(config.method), **plain["method"]}
+    return plain
+
+
+def method_name(method: Method) -> str:
+    """Return a method's name in the catalogue."""
+    return next(name for name, made in METHODS.items() if isinstance(method, made))
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Return a hash of all settings."""
+    return hashlib.sha256(json.dumps(as_json(config), sort_keys=True).encode()).hexdigest()
+
+
+def differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """Return what differs between two nested plain values, one ``path: before -> now`` a line."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        return [
+            line for key in keys for line in differences(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
+        ]
+    return [] if before == now else [f"{path}: {before!r} -> {now!r}"]

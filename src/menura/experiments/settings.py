@@ -1,0 +1,121 @@
+"""``--set path=value`` and YAML become changed settings; an unknown path is an error with the nearest name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from menura.adaptation.catalogue import METHODS
+from menura.artefacts.files import reporting
+from menura.errors import ConfigError, MenuraError, Problem, shown
+
+Config = TypeVar("Config")
+
+
+def with_file(config: Config, path: Path) -> Config:
+    """Apply a YAML file of nested settings."""
+    with reporting(path):
+        text = path.read_text(encoding="utf-8")
+    try:
+        read = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"not valid YAML: {str(error).splitlines()[0]}", place=str(path), code="yaml_syntax"
+        ) from error
+    if not isinstance(read, Mapping):
+        raise ConfigError("settings must be a mapping of names to values", place=str(path))
+    return _with_all(config, list(_flat(read)))
+
+
+def with_settings(config: Config, assignments: Sequence[str]) -> Config:
+    """Apply ``path=value`` assignments in order; all that are wrong are reported together."""
+    pairs = []
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {shown(assignment)}: no '=' in it", hint="write --set outer.steps=50")
+        pairs.append((path.strip(), yaml.safe_load(value) if value else ""))
+    return _with_all(config, pairs)
+
+
+def from_plain(default: Config, plain: Mapping[str, Any]) -> Config:
+    """Return settings from plain data that ``asdict`` made of them."""
+    return _with_all(default, list(_flat(plain)))
+
+
+def paths_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting as (path, value)."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name == "method":
+            yield f"{prefix}method", next(name for name, made in METHODS.items() if isinstance(value, made))
+        if is_dataclass(value):
+            yield from paths_of(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
+
+
+def _with_all(config: Config, pairs: Sequence[tuple[str, Any]]) -> Config:
+    problems: list[Problem] = []
+    for path, value in pairs:
+        try:
+            config = _with(config, path, path.split("."), value)
+        except MenuraError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError.of(problems)
+    return config
+
+
+def _with(config: Any, path: str, names: Sequence[str], value: Any) -> Any:
+    known = {field.name for field in fields(config)}
+    name, *rest = names
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+        raise ConfigError(f"unknown setting {shown(path)}", hint=hint, code="unknown_setting")
+    current = getattr(config, name)
+    if rest:
+        if not is_dataclass(current):
+            raise ConfigError(f"setting {path}: {name} has no parts", code="unknown_setting")
+        return replace(config, **{name: _with(current, path, rest, value)})
+    if name == "method":
+        return replace(config, method=_method(str(value)))
+    if is_dataclass(current):
+        raise ConfigError(f"setting {path} has parts: set one of {', '.join(f.name for f in fields(current))}")
+    return replace(config, **{name: _checked(config, path, name, value)})
+
+
+def _checked(config: Any, path: str, name: str, value: Any) -> Any:
+    wanted = get_type_hints(type(config))[name]
+    if wanted is str and value is not None:
+        return str(value)
+    try:
+        return TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise ConfigError(f"setting {path}: {shown(str(value))} is not valid: {said}", code="bad_setting") from error
+
+
+def _method(name: str) -> Any:
+    if name not in METHODS:
+        near = get_close_matches(name, METHODS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(METHODS)}"
+        raise ConfigError(f"unknown method {shown(name)}", hint=hint, code="unknown_method")
+    return METHODS[name]()
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            name = value.get("name") if key == "method" else None
+            if name:
+                yield path, name
+            yield from _flat({k: v for k, v in value.items() if not (name and k == "name")}, f"{path}.")
+        else:
+            yield path, value

@@ -1,0 +1,100 @@
+"""What a metric is: samples become one score, with the line that makes two scores comparable."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+Aggregation = Literal["pooled", "paml"]  # one figure over all replies | the mean over dialogues, as PAML printed it
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A generated reply beside its reference, and what the model thought of the reference.
+
+    ``reference_nats`` is the summed −log p of the reference's tokens and its end token (``reference_tokens`` in all,
+    the end token counted); ``rank`` is the reference's place among ``candidates`` replies, 0 for the best.
+    """
+
+    persona_id: str
+    dialogue_id: str
+    reply: str
+    reference: str
+    reference_nats: float
+    reference_tokens: int
+    rank: int | None = None
+    candidates: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure with its 95 % interval (``low``, ``high``; personas are the bootstrap units)."""
+
+    metric: str
+    value: float
+    unit: str
+    better: Literal["lower", "higher"]
+    low: float
+    high: float
+    personas: int
+    samples: int
+    signature: str
+
+
+class Metric(Protocol):
+    """A pure function of samples, in two halves so that resampling personas is cheap.
+
+    ``gather`` turns one persona's samples into statistics; ``value`` turns the statistics of some personas (the same
+    persona may stand there twice) into the figure. ``signature`` names all that changes the figure.
+    """
+
+    @property
+    def name(self) -> str:
+        """The catalogue's name."""
+
+    @property
+    def unit(self) -> str:
+        """What the figure counts, as a table shows it."""
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """Which way is an improvement."""
+
+    @property
+    def signature(self) -> str:
+        """Everything that changes the figure."""
+
+    def gather(self, samples: Sequence[Sample]) -> Any:
+        """Return what ``value`` needs to know of one persona's samples."""
+
+    def value(self, gathered: Sequence[Any]) -> float:
+        """Return the figure over all personas given; ``nan`` where nothing is to be scored."""
+
+
+@runtime_checkable
+class SignsSamples(Protocol):
+    """An ability: the samples themselves hold something that decides whether two scores can be compared."""
+
+    def signature_of(self, samples: Sequence[Sample]) -> str:
+        """Return the signature, completed by what these samples say."""
+
+
+def by_persona(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """Group samples by persona, personas sorted, so that no figure depends on the order of the samples."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.persona_id, []).append(sample)
+    return {persona_id: groups[persona_id] for persona_id in sorted(groups)}
+
+
+def by_dialogue(samples: Sequence[Sample]) -> dict[tuple[str, str], list[Sample]]:
+    """Group samples by (persona, dialogue): one such group is one fold of the ``paml`` aggregation."""
+    groups: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.persona_id, sample.dialogue_id), []).append(sample)
+    return groups
+
+
+def summed(gathered: Sequence[Sequence[float]]) -> list[float]:
+    """Add up statistics column by column, rounded once: the order of the personas cannot show."""
+    return [math.fsum(column) for column in zip(*gathered, strict=True)]

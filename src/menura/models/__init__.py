@@ -1,0 +1,1 @@
+"""Batches become losses and next-token probabilities: one model, one file."""

@@ -1,0 +1,84 @@
+"""The contract every model keeps. Shape letters: B exchanges, V vocabulary."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.batch import Batch
+from menura.batches.encode import EncodedExchange
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Nats per reply token over a batch, with the sums that allow exact pooling.
+
+    ``total`` is what is lowered; it is the mean over all reply tokens, plus whatever ``parts`` names beside it.
+    """
+
+    total: Tensor  # ()
+    nats: Tensor  # (B,) summed −log p of each reply, end token included
+    tokens: Tensor  # (B,) reply tokens, end token included
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, nats: Tensor, tokens: Tensor) -> "Loss":
+        """Make the plain loss: the mean over tokens."""
+        return cls(nats.sum() / tokens.sum(), nats, tokens)
+
+
+class DialogueModel(nn.Module, ABC, Generic[State]):
+    """What a model must do to be trained, adapted, decoded and scored; the only inheritance in the house."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of the batch's replies; rows, padding and batch mates change no exchange's nats."""
+
+    @abstractmethod
+    def begin(self, batch: Batch) -> State:
+        """Read facts and context, never the reply."""
+
+    @abstractmethod
+    def advance(self, state: State, last: Tensor) -> tuple[Tensor, State]:
+        """Read one more token a row, ``last`` (B,); return log-probabilities (B, V) of the next and the new state.
+
+        The state given is used up: it must not be advanced a second time.
+        """
+
+    @abstractmethod
+    def select_rows(self, state: State, rows: Tensor) -> State:
+        """Return the state of the rows named by ``rows`` (B',), in that order, repeats allowed."""
+
+    def forward(self, batch: Batch) -> Loss:
+        """Return ``loss(batch)``, so that ``torch.func.functional_call`` finds it."""
+        return self.loss(batch)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def batch(self, exchanges: Sequence[EncodedExchange]) -> Batch:
+        """Put encoded exchanges where the weights are."""
+        return Batch(tuple(exchanges), self.device)
+
+
+@runtime_checkable
+class RanksReplies(Protocol):
+    """A model that can score many replies to one context at less than their single price."""
+
+    def reply_nats(self, batch: Batch) -> Tensor:
+        """Return (B,) −log p of each reply, as ``loss`` does, reading a context that exchanges share once."""
+
+
+@runtime_checkable
+class HasFrozenLower(Protocol):
+    """A model whose lower layers never change and whose output there can be kept."""
+
+    def forget_lower(self) -> None:
+        """Drop what is kept."""

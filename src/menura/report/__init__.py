@@ -1,0 +1,1 @@
+"""Scores become tables: to read in a terminal or a page, or to go on working with."""

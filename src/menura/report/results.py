@@ -1,0 +1,52 @@
+"""The results of one evaluation become a table on screen and files: Markdown, CSV, JSON, and every reply."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from menura.artefacts.files import write_text
+from menura.experiments.evaluate import Results
+from menura.report.table import DifferenceRow, Row, csv_text, differences_markdown, json_text, markdown
+
+
+def table(results: Results) -> str:
+    """Return the scores, the paired differences to the adapted rows, and what they hold for."""
+    about = "\n".join(f"{key}: {value}" for key, value in results.about.items())
+    return f"{markdown(_rows(results))}\n\n{differences_markdown(_differences(results))}\n\n{about}\n"
+
+
+def write(results: Results, folder: Path) -> list[Path]:
+    """Write table.md, scores.csv, scores.json and predictions.jsonl; return their paths."""
+    said = [
+        json.dumps({"row": row.label, **asdict(sample)}, ensure_ascii=False)
+        for row in results.rows
+        for sample in row.spoken
+    ]
+    texts = {
+        "table.md": table(results),
+        "scores.csv": csv_text(_rows(results)),
+        "scores.json": _with_about(json_text(_rows(results)), results),
+        "predictions.jsonl": "".join(f"{line}\n" for line in said),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def _rows(results: Results) -> list[Row]:
+    return [Row(row.label, row.scores, f"{row.seconds:.1f} s a persona" if row.shots else "") for row in results.rows]
+
+
+def _differences(results: Results) -> list[DifferenceRow]:
+    return [DifferenceRow(ours, theirs, found) for ours, theirs, found in results.differences]
+
+
+def _with_about(scores: str, results: Results) -> str:
+    differences = [
+        {"ours": ours, "theirs": theirs, "differences": {name: asdict(d) for name, d in found.items()}}
+        for ours, theirs, found in results.differences
+    ]
+    whole: Mapping[str, Any] = {"about": dict(results.about), "rows": json.loads(scores), "differences": differences}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

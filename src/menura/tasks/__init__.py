@@ -1,0 +1,1 @@
+"""Dialogues become tasks: one per persona, on sides that share no persona and no dialogue."""

@@ -1,0 +1,269 @@
+"""Tasks become sides (train, valid, test, …) that share no persona and no dialogue, and a record to get them again."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Any
+
+from menura.corpus.dialogue import Dialogue
+from menura.errors import ConfigError, DataError, Problem, shown
+from menura.tasks.task import Part, Task
+
+Record = Mapping[str, Any]  # as read from JSON
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How personas are dealt out; all that a split depends on beside the tasks.
+
+    ``shares`` (0 to 1, of the eligible personas) stand in order of precedence: the first side takes who is left, and a
+    dialogue between two sides goes to the later one. ``needed`` is how many dialogues a side asks of a persona.
+    """
+
+    shares: Mapping[str, float]
+    seed: int
+    at_least: int = 2
+    needed: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse shares that cannot be meant."""
+        if not self.shares or any(not 0 <= share <= 1 for share in self.shares.values()):
+            raise ConfigError(f"shares must be from 0 to 1, are {dict(self.shares)}")
+        if abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ConfigError(f"shares sum to {sum(self.shares.values()):g}, must sum to 1")
+        for side in self.needed.keys() - self.shares.keys():
+            near = get_close_matches(side, self.shares, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"sides: {', '.join(self.shares)}"
+            raise ConfigError(f"needed names an unknown side {shown(side)}", hint=hint)
+
+    def asked(self, side: str) -> int:
+        """Return how many dialogues a persona must have on a side."""
+        return max(self.at_least, self.needed.get(side, 0))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tasks by side; ``dropped`` counts the personas that had too few dialogues left on their side."""
+
+    sides: Mapping[str, tuple[Task, ...]]
+    plan: SplitPlan
+    dropped: Mapping[str, int]
+
+    def __getitem__(self, side: str) -> tuple[Task, ...]:
+        """Return the tasks of one side."""
+        return self.sides[side]
+
+    def verify(self) -> None:
+        """Raise DataError naming each persona or dialogue on two sides, and held-out partners heard on earlier ones."""
+        sides_of: dict[str, list[str]] = defaultdict(list)
+        for side, tasks in self.sides.items():
+            for name in [f"persona {shown(task.persona.persona_id)}" for task in tasks]:
+                sides_of[name].append(side)
+            for name in {f"dialogue {shown(dialogue_id)}" for task in tasks for dialogue_id in task.dialogue_ids}:
+                sides_of[name].append(side)
+        twice = [f"{name} is on {' and '.join(sides)}" for name, sides in sides_of.items() if len(sides) > 1]
+        problems = [Problem("leak", message) for message in (*twice, *self._overheard())]
+        if problems:
+            raise DataError.of(problems)
+
+    def _overheard(self) -> Iterator[str]:
+        """Yield where a persona of a later side speaks as a partner: its words would be known before they are met."""
+        order = list(self.sides)
+        side_of = {task.persona.persona_id: side for side, tasks in self.sides.items() for task in tasks}
+        involved = _involved([task for tasks in self.sides.values() for task in tasks])
+        for side, tasks in self.sides.items():
+            for dialogue_id in sorted({dialogue_id for task in tasks for dialogue_id in task.dialogue_ids}):
+                for name in sorted(involved[dialogue_id]):
+                    if order.index(side_of[name]) > order.index(side):
+                        where = f"dialogue {shown(dialogue_id)} of {side}"
+                        yield f"persona {shown(name)} of {side_of[name]} speaks in {where}"
+
+    def record(self) -> dict[str, object]:
+        """Return what identifies the split, for a JSON file: plan, personas, dialogues, and checksums of the texts."""
+        sides = {side: _side_record(tasks) for side, tasks in self.sides.items()}
+        return {
+            "seed": self.plan.seed,
+            "shares": dict(self.plan.shares),
+            "at_least": self.plan.at_least,
+            "needed": dict(self.plan.needed),
+            "dropped": dict(self.dropped),
+            "sides": sides,
+            "sha256": _sha256(sides),
+        }
+
+
+def split(
+    tasks: Sequence[Task],
+    shares: Mapping[str, float],
+    *,
+    seed: int,
+    at_least: int = 2,
+    needed: Mapping[str, int] | None = None,
+) -> Split:
+    """Deal the personas out to sides; the same tasks in any order give the same split.
+
+    Only personas with enough dialogues are held out. A dialogue of two sides' personas stays on the later side only,
+    and who then has too few left is dropped; the arguments are SplitPlan's. Raises DataError if a side gets no persona
+    or a persona id stands twice, ConfigError for a plan that cannot be meant.
+    """
+    plan = SplitPlan(shares, seed, at_least, needed or {})
+    _distinct(tasks)
+    side_of = _dealt(tasks, plan)
+    involved = _involved(tasks)
+    order = list(plan.shares)
+    homes = {
+        dialogue_id: max((side_of[persona_id] for persona_id in personas), key=order.index)
+        for dialogue_id, personas in involved.items()
+    }
+    sides: dict[str, list[Task]] = {side: [] for side in order}
+    dropped = dict.fromkeys(order, 0)
+    for task in sorted(tasks, key=lambda task: task.persona.persona_id):
+        side = side_of[task.persona.persona_id]
+        left = replace(task, parts=tuple(p for p in task.parts if homes[p.dialogue.dialogue_id] == side))
+        if len(left.parts) < plan.asked(side):
+            dropped[side] += 1
+        else:
+            sides[side].append(left)
+    _none_empty(sides, plan)
+    made = Split({side: tuple(held) for side, held in sides.items()}, plan, dropped)
+    made.verify()
+    return made
+
+
+def from_record(record: Record, tasks: Sequence[Task]) -> Split:
+    """Return the split a record tells of, made of these tasks; DataError that says what differs."""
+    by_id = {task.persona.persona_id: task for task in tasks}
+    try:
+        plan = SplitPlan(record["shares"], record["seed"], record["at_least"], record["needed"])
+        held = {side: dict(entry["personas"]) for side, entry in record["sides"].items()}
+        dropped = dict(record["dropped"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"not the record of a split ({type(error).__name__}: {error})", code="schema") from error
+    problems = [p for personas in held.values() for item in personas.items() for p in _absent(*item, by_id)]
+    if problems:
+        raise DataError.of(problems)
+    sides = {side: tuple(_kept(by_id[name], ids) for name, ids in personas.items()) for side, personas in held.items()}
+    made = Split(sides, plan, dropped)
+    made.verify()
+    _same(made.record(), record)
+    return made
+
+
+def strangers(tasks: Sequence[Task]) -> dict[str, str]:
+    """Return for each persona another one it never talked with, for the wrong-persona control.
+
+    The next one in order of ids, so nobody is everybody's stranger. Raises DataError if a persona has talked with all.
+    """
+    names = sorted(task.persona.persona_id for task in tasks)
+    met: dict[str, set[str]] = defaultdict(set)
+    for personas in _involved(tasks).values():
+        for name in personas:
+            met[name] |= personas
+    found: dict[str, str] = {}
+    for index, name in enumerate(names):
+        rotation = names[index + 1 :] + names[:index]
+        stranger = next((other for other in rotation if other not in met[name]), None)
+        if stranger is None:
+            raise DataError(f"persona {shown(name)} shares dialogues with every other persona", code="no_stranger")
+        found[name] = stranger
+    return found
+
+
+def _involved(tasks: Iterable[Task]) -> dict[str, set[str]]:
+    """Return the personas that speak in each dialogue, also those whose own task was capped and lacks it."""
+    tasks = list(tasks)
+    # Where the persona's id is the speaker's name, a partner is known by name.
+    named = {task.persona.persona_id for task in tasks if all(p.speaker == task.persona.persona_id for p in task.parts)}
+    involved: dict[str, set[str]] = defaultdict(set)
+    for task in tasks:
+        for part in task.parts:
+            speakers = named.intersection(part.dialogue.speakers)
+            involved[part.dialogue.dialogue_id] |= {task.persona.persona_id} | speakers
+    return involved
+
+
+def _distinct(tasks: Sequence[Task]) -> None:
+    names = sorted(task.persona.persona_id for task in tasks)
+    twice = sorted({name for name, following in pairwise(names) if name == following})
+    if twice:
+        raise DataError.of([Problem("schema", f"persona id {shown(name)} stands twice") for name in twice])
+
+
+def _dealt(tasks: Sequence[Task], plan: SplitPlan) -> dict[str, str]:
+    """Return each persona's side; the last side chooses first, for it asks most of a persona."""
+    first, *held_out = plan.shares
+    # Ordering by a hash of seed and id makes the deal independent of the order of the tasks.
+    waiting = sorted(tasks, key=lambda task: _digest(f"{plan.seed}:{task.persona.persona_id}"))
+    side_of = dict.fromkeys((task.persona.persona_id for task in waiting), first)
+    for side in reversed(held_out):
+        eligible = [task for task in waiting if len(task.dialogue_ids) >= plan.asked(side)]
+        share = plan.shares[side]
+        quota = max(1, round(share * len(eligible))) if share else 0
+        free = [task for task in eligible if side_of[task.persona.persona_id] == first]
+        side_of.update({task.persona.persona_id: side for task in free[:quota]})
+    return side_of
+
+
+def _none_empty(sides: Mapping[str, Sequence[Task]], plan: SplitPlan) -> None:
+    problems = [
+        Problem(
+            "too_few_personas",
+            f"side {side} gets no persona with {plan.asked(side)} dialogues or more",
+            hint="give more dialogues, ask fewer of a persona, or set the side's share to 0",
+        )
+        for side, tasks in sides.items()
+        if plan.shares[side] and not tasks
+    ]
+    if problems:
+        raise DataError.of(problems)
+
+
+def _absent(name: str, dialogue_ids: Iterable[str], by_id: Mapping[str, Task]) -> Iterator[Problem]:
+    if name not in by_id:
+        yield Problem("split_differs", f"persona {shown(name)} of the record is not in the data")
+        return
+    for dialogue_id in dialogue_ids:
+        if dialogue_id not in by_id[name].dialogue_ids:
+            yield Problem("split_differs", f"dialogue {shown(dialogue_id)} of persona {shown(name)} is not in the data")
+
+
+def _kept(task: Task, dialogue_ids: Sequence[str]) -> Task:
+    parts = {part.dialogue.dialogue_id: part for part in task.parts}
+    return replace(task, parts=tuple(parts[dialogue_id] for dialogue_id in dialogue_ids))
+
+
+def _same(made: Record, record: Record) -> None:
+    """Compare checksums side by side, so that the message tells where the texts changed."""
+    if made["sha256"] == record.get("sha256"):
+        return
+    ours, theirs = made["sides"], record["sides"]
+    changed = [side for side in ours if ours[side]["sha256"] != theirs[side].get("sha256")]
+    where = ", ".join(changed) or "the record itself"
+    raise DataError(f"texts differ from the recorded ones: {where}", code="split_differs", hint="use the same data")
+
+
+def _side_record(tasks: Iterable[Task]) -> dict[str, object]:
+    ordered = sorted(tasks, key=lambda task: task.persona.persona_id)
+    return {
+        "personas": {task.persona.persona_id: [part.dialogue.dialogue_id for part in task.parts] for task in ordered},
+        "sha256": _sha256([[task.persona.persona_id, [_content(part) for part in task.parts]] for task in ordered]),
+    }
+
+
+def _content(part: Part) -> list[object]:
+    dialogue: Dialogue = part.dialogue
+    turns = [[turn.speaker, turn.text] for turn in dialogue.turns]
+    facts = {speaker: list(lines) for speaker, lines in dialogue.facts.items()}
+    return [dialogue.dialogue_id, part.speaker, turns, facts]
+
+
+def _sha256(value: object) -> str:
+    return _digest(json.dumps(value, sort_keys=True, ensure_ascii=True))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

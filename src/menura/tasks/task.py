@@ -1,0 +1,63 @@
+"""What a task is: one persona and the dialogues it speaks in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from menura.corpus.dialogue import Dialogue, Turn
+
+
+@dataclass(frozen=True)
+class Persona:
+    """One speaker we learn to be; ``facts`` are its profile lines."""
+
+    persona_id: str
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One training example: everything said before, and what the persona replied.
+
+    ``speaker`` is the persona's name inside this dialogue (``reply.speaker``); ``candidates`` are the replies
+    to choose from that a data set gives, empty where it gives none.
+    """
+
+    dialogue_id: str
+    context: tuple[Turn, ...]
+    reply: Turn
+    facts: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One dialogue as one persona saw it: which speaker it was there."""
+
+    dialogue: Dialogue
+    speaker: str
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Yield one exchange per reply of the persona that has something to reply to."""
+        dialogue = self.dialogue
+        for index, turn in enumerate(dialogue.turns):
+            if index and turn.speaker == self.speaker:
+                yield Exchange(
+                    dialogue.dialogue_id,
+                    dialogue.turns[:index],
+                    turn,
+                    dialogue.facts.get(self.speaker, ()),
+                    dialogue.candidates.get(index, ()),
+                )
+
+
+@dataclass(frozen=True)
+class Task:
+    """All dialogues of one persona, in the order they were read."""
+
+    persona: Persona
+    parts: tuple[Part, ...]
+
+    @property
+    def dialogue_ids(self) -> frozenset[str]:
+        """The dialogues this task holds; two personas that talked together share some."""
+        return frozenset(part.dialogue.dialogue_id for part in self.parts)

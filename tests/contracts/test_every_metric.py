@@ -1,0 +1,136 @@
+"""What every metric of the catalogue promises, asked of each without being named here."""
+
+import math
+import random
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import pytest
+
+from menura.metrics import catalogue
+from menura.metrics.catalogue import DEFAULT, METRICS
+from menura.metrics.score import Metric, Sample
+from menura.metrics.significance import bootstrap, paired_difference, score
+
+BEST = {"per token": 1.0, "per word": 1.0, "bits": 0.0, "%": 100.0, "share": 1.0}  # a new unit adds a line
+
+every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
+
+
+def flawed_samples(personas: int = 8) -> list[Sample]:
+    """Replies that share some words with their references, some ranks missing, personas of unequal size."""
+    rng = random.Random(11)
+    words = ["rain", "tea", "violin", "harbour", "lantern", "seven", "gently", "walks", "under", "moon", "we", "they"]
+    samples = []
+    for persona in range(personas):
+        for index in range(3 + persona % 4):
+            reference = rng.choices(words, k=8)
+            reply = [*reference[:5], *rng.choices(words, k=2)]
+            rank = None if index == 2 else rng.randrange(4)
+            nats = rng.uniform(5, 30)
+            where = (f"p{persona}", f"d{index // 2}")
+            samples.append(Sample(*where, " ".join(reply), " ".join(reference), nats, 9, rank, 20 if index != 2 else 0))
+    return samples
+
+
+def perfect_samples() -> list[Sample]:
+    """The references themselves, known for sure, ranked first; no word is said twice."""
+    texts = [" ".join(f"word{line}x{place}" for place in range(6)) for line in range(6)]
+    return [Sample(f"p{i % 3}", f"d{i}", text, text, 0.0, 7, 0, 20) for i, text in enumerate(texts)]
+
+
+@every_metric
+def test_the_reference_against_itself_is_the_best_value(metric: Metric) -> None:
+    assert score(metric, perfect_samples(), rounds=20, seed=0).value == pytest.approx(BEST[metric.unit], abs=1e-12)
+
+
+@every_metric
+def test_a_worse_system_is_worse_in_the_direction_of_better(metric: Metric) -> None:
+    best, worse = (score(metric, samples, rounds=1, seed=0).value for samples in (perfect_samples(), flawed_samples()))
+    assert worse > best if metric.better == "lower" else worse < best
+
+
+@every_metric
+def test_order_of_samples_changes_nothing(metric: Metric) -> None:
+    samples = flawed_samples()
+    shuffled = random.Random(5).sample(samples, len(samples))
+    assert score(metric, shuffled, rounds=50, seed=1) == score(metric, samples, rounds=50, seed=1)
+
+
+@every_metric
+def test_the_names_of_personas_do_not_change_the_figure(metric: Metric) -> None:
+    renamed = [replace(s, persona_id=f"z{9 - int(s.persona_id[1:])}") for s in flawed_samples()]
+    assert score(metric, renamed, rounds=1, seed=0).value == score(metric, flawed_samples(), rounds=1, seed=0).value
+
+
+@every_metric
+def test_the_interval_holds_the_value_and_has_width(metric: Metric) -> None:
+    found = score(metric, flawed_samples(), rounds=400, seed=2)
+    assert found.low <= found.value <= found.high
+    assert found.low < found.high
+
+
+@every_metric
+def test_the_interval_stays_in_the_range_of_the_metric(metric: Metric) -> None:
+    low, high = bootstrap(metric, perfect_samples(), rounds=200, seed=0)
+    best = BEST[metric.unit]
+    assert (low >= best - 1e-12) if metric.better == "lower" else (high <= best + 1e-12)
+
+
+@every_metric
+def test_score_and_bootstrap_tell_the_same_interval(metric: Metric) -> None:
+    found = score(metric, flawed_samples(), rounds=60, seed=4)
+    assert (found.low, found.high) == bootstrap(metric, flawed_samples(), rounds=60, seed=4)
+
+
+@every_metric
+def test_one_persona_gives_an_interval_of_its_value(metric: Metric) -> None:
+    found = score(metric, flawed_samples(personas=1), rounds=20, seed=0)
+    assert found.personas == 1
+    assert [found.low, found.high] == pytest.approx([found.value, found.value], abs=1e-12)
+
+
+@every_metric
+def test_nothing_to_score_is_not_a_number(metric: Metric) -> None:
+    found = score(metric, [], rounds=10, seed=0)
+    assert all(math.isnan(number) for number in (found.value, found.low, found.high))
+    assert (found.personas, found.samples) == (0, 0)
+
+
+@every_metric
+def test_empty_replies_do_not_crash(metric: Metric) -> None:
+    silent = [replace(s, reply="") for s in flawed_samples()]
+    assert math.isfinite(score(metric, silent, rounds=20, seed=0).value)
+
+
+@every_metric
+def test_a_system_does_not_differ_from_itself(metric: Metric) -> None:
+    found = paired_difference(metric, flawed_samples(), flawed_samples(), rounds=50, seed=0)
+    assert (found.value, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+@every_metric
+def test_name_is_the_key_and_stands_in_the_signature(metric: Metric) -> None:
+    assert METRICS[metric.name] is metric
+    assert metric.signature.startswith(f"{metric.name}|")
+
+
+@every_metric
+def test_a_metric_is_frozen_and_hashable(metric: Metric) -> None:
+    with pytest.raises(FrozenInstanceError):
+        metric.unit = "wishes"  # type: ignore[misc]
+    assert hash(metric) == hash(metric)
+
+
+def test_signatures_are_all_different() -> None:
+    assert len({metric.signature for metric in METRICS.values()}) == len(METRICS)
+
+
+def test_the_default_set_is_in_the_catalogue() -> None:
+    assert set(DEFAULT) <= set(METRICS)
+
+
+def test_no_metric_file_is_missing_from_the_catalogue() -> None:
+    about = {"__init__", "catalogue", "score", "significance", "agreement"}  # not metrics of samples
+    files = {path.stem for path in Path(catalogue.__file__).parent.glob("*.py")} - about
+    assert files == {type(metric).__module__.rpartition(".")[2] for metric in METRICS.values()}

@@ -1,0 +1,78 @@
+"""Checking tells everything at once and never raises for bad data."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from menura.corpus.check import check
+from menura.errors import ConfigError
+
+GOOD = "Ann: shall we sail?\nBob: gladly, now?\nAnn: now.\n"
+
+
+def written(folder: Path, text: str, name: str = "chat.txt") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_good_file_is_counted_without_problems(tmp_path: Path) -> None:
+    report = check(written(tmp_path, GOOD), speaker="Bob")
+    assert report.format == "transcript"
+    assert report.reason
+    assert report.problems == ()
+    assert (report.statistics.dialogues, report.statistics.turns, report.statistics.speakers) == (1, 3, 2)
+    assert report.statistics.replies == {"Bob": 1, "Ann": 1}
+
+
+def test_alike_problems_are_folded_with_a_count_and_the_first_place(tmp_path: Path) -> None:
+    report = check(written(tmp_path, GOOD + "oops\nagain\n\n" + GOOD))
+    (error,) = report.errors
+    assert (error.count, error.place.rsplit(":", 1)[1]) == (2, "4")
+    assert report.statistics.dialogues == 1
+
+
+def test_what_reading_would_change_is_warned_of(tmp_path: Path) -> None:
+    text = f"{GOOD}Ann: really.\nAnn: go!\n\n{GOOD}\n{GOOD}\nAnn: alone\n"
+    report = check(written(tmp_path, text))
+    assert {w.code: w.count for w in report.warnings} == {"same_speaker": 2, "duplicate": 1, "one_speaker": 1}
+    assert report.errors == []
+
+
+def test_errors_stand_before_warnings(tmp_path: Path) -> None:
+    report = check(written(tmp_path, "Ann: a\nAnn: b\nBob: c\n\nBob:\nAnn: d\n"))
+    assert report.problems[0].level == "error"
+
+
+def test_an_unknown_speaker_is_answered_with_the_nearest_and_all(tmp_path: Path) -> None:
+    (error,) = check(written(tmp_path, GOOD), speaker="Anna").errors
+    assert error.code == "unknown_speaker"
+    assert "did you mean 'Ann'?" in error.hint
+    assert "'Bob', 'Ann'" in error.message
+
+
+def test_a_speaker_who_never_replies_is_unknown(tmp_path: Path) -> None:
+    (error,) = check(written(tmp_path, "Ann: hi\nBob: so\n"), speaker="Ann").errors
+    assert error.code == "unknown_speaker"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", "empty"), (b"a,b\n", "unknown_format"), ("Añn: hi".encode("latin-1"), "encoding")]
+)
+def test_a_file_that_cannot_be_read_at_all_is_reported_too(tmp_path: Path, content: bytes, code: str) -> None:
+    path = tmp_path / "chat.txt"
+    path.write_bytes(content)
+    assert [problem.code for problem in check(path).problems] == [code]
+
+
+def test_strict_reading_and_checking_find_the_same_errors(tmp_path: Path) -> None:
+    lines = [{"turns": [{}]}, {"turns": 3}, {"turns": [{"speaker": "a", "text": "b"}, {"speaker": "c", "text": ""}]}]
+    path = written(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl")
+    report = check(path, "jsonl")
+    assert sum(error.count for error in report.errors) == 4
+
+
+def test_an_unknown_format_is_a_wrong_argument(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        check(written(tmp_path, GOOD), format="docx")

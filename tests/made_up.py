@@ -1,0 +1,158 @@
+"""Made-up dialogues and small models that the tests of several stations share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+
+from menura.artefacts import base as bases
+from menura.batches.batch import Batch
+from menura.batches.encode import EncodedDialogue, Encoder
+from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName
+from menura.batches.tokenizer import Tokens, byte_tokens
+from menura.corpus.dialogue import Dialogue, Turn
+from menura.models.causal_lm import CausalLm, CausalLmConfig
+from menura.models.parts.adapters import Adapters
+from menura.tasks.task import Part
+
+FACTS = ("i mend clocks.", "my goat is called fern.")
+
+
+def part(dialogue_id: str, *lines: str, facts: Sequence[str] = ()) -> Part:
+    """Make a dialogue of lines said by turns; every second line is the persona's."""
+    speakers = ("guest", "mira")
+    turns = tuple(Turn(speakers[index % 2], line) for index, line in enumerate(lines))
+    return Part(Dialogue(dialogue_id, turns, {"mira": tuple(facts)} if facts else {}), "mira")
+
+
+SUPPORT = (
+    part("s1", "hi", "tick tock, hello!", "what is that noise?", "my clocks, all forty.", facts=FACTS),
+    part("s2", "do you have a pet?", "fern the goat."),
+)
+QUERY = (part("q1", "good evening", "half past six, good evening!", "tired?", "never."),)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A small model with the encoder that fits it."""
+
+    model: CausalLm
+    encoder: Encoder
+
+    def dialogues(self, parts: Sequence[Part]) -> tuple[EncodedDialogue, ...]:
+        """Encode dialogues."""
+        return self.encoder.dialogues(parts, "mira")
+
+    def batch(self, parts: Sequence[Part]) -> Batch:
+        """Make one batch of all the exchanges in dialogues."""
+        return self.model.batch([exchange for dialogue in self.dialogues(parts) for exchange in dialogue])
+
+    @property
+    def end(self) -> int:
+        """The token that ends a reply."""
+        return self.encoder.layout.end
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to put a causal language model together."""
+
+    network: str = "tiny"  # "tiny" is a Llama, "gpt2" another architecture
+    kind: str = "houlsby"
+    layers: str = "all"
+    layout: LayoutName = "chat"
+    train_base: bool = False
+
+    def voice(self, *, stirred: bool = True, double: bool = False) -> Voice:
+        """Build it; ``stirred`` moves all that adapts away from its start, so that nothing of it is zero."""
+        adapters = Adapters(kind=self.kind, size=4, layers=self.layers)
+        config = CausalLmConfig("tiny", self.layout, 512, adapters, self.train_base)
+        tokens = byte_tokens()
+        if self.layout == "special":
+            tokens = tokens.adding(SPECIAL_TOKENS)
+        torch.manual_seed(7)
+        model = CausalLm(gpt2() if self.network == "gpt2" else llama(), config).eval()
+        if stirred:
+            stir(model)
+        encoder = Encoder(tokens, LAYOUTS[self.layout](tokens), config.limit)
+        return Voice(in_double(model) if double else model, encoder)
+
+
+VARIANTS = {
+    "houlsby": Variant(),
+    "houlsby-upper": Variant(layers="upper"),
+    "lora": Variant(kind="lora"),
+    "lora-upper": Variant(kind="lora", layers="upper"),
+    "in-place": Variant(kind="none"),
+    "special": Variant(layout="special"),
+    "special-upper": Variant(layers="upper", layout="special"),
+    "plain": Variant(layout="plain"),
+    "train-base": Variant(train_base=True),
+    "gpt2-houlsby": Variant("gpt2"),
+    "gpt2-upper": Variant("gpt2", layers="upper"),
+    "gpt2-lora": Variant("gpt2", kind="lora"),
+    "gpt2-in-place": Variant("gpt2", kind="none"),
+}
+
+
+def llama() -> PreTrainedModel:
+    """Return the tiny base: four layers, 32 wide, over bytes."""
+    return bases.load("tiny", say=lambda line: None)[0]
+
+
+def gpt2() -> PreTrainedModel:
+    """Return a random GPT-2 of two layers, 16 wide, over the same bytes."""
+    config = GPT2Config(
+        vocab_size=259, n_positions=512, n_embd=16, n_layer=2, n_head=2, initializer_range=0.2, bos_token_id=None
+    )
+    config.eos_token_id = None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return GPT2LMHeadModel(config).eval()
+
+
+@cache
+def tokens() -> Tokens:
+    """Return the vocabulary of bytes."""
+    return byte_tokens()
+
+
+@torch.no_grad()
+def stir(model: nn.Module, size: float = 0.05, seed: int = 5) -> None:
+    """Move every parameter that adapts a little, at random."""
+    stream = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            noise = torch.randn(parameter.shape, generator=stream, dtype=torch.float32)
+            parameter += (size * noise).to(parameter.dtype)
+
+
+def in_double(model: CausalLm) -> CausalLm:
+    """Return the model in float64 throughout; Llama's own norm computes in float32 whatever it is given."""
+    for module in list(model.modules()):
+        for name, norm in list(module.named_children()):
+            if type(norm).__name__ == "LlamaRMSNorm":
+                exact = nn.RMSNorm(norm.weight.shape, eps=norm.variance_epsilon)
+                exact.weight = norm.weight
+                setattr(module, name, exact)
+    return model.double()
+
+
+def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copy all parameters, buffers, the flags that say what adapts and the state of torch's own stream."""
+    copied = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    copied |= {f"buffer {name}": value.detach().clone() for name, value in model.named_buffers()}
+    copied |= {f"adapts {name}": torch.tensor(p.requires_grad) for name, p in model.named_parameters()}
+    copied |= {f"gradient {name}": torch.tensor(p.grad is None) for name, p in model.named_parameters()}
+    return copied | {"stream": torch.get_rng_state()}
+
+
+def assert_same_bits(model: nn.Module, before: dict[str, torch.Tensor]) -> None:
+    """Fail, naming the tensor, if anything is not bit for bit what it was."""
+    now = snapshot(model)
+    assert now.keys() == before.keys()
+    changed = [name for name in before if not torch.equal(now[name], before[name])]
+    assert not changed, f"changed: {changed[:5]}"

@@ -1,0 +1,21 @@
+"""Metrics by name."""
+
+import pytest
+
+from menura.errors import ConfigError
+from menura.metrics.catalogue import DEFAULT, METRICS, named
+
+
+def test_names_become_metrics_in_their_order() -> None:
+    assert [metric.name for metric in named(["f1", "ppl"])] == ["f1", "ppl"]
+    assert tuple(metric.name for metric in named()) == DEFAULT
+
+
+def test_every_unknown_name_is_told_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        named(["pppl", "ppl", "Dist-1", "zebra"])
+    assert str(caught.value).splitlines() == [
+        "error[config]: unknown metric 'pppl' (hint: did you mean ppl?)",
+        "error[config]: unknown metric 'Dist-1' (hint: did you mean dist-1?)",
+        f"error[config]: unknown metric 'zebra' (hint: there are {', '.join(METRICS)})",
+    ]

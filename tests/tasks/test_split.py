@@ -1,0 +1,179 @@
+"""No persona and no dialogue on two sides."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from menura.corpus.dialogue import Dialogue, Turn
+from menura.errors import ConfigError, DataError
+from menura.tasks.group import by_speaker
+from menura.tasks.split import Split, from_record, split, strangers
+from menura.tasks.task import Task
+
+SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
+
+
+def corpus(size: int, people: int, seed: int) -> list[Dialogue]:
+    rng = random.Random(seed)
+    pairs = [rng.sample(range(people), 2) for _ in range(size)]
+    return [
+        Dialogue(f"d{i}", tuple(Turn(f"p{pair[turn % 2]}", f"line {i} {turn}") for turn in range(4)))
+        for i, pair in enumerate(pairs)
+    ]
+
+
+TASKS = by_speaker(corpus(300, 30, 1))
+
+
+def made(tasks: list[Task] = TASKS, seed: int = 0, needed: dict[str, int] | None = None) -> Split:
+    return split(tasks, SHARES, seed=seed, needed=needed)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([None, 3, 30]))
+def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) -> None:
+    sides = split(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).sides
+    personas = [task.persona.persona_id for tasks in sides.values() for task in tasks]
+    assert len(personas) == len(set(personas))
+    dialogues = [set().union(*(task.dialogue_ids for task in tasks)) for tasks in sides.values()]
+    assert sum(map(len, dialogues)) == len(set().union(*dialogues))
+
+
+def test_held_out_personas_are_never_heard_on_an_earlier_side_even_where_a_cap_hides_them() -> None:
+    tasks = by_speaker(corpus(300, 30, 1), cap=5)
+    sides = split(tasks, SHARES, seed=0).sides
+    test = {task.persona.persona_id for task in sides["test"]}
+    heard = {speaker for task in sides["train"] for part in task.parts for speaker in part.dialogue.speakers}
+    assert not test & heard
+
+
+def test_a_dialogue_between_sides_goes_to_the_later_one() -> None:
+    sides = made().sides
+    test = {task.persona.persona_id: task for task in sides["test"]}
+    for task in TASKS:
+        if task.persona.persona_id in test:
+            assert test[task.persona.persona_id].dialogue_ids == task.dialogue_ids
+
+
+def test_two_held_out_personas_of_one_side_keep_their_dialogue() -> None:
+    held = [task.dialogue_ids for seed in range(5) for task in made(seed=seed)["test"]]
+    assert any(one & other for i, one in enumerate(held) for other in held[:i])
+
+
+def test_the_order_of_the_tasks_does_not_matter_and_the_seed_does() -> None:
+    shuffled = random.Random(5).sample(TASKS, len(TASKS))
+    assert made(shuffled).record() == made().record()
+    assert made(shuffled).sides == made().sides
+    assert made(seed=1).record() != made().record()
+
+
+def test_only_personas_with_enough_dialogues_are_held_out() -> None:
+    sides = made(needed={"test": 22}).sides
+    assert sides["test"]
+    assert all(len(task.parts) >= 22 for task in sides["test"])
+
+
+def test_the_share_is_of_the_eligible_personas() -> None:
+    eligible = [task for task in TASKS if len(task.parts) >= 20]
+    assert len(made(needed={"test": 20})["test"]) == max(1, round(0.2 * len(eligible)))
+
+
+def test_personas_with_too_few_dialogues_left_are_dropped_and_counted() -> None:
+    result = split(TASKS, {"train": 0.5, "test": 0.5}, seed=0, at_least=12)
+    assert result.dropped["train"] > 0
+    assert result.dropped["test"] == 0
+    assert all(len(task.parts) >= 12 for tasks in result.sides.values() for task in tasks)
+
+
+def test_a_side_without_personas_is_an_error() -> None:
+    with pytest.raises(DataError, match="side test gets no persona with 99 dialogues"):
+        made(needed={"test": 99})
+
+
+@pytest.mark.parametrize("shares", [{}, {"train": 0.5}, {"train": 1.2, "test": -0.2}, {"train": 0.9, "test": 0.2}])
+def test_shares_that_cannot_be_meant_are_refused(shares: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="shares"):
+        split(TASKS, shares, seed=0)
+
+
+def test_an_unknown_side_in_needed_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean test"):
+        made(needed={"tset": 3})
+
+
+def test_a_persona_id_that_stands_twice_is_refused() -> None:
+    with pytest.raises(DataError, match="stands twice"):
+        made([*TASKS, TASKS[0]])
+
+
+def test_a_leak_is_found() -> None:
+    good = made()
+    sides = {**good.sides, "train": (*good.sides["train"], good.sides["test"][0])}
+    with pytest.raises(DataError) as caught:
+        replace(good, sides=sides).verify()
+    name = good.sides["test"][0].persona.persona_id
+    messages = [problem.message for problem in caught.value.problems]
+    assert f"persona '{name}' is on train and test" in messages
+    assert any(message.startswith("dialogue") for message in messages)
+
+
+def test_a_record_survives_json_and_gives_the_same_split_again() -> None:
+    record = json.loads(json.dumps(made().record()))
+    assert from_record(record, TASKS) == made()
+
+
+def test_a_record_tells_a_missing_persona_and_a_missing_dialogue() -> None:
+    record = made().record()
+    gone, shorter, *rest = TASKS
+    kept = replace(shorter, parts=shorter.parts[:1])
+    with pytest.raises(DataError) as caught:
+        from_record(record, [kept, *rest])
+    messages = " ".join(problem.message for problem in caught.value.problems)
+    assert f"persona '{gone.persona.persona_id}' of the record is not in the data" in messages
+    assert f"of persona '{shorter.persona.persona_id}' is not in the data" in messages
+
+
+def test_a_record_tells_on_which_side_a_text_has_changed() -> None:
+    record = made().record()
+    changed = [_reworded(task, made()["test"][0].persona.persona_id) for task in TASKS]
+    with pytest.raises(DataError, match="texts differ from the recorded ones: test"):
+        from_record(record, changed)
+
+
+def _reworded(task: Task, name: str) -> Task:
+    if task.persona.persona_id != name:
+        return task
+    first = task.parts[0]
+    turns = (Turn(first.dialogue.turns[0].speaker, "another word"), *first.dialogue.turns[1:])
+    return replace(task, parts=(replace(first, dialogue=replace(first.dialogue, turns=turns)), *task.parts[1:]))
+
+
+@pytest.mark.parametrize("record", [{}, {"sides": 3}, {**made().record(), "shares": None}])
+def test_what_is_no_record_is_refused(record: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="not the record of a split"):
+        from_record(record, TASKS)
+
+
+def test_a_stranger_shares_no_dialogue_and_is_another() -> None:
+    tasks = by_speaker(corpus(60, 40, 2), cap=2)
+    found = strangers(tasks)
+    partners = {name: set() for name in found}
+    for dialogue in corpus(60, 40, 2):
+        for speaker in dialogue.speakers:
+            partners[speaker].update(dialogue.speakers)
+    held = {part.dialogue.dialogue_id for task in tasks for part in task.parts}
+    assert len(held) < 60
+    by_name = {task.persona.persona_id: task for task in tasks}
+    for name, other in found.items():
+        assert name != other
+        assert not by_name[name].dialogue_ids & by_name[other].dialogue_ids
+        assert other not in {s for part in by_name[name].parts for s in part.dialogue.speakers}
+    assert len(set(found.values())) > len(found) * 0.7
+
+
+def test_who_has_met_everybody_has_no_stranger() -> None:
+    with pytest.raises(DataError, match="shares dialogues with every other"):
+        strangers(by_speaker(corpus(5, 2, 0)))

@@ -1,0 +1,25 @@
+"""Exchanges: what a persona answered, after everything said before."""
+
+from menura.corpus.dialogue import Dialogue, Turn
+from menura.tasks.task import Part, Persona, Task
+
+TURNS = (Turn("Ann", "one"), Turn("Bob", "two"), Turn("Ann", "three"))
+TALK = Dialogue("d", TURNS, {"Bob": ("i sail",)}, {1: ("zero", "two")})
+
+
+def test_every_reply_comes_with_all_that_was_said_before() -> None:
+    (exchange,) = Part(TALK, "Bob").exchanges()
+    assert exchange.context == TURNS[:1]
+    assert exchange.reply == TURNS[1]
+    assert exchange.facts == ("i sail",)
+    assert exchange.candidates == ("zero", "two")
+
+
+def test_an_opening_turn_answers_nothing() -> None:
+    (exchange,) = Part(TALK, "Ann").exchanges()
+    assert exchange.reply == TURNS[2]
+    assert exchange.facts == ()
+
+
+def test_a_task_knows_its_dialogues() -> None:
+    assert Task(Persona("Bob"), (Part(TALK, "Bob"),)).dialogue_ids == {"d"}
