@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test check format unit docs bench weights clean
+.PHONY: demo test check format unit docs bench weights start clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -46,3 +46,10 @@ $(VENV)/dev: $(VENV)/run
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# Rebuilds the start that ships (about an hour and a half on two cores); docs/results/start.md tells what came out.
+start: $(VENV)/run weights
+	$(BIN)/menura train start/warm
+	$(BIN)/menura train start/pooled
+	$(BIN)/menura train start/meta
+	$(BIN)/python -m menura.experiments.ship_start

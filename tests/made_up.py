@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import nn
@@ -12,7 +11,7 @@ from menura.artefacts import base as bases
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName
-from menura.batches.tokenizer import Tokens, byte_tokens
+from menura.batches.tokenizer import byte_tokens
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.models.causal_lm import CausalLm, CausalLmConfig
 from menura.models.parts.adapters import Adapters
@@ -114,12 +113,6 @@ def gpt2() -> PreTrainedModel:
         return GPT2LMHeadModel(config).eval()
 
 
-@cache
-def tokens() -> Tokens:
-    """Return the vocabulary of bytes."""
-    return byte_tokens()
-
-
 @torch.no_grad()
 def stir(model: nn.Module, size: float = 0.05, seed: int = 5) -> None:
     """Move every parameter that adapts a little, at random."""
@@ -150,9 +143,9 @@ def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
     return copied | {"stream": torch.get_rng_state()}
 
 
-def assert_same_bits(model: nn.Module, before: dict[str, torch.Tensor]) -> None:
-    """Fail, naming the tensor, if anything is not bit for bit what it was."""
+def assert_same_bits(model: nn.Module, before: dict[str, torch.Tensor], what: str = "this") -> None:
+    """Fail, naming the tensor and ``what`` was done, if anything is not bit for bit what it was."""
     now = snapshot(model)
     assert now.keys() == before.keys()
     changed = [name for name in before if not torch.equal(now[name], before[name])]
-    assert not changed, f"changed: {changed[:5]}"
+    assert not changed, f"{what} changed {changed[:5]}"

@@ -1,12 +1,16 @@
 """Checking tells everything at once and never raises for bad data."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from menura.corpus.catalogue import FORMATS
 from menura.corpus.check import check
-from menura.errors import ConfigError
+from menura.errors import ConfigError, UnsafeError
 
 GOOD = "Ann: shall we sail?\nBob: gladly, now?\nAnn: now.\n"
 
@@ -40,6 +44,17 @@ def test_what_reading_would_change_is_warned_of(tmp_path: Path) -> None:
     assert report.errors == []
 
 
+def test_a_reply_missing_from_its_candidates_is_warned_of(tmp_path: Path) -> None:
+    report = check(written(tmp_path, "1 hi\thello\t\tno|maybe\n2 so\tyes\t\tno|yes\n"))
+    assert [(warning.code, warning.count) for warning in report.warnings] == [("gold_missing", 1)]
+
+
+def test_a_field_that_is_not_known_is_warned_of(tmp_path: Path) -> None:
+    turns = [{"speaker": "Ann", "text": "hi"}, {"speaker": "Bob", "text": "so"}]
+    report = check(written(tmp_path, json.dumps({"turns": turns, "fact": {}}), "a.jsonl"))
+    assert [warning.message for warning in report.warnings] == ["field 'fact' is not known; ignored"]
+
+
 def test_errors_stand_before_warnings(tmp_path: Path) -> None:
     report = check(written(tmp_path, "Ann: a\nAnn: b\nBob: c\n\nBob:\nAnn: d\n"))
     assert report.problems[0].level == "error"
@@ -71,6 +86,34 @@ def test_strict_reading_and_checking_find_the_same_errors(tmp_path: Path) -> Non
     path = written(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl")
     report = check(path, "jsonl")
     assert sum(error.count for error in report.errors) == 4
+
+
+def test_a_message_never_repeats_more_than_eighty_characters_of_the_input(tmp_path: Path) -> None:
+    long = "x" * 5000
+    lines = [
+        {"turns": [{"speaker": long, "text": ""}], "facts": {long: 1}},
+        {"turns": [], long: 1, "candidates": {long: 1}},
+    ]
+    report = check(written(tmp_path, "\n".join(map(json.dumps, lines))), "jsonl", speaker=long)
+    assert len(report.problems) >= 4
+    assert all("x" * 81 not in str(problem) for problem in report.problems)
+
+
+fragments = st.sampled_from(
+    ['{"turns":[', '{"speaker":"a","text":"b"}', ",", "]}", "\n", '["a","b"]', "1 ", "2 hi\thello", "your persona: x.",
+     "Ann: hi", "Bob: so", "  ", '{"messages":[', '{"role":"user","content":"x"}', "[[", "NaN", '\\ud800"', "\0", "é"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=200) | st.lists(fragments, max_size=12).map(lambda parts: "".join(parts).encode()))
+def test_any_bytes_in_any_format_give_a_report_or_a_refusal(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any"
+    path.write_bytes(content)
+    for name in [None, *FORMATS]:
+        with suppress(UnsafeError):
+            report = check(path, name)
+            assert report.errors or report.statistics.dialogues
 
 
 def test_an_unknown_format_is_a_wrong_argument(tmp_path: Path) -> None:

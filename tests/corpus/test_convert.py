@@ -103,6 +103,7 @@ def test_each_format_holds_its_own(tmp_path: Path, talk: Dialogue, format: str) 
     ("talk", "format", "lost"),
     [
         (CHAT, "transcript", "its facts"),
+        (Dialogue("a", ()), "transcript", "dialogue as a whole"),
         (PAIRS, "messages", "dialogue as a whole"),
         (replace(CHAT, candidates={1: ("a", "ahoy")}), "messages", "its candidates"),
         (replace(PAIRS, turns=(*PAIRS.turns[:3], Turn("partner", "a\tb"))), "personachat", r"turns\[3\]"),
@@ -125,3 +126,10 @@ def test_a_format_that_is_only_read_is_a_wrong_argument(tmp_path: Path) -> None:
 def test_no_dialogues_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no dialogues"):
         write([], tmp_path / "t", "jsonl")
+
+
+def test_more_lines_than_would_be_read_again_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    with pytest.raises(DataError, match="limit 32 MiB and 100,000 lines"):
+        write([replace(TALK, turns=(Turn("Ann", "x\n" * 20_000 + "y"), Turn("Bob", "z")))] * 6, path, "transcript")
+    assert not path.exists()

@@ -12,7 +12,7 @@ from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
 from menura.tasks.group import by_speaker
 from menura.tasks.split import Split, from_record, split, strangers
-from menura.tasks.task import Task
+from menura.tasks.task import Part, Task
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 
@@ -118,6 +118,19 @@ def test_a_leak_is_found() -> None:
     messages = [problem.message for problem in caught.value.problems]
     assert f"persona '{name}' is on train and test" in messages
     assert any(message.startswith("dialogue") for message in messages)
+
+
+def test_a_held_out_partner_on_an_earlier_side_is_found() -> None:
+    talks = [Dialogue(f"d{i}", (Turn(one, "hi"), Turn(other, "so"))) for i, (one, other) in enumerate(["ab", "ac"])]
+    ann, _, cy = by_speaker(talks)
+    # The dialogue of a and c was capped away from c, yet c's words would be known to train.
+    leaky = Split({"train": (ann,), "test": (replace(cy, parts=(_other_talk(cy),)),)}, made().plan, {})
+    with pytest.raises(DataError, match="persona 'c' of test speaks in dialogue 'd1' of train"):
+        leaky.verify()
+
+
+def _other_talk(task: Task) -> Part:
+    return Part(Dialogue("else", (Turn("z", "hi"), Turn(task.persona.persona_id, "so"))), task.persona.persona_id)
 
 
 def test_a_record_survives_json_and_gives_the_same_split_again() -> None:

@@ -14,6 +14,7 @@ from menura.errors import DataError, MenuraError
 
 GENERATIONS = 2  # kept, so that a damaged newest leaves one to go on from
 MANIFEST = "manifest.json"
+HEADER_LIMIT = 16 << 20  # bytes; an optimiser keeps some tensors for each of a network's hundreds
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ def read(path: Path) -> Checkpoint:
             raise DataError(f"{name}: checksum", place=str(path), code="damaged")
     state = read_json(path / "state.json")
     step = state.pop("step")
-    return Checkpoint(step, load(path / "model.safetensors"), load(path / "optimizer.safetensors"), state)
+    weights, optimizer = (
+        load(path / f"{name}.safetensors", header_limit=HEADER_LIMIT) for name in ("model", "optimizer")
+    )
+    return Checkpoint(step, weights, optimizer, state)
 
 
 def _generations(folder: Path) -> list[Path]:

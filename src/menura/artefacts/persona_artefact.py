@@ -23,7 +23,7 @@ ABOUT = "menura.json"
 CARD = "card.json"
 LARGEST = 1 << 30  # bytes unpacked; in-place personas hold a whole model
 LARGEST_TEXT = 1 << 20
-# What the library raises on a damaged zip, an unknown packing and an encrypted member among them, and we on a missing key.
+# On a damaged zip the library also raises that a packing is unknown or a member encrypted; KeyError is a missing key.
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError, TypeError, ValueError)
 
 

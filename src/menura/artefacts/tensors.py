@@ -17,7 +17,7 @@ from torch import Tensor
 from menura.artefacts.files import reporting, write_whole
 from menura.errors import DataError, MismatchError, NumericalError, UnsafeError
 
-HEADER_LIMIT = 64 * 1024  # bytes; a larger header is either not ours or made to be slow
+HEADER_LIMIT = 64 * 1024  # bytes, of a persona or a start; a larger header is either not ours or made to be slow
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -35,16 +35,16 @@ def _fill(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> N
         raise OSError(int(number[1]) if number else 0, str(error)) from error
 
 
-def load(path: Path) -> dict[str, Tensor]:
+def load(path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
     """Read tensors; DataError if the file is not whole, UnsafeError if it is a pickle or a zip."""
     with reporting(path):
         content = path.read_bytes()
-    return parsed(content, path)
+    return parsed(content, path, header_limit=header_limit)
 
 
-def parsed(content: bytes, path: Path) -> dict[str, Tensor]:
+def parsed(content: bytes, path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
     """Read tensors from bytes; ``path`` is named where they are refused."""
-    length = _header_length(content[:9], len(content), path)
+    length = _header_length(content[:9], len(content), path, header_limit)
     _header(content[8 : 8 + length], path)
     try:
         return dict(from_bytes(content))
@@ -52,10 +52,10 @@ def parsed(content: bytes, path: Path) -> dict[str, Tensor]:
         raise DataError(f"damaged: {str(error)[:80]}", place=str(path), code="delta_format") from error
 
 
-def _header_length(beginning: bytes, size: int, path: Path) -> int:
+def _header_length(beginning: bytes, size: int, path: Path, limit: int = HEADER_LIMIT) -> int:
     """Return the header's length in bytes, from a file's first nine bytes and its size."""
     length = struct.unpack("<Q", beginning[:8])[0] if size > 8 else -1
-    if 0 < length <= min(HEADER_LIMIT, size - 8) and beginning[8:9] == b"{":
+    if 0 < length <= min(limit, size - 8) and beginning[8:9] == b"{":
         return int(length)
     if beginning[:2] == b"PK" or beginning[:1] == b"\x80":
         raise UnsafeError("pickle files can run code and are not read", place=str(path))
@@ -98,7 +98,7 @@ def metadata(path: Path) -> dict[str, str]:
         beginning = file.read(9)
         length = _header_length(beginning, path.stat().st_size, path)
         header = beginning[8:] + file.read(length - 1)
-    return dict(_header(header, path).get("__metadata__", {}))
+    return dict(_header(header, path).get("__metadata__") or {})
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from menura.corpus.source import Source
-from menura.errors import Problem, shown
+from menura.errors import SHOWN_AT_MOST, Problem, shown
 
 DEPTH_LIMIT = 32
 DIGITS_LIMIT = 300  # the largest float has 309 digits
@@ -73,7 +73,7 @@ def array_records(source: Source) -> Iterator[Record | Problem]:
 
 def step(path: str, key: str) -> str:
     """Return the key path one key further down: ``turns[2]`` and ``text`` give ``turns[2].text``."""
-    if not key.isidentifier():
+    if not key.isidentifier() or len(key) > SHOWN_AT_MOST:
         return f"{path}[{shown(key)}]"
     return f"{path}.{key}" if path else key
 

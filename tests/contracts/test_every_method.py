@@ -1,0 +1,130 @@
+"""What every adaptation method of the catalogue promises, asked of each without being named here."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+from made_up import QUERY, SUPPORT, VARIANTS, Voice, assert_same_bits, snapshot
+
+from menura.adaptation.catalogue import METHODS, Method
+from menura.adaptation.descent import Descent
+from menura.adaptation.weights import adaptable, holding, loss_with
+from menura.batches.encode import EncodedEpisode
+
+INNER = Descent(rate=0.05, epochs=4, batch=2)
+LEARNS_NOTHING = {"pretrain-only"}
+
+every_method = pytest.mark.parametrize("name", METHODS)
+every_place = pytest.mark.parametrize("variant", ["houlsby", "lora-upper", "in-place", "special", "gpt2-houlsby"])
+
+
+def method_named(name: str) -> Method:
+    """Make a method with an inner loop of our own, where it has one."""
+    kind: Any = METHODS[name]
+    made: Method = kind(inner=INNER) if any(field.name == "inner" for field in fields(kind)) else kind()
+    return made
+
+
+def episode_of(voice: Voice) -> EncodedEpisode:
+    return EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+
+
+@every_method
+@every_place
+def test_adapting_lowers_support_loss(name: str, variant: str) -> None:
+    voice = VARIANTS[variant].voice()
+    support = voice.batch(SUPPORT)
+    weights = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+    before, adapted = (float(loss_with(voice.model, w, support).total.detach()) for w in ({}, weights))
+    assert adapted == before if name in LEARNS_NOTHING else adapted < before - 0.01
+
+
+@every_method
+@every_place
+def test_the_model_comes_back_bit_identical(name: str, variant: str) -> None:
+    voice = VARIANTS[variant].voice()
+    before = snapshot(voice.model)
+    method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+    assert_same_bits(voice.model, before, f"{name}'s adapt")
+    _ = method_named(name).objective(voice.model, episode_of(voice)).total
+    assert_same_bits(voice.model, before, f"{name}'s objective")
+
+
+@every_method
+@every_place
+def test_weights_beside_the_model_and_inside_it_give_the_same_loss(name: str, variant: str) -> None:
+    voice = VARIANTS[variant].voice()
+    weights = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+    query = voice.batch(QUERY)
+    beside = loss_with(voice.model, weights, query)
+    with holding(voice.model, weights):
+        inside = voice.model.loss(query)
+    assert torch.equal(beside.nats, inside.nats)
+
+
+@every_method
+@every_place
+def test_the_same_seed_gives_the_same_first_losses(name: str, variant: str) -> None:
+    runs = []
+    for _ in range(2):
+        voice = VARIANTS[variant].voice()
+        outer = torch.optim.SGD(list(adaptable(voice.model).values()), lr=0.05)
+        losses = []
+        for _ in range(3):
+            outer.zero_grad()
+            loss = method_named(name).objective(voice.model, episode_of(voice))
+            loss.total.backward()
+            outer.step()
+            losses.append(loss.total.item())
+        runs.append(losses)
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) == 3, "outer steps change the loss"
+
+
+@every_method
+def test_the_gradient_of_the_objective_reaches_all_that_adapts_and_nothing_else(name: str) -> None:
+    voice = VARIANTS["houlsby-upper"].voice()
+    method_named(name).objective(voice.model, episode_of(voice)).total.backward()
+    reached = {n for n, p in voice.model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert reached == adaptable(voice.model).keys()
+
+
+@every_method
+def test_persona_weights_are_plain_tensors_of_what_adapts(name: str) -> None:
+    voice = VARIANTS["lora"].voice()
+    weights = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+    wanted = {} if name in LEARNS_NOTHING else adaptable(voice.model)
+    assert {n: w.shape for n, w in weights.items()} == {n: p.shape for n, p in wanted.items()}
+    assert not any(w.requires_grad for w in weights.values())
+    assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in voice.model.parameters()}
+
+
+@every_method
+def test_adapting_works_where_gradients_are_switched_off(name: str) -> None:
+    voice = VARIANTS["houlsby"].voice()
+    wanted = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+    with torch.no_grad():
+        found = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+    assert all(torch.equal(found[n], wanted[n]) for n in wanted)
+
+
+@every_method
+def test_an_empty_support_set_leaves_the_base(name: str) -> None:
+    voice = VARIANTS["houlsby"].voice()
+    weights = method_named(name).adapt(voice.model, ())
+    parameters = dict(voice.model.named_parameters())
+    assert all(torch.equal(weight, parameters[n]) for n, weight in weights.items())
+
+
+@every_method
+def test_the_watch_sees_every_step_and_a_falling_loss(name: str) -> None:
+    voice = VARIANTS["houlsby"].voice()
+    seen: list[tuple[int, int, float]] = []
+    method_named(name).adapt(voice.model, voice.dialogues(SUPPORT), lambda *news: seen.append(news))
+    if name in LEARNS_NOTHING:
+        assert not seen
+        return
+    assert [done for done, _, _ in seen] == list(range(1, len(seen) + 1))
+    assert {steps for _, steps, _ in seen} == {len(seen)}
+    assert seen[-1][2] < seen[0][2]
