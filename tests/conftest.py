@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Examples are the same on every machine, and a busy machine is no fault of the code.
+settings.register_profile("menura", deadline=None, derandomize=True, database=None)
+settings.load_profile("menura")
 
 WEIGHTS = "smollm2-135m"
 

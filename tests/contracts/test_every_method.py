@@ -115,6 +115,7 @@ def test_an_empty_support_set_leaves_the_base(name: str) -> None:
     weights = method_named(name).adapt(voice.model, ())
     parameters = dict(voice.model.named_parameters())
     assert all(torch.equal(weight, parameters[n]) for n, weight in weights.items())
+    assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in parameters.values()}
 
 
 @every_method

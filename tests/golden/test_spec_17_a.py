@@ -1,4 +1,4 @@
-"""Acceptance checks A1 to A6: meta-gradients. Numbers from specs, section 17; the 72 outer steps are training's own test."""
+"""Acceptance checks A1 to A6: meta-gradients (specs, section 17); the 72 outer steps are training's own test."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping

@@ -26,7 +26,8 @@ def fitted(
     """Run the inner loop from the model's own weights and cut the result free of any graph."""
     start = {name: value.detach() for name, value in adaptable(model).items()}
     weights = descend(model, start, support, inner, watch=watch)
-    return {name: value.detach() for name, value in weights.items()}
+    # After no step at all these are still the model's own tensors, which the next persona would write over.
+    return {name: value.clone() if value is start[name] else value.detach() for name, value in weights.items()}
 
 
 @dataclass(frozen=True)

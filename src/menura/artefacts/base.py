@@ -22,8 +22,9 @@ from transformers.utils import logging as transformers_logging
 
 from menura.artefacts import tensors
 from menura.artefacts.base_catalogue import BASES, KnownBase
-from menura.artefacts.files import home, new_folder, read_json, reporting, sha256_of, write_json
+from menura.artefacts.files import home, new_folder, read_json, sha256_of, write_json
 from menura.batches.tokenizer import Tokens, byte_tokens
+from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, StorageError, UnsafeError
 
 TINY_SEED = 20_261_121

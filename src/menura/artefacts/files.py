@@ -1,17 +1,17 @@
 """Files that are written whole or not at all, and read with their checksum."""
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from menura.errors import DataError, StorageError
+from menura.corpus.whole_file import reporting, sync, write_whole
+from menura.errors import DataError
 
 
 def home() -> Path:
@@ -25,47 +25,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def reporting(path: Path) -> Iterator[None]:
-    """Turn what the system says of a file into a StorageError that names it."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise StorageError("no such file", place=str(path), code="missing") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing(path)).free
-            message, hint = (
-                f"no space left on the disk ({free / 2**20:.1f} MiB free)",
-                "free some space; nothing was changed",
-            )
-            raise StorageError(message, place=str(path), hint=hint, code="storage_full") from error
-        raise StorageError(error.strerror or str(error), place=str(path)) from error
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, make it durable, and put it in place in one step.
-
-    Raises StorageError, leaving what was there as it was and no temporary file behind.
-    """
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes whole or not at all, making the folder if need be."""
     with reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            write(temporary)
-            _flush(temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _flush(path.parent)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes whole or not at all."""
-    write_whole(path, lambda temporary: _put(temporary, content))
+    write_whole(path, content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,28 +62,11 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield temporary
         with reporting(path):
             for file in temporary.iterdir():
-                _flush(file)
-            _flush(temporary)
+                sync(file)
+            sync(temporary)
             if path.exists():
                 shutil.rmtree(path)
             os.replace(temporary, path)
-            _flush(path.parent)
+            sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def _flush(path: Path) -> None:
-    """Make a file, or a folder's entries, last through a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _existing(path: Path) -> Path:
-    return next(parent for parent in (path, *path.parents) if parent.exists())

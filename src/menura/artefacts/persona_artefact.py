@@ -13,8 +13,9 @@ from safetensors.torch import save
 
 from menura.adaptation.weights import PersonaWeights, adaptable
 from menura.artefacts import tensors
-from menura.artefacts.files import reporting, write_bytes
+from menura.artefacts.files import write_bytes
 from menura.artefacts.loaded import Loaded
+from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
 
 SCHEMA = 1

@@ -4,8 +4,9 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
-from menura.artefacts.files import home, reporting
+from menura.artefacts.files import home
 from menura.artefacts.persona_artefact import PersonaArtefact, read
+from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

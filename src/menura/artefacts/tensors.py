@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from menura.artefacts.files import reporting, write_whole
+from menura.artefacts.files import write_bytes
+from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, NumericalError, UnsafeError
 
 HEADER_LIMIT = 64 * 1024  # bytes, of a persona or a start; a larger header is either not ours or made to be slow
@@ -23,16 +23,7 @@ HEADER_LIMIT = 64 * 1024  # bytes, of a persona or a start; a larger header is e
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: _fill(temporary, plain, dict(metadata or {})))
-
-
-def _fill(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    try:
-        save_file(tensors, path, metadata=metadata)
-    except SafetensorError as error:
-        # The library writes by itself and puts the system's answer (disk full, …) into words only.
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(number[1]) if number else 0, str(error)) from error
+    write_bytes(path, to_bytes(plain, metadata=dict(metadata or {})))
 
 
 def load(path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:

@@ -1,7 +1,11 @@
 """Bytes become a file, all of them or none: a crash at any moment leaves the old file or the new one."""
 
+import errno
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from menura.errors import StorageError
@@ -9,7 +13,7 @@ from menura.errors import StorageError
 
 def write_whole(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``, on the disk when this returns; StorageError leaves everything as it was."""
-    try:
+    with reporting(path, "cannot be written: "):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -21,20 +25,35 @@ def write_whole(path: Path, content: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync(path.parent)
+
+
+@contextmanager
+def reporting(path: Path, doing: str = "") -> Iterator[None]:
+    """Turn what the system says of a file into a StorageError that names it."""
+    try:
+        yield
     except OSError as error:
-        raise StorageError(f"cannot be written: {error.strerror}", place=str(path)) from error
+        said = f"{doing}{error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free
+            hint = "free some space; nothing was changed"
+            raise StorageError(
+                f"{said} ({free / 2**20:.1f} MiB free)", place=str(path), hint=hint, code="storage_full"
+            ) from error
+        code = "missing" if isinstance(error, FileNotFoundError) else None
+        raise StorageError(said, place=str(path), code=code) from error
+
+
+def sync(path: Path) -> None:
+    """Make a file, or a folder's entries, last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _mode(path: Path) -> int:
     """Return the old file's permissions, or read and write for the owner alone: dialogues are private."""
     return path.stat().st_mode & 0o777 if path.exists() else 0o600
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without this the new name itself may be lost with the power.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,6 +24,7 @@ from menura.metrics.significance import Difference, paired_difference, score
 from menura.models.dialogue_model import DialogueModel, RanksReplies
 
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
+ROWS_AT_ONCE = 16  # prompts in one generation: bounds memory, changes no reply
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
 
 
@@ -108,15 +109,11 @@ class Evaluation:
 
     def _unadapted_rows(self) -> Iterator[Row]:
         if self.bare:
-            yield self._row("base", lambda task: self.bare)
-        yield self._row(UNADAPTED, lambda task: {})
+            yield self._row("base", self.bare)
+        yield self._row(UNADAPTED, {})
 
-    def _row(self, label: str, weights_of: Callable[[EncodedTask], PersonaWeights]) -> Row:
-        likely, spoken = [], []
-        for task in self.tasks:
-            more_likely, more_spoken = self._judged(task, weights_of(task))
-            likely += more_likely
-            spoken += more_spoken
+    def _row(self, label: str, weights: PersonaWeights) -> Row:
+        likely, spoken = self._judged(self.tasks, weights)
         self.say(f"{label}: {len(self.tasks)} personas")
         return Row(label, 0, tuple(likely), tuple(spoken))
 
@@ -132,9 +129,9 @@ class Evaluation:
             began = time.perf_counter()
             weights = self.method.adapt(self.model, task.dialogues[:shots])
             seconds += time.perf_counter() - began
-            own.append(self._judged(task, weights))
+            own.append(self._judged([task], weights))
             for receiver in receivers[task.persona_id]:
-                wrong[receiver] = self._judged(self.by_id[receiver], weights)
+                wrong[receiver] = self._judged([self.by_id[receiver]], weights)
             if number % 8 == 0 or number == len(self.tasks):
                 self.say(f"{shots} shots: {number} of {len(self.tasks)} personas")
         each = seconds / len(self.tasks)
@@ -151,27 +148,37 @@ class Evaluation:
         return Row(label, shots, likely, tuple(sample for part in parts for sample in part[1]), seconds)
 
     @torch.no_grad()
-    def _judged(self, task: EncodedTask, weights: PersonaWeights) -> tuple[list[Sample], list[Sample]]:
-        exchanges = self._query(task)
+    def _judged(self, tasks: Sequence[EncodedTask], weights: PersonaWeights) -> tuple[list[Sample], list[Sample]]:
+        likely: list[Sample] = []
+        chosen: list[tuple[int, EncodedExchange, Sample]] = []
         with holding(self.model, weights):
-            loss = self.model.loss(self.model.batch(exchanges))
-            likely = [
-                Sample(e.persona_id, e.dialogue_id, "", self._text(e), nats, len(e.reply))
-                for e, nats in zip(exchanges, loss.nats.tolist(), strict=True)
-            ]
-            chosen = self.config.replies or len(exchanges)
-            return likely, self._spoken(exchanges[:chosen], likely[:chosen])
+            for task in tasks:
+                exchanges = self._query(task)
+                loss = self.model.loss(self.model.batch(exchanges))
+                found = [
+                    Sample(e.persona_id, e.dialogue_id, "", self._text(e), nats, len(e.reply))
+                    for e, nats in zip(exchanges, loss.nats.tolist(), strict=True)
+                ]
+                likely += found
+                numbered = zip(range(self.config.replies or len(exchanges)), exchanges, found, strict=False)
+                chosen += numbered
+            return likely, self._spoken(chosen)
 
-    def _spoken(self, exchanges: Sequence[EncodedExchange], likely: Sequence[Sample]) -> list[Sample]:
-        prompts = self.model.batch([replace(e, reply=()) for e in exchanges])
-        seeds = [_seed(self.config.seed, e, number) for number, e in enumerate(exchanges)]
-        end, limit = self.encoder.layout.end, self.config.limit
-        replies = generate(self.model, prompts, self.config.choice, end=end, limit=limit, seeds=seeds)
-        ranks = [self._rank(e, seed) for e, seed in zip(exchanges, seeds, strict=True)]
-        return [
-            replace(sample, reply=self.encoder.reply_text(reply), rank=rank, candidates=self.config.candidates)
-            for sample, reply, rank in zip(likely, replies, ranks, strict=True)
-        ]
+    def _spoken(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]]) -> list[Sample]:
+        """Reply to each exchange and rank its reference; like lengths share a batch, the order is kept."""
+        said: dict[int, Sample] = {}
+        by_length = sorted(range(len(chosen)), key=lambda place: len(chosen[place][1].prefix))
+        for start in range(0, len(by_length), ROWS_AT_ONCE):
+            places = by_length[start : start + ROWS_AT_ONCE]
+            prompts = self.model.batch([replace(chosen[place][1], reply=()) for place in places])
+            seeds = [_seed(self.config.seed, chosen[place][1], chosen[place][0]) for place in places]
+            end, limit = self.encoder.layout.end, self.config.limit
+            replies = generate(self.model, prompts, self.config.choice, end=end, limit=limit, seeds=seeds)
+            for place, seed, ids in zip(places, seeds, replies, strict=True):
+                _, exchange, sample = chosen[place]
+                text, rank = self.encoder.reply_text(ids), self._rank(exchange, seed)
+                said[place] = replace(sample, reply=text, rank=rank, candidates=self.config.candidates)
+        return [said[place] for place in range(len(chosen))]
 
     def _rank(self, exchange: EncodedExchange, seed: int) -> int:
         """Return the reference's place among the candidates by mean nats per token (spec section 9)."""

@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from menura.artefacts.files import read_json, reporting, write_json, write_text
+from menura.artefacts.files import read_json, write_json, write_text
+from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, DataError, Problem, Stopped
 from menura.experiments.run_config import RunConfig, as_json, differences
 

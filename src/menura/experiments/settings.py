@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from menura.adaptation.catalogue import METHODS
-from menura.artefacts.files import reporting
+from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, MenuraError, Problem, shown
 
 Config = TypeVar("Config")

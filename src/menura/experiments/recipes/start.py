@@ -16,7 +16,7 @@ from menura.models.causal_lm import CausalLmConfig
 from menura.models.parts.adapters import Adapters
 
 # How a persona is adapted from the start; chosen on held-back training personas.
-INNER = Descent(rate=1e-3, epochs=2, batch=16, optimizer="adam")
+INNER = Descent(rate=1e-3, epochs=1, batch=16, optimizer="adam")
 MODEL = CausalLmConfig(limit=768, adapters=Adapters(size=16, layers="upper"))
 DATA = DataConfig(turns=16)
 
@@ -29,14 +29,14 @@ def warm() -> RunConfig:
 
 def pooled() -> RunConfig:
     """Go on from the warm start by pooling."""
-    outer = Outer(steps=40, tasks=4, shots=5, queries=2, rate=3e-4, save_every=10, check_every=10)
+    outer = Outer(steps=40, tasks=4, shots=5, queries=2, rate=3e-4, save_every=5, check_every=20)
     model = replace(MODEL, start="runs/start-warm")
     return replace(warm(), recipe="start/pooled", model=model, outer=outer)
 
 
 def meta() -> RunConfig:
     """Go on from the warm start by first-order MAML that holds the un-adapted loss too."""
-    return replace(pooled(), recipe="start/meta", method=Maml(replace(INNER, epochs=1), order="first", hold=0.5))
+    return replace(pooled(), recipe="start/meta", method=Maml(INNER, order="first", hold=0.5))
 
 
 def shipped() -> RunConfig:

@@ -1,0 +1,129 @@
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+from made_up import QUERY, SUPPORT, VARIANTS, part
+from torch import Tensor, nn
+
+from menura.adaptation.descent import Descent, descend, mini_batches
+from menura.adaptation.maml import Maml
+from menura.adaptation.weights import adaptable, holding, loss_with
+from menura.batches.encode import EncodedEpisode
+from menura.errors import ConfigError, NumericalError
+
+
+@pytest.mark.parametrize("settings", [{"rate": 0.0}, {"rate": -1.0}, {"epochs": -1}, {"batch": -1}])
+def test_a_descent_under_which_nothing_could_be_learnt_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"inner.{next(iter(settings))}"):
+        Descent(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("hold", [-0.1, 1.1, math.nan])
+def test_a_share_that_is_none_is_refused(hold: float) -> None:
+    with pytest.raises(ConfigError, match="method.hold"):
+        Maml(hold=hold)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(0, [7]), (1, [1] * 7), (3, [3, 3, 1]), (7, [7]), (16, [7])])
+def test_mini_batches_cut_the_support_in_order(size: int, sizes: list[int]) -> None:
+    voice = VARIANTS["houlsby"].voice()
+    lines = [f"line {index}" for index in range(14)]
+    support = voice.dialogues([part("d", *lines[:10]), part("e", *lines[10:])])
+    batches = mini_batches(voice.model, support, size)
+    assert [len(batch) for batch in batches] == sizes
+    assert [e for batch in batches for e in batch.exchanges] == [e for dialogue in support for e in dialogue]
+
+
+@pytest.mark.parametrize("name", ["gpt2-houlsby", "in-place"])
+@pytest.mark.parametrize(("optimizer", "peer"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
+def test_a_descent_walks_as_torchs_own_optimizer_does(name: str, optimizer: str, peer: type) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    inner = Descent(rate=0.01, epochs=3, batch=2, optimizer=optimizer)  # type: ignore[arg-type]
+    ours = descend(voice.model, adaptable(voice.model), voice.dialogues(SUPPORT), inner)
+    outer = peer(list(adaptable(voice.model).values()), lr=0.01)
+    for _ in range(3):
+        for batch in mini_batches(voice.model, voice.dialogues(SUPPORT), 2):
+            outer.zero_grad()
+            voice.model.loss(batch).total.backward()
+            outer.step()
+    walked = flat(adaptable(voice.model)).detach()
+    apart = (flat(ours).detach() - walked).abs()
+    # Adam's epsilon stands within the root here: where a gradient is nearly zero the walks differ by part of a step.
+    assert float(apart.max()) < (1e-12 if optimizer == "sgd" else 0.3 * 0.01 * 6)
+    assert float(apart.median()) < 1e-6
+
+
+def flat(tensors: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([value.reshape(-1) for value in tensors.values()])
+
+
+def test_a_step_whose_loss_is_not_finite_names_the_step_and_its_dialogues() -> None:
+    voice = VARIANTS["houlsby"].voice()
+    support = voice.dialogues(SUPPORT)
+    start = adaptable(voice.model)
+    inner = Descent(rate=1e30, epochs=3, batch=2)
+    with pytest.raises(NumericalError, match=r"inner step 2: .*s2") as caught:
+        descend(voice.model, start, support, inner)
+    assert caught.value.exit_code == 6
+    assert "1e+30" in caught.value.problems[0].hint
+
+
+def test_no_step_gives_back_what_it_started_from() -> None:
+    voice = VARIANTS["houlsby"].voice()
+    start = adaptable(voice.model)
+    end = descend(voice.model, start, voice.dialogues(SUPPORT), Descent(epochs=0))
+    assert all(end[key] is start[key] for key in start)
+
+
+def test_a_descent_can_start_beside_the_model() -> None:
+    voice = VARIANTS["lora"].voice(double=True)
+    elsewhere = {key: value.detach() + 0.1 for key, value in adaptable(voice.model).items()}
+    inner = Descent(rate=0.1, epochs=2)
+    beside = descend(voice.model, elsewhere, voice.dialogues(SUPPORT), inner)
+    with holding(voice.model, elsewhere):
+        inside = descend(voice.model, adaptable(voice.model), voice.dialogues(SUPPORT), inner)
+    assert all(torch.equal(beside[key], inside[key]) for key in beside)
+
+
+def test_the_held_share_of_the_start_is_lowered_beside_the_adapted_loss() -> None:
+    voice = VARIANTS["houlsby"].voice(double=True)
+    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    inner = Descent(rate=0.1, epochs=2)
+    adapted, held = Maml(inner).objective(voice.model, episode), Maml(inner, hold=0.25).objective(voice.model, episode)
+    before = voice.model.loss(voice.batch(QUERY)).total
+    assert held.total.item() == pytest.approx(0.75 * adapted.total.item() + 0.25 * before.item(), rel=1e-12)
+    assert held.parts["un-adapted"].item() == pytest.approx(before.item(), rel=1e-12)
+    assert torch.equal(held.nats, adapted.nats)
+    whole = Maml(inner, hold=1.0).objective(voice.model, episode).total
+    ours, wanted = (torch.autograd.grad(v, list(adaptable(voice.model).values())) for v in (whole, before))
+    assert all(torch.allclose(a, b, rtol=1e-10) for a, b in zip(ours, wanted, strict=True))
+
+
+def test_gradients_of_a_loss_beside_flow_into_the_weights_and_not_into_the_model() -> None:
+    voice = VARIANTS["houlsby"].voice()
+    weights = {key: value.detach().clone().requires_grad_() for key, value in adaptable(voice.model).items()}
+    loss_with(voice.model, weights, voice.batch(QUERY)).total.backward()
+    assert all(weight.grad is not None for weight in weights.values())
+    assert all(parameter.grad is None for parameter in voice.model.parameters())
+
+
+def test_holding_writes_tied_weights_once_and_both_uses_see_them() -> None:
+    voice = VARIANTS["in-place"].voice()
+    name = next(n for n, p in voice.model.named_parameters() if p is voice.model.network.get_input_embeddings().weight)
+    query = voice.batch(QUERY)
+    weights = {name: adaptable(voice.model)[name].detach() * 1.5}
+    beside = loss_with(voice.model, weights, query).nats
+    with holding(voice.model, weights):
+        assert voice.model.network.get_output_embeddings().weight is voice.model.network.get_input_embeddings().weight
+        assert torch.equal(voice.model.loss(query).nats, beside)
+    assert not torch.equal(voice.model.loss(query).nats, beside)
+
+
+def test_holding_a_weight_the_model_does_not_have_changes_nothing() -> None:
+    model = VARIANTS["houlsby"].voice().model
+    name, first = next(iter(adaptable(model).items()))
+    before = first.detach().clone()
+    with pytest.raises(KeyError), holding(model, {name: before + 1, "nobody": nn.Parameter(torch.zeros(1))}):
+        pass
+    assert torch.equal(first, before)

@@ -1,0 +1,136 @@
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from menura.artefacts import files
+from menura.artefacts.files import (
+    home,
+    new_folder,
+    read_json,
+    reporting,
+    sha256_of,
+    write_bytes,
+    write_json,
+    write_whole,
+)
+from menura.errors import DataError, StorageError
+
+
+def no_space(*args: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder, hidden ones included."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "deep" / "er" / "file", b"new")
+    write_bytes(tmp_path / "deep" / "er" / "file", b"newer")
+    assert contents(tmp_path) == {"deep/er/file": b"newer"}
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt()])
+def test_a_writer_that_fails_leaves_the_old_content_and_no_temporary_file(tmp_path: Path, error: BaseException) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+
+    def half(temporary: Path) -> None:
+        temporary.write_bytes(b"ne")
+        raise error
+
+    with pytest.raises(type(error)):
+        write_whole(tmp_path / "file", half)
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+@pytest.mark.parametrize("step", ["_put", "_flush"])
+def test_a_full_disk_is_named_and_the_old_content_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    monkeypatch.setattr(files, step, no_space)
+    with pytest.raises(StorageError, match="no space left on the disk") as caught:
+        write_bytes(tmp_path / "file", b"new")
+    problem = caught.value.problems[0]
+    assert (problem.code, problem.place, caught.value.exit_code) == ("storage_full", str(tmp_path / "file"), 5)
+    assert "MiB free" in problem.message
+    assert "nothing was changed" in problem.hint
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_the_rename_is_the_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    monkeypatch.setattr(files.os, "replace", no_space)
+    with pytest.raises(StorageError):
+        write_bytes(tmp_path / "file", b"new")
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_a_missing_file_is_a_storage_error_that_names_it(tmp_path: Path) -> None:
+    for read in (sha256_of, read_json):
+        with pytest.raises(StorageError, match="no such file") as caught:
+            read(tmp_path / "none")
+        assert caught.value.problems[0].place == str(tmp_path / "none")
+
+
+def test_what_the_system_says_of_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="Is a directory"):
+        read_json(tmp_path)
+    with pytest.raises(StorageError, match="Input/output error"), reporting(tmp_path / "f"):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b'{"a": 1} x'])
+def test_damaged_json_is_a_data_error(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(DataError, match="damaged") as caught:
+        read_json(tmp_path / "a.json")
+    assert caught.value.problems[0].code == "damaged"
+
+
+def test_json_keeps_order_and_letters_and_refuses_what_is_no_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"z": "Uhr ü", "a": [1]})
+    assert "ü" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert list(read_json(tmp_path / "a.json").items()) == [("z", "Uhr ü"), ("a", [1])]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_bytes())["a"] == [1]
+
+
+def test_a_new_folder_takes_its_place_whole(tmp_path: Path) -> None:
+    for content in (b"first", b"second"):
+        with new_folder(tmp_path / "made") as temporary:
+            (temporary / "file").write_bytes(content)
+            assert temporary.parent == tmp_path
+    assert contents(tmp_path) == {"made/file": b"second"}
+
+
+def test_a_new_folder_whose_block_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_bytes(b"new")
+        _ = 1 / 0
+    assert contents(tmp_path) == {"made/file": b"old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_new_folder_on_a_full_disk_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "file").write_bytes(b"old")
+    monkeypatch.setattr(files, "_flush", no_space)
+    with pytest.raises(StorageError, match="no space left"), new_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_bytes(b"new")
+    assert contents(tmp_path) == {"made/file": b"old"}
+
+
+def test_the_workspace_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MENURA_HOME", str(tmp_path))
+    assert home() == tmp_path
+    monkeypatch.setenv("MENURA_HOME", "~/elsewhere")
+    assert home() == Path.home() / "elsewhere"
+    monkeypatch.delenv("MENURA_HOME")
+    assert home() == Path.home() / ".menura"
