@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Candidate", "Model", "Persona", "evaluate", "load"]
+__all__ = ["Candidate", "Evaluated", "Model", "Persona", "evaluate", "load"]
 
 if TYPE_CHECKING:
-    from menura.api import Candidate, Model, Persona, evaluate, load
+    from menura.api import Candidate, Evaluated, Model, Persona, evaluate, load
 
 
 def __getattr__(name: str) -> Any:

@@ -20,13 +20,16 @@ from menura.decoding.choice import Choice, Nucleus
 from menura.decoding.generate import generate, stream
 from menura.errors import ConfigError, DataError, EpisodeError
 from menura.experiments.adapt_persona import Check, adapt_persona
-from menura.experiments.data_config import DataConfig, encoded, split_of, tasks_of
-from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
+from menura.experiments.data_config import DataConfig, split_of, tasks_of
+from menura.experiments.evaluate import EvaluateConfig, Results
+from menura.experiments.judge import judged
+from menura.experiments.prepare import Prepared
 from menura.experiments.recipes.start import INNER
+from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import from_plain
 from menura.models.causal_lm import CausalLmConfig
+from menura.report import results as report
 from menura.tasks.group import by_speaker
-from menura.tasks.split import strangers
 from menura.tasks.task import Task
 
 REPLY_TOKENS = 60
@@ -173,33 +176,40 @@ def load(name: str = SHIPPED, *, device: str = "cpu", offline: bool = False) -> 
     return Model(load_model(config, device=device, offline=offline))
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """The rows of a table, and the table itself."""
+
+    results: Results
+
+    def table(self) -> str:
+        """Return scores and paired differences as Markdown that also reads as text."""
+        return report.table(self.results)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write table.md, scores.csv, scores.json and predictions.jsonl."""
+        return report.write(self.results, Path(folder))
+
+
 def evaluate(
-    models: Model | Sequence[Model],
+    model: Model,
     *,
-    data: DataConfig | None = None,
+    data: DataConfig | str | Path | None = None,
     k: Sequence[int] = (5,),
     personas: int = 0,
-    config: EvaluateConfig | None = None,
-) -> dict[str, Results]:
-    """Return, for each model by its base's name, the table over held-out personas (``personas`` of them, 0 = all)."""
-    given = [models] if isinstance(models, Model) else list(models)
-    data = data or DataConfig()
-    held_out = split_of(data, tasks_of(data)).sides["test"][: personas or None]
-    settings = replace(config or EvaluateConfig(), shots=tuple(k))
-    found = {}
-    for model in given:
-        evaluation = Evaluation(
-            model.loaded.model,
-            model.loaded.encoder,
-            model.method,
-            encoded(held_out, model.loaded.encoder),
-            strangers(held_out),
-            settings,
-            bare=model.loaded.model.bare_weights() if model.loaded.config.start else {},
-            say=lambda line: None,
-        )
-        found[model.loaded.config.base] = evaluation.results()
-    return found
+    settings: EvaluateConfig | None = None,
+) -> Evaluated:
+    """Score held-out personas (the first ``personas``, 0 = all): un-adapted, wrong persona and adapted.
+
+    ``data`` is the packaged corpus with its split, settings of your own, or a file in which everybody is held out.
+    Raises MismatchError if the model's start may have been trained on them.
+    """
+    if isinstance(data, str | Path):
+        data = DataConfig(corpus=str(data), turns=0, needed=max(k) + 1, train=0, valid=0, test=1)
+    run = RunConfig("api", model=model.loaded.config, method=model.method, data=data or DataConfig())
+    prepared = Prepared(run, model.loaded, split_of(run.data, tasks_of(run.data)))
+    chosen = replace(settings or EvaluateConfig(), shots=tuple(k))
+    return Evaluated(judged(prepared, chosen, personas=personas, say=lambda line: None))
 
 
 def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:

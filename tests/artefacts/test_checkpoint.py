@@ -41,8 +41,8 @@ def damages() -> Iterator[tuple[str, Callable[[Path], None]]]:
         yield f"{name} emptied", lambda path, name=name: (path / name).write_bytes(b"")
         for share in (0.3, 0.99):
             yield f"{name} cut", lambda path, name=name, share=share: cut(path / name, share)
-        for _ in range(25):
-            yield f"{name} flipped", lambda path, name=name, at=rng.random(): flip(path / name, at)
+        for at in [rng.random() for _ in range(25)]:
+            yield f"{name} flipped", lambda path, name=name, at=at: flip(path / name, at)
 
 
 def cut(path: Path, share: float) -> None:

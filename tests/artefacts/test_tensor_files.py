@@ -1,8 +1,10 @@
 import errno
 import json
+import os
 import pickle
 import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import SafetensorError
 
 from menura.artefacts import tensors
-from menura.errors import DataError, MenuraError, MismatchError, NumericalError, StorageError, UnsafeError
+from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError
 
 SOME = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([1.5, -2.0]).half(), "none": torch.zeros(0)}
 
@@ -65,10 +66,8 @@ def test_no_flipped_bit_brings_down_the_reader(file: Path) -> None:
     for place in range(8 * len(whole)):
         flipped = bytearray(whole)
         flipped[place // 8] ^= 1 << place % 8
-        try:
+        with suppress(DataError, UnsafeError):  # a flip among the values is for checksums to find
             tensors.parsed(bytes(flipped), file)
-        except MenuraError as error:
-            assert error.exit_code in (3, 4)
 
 
 @given(st.binary(max_size=60))
@@ -102,7 +101,7 @@ def test_pickles_and_zips_are_refused_unread(tmp_path: Path) -> None:
         (b'{"__metadata__":{"a":"1","a":"2"}}', "twice"),
         (b'{"a":', "not valid JSON"),
         (b'{"a":"\xff"}', "not valid JSON"),
-        (b"{" + b'"a":{' * 20_000, "not valid JSON"),
+        (b"{" + b'"a":{' * 12_000, "not valid JSON"),
         (b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,9]}}', "damaged"),
         (b'{"a":{"dtype":"X9","shape":[1],"data_offsets":[0,1]}}', "damaged"),
         (b'{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}', "damaged"),
@@ -138,14 +137,22 @@ def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_storage_error_and_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object, **kwargs: object) -> None:
-        raise SafetensorError(f"Error while serializing: I/O error: No space left on device (os error {errno.ENOSPC})")
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tensors, "save_file", full)
+    monkeypatch.setattr(os, "fsync", full)
     before = file.read_bytes()
-    with pytest.raises(StorageError, match="no space left on the disk"):
+    with pytest.raises(StorageError, match="No space left on device") as caught:
         tensors.save(file, {"a": torch.zeros(3)})
+    assert caught.value.problems[0].code == "storage_full"
     assert {path.name: path.read_bytes() for path in file.parent.iterdir()} == {file.name: before}
+
+
+@pytest.mark.parametrize("notes", [None, {}])
+def test_no_tensors_at_all_can_be_written_and_read(tmp_path: Path, notes: dict[str, str] | None) -> None:
+    tensors.save(tmp_path / "t", {}, notes)
+    assert tensors.load(tmp_path / "t") == {}
+    assert tensors.metadata(tmp_path / "t") == {}
 
 
 def test_names_and_shapes_must_be_those_wanted() -> None:

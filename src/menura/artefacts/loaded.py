@@ -1,7 +1,7 @@
 """Settings become a model that can speak: base from disk, adapters attached, start weights in place."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Loaded:
     base: Base
     config: CausalLmConfig
     start_sha256: str = ""
+    start_about: Mapping[str, str] = field(default_factory=dict)  # what the start was trained on
 
 
 def load_model(
@@ -55,7 +56,8 @@ def load_model(
         check_starts_as_base(model, tokens.encode(PROBE))
         check_can_learn(model)
     start_sha256 = _put_start(model, config, base) if config.start else ""
-    return Loaded(model.to(device), encoder, base, config, start_sha256)
+    start_about = tensors.metadata(start_file(config)) if config.start else {}
+    return Loaded(model.to(device), encoder, base, config, start_sha256, start_about)
 
 
 def start_file(config: CausalLmConfig) -> Path:

@@ -23,7 +23,8 @@ HEADER_LIMIT = 64 * 1024  # bytes, of a persona or a start; a larger header is e
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, to_bytes(plain, metadata=dict(metadata or {})))
+    # Given notes, even none, but no tensor, the library (0.8) writes a header that it cannot read.
+    write_bytes(path, to_bytes(plain, metadata=dict(metadata) if metadata else None))
 
 
 def load(path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
@@ -98,5 +99,5 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         summed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        summed.update(tensor.view(torch.uint8).numpy().tobytes())
+        summed.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return summed.hexdigest()

@@ -1,6 +1,5 @@
 """``menura eval RECIPE|RUN``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,10 +42,8 @@ def evaluate(
     )
     configs = {target: config_of(target) for target in targets}
     for target, config in configs.items():
-        changed = with_settings(with_file(config, given.config) if given.config else config, given.assignments)
-        configs[target] = replace(
-            changed, data=replace(changed.data, needed=max(changed.data.needed, max(settings.shots) + 2))
-        )
+        changed = with_file(config, given.config) if given.config else config
+        configs[target] = with_settings(changed, given.assignments)
     if given.dry_run:
         screen.say(f"would evaluate {', '.join(targets)} with K = {shots} into {out}")
         return

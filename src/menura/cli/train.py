@@ -42,7 +42,13 @@ def train(
         run.open(config, prepared.sources, changed_allowed=allow_config_change)
         run.write_split(prepared.split.record())
         training = Training(
-            run, config, prepared.loaded.model, prepared.side("train"), prepared.side("valid"), _Shown(screen, run)
+            run,
+            config,
+            prepared.loaded.model,
+            prepared.side("train"),
+            prepared.side("valid"),
+            _Shown(screen, run),
+            prepared.origin,
         )
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
         size = f"{personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps"

@@ -94,7 +94,8 @@ class Evaluation:
         needed = max(self.config.shots) + 1
         short = [t.persona_id for t in self.tasks if len(t.dialogues) < needed]
         if short or not self.tasks:
-            raise EpisodeError(f"{len(short)} personas have fewer than {needed} dialogues, the first is {short[:1]}")
+            first = f", the first is {short[0]!r}" if short else ""
+            raise EpisodeError(f"{len(short)} of {len(self.tasks)} personas have fewer than {needed} dialogues{first}")
         self.by_id = {task.persona_id: task for task in self.tasks}
         self.pool = [self._text(e) for task in self.tasks for e in self._query(task)]
 

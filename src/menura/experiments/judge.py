@@ -49,7 +49,10 @@ def judge(
 def judged(prepared: Prepared, settings: EvaluateConfig, *, personas: int, say: Callable[[str], None]) -> Results:
     """Evaluate what is already loaded."""
     config, loaded = prepared.config, prepared.loaded
-    held_out = prepared.split.sides[SIDE][: personas or None]
+    prepared.check_unseen()
+    # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
+    enough = [task for task in prepared.split.sides[SIDE] if len(task.parts) > max(settings.shots)]
+    held_out = enough[: personas or None]
     if isinstance(config.method, PretrainOnly):
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
     evaluation = Evaluation(

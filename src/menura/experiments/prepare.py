@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from menura.artefacts.loaded import Loaded, load_model
+from menura.errors import MismatchError
 from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
 from menura.experiments.run_config import RunConfig
 from menura.tasks.split import Split
@@ -21,6 +22,22 @@ class Prepared:
     def side(self, name: str) -> list[EncodedTask]:
         """Return one side's tasks as ids."""
         return encoded(self.split.sides[name], self.loaded.encoder)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Return what weights trained here say of themselves."""
+        return {"corpus": self.config.data.corpus, "split_sha256": str(self.split.record()["sha256"])}
+
+    def check_unseen(self) -> None:
+        """Raise MismatchError if the start was trained on another split of this corpus and may know the test side."""
+        about = self.loaded.start_about
+        ours = self.origin
+        if about.get("corpus") == ours["corpus"] and about.get("split_sha256") != ours["split_sha256"]:
+            raise MismatchError(
+                f"the start was trained on another split of {ours['corpus']}: its personas may stand on the test side",
+                hint="leave data.* as the start's recipe has it, or begin afresh with --set model.start=",
+                code="split_differs",
+            )
 
     @property
     def sources(self) -> dict[str, Any]:

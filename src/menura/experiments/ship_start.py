@@ -26,7 +26,7 @@ def ship(folders: Sequence[str], record: Path) -> Path:
     loaded = load_model(config.model, offline=True)
     weights = tensors.load(Run(Path(chosen)).best)
     file = STARTS / f"{config.model.base}.safetensors"
-    about = {"recipe": config.recipe, "split_sha256": str(found[chosen]["split_sha256"])}
+    about = {"recipe": config.recipe, "corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
     write_start(file, weights, loaded, about)
     shipped = {"file": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size, "recipe": config.recipe}
     write_json(record, {"shipped": shipped, "compared": found})

@@ -2,9 +2,9 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -41,6 +41,7 @@ class Training:
     train: Sequence[EncodedTask]
     valid: Sequence[EncodedTask]
     progress: Progress
+    origin: Mapping[str, str] = field(default_factory=dict)  # what the weights were trained on
 
     def __post_init__(self) -> None:
         """Set up the optimiser and see to it that every task can be drawn from."""
@@ -75,7 +76,7 @@ class Training:
         self.optimizer.zero_grad()
         nats = tokens = 0.0
         for episode in self._episodes(step):
-            with approximately(self.config.precision):
+            with approximately(self.config.precision, self.model.device):
                 loss = self.config.method.objective(self.model, episode)
             # One task's graph at a time: memory of one task, not of the meta-batch.
             (loss.total / outer.tasks).backward()  # type: ignore[no-untyped-call]
@@ -103,7 +104,7 @@ class Training:
         eligible = [t for t in self.valid if len(t.dialogues) > outer.shots][: outer.check_personas]
         if not eligible:
             return
-        with approximately(self.config.precision):
+        with approximately(self.config.precision, self.model.device):
             before, after = held_out_nats(self.model, self.config.method.adapt, eligible, outer.shots, outer.queries)
         self.run.note(step=step, valid_before=before, valid_after=after)
         self.progress.say(
@@ -111,14 +112,14 @@ class Training:
         )
         if after < self.best:
             self.best = after
-            tensors.save(self.run.best, self.weights, {"step": str(step)})
+            tensors.save(self.run.best, self.weights, {"step": str(step), **self.origin})
 
     def _save(self, step: int) -> None:
         names = {id(value): name for name, value in self.weights.items()}
         state = {
-            f"{names[id(parameter)]}/{field}": torch.as_tensor(value)
-            for parameter, fields in self.optimizer.state.items()
-            for field, value in fields.items()
+            f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)
+            for parameter, kinds in self.optimizer.state.items()
+            for kind, value in kinds.items()
         }
         checkpoint.write(self.run.checkpoints, Checkpoint(step, self.weights, state, {"best": _finite(self.best)}))
 
@@ -134,8 +135,10 @@ class Training:
             for name, value in self.weights.items():
                 value.copy_(found.weights[name])
         for key, value in found.optimizer.items():
-            name, _, field = key.rpartition("/")
-            self.optimizer.state[self.weights[name]][field] = value
+            name, _, kind = key.rpartition("/")
+            weight = self.weights[name]
+            # Adam counts its steps on the CPU wherever the weights are.
+            self.optimizer.state[weight][kind] = value if kind == "step" else value.to(weight.device)
         self.best = found.state["best"] if found.state["best"] is not None else math.inf
         self.progress.say(f"going on after step {step}")
         return step
@@ -173,9 +176,9 @@ def schedule(step: int, steps: int, warmup: int) -> float:
 
 
 @contextmanager
-def approximately(precision: str) -> Iterator[None]:
+def approximately(precision: str, device: torch.device) -> Iterator[None]:
     """Let matrix products run in bfloat16 where a run asks for it; quicker, not exact."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         yield
 
 
