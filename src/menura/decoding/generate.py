@@ -12,17 +12,25 @@ from menura.models.dialogue_model import DialogueModel
 
 
 @torch.no_grad()
-def generate(
-    model: DialogueModel[Any], batch: Batch, choice: Choice, *, end: int, limit: int, seeds: Sequence[int]
+def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a silent default
+    model: DialogueModel[Any],
+    batch: Batch,
+    choice: Choice,
+    *,
+    end: int,
+    limit: int,
+    seeds: Sequence[int],
+    begun: Any = None,
 ) -> list[list[int]]:
     """Return a reply's ids for every row: up to ``limit`` tokens, cut before the ``end`` token.
 
-    ``seeds`` (one a row) make each row's random stream; batch mates, padding and order change no reply.
+    ``seeds`` (one a row) make each row's random stream; batch mates, padding and order change no reply. ``begun`` is
+    ``model.begin(batch)`` where the caller has it already; it is used up.
     """
     streams = torch.stack([uniforms(seed, limit) for seed in seeds])  # (B, limit)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
-    state, last = model.begin(batch), _first(batch)
+    state, last = begun or model.begin(batch), _first(batch)
     for step in range(limit):
         log_probs, state = model.advance(state, last)
         chosen = choice.choose(log_probs, streams[alive, step].to(log_probs.device))

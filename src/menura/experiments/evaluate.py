@@ -174,21 +174,30 @@ class Evaluation:
             prompts = self.model.batch([replace(chosen[place][1], reply=()) for place in places])
             seeds = [_seed(self.config.seed, chosen[place][1], chosen[place][0]) for place in places]
             end, limit = self.encoder.layout.end, self.config.limit
-            replies = generate(self.model, prompts, self.config.choice, end=end, limit=limit, seeds=seeds)
-            for place, seed, ids in zip(places, seeds, replies, strict=True):
-                _, exchange, sample = chosen[place]
-                text, rank = self.encoder.reply_text(ids), self._rank(exchange, seed)
-                said[place] = replace(sample, reply=text, rank=rank, candidates=self.config.candidates)
+            state = self.model.begin(prompts)  # read once, to rank from and to reply from
+            ranks = [
+                self._rank(chosen[place][1], seeds[row], self._row_of(state, row)) for row, place in enumerate(places)
+            ]
+            replies = generate(self.model, prompts, self.config.choice, end=end, limit=limit, seeds=seeds, begun=state)
+            for place, rank, ids in zip(places, ranks, replies, strict=True):
+                text = self.encoder.reply_text(ids)
+                said[place] = replace(chosen[place][2], reply=text, rank=rank, candidates=self.config.candidates)
         return [said[place] for place in range(len(chosen))]
 
-    def _rank(self, exchange: EncodedExchange, seed: int) -> int:
+    def _row_of(self, state: Any, row: int) -> Any:
+        return self.model.select_rows(state, torch.tensor([row], device=self.model.device))
+
+    def _rank(self, exchange: EncodedExchange, seed: int, begun: Any) -> int:
         """Return the reference's place among the candidates by mean nats per token (spec section 9)."""
         texts, gold = draw_candidates(
             self._text(exchange), self.pool, self.config.candidates, random.Random(f"{seed}:candidates")
         )
         replies = [(*self.encoder.tokens.encode(text), self.encoder.layout.end) for text in texts]
         batch = self.model.batch([replace(exchange, reply=reply) for reply in replies])
-        nats = self.model.reply_nats(batch) if isinstance(self.model, RanksReplies) else self.model.loss(batch).nats
+        if isinstance(self.model, RanksReplies):
+            nats = self.model.reply_nats(batch, begun)
+        else:
+            nats = self.model.loss(batch).nats
         return rank_of((nats / batch.reply_tokens).tolist(), gold)
 
     def _query(self, task: EncodedTask) -> list[EncodedExchange]:

@@ -108,11 +108,14 @@ class CausalLm(DialogueModel[CausalState]):
         return CausalState(selected(state.cache, rows), state.mask[rows])
 
     @torch.no_grad()
-    def reply_nats(self, batch: Batch) -> Tensor:
-        """Return (B,) −log p of each reply; exchanges with the same prefix share one reading of it."""
+    def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+        """Return (B,) −log p of each reply; exchanges with the same prefix share one reading of it.
+
+        ``begun`` is the state of that one row where the prefix, common to all, has been read already; it stays usable.
+        """
         nats = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         for group in _alike([e.prefix for e in batch.exchanges]):
-            one = self.begin(self.batch([batch.exchanges[group[0]]]))
+            one = begun or self.begin(self.batch([batch.exchanges[group[0]]]))
             state = self.select_rows(one, torch.zeros(len(group), dtype=torch.long, device=self.device))
             members = self.batch([batch.exchanges[i] for i in group])
             last = members.prefix.ids[:, -1:]

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -72,8 +72,11 @@ class DialogueModel(nn.Module, ABC, Generic[State]):
 class RanksReplies(Protocol):
     """A model that can score many replies to one context at less than their single price."""
 
-    def reply_nats(self, batch: Batch) -> Tensor:
-        """Return (B,) −log p of each reply, as ``loss`` does, reading a context that exchanges share once."""
+    def reply_nats(self, batch: Batch, begun: Any = None) -> Tensor:
+        """Return (B,) −log p of each reply, as ``loss`` does, reading a context that exchanges share once.
+
+        ``begun`` is the one-row state of a context common to all, where it has been read already.
+        """
 
 
 @runtime_checkable

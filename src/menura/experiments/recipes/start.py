@@ -45,5 +45,5 @@ def shipped() -> RunConfig:
 
 
 def fresh() -> RunConfig:
-    """Adapt fresh adapters on the bare base: six Adam steps on all support at once."""
-    return RunConfig("fresh", MODEL, Finetune(Descent(rate=1e-3, epochs=6, batch=0, optimizer="adam")), DATA)
+    """Adapt fresh adapters on the bare base: two passes of Adam over the support."""
+    return RunConfig("fresh", MODEL, Finetune(replace(INNER, epochs=2)), DATA)
