@@ -34,6 +34,7 @@ from menura.tasks.task import Task
 
 REPLY_TOKENS = 60
 YOU, PERSONA = "you", "persona"
+METHOD = Finetune(INNER)  # how a persona is learnt where nothing else is said
 Context = str | Sequence[Turn]
 
 
@@ -145,7 +146,7 @@ class Persona(Voice):
 class Model(Voice):
     """A loaded model and the method by which it takes on a persona."""
 
-    method: Method = field(default_factory=lambda: Finetune(INNER), kw_only=True)
+    method: Method = field(default=METHOD, kw_only=True)
 
     def adapt(
         self,

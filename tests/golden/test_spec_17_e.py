@@ -72,11 +72,10 @@ def test_e1_small_adapters_change_logits_a_little(name: str) -> None:
     model = VARIANTS[name].voice(stirred=False).model
     before = logits(model)
     with torch.no_grad():
-        for index, up in enumerate(ups(model)):
+        for index, up in enumerate(up for up in ups(model) if up.dim() == 2):
             up.normal_(std=1e-3, generator=torch.Generator().manual_seed(index))
     difference = float((logits(model) - before).abs().max())
-    # The spec's bound is for GPT-2's weights; these small random networks are rougher than those.
-    assert 0 < difference < 1e-2 * float(before.abs().max())
+    assert 0 < difference < 1e-3 * float(before.abs().max())
 
 
 @pytest.mark.parametrize("name", WITH_ADAPTERS)

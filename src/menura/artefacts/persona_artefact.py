@@ -55,6 +55,8 @@ class PersonaArtefact:
                     f"persona {self.name!r} was made for {what} {ours[:12] or 'none'}, this is {theirs[:12] or 'none'}",
                     hint="load it without --set model.…, or adapt it again on this base",
                 )
+        if not self.weights:
+            return  # a persona of a method that adapts nothing
         tensors.check_same_shape(self.weights, adaptable(loaded.model), f"persona {self.name!r}")
 
     def write(self, path: Path) -> None:

@@ -26,7 +26,7 @@ def adapt(
     from menura import api
     from menura.artefacts import persona_store
     from menura.corpus import catalogue
-    from menura.experiments.settings import with_settings
+    from menura.experiments.settings import with_file, with_settings
 
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
@@ -35,11 +35,12 @@ def adapt(
     task = api.task_of(dialogues, speaker)
     speaker = task.persona.persona_id
     api.check_shots(task, shots)
+    method = with_file(api.METHOD, given.config) if given.config else api.METHOD
+    method = with_settings(method, given.assignments)
     if given.dry_run:
         screen.say(f"would adapt {name!r} from {shots} of {len(task.parts)} dialogues of {speaker}")
         return
-    model = api.load(base, device=device_of(given), offline=given.offline)
-    model = api.Model(model.loaded, method=with_settings(model.method, given.assignments))
+    model = api.Model(api.load(base, device=device_of(given), offline=given.offline).loaded, method=method)
     screen.say(f"plan   base {model.loaded.base.name} · {shots} of {len(task.parts)} dialogues of {speaker}")
     began = time.perf_counter()
     persona = model.adapt(

@@ -15,7 +15,7 @@ SHOTS = 5
 
 def demo(
     context: typer.Context,
-    personas: Annotated[int, typer.Option(help="Held-out speakers in the table.")] = 24,
+    personas: Annotated[int, typer.Option(help="Held-out speakers in the table.", min=1)] = 24,
     talk: Annotated[bool, typer.Option(help="Go on to a chat where there is a terminal.")] = True,
 ) -> None:
     """Adapt real, held-out speakers from five dialogues each, show their replies, print the table."""

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from menura.errors import ConfigError
+from menura.errors import ConfigError, shown
 
 EPILOG = (
     "Everywhere: -c FILE · --set path=value · --dry-run · --json · --seed N · --device auto|cpu|cuda · "
     "--offline · --debug"
 )
+
+LARGEST_SEED = 2**32 - 1  # what every library's generator takes, with room to add to it
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,23 @@ def taken_from(words: Sequence[str]) -> tuple[Globals, list[str]]:
     parser.add_argument("--set", action="append", default=[], dest="assignments", metavar="PATH=VALUE")
     parser.add_argument("--dry-run", "-n", action="store_true")
     parser.add_argument("--json", action="store_true", dest="as_json")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--offline", action="store_true")
     parser.add_argument("--debug", action="store_true")
     known, rest = parser.parse_known_args(list(words))
     values = vars(known)
     return Globals(**{**values, "assignments": tuple(values["assignments"])}), rest
+
+
+def _seed(text: str) -> int:
+    try:
+        seed = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"invalid number {shown(text)}") from error
+    if not 0 <= seed <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not from 0 to {LARGEST_SEED}")
+    return seed
 
 
 def device_of(given: Globals) -> str:

@@ -63,10 +63,10 @@ def run(words: list[str]) -> int:
             StorageError(error.strerror or str(error), place=str(error.filename or "")), as_json=as_json, debug=debug
         )
     except MemoryError:
-        return _told(
-            NumericalError("out of memory", hint="fewer dialogues, or a smaller base"), as_json=as_json, debug=debug
-        )
+        return _told(_too_little_memory(), as_json=as_json, debug=debug)
     except Exception as error:  # noqa: BLE001  # the one place where a bug becomes a line
+        if _out_of_memory(error):
+            return _told(_too_little_memory(), as_json=as_json, debug=debug)
         if debug:
             traceback.print_exc()
         where = f"{type(error).__name__}: {error}"
@@ -74,6 +74,18 @@ def run(words: list[str]) -> int:
             [Problem("internal", f"{where}. This is a bug", hint="the same line with --debug")], 1, as_json=as_json
         )
     return result if isinstance(result, int) else 0
+
+
+def _too_little_memory() -> NumericalError:
+    hint = "fewer dialogues, smaller adapters, or a smaller base"
+    return NumericalError("out of memory", hint=hint, code="out_of_memory")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Tell whether torch could not get the memory it asked for; on the CPU it says so in words only."""
+    said = str(error)
+    on_cpu = isinstance(error, RuntimeError) and ("can't allocate memory" in said or "not enough memory" in said)
+    return on_cpu or type(error).__name__ == "OutOfMemoryError"
 
 
 def _told(error: MenuraError, *, as_json: bool, debug: bool) -> int:

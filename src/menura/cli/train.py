@@ -35,21 +35,22 @@ def train(
     if given.dry_run:
         screen.say(f"would train {recipe} in {run.folder}: {config.outer.steps} steps of {config.outer.tasks} tasks")
         return
+    # All that can be refused is refused before the folder is touched.
+    prepared = prepare(config, device=device_of(given), offline=given.offline, say=screen.say)
+    training = Training(
+        run,
+        config,
+        prepared.loaded.model,
+        prepared.side("train"),
+        prepared.side("valid"),
+        _Shown(screen, run),
+        prepared.origin,
+    )
     with run.locked():
         if fresh:
             run.clear()
-        prepared = prepare(config, device=device_of(given), offline=given.offline, say=screen.say)
         run.open(config, prepared.sources, changed_allowed=allow_config_change)
         run.write_split(prepared.split.record())
-        training = Training(
-            run,
-            config,
-            prepared.loaded.model,
-            prepared.side("train"),
-            prepared.side("valid"),
-            _Shown(screen, run),
-            prepared.origin,
-        )
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
         size = f"{personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps"
         screen.say(f"{recipe}: {size} -> {run.folder}")

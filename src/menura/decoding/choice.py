@@ -63,9 +63,7 @@ class Nucleus:
         probabilities, ids = scaled.exp().topk(min(FIRST_LOOK, scaled.shape[-1]), -1)
         chosen = self._sampled(probabilities, ids, uniform)
         short = probabilities.sum(-1) < self.p
-        if bool(
-            short.any()
-        ):  # only these rows: a sort orders equals otherwise, and no row may depend on its neighbours
+        if bool(short.any()):  # these rows alone: a sort may order equals otherwise, and no row depends on another
             probabilities, ids = scaled[short].exp().sort(-1, descending=True)
             chosen[short] = self._sampled(probabilities, ids, uniform[short])
         return chosen

@@ -16,9 +16,12 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
 from menura.episodes.episode import Episode, first_shots
 from menura.errors import EpisodeError
+from menura.experiments.finite import check_finite
 from menura.experiments.run_config import method_name
+from menura.metrics.perplexity import perplexity_of
 from menura.tasks.task import Part, Task
 
+SMALLER_RATE = "learn more slowly: --set inner.rate=1e-4"
 HELD_OUT_AT_MOST = 4  # dialogues judged after adapting; more would take longer than the adapting
 
 
@@ -57,6 +60,7 @@ def adapt_persona(
             watch(step, steps, loss)
 
     weights = method.adapt(loaded.model, support, noting)
+    check_finite(weights, f"persona {name!r}", SMALLER_RATE)
     check = _checked(loaded, weights, query)
     recipe = {
         "method": {"name": method_name(method), **asdict(method)},
@@ -90,7 +94,8 @@ def _checked(loaded: Loaded, weights: PersonaWeights, query: tuple[EncodedDialog
         return Check(0, math.nan, math.nan)
     batch = loaded.model.batch(exchanges)
     before, after = loaded.model.loss(batch), loss_with(loaded.model, weights, batch)
-    return Check(len(query), math.exp(float(before.total)), math.exp(float(after.total)))
+    check_finite({"loss": after.total}, "held-out dialogues", SMALLER_RATE)
+    return Check(len(query), *(perplexity_of([float(loss.total)], [1], "pooled") for loss in (before, after)))
 
 
 def _sha256(part: Part) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.corpus import catalogue, chitchat
+from menura.errors import ConfigError
 from menura.tasks.group import by_facts, by_speaker
 from menura.tasks.split import Split, split
 from menura.tasks.task import Part, Task
@@ -30,6 +31,14 @@ class DataConfig:
     valid: float = 0.1
     test: float = 0.25
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that would cut from the wrong end, and no corpus at all."""
+        for name in ("turns", "needed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"data.{name}: {getattr(self, name)}, must not be negative")
+        if self.cap < 1:
+            raise ConfigError(f"data.cap: {self.cap}, must be at least 1")
 
     @property
     def shares(self) -> Mapping[str, float]:

@@ -46,9 +46,12 @@ class EvaluateConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse shots that are none."""
+        """Refuse what leaves nothing to score."""
         if not self.shots or min(self.shots) < 0:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
+        for name, least in (("queries", 1), ("replies", 0), ("candidates", 2), ("limit", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: {getattr(self, name)}, must be at least {least}")
 
 
 @dataclass(frozen=True)

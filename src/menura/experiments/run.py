@@ -125,7 +125,10 @@ class Run:
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                file.truncate(0)  # before the folder is free, so that nobody else's name is erased
 
 
 def environment() -> dict[str, Any]:

@@ -36,8 +36,12 @@ class Outer:
         for name in ("steps", "tasks", "shots", "queries", "save_every", "check_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
-        if self.rate <= 0:
-            raise ConfigError(f"outer.rate: {self.rate}, must be > 0")
+        for name in ("warmup", "check_personas"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"outer.{name}: {getattr(self, name)}, must not be negative")
+        for name in ("rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be > 0")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """``--set path=value`` and YAML become changed settings; an unknown path is an error with the nearest name."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from menura.adaptation.catalogue import METHODS
-from menura.corpus.whole_file import reporting
+from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError, Problem, shown
 
 Config = TypeVar("Config")
@@ -18,14 +19,7 @@ Config = TypeVar("Config")
 
 def with_file(config: Config, path: Path) -> Config:
     """Apply a YAML file of nested settings."""
-    with reporting(path):
-        text = path.read_text(encoding="utf-8")
-    try:
-        read = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"not valid YAML: {str(error).splitlines()[0]}", place=str(path), code="yaml_syntax"
-        ) from error
+    read = _parsed(opened(path).text, "", str(path)) or {}
     if not isinstance(read, Mapping):
         raise ConfigError("settings must be a mapping of names to values", place=str(path))
     return _with_all(config, list(_flat(read)))
@@ -38,7 +32,7 @@ def with_settings(config: Config, assignments: Sequence[str]) -> Config:
         path, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--set {shown(assignment)}: no '=' in it", hint="write --set outer.steps=50")
-        pairs.append((path.strip(), yaml.safe_load(value) if value else ""))
+        pairs.append((path.strip(), _parsed(value, f"--set {shown(assignment)}: ") if value else ""))
     return _with_all(config, pairs)
 
 
@@ -57,6 +51,14 @@ def paths_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from paths_of(value, f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", value
+
+
+def _parsed(text: str, what: str, place: str = "") -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        said = f"{what}not valid YAML: {str(error).splitlines()[0]}"
+        raise ConfigError(said, place=place, code="yaml_syntax") from error
 
 
 def _with_all(config: Config, pairs: Sequence[tuple[str, Any]]) -> Config:
@@ -92,13 +94,23 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any) -> Any:
 
 def _checked(config: Any, path: str, name: str, value: Any) -> Any:
     wanted = get_type_hints(type(config))[name]
+    if isinstance(value, list | dict):
+        raise ConfigError(f"setting {path}: one value wanted, not several", code="bad_setting")
     if wanted is str and value is not None:
         return str(value)
+    if isinstance(value, bool) and wanted is not bool:
+        raise _invalid(path, value, "yes and no are no value here")
     try:
-        return TypeAdapter(wanted).validate_python(value)
+        valid = TypeAdapter(wanted).validate_python(value)
     except ValidationError as error:
-        said = error.errors()[0]["msg"]
-        raise ConfigError(f"setting {path}: {shown(str(value))} is not valid: {said}", code="bad_setting") from error
+        raise _invalid(path, value, error.errors()[0]["msg"]) from error
+    if isinstance(valid, float) and not math.isfinite(valid):
+        raise _invalid(path, value, "it must be a finite number")
+    return valid
+
+
+def _invalid(path: str, value: Any, said: str) -> ConfigError:
+    return ConfigError(f"setting {path}: {shown(str(value))} is not valid: {said}", code="bad_setting")
 
 
 def _method(name: str) -> Any:

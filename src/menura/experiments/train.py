@@ -16,8 +16,10 @@ from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
 from menura.errors import EpisodeError, NumericalError
 from menura.experiments.data_config import EncodedTask
+from menura.experiments.finite import check_finite
 from menura.experiments.run import Run, Signals
 from menura.experiments.run_config import RunConfig
+from menura.metrics.perplexity import perplexity_of
 from menura.models.dialogue_model import DialogueModel
 
 
@@ -55,19 +57,29 @@ class Training:
 
     def go(self) -> None:
         """Train to the end, from the newest whole checkpoint; stopped by a signal, save and raise Stopped."""
-        step = self._resume()
+        step, outer = self._resume(), self.config.outer
         with Signals().watched() as signals:
-            while step < self.config.outer.steps:
-                self._outer_step(step)
-                step += 1
-                if step % self.config.outer.check_every == 0 or step == self.config.outer.steps:
-                    self._check(step)
-                if step % self.config.outer.save_every == 0 or step == self.config.outer.steps or signals.caught:
+            while step < outer.steps:
+                with self._noting_failure(step):
+                    self._outer_step(step)
+                    step += 1
+                    if step % outer.check_every == 0 or step == outer.steps:
+                        self._check(step)
+                if step % outer.save_every == 0 or step == outer.steps or signals.caught:
                     self._save(step)
                 if signals.caught:
                     self.run.status("interrupted", step=step)
                     raise signals.stop(f"stopped after step {step}, saved; the same command goes on")
-        self.run.status("done", step=step, best=self.best)
+        self.run.status("done", step=step, best=_finite(self.best))
+
+    @contextmanager
+    def _noting_failure(self, step: int) -> Iterator[None]:
+        """Note in the run's status that numbers failed, whoever found it: the loop, a check, a method's inner loop."""
+        try:
+            yield
+        except NumericalError as error:
+            self.run.status("failed", step=step, code=error.problems[0].code)
+            raise
 
     def _outer_step(self, step: int) -> None:
         outer = self.config.outer
@@ -85,6 +97,7 @@ class Training:
         if not (math.isfinite(nats) and torch.isfinite(norm)):
             raise self._not_finite(step)
         self.optimizer.step()
+        check_finite(self.weights, f"step {step + 1}", self._smaller_rate)
         self.run.note(
             step=step + 1, loss=nats / tokens, loss_hex=(nats / tokens).hex(), norm=float(norm), tokens=tokens
         )
@@ -106,10 +119,10 @@ class Training:
             return
         with approximately(self.config.precision, self.model.device):
             before, after = held_out_nats(self.model, self.config.method.adapt, eligible, outer.shots, outer.queries)
+        check_finite({"loss": torch.tensor([before, after])}, f"step {step}, held-back personas", self._smaller_rate)
         self.run.note(step=step, valid_before=before, valid_after=after)
-        self.progress.say(
-            f"step {step}: held-back personas PPL {math.exp(before):.2f} -> {math.exp(after):.2f} adapted"
-        )
+        ppl_before, ppl_after = (perplexity_of([nats], [1], "pooled") for nats in (before, after))
+        self.progress.say(f"step {step}: held-back personas PPL {ppl_before:.2f} -> {ppl_after:.2f} adapted")
         if after < self.best:
             self.best = after
             tensors.save(self.run.best, self.weights, {"step": str(step), **self.origin})
@@ -145,12 +158,15 @@ class Training:
 
     def _not_finite(self, step: int) -> NumericalError:
         personas = ", ".join(e.persona_id for e in self._episodes(step))
-        self.run.status("failed", step=step, code="not_finite")
         return NumericalError(
             f"step {step + 1}: loss or gradient not finite (personas {personas}); the last good state is kept",
             place=str(self.run.checkpoints),
-            hint=f"try a smaller rate: --set outer.rate={self.config.outer.rate / 3:.1g}",
+            hint=self._smaller_rate,
         )
+
+    @property
+    def _smaller_rate(self) -> str:
+        return f"try a smaller rate: --set outer.rate={self.config.outer.rate / 3:.1g}"
 
 
 def held_out_nats(
