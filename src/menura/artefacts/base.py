@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -13,9 +12,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from ssl import SSLError
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.constants import ENDPOINT
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -29,6 +33,7 @@ from menura.errors import ConfigError, DataError, StorageError, UnsafeError
 
 TINY_SEED = 20_261_121
 PULL_SECONDS = 900
+HUB_SECONDS = 10
 Say = Callable[[str], None]
 
 
@@ -202,12 +207,12 @@ def _from_hub(name: str, folder: Path, *, offline: bool, say: Say) -> Base:
             f"base {name!r} is not on this machine and --offline forbids to ask a hub", code="unreachable"
         )
     say(f"asking the hub for {name}")
-    # One quick refusal is worth more to a user without a hub than a minute of retries.
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
     _quiet()
     try:
-        network = AutoModelForCausalLM.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        # Where no hub answers, the library's own cache may still have it.
+        found = name if _hub_answers() else snapshot_download(name, local_files_only=True)
+        network = AutoModelForCausalLM.from_pretrained(found, trust_remote_code=False, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(found, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise StorageError(
             f"base {name!r}: no such name, folder, and the hub could not be reached or does not have it",
@@ -216,6 +221,19 @@ def _from_hub(name: str, folder: Path, *, offline: bool, say: Say) -> Base:
         ) from error
     known = KnownBase(name, "package", "", "see the hub", network={})
     return _saved(network, Tokens(tokenizer.backend_tokenizer), known, folder)
+
+
+def _hub_answers() -> bool:
+    """Ask once and briefly: the library would try each file for most of a minute."""
+    try:
+        urlopen(Request(ENDPOINT, method="HEAD"), timeout=HUB_SECONDS).close()
+    except HTTPError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, SSLError)  # it is there; the library may know its certificate
+    except OSError:
+        return False
+    return True
 
 
 def _described(folder: Path, name: str, source: str, licence: str) -> Base:
@@ -267,7 +285,8 @@ def _quiet() -> None:
     """Keep the library's bars and notes out of our output."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for library in ("transformers", "huggingface_hub"):
+        logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def remove(name: str) -> None:

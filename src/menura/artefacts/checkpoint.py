@@ -36,7 +36,8 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         write_json(made / "state.json", {"step": checkpoint.step, **checkpoint.state})
         files = ("model.safetensors", "optimizer.safetensors", "state.json")
         write_json(made / MANIFEST, {name: sha256_of(made / name) for name in files})
-    for old in _generations(folder)[GENERATIONS:]:
+    half_written = folder.glob(".step_*.part")  # left by a kill; the run's lock says nobody else is writing
+    for old in [*_generations(folder)[GENERATIONS:], *half_written]:
         shutil.rmtree(old)
     return path
 

@@ -23,6 +23,10 @@ from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, DataError, Problem, Stopped
 from menura.experiments.run_config import RunConfig, as_json, differences
 
+FILES = (
+    *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json"),
+    *("STATUS.json", "metrics.jsonl", "best.safetensors"),
+)  # each written whole or not at all
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
@@ -64,10 +68,17 @@ class Run:
                 raise DataError.of(problems)
             if changed:
                 self.log(f"settings changed on purpose: {'; '.join(changed)}")
+        self._sweep()
         write_json(path, now)
         write_text(self.folder / "config.yaml", yaml.safe_dump(now["settings"], sort_keys=False))
         write_text(self.folder / "command.txt", " ".join(sys.argv) + "\n")
         write_json(self.folder / "env.json", environment())
+
+    def _sweep(self) -> None:
+        """Delete what a killed process had half written; the lock says that nobody else is writing."""
+        for name in FILES:
+            for left in self.folder.glob(f".{name}.*"):
+                left.unlink()
 
     def write_split(self, record: dict[str, Any]) -> None:
         """Write down which personas and dialogues stand on which side."""

@@ -1,36 +1,55 @@
 """Two trained continuations become the start that ships: the better one on held-back personas, and a record of both."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from menura.adaptation.plain import Finetune
 from menura.artefacts import tensors
 from menura.artefacts.files import read_json, sha256_of, write_json
 from menura.artefacts.loaded import load_model, write_start
 from menura.errors import DataError
 from menura.experiments.judge import config_of
+from menura.experiments.prepare import prepare
+from menura.experiments.recipes.start import INNER
 from menura.experiments.run import Run
+from menura.experiments.train import held_out_nats
 
 CONTINUATIONS = ("runs/start-pooled", "runs/start-meta")
 STARTS = Path(__file__).parent.parent / "artefacts" / "starts"
 
 
 def ship(folders: Sequence[str], record: Path) -> Path:
-    """Write the start of the run whose best check is lowest, and what was compared; return the file.
+    """Write the start of the run that serves held-back personas best once adapted, and what was compared.
 
+    All held-back personas are adapted from each run's best weights, in float32; test personas are never looked at.
     Raises DataError if a run is not done: a half-trained one would lose unfairly.
     """
-    found = {folder: _checks(Run(Path(folder))) for folder in folders}
-    chosen = min(found, key=lambda folder: min(check["valid_after"] for check in found[folder]["checks"]))
+    found = {folder: {**_checks(Run(Path(folder))), **_held_back(folder)} for folder in folders}
+    chosen = min(found, key=lambda folder: float(found[folder]["held_back_ppl_adapted"]))
     config = config_of(chosen)
     loaded = load_model(config.model, offline=True)
     weights = tensors.load(Run(Path(chosen)).best)
     file = STARTS / f"{config.model.base}.safetensors"
-    about = {"recipe": config.recipe, "corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
-    write_start(file, weights, loaded, about)
+    origin = {"corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
+    write_start(file, weights, loaded, {"recipe": config.recipe, **origin})
     shipped = {"file": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size, "recipe": config.recipe}
     write_json(record, {"shipped": shipped, "compared": found})
     return file
+
+
+def _held_back(folder: str) -> Mapping[str, Any]:
+    config = config_of(folder)
+    prepared = prepare(config, offline=True)
+    outer = config.outer
+    tasks = [task for task in prepared.side("valid") if len(task.dialogues) > outer.shots]
+    before, after = held_out_nats(prepared.loaded.model, Finetune(INNER).adapt, tasks, outer.shots, outer.queries)
+    return {
+        "held_back_personas": len(tasks),
+        "held_back_ppl": math.exp(before),
+        "held_back_ppl_adapted": math.exp(after),
+    }
 
 
 def _checks(run: Run) -> Mapping[str, Any]:
