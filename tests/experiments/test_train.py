@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_told_once_and_the_one_before_is_used(
     with pytest.raises(Stopped):
         train(config_for(corpus), tmp_path / "run", killing(signal.SIGTERM, 5))
     path = tmp_path / "run" / "checkpoints" / "step_000005" / name
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[:-2])
     said = train(config_for(corpus), tmp_path / "run")
     assert len([line for line in said if "step_000005 is damaged" in line]) == 1
     assert "going on after step 4" in said
@@ -146,13 +146,23 @@ def test_where_no_checkpoint_is_whole_nothing_is_trained(corpus: Path, tmp_path:
         train(config_for(corpus), tmp_path / "run")
 
 
-def test_weights_that_are_no_number_are_found_in_the_next_step(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ("tiny/finetune", r"step 4: loss or gradient not finite \(personas person-\d+\).*--set outer.rate=0.003"),
+        ("tiny/maml", r"inner step 1: the loss is not finite \(dialogues d-.*smaller inner rate"),
+    ],
+)
+def test_weights_that_are_no_number_are_found_in_the_next_step(
+    corpus: Path, tmp_path: Path, recipe: str, told: str
+) -> None:
     def poison(step: int, training: Training) -> None:
         if step == 3:
             next(iter(training.weights.values())).data.view(-1)[0] = math.nan
 
-    with pytest.raises(NumericalError, match=r"step 4: loss or gradient not finite \(personas person-\d+\).*outer.rate"):
-        train(config_for(corpus), tmp_path / "run", poison)
+    with pytest.raises(NumericalError, match=told) as failed:
+        train(config_for(corpus, recipe=recipe), tmp_path / "run", poison)
+    assert failed.value.exit_code == 6
     assert status(tmp_path / "run") == {"state": "failed", "step": 3, "code": "not_finite"}
     assert [entry["step"] for entry in Run(tmp_path / "run").trace()] == [1, 2, 3]
     kept = checkpoint.newest(tmp_path / "run" / "checkpoints", pytest.fail)
@@ -161,9 +171,9 @@ def test_weights_that_are_no_number_are_found_in_the_next_step(corpus: Path, tmp
     assert all(torch.isfinite(value).all() for value in kept.weights.values())
 
 
-@pytest.mark.parametrize("setting", ["outer.rate=1e39", "outer.rate=1e30", "method.inner.rate=1e30"])
+@pytest.mark.parametrize("setting", ["outer.rate=1e30", "outer.rate=1e25"])
 def test_a_rate_too_large_fails_with_only_finite_weights_on_disk(corpus: Path, tmp_path: Path, setting: str) -> None:
-    config = config_for(corpus, setting, "outer.save_every=1", "method.inner.epochs=2")
+    config = config_for(corpus, setting, "outer.save_every=1")
     with pytest.raises(NumericalError):
         train(config, tmp_path / "run")
     found = status(tmp_path / "run")

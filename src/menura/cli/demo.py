@@ -15,7 +15,7 @@ SHOTS = 5
 
 def demo(
     context: typer.Context,
-    personas: Annotated[int, typer.Option(help="Held-out speakers in the table.", min=1)] = 24,
+    personas: Annotated[int, typer.Option(help="Held-out speakers in the table.", min=1)] = 12,
     talk: Annotated[bool, typer.Option(help="Go on to a chat where there is a terminal.")] = True,
 ) -> None:
     """Adapt real, held-out speakers from five dialogues each, show their replies, print the table."""
@@ -49,7 +49,7 @@ def demo(
     screen.say(
         f"table over {personas} held-out speakers, {SHOTS} dialogues each, two others judged; about three minutes"
     )
-    found = shown.table(personas, SHOTS, screen.say)
+    found = shown.table(personas, SHOTS, [voice.artefact for voice in voices.values()], screen.say)
     results.write(found, home() / "demo")
     screen.give("table", {"folder": str(home() / "demo")}, f"\n{results.table(found)}")
     screen.say(f"{time.perf_counter() - began:.0f} s in all; files in {home() / 'demo'}")

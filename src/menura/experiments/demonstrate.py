@@ -18,7 +18,7 @@ from menura.tasks.task import Exchange, Task
 
 CONTEXT_TURNS = 3  # of an example that are printed
 WORDS = range(5, 25)  # of a reply worth showing: shorter ones are mostly "yes"
-REPLY_TOKENS = 40
+REPLY_TOKENS = 30
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,13 @@ class Demonstration:
         said = tuple(turn.text for turn in exchange.context[-CONTEXT_TURNS:])
         return Example(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
 
-    def table(self, personas: int, shots: int, say: Callable[[str], None]) -> Results:
-        """Score the held-out speakers of the demo's subset."""
+    def table(self, personas: int, shots: int, shown: Sequence[PersonaArtefact], say: Callable[[str], None]) -> Results:
+        """Score the held-out speakers of the demo's subset; those shown before are not adapted again."""
         settings = EvaluateConfig(
-            shots=(shots,), replies=2, metrics=("ppl", "f1", "dist-2", "hits@1"), limit=30, seed=self.seed
+            shots=(shots,), replies=1, metrics=("ppl", "f1", "dist-2", "hits@1"), limit=24, seed=self.seed
         )
-        return judged(self.given, settings, personas=personas, say=say)
+        known = {(str(persona.recipe["speaker"]), shots): persona.weights for persona in shown}
+        return judged(self.given, settings, personas=personas, say=say, known=known)
 
     def _reply(self, prompt: EncodedExchange, weights: PersonaWeights) -> str:
         loaded = self.given.loaded

@@ -81,7 +81,11 @@ class Results:
 
 @dataclass
 class Evaluation:
-    """One evaluation under way. ``bare`` are weights under which the model is its base; empty where it is anyway."""
+    """One evaluation under way.
+
+    ``bare`` are weights under which the model is its base; empty where it is anyway. ``known`` are weights adapted
+    already, by persona and shots.
+    """
 
     model: DialogueModel[Any]
     encoder: Encoder
@@ -90,6 +94,7 @@ class Evaluation:
     strangers: Mapping[str, str]  # whose adaptation stands in the wrong-persona row
     config: EvaluateConfig
     bare: PersonaWeights = field(default_factory=dict)
+    known: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -100,7 +105,8 @@ class Evaluation:
             first = f", the first is {short[0]!r}" if short else ""
             raise EpisodeError(f"{len(short)} of {len(self.tasks)} personas have fewer than {needed} dialogues{first}")
         self.by_id = {task.persona_id: task for task in self.tasks}
-        self.pool = [self._text(e) for task in self.tasks for e in self._query(task)]
+        # Sorted, so that the candidates drawn for one persona do not depend on the order of the others.
+        self.pool = sorted(self._text(e) for task in self.tasks for e in self._query(task))
 
     def results(self) -> Results:
         """Run every row and score it."""
@@ -128,17 +134,19 @@ class Evaluation:
             receivers[stranger].append(receiver)
         own: list[tuple[list[Sample], list[Sample]]] = []
         wrong: dict[str, tuple[list[Sample], list[Sample]]] = {}
-        seconds = 0.0
+        seconds, adapted = 0.0, 0
         for number, task in enumerate(self.tasks, start=1):
             began = time.perf_counter()
-            weights = self.method.adapt(self.model, task.dialogues[:shots])
-            seconds += time.perf_counter() - began
+            weights = self.known.get((task.persona_id, shots))
+            if weights is None:
+                weights = self.method.adapt(self.model, task.dialogues[:shots])
+                seconds, adapted = seconds + time.perf_counter() - began, adapted + 1
             own.append(self._judged([task], weights))
             for receiver in receivers[task.persona_id]:
                 wrong[receiver] = self._judged([self.by_id[receiver]], weights)
             if number % 8 == 0 or number == len(self.tasks):
                 self.say(f"{shots} shots: {number} of {len(self.tasks)} personas")
-        each = seconds / len(self.tasks)
+        each = seconds / max(adapted, 1)
         strange = [wrong[task.persona_id] for task in self.tasks]
         return [
             self._joined(f"{WRONG}, K={shots}", shots, strange, each),

@@ -1,11 +1,12 @@
 """A recipe or a run becomes the table of its held-out personas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
 from menura.errors import ConfigError
 from menura.experiments.data_config import encoded
@@ -46,8 +47,15 @@ def judge(
     return judged(prepared, settings, personas=personas, say=say)
 
 
-def judged(prepared: Prepared, settings: EvaluateConfig, *, personas: int, say: Callable[[str], None]) -> Results:
-    """Evaluate what is already loaded."""
+def judged(
+    prepared: Prepared,
+    settings: EvaluateConfig,
+    *,
+    personas: int,
+    say: Callable[[str], None],
+    known: Mapping[tuple[str, int], PersonaWeights] | None = None,
+) -> Results:
+    """Evaluate what is already loaded; ``known`` are weights adapted already, by persona and shots."""
     config, loaded = prepared.config, prepared.loaded
     prepared.check_unseen()
     # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
@@ -63,6 +71,7 @@ def judged(prepared: Prepared, settings: EvaluateConfig, *, personas: int, say: 
         strangers(held_out),
         settings,
         bare=loaded.model.bare_weights() if config.model.start else {},
+        known=known or {},
         say=say,
     )
     found = evaluation.results()

@@ -11,6 +11,8 @@ from menura.errors import ConfigError
 from menura.experiments.data_config import DataConfig
 from menura.models.causal_lm import CausalLmConfig
 
+LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -42,6 +44,8 @@ class Outer:
         for name in ("rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be > 0")
+        if self.rate > LARGEST_RATE:
+            raise ConfigError(f"outer.rate: {self.rate}, must be at most {LARGEST_RATE}")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from menura.batches.batch import Batch
+from menura.batches.encode import EncodedExchange
 from menura.batches.layout import SPECIAL_TOKENS, LayoutName
 from menura.errors import ConfigError, MismatchError
 from menura.models.dialogue_model import DialogueModel, Loss
@@ -23,6 +24,7 @@ from menura.models.parts.blocks import blocks_of, input_maps, passing, standing_
 from menura.models.parts.kv_cache import empty_cache, selected
 
 PASS_TOKENS = 2048  # row tokens in one forward pass: bounds memory, changes no result
+REPLIES_AT_ONCE = 5  # candidates read side by side after a shared context
 KEPT_BYTES = 1 << 30  # of lower-layer output kept for rows seen before
 
 
@@ -116,18 +118,24 @@ class CausalLm(DialogueModel[CausalState]):
         nats = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         for group in _alike([e.prefix for e in batch.exchanges]):
             one = begun or self.begin(self.batch([batch.exchanges[group[0]]]))
-            state = self.select_rows(one, torch.zeros(len(group), dtype=torch.long, device=self.device))
-            members = self.batch([batch.exchanges[i] for i in group])
-            last = members.prefix.ids[:, -1:]
-            read = torch.cat([last, members.reply.ids[:, :-1]], 1)
-            hidden, _ = self._read(state, read, torch.cat([last == last, members.reply.mask[:, :-1]], 1))
-            kept = members.reply.mask
-            token_nats = torch.zeros(kept.shape, device=self.device, dtype=self.dtype)
-            token_nats[kept] = nn.functional.cross_entropy(
-                self._logits(hidden[kept]), members.reply.ids[kept], reduction="none"
-            ).to(self.dtype)
-            nats[torch.tensor(group, device=self.device)] = token_nats.sum(1)
+            # Like lengths together: one long reply would fill up all the others to its own length.
+            by_length = sorted(group, key=lambda index: len(batch.exchanges[index].reply))
+            for start in range(0, len(by_length), REPLIES_AT_ONCE):
+                few = by_length[start : start + REPLIES_AT_ONCE]
+                nats[torch.tensor(few, device=self.device)] = self._nats_after(one, [batch.exchanges[i] for i in few])
         return nats
+
+    def _nats_after(self, one: CausalState, exchanges: Sequence[EncodedExchange]) -> Tensor:
+        """Return −log p of each exchange's reply, from the one-row state of the prefix they share."""
+        state = self.select_rows(one, torch.zeros(len(exchanges), dtype=torch.long, device=self.device))
+        members = self.batch(exchanges)
+        kept, last = members.reply.mask, members.prefix.ids[:, -1:]
+        read = torch.cat([last, members.reply.ids[:, :-1]], 1)
+        hidden, _ = self._read(state, read, torch.cat([torch.ones_like(last, dtype=torch.bool), kept[:, :-1]], 1))
+        token_nats = torch.zeros(kept.shape, device=self.device, dtype=self.dtype)
+        scored = nn.functional.cross_entropy(self._logits(hidden[kept]), members.reply.ids[kept], reduction="none")
+        token_nats[kept] = scored.to(self.dtype)
+        return token_nats.sum(1)
 
     def bare_weights(self) -> dict[str, Tensor]:
         """Return adapter weights under which the model is its base: everything that is added, times zero."""

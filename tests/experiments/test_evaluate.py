@@ -1,0 +1,230 @@
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up_chat import name_of, write
+from small_training import config_for, train
+from torch import Tensor
+
+from menura.adaptation.plain import PretrainOnly
+from menura.errors import ConfigError, EpisodeError, MismatchError
+from menura.experiments.data_config import DataConfig, EncodedTask, encoded, tasks_of
+from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results, Row
+from menura.experiments.judge import config_of, judge, judged
+from menura.experiments.prepare import Prepared, prepare
+from menura.experiments.run_config import RunConfig
+from menura.metrics.score import Sample
+from menura.tasks.split import strangers
+
+QUICK = EvaluateConfig(shots=(1, 2), queries=1, replies=1, candidates=3, limit=4, metrics=("ppl", "f1", "hits@1"))
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("corpus") / "chat.jsonl")
+
+
+@pytest.fixture(scope="module")
+def given(corpus: Path) -> Prepared:
+    return prepare(config_for(corpus))
+
+
+@pytest.fixture(scope="module")
+def found(given: Prepared) -> Results:
+    return judged(given, QUICK, personas=0, say=quiet)
+
+
+def evaluation(given: Prepared, tasks: Sequence[EncodedTask], settings: EvaluateConfig = QUICK) -> Evaluation:
+    """Evaluate these tasks, each the next one's stranger."""
+    ids = sorted(task.persona_id for task in tasks)
+    others = dict(zip(ids, [*ids[1:], ids[0]], strict=True))
+    return Evaluation(
+        given.loaded.model, given.loaded.encoder, given.config.method, tasks, others, settings, say=quiet
+    )
+
+
+def asked(row: Row) -> list[tuple[str, str, str]]:
+    """Return what a row was asked, apart from what came out."""
+    return [(sample.persona_id, sample.dialogue_id, sample.reference) for sample in row.likely]
+
+
+def by_persona(samples: Sequence[Sample]) -> Mapping[str, list[Sample]]:
+    """Sort samples by whose they are."""
+    parts = defaultdict(list)
+    for sample in samples:
+        parts[sample.persona_id].append(sample)
+    return parts
+
+
+def test_every_table_has_the_unadapted_the_wrong_persona_and_the_adapted_row(found: Results) -> None:
+    labels = [row.label for row in found.rows]
+    assert labels == [
+        "un-adapted",
+        *("wrong persona, K=1", "adapted, K=1"),
+        *("wrong persona, K=2", "adapted, K=2"),
+    ]
+
+
+def test_adapted_rows_are_compared_with_every_row_without_that_gain(found: Results) -> None:
+    assert [(ours, theirs) for ours, theirs, _ in found.differences] == [
+        ("adapted, K=1", "un-adapted"),
+        ("adapted, K=1", "wrong persona, K=1"),
+        ("adapted, K=2", "un-adapted"),
+        ("adapted, K=2", "wrong persona, K=2"),
+    ]
+
+
+def test_all_shots_are_judged_by_the_same_query(found: Results) -> None:
+    first, *others = (asked(row) for row in found.rows)
+    assert first
+    for other in others:
+        assert other == first
+
+
+def test_no_query_dialogue_is_learnt_from(given: Prepared, found: Results) -> None:
+    learnt = {
+        exchange.dialogue_id
+        for task in given.side("test")
+        for dialogue in task.dialogues[: max(QUICK.shots)]
+        for exchange in dialogue
+    }
+    assert learnt
+    assert not learnt & {dialogue_id for _, dialogue_id, _ in asked(found.rows[0])}
+
+
+def test_adapting_changes_how_likely_the_references_are(found: Results) -> None:
+    nats = [[sample.reference_nats for sample in row.likely] for row in found.rows]
+    assert len({tuple(row) for row in nats}) == len(nats)
+
+
+def test_only_held_out_personas_are_looked_at(given: Prepared, found: Results) -> None:
+    test = {task.persona.persona_id for task in given.split.sides["test"]}
+    assert {persona for persona, _, _ in asked(found.rows[0])} == test
+
+
+def test_a_persona_s_samples_depend_on_no_order_and_no_neighbour(given: Prepared) -> None:
+    tasks = given.side("test")
+    one_way = evaluation(given, tasks).results()
+    other_way = evaluation(given, tasks[::-1]).results()
+    for row, other in zip(one_way.rows, other_way.rows, strict=True):
+        assert by_persona(row.likely) == by_persona(other.likely)
+        assert by_persona(row.spoken) == by_persona(other.spoken)
+
+
+def test_the_same_seed_gives_the_same_table(given: Prepared, found: Results) -> None:
+    again = judged(given, QUICK, personas=0, say=quiet)
+    for row, other in zip(found.rows, again.rows, strict=True):
+        assert (row.likely, row.spoken, row.scores) == (other.likely, other.spoken, other.scores)
+
+
+def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for pair in range(3):
+            for number in range(4):
+                turns = [
+                    {"speaker": name_of(2 * pair + side), "text": f"turn {turn} of {side} in {number}"}
+                    for turn, side in enumerate((0, 1, 0, 1))
+                ]
+                file.write(json.dumps({"dialogue_id": f"{pair}-{number}", "turns": turns}) + "\n")
+    data = DataConfig(corpus=str(path), turns=0, needed=3, train=0, valid=0, test=1)
+    given = prepare(RunConfig("pairs", config_of("tiny/maml").model, config_of("tiny/maml").method, data))
+    used: list[tuple[str, str]] = []
+
+    def adapt(self: object, model: object, support: Any, watch: object = None) -> dict[str, Any]:
+        return {"whose": support[0][0].persona_id}
+
+    def noting(self: Evaluation, tasks: Sequence[EncodedTask], weights: Mapping[str, Any]) -> Any:
+        used.extend((task.persona_id, weights["whose"]) for task in tasks if weights)
+        return [Sample(task.persona_id, "d", "", "x", 1.0, 1) for task in tasks], []
+
+    monkeypatch.setattr(type(given.config.method), "adapt", adapt)
+    monkeypatch.setattr(Evaluation, "_judged", noting)
+    judged(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=0, say=quiet)
+    pairs = {name_of(index): name_of(index ^ 1) for index in range(6)}
+    wrong = [(receiver, giver) for receiver, giver in used if receiver != giver]
+    assert sorted(receiver for receiver, _ in wrong) == sorted(pairs)
+    assert all(pairs[receiver] != giver for receiver, giver in wrong)
+    assert len({giver for _, giver in wrong}) > 1
+
+
+def test_a_start_adds_the_row_of_the_base_itself(corpus: Path, tmp_path: Path) -> None:
+    config = config_for(corpus, "outer.rate=0.1")
+    train(config, tmp_path / "run")
+    trained = config_of(str(tmp_path / "run"))
+    assert trained.model.start == str(tmp_path / "run")
+    settings = replace(QUICK, shots=(1,), metrics=("ppl",))
+    started = judge(trained, settings, personas=2, say=quiet)
+    plain = judge(config, settings, personas=2, say=quiet)
+    assert [row.label for row in started.rows] == ["base", "un-adapted", "wrong persona, K=1", "adapted, K=1"]
+    nats = {row.label: [sample.reference_nats for sample in row.likely] for row in started.rows}
+    # Fresh adapters start as the base, so the un-adapted row without a start is the base's.
+    assert nats["base"] == pytest.approx([sample.reference_nats for sample in plain.rows[0].likely], rel=1e-5)
+    assert nats["base"] != nats["un-adapted"]
+
+
+def test_a_start_trained_on_another_split_is_refused(corpus: Path, tmp_path: Path) -> None:
+    train(config_for(corpus), tmp_path / "run")
+    trained = config_of(str(tmp_path / "run"))
+    other = replace(trained, data=replace(trained.data, seed=7))
+    with pytest.raises(MismatchError, match="trained on another split"):
+        judge(other, QUICK, say=quiet)
+
+
+def test_what_only_pretrains_has_one_row(given: Prepared) -> None:
+    untouched = replace(given, config=replace(given.config, method=PretrainOnly()))
+    assert [row.label for row in judged(untouched, QUICK, personas=2, say=quiet).rows] == ["un-adapted"]
+
+
+def test_no_shots_alone_is_the_unadapted_row(given: Prepared) -> None:
+    found = judged(given, replace(QUICK, shots=(0,)), personas=2, say=quiet)
+    assert [row.label for row in found.rows] == ["un-adapted"]
+
+
+def test_the_model_comes_back_as_it_was(given: Prepared) -> None:
+    before: dict[str, Tensor] = {name: value.clone() for name, value in given.loaded.model.state_dict().items()}
+    judged(given, replace(QUICK, shots=(1,)), personas=2, say=quiet)
+    assert all(value.equal(before[name]) for name, value in given.loaded.model.state_dict().items())
+
+
+def test_a_table_says_what_it_stands_on(found: Results) -> None:
+    about = found.about
+    assert about["base"].startswith("tiny (sha256 ")
+    assert about["start"] == "none"
+    assert "test personas" in about["data"]
+    assert "seed 0" in about["split"]
+    assert "nucleus" in about["decoding"]
+
+
+def test_personas_with_too_few_dialogues_are_told(given: Prepared) -> None:
+    with pytest.raises(EpisodeError, match="have fewer than 7 dialogues, the first is 'person-"):
+        evaluation(given, given.side("test"), replace(QUICK, shots=(6,)))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"shots": ()}, {"shots": (-1,)}, {"queries": 0}, {"replies": -1}, {"candidates": 1}, {"limit": 0}]
+)
+def test_an_evaluation_of_nothing_is_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        EvaluateConfig(**setting)
+
+
+def test_tasks_are_cut_to_their_first_turns(corpus: Path, given: Prepared) -> None:
+    short = tasks_of(DataConfig(corpus=str(corpus), turns=2))
+    assert all(len(part.dialogue.turns) <= 2 for task in short for part in task.parts)
+    people = [task for task in short if task.persona.persona_id.startswith("person-")]
+    assert len(people) == 20
+    assert len(encoded(people, given.loaded.encoder)) == 20
+    capped = tasks_of(DataConfig(corpus=str(corpus), cap=3))
+    assert max(len(task.parts) for task in capped) == 3
+    assert strangers(people)

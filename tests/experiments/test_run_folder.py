@@ -1,0 +1,118 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import menura
+from menura.errors import BusyError, DataError, StorageError
+from menura.experiments.recipes.tiny import maml
+from menura.experiments.run import Run
+
+SOURCES = {"split_sha256": "abc"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return Run(folder)
+
+
+def test_a_run_goes_on_under_the_same_settings(run: Run) -> None:
+    run.open(maml(), SOURCES)
+    run.open(maml(), SOURCES)
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"run.json", "config.yaml", "command.txt", "env.json"}
+
+
+def test_every_difference_is_told_and_nothing_is_written(run: Run) -> None:
+    run.open(maml(), SOURCES)
+    before = (run.folder / "run.json").read_bytes()
+    changed = replace(maml(), seed=3, outer=replace(maml().outer, rate=0.5))
+    with pytest.raises(DataError) as refused:
+        run.open(changed, {"split_sha256": "def"})
+    assert [problem.message for problem in refused.value.problems] == [
+        "settings.outer.rate: 0.01 -> 0.5",
+        "settings.seed: 0 -> 3",
+        "sources.split_sha256: 'abc' -> 'def'",
+    ]
+    assert (run.folder / "run.json").read_bytes() == before
+
+
+def test_a_change_on_purpose_is_written_and_logged(run: Run) -> None:
+    run.open(maml(), SOURCES)
+    run.open(replace(maml(), seed=3), SOURCES, changed_allowed=True)
+    assert json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["settings"]["seed"] == 3
+    assert "changed on purpose: settings.seed: 0 -> 3" in (run.folder / "log.txt").read_text(encoding="utf-8")
+
+
+def test_what_a_kill_left_half_written_is_swept(run: Run) -> None:
+    for name in (".STATUS.json.x7a", ".metrics.jsonl.q", ".mine"):
+        (run.folder / name).write_text("half", encoding="utf-8")
+    run.open(maml(), SOURCES)
+    assert [path.name for path in run.folder.glob(".*")] == [".mine"]
+
+
+def test_a_half_line_at_the_end_is_no_part_of_the_trace(run: Run) -> None:
+    run.note(step=1, loss=2.0)
+    run.note(step=2, loss=1.0)
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write('{"step": 3, "lo')
+    assert [entry["step"] for entry in run.trace()] == [1, 2]
+    run.cut_trace(1)
+    run.note(step=2, loss=1.5)
+    assert run.trace() == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}]
+
+
+def test_a_run_that_never_was_has_an_empty_trace(run: Run) -> None:
+    assert run.trace() == []
+
+
+def test_clearing_leaves_the_lock_alone(run: Run) -> None:
+    with run.locked():
+        run.open(maml(), SOURCES)
+        run.checkpoints.mkdir()
+        run.clear()
+        assert [path.name for path in run.folder.iterdir()] == ["lock"]
+
+
+def test_a_held_run_names_its_holder_and_is_free_afterwards(run: Run) -> None:
+    with run.locked():
+        with pytest.raises(BusyError, match=f"pid {os.getpid()} on ") as busy, run.locked():
+            pass
+        assert busy.value.exit_code == 8
+    with run.locked():
+        pass
+    assert (run.folder / "lock").read_bytes() == b""
+
+
+def test_a_failure_frees_the_run(run: Run) -> None:
+    with pytest.raises(ZeroDivisionError), run.locked():
+        raise ZeroDivisionError
+    with run.locked():
+        pass
+
+
+def test_a_dead_process_holds_nothing(run: Run) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom menura.experiments.run import Run\n"
+        "with Run(Path(sys.argv[1])).locked(): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.folder)], env=environment, capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == -9, done.stderr
+    assert (run.folder / "lock").read_bytes().startswith(b"pid ")
+    with run.locked():
+        pass
+
+
+def test_a_run_where_a_file_is_cannot_be_held(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StorageError), Run(tmp_path / "file" / "run").locked():
+        pass
