@@ -219,7 +219,7 @@ def _from_hub(name: str, folder: Path, *, offline: bool, say: Say) -> Base:
             hint=f"known names: {', '.join(BASES)}; or a folder with config.json, model.safetensors, tokenizer.json",
             code="unreachable",
         ) from error
-    known = KnownBase(name, "package", "", "see the hub", network={})
+    known = KnownBase(name, "hub", "", "see the hub", network={})
     return _saved(network, Tokens(tokenizer.backend_tokenizer), known, folder)
 
 

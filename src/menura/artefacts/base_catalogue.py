@@ -13,7 +13,7 @@ class KnownBase:
     """
 
     name: str
-    source: Literal["package", "code", "config"]
+    source: Literal["package", "code", "config", "hub"]
     about: str
     licence: str
     network: dict[str, Any]  # a transformers configuration, ``model_type`` included

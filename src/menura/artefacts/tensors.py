@@ -76,7 +76,7 @@ def check_same_shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
     if missing or extra:
         first = f"missing {missing[0]}" if missing else f"unknown {extra[0]}"
         raise MismatchError(f"{what}: {len(missing)} tensors missing, {len(extra)} unknown ({first})")
-    for name, tensor in found.items():
+    for name, tensor in sorted(found.items()):
         if tensor.shape != wanted[name].shape:
             raise MismatchError(f"{what}: {name} is {tuple(tensor.shape)}, wanted {tuple(wanted[name].shape)}")
         bad = int((~torch.isfinite(tensor)).sum())

@@ -68,6 +68,6 @@ def _verdict(check: "Check | None", seconds: float) -> str:
         f"check  {check.dialogues} held-out dialogues: PPL {check.before:.1f} -> {check.after:.1f} ({seconds:.1f} s)"
     )
     if check.worse:
-        hint = "hint: more dialogues, or --set inner.epochs=1"
+        hint = "hint: more dialogues, or a smaller --set inner.rate=3e-4"
         return f"{change}\nwarn[worse_than_base]: adapting made the held-out dialogues less likely ({hint})"
     return change

@@ -8,7 +8,7 @@ from typing import Any
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
-from menura.errors import ConfigError
+from menura.errors import ConfigError, EpisodeError
 from menura.experiments.data_config import encoded
 from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
 from menura.experiments.prepare import Prepared, prepare
@@ -61,6 +61,11 @@ def judged(
     # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
     enough = [task for task in prepared.split.sides[SIDE] if len(task.parts) > max(settings.shots)]
     held_out = enough[: personas or None]
+    if len(held_out) < 2:
+        raise EpisodeError(
+            f"{len(held_out)} held-out personas with over {max(settings.shots)} dialogues, 2 are needed for a wrong persona",
+            hint="a smaller --k, or more --personas",
+        )
     if isinstance(config.method, PretrainOnly):
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
     evaluation = Evaluation(
@@ -90,5 +95,6 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int) -> dict[
         "query": f"{settings.queries} dialogues a persona, {settings.replies or 'all'} exchanges replied to and ranked",
         "decoding": f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}",
         "perplexity": f"per token of {base.name}'s vocabulary, end token counted, opening token not",
+        "precision": "float32" + (f" (trained in {config.precision})" if config.precision != "float32" else ""),
         "environment": ", ".join(f"{name} {version}" for name, version in environment()["packages"].items()),
     }

@@ -16,7 +16,7 @@ LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
 
 @dataclass(frozen=True)
 class Outer:
-    """The outer loop: Adam on the objective summed over some tasks a step.
+    """The outer loop: Adam on the mean objective of some tasks a step.
 
     ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. ``save_every`` and ``check_every``
     are in steps; ``check_personas`` held-back personas are adapted at each check, never one of the test side.
@@ -50,7 +50,7 @@ class Outer:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole experiment. ``precision`` bfloat16 is quicker and approximate; every table says so."""
+    """A whole experiment. ``precision`` bfloat16 trains quicker and approximately; judging is always in float32."""
 
     recipe: str
     model: CausalLmConfig = field(default_factory=CausalLmConfig)
