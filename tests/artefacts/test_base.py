@@ -122,13 +122,6 @@ def test_every_known_base_has_a_network_without_weights(name: str) -> None:
     assert BASES[name].name == name
 
 
-def test_removing_a_base_forgets_it(empty_workspace: Path) -> None:
-    bases.pull("tiny")
-    bases.remove("tiny")
-    bases.remove("tiny")
-    assert bases.on_disk() == []
-
-
 def test_a_damaged_description_is_a_data_error(empty_workspace: Path) -> None:
     bases.pull("tiny")
     (empty_workspace / "bases" / "tiny" / "base.json").write_text("{")

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -287,8 +286,3 @@ def _quiet() -> None:
     transformers_logging.disable_progress_bar()
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
-
-
-def remove(name: str) -> None:
-    """Delete a base from the workspace."""
-    shutil.rmtree(home() / "bases" / name.replace("/", "--"), ignore_errors=True)

@@ -109,6 +109,11 @@ class Encoder:
             kept = kept[: kept.index(self.layout.end)]
         return self.tokens.decode(kept).strip()
 
+    @property
+    def cut_text(self) -> str:
+        """Say what was left out so far, empty if nothing was."""
+        return ", ".join(f"{count} {what}" for what, count in sorted(self.cut.items()))
+
     def _facts(self, facts: Sequence[str]) -> Ids:
         if not facts:
             return ()

@@ -54,6 +54,8 @@ def train(
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
         size = f"{personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps"
         screen.say(f"{recipe}: {size} -> {run.folder}")
+        if cut := prepared.loaded.encoder.cut_text:
+            screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
         training.go()
     screen.say(f"done: {run.folder}", folder=str(run.folder))
 

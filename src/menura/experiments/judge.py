@@ -63,7 +63,7 @@ def judged(
     held_out = enough[: personas or None]
     if len(held_out) < 2:
         raise EpisodeError(
-            f"{len(held_out)} held-out personas with over {max(settings.shots)} dialogues, 2 are needed for a wrong persona",
+            f"{len(held_out)} held-out personas with over {max(settings.shots)} dialogues; a wrong persona takes 2",
             hint="a smaller --k, or more --personas",
         )
     if isinstance(config.method, PretrainOnly):
@@ -93,6 +93,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int) -> dict[
         "data": f"{config.data.corpus}, first {config.data.turns} turns, {personas} {SIDE} personas",
         "split": f"seed {config.data.seed}, sha256 {str(prepared.split.record()['sha256'])[:12]}",
         "query": f"{settings.queries} dialogues a persona, {settings.replies or 'all'} exchanges replied to and ranked",
+        "left out": prepared.loaded.encoder.cut_text or "nothing",
         "decoding": f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}",
         "perplexity": f"per token of {base.name}'s vocabulary, end token counted, opening token not",
         "precision": "float32" + (f" (trained in {config.precision})" if config.precision != "float32" else ""),
