@@ -96,6 +96,9 @@ class Voice:
                 if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
                     yield text[shown:]
                     shown = len(text)
+            rest = encoder.tokens.decode(ids)[shown:]
+            if rest:  # it ended within a character
+                yield rest
 
     def _prompt(self, context: Context, limit: int) -> EncodedExchange:
         turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)

@@ -1,7 +1,5 @@
 import json
 import math
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +8,7 @@ from made_up_chat import write
 from menura.adaptation.descent import Descent
 from menura.adaptation.plain import Finetune
 from menura.artefacts.loaded import Loaded, load_model
+from menura.cli.adapt import verdict
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import EpisodeError, NumericalError
@@ -42,10 +41,18 @@ def test_what_was_held_out_becomes_likelier(loaded: Loaded, task: Task) -> None:
     artefact.check_fits(loaded)
 
 
-def test_adapting_that_did_harm_is_told(loaded: Loaded, task: Task) -> None:
-    wild = Finetune(replace(GENTLE.inner, rate=100.0))
-    _, check = adapt_persona(loaded, wild, task, name="mira", shots=3)
-    assert check.worse
+def test_a_check_that_got_worse_says_so() -> None:
+    assert Check(3, before=20.0, after=20.1).worse
+    assert not Check(3, before=20.0, after=19.9).worse
+    assert not Check(0, before=math.nan, after=math.nan).worse  # nothing was held out: nothing is known
+
+
+def test_adapting_that_did_harm_is_told_with_what_to_type() -> None:
+    told = verdict(Check(3, before=20.0, after=25.0), 1.0)
+    assert "PPL 20.0 -> 25.0" in told
+    assert "warn[worse_than_base]" in told
+    assert "--set inner.rate" in told
+    assert "warn" not in verdict(Check(3, before=25.0, after=20.0), 1.0)
 
 
 def test_weights_that_are_no_number_make_no_persona(loaded: Loaded, task: Task) -> None:

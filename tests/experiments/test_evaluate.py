@@ -46,9 +46,7 @@ def evaluation(given: Prepared, tasks: Sequence[EncodedTask], settings: Evaluate
     """Evaluate these tasks, each the next one's stranger."""
     ids = sorted(task.persona_id for task in tasks)
     others = dict(zip(ids, [*ids[1:], ids[0]], strict=True))
-    return Evaluation(
-        given.loaded.model, given.loaded.encoder, given.config.method, tasks, others, settings, say=quiet
-    )
+    return Evaluation(given.loaded.model, given.loaded.encoder, given.config.method, tasks, others, settings, say=quiet)
 
 
 def asked(row: Row) -> list[tuple[str, str, str]]:

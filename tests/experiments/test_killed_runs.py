@@ -53,7 +53,12 @@ def result(out: Path) -> dict[str, object]:
     trace = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     # The library writes a file's notes in any order, so that file's bytes say nothing.
     kept = (tensors.content_sha256(tensors.load(best)), tensors.metadata(best))
-    return {**hashes, "best": kept, "trace": trace, "status": json.loads((out / "STATUS.json").read_text(encoding="utf-8"))}
+    return {
+        **hashes,
+        "best": kept,
+        "trace": trace,
+        "status": json.loads((out / "STATUS.json").read_text(encoding="utf-8")),
+    }
 
 
 def lines(out: Path) -> int:

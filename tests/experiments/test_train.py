@@ -110,7 +110,9 @@ def test_a_stopped_process_leaves_with_143_and_another_hash_seed_changes_nothing
             timeout=120,
         )
         assert done.returncode == wanted, done.stderr
-        assert ("error[stopped]: stopped after step 3, saved; the same command goes on" in done.stderr) == (wanted == 143)
+        assert ("error[stopped]: stopped after step 3, saved; the same command goes on" in done.stderr) == (
+            wanted == 143
+        )
     assert ended(tmp_path / "run") == whole
 
 
@@ -183,9 +185,7 @@ def test_a_rate_too_large_fails_with_only_finite_weights_on_disk(corpus: Path, t
     assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
 
 
-def test_a_check_that_is_no_number_fails_the_run(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_that_is_no_number_fails_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("menura.experiments.train.held_out_nats", lambda *given: (1.0, math.nan))
     with pytest.raises(NumericalError, match="step 4, held-back personas"):
         train(config_for(corpus), tmp_path / "run")

@@ -51,7 +51,7 @@ def adapt(
         watch=lambda step, steps, loss: screen.bar("adapt", step, steps, f"loss {loss:.2f}"),
     )
     path = persona_store.save(persona.artefact)
-    screen.say(_verdict(persona.check, time.perf_counter() - began))
+    screen.say(verdict(persona.check, time.perf_counter() - began))
     facts = {
         "name": name,
         "path": str(path),
@@ -61,7 +61,8 @@ def adapt(
     screen.give("done", facts, f"wrote  {path} ({path.stat().st_size / 1024:,.0f} KiB)\ntry    menura chat {name}")
 
 
-def _verdict(check: "Check | None", seconds: float) -> str:
+def verdict(check: "Check | None", seconds: float) -> str:
+    """Say how the held-out dialogues fared, with a warning where adapting did harm."""
     if check is None or not check.dialogues:
         return f"check  no dialogue was held out, so whether it helped is not known ({seconds:.1f} s)"
     change = (

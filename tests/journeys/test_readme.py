@@ -1,0 +1,173 @@
+"""The way the README leads: look at a file, learn a persona, talk with it, score it, clean up."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from made_up_chat import name_of, settings, write
+
+import menura
+from menura.cli.main import run
+
+WHO = name_of(2)
+Answer = Callable[..., str]
+
+
+@pytest.fixture
+def typed(empty_workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Answer:
+    """Return the act of typing a line that works: its words, and lines piped into it; the answer is what it prints."""
+    monkeypatch.chdir(empty_workspace)
+    write(Path("chat.jsonl"), people=12)
+
+    def answer(*words: str, piped: str = "") -> str:
+        monkeypatch.setattr("sys.stdin", io.StringIO(piped))
+        capsys.readouterr()
+        code = run(list(words))
+        told = capsys.readouterr()
+        assert code == 0, told
+        assert told.err == ""
+        return told.out
+
+    return answer
+
+
+def test_from_a_file_to_a_persona_that_talks_and_back(typed: Answer) -> None:
+    checked = typed("data", "check", "chat.jsonl", "--speaker", WHO)
+    assert "chat.jsonl  jsonl" in checked
+    assert f"replies of {WHO}: 12" in checked
+    assert checked.rstrip().endswith("Nothing was written.")
+
+    assert "no personas yet" in typed("persona", "list")
+    learnt = typed("adapt", "mira", "chat.jsonl", "--speaker", WHO, "-k", "3", "--base", "tiny")
+    assert f"plan   base tiny · 3 of 6 dialogues of {WHO}" in learnt
+    assert re.search(r"check  3 held-out dialogues: PPL [\d.]+ -> [\d.]+ ", learnt)
+    assert re.search(r"wrote  .*mira\.persona \(\d+ KiB\)\ntry    menura chat mira\n$", learnt)
+
+    talk = typed(
+        "chat", "mira", "--greedy", piped="hello\n\n/who\n/cand 2\n/new\n/base\nagain\n/help\n/quit\nnot read\n"
+    )
+    assert talk.startswith("mira · greedy · /help\nmira> ")
+    assert "mira on tiny" in talk
+    assert len(re.findall(r"^  mira  +[\d.]+ nats a token  ", talk, re.MULTILINE)) == 2
+    assert "(forgotten)" in talk
+    assert "(the base answers too)" in talk
+    assert len(re.findall(r"^mira> ", talk, re.MULTILINE)) == 2
+    assert len(re.findall(r"^base> ", talk, re.MULTILINE)) == 1
+
+    assert "mira" in typed("persona", "list")
+    shown = json.loads(typed("persona", "show", "mira"))
+    assert shown["recipe"]["speaker"] == WHO
+    assert shown["recipe"]["shots"] == 3
+    typed("persona", "rm", "mira", "--dry-run")
+    assert "mira" in typed("persona", "list")
+    typed("persona", "rm", "mira")
+    typed("persona", "rm", "mira")
+    assert "no personas yet" in typed("persona", "list")
+
+
+def test_a_chat_ends_with_its_input(typed: Answer) -> None:
+    assert "tiny> " in typed("chat", "tiny", "--seed", "3", piped="hello")
+
+
+def test_two_voices_answer_side_by_side(typed: Answer) -> None:
+    typed("adapt", "mira", "chat.jsonl", "--speaker", WHO, "-k", "3", "--base", "tiny")
+    talk = typed("chat", "mira,tiny", piped="hello\n")
+    assert len(re.findall(r"^(?:mira|tiny)> ", talk, re.MULTILINE)) == 2
+
+
+def test_as_json_every_line_is_an_object(typed: Answer) -> None:
+    learnt = typed("adapt", "mira", "chat.jsonl", "--speaker", WHO, "-k", "3", "--base", "tiny", "--json")
+    events = [json.loads(line) for line in learnt.splitlines()]
+    assert events[-1]["event"] == "done"
+    assert Path(events[-1]["path"]).stat().st_size == events[-1]["bytes"]
+    for words in (
+        ["persona", "list"],
+        ["base", "list"],
+        ["doctor"],
+        ["data", "stats", "chat.jsonl"],
+        ["model", "list"],
+    ):
+        for line in typed(*words, "--json").splitlines():
+            assert "event" in json.loads(line)
+
+
+def test_a_dry_run_writes_nothing(typed: Answer) -> None:
+    before = sorted(Path().rglob("*"))
+    typed("adapt", "mira", "chat.jsonl", "--speaker", WHO, "-k", "3", "--base", "tiny", "--dry-run")
+    typed("train", "tiny/maml", "--dry-run")
+    typed("eval", "tiny/maml", "--dry-run")
+    typed("data", "split", "chat.jsonl", "--out", "split.json", "--needed", "3", "--dry-run")
+    typed("data", "convert", "chat.jsonl", "--out", "chat.txt", "--to", "transcript", "--dry-run")
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_training_becomes_a_table(typed: Answer) -> None:
+    quick = settings(Path("chat.jsonl"), "outer.steps=4")
+    assert "done: runs/tiny-maml" in typed("train", "tiny/maml", *quick)
+    assert "going on after step 4" in typed("train", "tiny/maml", *quick)
+    sizes = ("--k", "1,2", "--queries", "1", "--replies", "1", "--candidates", "2", "--greedy")
+    told = typed("eval", "runs/tiny-maml", *sizes, "--out", "results")
+    for label in ("base", "un-adapted", "wrong persona, K=2", "adapted, K=1", "adapted, K=2"):
+        assert label in told
+    folder = Path("results/runs-tiny-maml")
+    with (folder / "scores.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.reader(file))) > 6
+    json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    assert (folder / "table.md").read_text(encoding="utf-8") in told
+    spoken = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert spoken
+
+
+def test_settings_tell_where_they_come_from(typed: Answer) -> None:
+    Path("c.yaml").write_text("outer: {tasks: 3}\n", encoding="utf-8")
+    shown = json.loads(typed("config", "show", "tiny/maml", "-c", "c.yaml", "--set", "outer.steps=7", "--json"))
+    assert shown["outer.tasks"] == {"value": 3, "from": "c.yaml"}
+    assert shown["outer.steps"] == {"value": 7, "from": "--set"}
+    assert shown["model.base"]["from"] == "recipe"
+    assert shown["outer.clip"]["from"] == "default"
+
+
+def test_a_file_is_counted_split_and_converted_there_and_back(typed: Answer) -> None:
+    assert "dialogues" in typed("data", "stats", "chat.jsonl")
+    typed("data", "split", "chat.jsonl", "--out", "split.json", "--needed", "3")
+    assert set(json.loads(Path("split.json").read_text(encoding="utf-8"))["sides"]) == {"train", "valid", "test"}
+    typed("data", "convert", "chat.jsonl", "--out", "again.jsonl")
+    typed("data", "convert", "again.jsonl", "--out", "third.jsonl")
+    assert Path("again.jsonl").read_bytes() == Path("third.jsonl").read_bytes()
+
+
+def test_what_is_known_is_listed(typed: Answer) -> None:
+    assert "smollm2-135m" in typed("base", "list")
+    assert "tiny is here" in typed("base", "pull", "tiny")
+    assert "sha256" in typed("base", "show", "tiny")
+    assert "causal-lm" in typed("model", "list") or "causal_lm" in typed("model", "list")
+    assert "tiny/maml" in typed("config", "list")
+    assert menura.__version__ in typed("doctor")
+
+
+START = files("menura.artefacts") / "starts" / "smollm2-135m.safetensors"
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+@pytest.mark.skipif(not START.is_file(), reason="the start that ships is not there yet")
+def test_the_demo_ends_by_itself_where_there_is_no_terminal(weights_workspace: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "menura", "demo", "--personas", "2", "--no-talk", "--offline"]
+    done = subprocess.run(
+        words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for row in ("base", "un-adapted", "wrong persona, K=5", "adapted, K=5"):
+        assert row in done.stdout
+    for line in ("speaker-1", "really", "next   menura adapt"):
+        assert line in done.stdout
