@@ -14,7 +14,7 @@ copyright = "2026, the Menura developers"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["example"]
+exclude_patterns = ["example", "results/tables"]
 html_theme = "furo"
 html_title = f"Menura {__version__}"
 myst_heading_anchors = 3

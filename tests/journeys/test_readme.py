@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -153,12 +152,8 @@ def test_what_is_known_is_listed(typed: Answer) -> None:
     assert menura.__version__ in typed("doctor")
 
 
-START = files("menura.artefacts") / "starts" / "smollm2-135m.safetensors"
-
-
 @pytest.mark.weights
 @pytest.mark.slow
-@pytest.mark.skipif(not START.is_file(), reason="the start that ships is not there yet")
 def test_the_demo_ends_by_itself_where_there_is_no_terminal(weights_workspace: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", "menura", "demo", "--personas", "2", "--no-talk", "--offline"]
