@@ -185,6 +185,25 @@ def test_a_rate_too_large_fails_with_only_finite_weights_on_disk(corpus: Path, t
     assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
 
 
+def test_weights_that_a_step_broke_are_found_in_that_step(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_step, taken = torch.optim.Adam.step, []
+
+    def breaking(self: torch.optim.Adam) -> None:
+        whole_step(self)
+        taken.append(1)
+        if len(taken) == 3:
+            self.param_groups[0]["params"][0].data.view(-1)[0] = math.inf
+
+    monkeypatch.setattr(torch.optim.Adam, "step", breaking)
+    with pytest.raises(NumericalError, match="step 3: 1 values of adapters.* are not finite"):
+        train(config_for(corpus, "outer.save_every=1"), tmp_path / "run")
+    assert status(tmp_path / "run") == {"state": "failed", "step": 2, "code": "not_finite"}
+    assert [entry["step"] for entry in Run(tmp_path / "run").trace()] == [1, 2]
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step_000001", "step_000002"]
+
+
 def test_a_check_that_is_no_number_fails_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("menura.experiments.train.held_out_nats", lambda *given: (1.0, math.nan))
     with pytest.raises(NumericalError, match="step 4, held-back personas"):

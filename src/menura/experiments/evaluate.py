@@ -174,7 +174,9 @@ class Evaluation:
                 likely += found
                 numbered = zip(range(self.config.replies or len(exchanges)), exchanges, found, strict=False)
                 chosen += numbered
-            return likely, self._spoken(chosen)
+            # Generating and ranking take most of the time: not where only likelihoods are asked for.
+            speaks = any(not name.startswith(OF_LIKELIHOOD) for name in self.config.metrics)
+            return likely, self._spoken(chosen) if speaks else []
 
     def _spoken(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]]) -> list[Sample]:
         """Reply to each exchange and rank its reference; like lengths share a batch, the order is kept."""
