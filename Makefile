@@ -23,7 +23,7 @@ unit: $(VENV)/dev weights
 docs: $(VENV)/dev
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
-bench: $(VENV)/dev weights
+bench: $(VENV)/bench weights
 	$(BIN)/python -m benchmarks
 
 weights: $(VENV)/run
@@ -42,6 +42,13 @@ $(VENV)/run: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/run
 	$(PIP) -e ".[dev]"
+	touch $@
+
+# learn2learn has no wheel and its compiled parts do not build: its source is unpacked, and its Python imported from there.
+$(VENV)/bench: $(VENV)/dev benchmarks/peers.txt
+	$(PIP) -e ".[bench]"
+	$(BIN)/python -m pip --disable-pip-version-check download --quiet --no-deps -r benchmarks/peers.txt -d build/peers
+	tar -xzf build/peers/learn2learn-0.2.0.tar.gz -C build/peers
 	touch $@
 
 clean:

@@ -1,7 +1,8 @@
 """Made-up dialogues and small models that the tests of several stations share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from menura.batches.encode import EncodedDialogue, Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName
 from menura.batches.tokenizer import byte_tokens
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.models.causal_lm import CausalLm, CausalLmConfig
+from menura.models.catalogue import MODELS, build
 from menura.models.parts.adapters import Adapters
 from menura.tasks.task import Part
 
@@ -38,7 +39,7 @@ QUERY = (part("q1", "good evening", "half past six, good evening!", "tired?", "n
 class Voice:
     """A small model with the encoder that fits it."""
 
-    model: CausalLm
+    model: Any  # of the catalogue; what it can do beside the contract, tests ask of those that can
     encoder: Encoder
 
     def dialogues(self, parts: Sequence[Part]) -> tuple[EncodedDialogue, ...]:
@@ -57,26 +58,31 @@ class Voice:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to put a causal language model together."""
+    """One way to put a model together."""
 
     network: str = "tiny"  # "tiny" is a Llama, "gpt2" another architecture
     kind: str = "houlsby"
     layers: str = "all"
     layout: LayoutName = "chat"
     train_base: bool = False
+    init: str = "identity"
+    model: str = "causal_lm"  # of the catalogue
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of this model alone
 
     def voice(self, *, stirred: bool = True, double: bool = False) -> Voice:
         """Build it; ``stirred`` moves all that adapts away from its start, so that nothing of it is zero."""
-        adapters = Adapters(kind=self.kind, size=4, layers=self.layers)
-        config = CausalLmConfig("tiny", self.layout, 512, adapters, self.train_base)
+        adapters = Adapters(kind=self.kind, size=4, layers=self.layers, init=self.init)
+        made = MODELS[self.model].config
+        config = made("tiny", self.layout, 512, adapters, self.train_base, **self.settings)
         tokens = byte_tokens()
         if self.layout == "special":
             tokens = tokens.adding(SPECIAL_TOKENS)
+        layout = LAYOUTS[self.layout](tokens)
         torch.manual_seed(7)
-        model = CausalLm(gpt2() if self.network == "gpt2" else llama(), config).eval()
+        model: Any = build(gpt2() if self.network == "gpt2" else llama(), config, layout).eval()
         if stirred:
             stir(model)
-        encoder = Encoder(tokens, LAYOUTS[self.layout](tokens), config.limit)
+        encoder = Encoder(tokens, layout, config.limit)
         return Voice(in_double(model) if double else model, encoder)
 
 
@@ -94,6 +100,17 @@ VARIANTS = {
     "gpt2-upper": Variant("gpt2", layers="upper"),
     "gpt2-lora": Variant("gpt2", kind="lora"),
     "gpt2-in-place": Variant("gpt2", kind="none"),
+    "ia3": Variant(kind="ia3"),
+    "prompt": Variant(kind="prompt"),
+    "prompt-upper": Variant(kind="prompt", layers="upper"),
+    "gpt2-ia3": Variant("gpt2", kind="ia3"),
+    "gpt2-prompt": Variant("gpt2", kind="prompt"),
+    "transfer-transfo": Variant(model="transfer_transfo"),
+    "transfer-transfo-upper": Variant(layers="upper", model="transfer_transfo", settings={"kinds": False}),
+    "transfer-transfo-special": Variant(layout="special", model="transfer_transfo"),
+    "transfer-transfo-lm": Variant(model="transfer_transfo", settings={"choice_weight": 0.0}),
+    "gpt2-transfer-transfo-in-place": Variant("gpt2", kind="none", model="transfer_transfo"),
+    "p2-bot": Variant(model="p2_bot"),
 }
 
 
@@ -123,7 +140,7 @@ def stir(model: nn.Module, size: float = 0.05, seed: int = 5) -> None:
             parameter += (size * noise).to(parameter.dtype)
 
 
-def in_double(model: CausalLm) -> CausalLm:
+def in_double(model: Any) -> Any:
     """Return the model in float64 throughout; Llama's own norm computes in float32 whatever it is given."""
     for module in list(model.modules()):
         for name, norm in list(module.named_children()):

@@ -22,12 +22,13 @@ from menura.errors import ConfigError, DataError, EpisodeError
 from menura.experiments.adapt_persona import Check, adapt_persona
 from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Results
-from menura.experiments.judge import judged
+from menura.experiments.judge import config_of, judged
 from menura.experiments.prepare import Prepared
 from menura.experiments.recipes.start import INNER
 from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import from_plain
+from menura.experiments.settings import model_settings
 from menura.models.causal_lm import CausalLmConfig
+from menura.models.dialogue_model import nats_of
 from menura.report import results as report
 from menura.tasks.group import by_speaker
 from menura.tasks.task import Task
@@ -76,7 +77,7 @@ class Voice:
                 model, model.batch(prompts), choice or Nucleus(), end=encoder.layout.end, limit=limit, seeds=seeds
             )
             scored = model.batch([replace(prompts[0], reply=(*reply, encoder.layout.end)) for reply in ids])
-            nats = (model.reply_nats(scored) / scored.reply_tokens).tolist()
+            nats = (nats_of(model, scored) / scored.reply_tokens).tolist()
         made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nats, strict=True)]
         return sorted(made, key=lambda candidate: candidate.nats)
 
@@ -140,7 +141,7 @@ class Persona(Voice):
         """
         path = Path(name)
         artefact = persona_artefact.read(path) if path.suffix == persona_store.SUFFIX else persona_store.load(str(name))
-        loaded = base.loaded if base else load_model(from_plain(CausalLmConfig(), artefact.model), **options)
+        loaded = base.loaded if base else load_model(model_settings(artefact.model), **options)
         artefact.check_fits(loaded)
         return cls(loaded, artefact=artefact)
 
@@ -175,7 +176,12 @@ class Model(Voice):
 
 
 def load(name: str = SHIPPED, *, device: str = "cpu", offline: bool = False) -> Model:
-    """Return a model by name: ``shipped`` (the default base with the start that ships), a base, a folder, a hub id."""
+    """Return a model by name: ``shipped`` (the default base with the start that ships), a base, a folder, a hub id.
+
+    A folder may hold a base, or be that of a run, whose best weights are the start then.
+    """
+    if (Path(name) / "run.json").exists():
+        return Model(load_model(config_of(name).model, device=device, offline=offline))
     config = shipped_config() if name == SHIPPED else CausalLmConfig(base=name)
     return Model(load_model(config, device=device, offline=offline))
 
@@ -250,7 +256,7 @@ def voices(names: Sequence[str], *, device: str = "cpu", offline: bool = False) 
         artefact = persona_store.load(name)
         key = str(artefact.model)
         if key not in shared:
-            config = from_plain(CausalLmConfig(), artefact.model)
+            config = model_settings(artefact.model)
             shared[key] = Model(load_model(config, device=device, offline=offline))
         artefact.check_fits(shared[key].loaded)
         made[name] = Persona(shared[key].loaded, artefact=artefact)

@@ -100,6 +100,12 @@ def start_with_a_hole() -> None:
     save_file(weights, "start.safetensors")
 
 
+def start_of_zeros() -> None:
+    """Give start weights that no gradient leaves."""
+    weights = load_file("runs/tiny-maml/best.safetensors")
+    save_file({name: torch.zeros_like(value) for name, value in weights.items()}, "start.safetensors")
+
+
 def pickled_start() -> None:
     """Give start weights as torch saves them."""
     torch.save({"weight": torch.zeros(2)}, "start.pt")
@@ -122,6 +128,24 @@ def base_without(name: str) -> Callable[[], None]:
             Path("mybase", gone).unlink()
 
     return give
+
+
+def base_of_other_words() -> None:
+    """Give a base whose vocabulary has a token more than its network has rows."""
+    shutil.copytree("home/bases/tiny", "mybase")
+    Path("mybase/base.json").unlink()
+    words = json.loads(Path("mybase/tokenizer.json").read_text(encoding="utf-8"))
+    words["added_tokens"].append(words["added_tokens"][-1] | {"id": 259, "content": "<|more|>"})
+    Path("mybase/tokenizer.json").write_text(json.dumps(words), encoding="utf-8")
+
+
+def base_of_scaled_logits() -> None:
+    """Give a base that divides its logits: Granite is a Llama with factors."""
+    shutil.copytree("home/bases/tiny", "mybase")
+    Path("mybase/base.json").unlink()
+    config = json.loads(Path("mybase/config.json").read_text(encoding="utf-8"))
+    config |= {"model_type": "granite", "architectures": ["GraniteForCausalLM"], "logits_scaling": 8.0}
+    Path("mybase/config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def changed_base() -> None:
@@ -277,6 +301,21 @@ ARTEFACTS = (
         "base_mismatch",
         r"start best.safetensors: .* is \(4,\), wanted \(8,\)",
     ),
+    Bad(
+        "start of other adapters",
+        f"{TRAIN} --set model.adapters.kind=ia3 --set model.start=runs/tiny-maml",
+        3,
+        "base_mismatch",
+        r"start best.safetensors: \d+ tensors missing, \d+ unknown .missing .*\.scale, unknown .*\.(bias|weight)",
+    ),
+    Bad(
+        "start of zeros",
+        f"{TRAIN} --set model.start=start.safetensors",
+        3,
+        "data",
+        "start.safetensors: adapters.2.attention: all weights of this Houlsby are zero, so only a bias",
+        start_of_zeros,
+    ),
     Bad("base of pickles", "base pull ./mybase", 4, "unsafe_format", "pickle.*convert it to", base_of_pickles),
     Bad(
         "base without words",
@@ -285,6 +324,22 @@ ARTEFACTS = (
         "base_missing",
         "mybase: not a base: tokenizer.json is missing",
         base_without("tokenizer.json"),
+    ),
+    Bad(
+        "base of other words",
+        f"adapt noa chat.jsonl {MIRA} --base ./mybase",
+        3,
+        "base_mismatch",
+        "mybase: tokenizer.json has 260 tokens, the network has rows for 259 .hint: take both from the same base",
+        base_of_other_words,
+    ),
+    Bad(
+        "base of scaled logits",
+        f"adapt noa chat.jsonl {MIRA} --base ./mybase",
+        3,
+        "base_mismatch",
+        "the logits differ from the base's own by .*hint: this base computes its logits in a way that is not supported",
+        base_of_scaled_logits,
     ),
     Bad("base changed", "eval runs/tiny-maml --k 1", 3, "damaged", "is not what was installed", changed_base),
     Bad("base misspelt", "base pull tinny", 2, "unknown_base", "unknown base 'tinny' .hint: did you mean tiny"),
@@ -326,6 +381,20 @@ SETTINGS = (
     Bad("inner rate no number", f"{TRAIN} --set method.inner.rate=.nan", 2, "bad_setting", "method.inner.rate: 'nan'"),
     Bad("backward clip", f"{TRAIN} --set outer.clip=-1", 2, "config", "outer.clip: -1.*must be > 0"),
     Bad("no adapter", f"{TRAIN} --set model.adapters.size=0", 2, "config", "adapters.size: 0, must be at least 1"),
+    Bad(
+        "near-zero elsewhere",
+        f"{TRAIN} --set model.adapters.kind=lora --set model.adapters.init=near-zero",
+        2,
+        "config",
+        "adapters.init: near-zero is for houlsby, not for lora .hint: use identity",
+    ),
+    Bad(
+        "unknown adapter",
+        f"{TRAIN} --set model.adapters.kind=ia4",
+        2,
+        "bad_setting",
+        "adapters.kind: 'ia4' is not valid: .*'houlsby', 'lora', 'ia3' or 'prompt'",
+    ),
     Bad(
         "vast adapter",
         f"{TRAIN} --set model.adapters.size=999999999999",

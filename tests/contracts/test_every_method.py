@@ -9,18 +9,28 @@ from made_up import QUERY, SUPPORT, VARIANTS, Voice, assert_same_bits, snapshot
 
 from menura.adaptation.catalogue import METHODS, Method
 from menura.adaptation.descent import Descent
+from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode
 
 INNER = Descent(rate=0.05, epochs=4, batch=2)
 LEARNS_NOTHING = {"pretrain-only"}
 
-every_method = pytest.mark.parametrize("name", METHODS)
+OPTIONS: dict[str, Method] = {
+    "maml, exact": Maml(INNER, order="exact", hold=0.2),
+    "maml, recursion and multi-step": Maml(INNER, order="exact", recursion=True, multi_step=1.0),
+    "maml, turning exact": Maml(INNER, exact_from=0.5),
+    "maml, reptile": Maml(INNER, order="reptile"),
+}
+
+every_method = pytest.mark.parametrize("name", [*METHODS, *OPTIONS])
 every_place = pytest.mark.parametrize("variant", ["houlsby", "lora-upper", "in-place", "special", "gpt2-houlsby"])
 
 
 def method_named(name: str) -> Method:
     """Make a method with an inner loop of our own, where it has one."""
+    if name in OPTIONS:
+        return OPTIONS[name]
     kind: Any = METHODS[name]
     made: Method = kind(inner=INNER) if any(field.name == "inner" for field in fields(kind)) else kind()
     return made

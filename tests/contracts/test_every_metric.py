@@ -29,14 +29,15 @@ def flawed_samples(personas: int = 8) -> list[Sample]:
             rank = None if index == 2 else rng.randrange(4)
             nats = rng.uniform(5, 30)
             where = (f"p{persona}", f"d{index // 2}")
-            samples.append(Sample(*where, " ".join(reply), " ".join(reference), nats, 9, rank, 20 if index != 2 else 0))
+            ranked = (rank, 20 if index != 2 else 0, rank)
+            samples.append(Sample(*where, " ".join(reply), " ".join(reference), nats, 9, *ranked))
     return samples
 
 
 def perfect_samples() -> list[Sample]:
     """The references themselves, known for sure, ranked first; no word is said twice."""
     texts = [" ".join(f"word{line}x{place}" for place in range(6)) for line in range(6)]
-    return [Sample(f"p{i % 3}", f"d{i}", text, text, 0.0, 7, 0, 20) for i, text in enumerate(texts)]
+    return [Sample(f"p{i % 3}", f"d{i}", text, text, 0.0, 7, 0, 20, 0) for i, text in enumerate(texts)]
 
 
 @every_metric

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from made_up_chat import name_of, write
 from small_training import config_for, train
 from torch import Tensor
 
 from menura.adaptation.plain import PretrainOnly
 from menura.errors import ConfigError, EpisodeError, MismatchError
+from menura.experiments.choose import chosen_epochs
 from menura.experiments.data_config import DataConfig, EncodedTask, encoded, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results, Row
 from menura.experiments.judge import config_of, judge, judged
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.run_config import RunConfig
+from menura.experiments.spoken import Judge, Judged
 from menura.metrics.score import Sample
 from menura.tasks.split import strangers
 
@@ -140,14 +143,14 @@ def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
     used: list[tuple[str, str]] = []
 
     def adapt(self: object, model: object, support: Any, watch: object = None) -> dict[str, Any]:
-        return {"whose": support[0][0].persona_id}
+        return {support[0][0].persona_id: torch.zeros(1)}
 
-    def noting(self: Evaluation, tasks: Sequence[EncodedTask], weights: Mapping[str, Any]) -> Any:
-        used.extend((task.persona_id, weights["whose"]) for task in tasks if weights)
-        return [Sample(task.persona_id, "d", "", "x", 1.0, 1) for task in tasks], []
+    def noting(self: Judge, folds: Any, weights: Mapping[str, Any], **kwargs: Any) -> Judged:
+        used.extend((exchanges[0].persona_id, whose) for exchanges in folds for whose in weights)
+        return Judged([Sample(exchanges[0].persona_id, "d", "", "x", 1.0, 1) for exchanges in folds])
 
     monkeypatch.setattr(type(given.config.method), "adapt", adapt)
-    monkeypatch.setattr(Evaluation, "_judged", noting)
+    monkeypatch.setattr(Judge, "judged", noting)
     judged(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=0, say=quiet)
     pairs = {name_of(index): name_of(index ^ 1) for index in range(6)}
     wrong = [(receiver, giver) for receiver, giver in used if receiver != giver]
@@ -204,13 +207,109 @@ def test_a_table_says_what_it_stands_on(found: Results) -> None:
     assert "nucleus" in about["decoding"]
 
 
+LEFT_OUT = replace(QUICK, protocol="leave-one-out", queries=2, metrics=("ppl",))
+
+
+def test_leaving_one_out_judges_each_dialogue_by_what_was_learnt_from_the_others(
+    given: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[tuple[str, set[str]]] = []
+
+    def noting(self: object, model: object, support: Any, watch: object = None) -> dict[str, Any]:
+        learnt.append((support[0][0].persona_id, {exchange.dialogue_id for d in support for exchange in d}))
+        return {}
+
+    monkeypatch.setattr(type(given.config.method), "adapt", noting)
+    found = judged(given, replace(LEFT_OUT, queries=0, shots=(2,)), personas=2, say=quiet)
+    for task in given.side("test")[:2]:
+        queries = [dialogue[0].dialogue_id for dialogue in task.dialogues]
+        told = list(dict.fromkeys(d for persona, d, _ in asked(found.rows[0]) if persona == task.persona_id))
+        assert told == queries, "every dialogue is the query once"
+        supports = [ids for persona, ids in learnt if persona == task.persona_id]
+        assert supports == [set([q for q in queries if q != query][:2]) for query in queries]
+    for row in found.rows:
+        assert asked(row) == asked(found.rows[0])
+
+
+def test_draws_take_other_dialogues_to_learn_from_and_the_same_to_judge_by(given: Prepared) -> None:
+    found = judged(given, replace(LEFT_OUT, shots=(1,), draws=3), personas=2, say=quiet)
+    adapted = found.rows[-1]
+    assert len(adapted.draws) == 3
+    questions = [[(s.persona_id, s.dialogue_id, s.reference) for s in judged.likely] for judged in adapted.draws]
+    assert questions[0] == questions[1] == questions[2] == asked(found.rows[0])
+    assert len({tuple(s.reference_nats for s in judged.likely) for judged in adapted.draws}) > 1
+    assert len(adapted.by_draw["ppl"]) == 3
+    assert min(adapted.by_draw["ppl"]) <= adapted.scores["ppl"].value <= max(adapted.by_draw["ppl"])
+
+
+def test_a_prompt_puts_the_support_dialogues_before_the_context_and_changes_no_weight(given: Prepared) -> None:
+    found = judged(given, replace(QUICK, shots=(2,), prompt=True, metrics=("ppl",)), personas=2, say=quiet)
+    rows = {row.label: row for row in found.rows}
+    kinds = ["wrong persona", "adapted", "wrong persona's prompt", "prompt", "adapted + prompt"]
+    assert list(rows) == ["un-adapted", *(f"{kind}, K=2" for kind in kinds)]
+    assert [(ours, theirs) for ours, theirs, _ in found.differences if "+" in ours] == [
+        ("adapted + prompt, K=2", "un-adapted"),
+        ("adapted + prompt, K=2", "adapted, K=2"),
+        ("adapted + prompt, K=2", "prompt, K=2"),
+    ]
+    read = {label: row.draws[0].context_tokens for label, row in rows.items()}
+    assert read["prompt, K=2"] == read["adapted + prompt, K=2"] > read["un-adapted"] == read["adapted, K=2"]
+    assert not rows["prompt, K=2"].kilobytes
+    assert rows["adapted, K=2"].kilobytes > 0
+    task = given.side("test")[0]
+    first, support = task.dialogues[2][0], task.dialogues[:2]
+    prompted = given.loaded.encoder.after(first, support, 2048)
+    with torch.no_grad():
+        wanted = float(given.loaded.model.loss(given.loaded.model.batch([prompted])).nats[0])
+    assert rows["prompt, K=2"].likely[0].reference_nats == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_method_that_adapts_nothing_can_still_be_prompted(given: Prepared) -> None:
+    untouched = replace(given, config=replace(given.config, method=PretrainOnly()))
+    found = judged(untouched, replace(QUICK, shots=(1,), prompt=True, metrics=("ppl",)), personas=2, say=quiet)
+    assert [row.label for row in found.rows] == ["un-adapted", "wrong persona's prompt, K=1", "prompt, K=1"]
+
+
+def test_inner_epochs_are_chosen_on_held_back_personas_and_never_on_test_ones(
+    given: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_back = {task.persona_id for task in given.side("valid")}
+    seen: set[str] = set()
+    real = type(given.config.method).adapt
+
+    def noting(self: Any, model: Any, support: Any, watch: object = None) -> Any:
+        seen.add(support[0][0].persona_id)
+        # The more epochs, the nearer the weights stay: the most must win, whatever was listed first.
+        return {name: value / self.inner.epochs for name, value in real(self, model, support).items()}
+
+    monkeypatch.setattr(type(given.config.method), "adapt", noting)
+    chosen = chosen_epochs(given, (1, 3, 2), 2, quiet)
+    assert chosen is not None
+    assert seen <= held_back
+    assert set(chosen.perplexity) == {0, 1, 2, 3}
+    best = min((1, 2, 3), key=lambda epochs: chosen.perplexity[epochs])
+    assert chosen.method.inner.epochs == best  # type: ignore[union-attr]  # not pretrain-only
+    about = judged(given, replace(QUICK, shots=(1,), epochs=(2,), metrics=("ppl",)), personas=2, say=quiet).about
+    assert about["inner epochs"].startswith("2, chosen on 1 held-back personas at K=1 by PPL (0: ")
+    assert "epochs=2" in about["method"]
+
+
+def test_a_likelihood_only_table_says_nothing_of_replies(given: Prepared) -> None:
+    about = judged(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=2, say=quiet).about
+    assert not {"replies", "decoding"} & set(about)
+
+
 def test_personas_with_too_few_dialogues_are_told(given: Prepared) -> None:
     with pytest.raises(EpisodeError, match="have fewer than 7 dialogues, the first is 'person-"):
         evaluation(given, given.side("test"), replace(QUICK, shots=(6,)))
 
 
 @pytest.mark.parametrize(
-    "setting", [{"shots": ()}, {"shots": (-1,)}, {"queries": 0}, {"replies": -1}, {"candidates": 1}, {"limit": 0}]
+    "setting",
+    [
+        *({"shots": ()}, {"shots": (-1,)}, {"queries": 0}, {"replies": -1}, {"candidates": 1}, {"limit": 0}),
+        *({"draws": 0}, {"epochs": (0,)}, {"protocol": "leave-one-out", "queries": -1}),
+    ],
 )
 def test_an_evaluation_of_nothing_is_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

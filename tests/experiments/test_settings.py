@@ -59,12 +59,12 @@ def test_another_method_comes_with_its_own_settings() -> None:
 def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
-        "outer:\n  steps: 3\nmodel:\n  adapters:\n    size: 2\nmethod:\n  name: reptile\n  inner:\n    epochs: 2\n",
+        "outer:\n  steps: 3\nmodel:\n  adapters:\n    size: 2\nmethod:\n  name: finetune\n  inner:\n    epochs: 2\n",
         encoding="utf-8",
     )
     config = with_file(recipe("tiny/maml"), path)
     assert (config.outer.steps, config.model.adapters.size) == (3, 2)
-    assert as_json(config)["method"]["name"] == "reptile"
+    assert as_json(config)["method"]["name"] == "finetune"
     assert as_json(config)["method"]["inner"]["epochs"] == 2
     path.write_text("", encoding="utf-8")
     assert with_file(config, path) == config

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up import FACTS, QUERY, SUPPORT, VARIANTS, part, stir
+from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Variant, part, stir
 from torch import Tensor, nn
 
 from menura.adaptation.descent import Descent
@@ -16,12 +16,13 @@ from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName
 from menura.batches.tokenizer import byte_tokens
 from menura.decoding.choice import Nucleus
-from menura.errors import ConfigError, MismatchError
+from menura.errors import DataError, MismatchError
 from menura.models.causal_lm import CausalLm, CausalLmConfig, check_starts_as_base
-from menura.models.parts.adapters import Adapters, check_can_learn
+from menura.models.parts.adapters import Adapters
+from menura.models.parts.identity import NEAR, check_can_learn
 from menura.tasks.task import Exchange
 
-WITH_ADAPTERS = [name for name, variant in VARIANTS.items() if variant.kind != "none"]
+WITH_ADAPTERS = [n for n, v in VARIANTS.items() if v.kind != "none" and v.model == "causal_lm"]
 LAYOUT_NAMES: tuple[LayoutName, ...] = ("chat", "special", "plain")
 OLD_IDS = tuple(byte_tokens().encode("the goat ate a clock. tick. the clock went on, in the goat."))
 
@@ -29,11 +30,18 @@ OLD_IDS = tuple(byte_tokens().encode("the goat ate a clock. tick. the clock went
 def logits(model: CausalLm) -> Tensor:
     """Return the logits (1, L, V) of a text of the base's own vocabulary, read the way ``loss`` reads."""
     with torch.no_grad():
-        return model._logits(model._hidden(torch.tensor([OLD_IDS]), torch.ones((1, len(OLD_IDS)), dtype=torch.bool)))
+        return model.logits(torch.tensor([OLD_IDS]))
 
 
-def ups(model: CausalLm) -> list[nn.Parameter]:
-    return [p for name, p in model.adapters.named_parameters() if ".up." in name]
+def closed(model: CausalLm) -> dict[str, nn.Parameter]:
+    """Return the parameters that keep fresh adapters from adding anything: W_up, factors, gates."""
+    return {name: model.get_parameter(name) for name in model.bare_weights()}
+
+
+def gradients(model: CausalLm) -> dict[str, float]:
+    """Return the largest gradient of each adapter tensor, by name."""
+    found = {n: p.grad for n, p in model.named_parameters() if n.startswith("adapters.")}
+    return {name: float(grad.abs().max()) for name, grad in found.items() if grad is not None}
 
 
 # B1
@@ -49,21 +57,41 @@ def test_b1_gpt2_small_and_its_adapters_have_the_papers_counts(size: int) -> Non
     assert sum(p.numel() for p in adaptable(model).values()) == added
 
 
+@pytest.mark.parametrize(
+    ("adapters", "numbers", "bytes_in_half"),
+    [
+        (Adapters("lora", 1), 36_864, 73_728),  # on the attention input map
+        (Adapters("lora", 1, 2), 6_144, 12_288),
+        (Adapters("ia3"), 55_296, 110_592),
+        (Adapters("prompt", 10), 12 * (10 * 768 + 12), 184_608),
+        (Adapters("prompt", 10, 1), 10 * 768 + 12, 15_384),
+    ],
+)
+def test_b1_other_adapters_of_gpt2_small_have_the_sizes_of_section_16(
+    adapters: Adapters, numbers: int, bytes_in_half: int
+) -> None:
+    model = CausalLm(without_weights("gpt2-config"), CausalLmConfig(adapters=adapters))
+    assert sum(p.numel() for p in adaptable(model).values()) == numbers
+    assert 2 * numbers == bytes_in_half
+
+
 # E1
 
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
 @pytest.mark.parametrize("layers", ["all", "upper"])
-@pytest.mark.parametrize("kind", ["houlsby", "lora"])
+@pytest.mark.parametrize("kind", ["houlsby", "lora", "ia3", "prompt"])
 @pytest.mark.parametrize("network", ["tiny", "gpt2"])
 def test_e1_fresh_adapters_change_no_bit_of_any_logit(network: str, kind: str, layers: str, layout: LayoutName) -> None:
     variant = replace(VARIANTS["houlsby"], network=network, kind=kind, layers=layers, layout=layout)
     model = variant.voice(stirred=False).model
-    bare = replace(variant, kind="none", layers="all", layout="chat").voice(stirred=False).model.network
-    with torch.no_grad():
-        wanted = bare(input_ids=torch.tensor([OLD_IDS]), use_cache=False).logits
+    bare = replace(variant, kind="none", layers="all", layout="chat").voice(stirred=False).model
+    wanted = logits(bare)
     assert float((logits(model)[..., : wanted.shape[-1]] - wanted).abs().max()) == 0
     assert float(wanted.abs().max()) > 0.1
+    with torch.no_grad():
+        network = bare.network(input_ids=torch.tensor([OLD_IDS]), use_cache=False).logits
+    assert torch.allclose(wanted, network, rtol=0, atol=1e-5 * float(network.abs().max()))
     check_starts_as_base(model, OLD_IDS)
 
 
@@ -72,10 +100,44 @@ def test_e1_small_adapters_change_logits_a_little(name: str) -> None:
     model = VARIANTS[name].voice(stirred=False).model
     before = logits(model)
     with torch.no_grad():
-        for index, up in enumerate(up for up in ups(model) if up.dim() == 2):
-            up.normal_(std=1e-3, generator=torch.Generator().manual_seed(index))
+        for index, (key, weight) in enumerate(closed(model).items()):
+            if not key.endswith("bias"):
+                weight += 1e-3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(index))
     difference = float((logits(model) - before).abs().max())
-    assert 0 < difference < 1e-3 * float(before.abs().max())
+    # W_up is multiplied by a W_down that is small too; a factor or a gate is not.
+    bound = 1e-3 if VARIANTS[name].kind in ("houlsby", "lora") else 1e-2
+    assert 0 < difference < bound * float(before.abs().max())
+
+
+@pytest.mark.parametrize("network", ["tiny", "gpt2"])
+def test_e1_a_near_zero_start_is_the_base_to_a_thousandth_and_learns_everywhere_at_once(network: str) -> None:
+    voice = Variant(network, init="near-zero").voice(stirred=False)
+    bare = Variant(network, kind="none").voice(stirred=False).model
+    wanted = logits(bare)
+    assert 0 < float((logits(voice.model) - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
+    largest = {n: float(p.detach().abs().max()) for n, p in voice.model.adapters.named_parameters()}
+    assert all(0 < value <= 2e-3 if n.endswith("weight") else value == 0 for n, value in largest.items())
+    check_starts_as_base(voice.model, OLD_IDS)
+    voice.model.loss(voice.batch(SUPPORT)).total.backward()
+    assert all(value > 0 for value in gradients(voice.model).values())
+
+
+def test_e1_a_near_zero_start_beyond_a_thousandth_is_refused() -> None:
+    model = Variant(init="near-zero").voice(stirred=False).model
+    with torch.no_grad():
+        model.adapters["3"]["feed_forward"].up.bias += NEAR * 10  # type: ignore[index, operator, union-attr]  # untyped by ModuleDict
+    with pytest.raises(MismatchError, match=r"with fresh houlsby adapters the logits differ .* at most"):
+        check_starts_as_base(model, OLD_IDS)
+
+
+def test_e1_a_base_that_changes_its_logits_afterwards_is_refused() -> None:
+    model = VARIANTS["in-place"].voice(stirred=False).model
+    check_starts_as_base(model, OLD_IDS)
+    model.network.lm_head.register_forward_hook(lambda part, inputs, output: output)
+    check_starts_as_base(model, OLD_IDS)
+    model.network.register_forward_hook(lambda part, inputs, output: output | {"logits": output.logits * 0.99})
+    with pytest.raises(MismatchError, match="differ from the base's own"):
+        check_starts_as_base(model, OLD_IDS)
 
 
 @pytest.mark.parametrize("name", WITH_ADAPTERS)
@@ -83,7 +145,7 @@ def test_e1_small_adapters_change_logits_a_little(name: str) -> None:
 def test_e1_the_check_refuses_an_adapter_that_adds_something(name: str, value: float) -> None:
     model = VARIANTS[name].voice(stirred=False).model
     with torch.no_grad():
-        ups(model)[-1].fill_(value)
+        list(closed(model).values())[-1].fill_(value)
     with pytest.raises(MismatchError, match="logits differ"):
         check_starts_as_base(model, OLD_IDS)
 
@@ -117,35 +179,63 @@ def test_e2_adapters_that_are_all_zero_learn_by_their_bias_alone_and_are_refused
     for parameter in voice.model.adapters.parameters():
         nn.init.zeros_(parameter)
     voice.model.loss(voice.batch(SUPPORT)).total.backward()
-    moved = {
-        name for name, p in voice.model.adapters.named_parameters() if p.grad is not None and p.grad.abs().max() > 0
-    }
+    moved = {name for name, value in gradients(voice.model).items() if value > 0}
     assert moved
     assert all(name.endswith("up.bias") for name in moved)
-    with pytest.raises(ConfigError, match="both zero"):
+    with pytest.raises(DataError, match="are zero, so only a bias"):
         check_can_learn(voice.model)
 
 
-@pytest.mark.parametrize("name", ["houlsby", "houlsby-upper", "lora", "gpt2-houlsby", "gpt2-lora"])
-def test_e2_the_lower_map_moves_from_the_second_step_on(name: str) -> None:
+@pytest.mark.parametrize("name", ["lora", "gpt2-lora", "prompt"])
+def test_e2_other_adapters_that_are_all_zero_learn_nothing_and_are_refused(name: str) -> None:
     voice = VARIANTS[name].voice(stirred=False)
+    check_can_learn(voice.model)
+    for parameter in voice.model.adapters.parameters():
+        nn.init.zeros_(parameter)
+    voice.model.loss(voice.batch(SUPPORT)).total.backward()
+    assert set(gradients(voice.model).values()) == {0.0}
+    with pytest.raises(DataError, match="are zero"):
+        check_can_learn(voice.model)
+
+
+@pytest.mark.parametrize("name", ["ia3", "gpt2-ia3"])
+def test_e2_factors_learn_from_wherever_they_are(name: str) -> None:
+    voice = VARIANTS[name].voice(stirred=False)
+    for value in (1.0, 0.0):
+        voice.model.zero_grad()
+        for parameter in voice.model.adapters.parameters():
+            nn.init.constant_(parameter, value)
+        voice.model.loss(voice.batch(SUPPORT)).total.backward()
+        moved = [number > 0 for number in gradients(voice.model).values()]
+        assert all(moved) if value else any(moved)
+        check_can_learn(voice.model)
+
+
+@pytest.mark.parametrize(
+    "name", ["houlsby", "houlsby-upper", "lora", "prompt", "gpt2-houlsby", "gpt2-lora", "gpt2-prompt"]
+)
+def test_e2_what_stands_behind_a_closed_gate_moves_from_the_second_step_on(name: str) -> None:
+    voice = VARIANTS[name].voice(stirred=False)
+    gates = set(closed(voice.model))
     outer = torch.optim.SGD(voice.model.adapters.parameters(), lr=0.1)
     for step in (1, 2):
         outer.zero_grad()
         voice.model.loss(voice.batch(SUPPORT)).total.backward()
-        largest = {
-            n: float(p.grad.abs().max()) for n, p in voice.model.adapters.named_parameters() if p.grad is not None
-        }
-        assert all(value > 0 for n, value in largest.items() if ".up." in n)
-        assert all((value > 0) == (step == 2) for n, value in largest.items() if ".down." in n)
+        largest = gradients(voice.model)
+        assert gates < largest.keys()
+        assert all(largest[n] > 0 for n in gates)
+        behind = [n for n in largest if n not in gates]
+        assert all((largest[n] > 0) == (step == 2) for n in behind)
         outer.step()
 
 
 # E3
 
+E3_NAMES = ["houlsby", "lora-upper", "special", "in-place", "train-base", "gpt2-houlsby", "ia3", "prompt-upper"]
+
 
 @pytest.mark.parametrize("order", ["first", "exact"])
-@pytest.mark.parametrize("name", ["houlsby", "lora-upper", "special", "in-place", "train-base", "gpt2-houlsby"])
+@pytest.mark.parametrize("name", E3_NAMES)
 def test_e3_ten_outer_steps_move_the_base_only_where_it_trains(name: str, order: str) -> None:
     voice = VARIANTS[name].voice(stirred=False)
     model, variant = voice.model, VARIANTS[name]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menura.errors import ConfigError, DataError
-from menura.metrics.hits import HitsAtOne, MeanReciprocalRank, draw_candidates, rank_of
+from menura.metrics.hits import HitsAtOne, LikelihoodHitsAtOne, MeanReciprocalRank, draw_candidates, rank_of
 from menura.metrics.score import Sample
 from menura.metrics.significance import score
 
@@ -98,3 +98,14 @@ def test_signature_of_a_score_tells_candidates_and_how_many_were_ranked() -> Non
     samples = ranked(0, None) + ranked(4, candidates=5)
     assert score(HitsAtOne(), samples, rounds=5, seed=0).signature.endswith("|candidates:5-20|ranked:2")
     assert "candidates:none|ranked:0" in score(HitsAtOne(), ranked(None), rounds=5, seed=0).signature
+
+
+def test_the_choice_of_a_head_and_the_likelihood_are_counted_apart() -> None:
+    samples = [
+        Sample("p", "d", "", "", 1.0, 1, rank, 20, likelihood)
+        for rank, likelihood in ((0, 3), (0, 0), (1, None), (None, 0))
+    ]
+    head, likelihood = HitsAtOne(), LikelihoodHitsAtOne()
+    assert head.value([head.gather(samples)]) == pytest.approx(200 / 3)
+    assert likelihood.value([likelihood.gather(samples)]) == pytest.approx(200 / 3)
+    assert likelihood.value([likelihood.gather(samples[:1])]) == 0

@@ -1,13 +1,14 @@
 """The methods by name."""
 
-from menura.adaptation.maml import Maml, Reptile
+from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.adaptation.self_play import SelfPlay
 
 METHODS = {
     "pretrain-only": PretrainOnly,
     "finetune": Finetune,
     "maml": Maml,
-    "reptile": Reptile,
+    "self-play": SelfPlay,
 }
 
-Method = PretrainOnly | Finetune | Maml | Reptile
+Method = PretrainOnly | Finetune | Maml | SelfPlay

@@ -1,26 +1,25 @@
 """The inner loop: some steps down the loss of a support set, as a function of the weights it starts from."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from menura.adaptation.weights import PersonaWeights, loss_with
+from menura.adaptation.steps import Ground
+from menura.adaptation.walks import InPlace, Kept, Recalled, Walk
+from menura.adaptation.weights import PersonaWeights
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue
 from menura.errors import ConfigError, NumericalError
 from menura.models.dialogue_model import DialogueModel
 
-Order = Literal["exact", "first"]
+Order = Literal["exact", "first", "recalled"]
 Watch = Callable[[int, int, float], None]  # steps done, steps in all, support loss in nats per token
 
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
+WALKS: dict[Order, Callable[[Ground, PersonaWeights], Walk]] = {"exact": Kept, "first": InPlace, "recalled": Recalled}
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Descent:
     """``epochs`` passes over the support set in mini-batches of ``batch`` exchanges (0 = all at once), at ``rate``.
 
     A pass is ceil(support / batch) steps (spec A5); exchanges keep their order, so that those of one dialogue share a
-    row. Optimiser state starts fresh for each persona.
+    row. Optimiser state starts fresh for each persona. Rates that were learnt with a start stand in place of ``rate``.
     """
 
     rate: float = 1e-3
@@ -42,25 +41,6 @@ class Descent:
             raise ConfigError(f"inner.rate: {self.rate}, must be > 0")
         if self.epochs < 0 or self.batch < 0:
             raise ConfigError(f"inner.epochs: {self.epochs} and inner.batch: {self.batch} must not be negative")
-
-
-@dataclass
-class _Adam:
-    """Adam as a function (Kingma and Ba, 2015): its own state, nothing in place, so that it can be differentiated."""
-
-    mean: dict[str, Tensor]
-    square: dict[str, Tensor]
-    steps: int = 0
-
-    def step(self, name: str, gradient: Tensor) -> Tensor:
-        """Return the direction to subtract, times the rate."""
-        first, second = ADAM_BETAS
-        self.mean[name] = first * self.mean.get(name, torch.zeros_like(gradient)) + (1 - first) * gradient
-        self.square[name] = second * self.square.get(name, torch.zeros_like(gradient)) + (1 - second) * gradient**2
-        mean = self.mean[name] / (1 - first**self.steps)
-        square = self.square[name] / (1 - second**self.steps)
-        # Within the root, so that its derivative is finite where a gradient is exactly zero.
-        return mean / (square + ADAM_EPSILON**2).sqrt()
 
 
 def mini_batches(model: DialogueModel[Any], support: Sequence[EncodedDialogue], size: int) -> list[Batch]:
@@ -81,45 +61,37 @@ def descend(
     order: Order = "first",
     watch: Watch | None = None,
 ) -> dict[str, Tensor]:
-    """Return weights after the inner loop, still a function of ``start``; neither model nor start is changed.
+    """Return the weights after the inner loop; neither model nor start is changed.
 
-    Under ``first`` every step's gradient is taken as a constant, so that d(result)/d(start) is the identity
-    (first-order MAML); under ``exact`` the graph runs through every step (Finn et al., 2017, Eq. 1).
-    Raises NumericalError at the step whose loss is not finite.
+    Under ``first`` they are free of any graph, under ``exact`` and ``recalled`` a function of ``start``. Raises
+    NumericalError at the step whose loss is not finite.
     """
-    weights = dict(start)
-    adam = _Adam({}, {})
+    *_, (_, _, walk) = descending(model, start, support, inner, order=order, watch=watch)
+    return walk.weights()
+
+
+def descending(
+    model: DialogueModel[Any],
+    start: PersonaWeights,
+    support: Sequence[EncodedDialogue],
+    inner: Descent,
+    *,
+    order: Order = "first",
+    watch: Watch | None = None,
+) -> Iterator[tuple[int, int, Walk]]:
+    """Yield steps done, steps in all, and the walk as it stands: before any step, then after each."""
+    walk = WALKS[order](Ground(model, inner.rate, inner.optimizer == "adam"), start)
     batches = mini_batches(model, support, inner.batch) if inner.epochs and support else []
     steps = inner.epochs * len(batches)
+    yield 0, steps, walk
     for step in range(steps):
         batch = batches[step % len(batches)]
-        loss, gradients = _gradients(model, weights, batch, order)
+        loss = walk.step(batch)
         if not torch.isfinite(loss):
             raise _diverged(step, batch, inner)
-        adam.steps += 1
-        for name, gradient in gradients.items():
-            direction = adam.step(name, gradient) if inner.optimizer == "adam" else gradient
-            weights[name] = weights[name] - inner.rate * direction
         if watch:
-            watch(step + 1, steps, float(loss.detach()))
-    return weights
-
-
-def _gradients(
-    model: DialogueModel[Any], weights: PersonaWeights, batch: Batch, order: Order
-) -> tuple[Tensor, dict[str, Tensor]]:
-    exact = order == "exact"
-    at = weights if exact else {name: value.detach().requires_grad_() for name, value in weights.items()}
-    with torch.enable_grad(), twice_differentiable() if exact else nullcontext():
-        loss = loss_with(model, at, batch).total
-        gradients = torch.autograd.grad(loss, list(at.values()), create_graph=exact)
-    return loss, dict(zip(at, gradients, strict=True))
-
-
-def twice_differentiable() -> AbstractContextManager[None]:
-    """Use plain attention: the fused kernels have no second derivative (torch 2.13)."""
-    context: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
-    return context
+            watch(step + 1, steps, float(loss))
+        yield step + 1, steps, walk
 
 
 def _diverged(step: int, batch: Batch, inner: Descent) -> NumericalError:

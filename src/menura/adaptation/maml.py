@@ -1,16 +1,19 @@
-"""Model-agnostic meta-learning (Finn et al., 2017) and Reptile (Nichol et al., 2018)."""
+"""Model-agnostic meta-learning (Finn et al., 2017) with MAML++ (Antoniou et al., 2019), Meta-SGD, ANIL and Reptile."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-from menura.adaptation.descent import Descent, Order, Watch, descend, twice_differentiable
+from menura.adaptation.backward import known
+from menura.adaptation.descent import Descent, Order, Watch, descend, descending
 from menura.adaptation.plain import fitted
-from menura.adaptation.weights import PersonaWeights, adaptable, loss_with
+from menura.adaptation.rates import attach_rates
+from menura.adaptation.weights import PersonaWeights, adapting
+from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
@@ -20,58 +23,120 @@ from menura.models.dialogue_model import DialogueModel, Loss
 class Maml:
     """Lower the query loss after the inner loop on the support set.
 
-    ``order`` exact differentiates through the inner loop, first takes its steps as constants. ``hold`` (0..1) is the
-    share of the un-adapted query loss in what is lowered: without it a start can come to serve its adapted selves only.
+    ``order`` exact differentiates through the inner loop, first takes its steps as constants; reptile (Nichol et al.,
+    2018) looks at no query and moves to where the inner loop on all of an episode ends. Shares lie between 0 and 1:
+
+    ``hold``: of the un-adapted query loss in what is lowered; without it a start can come to serve its adapted selves
+    only. ``exact_from``: of training, after which first turns to exact (0 = ``order`` throughout). ``multi_step``: of
+    training, over which the query loss after every step counts, all alike at first, the last alone in the end (0 = the
+    last alone throughout). ``recursion``: exact steps keep their weights and not their graph. ``rates`` layer learns a
+    rate for each tensor, and for each of the first ``rate_steps`` steps. ``adapts``: parts of names, comma-separated;
+    the inner loop moves only what has one in its name, the outer loop moves all (ANIL, Raghu et al., 2020).
     """
 
     inner: Descent = field(default_factory=Descent)
-    order: Order = "first"
+    order: Literal["exact", "first", "reptile"] = "first"
     hold: float = 0.0
+    exact_from: float = 0.0
+    multi_step: float = 0.0
+    recursion: bool = False
+    rates: Literal["fixed", "layer"] = "fixed"
+    rate_steps: int = 1
+    adapts: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a share that is none."""
-        if not 0 <= self.hold <= 1:
-            raise ConfigError(f"method.hold: {self.hold}, must lie between 0 and 1")
+        """Refuse shares that are none; settings that contradict one another are refused by ``attach``."""
+        for name in ("hold", "exact_from", "multi_step"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, must lie between 0 and 1")
+        if self.rate_steps < 1:
+            raise ConfigError(f"method.rate_steps: {self.rate_steps}, must be at least 1")
 
-    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
-        """Return the query loss at the adapted weights, as a function of the model's own."""
-        start = adaptable(model)
+    @property
+    def second_order(self) -> bool:
+        """Tell whether an objective may differentiate twice."""
+        return self.order == "exact" or self.exact_from > 0
+
+    def attach(self, model: DialogueModel[Any]) -> None:
+        """Give the model what this method trains beside it; ConfigError for settings that come to nothing."""
+        self._check()
+        adapting(model, self.adapts)
+        if self.rates == "layer":
+            attach_rates(model, self.inner.rate, self.rate_steps)
+
+    def _check(self) -> None:
+        reptile = self.order == "reptile"
+        for name, idle, why in (
+            ("hold", reptile and self.hold, "order reptile has no query loss"),
+            ("multi_step", reptile and self.multi_step, "order reptile has no query loss"),
+            ("exact_from", reptile and self.exact_from, "order reptile never turns exact"),
+            ("rates", reptile and self.rates != "fixed", "order reptile gives rates no gradient"),
+            (
+                "recursion",
+                self.recursion and not self.second_order,
+                f"order {self.order} has nothing to go back through",
+            ),
+            ("rate_steps", self.rate_steps > 1 and self.rates == "fixed", "rates are fixed"),
+        ):
+            if idle:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, but {why}")
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
+        """Return the query loss at the adapted weights, as a function of all that trains.
+
+        ``progress`` is the share of training done. Under ``first`` and ``recursion`` nothing but ``total`` has a
+        gradient, and the query's graph is gone already.
+        """
         query = model.batch(tuple(chain.from_iterable(episode.query)))
-        adapted = descend(model, start, episode.support, self.inner, order=self.order)
-        with twice_differentiable() if self.order == "exact" else nullcontext():
-            loss = loss_with(model, adapted, query)
-            if not self.hold:
-                return loss
-            before = model.loss(query)
+        if self.order == "reptile":
+            return self._towards_the_end(model, episode, query)
+        loss = self._adapted(model, episode, query, progress)
+        if not self.hold:
+            return loss
+        before = model.loss(query)
         total = (1 - self.hold) * loss.total + self.hold * before.total
-        return Loss(total, loss.nats, loss.tokens, {"un-adapted": before.total.detach()})
+        return Loss(total, loss.nats, loss.tokens, {**loss.parts, "un-adapted": before.total.detach()})
 
-    def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
-    ) -> PersonaWeights:
-        """Return the weights after the inner loop."""
-        with torch.enable_grad():
-            return fitted(model, support, self.inner, watch)
+    def _adapted(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch, progress: float) -> Loss:
+        """Return the query loss after the last step, its total that of all steps by their shares."""
+        start = adapting(model, self.adapts)
+        alike = max(0.0, 1 - progress / self.multi_step) if self.multi_step else 0.0
+        totals: list[Tensor] = []
+        for done, steps, walk in descending(model, start, episode.support, self.inner, order=self._order(progress)):
+            share = share_of(done, steps, alike)
+            if share:
+                loss = walk.judge(query)
+                totals.append(share * loss.total)
+        return Loss(torch.stack(totals).sum(), loss.nats, loss.tokens, loss.parts)
 
+    def _order(self, progress: float) -> Order:
+        exact = progress >= self.exact_from if self.exact_from else self.order == "exact"
+        if not exact:
+            return "first"
+        return "recalled" if self.recursion else "exact"
 
-@dataclass(frozen=True)
-class Reptile:
-    """Move towards where the inner loop on all of a persona's dialogues ends."""
-
-    inner: Descent = field(default_factory=Descent)
-
-    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
+    def _towards_the_end(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch) -> Loss:
         """Return ½‖θ − θ_k‖², whose gradient is Reptile's direction θ − θ_k; ``nats`` are the un-adapted query's."""
-        start = adaptable(model)
+        start = adapting(model, self.adapts)
         with torch.no_grad():
-            query = model.loss(model.batch(tuple(chain.from_iterable(episode.query))))
-        end = fitted(model, episode.support + episode.query, self.inner, None)
-        distance = torch.stack([((start[name] - end[name]) ** 2).sum() for name in start]).sum() / 2
-        return Loss(distance, query.nats, query.tokens)
+            before = model.loss(query)
+            end = descend(model, start, episode.support + episode.query, self.inner)
+            back = [value - end[name] for name, value in start.items()]
+            distance = torch.stack([(way**2).sum() for way in back]).sum() / 2
+        return Loss(known(distance, list(start.values()), back), before.nats, before.tokens)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        with torch.enable_grad():
-            return fitted(model, support, self.inner, watch)
+        return fitted(model, support, self.inner, watch, self.adapts)
+
+
+def share_of(done: int, steps: int, alike: float) -> float:
+    """Return the share of the query loss after ``done`` of ``steps`` in what is lowered (MAML++, multi-step loss).
+
+    ``alike`` 1 is every step alike, 0 the last alone; the shares of steps 1 to ``steps`` add up to 1.
+    """
+    if done == steps:
+        return 1 - alike * (1 - 1 / steps) if steps else 1.0
+    return alike / steps if done else 0.0

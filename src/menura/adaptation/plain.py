@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from menura.adaptation.descent import Descent, Watch, descend
-from menura.adaptation.weights import PersonaWeights, adaptable
+from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, Loss
 
@@ -21,21 +21,32 @@ def pooled(model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
 
 
 def fitted(
-    model: DialogueModel[Any], support: Sequence[EncodedDialogue], inner: Descent, watch: Watch | None
+    model: DialogueModel[Any],
+    support: Sequence[EncodedDialogue],
+    inner: Descent,
+    watch: Watch | None,
+    adapts: str = "",
 ) -> PersonaWeights:
-    """Run the inner loop from the model's own weights and cut the result free of any graph."""
-    start = {name: value.detach() for name, value in adaptable(model).items()}
-    weights = descend(model, start, support, inner, watch=watch)
+    """Run the inner loop from the model's own weights; one copy of what adapts is made, and written over."""
+    start = adapting(model, adapts)
+    with torch.enable_grad():
+        weights = descend(model, start, support, inner, watch=watch)
     # After no step at all these are still the model's own tensors, which the next persona would write over.
-    return {name: value.clone() if value is start[name] else value.detach() for name, value in weights.items()}
+    return {name: value.detach().clone() if value is start[name] else value for name, value in weights.items()}
 
 
 @dataclass(frozen=True)
 class PretrainOnly:
     """Pooled training, no adaptation: the un-adapted row of every table."""
 
-    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
+    second_order = False
+
+    def attach(self, model: DialogueModel[Any]) -> None:
+        """Need nothing beside the model."""
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
+        del progress
         return pooled(model, episode)
 
     def adapt(
@@ -48,17 +59,27 @@ class PretrainOnly:
 
 @dataclass(frozen=True)
 class Finetune:
-    """Pooled training, then ``inner`` on the persona's support set."""
+    """Pooled training, then ``inner`` on the persona's support set.
+
+    ``adapts`` are parts of names, comma-separated: a persona differs only in what has one in its name ("" = all).
+    """
 
     inner: Descent = field(default_factory=Descent)
+    adapts: str = ""
 
-    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
+    second_order = False
+
+    def attach(self, model: DialogueModel[Any]) -> None:
+        """Need nothing beside the model; ConfigError if nothing is there to adapt."""
+        adapting(model, self.adapts)
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
+        del progress
         return pooled(model, episode)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        with torch.enable_grad():
-            return fitted(model, support, self.inner, watch)
+        return fitted(model, support, self.inner, watch, self.adapts)

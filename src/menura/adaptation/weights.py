@@ -7,15 +7,55 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from menura.adaptation.rates import RATES
 from menura.batches.batch import Batch
+from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
 
+NAMED = 8  # layers, where none matches
 PersonaWeights = Mapping[str, Tensor]  # by parameter name
 
 
-def adaptable(model: DialogueModel[Any]) -> dict[str, Tensor]:
-    """Return the parameters that adapt: all that require a gradient."""
+def trained(model: DialogueModel[Any]) -> dict[str, Tensor]:
+    """Return what the outer loop moves: all parameters that require a gradient, learnt rates included."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def outer_groups(model: DialogueModel[Any], decay: float) -> list[dict[str, Any]]:
+    """Return the outer optimiser's groups: weights decay, the logarithms of learnt rates do not."""
+    groups: dict[float, list[Tensor]] = {decay: []}
+    for name, parameter in trained(model).items():
+        groups.setdefault(0.0 if name.startswith(RATES) else decay, []).append(parameter)
+    return [{"params": parameters, "weight_decay": share} for share, parameters in groups.items()]
+
+
+def adaptable(model: DialogueModel[Any]) -> dict[str, Tensor]:
+    """Return the parameters that can adapt to a persona: all that train, but for the rates by which they adapt."""
+    return {name: parameter for name, parameter in trained(model).items() if not name.startswith(RATES)}
+
+
+def with_part(weights: PersonaWeights, parts: str) -> dict[str, Tensor]:
+    """Return the weights whose name holds one of ``parts`` (comma-separated; "" = all)."""
+    wanted = _listed(parts)
+    return {name: value for name, value in weights.items() if not wanted or any(part in name for part in wanted)}
+
+
+def adapting(model: DialogueModel[Any], parts: str = "") -> dict[str, Tensor]:
+    """Return what the inner loop moves: of what can adapt, the names ``with_part``.
+
+    Raises ConfigError, with what there is, where a part is in no name.
+    """
+    there = adaptable(model)
+    for part in _listed(parts):
+        if not any(part in name for name in there):
+            layers = sorted({name.rpartition(".")[0] for name in there})
+            named = ", ".join(layers[:NAMED]) + (", …" if len(layers) > NAMED else "")
+            raise ConfigError(f"method.adapts: no weight has {part!r} in its name", hint=f"there are {named}")
+    return with_part(there, parts)
+
+
+def _listed(parts: str) -> list[str]:
+    return [part.strip() for part in parts.split(",") if part.strip()]
 
 
 def loss_with(model: DialogueModel[Any], weights: PersonaWeights, batch: Batch) -> Loss:

@@ -33,6 +33,18 @@ from menura.errors import ConfigError, DataError, StorageError, UnsafeError
 TINY_SEED = 20_261_121
 PULL_SECONDS = 900
 HUB_SECONDS = 10
+SMALL = {  # what REINIT on a CPU is small by; the names of Llama's and of GPT-2's settings
+    "num_hidden_layers": 4,
+    "hidden_size": 256,
+    "intermediate_size": 1024,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "n_layer": 4,
+    "n_embd": 256,
+    "n_inner": 1024,
+    "n_head": 4,
+}
 Say = Callable[[str], None]
 
 
@@ -97,6 +109,18 @@ def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrai
             folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
     return network.eval(), Tokens.from_file(folder / "tokenizer.json"), base
+
+
+def forgotten(network: PreTrainedModel, *, small: bool, seed: int) -> PreTrainedModel:
+    """Return a network of random weights over the same vocabulary: of the same sizes, or a small one."""
+    settings = network.config.to_dict()
+    if small:
+        settings |= SMALL
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return made.eval()
 
 
 def without_weights(name: str) -> PreTrainedModel:

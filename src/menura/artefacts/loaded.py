@@ -4,18 +4,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from menura.adaptation.rates import bring_rates
+from menura.adaptation.weights import trained
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
 from menura.batches.encode import Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS
 from menura.errors import ConfigError, DataError, MismatchError
-from menura.models.causal_lm import CausalLm, CausalLmConfig, check_starts_as_base
-from menura.models.parts.adapters import Adapters, check_can_learn
+from menura.models.catalogue import ModelConfig, build, voice_of
+from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
+from menura.models.dialogue_model import DialogueModel
+from menura.models.parts.adapters import Adapters
+from menura.models.parts.identity import check_can_learn
 
 SHIPPED = "shipped"
 PROBE = "The quick brown fox jumps over the lazy dog."
@@ -25,16 +32,16 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 class Loaded:
     """A model on its device with its encoder, and the base it stands on."""
 
-    model: CausalLm
+    model: DialogueModel[Any]
     encoder: Encoder
     base: Base
-    config: CausalLmConfig
+    config: ModelConfig
     start_sha256: str = ""
     start_about: Mapping[str, str] = field(default_factory=dict)  # what the start was trained on
 
 
 def load_model(
-    config: CausalLmConfig,
+    config: ModelConfig,
     *,
     seed: int = 0,
     device: str = "cpu",
@@ -46,16 +53,18 @@ def load_model(
     Raises what ``base.pull`` raises, and MismatchError for start weights made for another base or other adapters.
     """
     network, tokens, base = bases.load(config.base, offline=offline, say=say)
+    if config.reinit != "none":
+        network = bases.forgotten(network, small=config.reinit == "small", seed=seed)
+    _check_vocabulary(len(tokens), network, config)
     if config.layout == "special":
         tokens = tokens.adding(SPECIAL_TOKENS)
     encoder = Encoder(tokens, LAYOUTS[config.layout](tokens), config.limit)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CausalLm(network, config).eval()
-    if config.adapters.kind != "none":
-        check_starts_as_base(model, tokens.encode(PROBE))
-        check_can_learn(model)
+        model = build(network, config, encoder.layout).eval()
+    check_starts_as_base(voice_of(model), tokens.encode(PROBE))
     start_sha256 = _put_start(model, config, base) if config.start else ""
+    check_can_learn(model, config.start)
     start_about = tensors.metadata(start_file(config)) if config.start else {}
     return Loaded(model.to(device), encoder, base, config, start_sha256, start_about)
 
@@ -86,6 +95,7 @@ def write_start(path: Path, weights: Mapping[str, Tensor], loaded: Loaded, about
     """Write start weights with what they fit; half precision, as they are a beginning and not a result."""
     fits = {
         "base_sha256": loaded.base.sha256,
+        "kind": loaded.config.adapters.kind,
         "size": str(loaded.config.adapters.size),
         "limit": str(loaded.config.limit),
         **about,
@@ -93,18 +103,42 @@ def write_start(path: Path, weights: Mapping[str, Tensor], loaded: Loaded, about
     tensors.save(path, {name: value.half() for name, value in weights.items()}, fits)
 
 
-def _put_start(model: CausalLm, config: CausalLmConfig, base: Base) -> str:
+def _check_vocabulary(tokens: int, network: PreTrainedModel, config: CausalLmConfig) -> None:
+    """Raise MismatchError for a vocabulary the network has no rows for, or whose own tokens would hit unused rows."""
+    rows = network.get_input_embeddings().weight.shape[0]
+    if tokens > rows:
+        raise MismatchError(
+            f"tokenizer.json has {tokens} tokens, the network has rows for {rows}",
+            place=config.base,
+            hint="take both from the same base",
+        )
+    if config.layout == "special" and tokens < rows:
+        raise MismatchError(
+            f"layout special puts its tokens behind the base's; here {rows - tokens} unused rows stand between",
+            place=config.base,
+            hint="use --set model.layout=chat or plain",
+        )
+
+
+def _put_start(model: DialogueModel[Any], config: ModelConfig, base: Base) -> str:
     path = start_file(config)
-    made_for = tensors.metadata(path).get("base_sha256", base.sha256)
+    notes = tensors.metadata(path)
+    made_for, kind = notes.get("base_sha256", base.sha256), notes.get("kind", config.adapters.kind)
     if made_for != base.sha256:
         raise MismatchError(
             f"start weights were made for base {made_for[:12]}, this is {base.name} ({base.sha256[:12]})",
             place=str(path),
         )
-    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if kind != config.adapters.kind:
+        hint = f"use --set model.adapters.kind={kind}"
+        raise MismatchError(
+            f"start weights are for adapters {kind}, wanted {config.adapters.kind}", place=str(path), hint=hint
+        )
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")
+    bring_rates(model, found)
+    wanted = trained(model)
     tensors.check_same_shape(found, wanted, f"start {path.name}")
     with torch.no_grad():
         for name, value in found.items():

@@ -5,18 +5,19 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 
-from menura.adaptation.weights import PersonaWeights, adaptable
+from menura.adaptation.weights import PersonaWeights, adaptable, with_part
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loaded import Loaded
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
+from menura.models.catalogue import named_settings
 
 SCHEMA = 1
 WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
@@ -40,7 +41,7 @@ class PersonaArtefact:
     weights: PersonaWeights = field(repr=False)
     base_sha256: str
     start_sha256: str
-    model: Mapping[str, Any]  # CausalLmConfig, plain
+    model: Mapping[str, Any]  # a model's settings, plain, its name with them
     facts: tuple[str, ...]
     recipe: Mapping[str, Any]
 
@@ -57,7 +58,10 @@ class PersonaArtefact:
                 )
         if not self.weights:
             return  # a persona of a method that adapts nothing
-        tensors.check_same_shape(self.weights, adaptable(loaded.model), f"persona {self.name!r}")
+        method = self.recipe.get("method") if isinstance(self.recipe, Mapping) else None
+        adapts = method.get("adapts", "") if isinstance(method, Mapping) else ""
+        wanted = with_part(adaptable(loaded.model), str(adapts))
+        tensors.check_same_shape(self.weights, wanted, f"persona {self.name!r}")
 
     def write(self, path: Path) -> None:
         """Write the package whole or not at all."""
@@ -141,5 +145,5 @@ def _json(content: Any) -> bytes:
 
 
 def plain_config(loaded: Loaded) -> dict[str, Any]:
-    """Return a model's settings as plain data."""
-    return asdict(loaded.config)
+    """Return a model's settings as plain data, its name with them."""
+    return named_settings(loaded.config)

@@ -74,7 +74,8 @@ def check_same_shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
     """Raise MismatchError unless names and shapes are exactly those wanted, NumericalError unless all is finite."""
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
-        first = f"missing {missing[0]}" if missing else f"unknown {extra[0]}"
+        named = (("missing", missing), ("unknown", extra))
+        first = ", ".join(f"{word} {names[0]}" for word, names in named if names)
         raise MismatchError(f"{what}: {len(missing)} tensors missing, {len(extra)} unknown ({first})")
     for name, tensor in sorted(found.items()):
         if tensor.shape != wanted[name].shape:

@@ -6,7 +6,7 @@ A mask is True where the token is real.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from menura.batches.collate import Ids, Labels, pack, pad
 from menura.batches.encode import EncodedExchange
+from menura.batches.passes import Pass, passes
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,25 @@ class Packed:
     one's. ``labels`` says which row and position carries loss, and whose it is.
     """
 
-    ids: Tensor  # (W, L) int64, filled up on the right
-    mask: Tensor  # (W, L) bool
+    rows: tuple[Ids, ...]  # longest first
     labels: Labels
+    _passes: dict[int, tuple[Pass, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def passes(self, tokens: int) -> tuple[Pass, ...]:
+        """Return the rows side by side in passes of at most ``tokens`` tokens, made once."""
+        if tokens not in self._passes:
+            self._passes[tokens] = tuple(passes(self.rows, self.labels, tokens))
+        return self._passes[tokens]
+
+    @cached_property
+    def ids(self) -> Tensor:
+        """(W, L) int64, filled up on the right."""
+        return pad(self.rows)[0].to(self.labels.row.device)
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(W, L) bool."""
+        return pad(self.rows)[1].to(self.labels.row.device)
 
 
 @dataclass(frozen=True)
@@ -76,8 +93,7 @@ class Batch:
     def packed(self) -> Packed:
         """Rows of shared sequences with their label positions."""
         rows, labels = pack([(e.prefix, e.reply) for e in self.exchanges])
-        padded = self._padded(rows)
-        return Packed(padded.ids, padded.mask, labels.to(self.device))
+        return Packed(tuple(rows), labels.to(self.device))
 
     @property
     def reply_tokens(self) -> Tensor:

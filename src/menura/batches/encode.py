@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from menura.batches.layout import Layout
 from menura.batches.tokenizer import Tokens
@@ -16,13 +16,19 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class EncodedExchange:
-    """One exchange as ids; the model reads facts, then context, then predicts the reply (end token included)."""
+    """One exchange as ids; the model reads facts, then context, then predicts the reply (end token included).
+
+    ``turns`` says whose the context's tokens are, as (the persona's own, tokens) by turns; what opens the reply is the
+    persona's own too. ``rivals`` are exchanges of other personas whose replies (or facts) are wrong here.
+    """
 
     persona_id: str
     dialogue_id: str
     facts: Ids
     context: Ids
     reply: Ids
+    turns: tuple[tuple[bool, int], ...] = ()
+    rivals: tuple["EncodedExchange", ...] = ()
 
     @property
     def prefix(self) -> Ids:
@@ -71,8 +77,8 @@ class Encoder:
                 code="too_long",
                 hint="raise it with --set model.limit=…, or shorten the reply",
             )
-        context = self._context(exchange.context, exchange.reply.speaker, room)
-        return EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply)
+        context, turns = self._context(exchange.context, exchange.reply.speaker, room)
+        return EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply, turns)
 
     def prompt(self, context: Sequence[Turn], speaker: str, facts: Sequence[str] = (), *, room: int) -> EncodedExchange:
         """Encode a context to reply to, leaving ``room`` tokens for the reply, which is empty here."""
@@ -80,7 +86,8 @@ class Encoder:
         left = self.limit - len(head) - room - len(self.layout.reply_open)
         if left < 0:
             raise DataError(f"facts take {len(head)} tokens, which leaves no room for a reply", code="too_long")
-        return EncodedExchange("", "", head, self._context(tuple(context), speaker, left), ())
+        read, turns = self._context(tuple(context), speaker, left)
+        return EncodedExchange("", "", head, read, (), turns)
 
     def dialogue(self, part: Part, persona_id: str) -> EncodedDialogue:
         """Encode every exchange of one dialogue; those whose reply alone is too long are left out and counted."""
@@ -102,6 +109,24 @@ class Encoder:
         name = episode.persona.persona_id
         return EncodedEpisode(name, self.dialogues(episode.support, name), self.dialogues(episode.query, name))
 
+    def after(self, exchange: EncodedExchange, before: Sequence[EncodedDialogue], limit: int) -> EncodedExchange:
+        """Put whole dialogues before an exchange's own context, within ``limit`` tokens; the first ones go first."""
+        room = limit - len(exchange.ids)
+        pieces: list[Ids] = []
+        turns = exchange.turns
+        for dialogue in reversed(before):
+            last = dialogue[-1]
+            piece = (*last.context, *last.reply, *self.layout.after_end)
+            if len(piece) > room:
+                self.cut["dialogues before a prompt"] += len(before) - len(pieces)
+                break
+            pieces.append(piece)
+            room -= len(piece)
+            said = sum(count for _, count in last.turns)
+            turns = (*last.turns, (True, len(piece) - said), *turns)
+        context = (*(i for piece in reversed(pieces) for i in piece), *exchange.context)
+        return replace(exchange, context=context, turns=turns)
+
     def reply_text(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids, up to the end token."""
         kept = list(ids)
@@ -119,7 +144,7 @@ class Encoder:
             return ()
         return (*self.layout.facts_open, *self.tokens.encode("\n".join(facts)), *self.layout.facts_close)
 
-    def _context(self, turns: Sequence[Turn], speaker: str, room: int) -> Ids:
+    def _context(self, turns: Sequence[Turn], speaker: str, room: int) -> tuple[Ids, tuple[tuple[bool, int], ...]]:
         pieces: list[Ids] = []
         for turn in reversed(turns):
             piece = self._turn(turn, speaker)
@@ -134,10 +159,9 @@ class Encoder:
         left_out = len(turns) - len(pieces)
         if left_out:
             self.cut["turns"] += left_out
-        return (*(i for piece in reversed(pieces) for i in piece), *self.layout.reply_open)
+        whose = [(turn.speaker == speaker, len(piece)) for turn, piece in zip(reversed(turns), pieces, strict=False)]
+        ids = (*(i for piece in reversed(pieces) for i in piece), *self.layout.reply_open)
+        return ids, tuple(reversed(whose))
 
     def _turn(self, turn: Turn, speaker: str) -> Ids:
-        content = self.tokens.encode(turn.text)
-        if turn.speaker == speaker:
-            return (*self.layout.reply_open, *content, self.layout.end, *self.layout.after_end)
-        return (*self.layout.turn_open, *content, *self.layout.turn_close)
+        return self.layout.turn(self.tokens.encode(turn.text), own=turn.speaker == speaker)

@@ -27,6 +27,18 @@ class Layout:
     end: int
     after_end: Ids = ()
 
+    def turn(self, content: Ids, *, own: bool) -> Ids:
+        """Return a turn of a context: one's own is laid out as a reply was."""
+        if own:
+            return (*self.reply_open, *content, self.end, *self.after_end)
+        return (*self.turn_open, *content, *self.turn_close)
+
+    def content(self, turn: Ids, *, own: bool) -> Ids | None:
+        """Return what was said in such a turn, without what stands around it; None if its beginning was cut off."""
+        opened = self.reply_open if own else self.turn_open
+        closed = len(self.after_end) + 1 if own else len(self.turn_close)
+        return turn[len(opened) : len(turn) - closed] if turn[: len(opened)] == opened else None
+
 
 def chat(tokens: Tokens) -> Layout:
     """Lay out as ChatML: facts are the system message, the persona speaks as the assistant."""

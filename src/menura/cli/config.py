@@ -8,6 +8,7 @@ import typer
 
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.screen import Screen, columns
+from menura.cli.train import SIZE
 
 app = typer.Typer(
     help="Recipes and settings: every value, and where it came from.", epilog=EPILOG, no_args_is_help=True
@@ -17,22 +18,26 @@ app = typer.Typer(
 @app.command("list", epilog=EPILOG)
 def list_recipes(context: typer.Context) -> None:
     """Show the recipes."""
-    from menura.experiments.recipes import RECIPES
+    from menura.experiments.recipes import RECIPES, SIZED, SIZES
 
     given: Globals = context.obj
     rows = [[name, (made.__doc__ or "").splitlines()[0]] for name, made in RECIPES.items()]
+    sizes = f"(--size {'|'.join(SIZES)})"
+    rows += [[name, f"{(made.__doc__ or '').splitlines()[0]} {sizes}"] for name, made in SIZED.items()]
     Screen(as_json=given.as_json).give("recipes", {"recipes": dict(rows)}, columns(rows))
 
 
 @app.command(epilog=EPILOG)
-def show(context: typer.Context, recipe: Annotated[str, typer.Argument(help="A recipe's name.")]) -> None:
+def show(
+    context: typer.Context, recipe: Annotated[str, typer.Argument(help="A recipe's name.")], size: SIZE = None
+) -> None:
     """Show every setting of a recipe and where its value comes from: default, recipe, file or --set."""
     from menura.experiments import recipes
     from menura.experiments.run_config import RunConfig
     from menura.experiments.settings import paths_of, with_file, with_settings
 
     given: Globals = context.obj
-    stages: list[tuple[str, Any]] = [("default", RunConfig(recipe)), ("recipe", recipes.recipe(recipe))]
+    stages: list[tuple[str, Any]] = [("default", RunConfig(recipe)), ("recipe", recipes.recipe(recipe, size))]
     stages.append(("--seed", replace(stages[-1][1], seed=given.seed)))
     if given.config:
         stages.append((str(given.config), with_file(stages[-1][1], given.config)))

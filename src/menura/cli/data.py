@@ -1,4 +1,4 @@
-"""``menura data check | stats | split | convert``."""
+"""``menura data check | stats | split | convert | add``."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -113,6 +113,25 @@ def convert(
     Screen(as_json=given.as_json).give(
         "convert", {"dialogues": len(dialogues)}, f"{len(dialogues)} dialogues -> {out} ({to})"
     )
+
+
+@app.command(epilog=EPILOG)
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What to call it: --set data.corpus=NAME.")],
+    files: FILES,
+    format: FORMAT = None,
+) -> None:
+    """Put a corpus into the workspace under a name, once it is read without error; recipes find it there."""
+    from menura.artefacts import corpus_store
+
+    given: Globals = context.obj
+    dialogues = _dialogues(files, format)
+    if not given.dry_run:
+        corpus_store.add(name, files)
+    folder = corpus_store.folder_of(name)
+    facts = {"name": name, "dialogues": len(dialogues), "folder": str(folder)}
+    Screen(as_json=given.as_json).give("added", facts, f"{name}: {len(dialogues)} dialogues -> {folder}")
 
 
 def _dialogues(files: list[Path], format: str | None) -> "list[Dialogue]":

@@ -1,12 +1,16 @@
 """``menura eval RECIPE|RUN``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from menura.cli.globals import Globals, device_of
 from menura.cli.screen import Screen
+from menura.cli.train import SIZE
+
+if TYPE_CHECKING:
+    from menura.experiments.folds import Protocol
 
 
 def evaluate(
@@ -15,6 +19,11 @@ def evaluate(
     shots: Annotated[str, typer.Option("--k", "-k", help="Support dialogues, one or a sweep: 0,1,3,5,10")] = "5",
     personas: Annotated[int, typer.Option(help="How many held-out personas; 0 = all.", min=0)] = 0,
     queries: Annotated[int, typer.Option(help="Query dialogues a persona.")] = 2,
+    protocol: Annotated[str, typer.Option(help="following, or leave-one-out (--queries 0: each dialogue).")] = "",
+    draws: Annotated[int, typer.Option(help="Draws of the support; the first is file order.")] = 1,
+    epochs: Annotated[str, typer.Option(help="Inner epochs to choose from on held-back personas: 1,2,4")] = "",
+    prompt: Annotated[bool, typer.Option("--prompt", help="Rows with the support dialogues in the context.")] = False,
+    size: SIZE = None,
     replies: Annotated[int, typer.Option(help="Exchanges a persona to reply to and to rank; 0 = all.")] = 4,
     candidates: Annotated[int, typer.Option(help="Replies that the real one is ranked among, itself included.")] = 20,
     metrics: Annotated[str, typer.Option(help="Names, comma-separated; empty = the default set.")] = "",
@@ -36,13 +45,17 @@ def evaluate(
     settings = EvaluateConfig(
         shots=_numbers(shots),
         queries=queries,
+        protocol=_protocol(protocol),
+        draws=draws,
+        epochs=_numbers(epochs, "--epochs") if epochs else (),
+        prompt=prompt,
         replies=replies,
         candidates=candidates,
         choice=Greedy() if greedy else Nucleus(),
         metrics=names,
         seed=given.seed,
     )
-    configs = {target: config_of(target) for target in targets}
+    configs = {target: config_of(target, size) for target in targets}
     for target, config in configs.items():
         changed = with_file(config, given.config) if given.config else config
         configs[target] = with_settings(changed, given.assignments)
@@ -59,10 +72,21 @@ def evaluate(
         screen.say(f"wrote {', '.join(str(path) for path in written)}")
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _protocol(name: str) -> "Protocol":
+    from menura.errors import ConfigError, shown
+
+    match name:
+        case "" | "following":
+            return "following"
+        case "leave-one-out":
+            return "leave-one-out"
+    raise ConfigError(f"--protocol {shown(name)}: following or leave-one-out wanted")
+
+
+def _numbers(text: str, flag: str = "--k") -> tuple[int, ...]:
     from menura.errors import ConfigError, shown
 
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise ConfigError(f"--k {shown(text)}: numbers wanted", hint="--k 0,1,3,5,10") from error
+        raise ConfigError(f"{flag} {shown(text)}: numbers wanted", hint=f"{flag} 1,3,5,10") from error

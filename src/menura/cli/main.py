@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from menura import __version__
-from menura.cli import adapt, base, chat, config, data, demo, doctor, evaluate, model, persona, train
+from menura.cli import adapt, base, chat, config, data, demo, doctor, evaluate, model, persona, report, train
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo.demo, doctor.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate):
+for verb in (demo.demo, doctor.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, report.report):
     app.command(name="eval" if verb is evaluate.evaluate else None, epilog=EPILOG)(verb)
 for name, group in (
     ("base", base.app),

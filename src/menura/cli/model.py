@@ -29,7 +29,7 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
     from menura.artefacts.base import without_weights
     from menura.errors import ConfigError
     from menura.experiments.settings import paths_of, with_file, with_settings
-    from menura.models.catalogue import MODELS, counted
+    from menura.models.catalogue import MODELS, build, counted
 
     given: Globals = context.obj
     if name not in MODELS:
@@ -38,12 +38,15 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
         raise ConfigError(f"unknown model {name!r}", hint=hint, code="unknown_model")
     config = MODELS[name].config()
     config = with_settings(with_file(config, given.config) if given.config else config, given.assignments)
-    counts = counted(MODELS[name].model(without_weights(config.base), config))
+    counts = counted(build(without_weights(config.base), config))
     total, adapting = sum(c.parameters for c in counts), sum(c.adapting for c in counts)
-    names = {"network": f"base ({config.base})"}
     rows = [["part", "parameters", "adapting"]]
-    rows += [[names.get(c.part, c.part), f"{c.parameters:,}", f"{c.adapting:,}"] for c in counts if c.parameters]
+    rows += [[_shown(c.part, config.base), f"{c.parameters:,}", f"{c.adapting:,}"] for c in counts if c.parameters]
     rows += [["total", f"{total:,}", f"{adapting:,}"]]
     settings = "\n".join(f"  {path} = {value}" for path, value in paths_of(config))
     facts = {"model": name, "parts": [asdict(c) for c in counts], "total": total, "adapting": adapting}
     Screen(as_json=given.as_json).give("model", facts, f"{name}\n{settings}\n\n{columns(rows)}")
+
+
+def _shown(part: str, base: str) -> str:
+    return part.removesuffix("network") + f"base ({base})" if part.endswith("network") else part

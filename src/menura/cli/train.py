@@ -1,63 +1,102 @@
 """``menura train RECIPE``."""
 
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from menura.cli.globals import Globals, device_of
 from menura.cli.screen import Screen
+from menura.errors import MenuraError, PeerError
 
 if TYPE_CHECKING:
     from menura.experiments.run import Run
     from menura.experiments.run_config import RunConfig
 
+SIZE = Annotated[str | None, typer.Option("--size", help="Of a recipe that comes in sizes: tiny, cpu or paper.")]
 OUT = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/RECIPE if left out.")]
 
 
 def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="A named experiment: menura config list")],
+    size: SIZE = None,
     out: OUT = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the folder holds and begin anew.")] = False,
     allow_config_change: Annotated[bool, typer.Option(help="Go on although settings or data differ.")] = False,
 ) -> None:
-    """Train by a recipe; the same command again goes on where it stopped."""
+    """Train by a recipe; the same command again goes on where it stopped. Under torchrun, ranks share the tasks."""
     from menura.experiments.prepare import prepare
+    from menura.experiments.ranks import Elsewhere, check_alike, identity, meeting
     from menura.experiments.run import Run
+    from menura.experiments.run_config import as_json
+    from menura.experiments.torchrun import joined, place_of
     from menura.experiments.train import Training
 
     given: Globals = context.obj
-    screen = Screen(as_json=given.as_json)
-    config = _config(recipe, given)
-    run = Run(out or Path("runs") / recipe.replace("/", "-"))
+    place = place_of(os.environ)
+    screen = (_Unseen if place.rank else Screen)(as_json=given.as_json)
+    config = _config(recipe, size, given)
+    run = (Elsewhere if place.rank else Run)(out or Path("runs") / config.recipe.replace("/", "-").replace("@", "-"))
     if given.dry_run:
         screen.say(f"would train {recipe} in {run.folder}: {config.outer.steps} steps of {config.outer.tasks} tasks")
         return
-    # All that can be refused is refused before the folder is touched.
-    prepared = prepare(config, device=device_of(given), offline=given.offline, say=screen.say)
-    training = Training(
-        run,
-        config,
-        prepared.loaded.model,
-        prepared.side("train"),
-        prepared.side("valid"),
-        _Shown(screen, run),
-        prepared.origin,
-    )
-    with run.locked():
-        if fresh:
-            run.clear()
-        run.open(config, prepared.sources, changed_allowed=allow_config_change)
-        run.write_split(prepared.split.record())
+    device = place.device(device_of(given))
+    with _told_by_rank_0(place.rank), joined(place, device) as ranks, ExitStack() as held:
+        # All that can be refused is refused before the folder is touched.
+        prepared = ranks.in_turn(lambda: prepare(config, device=device, offline=given.offline, say=screen.say))
+        with meeting(ranks):
+            training = Training(
+                run,
+                config,
+                prepared.loaded.model,
+                prepared.side("train"),
+                prepared.side("valid"),
+                _Shown(screen, run),
+                prepared.origin,
+                ranks,
+            )
+        check_alike(ranks, lambda: identity(as_json(config), prepared.sources))
+        with meeting(ranks):
+            held.enter_context(run.locked())
+            if fresh:
+                run.clear()
+            run.open(config, prepared.sources, changed_allowed=allow_config_change)
+            run.write_split(prepared.split.record())
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
         size = f"{personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps"
-        screen.say(f"{recipe}: {size} -> {run.folder}")
+        screen.say(f"{recipe}: {size} -> {run.folder}" + f", {ranks.size} ranks" * (ranks.size > 1))
         if cut := prepared.loaded.encoder.cut_text:
             screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
         training.go()
     screen.say(f"done: {run.folder}", folder=str(run.folder))
+
+
+@contextmanager
+def _told_by_rank_0(rank: int) -> Iterator[None]:
+    """End another rank with the exit code alone: an error that all share is told once, a lost rank by each."""
+    try:
+        yield
+    except PeerError:
+        raise
+    except MenuraError as error:
+        if rank:
+            raise typer.Exit(error.exit_code) from error
+        raise
+
+
+class _Unseen(Screen):
+    """Shows nothing: what there is to see, rank 0 shows."""
+
+    def say(self, line: str, **facts: Any) -> None:
+        """Keep it."""
+
+    def bar(self, label: str, done: int, total: int, detail: str) -> None:
+        """Keep it."""
 
 
 class _Shown:
@@ -74,11 +113,11 @@ class _Shown:
         self._screen.say(line)
 
 
-def _config(name: str, given: Globals) -> "RunConfig":
+def _config(name: str, size: str | None, given: Globals) -> "RunConfig":
     from menura.experiments.recipes import recipe
     from menura.experiments.settings import with_file, with_settings
 
-    config = replace(recipe(name), seed=given.seed)
+    config = replace(recipe(name, size), seed=given.seed)
     if given.config:
         config = with_file(config, given.config)
     return with_settings(config, given.assignments)

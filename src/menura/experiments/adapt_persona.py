@@ -19,6 +19,7 @@ from menura.errors import EpisodeError
 from menura.experiments.finite import check_finite
 from menura.experiments.run_config import method_name
 from menura.metrics.perplexity import perplexity_of
+from menura.models.catalogue import named_settings
 from menura.tasks.task import Part, Task
 
 SMALLER_RATE = "learn more slowly: --set inner.rate=1e-4"
@@ -75,7 +76,8 @@ def adapt_persona(
         },
     }
     artefact = PersonaArtefact(
-        name, weights, loaded.base.sha256, loaded.start_sha256, asdict(loaded.config), task.persona.facts, recipe
+        *(name, weights, loaded.base.sha256, loaded.start_sha256),
+        *(named_settings(loaded.config), task.persona.facts, recipe),
     )
     return artefact, check
 

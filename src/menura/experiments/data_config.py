@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
+from menura.artefacts.corpus_store import files_of
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.corpus import catalogue, chitchat
-from menura.errors import ConfigError
+from menura.corpus.dialogue import Dialogue
+from menura.errors import ConfigError, DataError
 from menura.tasks.group import by_facts, by_speaker
-from menura.tasks.split import Split, split
+from menura.tasks.split import Split, split, with_test
 from menura.tasks.task import Part, Task
 
 
@@ -17,13 +18,19 @@ from menura.tasks.task import Part, Task
 class DataConfig:
     """Which dialogues, whose, and who learns from what.
 
-    ``corpus`` is ``chitchat`` (packaged) or a file; ``turns`` keeps each dialogue's first turns (0 = all);
-    ``cap`` bounds the dialogues of one persona; ``needed`` is how many a held-out persona must have.
+    ``corpus`` is ``chitchat`` (packaged), the name of one that ``menura data add`` put into the workspace, or files,
+    comma-separated; ``turns`` keeps each dialogue's first turns (0 = all); ``cap`` bounds the dialogues of one persona;
+    ``needed`` is how many a held-out persona must have, ``least`` how many a training persona.
+    ``test_ids`` names a test side that the corpus itself sets apart: its dialogues' ids begin so (ids begin with the
+    corpus's own split, or with the file's name). ``facts`` says whether a persona's facts stand before its dialogues.
     """
 
     corpus: str = "chitchat"
     format: str = ""  # empty = detected
     group: Literal["speaker", "facts"] = "speaker"
+    facts: bool = True
+    test_ids: str = ""
+    least: int = 2
     turns: int = 16
     cap: int = 30
     needed: int = 7
@@ -34,7 +41,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that would cut from the wrong end, and no corpus at all."""
-        for name in ("turns", "needed"):
+        for name in ("turns", "needed", "least"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name}: {getattr(self, name)}, must not be negative")
         if self.cap < 1:
@@ -47,20 +54,62 @@ class DataConfig:
 
 
 def tasks_of(config: DataConfig) -> list[Task]:
-    """Read a corpus and group it by persona."""
-    if config.corpus == "chitchat":
-        dialogues = list(chitchat.read(chitchat.installed()))
-    else:
-        dialogues = catalogue.read(Path(config.corpus), config.format or None)
-    if config.group == "facts":
-        return [shortened(task, config.turns) for task in by_facts(dialogues)]
-    return [shortened(task, config.turns) for task in by_speaker(dialogues, cap=config.cap)]
+    """Read a corpus and group it by persona; where it sets a test side apart, personas of both sides stay apart too."""
+    training, test = _sides(config, _dialogues(config))
+    return [shortened(task, config.turns) for held in (training, test) for task in _grouped(config, held)]
 
 
 def split_of(config: DataConfig, tasks: Sequence[Task]) -> Split:
     """Split by persona; no persona and no dialogue on two sides."""
     needed = {"valid": config.needed, "test": config.needed}
-    return split(tasks, config.shares, seed=config.seed, needed=needed)
+    if config.least > 2:
+        needed["train"] = config.least
+    if not config.test_ids:
+        return split(tasks, config.shares, seed=config.seed, needed=needed)
+    test = [task for task in tasks if task.parts[0].dialogue.dialogue_id.startswith(config.test_ids)]
+    training = [task for task in tasks if not task.parts[0].dialogue.dialogue_id.startswith(config.test_ids)]
+    shares = {"train": 1 - config.valid, "valid": config.valid, "test": 0.0}
+    return with_test(split(training, shares, seed=config.seed, needed=needed), test)
+
+
+def _dialogues(config: DataConfig) -> list[Dialogue]:
+    if config.corpus == "chitchat":
+        return list(chitchat.read(chitchat.installed()))
+    return catalogue.read(files_of(config.corpus), config.format or None)
+
+
+def _sides(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue], list[Dialogue]]:
+    """Return training and test dialogues where the corpus itself tells them apart, else all and none."""
+    if not config.test_ids:
+        return dialogues, []
+    test = [dialogue for dialogue in dialogues if dialogue.dialogue_id.startswith(config.test_ids)]
+    if not test or len(test) == len(dialogues):
+        share = "all" if test else "none"
+        first = dialogues[0].dialogue_id if dialogues else "none"
+        raise DataError(
+            f"{share} of the {len(dialogues)} dialogues have an id that begins with {config.test_ids!r}, "
+            f"so there is no test side (the first id is {first!r})",
+            place=config.corpus,
+            hint="set data.test_ids to how the test side's ids begin, or to nothing to draw one",
+        )
+    kept = {dialogue.dialogue_id for dialogue in test}
+    return [dialogue for dialogue in dialogues if dialogue.dialogue_id not in kept], test
+
+
+def _grouped(config: DataConfig, dialogues: Sequence[Dialogue]) -> list[Task]:
+    if not dialogues:
+        return []
+    if config.group == "facts":
+        tasks = [replace(task, parts=task.parts[: config.cap]) for task in by_facts(dialogues)]
+    else:
+        tasks = by_speaker(dialogues, cap=config.cap)
+    return tasks if config.facts else [without_facts(task) for task in tasks]
+
+
+def without_facts(task: Task) -> Task:
+    """Return a task whose dialogues tell nothing of the persona but what is said in them."""
+    bare = [Part(replace(part.dialogue, facts={}), part.speaker) for part in task.parts]
+    return replace(task, parts=tuple(bare))
 
 
 def shortened(task: Task, turns: int) -> Task:

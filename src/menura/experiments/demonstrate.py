@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from menura.adaptation.descent import Watch
-from menura.adaptation.weights import PersonaWeights, holding
+from menura.adaptation.weights import PersonaWeights, adaptable, holding
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Nucleus
@@ -14,6 +14,7 @@ from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import SIDE, judged
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.recipes.start import shipped
+from menura.models.dialogue_model import bare_weights
 from menura.tasks.task import Exchange, Task
 
 CONTEXT_TURNS = 3  # of an example that are printed
@@ -63,7 +64,7 @@ class Demonstration:
     def introduction(self) -> str:
         """Say what is at hand."""
         loaded, sides = self.given.loaded, self.given.split.sides
-        adapters = sum(p.numel() for p in loaded.model.adapters.parameters())
+        adapters = sum(weight.numel() for weight in adaptable(loaded.model).values())
         return (
             f"base   {loaded.base.name} ({loaded.base.parameters:,} parameters, frozen; {adapters:,} in adapters)\n"
             f"data   chitchat: {len(sides['train'])} training speakers, {len(sides[SIDE])} held out; "
@@ -82,7 +83,7 @@ class Demonstration:
         exchange = next((e for e in _held_out_exchanges(task, shots) if len(e.reply.text.split()) in WORDS), None)
         exchange = exchange or next(_held_out_exchanges(task, shots))
         encoded = replace(self.given.loaded.encoder.exchange(exchange), reply=())
-        base = self._reply(encoded, self.given.loaded.model.bare_weights())
+        base = self._reply(encoded, bare_weights(self.given.loaded.model))
         said = tuple(turn.text for turn in exchange.context[-CONTEXT_TURNS:])
         return Example(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
 

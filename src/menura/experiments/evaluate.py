@@ -1,43 +1,55 @@
 """A model, a method and held-out personas become a table: un-adapted, wrong persona, adapted, on the same queries."""
 
-import hashlib
-import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-
 from menura.adaptation.catalogue import Method
-from menura.adaptation.weights import PersonaWeights, holding
-from menura.batches.encode import EncodedExchange, Encoder
+from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.weights import PersonaWeights
+from menura.batches.encode import EncodedDialogue, Encoder
 from menura.decoding.choice import Choice, Nucleus
-from menura.decoding.generate import generate
 from menura.errors import ConfigError, EpisodeError
 from menura.experiments.data_config import EncodedTask
+from menura.experiments.finite import Precision, approximately
+from menura.experiments.folds import Fold, Protocol, folds_of
+from menura.experiments.spoken import Judge, Judged, text_of
 from menura.metrics import catalogue
-from menura.metrics.hits import draw_candidates, rank_of
 from menura.metrics.score import Sample, Score
-from menura.metrics.significance import Difference, paired_difference, score
-from menura.models.dialogue_model import DialogueModel, RanksReplies
+from menura.metrics.significance import Difference, paired_difference, score, value_of
+from menura.models.dialogue_model import DialogueModel
 
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
-ROWS_AT_ONCE = 16  # prompts in one generation: bounds memory, changes no reply
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
+PROMPT, WRONG_PROMPT, BOTH = "prompt", "wrong persona's prompt", "adapted + prompt"
+COMPARED = {  # which rows of the same K, beside those without any, a row is compared with
+    ADAPTED: (WRONG, PROMPT),
+    BOTH: (PROMPT, ADAPTED),
+    PROMPT: (WRONG_PROMPT,),
+}
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How a table is made.
 
-    The query dialogues are the ``queries`` that follow the largest of ``shots``, the same for every row; perplexity is
-    over all their exchanges, generation and ranking over the first ``replies`` of each persona (0 = all).
+    Under the protocol ``following`` the query dialogues are the ``queries`` that follow the largest of ``shots``; under
+    ``leave-one-out`` each of the first ``queries`` dialogues (0 = all) is the query once and the first other ones are
+    learnt from. Either way every row has the same query. ``draws`` repeats the adapted rows, from the second on with
+    support dialogues drawn at random. Perplexity is over all query exchanges, generation and ranking over the first
+    ``replies`` of each query (0 = all). ``prompt`` adds rows with the support dialogues in the context. With several
+    ``epochs`` the inner loop's are chosen among them on held-back training personas first.
     """
 
     shots: tuple[int, ...] = (5,)
     queries: int = 2
+    protocol: Protocol = "following"
+    draws: int = 1
+    epochs: tuple[int, ...] = ()
+    prompt: bool = False
+    prompt_limit: int = 2048  # tokens of a sequence with support dialogues in its context
     replies: int = 4
     candidates: int = 20
     choice: Choice = field(default_factory=Nucleus)
@@ -49,25 +61,68 @@ class EvaluateConfig:
         """Refuse what leaves nothing to score."""
         if not self.shots or min(self.shots) < 0:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
-        for name, least in (("queries", 1), ("replies", 0), ("candidates", 2), ("limit", 1)):
+        if self.epochs and min(self.epochs) < 1:
+            raise ConfigError(f"epochs {self.epochs}: each must be at least 1")
+        leasts = {"queries": int(self.protocol == "following"), "draws": 1, "replies": 0, "candidates": 2, "limit": 1}
+        for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}: {getattr(self, name)}, must be at least {least}")
+
+    @property
+    def needed(self) -> int:
+        """How many dialogues a persona must have."""
+        return max(self.shots) + 1 if self.protocol == "following" else 2
+
+    @property
+    def speaks(self) -> bool:
+        """Whether any metric needs a reply or a rank."""
+        return any(not name.startswith(OF_LIKELIHOOD) for name in self.metrics)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One system over all personas: what it said and how likely it found the references."""
+    """One system over all personas: what it said and how likely it found the references, by draw, and at what cost."""
 
-    label: str
+    kind: str
     shots: int
-    likely: tuple[Sample, ...]  # every query exchange, nothing generated
-    spoken: tuple[Sample, ...]  # those replied to and ranked
+    draws: tuple[Judged, ...]
     seconds: float = 0.0  # adapting, a persona on average
+    kilobytes: float = 0.0  # of a persona's weights
     scores: Mapping[str, Score] = field(default_factory=dict)
+    by_draw: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # each metric's value of each draw
+
+    @property
+    def label(self) -> str:
+        """What the row is called."""
+        return f"{self.kind}, K={self.shots}" if self.shots else self.kind
+
+    @property
+    def likely(self) -> tuple[Sample, ...]:
+        """Every query exchange, nothing generated."""
+        return tuple(sample for judged in self.draws for sample in judged.likely)
+
+    @property
+    def spoken(self) -> tuple[Sample, ...]:
+        """The exchanges replied to and ranked."""
+        return tuple(sample for judged in self.draws for sample in judged.spoken)
 
     def samples(self, metric: str) -> tuple[Sample, ...]:
         """Return the samples a metric is over."""
         return self.likely if metric.startswith(OF_LIKELIHOOD) else self.spoken
+
+    def drawn(self, metric: str) -> Iterator[list[Sample]]:
+        """Yield the samples a metric is over, draw by draw."""
+        for judged in self.draws:
+            yield judged.likely if metric.startswith(OF_LIKELIHOOD) else judged.spoken
+
+    @property
+    def cost(self) -> str:
+        """Say what a persona and a reply cost."""
+        tokens = sum(judged.reply_tokens for judged in self.draws)
+        said = [f"{self.seconds:.1f} s to adapt", f"{self.kilobytes:,.0f} KB"] if self.kilobytes else []
+        said += [f"{sum(judged.context_tokens for judged in self.draws) / max(len(self.likely), 1):.0f} tokens read"]
+        said += [f"{tokens / sum(judged.reply_seconds for judged in self.draws):.0f} tokens/s"] if tokens else []
+        return ", ".join(said)
 
 
 @dataclass(frozen=True)
@@ -84,7 +139,8 @@ class Evaluation:
     """One evaluation under way.
 
     ``bare`` are weights under which the model is its base; empty where it is anyway. ``known`` are weights adapted
-    already, by persona and shots.
+    already on a persona's first dialogues, by persona and shots. ``precision`` is that of adapting; judging is always
+    in float32.
     """
 
     model: DialogueModel[Any]
@@ -95,141 +151,127 @@ class Evaluation:
     config: EvaluateConfig
     bare: PersonaWeights = field(default_factory=dict)
     known: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
+    precision: Precision = "float32"
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
         """See to it that every persona has support and query."""
-        needed = max(self.config.shots) + 1
+        config, needed = self.config, self.config.needed
         short = [t.persona_id for t in self.tasks if len(t.dialogues) < needed]
         if short or not self.tasks:
             first = f", the first is {short[0]!r}" if short else ""
             raise EpisodeError(f"{len(short)} of {len(self.tasks)} personas have fewer than {needed} dialogues{first}")
-        self.by_id = {task.persona_id: task for task in self.tasks}
+        self.folds = [self._folds(draw) for draw in range(config.draws)]
+        queries = [fold.exchanges for folds in self.folds[0].values() for fold in folds]
         # Sorted, so that the candidates drawn for one persona do not depend on the order of the others.
-        self.pool = sorted(self._text(e) for task in self.tasks for e in self._query(task))
+        pool = sorted(text_of(self.encoder, exchange) for exchanges in queries for exchange in exchanges)
+        self.judge = Judge(
+            *(self.model, self.encoder, config.choice, config.limit, config.replies, config.candidates),
+            *(pool, config.seed, config.speaks),
+        )
+        self.queries = queries
 
     def results(self) -> Results:
         """Run every row and score it."""
         rows = [row for row in (self._unadapted_rows()) if row.likely]
         for shots in self.config.shots:
             if shots:
-                rows += self._adapted_rows(shots)
+                rows += self._rows(shots)
         scored = [self._scored(row) for row in rows]
         return Results(tuple(scored), tuple(self._differences(scored)))
 
+    def _folds(self, draw: int) -> dict[str, list[Fold]]:
+        config = self.config
+        drawn = f"{config.seed}:{draw}" if draw else ""
+        return {
+            task.persona_id: folds_of(
+                task, config.protocol, first=max(config.shots), queries=config.queries, draw=drawn
+            )
+            for task in self.tasks
+        }
+
     def _unadapted_rows(self) -> Iterator[Row]:
-        if self.bare:
-            yield self._row("base", self.bare)
-        yield self._row(UNADAPTED, {})
+        for kind, weights in (("base", self.bare), (UNADAPTED, {})):
+            if kind == UNADAPTED or weights:
+                yield Row(kind, 0, (self.judge.judged(self.queries, weights),))
+                self.say(f"{kind}: {len(self.tasks)} personas")
 
-    def _row(self, label: str, weights: PersonaWeights) -> Row:
-        likely, spoken = self._judged(self.tasks, weights)
-        self.say(f"{label}: {len(self.tasks)} personas")
-        return Row(label, 0, tuple(likely), tuple(spoken))
+    def _rows(self, shots: int) -> list[Row]:
+        """Adapt every persona once a fold; its weights serve its own rows and those of whom it is the stranger of."""
+        adapts = not isinstance(self.method, PretrainOnly)
+        kinds = [WRONG, ADAPTED] if adapts else []
+        if self.config.prompt:
+            kinds += [WRONG_PROMPT, PROMPT, *([BOTH] if adapts else [])]
+        drawn: dict[str, list[Judged]] = {kind: [] for kind in kinds}
+        cost = _Cost()
+        for draw, folds in enumerate(self.folds):
+            found = self._one_draw(shots, draw, folds, cost)
+            for kind in kinds:
+                joined = Judged()
+                for persona_id, own in folds.items():
+                    for number in range(len(own)):
+                        joined.add(found[kind, persona_id, number])
+                drawn[kind].append(joined)
+        return [
+            Row(kind, shots, tuple(drawn[kind]), *(cost.each if kind in (WRONG, ADAPTED, BOTH) else ()))
+            for kind in kinds
+        ]
 
-    def _adapted_rows(self, shots: int) -> list[Row]:
-        """Adapt every persona once; its weights serve its own row and that of those it is the stranger of."""
+    def _one_draw(
+        self, shots: int, draw: int, folds: Mapping[str, Sequence[Fold]], cost: "_Cost"
+    ) -> dict[tuple[str, str, int], Judged]:
         receivers = defaultdict(list)
         for receiver, stranger in self.strangers.items():
             receivers[stranger].append(receiver)
-        own: list[tuple[list[Sample], list[Sample]]] = []
-        wrong: dict[str, tuple[list[Sample], list[Sample]]] = {}
-        seconds, adapted = 0.0, 0
-        for number, task in enumerate(self.tasks, start=1):
-            began = time.perf_counter()
-            weights = self.known.get((task.persona_id, shots))
-            if weights is None:
-                weights = self.method.adapt(self.model, task.dialogues[:shots])
-                seconds, adapted = seconds + time.perf_counter() - began, adapted + 1
-            own.append(self._judged([task], weights))
-            for receiver in receivers[task.persona_id]:
-                wrong[receiver] = self._judged([self.by_id[receiver]], weights)
-            if number % 8 == 0 or number == len(self.tasks):
-                self.say(f"{shots} shots: {number} of {len(self.tasks)} personas")
-        each = seconds / max(adapted, 1)
-        strange = [wrong[task.persona_id] for task in self.tasks]
-        return [
-            self._joined(f"{WRONG}, K={shots}", shots, strange, each),
-            self._joined(f"{ADAPTED}, K={shots}", shots, own, each),
-        ]
-
-    def _joined(
-        self, label: str, shots: int, parts: Sequence[tuple[list[Sample], list[Sample]]], seconds: float
-    ) -> Row:
-        likely = tuple(sample for part in parts for sample in part[0])
-        return Row(label, shots, likely, tuple(sample for part in parts for sample in part[1]), seconds)
-
-    @torch.no_grad()
-    def _judged(self, tasks: Sequence[EncodedTask], weights: PersonaWeights) -> tuple[list[Sample], list[Sample]]:
-        likely: list[Sample] = []
-        chosen: list[tuple[int, EncodedExchange, Sample]] = []
-        with holding(self.model, weights):
-            for task in tasks:
-                exchanges = self._query(task)
-                loss = self.model.loss(self.model.batch(exchanges))
-                found = [
-                    Sample(e.persona_id, e.dialogue_id, "", self._text(e), nats, len(e.reply))
-                    for e, nats in zip(exchanges, loss.nats.tolist(), strict=True)
-                ]
-                likely += found
-                numbered = zip(range(self.config.replies or len(exchanges)), exchanges, found, strict=False)
-                chosen += numbered
-            # Generating and ranking take most of the time: not where only likelihoods are asked for.
-            speaks = any(not name.startswith(OF_LIKELIHOOD) for name in self.config.metrics)
-            return likely, self._spoken(chosen) if speaks else []
-
-    def _spoken(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]]) -> list[Sample]:
-        """Reply to each exchange and rank its reference; like lengths share a batch, the order is kept."""
-        said: dict[int, Sample] = {}
-        by_length = sorted(range(len(chosen)), key=lambda place: len(chosen[place][1].prefix))
-        for start in range(0, len(by_length), ROWS_AT_ONCE):
-            places = by_length[start : start + ROWS_AT_ONCE]
-            prompts = self.model.batch([replace(chosen[place][1], reply=()) for place in places])
-            seeds = [_seed(self.config.seed, chosen[place][1], chosen[place][0]) for place in places]
-            end, limit = self.encoder.layout.end, self.config.limit
-            state = self.model.begin(prompts)  # read once, to rank from and to reply from
-            ranks = [
-                self._rank(chosen[place][1], seeds[row], self._row_of(state, row)) for row, place in enumerate(places)
+        found: dict[tuple[str, str, int], Judged] = {}
+        for done, (persona_id, own) in enumerate(folds.items(), start=1):
+            strange = [
+                (other, number, fold) for other in receivers[persona_id] for number, fold in enumerate(folds[other])
             ]
-            replies = generate(self.model, prompts, self.config.choice, end=end, limit=limit, seeds=seeds, begun=state)
-            for place, rank, ids in zip(places, ranks, replies, strict=True):
-                text = self.encoder.reply_text(ids)
-                said[place] = replace(chosen[place][2], reply=text, rank=rank, candidates=self.config.candidates)
-        return [said[place] for place in range(len(chosen))]
+            for index, fold in enumerate(own):
+                support = fold.support(shots)
+                # A stranger with fewer folds lends each of them to several of the receiver's.
+                lent = [(other, number, f) for other, number, f in strange if number % len(own) == index]
+                if not isinstance(self.method, PretrainOnly):
+                    weights = self._adapted(fold, shots, draw, cost)
+                    found[ADAPTED, persona_id, index] = self._judged(fold, weights)
+                    for other, number, theirs in lent:
+                        found[WRONG, other, number] = self._judged(theirs, weights)
+                    if self.config.prompt:
+                        found[BOTH, persona_id, index] = self._judged(fold, weights, support)
+                if self.config.prompt:
+                    found[PROMPT, persona_id, index] = self._judged(fold, {}, support)
+                    for other, number, theirs in lent:
+                        found[WRONG_PROMPT, other, number] = self._judged(theirs, {}, support)
+            if done % 8 == 0 or done == len(folds):
+                self.say(f"{shots} shots: {done} of {len(folds)} personas{f', draw {draw + 1}' if draw else ''}")
+        return found
 
-    def _row_of(self, state: Any, row: int) -> Any:
-        return self.model.select_rows(state, torch.tensor([row], device=self.model.device))
+    def _adapted(self, fold: Fold, shots: int, draw: int, cost: "_Cost") -> PersonaWeights:
+        if not draw and self.config.protocol == "following" and (fold.persona_id, shots) in self.known:
+            return self.known[fold.persona_id, shots]
+        began = time.perf_counter()
+        with approximately(self.precision, self.model.device):
+            weights = self.method.adapt(self.model, fold.support(shots))
+        cost.seconds.append(time.perf_counter() - began)
+        cost.kilobytes = sum(value.nbytes for value in weights.values()) / 1000
+        return weights
 
-    def _rank(self, exchange: EncodedExchange, seed: int, begun: Any) -> int:
-        """Return the reference's place among the candidates by mean nats per token (spec section 9)."""
-        texts, gold = draw_candidates(
-            self._text(exchange), self.pool, self.config.candidates, random.Random(f"{seed}:candidates")
-        )
-        replies = [(*self.encoder.tokens.encode(text), self.encoder.layout.end) for text in texts]
-        batch = self.model.batch([replace(exchange, reply=reply) for reply in replies])
-        if isinstance(self.model, RanksReplies):
-            nats = self.model.reply_nats(batch, begun)
-        else:
-            nats = self.model.loss(batch).nats
-        return rank_of((nats / batch.reply_tokens).tolist(), gold)
-
-    def _query(self, task: EncodedTask) -> list[EncodedExchange]:
-        first = max(self.config.shots)
-        return [e for dialogue in task.dialogues[first : first + self.config.queries] for e in dialogue]
-
-    def _text(self, exchange: EncodedExchange) -> str:
-        return self.encoder.tokens.decode(exchange.reply[:-1])
+    def _judged(self, fold: Fold, weights: PersonaWeights, before: Sequence[EncodedDialogue] = ()) -> Judged:
+        return self.judge.judged([fold.exchanges], weights, before=before, prompt_limit=self.config.prompt_limit)
 
     def _scored(self, row: Row) -> Row:
         metrics = catalogue.named(self.config.metrics)
         scores = {m.name: score(m, row.samples(m.name), seed=self.config.seed) for m in metrics}
-        return replace(row, scores=scores)
+        by_draw = {m.name: tuple(value_of(m, samples) for samples in row.drawn(m.name)) for m in metrics}
+        return replace(row, scores=scores, by_draw=by_draw)
 
     def _differences(self, rows: Sequence[Row]) -> Iterator[tuple[str, str, Mapping[str, Difference]]]:
         for ours in rows:
-            if not ours.label.startswith(ADAPTED):
+            kinds = COMPARED.get(ours.kind)
+            if kinds is None:
                 continue
-            others = [row for row in rows if not row.shots or (row.shots == ours.shots and row.label.startswith(WRONG))]
+            others = [row for row in rows if not row.shots or (row.shots == ours.shots and row.kind in kinds)]
             for theirs in others:
                 yield ours.label, theirs.label, self._compared(ours, theirs)
 
@@ -242,7 +284,13 @@ class Evaluation:
         }
 
 
-def _seed(seed: int, exchange: EncodedExchange, number: int) -> int:
-    """Return a stream of its own for each exchange, whatever else is evaluated beside it."""
-    key = f"{seed}:{exchange.persona_id}:{exchange.dialogue_id}:{number}"
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])
+@dataclass
+class _Cost:
+    """What adapting took."""
+
+    seconds: list[float] = field(default_factory=list)
+    kilobytes: float = 0.0
+
+    @property
+    def each(self) -> tuple[float, float]:
+        return sum(self.seconds) / max(len(self.seconds), 1), self.kilobytes

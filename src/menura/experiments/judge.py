@@ -9,6 +9,7 @@ from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
 from menura.errors import ConfigError, EpisodeError
+from menura.experiments.choose import Chosen, chosen_epochs
 from menura.experiments.data_config import encoded
 from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
 from menura.experiments.prepare import Prepared, prepare
@@ -16,16 +17,18 @@ from menura.experiments.recipes import recipe
 from menura.experiments.run import environment
 from menura.experiments.run_config import RunConfig, method_name
 from menura.experiments.settings import from_plain
+from menura.models.catalogue import model_name
+from menura.models.dialogue_model import bare_weights
 from menura.tasks.split import strangers
 
 SIDE = "test"
 
 
-def config_of(target: str) -> RunConfig:
-    """Return the settings of a recipe, or of a run's folder with its best weights as the start."""
+def config_of(target: str, size: str | None = None) -> RunConfig:
+    """Return the settings of a recipe, of a size where it has sizes, or of a run's folder with its best weights."""
     folder = Path(target)
     if not (folder / "run.json").exists():
-        return recipe(target)
+        return recipe(target, size)
     saved = read_json(folder / "run.json")["settings"]
     config = from_plain(RunConfig(saved["recipe"]), {k: v for k, v in saved.items() if k != "recipe"})
     if not (folder / "best.safetensors").exists():
@@ -59,43 +62,60 @@ def judged(
     config, loaded = prepared.config, prepared.loaded
     prepared.check_unseen()
     # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
-    enough = [task for task in prepared.split.sides[SIDE] if len(task.parts) > max(settings.shots)]
+    enough = [task for task in prepared.split.sides[SIDE] if len(task.parts) >= settings.needed]
     held_out = enough[: personas or None]
     if len(held_out) < 2:
         raise EpisodeError(
-            f"{len(held_out)} held-out personas with over {max(settings.shots)} dialogues; a wrong persona takes 2",
+            f"{len(held_out)} held-out personas with {settings.needed} dialogues or more; a wrong persona takes 2",
             hint="a smaller --k, or more --personas",
         )
-    if isinstance(config.method, PretrainOnly):
+    if isinstance(config.method, PretrainOnly) and not settings.prompt:
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
+    chosen = chosen_epochs(prepared, settings.epochs, max(settings.shots), say)
     evaluation = Evaluation(
         loaded.model,
         loaded.encoder,
-        config.method,
+        chosen.method if chosen else config.method,
         encoded(held_out, loaded.encoder),
         strangers(held_out),
         settings,
-        bare=loaded.model.bare_weights() if config.model.start else {},
+        bare=bare_weights(loaded.model) if config.model.start else {},
         known=known or {},
+        precision=config.precision,
         say=say,
     )
     found = evaluation.results()
-    return replace(found, about=_about(prepared, settings, len(held_out)))
+    return replace(found, about=_about(prepared, settings, len(held_out), chosen))
 
 
-def _about(prepared: Prepared, settings: EvaluateConfig, personas: int) -> dict[str, Any]:
+def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: Chosen | None) -> dict[str, Any]:
     config, base = prepared.config, prepared.loaded.base
-    return {
-        "base": f"{base.name} (sha256 {base.sha256[:12]})",
-        "start": f"{config.model.start} (sha256 {prepared.loaded.start_sha256[:12]})" if config.model.start else "none",
-        "adapters": f"{config.model.adapters.kind} {config.model.adapters.size}, {config.model.adapters.layers} layers",
-        "method": f"{method_name(config.method)} {config.method}",
-        "data": f"{config.data.corpus}, first {config.data.turns} turns, {personas} {SIDE} personas",
+    following = f"{settings.queries} dialogues a persona"
+    left_out = f"leave one dialogue out, {settings.queries or 'all'} of them a persona"
+    model = config.model
+    about = {
+        "model": model_name(model),
+        "base": f"{base.name} (sha256 {base.sha256[:12]})"
+        + (f", its weights forgotten ({model.reinit})" if model.reinit != "none" else ""),
+        "start": f"{model.start} (sha256 {prepared.loaded.start_sha256[:12]})" if model.start else "none",
+        "adapters": f"{model.adapters.kind} {model.adapters.size}, {model.adapters.layers} layers",
+        "method": f"{method_name(config.method)} {chosen.method if chosen else config.method}",
+        "inner epochs": chosen.said if chosen else "as the recipe has them",
+        "data": f"{config.data.corpus}, first {config.data.turns} turns, {personas} {SIDE} personas, "
+        + ("facts before each dialogue" if config.data.facts else "no facts"),
         "split": f"seed {config.data.seed}, sha256 {str(prepared.split.record()['sha256'])[:12]}",
-        "query": f"{settings.queries} dialogues a persona, {settings.replies or 'all'} exchanges replied to and ranked",
+        "query": following if settings.protocol == "following" else left_out,
         "left out": prepared.loaded.encoder.cut_text or "nothing",
-        "decoding": f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}",
         "perplexity": f"per token of {base.name}'s vocabulary, end token counted, opening token not",
-        "precision": "float32" + (f" (trained in {config.precision})" if config.precision != "float32" else ""),
+        "precision": "judged in float32"
+        + (f", trained and adapted in {config.precision}: approximate" if config.precision != "float32" else ""),
         "environment": ", ".join(f"{name} {version}" for name, version in environment()["packages"].items()),
     }
+    if settings.draws > 1:
+        about["support"] = f"{settings.draws} draws: file order, then at random from seed {settings.seed}"
+    if settings.prompt:
+        about["prompt"] = f"support dialogues in the context, at most {settings.prompt_limit} tokens"
+    if settings.speaks:
+        about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to and ranked"
+        about["decoding"] = f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}"
+    return about

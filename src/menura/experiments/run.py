@@ -153,10 +153,14 @@ def environment() -> dict[str, Any]:
 
 
 class Signals:
-    """Remembers SIGINT and SIGTERM, so that a loop can stop at a whole step; a second one stops at once."""
+    """Remembers SIGINT and SIGTERM, so that a loop can stop at a whole step; a second one stops at once.
 
-    def __init__(self) -> None:
+    With ``second_ends`` false a second one does nothing, nor does any after the loop: the process is ending.
+    """
+
+    def __init__(self, *, second_ends: bool = True) -> None:
         self.caught: int | None = None
+        self._second_ends = second_ends
 
     @contextmanager
     def watched(self) -> Iterator["Signals"]:
@@ -166,13 +170,14 @@ class Signals:
             yield self
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler if self._second_ends else signal.SIG_IGN)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.caught is not None:
+        if self.caught is None:
+            self.caught = number
+        elif self._second_ends:
             os._exit(128 + number)
-        self.caught = number
 
     def stop(self, message: str) -> Stopped:
         """Return the error to raise once the state is saved."""

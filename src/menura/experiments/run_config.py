@@ -3,12 +3,14 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from menura.adaptation.catalogue import METHODS, Method
 from menura.adaptation.plain import Finetune
 from menura.errors import ConfigError
 from menura.experiments.data_config import DataConfig
+from menura.experiments.finite import Precision
+from menura.models.catalogue import ModelConfig, named_settings
 from menura.models.causal_lm import CausalLmConfig
 
 LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
@@ -16,7 +18,7 @@ LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
 
 @dataclass(frozen=True)
 class Outer:
-    """The outer loop: Adam on the mean objective of some tasks a step.
+    """The outer loop: Adam, or AdamW, on the mean objective of some tasks a step.
 
     ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. ``save_every`` and ``check_every``
     are in steps; ``check_personas`` held-back personas are adapted at each check, never one of the test side.
@@ -28,6 +30,8 @@ class Outer:
     queries: int = 2  # query dialogues a task
     rate: float = 3e-4
     warmup: int = 0
+    decay: float = 0.0  # of the weights towards zero, apart from the gradient (AdamW); 0 is plain Adam
+    fall: bool = True  # the cosine; without it the rate stays
     clip: float = 2.0  # of the gradient's norm
     save_every: int = 10
     check_every: int = 25
@@ -38,7 +42,7 @@ class Outer:
         for name in ("steps", "tasks", "shots", "queries", "save_every", "check_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
-        for name in ("warmup", "check_personas"):
+        for name in ("warmup", "check_personas", "decay"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must not be negative")
         for name in ("rate", "clip"):
@@ -50,20 +54,22 @@ class Outer:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole experiment. ``precision`` bfloat16 trains quicker and approximately; judging is always in float32."""
+    """A whole experiment. ``precision`` bfloat16 trains and adapts quicker and approximately; judging is in float32."""
 
     recipe: str
-    model: CausalLmConfig = field(default_factory=CausalLmConfig)
+    model: ModelConfig = field(default_factory=CausalLmConfig)
     method: Method = field(default_factory=Finetune)
     data: DataConfig = field(default_factory=DataConfig)
     outer: Outer = field(default_factory=Outer)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = 0
 
 
 def as_json(config: Any) -> dict[str, Any]:
-    """Return settings as plain data; a method carries its catalogue name."""
+    """Return settings as plain data; a model and a method carry their catalogue names."""
     plain = asdict(config)
+    if "model" in plain:
+        plain["model"] = named_settings(config.model)
     if "method" in plain:
         plain["method"] = {"name": method_name(config.method), **plain["method"]}
     return plain

@@ -13,8 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from menura.adaptation.catalogue import METHODS
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError, Problem, shown
+from menura.models.catalogue import MODELS, ModelConfig
 
 Config = TypeVar("Config")
+# Settings that are one of several kinds, by the catalogue's name of the kind.
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "method": METHODS,
+    "model": {name: entry.config for name, entry in MODELS.items()},
+}
 
 
 def with_file(config: Config, path: Path) -> Config:
@@ -41,12 +47,19 @@ def from_plain(default: Config, plain: Mapping[str, Any]) -> Config:
     return _with_all(default, list(_flat(plain)))
 
 
+def model_settings(plain: Mapping[str, Any]) -> ModelConfig:
+    """Return a model's settings from plain data; without a name, as before there were several, a causal_lm's."""
+    named = {"name": "causal_lm", **plain}
+    made: ModelConfig = _of_kind("model", str(named.pop("name")))()
+    return from_plain(made, named)
+
+
 def paths_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every setting as (path, value)."""
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.name == "method":
-            yield f"{prefix}method", next(name for name, made in METHODS.items() if isinstance(value, made))
+        if field.name in KINDS and is_dataclass(value):
+            yield f"{prefix}{field.name}", next(n for n, kind in KINDS[field.name].items() if type(value) is kind)
         if is_dataclass(value):
             yield from paths_of(value, f"{prefix}{field.name}.")
         else:
@@ -85,8 +98,8 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any) -> Any:
         if not is_dataclass(current):
             raise ConfigError(f"setting {path}: {name} has no parts", code="unknown_setting")
         return replace(config, **{name: _with(current, path, rest, value)})
-    if name == "method":
-        return replace(config, method=_method(str(value)))
+    if name in KINDS:
+        return replace(config, **{name: _changed_to(_of_kind(name, str(value)), current)})
     if is_dataclass(current):
         raise ConfigError(f"setting {path} has parts: set one of {', '.join(f.name for f in fields(current))}")
     return replace(config, **{name: _checked(config, path, name, value)})
@@ -113,19 +126,26 @@ def _invalid(path: str, value: Any, said: str) -> ConfigError:
     return ConfigError(f"setting {path}: {shown(str(value))} is not valid: {said}", code="bad_setting")
 
 
-def _method(name: str) -> Any:
-    if name not in METHODS:
-        near = get_close_matches(name, METHODS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(METHODS)}"
-        raise ConfigError(f"unknown method {shown(name)}", hint=hint, code="unknown_method")
-    return METHODS[name]()
+def _of_kind(what: str, name: str) -> Any:
+    known = KINDS[what]
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise ConfigError(f"unknown {what} {shown(name)}", hint=hint, code=f"unknown_{what}")
+    return known[name]
+
+
+def _changed_to(kind: Any, current: Any) -> Any:
+    """Return settings of another kind; what both have keeps its value, so that only the kind is changed."""
+    shared = {field.name for field in fields(kind)} & {field.name for field in fields(current)}
+    return kind(**{name: getattr(current, name) for name in shared})
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in nested.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            name = value.get("name") if key == "method" else None
+            name = value.get("name") if key in KINDS else None
             if name:
                 yield path, name
             yield from _flat({k: v for k, v in value.items() if not (name and k == "name")}, f"{path}.")

@@ -4,23 +4,26 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from menura.adaptation.weights import adaptable, loss_with
+from menura.adaptation.weights import loss_with, outer_groups, trained
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
-from menura.errors import EpisodeError, NumericalError
+from menura.errors import EpisodeError, NumericalError, PeerError
 from menura.experiments.data_config import EncodedTask
-from menura.experiments.finite import check_finite
+from menura.experiments.finite import approximately, check_finite
+from menura.experiments.ranks import ALONE, Ranks, meeting
+from menura.experiments.rivals import with_rivals
 from menura.experiments.run import Run, Signals
 from menura.experiments.run_config import RunConfig
 from menura.metrics.perplexity import perplexity_of
-from menura.models.dialogue_model import DialogueModel
+from menura.models.dialogue_model import DialogueModel, LearnsFromRivals, Loss
 
 
 class Progress(Protocol):
@@ -34,8 +37,34 @@ class Progress(Protocol):
 
 
 @dataclass
+class Sums:
+    """A step's query loss summed over tasks, in nats and reply tokens; of its parts, a value a task."""
+
+    nats: float = 0.0
+    tokens: float = 0.0
+    parts: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> float:
+        """Nats per token."""
+        return self.nats / self.tokens
+
+    def count(self, loss: Loss) -> None:
+        """Take one task's loss in."""
+        self.add(
+            float(loss.nats.detach().sum()), float(loss.tokens.sum()), {n: [float(v)] for n, v in loss.parts.items()}
+        )
+
+    def add(self, nats: float, tokens: float, parts: Mapping[str, list[float]]) -> None:
+        """Take sums in."""
+        self.nats, self.tokens = self.nats + nats, self.tokens + tokens
+        for name, values in parts.items():
+            self.parts.setdefault(name, []).extend(values)
+
+
+@dataclass
 class Training:
-    """One training in one folder: model, tasks on their sides, settings."""
+    """One training in one folder: model, tasks on their sides, settings; ``ranks`` share the tasks of a step."""
 
     run: Run
     config: RunConfig
@@ -44,6 +73,7 @@ class Training:
     valid: Sequence[EncodedTask]
     progress: Progress
     origin: Mapping[str, str] = field(default_factory=dict)  # what the weights were trained on
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         """Set up the optimiser and see to it that every task can be drawn from."""
@@ -51,26 +81,53 @@ class Training:
         self.train = [t for t in self.train if len(t.dialogues) >= outer.shots + outer.queries]
         if not self.train:
             raise EpisodeError(f"no training persona has {outer.shots} + {outer.queries} dialogues")
-        self.weights = adaptable(self.model)
-        self.optimizer = torch.optim.Adam(self.weights.values(), lr=outer.rate)
-        self.best = math.inf
+        self.config.method.attach(self.model)
+        self.weights = trained(self.model)
+        self.optimizer = torch.optim.AdamW(outer_groups(self.model, outer.decay), lr=outer.rate)
+        self.step, self.best = 0, math.inf
 
     def go(self) -> None:
         """Train to the end, from the newest whole checkpoint; stopped by a signal, save and raise Stopped."""
-        step, outer = self._resume(), self.config.outer
-        with Signals().watched() as signals:
-            while step < outer.steps:
-                with self._noting_failure(step):
-                    self._outer_step(step)
-                    step += 1
-                    if step % outer.check_every == 0 or step == outer.steps:
-                        self._check(step)
-                if step % outer.save_every == 0 or step == outer.steps or signals.caught:
-                    self._save(step)
-                if signals.caught:
-                    self.run.status("interrupted", step=step)
-                    raise signals.stop(f"stopped after step {step}, saved; the same command goes on")
-        self.run.status("done", step=step, best=_finite(self.best))
+        self._resume()
+        if self.config.method.second_order:
+            self.progress.say("second order: attention runs with its plain kernel, the fused ones differentiate once")
+        # A launcher sends signals of its own when a rank ends.
+        with Signals(second_ends=self.ranks.size == 1).watched() as signals, self._saving_what_a_lost_rank_leaves():
+            while self.step < self.config.outer.steps:
+                self._go_a_step(signals)
+        self.run.status("done", step=self.step, best=_finite(self.best))
+
+    def _go_a_step(self, signals: Signals) -> None:
+        """Take one step on all ranks, with its check and its save; stop where any rank was told to."""
+        outer = self.config.outer
+        with self._noting_failure(self.step):
+            self._outer_step(self.step)
+            self.step += 1
+            step, last = self.step, self.step == outer.steps
+            if step % outer.check_every == 0 or last:
+                with meeting(self.ranks):
+                    self._check(step)
+        caught = [number for number in self.ranks.exchange(signals.caught) if number]
+        if step % outer.save_every == 0 or last or caught:
+            with meeting(self.ranks):
+                self._save(step)
+        if caught:
+            self.run.status("interrupted", step=step)
+            signals.caught = caught[0]
+            raise signals.stop(f"stopped after step {step}, saved; the same command goes on")
+
+    @contextmanager
+    def _saving_what_a_lost_rank_leaves(self) -> Iterator[None]:
+        """Save the last whole step where a rank is lost, and say so."""
+        try:
+            yield
+        except PeerError as error:
+            saved = self.ranks.rank == 0 and self.step > 0
+            if saved:
+                self._save(self.step)
+            self.run.status("interrupted", step=self.step, code=error.problems[0].code)
+            told = f"{error.problems[0].message}, in step {self.step + 1}"
+            raise PeerError(told + f"; step {self.step} is saved" * saved, hint=error.problems[0].hint) from error
 
     @contextmanager
     def _noting_failure(self, step: int) -> Iterator[None]:
@@ -84,38 +141,66 @@ class Training:
     def _outer_step(self, step: int) -> None:
         outer = self.config.outer
         for group in self.optimizer.param_groups:
-            group["lr"] = outer.rate * schedule(step, outer.steps, outer.warmup)
-        self.optimizer.zero_grad()
-        nats = tokens = 0.0
-        for episode in self._episodes(step):
-            with approximately(self.config.precision, self.model.device):
-                loss = self.config.method.objective(self.model, episode)
-            # One task's graph at a time: memory of one task, not of the meta-batch.
-            (loss.total / outer.tasks).backward()  # type: ignore[no-untyped-call]
-            nats, tokens = nats + float(loss.nats.detach().sum()), tokens + float(loss.tokens.sum())
+            group["lr"] = outer.rate * schedule(step, outer.steps, outer.warmup, fall=outer.fall)
+        sums = self.gradient(step)
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), outer.clip)
-        if not (math.isfinite(nats) and torch.isfinite(norm)):
+        if not (math.isfinite(sums.nats) and torch.isfinite(norm)):
             raise self._not_finite(step)
         self.optimizer.step()
         check_finite(self.weights, f"step {step + 1}", self._smaller_rate)
         self.run.note(
-            step=step + 1, loss=nats / tokens, loss_hex=(nats / tokens).hex(), norm=float(norm), tokens=tokens
+            step=step + 1,
+            loss=sums.loss,
+            loss_hex=sums.loss.hex(),
+            norm=float(norm),
+            tokens=sums.tokens,
+            **{name: sum(values) / len(values) for name, values in sums.parts.items()},
         )
-        self.progress.step(step + 1, outer.steps, nats / tokens)
+        self.progress.step(step + 1, outer.steps, sums.loss)
+
+    def gradient(self, step: int) -> Sums:
+        """Give the weights a step's gradient, summed over the ranks' tasks; return what the losses were."""
+        self.optimizer.zero_grad()
+        with meeting(self.ranks) as met:
+            met.mine = asdict(self._share_of_gradient(step))
+        sums = Sums()
+        for told in met.told:
+            sums.add(**told)
+        if math.isfinite(sums.nats):
+            self.ranks.add(list(self.weights.values()))
+        return sums
+
+    def _share_of_gradient(self, step: int) -> Sums:
+        """Give the weights the gradient of this rank's tasks: each of a step's that its number falls on, in turn."""
+        sums, outer = Sums(), self.config.outer
+        for episode in islice(self._episodes(step), self.ranks.rank, None, self.ranks.size):
+            with approximately(self.config.precision, self.model.device):
+                loss = self.config.method.objective(self.model, episode, step / outer.steps)
+            # One task's graph at a time: memory of one task, not of the meta-batch.
+            (loss.total / outer.tasks).backward()  # type: ignore[no-untyped-call]
+            sums.count(loss)
+        return sums
 
     def _episodes(self, step: int) -> Iterator[EncodedEpisode]:
         """Yield this step's episodes; each step has its own random stream, so going on needs no generator's state."""
         rng = random.Random(f"{self.config.seed}:{step}")
+        strangers = random.Random(f"{self.config.seed}:{step}:rivals")
         outer = self.config.outer
         for task in rng.choices(self.train, k=outer.tasks):
             drawn = rng.sample(task.dialogues, outer.shots + outer.queries)
-            yield EncodedEpisode(task.persona_id, tuple(drawn[: outer.shots]), tuple(drawn[outer.shots :]))
+            episode = EncodedEpisode(task.persona_id, tuple(drawn[: outer.shots]), tuple(drawn[outer.shots :]))
+            if isinstance(self.model, LearnsFromRivals):  # from a stream of their own: the episodes stay the same
+                episode = with_rivals(episode, self.train, self.model, strangers)
+            yield episode
 
     def _check(self, step: int) -> None:
-        """Adapt held-back personas and note the query loss before and after; keep the weights of the best."""
+        """Adapt held-back personas and note the query loss before and after; keep the weights of the best.
+
+        Rank 0 does it for all: what it writes is then whole, whatever becomes of the others.
+        """
         outer = self.config.outer
         eligible = [t for t in self.valid if len(t.dialogues) > outer.shots][: outer.check_personas]
-        if not eligible:
+        if not eligible or self.ranks.rank:
             return
         with approximately(self.config.precision, self.model.device):
             before, after = held_out_nats(self.model, self.config.method.adapt, eligible, outer.shots, outer.queries)
@@ -128,6 +213,8 @@ class Training:
             tensors.save(self.run.best, self.weights, {"step": str(step), **self.origin})
 
     def _save(self, step: int) -> None:
+        if self.ranks.rank:
+            return
         names = {id(value): name for name, value in self.weights.items()}
         state = {
             f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)
@@ -136,14 +223,18 @@ class Training:
         }
         checkpoint.write(self.run.checkpoints, Checkpoint(step, self.weights, state, {"best": _finite(self.best)}))
 
-    def _resume(self) -> int:
-        found = checkpoint.newest(self.run.checkpoints, self.progress.say)
-        step = found.step if found else 0
-        self.run.cut_trace(step)
-        self.run.status("running", step=step)
-        if not found:
-            return 0
-        tensors.check_same_shape(found.weights, self.weights, f"checkpoint step {step}")
+    def _resume(self) -> None:
+        """Go on from the newest checkpoint, which rank 0 reads; without one, from rank 0's weights."""
+        found = None
+        with meeting(self.ranks):
+            if self.ranks.rank == 0:
+                found = checkpoint.newest(self.run.checkpoints, self.progress.say)
+                self.run.cut_trace(found.step if found else 0)
+                self.run.status("running", step=found.step if found else 0)
+        found = self.ranks.from_first(found or Checkpoint(0, self.weights, {}, {"best": None}))
+        if not found.step and self.ranks.rank == 0:
+            return
+        tensors.check_same_shape(found.weights, self.weights, f"checkpoint step {found.step}")
         with torch.no_grad():
             for name, value in self.weights.items():
                 value.copy_(found.weights[name])
@@ -153,8 +244,9 @@ class Training:
             # Adam counts its steps on the CPU wherever the weights are.
             self.optimizer.state[weight][kind] = value if kind == "step" else value.to(weight.device)
         self.best = found.state["best"] if found.state["best"] is not None else math.inf
-        self.progress.say(f"going on after step {step}")
-        return step
+        self.step = found.step
+        if self.step:
+            self.progress.say(f"going on after step {self.step}")
 
     def _not_finite(self, step: int) -> NumericalError:
         personas = ", ".join(e.persona_id for e in self._episodes(step))
@@ -184,18 +276,13 @@ def held_out_nats(
     return nats_before / tokens, nats_after / tokens
 
 
-def schedule(step: int, steps: int, warmup: int) -> float:
-    """Return the share of the full rate at a step: up linearly, then down as a cosine to a tenth."""
+def schedule(step: int, steps: int, warmup: int, *, fall: bool = True) -> float:
+    """Return the share of the full rate at a step: up linearly, then down as a cosine to a tenth, or level."""
     if step < warmup:
         return (step + 1) / warmup
+    if not fall:
+        return 1.0
     return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
-
-
-@contextmanager
-def approximately(precision: str, device: torch.device) -> Iterator[None]:
-    """Let matrix products run in bfloat16 where a run asks for it; quicker, not exact."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        yield
 
 
 def _finite(value: float) -> float | None:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from menura.errors import ConfigError, Problem, shown
 from menura.metrics.bleu import Bleu
 from menura.metrics.distinct import Distinct
-from menura.metrics.hits import HitsAtOne, MeanReciprocalRank
+from menura.metrics.hits import HitsAtOne, LikelihoodHitsAtOne, MeanReciprocalRank
 from menura.metrics.perplexity import Perplexity
 from menura.metrics.score import Metric
 from menura.metrics.word_f1 import WordF1
@@ -21,6 +21,7 @@ METRICS: dict[str, Metric] = {
     "bleu": Bleu("bleu", tokenize="13a", smooth="exp"),
     "multi-bleu": Bleu("multi-bleu", tokenize="none", smooth="none"),
     "hits@1": HitsAtOne(),
+    "hits@1-likelihood": LikelihoodHitsAtOne(),
     "mrr": MeanReciprocalRank(),
     # As the tables of PAML and CMAML were made: the mean over dialogues, not over replies.
     "ppl-paml": Perplexity("token", "paml"),

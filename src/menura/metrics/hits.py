@@ -70,9 +70,13 @@ class _Ranking:
         """Names how ties are broken."""
         return f"{self.name}|ties:against"
 
+    def _rank(self, sample: Sample) -> int | None:
+        """Return the rank that counts."""
+        return sample.rank
+
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add how many candidates there were and how many samples were ranked."""
-        ranked = [sample for sample in samples if sample.rank is not None]
+        ranked = [sample for sample in samples if self._rank(sample) is not None]
         counts = sorted({sample.candidates for sample in ranked})
         shown = "none" if not counts else str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
         return f"{self.signature}|candidates:{shown}|ranked:{len(ranked)}"
@@ -87,12 +91,22 @@ class HitsAtOne(_Ranking):
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
         """Return (first places, ranked samples)."""
-        ranks = [sample.rank for sample in samples if sample.rank is not None]
+        ranks = [self._rank(sample) for sample in samples if self._rank(sample) is not None]
         return float(ranks.count(0)), float(len(ranks))
 
     def value(self, gathered: Sequence[tuple[float, float]]) -> float:
         """Return the per cent of first places; ``nan`` where no sample has a rank."""
         return 100 * _mean(gathered)
+
+
+@dataclass(frozen=True)
+class LikelihoodHitsAtOne(HitsAtOne):
+    """The same by likelihood, for a model that chooses by a head of its own."""
+
+    name: str = "hits@1-likelihood"
+
+    def _rank(self, sample: Sample) -> int | None:
+        return sample.likelihood_rank
 
 
 @dataclass(frozen=True)

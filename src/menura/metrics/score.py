@@ -13,7 +13,8 @@ class Sample:
     """A generated reply beside its reference, and what the model thought of the reference.
 
     ``reference_nats`` is the summed −log p of the reference's tokens and its end token (``reference_tokens`` in all,
-    the end token counted); ``rank`` is the reference's place among ``candidates`` replies, 0 for the best.
+    the end token counted); ``rank`` is the reference's place among ``candidates`` replies, 0 for the best, by what the
+    model chooses by, ``likelihood_rank`` its place by the mean nats of a token.
     """
 
     persona_id: str
@@ -24,6 +25,7 @@ class Sample:
     reference_tokens: int
     rank: int | None = None
     candidates: int = 0
+    likelihood_rank: int | None = None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,11 @@ def score(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS, se
     )
 
 
+def value_of(metric: Metric, samples: Sequence[Sample]) -> float:
+    """Return the metric's figure on these samples, without an interval."""
+    return float(metric.value(_gathered(metric, samples)))
+
+
 def bootstrap(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS, seed: int) -> tuple[float, float]:
     """Return the 95 % percentile interval over ``rounds`` resamples of the personas; ``nan`` without samples.
 

@@ -1,13 +1,13 @@
 """A pre-trained causal language model that speaks as a persona (MAMLviaPP): any Hugging Face network.
 
-Shape letters: B exchanges, W rows, L row tokens, N labels, D width, V vocabulary.
+Shape letters: B exchanges, T tokens side by side, L tokens of each row, N labels, D width, V vocabulary.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from itertools import chain
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,14 @@ from transformers.cache_utils import Cache
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.batches.layout import SPECIAL_TOKENS, LayoutName
-from menura.errors import ConfigError, MismatchError
+from menura.batches.passes import Pass, Rows
+from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
-from menura.models.parts.adapters import Adapters, Houlsby, Lora
-from menura.models.parts.blocks import blocks_of, input_maps, passing, standing_in, sublayers, widths
-from menura.models.parts.kv_cache import empty_cache, selected
+from menura.models.parts.adapters import Adapters
+from menura.models.parts.attachment import Attachment
+from menura.models.parts.blocks import blocks_of
+from menura.models.parts.identity import bare_weights, check_identity, check_reading
+from menura.models.parts.lean import reading_of
 
 PASS_TOKENS = 2048  # row tokens in one forward pass: bounds memory, changes no result
 REPLIES_AT_ONCE = 5  # candidates read side by side after a shared context
@@ -35,6 +38,8 @@ class CausalLmConfig:
     ``base`` is a name of ``menura base list``, a folder or a hub id. Without adapters all weights adapt (in-place);
     with them only the adapters do (extra-place), unless ``train_base`` (the paper's "phi not fixed").
     ``start`` names adapter weights to begin from: a file, or ``shipped``; empty means the identity start of Eq. 2.
+    ``reinit`` forgets what the base has learnt (MAMLviaPP's REINIT): random weights in the same network, or, as
+    ``small``, in one of four layers 256 wide over the same vocabulary.
     """
 
     base: str = "smollm2-135m"
@@ -43,6 +48,7 @@ class CausalLmConfig:
     adapters: Adapters = field(default_factory=Adapters)
     train_base: bool = False
     start: str = ""
+    reinit: Literal["none", "same", "small"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse a length in which no exchange fits."""
@@ -52,10 +58,10 @@ class CausalLmConfig:
 
 @dataclass(frozen=True)
 class CausalState:
-    """What has been read: ``mask`` (B, T) of the tokens in the cache, True where real."""
+    """What has been read: ``mask`` (B, tokens in the cache), True where real; None where all are."""
 
     cache: Cache
-    mask: Tensor
+    mask: Tensor | None
 
 
 class CausalLm(DialogueModel[CausalState]):
@@ -64,14 +70,16 @@ class CausalLm(DialogueModel[CausalState]):
     def __init__(self, network: PreTrainedModel, config: CausalLmConfig) -> None:
         super().__init__()
         self.network = network
-        self.adapters = nn.ModuleDict()
         self._blocks = blocks_of(network.base_model, network.config.num_hidden_layers)
         self._vocabulary = network.get_input_embeddings().weight.shape[0]
         self._first = config.adapters.first_layer(len(self._blocks))
         self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._kept_bytes = 0
-        self._attach(config.adapters)
+        self._attachment = Attachment(config.adapters, self._blocks, network.config.hidden_size)
+        self._reading = reading_of(network, self._blocks, self._first)
+        self.adapters = self._attachment.adapters.to(next(network.parameters()).device)
         self.special_rows = self._make_special_rows() if config.layout == "special" else None
+        self.kind_rows: nn.Parameter | None = None
         extra_place = config.adapters.kind != "none"
         network.requires_grad_(config.train_base or not extra_place)
         self.lower_is_frozen = extra_place and not config.train_base and self._first > 0 and self.special_rows is None
@@ -80,34 +88,31 @@ class CausalLm(DialogueModel[CausalState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the batch's replies, each dialogue read once."""
-        packed, labels = batch.packed, batch.packed.labels
         nats = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
-        for rows in _passes(packed.mask):
-            here = torch.isin(labels.row, rows)
-            longest = int(packed.mask[rows].sum(1).max())
-            hidden = self._hidden(packed.ids[rows, :longest], packed.mask[rows, :longest])  # (W, L, D)
-            row = labels.row[here] - rows[0]  # rows of one pass are neighbours
-            before = hidden[row, labels.position[here] - 1]  # (N, D): the vocabulary is scored at labels only
-            token_nats = nn.functional.cross_entropy(self._logits(before), labels.token[here], reduction="none")
-            nats = nats.index_add(0, labels.exchange[here], token_nats.to(nats.dtype))
+        for part in batch.packed.passes(PASS_TOKENS):
+            hidden = self._hidden(part, part.before)  # (N, D): the vocabulary is scored at labels only
+            token_nats = nn.functional.cross_entropy(self._logits(hidden), part.token, reduction="none")
+            nats = nats.index_add(0, part.exchange, token_nats.to(nats.dtype))
         return Loss.of(nats, batch.reply_tokens)
 
     def begin(self, batch: Batch) -> CausalState:
         """Read all of each prefix but its last token, which ``advance`` is given first."""
-        prefix = batch.prefix
-        state = CausalState(empty_cache(len(self._blocks)), prefix.mask[:, :0])
-        if prefix.ids.shape[1] > 1:
-            _, state = self._read(state, prefix.ids[:, :-1], prefix.mask[:, :-1])
-        return state
+        read = [exchange.prefix[:-1] for exchange in batch.exchanges]
+        rows = Rows(tuple(len(ids) for ids in read), self.device)
+        line = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
+        mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
+        return CausalState(self._reading.begin(self._embedded(line), rows), mask)
 
     def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return log-probabilities (B, V) and the new state."""
-        hidden, state = self._read(state, last[:, None], torch.ones_like(last[:, None], dtype=torch.bool))
+        hidden, state = self._read(state, last[:, None])
         return self._logits(hidden[:, -1]).log_softmax(-1), state
 
     def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""
-        return CausalState(selected(state.cache, rows), state.mask[rows])
+        mask = None if state.mask is None else state.mask[rows]
+        full = mask is None or bool(mask.all())
+        return CausalState(self._reading.select(state.cache, rows), None if full else mask)
 
     @torch.no_grad()
     def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
@@ -137,10 +142,50 @@ class CausalLm(DialogueModel[CausalState]):
         token_nats[kept] = scored.to(self.dtype)
         return token_nats.sum(1)
 
+    def ends(self, batch: Batch) -> Tensor:
+        """Return (B, D) the hidden state at each reply's last token, where all of it has been read."""
+        found, whose = [], []
+        for part in batch.packed.passes(PASS_TOKENS):
+            at, exchange = part.ends
+            found.append(self._hidden(part, at))
+            whose.append(exchange)
+        return torch.cat(found)[torch.cat(whose).argsort()]
+
+    @torch.no_grad()
+    def reply_ends(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+        """Return ``ends`` of replies to one prefix, read once; ``begun`` is its state, which stays usable."""
+        assert len({exchange.prefix for exchange in batch.exchanges}) == 1, "replies to one prefix are wanted"
+        one = begun or self.begin(self.batch([batch.exchanges[0]]))
+        found = []
+        for start in range(0, len(batch), REPLIES_AT_ONCE):
+            few = self.batch(batch.exchanges[start : start + REPLIES_AT_ONCE])
+            state = self.select_rows(one, torch.zeros(len(few), dtype=torch.long, device=self.device))
+            last, reply = few.prefix.ids[:, -1:], few.reply
+            mask = torch.cat([torch.ones_like(last, dtype=torch.bool), reply.mask], 1)
+            hidden, _ = self._read(state, torch.cat([last, reply.ids], 1), mask)
+            found.append(hidden[torch.arange(len(few), device=self.device), reply.lengths])
+        return torch.cat(found)
+
+    def tell_kinds(self, kinds: int) -> None:
+        """Add a vector to each token's embedding by the token's kind: id = token + kind * ``ids``; zero at first."""
+        table = self.network.get_input_embeddings().weight
+        self.kind_rows = nn.Parameter(torch.zeros(kinds, table.shape[1], device=table.device, dtype=table.dtype))
+        self.lower_is_frozen = False
+
+    @property
+    def ids(self) -> int:
+        """How many tokens there are, the layout's own included."""
+        own = 0 if self.special_rows is None else len(self.special_rows)
+        return int(self._vocabulary + own)
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """Return (1, L, V) for one whole row of ids (1, L), read the way ``loss`` reads."""
+        rows = Rows((ids.shape[1],), self.device)
+        return self._logits(self._at((tuple(ids[0].tolist()),), ids[0], rows, rows.positions))[None]
+
     def bare_weights(self) -> dict[str, Tensor]:
-        """Return adapter weights under which the model is its base: everything that is added, times zero."""
-        up = {name: p for name, p in self.adapters.named_parameters(prefix="adapters") if ".up." in name}
-        return {name: torch.zeros_like(parameter) for name, parameter in up.items()}
+        """Return adapter weights under which the model is its base, whatever its other weights are."""
+        return {f"adapters.{name}": value for name, value in bare_weights(self.adapters).items()}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -150,54 +195,30 @@ class CausalLm(DialogueModel[CausalState]):
 
     # How it reads
 
-    def _read(self, state: CausalState, ids: Tensor, mask: Tensor) -> tuple[Tensor, CausalState]:
-        seen = torch.cat([state.mask, mask], 1)
-        positions = (seen.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self.network.base_model(
-            inputs_embeds=self._embedded(ids),
-            # A mask of ones is left out: attention then takes its quick causal path.
-            attention_mask=None if bool(seen.all()) else seen.long(),
-            position_ids=positions,
-            past_key_values=state.cache,
-            use_cache=True,
-        )
-        return output.last_hidden_state, CausalState(state.cache, seen)
+    def _read(self, state: CausalState, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, CausalState]:
+        """Read ids (B, L), all real where there is no mask; return their hidden states (B, L, D) and the new state."""
+        seen = _joined(state, ids, mask)
+        hidden = self._reading.further(state.cache, self._embedded(ids), seen)
+        return hidden, CausalState(state.cache, seen)
 
-    def _hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return (W, L, D). Rows are filled up on the right, so causal attention never sees the filling."""
+    def _hidden(self, part: Pass, at: Tensor) -> Tensor:
+        """Return (N, D) at places of a pass."""
+        return self._at(part.ids, part.line, part.rows, at)
+
+    def _at(self, ids: Sequence[tuple[int, ...]], line: Tensor, rows: Rows, at: Tensor) -> Tensor:
         if not self.lower_is_frozen:
-            return self._upper(ids)
-        rows = [tuple(row[kept].tolist()) for row, kept in zip(ids, mask, strict=True)]
-        lower = torch.zeros((*ids.shape, self.network.config.hidden_size), device=ids.device, dtype=self.dtype)
-        for index, row in enumerate(rows):
-            lower[index, : len(row)] = self._lower(row)
-        return self._upper(ids, lower)
-
-    def _upper(self, ids: Tensor, lower: Tensor | None = None) -> Tensor:
-        run = partial(self.network.base_model, inputs_embeds=self._embedded(ids), use_cache=False)
-        if lower is None:
-            return run().last_hidden_state  # type: ignore[no-any-return]
-        below = self._blocks[: self._first]
-        remembered = [passing] * (self._first - 1) + [lambda hidden, *args, **kwargs: lower]
-        with standing_in(below, remembered):
-            return run().last_hidden_state  # type: ignore[no-any-return]
+            return self._reading.rows(self._embedded(line), rows, at)
+        return self._reading.above(torch.cat([self._lower(row) for row in ids]), rows, at)
 
     def _lower(self, row: tuple[int, ...]) -> Tensor:
         """Return (L, D), the input of the first adapted layer, read alone so that no neighbour touches its last bit."""
         if row in self._kept:
             self._kept.move_to_end(row)
             return self._kept[row]
-        entered: list[Tensor] = []
-
-        def noting(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            entered.append(hidden)
-            return hidden
-
-        above = self._blocks[self._first :]
-        with torch.no_grad(), standing_in(above, [noting] + [passing] * (len(above) - 1)):
-            self._upper(torch.tensor([row], device=self.device))
-        self._keep(row, entered[0][0])
-        return entered[0][0]
+        with torch.no_grad():
+            lower = self._reading.below(self._embedded(torch.tensor(row, device=self.device)))
+        self._keep(row, lower)
+        return lower
 
     def _keep(self, row: tuple[int, ...], hidden: Tensor) -> None:
         self._kept[row] = hidden
@@ -211,6 +232,12 @@ class CausalLm(DialogueModel[CausalState]):
         self._kept_bytes = 0
 
     def _embedded(self, ids: Tensor) -> Tensor:
+        if self.kind_rows is None:
+            return self.token_vectors(ids)
+        return self.token_vectors(ids % self.ids) + self.kind_rows[ids // self.ids]
+
+    def token_vectors(self, ids: Tensor) -> Tensor:
+        """Return (…, D) the embeddings of ids without a kind."""
         table = self.network.get_input_embeddings()
         if self.special_rows is None:
             return table(ids)  # type: ignore[no-any-return]
@@ -226,20 +253,6 @@ class CausalLm(DialogueModel[CausalState]):
 
     # How it is put together
 
-    def _attach(self, adapters: Adapters) -> None:
-        if adapters.kind == "none":
-            return
-        width = self.network.config.hidden_size
-        for index, block in enumerate(self._blocks[self._first :], start=self._first):
-            parts = input_maps(block) if adapters.kind == "lora" else sublayers(block)
-            added = nn.ModuleDict()
-            for name, part in parts.items():
-                made = Lora(*widths(part), adapters.size) if adapters.kind == "lora" else Houlsby(width, adapters.size)
-                added[name] = made
-                part.register_forward_hook(partial(_adapted, made))
-            self.adapters[str(index)] = added
-        self.adapters.to(next(self.network.parameters()).device)
-
     def _make_special_rows(self) -> nn.Parameter:
         """Make rows for the layout's own tokens, part of what adapts: the mean embedding, a little apart."""
         mean = self.network.get_input_embeddings().weight.detach().mean(0)
@@ -247,48 +260,28 @@ class CausalLm(DialogueModel[CausalState]):
 
 
 def check_starts_as_base(model: CausalLm, ids: Sequence[int]) -> None:
-    """Compare with the bare network on one sequence; MismatchError if the logits differ (MAMLviaPP, Eq. 2).
+    """Check on one sequence of the base's own vocabulary that the model starts as its base (MAMLviaPP, Eq. 2).
 
-    Exact equality is required: W_up = 0 adds nothing. It also catches a base whose logits are not its last hidden state
-    times its output embedding (soft-capped or scaled ones), which this model would score wrongly.
+    The adapters must change no logit of it, and the logits must be those of the network's own forward pass;
+    MismatchError otherwise.
     """
     row = torch.tensor([list(ids)], device=model.device)
     with torch.no_grad():
-        ours = model._logits(model._upper(row))[..., : model._vocabulary]
-        hooks = [part._forward_hooks for part in model.network.modules()]
-        saved = [hook.copy() for hook in hooks]
-        for hook in hooks:
-            hook.clear()
-        bare = model.network(input_ids=row, use_cache=False).logits
-        for hook, kept in zip(hooks, saved, strict=True):
-            hook.update(kept)
-    difference = (ours - bare).abs().max().item()
-    if difference != 0:  # not-a-number included
-        raise MismatchError(
-            f"with fresh adapters the logits differ from the base's by {difference:.3g}; they must not differ at all",
-            hint="this base computes its logits in a way that is not supported",
-        )
+        adapted = model.logits(row)[..., : model._vocabulary]
+        with model._attachment.resting():
+            resting = model.logits(row)[..., : model._vocabulary]
+            network = model.network(input_ids=row, use_cache=False).logits
+    model.forget_lower()
+    check_reading(resting, network)
+    check_identity(adapted, resting, model._attachment.settings)
 
 
-def _adapted(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
-    """Run an adapter behind a part; some attention parts return their output in a tuple."""
-    del part
-    given = inputs[0] if inputs else None
-    if isinstance(output, tuple):
-        return (adapter(given, output[0]), *output[1:])
-    return adapter(given, output)
-
-
-def _passes(mask: Tensor) -> Iterator[Tensor]:
-    """Yield neighbouring rows that together, filled up, stay within one pass's tokens."""
-    lengths = mask.sum(1).tolist()
-    start = 0
-    while start < len(lengths):
-        end = start + 1
-        while end < len(lengths) and (end + 1 - start) * max(lengths[start : end + 1]) <= PASS_TOKENS:
-            end += 1
-        yield torch.arange(start, end, device=mask.device)
-        start = end
+def _joined(state: CausalState, ids: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Return which tokens are real after ids (B, L) have been read; None if all are."""
+    if state.mask is None and mask is None:
+        return None
+    before = ids.new_ones((len(ids), state.cache.get_seq_length())) if state.mask is None else state.mask
+    return torch.cat([before.bool(), torch.ones_like(ids, dtype=torch.bool) if mask is None else mask], 1)
 
 
 def _alike(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
+from menura.batches.layout import Layout
 
 State = TypeVar("State")
 
@@ -85,3 +86,58 @@ class HasFrozenLower(Protocol):
 
     def forget_lower(self) -> None:
         """Drop what is kept."""
+
+
+@runtime_checkable
+class LearnsFromRivals(Protocol):
+    """A model whose loss also reads what other personas said, where an exchange carries ``rivals``.
+
+    ``rivals`` is how many an exchange should have (0: none are wanted), ``choices`` how many exchanges of an episode.
+    """
+
+    rivals: int
+    choices: int
+
+
+@runtime_checkable
+class ChoosesReplies(Protocol):
+    """A model with a head that tells the persona's reply from others'; ``chooses`` is False where it was left out."""
+
+    @property
+    def chooses(self) -> bool:
+        """Tell whether the head is there."""
+
+    def reply_scores(self, batch: Batch, begun: Any = None) -> Tensor:
+        """Return (B,) the head's score of each reply, the higher the likelier; ``begun`` as in ``reply_nats``."""
+
+
+@runtime_checkable
+class JudgesReplies(Protocol):
+    """A model that can be rewarded for what it said; ``limit`` bounds its sequences."""
+
+    limit: int
+
+    @property
+    def layout(self) -> Layout:
+        """What stands around the turns it reads."""
+
+    def rewards(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return by name (B,) rewards in 0..1 of each reply, judged against its exchange's ``rivals``."""
+
+
+@runtime_checkable
+class StandsOnBase(Protocol):
+    """A model that is a base and something added, and can be that base alone."""
+
+    def bare_weights(self) -> dict[str, Tensor]:
+        """Return weights under which the model is its base."""
+
+
+def bare_weights(model: DialogueModel[Any]) -> dict[str, Tensor]:
+    """Return weights under which a model is its base; none where it stands on no base."""
+    return model.bare_weights() if isinstance(model, StandsOnBase) else {}
+
+
+def nats_of(model: DialogueModel[Any], batch: Batch, begun: Any = None) -> Tensor:
+    """Return (B,) −log p of each reply, at the least price the model offers; ``begun`` as in ``reply_nats``."""
+    return model.reply_nats(batch, begun) if isinstance(model, RanksReplies) else model.loss(batch).nats

@@ -1,1 +1,1 @@
-"""Scores become tables: to read in a terminal or a page, or to go on working with."""
+"""Scores become tables and curves: to read in a terminal or a page, or to go on working with."""

@@ -36,7 +36,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 
 def _rows(results: Results) -> list[Row]:
-    return [Row(row.label, row.scores, f"{row.seconds:.1f} s a persona" if row.shots else "") for row in results.rows]
+    return [Row(row.label, row.scores, row.cost) for row in results.rows]
 
 
 def _differences(results: Results) -> list[DifferenceRow]:
@@ -48,5 +48,9 @@ def _with_about(scores: str, results: Results) -> str:
         {"ours": ours, "theirs": theirs, "differences": {name: asdict(d) for name, d in found.items()}}
         for ours, theirs, found in results.differences
     ]
-    whole: Mapping[str, Any] = {"about": dict(results.about), "rows": json.loads(scores), "differences": differences}
+    rows = [
+        {**shown, "kind": row.kind, "shots": row.shots, "by_draw": {name: list(v) for name, v in row.by_draw.items()}}
+        for shown, row in zip(json.loads(scores)["rows"], results.rows, strict=True)
+    ]
+    whole: Mapping[str, Any] = {"about": dict(results.about), "rows": rows, "differences": differences}
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

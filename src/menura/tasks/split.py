@@ -134,6 +134,20 @@ def split(
     return made
 
 
+def with_test(made: Split, test: Sequence[Task]) -> Split:
+    """Return a split whose test side is given and not drawn: the personas a corpus itself sets apart.
+
+    ``made`` has an empty test side. Who has too few dialogues is dropped; DataError if nobody is left.
+    """
+    kept = sorted((t for t in test if len(t.parts) >= made.plan.asked("test")), key=lambda t: t.persona.persona_id)
+    if not kept:
+        raise DataError(f"no test persona has {made.plan.asked('test')} dialogues", code="too_few_personas")
+    dropped = {**made.dropped, "test": len(test) - len(kept)}
+    whole = Split({**made.sides, "test": tuple(kept)}, made.plan, dropped)
+    whole.verify()
+    return whole
+
+
 def from_record(record: Record, tasks: Sequence[Task]) -> Split:
     """Return the split a record tells of, made of these tasks; DataError that says what differs."""
     by_id = {task.persona.persona_id: task for task in tasks}

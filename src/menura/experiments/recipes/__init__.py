@@ -4,7 +4,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from menura.errors import ConfigError
-from menura.experiments.recipes import start, tiny
+from menura.experiments.recipes import mamlviapp, quoted, start, tiny
+from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import RunConfig
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
@@ -19,12 +20,32 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "start/pooled": start.pooled,
     "start/meta": start.meta,
 }
+SIZED: dict[str, Callable[[Size], RunConfig]] = {**mamlviapp.ROWS, **quoted.ROWS}  # each at every size
+SIZES: tuple[Size, ...] = ("tiny", "cpu", "paper")
+USUAL: Size = "cpu"
 
 
-def recipe(name: str) -> RunConfig:
-    """Return a recipe's settings; ConfigError with the nearest name if there is none."""
+def recipe(name: str, size: str | None = None) -> RunConfig:
+    """Return a recipe's settings, ``NAME`` with a size beside it or ``NAME@SIZE``.
+
+    Raises ConfigError with the nearest name if there is none, and for a size that does not exist.
+    """
+    name, _, written = name.partition("@")
+    size = size or written or None
+    if name in SIZED:
+        return SIZED[name](_size(size or USUAL))
     if name not in RECIPES:
-        near = get_close_matches(name, RECIPES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RECIPES)}"
+        known = [*RECIPES, *SIZED]
+        near = get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise ConfigError(f"unknown recipe {name!r}", hint=hint, code="unknown_recipe")
+    if size:
+        raise ConfigError(f"recipe {name!r} comes in one size only", hint="leave --size away", code="unknown_size")
     return RECIPES[name]()
+
+
+def _size(name: str) -> Size:
+    for size in SIZES:
+        if name == size:
+            return size
+    raise ConfigError(f"unknown size {name!r}", hint=f"sizes: {', '.join(SIZES)}", code="unknown_size")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from menura.adaptation.catalogue import Method
 from menura.adaptation.descent import Descent
-from menura.adaptation.maml import Maml, Reptile
+from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.experiments.data_config import DataConfig
 from menura.experiments.run_config import Outer, RunConfig
@@ -38,7 +38,7 @@ def maml_exact() -> RunConfig:
 
 def reptile() -> RunConfig:
     """Reptile."""
-    return _tiny("reptile", Reptile(INNER))
+    return _tiny("reptile", Maml(INNER, order="reptile"))
 
 
 def in_place() -> RunConfig:

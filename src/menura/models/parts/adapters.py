@@ -1,7 +1,8 @@
 """Small modules beside frozen layers. Shape letters: ``…`` any leading dimensions, D width, S adapter size."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from menura.errors import ConfigError
 
 INIT_DEVIATION = 0.02  # of W_down; W_up starts at 0, so the whole network starts as the base (MAMLviaPP, Eq. 2)
+NEAR_ZERO = 1e-3  # deviation of both maps in the near-zero start, cut at two deviations (Houlsby et al., 2019)
 
 
 @dataclass(frozen=True)
@@ -16,19 +18,23 @@ class Adapters:
     """What is added to a base and where.
 
     ``kind`` none means in-place: the base's own weights adapt. ``layers`` is ``all``, ``upper`` (the upper half) or the
-    number of uppermost layers. ``size`` is the bottleneck (Houlsby) or the rank (LoRA).
+    number of uppermost layers. ``size`` is the bottleneck (houlsby), the rank (lora), the vectors a layer (prompt);
+    ia3 has no size. ``init`` near-zero starts both maps of houlsby at N(0, 1e-3), not at the exact identity.
     """
 
-    kind: Literal["none", "houlsby", "lora"] = "houlsby"
+    kind: Literal["none", "houlsby", "lora", "ia3", "prompt"] = "houlsby"
     size: int = 64
     layers: Literal["all", "upper"] | int = "all"
+    init: Literal["identity", "near-zero"] = "identity"
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no module."""
+        """Refuse sizes that make no module, and a start that the kind does not have."""
         if self.size < 1:
             raise ConfigError(f"adapters.size: {self.size}, must be at least 1")
         if isinstance(self.layers, int) and self.layers < 1:
             raise ConfigError(f"adapters.layers: {self.layers}, must be at least 1, or all, or upper")
+        if self.init != "identity" and self.kind != "houlsby":
+            raise ConfigError(f"adapters.init: {self.init} is for houlsby, not for {self.kind}", hint="use identity")
 
     def first_layer(self, depth: int) -> int:
         """Return the lowest layer that is adapted, of ``depth`` layers."""
@@ -41,28 +47,50 @@ class Adapters:
         return depth - self.layers
 
 
+@runtime_checkable
+class Adapter(Protocol):
+    """What every kind can say of itself."""
+
+    neutral: ClassVar[Mapping[str, float]]  # values of these parameters under which it changes nothing
+
+    def can_learn(self) -> bool:
+        """Tell whether a parameter other than a bias can get a gradient."""
+
+
 class Houlsby(nn.Module):
     """A bottleneck on a sublayer's output: h + W_up gelu(W_down h + b_down) + b_up (Houlsby et al., 2019)."""
 
-    def __init__(self, width: int, size: int) -> None:
+    neutral: ClassVar[Mapping[str, float]] = {"up.weight": 0, "up.bias": 0}
+
+    def __init__(self, width: int, size: int, init: str = "identity") -> None:
         super().__init__()
         self.down = nn.Linear(width, size)
         self.up = nn.Linear(size, width)
-        nn.init.normal_(self.down.weight, std=INIT_DEVIATION)
         nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.bias)
+        if init == "near-zero":
+            for weight in (self.down.weight, self.up.weight):
+                nn.init.trunc_normal_(weight, std=NEAR_ZERO, a=-2 * NEAR_ZERO, b=2 * NEAR_ZERO)
+            return
+        nn.init.normal_(self.down.weight, std=INIT_DEVIATION)
         # Only W_up and its bias are zero: were W_down zero too, W_up would never get a gradient.
         nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
 
-    def forward(self, inputs: Tensor, output: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor | None, output: Tensor) -> Tensor:
         """Map a sublayer's output (…, D) to (…, D); its input is not read."""
         del inputs
         added: Tensor = self.up(nn.functional.gelu(self.down(output)))
         return output + added
 
+    def can_learn(self) -> bool:
+        """W_up learns from what the bottleneck holds, W_down through W_up: with all zero only b_up moves (spec E2)."""
+        return any(bool(torch.any(p)) for p in (self.down.weight, self.down.bias, self.up.weight))
+
 
 class Lora(nn.Module):
     """A low-rank addition to a linear map: W x + B A x (Hu et al., 2021; scale alpha / r with alpha = r)."""
+
+    neutral: ClassVar[Mapping[str, float]] = {"up.weight": 0}
 
     def __init__(self, width_in: int, width_out: int, size: int) -> None:
         super().__init__()
@@ -76,9 +104,28 @@ class Lora(nn.Module):
         added: Tensor = self.up(self.down(inputs))
         return output + added
 
+    def can_learn(self) -> bool:
+        """B learns through A and A through B: with both zero neither does."""
+        return bool(torch.any(self.down.weight)) or bool(torch.any(self.up.weight))
 
-def check_can_learn(module: nn.Module) -> None:
-    """Raise ConfigError if an adapter is all zero: both maps at zero are a point no gradient leaves (spec E2)."""
-    for name, part in module.named_modules():
-        if isinstance(part, Houlsby | Lora) and not (torch.any(part.down.weight) or torch.any(part.up.weight)):
-            raise ConfigError(f"adapter {name}: W_down and W_up are both zero, so only a bias could ever learn")
+
+class Ia3(nn.Module):
+    """A factor for each of the last D numbers of a vector: (IA)³ (Liu et al., 2022). Ones change nothing."""
+
+    neutral: ClassVar[Mapping[str, float]] = {"scale": 1}
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Scale (…, ≥ D); what stands before the last D (the queries of a fused map) passes as it is."""
+        scale = self.scale.to(given.dtype)
+        before = given.shape[-1] - len(scale)
+        if not before:
+            return given * scale
+        return torch.cat([given[..., :before], given[..., before:] * scale], -1)
+
+    def can_learn(self) -> bool:
+        """A factor gets a gradient whatever its value: it multiplies what the base computes."""
+        return True

@@ -10,6 +10,8 @@ from menura.errors import ConfigError
 
 ATTENTION_NAMES = ("self_attn", "attn", "attention", "self_attention")
 FEED_FORWARD_NAMES = ("mlp", "feed_forward", "ffn")
+KEY_VALUE_NAMES = (("k_proj", "v_proj"), ("key", "value"))
+FEED_FORWARD_ENDS = ("down_proj", "c_proj", "fc2", "w2", "dense_4h_to_h", "fc_out")
 INPUT_MAP_NAMES = ("q_proj", "v_proj", "c_attn", "query_key_value", "qkv_proj", "query", "value")
 
 Forward = Callable[..., Tensor]
@@ -46,6 +48,35 @@ def input_maps(block: nn.Module) -> dict[str, nn.Module]:
     if not found:
         raise ConfigError(f"{type(block).__name__} has no attention input map that LoRA could be added to")
     return found
+
+
+def key_value_maps(block: nn.Module) -> dict[str, tuple[nn.Module, int]]:
+    """Return the attention's key and value maps by name, each with how many of its last outputs are keys and values."""
+    children = dict(sublayers(block)["attention"].named_children())
+    for names in KEY_VALUE_NAMES:
+        if set(names) <= children.keys():
+            return {name: (children[name], widths(children[name])[1]) for name in names}
+    # Fused maps order their outputs in many ways. Only GPT-2's family, which keeps them transposed, is known to put
+    # queries, keys and values in thirds.
+    fused = children.get("c_attn")
+    if fused is None or isinstance(fused, nn.Linear):
+        raise ConfigError(
+            f"{type(block).__name__} has no key and value maps that (IA)3 could scale",
+            hint="use --set model.adapters.kind=lora",
+        )
+    width_in, width_out = widths(fused)
+    return {"c_attn": (fused, width_out - width_in)}
+
+
+def feed_forward_end(block: nn.Module) -> tuple[str, nn.Module]:
+    """Return the name and the map that reads the feed-forward part's inner activations."""
+    for name, module in sublayers(block)["feed_forward"].named_children():
+        if name in FEED_FORWARD_ENDS:
+            return f"mlp_{name}", module
+    raise ConfigError(
+        f"{type(block).__name__} has no feed-forward map that (IA)3 could scale the input of",
+        hint="use --set model.adapters.kind=lora",
+    )
 
 
 def widths(linear: nn.Module) -> tuple[int, int]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from menura.batches.passes import Rows
+
 ROOM = 64  # tokens of free room a buffer is made with, and at least grows by
 
 
@@ -48,6 +50,25 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers ships no t
         if self.used:
             chosen.update(self.keys.index_select(0, rows), self.values.index_select(0, rows))
         return chosen
+
+
+def begun_layer(keys: Tensor, values: Tensor, rows: Rows) -> RoomyLayer:
+    """Return a layer that holds rows side by side, (T, heads, width), filled up on the left."""
+    made = RoomyLayer()
+    made.update(_filled(keys, rows), _filled(values, rows))
+    return made
+
+
+def _filled(line: Tensor, rows: Rows) -> Tensor:
+    longest = max(rows.lengths)
+    # Zeros, not what was in memory: a masked value counts nothing, but not-a-number times nothing would.
+    filled = line.new_zeros((len(rows.lengths), line.shape[1], longest, line.shape[2]))
+    row = place = 0
+    for count, length in rows.runs:
+        piece = line[place : place + count * length].view(count, length, *line.shape[1:])
+        filled[row : row + count, :, longest - length :] = piece.transpose(1, 2)
+        row, place = row + count, place + count * length
+    return filled
 
 
 def empty_cache(depth: int) -> Cache:

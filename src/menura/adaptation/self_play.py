@@ -1,0 +1,229 @@
+"""Mutual self-play: two personas talk, and what was said well is made likelier (P2 Bot: Liu et al., 2020).
+
+Shape letters: B games side by side, V vocabulary.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from menura.adaptation.descent import Descent, Watch
+from menura.adaptation.plain import fitted, pooled
+from menura.adaptation.weights import PersonaWeights, adapting
+from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
+from menura.batches.layout import Layout
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel, JudgesReplies, Loss
+
+Turn = tuple[bool, Ids]  # said by the persona whose episode it is (or by the partner), and the words
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """How much each reward counts; those that a model cannot judge are left out."""
+
+    fluency: float = 0.4
+    coherence: float = 0.1
+    perception: float = 0.5
+
+
+@dataclass(frozen=True)
+class SelfPlay:
+    """Lower the pooled loss, and raise the rewards of what the model says to itself, ``play`` times as much.
+
+    From the share ``begins`` of the training on (0..1), ``games`` copies of a dialogue of the episode are taken up at
+    an exchange with rivals and played for ``turns`` replies of the persona, at most ``limit`` tokens each; the partner has
+    the facts of a rival. Only the persona's replies learn, as in the paper, but both speak with the present weights.
+    A reply earns its own rewards and, ``discount`` times a turn, those of both speakers' turns that follow.
+    """
+
+    inner: Descent = field(default_factory=Descent)
+    adapts: str = ""  # as in Finetune
+    play: float = 0.1
+    begins: float = 0.5
+    games: int = 4
+    turns: int = 2
+    limit: int = 24
+    discount: float = 0.5
+    rewards: Rewards = field(default_factory=Rewards)
+
+    second_order = False
+
+    def __post_init__(self) -> None:
+        """Refuse what plays no game, or has nothing to compare one with."""
+        for name, least in (("games", 2), ("turns", 1), ("limit", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, must be at least {least}")
+        for name in ("begins", "discount"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, must lie between 0 and 1")
+        if self.play < 0:
+            raise ConfigError(f"method.play: {self.play}, must not be negative")
+
+    def attach(self, model: DialogueModel[Any]) -> None:
+        """Need nothing beside the model; ConfigError for one that judges no replies, or has nothing to adapt."""
+        _judge(model)
+        adapting(model, self.adapts)
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
+        """Return the pooled loss; once playing, its gradient has the policy gradient of the rewards added (REINFORCE).
+
+        All that is drawn comes from a stream seeded by the episode. ``parts`` hold the mean rewards. Raises ConfigError
+        for a model that judges no replies.
+        """
+        supervised = pooled(model, episode)
+        rivalled = any(e.rivals for e in chain.from_iterable(episode.query + episode.support))
+        if progress < self.begins or not self.play or not rivalled:
+            return supervised
+        judge = _judge(model)
+        opening = next(openings(episode, judge.layout), None)
+        if opening is None:
+            return supervised
+        games = Games(model, judge, opening, self.limit, _stream(episode))
+        played = games.play(self.games, self.turns)
+        if not played:
+            return supervised
+        found = [judge.rewards(model.batch(exchanges)) for exchanges, _ in played]
+        returns = discounted([self._worth(rewards) for rewards in found], self.discount)
+        learnt = [(*turn, value) for turn, value in zip(played, returns, strict=True) if turn[1]]
+        # Rivals are for judging: with them the loss would train the head on replies that nobody gave.
+        said = model.batch([replace(exchange, rivals=()) for exchanges, _, _ in learnt for exchange in exchanges])
+        policy = (torch.cat([advantages(value) for _, _, value in learnt]) * model.loss(said).nats).mean()
+        total = supervised.total + self.play * policy
+        return Loss(total, supervised.nats, supervised.tokens, {**supervised.parts, **_means(found)})
+
+    def adapt(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+    ) -> PersonaWeights:
+        """Return the weights after the inner loop on what the persona really said."""
+        return fitted(model, support, self.inner, watch, self.adapts)
+
+    def _worth(self, rewards: Mapping[str, Tensor]) -> Tensor:
+        """Return (B,) the weighted sum."""
+        return torch.stack([getattr(self.rewards, name) * value for name, value in rewards.items()]).sum(0)
+
+
+@dataclass(frozen=True)
+class Games:
+    """Dialogues that a model plays with itself, all from one opening, side by side."""
+
+    model: DialogueModel[Any]
+    judge: JudgesReplies
+    opening: EncodedExchange
+    limit: int
+    stream: torch.Generator
+
+    def play(self, games: int, turns: int) -> list[tuple[list[EncodedExchange], bool]]:
+        """Return every round: what each game's speaker said in it, as exchanges, and whether that was the persona.
+
+        The persona begins and ends. Where a further turn could be too long for the model, the games end early.
+        """
+        said: list[list[Turn]] = [list(turns_of(self.opening, self.judge.layout) or ()) for _ in range(games)]
+        rounds: list[tuple[list[EncodedExchange], bool]] = []
+        for number in range(2 * turns - 1):
+            own = number % 2 == 0
+            prompts = [self._prompt(turns_so_far, own=own) for turns_so_far in said]
+            if max(len(prompt.prefix) for prompt in prompts) + self.limit > self.judge.limit:
+                break
+            replies = sampled(self.model, prompts, self.judge.layout.end, self.limit, self.stream)
+            rounds.append(([replace(p, reply=reply) for p, reply in zip(prompts, replies, strict=True)], own))
+            for turns_so_far, reply in zip(said, replies, strict=True):
+                turns_so_far.append((own, tuple(token for token in reply if token != self.judge.layout.end)))
+        return rounds
+
+    def _prompt(self, said: Sequence[Turn], *, own: bool) -> EncodedExchange:
+        """Lay out what was said as the one reads it who speaks next: the persona, or a rival as its partner."""
+        layout, partner = self.judge.layout, self.opening.rivals[0]
+        pieces = [(whose == own, layout.turn(words, own=whose == own)) for whose, words in said]
+        context = (*chain.from_iterable(piece for _, piece in pieces), *layout.reply_open)
+        turns = tuple((mine, len(piece)) for mine, piece in pieces)
+        if own:
+            return replace(self.opening, context=context, turns=turns, reply=())
+        bare = replace(self.opening, rivals=())
+        return replace(bare, facts=partner.facts, context=context, turns=turns, reply=(), rivals=(bare,))
+
+
+@torch.no_grad()
+def sampled(
+    model: DialogueModel[Any], prompts: Sequence[EncodedExchange], end: int, limit: int, stream: torch.Generator
+) -> list[Ids]:
+    """Return replies drawn from the model's whole distribution, end token included where it was drawn.
+
+    Nothing is cut off from the distribution: the gradient of log p would not be that of what was drawn from.
+    """
+    batch = model.batch(prompts)
+    state, last = model.begin(batch), batch.prefix.ids[:, -1]
+    replies: list[list[int]] = [[] for _ in prompts]
+    for _ in range(limit):
+        log_probs, state = model.advance(state, last)  # (B, V)
+        drawn = torch.multinomial(log_probs.double().exp().cpu(), 1, generator=stream)[:, 0]
+        running = [reply for reply in replies if not reply or reply[-1] != end]
+        if not running:
+            break
+        for reply, token in zip(replies, drawn.tolist(), strict=True):
+            if not reply or reply[-1] != end:
+                reply.append(token)
+        last = drawn.to(last.device)
+    return [tuple(reply) for reply in replies]
+
+
+def openings(episode: EncodedEpisode, layout: Layout) -> Iterator[EncodedExchange]:
+    """Yield what a game can begin from: exchanges with a rival and with a context that can be read from both sides."""
+    exchanges = chain.from_iterable(episode.query + episode.support)
+    return (e for e in exchanges if e.rivals and turns_of(e, layout) is not None)
+
+
+def turns_of(exchange: EncodedExchange, layout: Layout) -> tuple[Turn, ...] | None:
+    """Return the turns of a context; None where the first was cut, so that not all of it was read."""
+    found: list[Turn] = []
+    start = 0
+    for own, tokens in exchange.turns:
+        words = layout.content(exchange.context[start : start + tokens], own=own)
+        if words is None:
+            return None
+        found.append((own, words))
+        start += tokens
+    return tuple(found)
+
+
+def discounted(worths: Sequence[Tensor], discount: float) -> list[Tensor]:
+    """Return what each round earned, (B,) each, and what followed it, every round later ``discount`` times as much."""
+    returns: list[Tensor] = []
+    for worth in reversed(worths):
+        returns.append(worth + discount * returns[-1] if returns else worth)
+    return returns[::-1]
+
+
+def advantages(returns: Tensor) -> Tensor:
+    """Return (B,) by how much each game did better than the other games of its round did on average.
+
+    The mean of the others does not depend on what was drawn here, so it takes no expectation off the gradient.
+    """
+    others = (returns.sum() - returns) / (len(returns) - 1)
+    return returns - others
+
+
+def _means(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    names = dict.fromkeys(name for rewards in found for name in rewards)
+    return {name: torch.stack([rewards[name].mean() for rewards in found if name in rewards]).mean() for name in names}
+
+
+def _judge(model: DialogueModel[Any]) -> JudgesReplies:
+    if not isinstance(model, JudgesReplies):
+        raise ConfigError(
+            "self-play needs a model that judges what it says", hint="--set model=p2_bot", code="method_misfit"
+        )
+    return model
+
+
+def _stream(episode: EncodedEpisode) -> torch.Generator:
+    """Return a stream that depends on the episode alone, its rivals included, which differ from step to step."""
+    exchanges = chain.from_iterable(episode.support + episode.query)
+    said = [(e.ids, [rival.ids for rival in e.rivals]) for e in exchanges]
+    digest = hashlib.sha256(repr((episode.persona_id, said)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:6]))

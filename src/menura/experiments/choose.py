@@ -1,0 +1,62 @@
+"""Some numbers of inner epochs become the one that serves held-back training personas best."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from menura.adaptation.catalogue import Method
+from menura.adaptation.plain import PretrainOnly
+from menura.errors import EpisodeError
+from menura.experiments.finite import approximately
+from menura.experiments.prepare import Prepared
+from menura.experiments.train import held_out_nats
+from menura.metrics.perplexity import perplexity_of
+
+SIDE = "valid"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The method with the chosen number of epochs, and the perplexity of every number tried."""
+
+    method: Method
+    personas: int
+    shots: int
+    perplexity: Mapping[int, float]  # by epochs; 0 is un-adapted
+
+    @property
+    def said(self) -> str:
+        """Say what was chosen from what."""
+        best = min(set(self.perplexity) - {0}, key=lambda epochs: self.perplexity[epochs])
+        tried = ", ".join(f"{epochs}: {value:.2f}" for epochs, value in self.perplexity.items())
+        return f"{best}, chosen on {self.personas} held-back personas at K={self.shots} by PPL ({tried})"
+
+
+def chosen_epochs(prepared: Prepared, epochs: Sequence[int], shots: int, say: Callable[[str], None]) -> Chosen | None:
+    """Adapt held-back personas with each number of epochs and keep the best; None where there is nothing to choose.
+
+    As many shots are used as leave every one of those personas a query dialogue, ``shots`` at most. No test persona is
+    looked at.
+    """
+    method = prepared.config.method
+    if isinstance(method, PretrainOnly) or not epochs:
+        return None
+    held_back = [task for task in prepared.side(SIDE) if len(task.dialogues) > 1]
+    held_back = held_back[: prepared.config.outer.check_personas or None]
+    if not held_back:
+        raise EpisodeError("no held-back persona has two dialogues, so there is nothing to choose epochs on")
+    shots = min(shots, min(len(task.dialogues) for task in held_back) - 1)
+    found: dict[int, float] = {}
+    for number in sorted(set(epochs) - {0}):
+        tried = _with_epochs(method, number)
+        with approximately(prepared.config.precision, prepared.loaded.model.device):
+            before, after = held_out_nats(prepared.loaded.model, tried.adapt, held_back, shots, queries=1)
+        found[0] = perplexity_of([before], [1], "pooled")
+        found[number] = perplexity_of([after], [1], "pooled")
+        say(f"{number} inner epochs: held-back personas PPL {found[0]:.2f} -> {found[number]:.2f}")
+    best = min(set(found) - {0}, key=lambda number: found[number])
+    return Chosen(_with_epochs(method, best), len(held_back), shots, found)
+
+
+def _with_epochs(method: Method, epochs: int) -> Method:
+    assert not isinstance(method, PretrainOnly)
+    return replace(method, inner=replace(method.inner, epochs=epochs))

@@ -1,0 +1,51 @@
+"""A held-out task becomes folds: dialogues to learn from, dialogues to judge by, none of them on both sides."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from menura.batches.encode import EncodedDialogue, EncodedExchange
+from menura.experiments.data_config import EncodedTask
+
+Protocol = Literal["following", "leave-one-out"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One persona's query dialogues, and the others in the order in which shots are taken from them."""
+
+    persona_id: str
+    pool: tuple[EncodedDialogue, ...]
+    query: tuple[EncodedDialogue, ...]
+
+    def support(self, shots: int) -> tuple[EncodedDialogue, ...]:
+        """Return the first ``shots`` dialogues to learn from, or as many as there are."""
+        return self.pool[:shots]
+
+    @property
+    def exchanges(self) -> list[EncodedExchange]:
+        """All exchanges to judge by."""
+        return [exchange for dialogue in self.query for exchange in dialogue]
+
+
+def folds_of(task: EncodedTask, protocol: Protocol, *, first: int, queries: int, draw: str = "") -> list[Fold]:
+    """Return a task's folds; the same queries whatever the ``draw``.
+
+    ``following``: one fold, the ``queries`` dialogues after the ``first`` ones are its query. ``leave-one-out``: each
+    of the first ``queries`` dialogues (0 = all) is the query once (spec section 1.4). The others stand in file order,
+    or, with a ``draw``, in an order drawn from that word and the persona.
+    """
+    whole = range(len(task.dialogues))
+    if protocol == "following":
+        chosen = [whole[first : first + queries]]
+    else:
+        chosen = [range(index, index + 1) for index in whole[: queries or None]]
+    return [_fold(task, query, draw) for query in chosen]
+
+
+def _fold(task: EncodedTask, query: Sequence[int], draw: str) -> Fold:
+    others = [dialogue for index, dialogue in enumerate(task.dialogues) if index not in query]
+    if draw:
+        random.Random(f"{draw}:{task.persona_id}:{query[0]}").shuffle(others)
+    return Fold(task.persona_id, tuple(others), tuple(task.dialogues[index] for index in query))

@@ -1,0 +1,139 @@
+"""Every row of MAMLviaPP's table (spec section 13, table 3) at three sizes.
+
+``tiny`` takes seconds and shows that a row runs. ``cpu`` takes SmolLM2-135M and the persona tasks of Persona-Chat, some
+minutes a row on two cores; what differs from the paper is said beside the setting. ``paper`` is the text's own setting:
+GPT-2, special tokens, adapters in all layers, SGD inside; it wants a GPU.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from menura.adaptation.catalogue import Method
+from menura.adaptation.descent import Descent
+from menura.adaptation.maml import Maml
+from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.experiments.data_config import DataConfig
+from menura.experiments.recipes import tiny
+from menura.experiments.run_config import Outer, RunConfig
+from menura.models.causal_lm import CausalLmConfig, without_adapters
+from menura.models.parts.adapters import Adapters
+
+Size = Literal["tiny", "cpu", "paper"]
+
+# Tasks as in PAML: a persona is all dialogues whose profiles overlap; the published valid side is meta-tested.
+TASKS = DataConfig(corpus="convai2", group="facts", test_ids="valid", turns=0, cap=20, valid=0.1, needed=4, least=3)
+
+SETTINGS: dict[Size, RunConfig] = {
+    "tiny": RunConfig("", tiny.MODEL, Maml(tiny.INNER), tiny.DATA, tiny.OUTER),
+    "cpu": RunConfig(
+        "",
+        # The upper half only, so that the lower layers are read once; ChatML, which this base was trained on.
+        CausalLmConfig(limit=512, adapters=Adapters(size=16, layers="upper")),
+        # Adam inside: from W_up = 0 the paper's SGD at 1e-3 moves adapters by next to nothing.
+        Maml(Descent(rate=1e-3, epochs=1, batch=16, optimizer="adam")),
+        TASKS,
+        Outer(
+            *(100, 2, 2, 1),  # steps, tasks, shots, queries
+            rate=1e-3,
+            warmup=10,
+            save_every=50,
+            check_every=50,
+            check_personas=8,
+        ),
+        precision="bfloat16",
+    ),
+    "paper": RunConfig(
+        "",
+        CausalLmConfig(base="gpt2", layout="special", adapters=Adapters(size=64)),
+        Maml(Descent(rate=1e-3, epochs=1, batch=4)),
+        replace(TASKS, cap=100),
+        Outer(20_000, 2, 2, 1, rate=3e-4, fall=False, save_every=500, check_every=500, check_personas=32),
+    ),
+}
+# Rates for all weights of a pre-trained base; those for adapters would destroy it within a few steps.
+WHOLE_BASE = {"cpu": (2e-5, 1e-4), "paper": (1e-3, 3e-4)}  # inner, outer
+
+
+def extra_place(size: Size) -> RunConfig:
+    """MAML on adapters beside the frozen base (Alg. 2)."""
+    return _named("extra_place", size, SETTINGS[size])
+
+
+def extra_place_unfixed(size: Size) -> RunConfig:
+    """MAML on adapters and base together: the paper's ablation without fixing phi."""
+    config = _on_whole_base(SETTINGS[size], size)
+    return _named("extra_place_unfixed", size, replace(config, model=replace(config.model, train_base=True)))
+
+
+def in_place(size: Size) -> RunConfig:
+    """MAML on all weights of the pre-trained base (Alg. 1)."""
+    return _named("in_place", size, _without_adapters(_on_whole_base(SETTINGS[size], size)))
+
+
+def transfer(size: Size) -> RunConfig:
+    """Pooled training of all weights with the paper's Adam at 1e-3, then fine-tuning per persona."""
+    config = in_place(size)
+    outer = replace(config.outer, rate=1e-3, warmup=0, fall=False)
+    return _named("transfer", size, replace(config, method=_finetune(config.method), outer=outer))
+
+
+def transfer_tuned(size: Size) -> RunConfig:
+    """Pooled training of all weights with AdamW at 5e-5 and warm-up, then fine-tuning per persona."""
+    config = in_place(size)
+    outer = replace(config.outer, rate=5e-5, warmup=config.outer.steps // 10, decay=0.01, fall=True)
+    return _named("transfer_tuned", size, replace(config, method=_finetune(config.method), outer=outer))
+
+
+def reinit_maml(size: Size) -> RunConfig:
+    """MAML on all weights of a network that was never trained."""
+    config = _without_adapters(SETTINGS[size])
+    return _named("reinit_maml", size, replace(config, model=_forgotten(config.model, size)))
+
+
+def reinit(size: Size) -> RunConfig:
+    """Pooled training of a network that was never trained, then fine-tuning per persona."""
+    config = reinit_maml(size)
+    return _named("reinit", size, replace(config, method=_finetune(config.method)))
+
+
+def prompt(size: Size) -> RunConfig:
+    """No weight is changed: with ``--prompt`` the support dialogues stand in the context."""
+    return _named("prompt", size, replace(_without_adapters(SETTINGS[size]), method=PretrainOnly()))
+
+
+ROWS: dict[str, Callable[[Size], RunConfig]] = {
+    f"mamlviapp/{made.__name__}": made
+    for made in (
+        *(reinit, transfer, transfer_tuned, reinit_maml),
+        *(in_place, extra_place, extra_place_unfixed, prompt),
+    )
+}
+
+
+def _named(row: str, size: Size, config: RunConfig) -> RunConfig:
+    return replace(config, recipe=f"mamlviapp/{row}@{size}")
+
+
+def _without_adapters(config: RunConfig) -> RunConfig:
+    return replace(config, model=without_adapters(config.model))
+
+
+def _forgotten(model: CausalLmConfig, size: Size) -> CausalLmConfig:
+    # On a CPU a network of the base's own size would see far too little to learn from: a small one learns more.
+    return replace(model, reinit="small" if size == "cpu" else "same")
+
+
+def _on_whole_base(config: RunConfig, size: Size) -> RunConfig:
+    if size not in WHOLE_BASE:
+        return config
+    inner, outer = WHOLE_BASE[size]
+    method = config.method
+    assert isinstance(method, Maml)
+    method = replace(method, inner=replace(method.inner, rate=inner))
+    return replace(config, method=method, outer=replace(config.outer, rate=outer))
+
+
+def _finetune(method: Method) -> Finetune:
+    assert isinstance(method, Maml)
+    return Finetune(method.inner)

@@ -1,0 +1,75 @@
+"""The systems that MAMLviaPP's table quotes, on the same base and tasks as its own rows (spec section 13, table 3).
+
+TransferTransfo and P2 Bot, each with and without the head that chooses the next utterance. The quoted figures are from
+the validation side of ConvAI2 with its own candidates; these runs are judged on the same held-out personas as the rest.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+from menura.adaptation.descent import Descent
+from menura.adaptation.maml import Maml
+from menura.adaptation.plain import Finetune
+from menura.adaptation.self_play import SelfPlay
+from menura.experiments.recipes import mamlviapp
+from menura.experiments.recipes.mamlviapp import Size
+from menura.experiments.run_config import RunConfig
+from menura.models.p2_bot import P2BotConfig
+from menura.models.transfer_transfo import TransferTransfoConfig
+
+ADAPTS = "voice.adapters"  # what a persona differs in: head, kinds and receiver are everybody's
+GAMES = {"tiny": (2, 1, 6), "cpu": (4, 2, 20), "paper": (8, 3, 32)}  # games, the persona's turns, tokens a turn
+# Each exchange with a choice costs a whole row for its reply and for each rival; on a CPU that is most of a step.
+CHOICES = {"tiny": (2, 3), "cpu": (1, 3), "paper": (4, 3)}  # exchanges an episode, rivals each
+
+
+def transfer_transfo(size: Size) -> RunConfig:
+    """TransferTransfo: a language model that is told whose each token is, with a head that chooses the reply."""
+    return _pooled("transfer_transfo", size, _transmitter(size))
+
+
+def transfer_transfo_lm(size: Size) -> RunConfig:
+    """TransferTransfo without the head: it ranks by likelihood."""
+    return _pooled("transfer_transfo_lm", size, replace(_transmitter(size), choice_weight=0.0))
+
+
+def p2_bot(size: Size) -> RunConfig:
+    """P2 Bot: pooled training of transmitter and receiver, in its second half with mutual self-play."""
+    config = transfer_transfo(size)
+    games, turns, limit = GAMES[size]
+    model = P2BotConfig(**_values(_transmitter(size)))
+    method = SelfPlay(_inner(size), ADAPTS, begins=0.5, games=games, turns=turns, limit=limit)
+    return replace(config, recipe=f"quoted/p2_bot@{size}", model=model, method=method)
+
+
+def p2_bot_lm(size: Size) -> RunConfig:
+    """P2 Bot without the head: it ranks by likelihood, and coherence is no reward."""
+    config = p2_bot(size)
+    assert isinstance(config.model, P2BotConfig)
+    return replace(config, recipe=f"quoted/p2_bot_lm@{size}", model=replace(config.model, choice_weight=0.0))
+
+
+ROWS: dict[str, Callable[[Size], RunConfig]] = {
+    f"quoted/{made.__name__}": made for made in (transfer_transfo, transfer_transfo_lm, p2_bot, p2_bot_lm)
+}
+
+
+def _pooled(row: str, size: Size, model: TransferTransfoConfig) -> RunConfig:
+    config, method = mamlviapp.SETTINGS[size], Finetune(_inner(size), ADAPTS)
+    return replace(config, recipe=f"quoted/{row}@{size}", model=model, method=method)
+
+
+def _transmitter(size: Size) -> TransferTransfoConfig:
+    choices, rivals = CHOICES[size]
+    return TransferTransfoConfig(**_values(mamlviapp.SETTINGS[size].model), choices=choices, rivals=rivals)
+
+
+def _inner(size: Size) -> Descent:
+    method = mamlviapp.SETTINGS[size].method
+    assert isinstance(method, Maml)
+    return method.inner
+
+
+def _values(settings: Any) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}

@@ -1,0 +1,50 @@
+"""Exchanges get rivals: what other training personas said, for models that learn to tell it from the real reply."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
+from menura.experiments.data_config import EncodedTask
+from menura.models.dialogue_model import LearnsFromRivals
+
+TRIES = 20  # draws for one rival; where nearly all replies are alike an exchange goes without
+
+
+def with_rivals(
+    episode: EncodedEpisode, tasks: Sequence[EncodedTask], model: LearnsFromRivals, rng: random.Random
+) -> EncodedEpisode:
+    """Give ``model.choices`` exchanges of an episode, drawn at random, ``model.rivals`` rivals from other tasks each.
+
+    A rival is never the persona's own, never the reply itself, never blank, and no two of an exchange say the same.
+    """
+    others = [task for task in tasks if task.persona_id != episode.persona_id]
+    sides = (episode.support, episode.query)
+    places = [(side, d, e) for side in (0, 1) for d, dialogue in enumerate(sides[side]) for e in range(len(dialogue))]
+    if not others or not model.rivals:
+        return episode
+    given = {
+        (side, d, e): tuple(_drawn(sides[side][d][e], others, model.rivals, rng))
+        for side, d, e in rng.sample(places, min(model.choices, len(places)))
+    }
+
+    def side_with(side: int) -> tuple[EncodedDialogue, ...]:
+        return tuple(
+            tuple(replace(exchange, rivals=given.get((side, d, e), ())) for e, exchange in enumerate(dialogue))
+            for d, dialogue in enumerate(sides[side])
+        )
+
+    return replace(episode, support=side_with(0), query=side_with(1))
+
+
+def _drawn(
+    exchange: EncodedExchange, others: Sequence[EncodedTask], count: int, rng: random.Random
+) -> Iterator[EncodedExchange]:
+    seen = {exchange.reply}
+    for _ in range(count):
+        for _ in range(TRIES):
+            rival = rng.choice(rng.choice(rng.choice(others).dialogues))
+            if len(rival.reply) > 1 and rival.reply not in seen:  # one token is the end alone
+                seen.add(rival.reply)
+                yield rival
+                break

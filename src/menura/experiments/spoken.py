@@ -1,0 +1,140 @@
+"""Query exchanges become samples: how likely the reference was, what was said instead, where the reference ranked."""
+
+import hashlib
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from menura.adaptation.weights import PersonaWeights, holding
+from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
+from menura.decoding.choice import Choice
+from menura.decoding.generate import generate
+from menura.metrics.hits import draw_candidates, rank_of
+from menura.metrics.score import Sample
+from menura.models.dialogue_model import ChoosesReplies, DialogueModel, nats_of
+
+ROWS_AT_ONCE = 16  # prompts in one generation: bounds memory, changes no reply
+
+
+@dataclass
+class Judged:
+    """What one or several folds gave: samples, and what the replies cost."""
+
+    likely: list[Sample] = field(default_factory=list)  # every query exchange, nothing generated
+    spoken: list[Sample] = field(default_factory=list)  # those replied to and ranked
+    context_tokens: int = 0  # of all likely exchanges
+    reply_tokens: int = 0
+    reply_seconds: float = 0.0  # reading the prompts and replying, one after the other
+
+    def add(self, other: "Judged") -> None:
+        """Take in another's."""
+        self.likely += other.likely
+        self.spoken += other.spoken
+        self.context_tokens += other.context_tokens
+        self.reply_tokens += other.reply_tokens
+        self.reply_seconds += other.reply_seconds
+
+
+@dataclass
+class Judge:
+    """How exchanges are judged under some weights; ``replies`` exchanges of each fold are replied to (0 = all)."""
+
+    model: DialogueModel[Any]
+    encoder: Encoder
+    choice: Choice
+    limit: int  # tokens a reply
+    replies: int
+    candidates: int
+    pool: Sequence[str]  # replies that distractors are drawn from
+    seed: int
+    speaks: bool = True
+
+    @torch.no_grad()
+    def judged(
+        self,
+        folds: Sequence[Sequence[EncodedExchange]],
+        weights: PersonaWeights,
+        *,
+        before: Sequence[EncodedDialogue] = (),
+        prompt_limit: int = 0,
+    ) -> Judged:
+        """Judge each fold's exchanges, with dialogues placed ``before`` their contexts where there are any."""
+        found = Judged()
+        chosen: list[tuple[int, EncodedExchange, Sample]] = []
+        with holding(self.model, weights):
+            for own in folds:
+                exchanges = [self.encoder.after(e, before, prompt_limit) for e in own] if before else list(own)
+                loss = self.model.loss(self.model.batch(exchanges))
+                samples = [
+                    Sample(e.persona_id, e.dialogue_id, "", text_of(self.encoder, e), nats, len(e.reply))
+                    for e, nats in zip(exchanges, loss.nats.tolist(), strict=True)
+                ]
+                found.likely += samples
+                found.context_tokens += sum(len(e.prefix) for e in exchanges)
+                chosen += zip(range(self.replies or len(exchanges)), exchanges, samples, strict=False)
+            # Generating and ranking take most of the time: not where only likelihoods are asked for.
+            if self.speaks:
+                self._speak(chosen, found)
+        return found
+
+    def _speak(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]], found: Judged) -> None:
+        """Reply to each exchange and rank its reference; like lengths share a batch, the order is kept."""
+        said: dict[int, Sample] = {}
+        by_length = sorted(range(len(chosen)), key=lambda place: len(chosen[place][1].prefix))
+        for start in range(0, len(by_length), ROWS_AT_ONCE):
+            places = by_length[start : start + ROWS_AT_ONCE]
+            prompts = self.model.batch([replace(chosen[place][1], reply=()) for place in places])
+            seeds = [_seed(self.seed, chosen[place][1], chosen[place][0]) for place in places]
+            end = self.encoder.layout.end
+            began = time.perf_counter()
+            state = self.model.begin(prompts)  # read once, to rank from and to reply from
+            reading = time.perf_counter() - began
+            ranks = [
+                self._ranks(chosen[place][1], seeds[row], self._row_of(state, row)) for row, place in enumerate(places)
+            ]
+            began = time.perf_counter()
+            replies = generate(self.model, prompts, self.choice, end=end, limit=self.limit, seeds=seeds, begun=state)
+            found.reply_seconds += reading + time.perf_counter() - began
+            found.reply_tokens += sum(len(ids) + 1 for ids in replies)
+            for place, (rank, likelihood_rank), ids in zip(places, ranks, replies, strict=True):
+                said[place] = replace(
+                    chosen[place][2],
+                    reply=self.encoder.reply_text(ids),
+                    rank=rank,
+                    likelihood_rank=likelihood_rank,
+                    candidates=self.candidates,
+                )
+        found.spoken += [said[place] for place in range(len(chosen))]
+
+    def _row_of(self, state: Any, row: int) -> Any:
+        return self.model.select_rows(state, torch.tensor([row], device=self.model.device))
+
+    def _ranks(self, exchange: EncodedExchange, seed: int, begun: Any) -> tuple[int, int]:
+        """Return the reference's place among the candidates by the model's choice, and by mean nats per token.
+
+        A model without a choice head chooses by nats (spec section 9).
+        """
+        texts, gold = draw_candidates(
+            text_of(self.encoder, exchange), self.pool, self.candidates, random.Random(f"{seed}:candidates")
+        )
+        replies = [(*self.encoder.tokens.encode(text), self.encoder.layout.end) for text in texts]
+        batch = self.model.batch([replace(exchange, reply=reply) for reply in replies])
+        likely = rank_of((nats_of(self.model, batch, begun) / batch.reply_tokens).tolist(), gold)
+        if not (isinstance(self.model, ChoosesReplies) and self.model.chooses):
+            return likely, likely
+        return rank_of((-self.model.reply_scores(batch, begun)).tolist(), gold), likely
+
+
+def text_of(encoder: Encoder, exchange: EncodedExchange) -> str:
+    """Return the reference of an exchange as text."""
+    return encoder.tokens.decode(exchange.reply[:-1])
+
+
+def _seed(seed: int, exchange: EncodedExchange, number: int) -> int:
+    """Return a stream of its own for each exchange, whatever else is evaluated beside it."""
+    key = f"{seed}:{exchange.persona_id}:{exchange.dialogue_id}:{number}"
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])

@@ -1,0 +1,280 @@
+"""Processes that torchrun started become the ranks of one run, which notice when one of them is lost.
+
+Two ways lead from rank to rank. Words (a step's numbers, errors, signs of life) go through torch's store: waiting there
+for a slow rank costs nothing, and a dead one shows by its silence. Tensors go through gloo or NCCL, with a short
+time-out, once words have told that every rank is there.
+"""
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from menura.artefacts.checkpoint import Checkpoint
+from menura.errors import ConfigError, PeerError
+from menura.experiments.ranks import ALONE, Made, Ranks, meeting
+
+BEAT_SECONDS = 0.5  # between two signs of life
+BEATS_MISSED = 20  # in a row, and a rank is lost; torchrun leaves the others 30 s to end
+JOIN_SECONDS = 30  # until all ranks are there
+TENSOR_SECONDS = 20  # a sum or a broadcast, all ranks being there
+LEAVE_SECONDS = 5  # that rank 0, which may hold the store, waits for the others to read it
+POLL_SECONDS = 0.02  # between two looks for what another rank tells, at most
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where among the ranks this process stands, as the launcher says."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0  # among those of this machine
+    store: str = ""  # the machine that keeps the words
+
+    def device(self, wanted: str) -> str:
+        """Return this rank's device: of several GPUs the one with its local number; ConfigError where that lacks."""
+        if self.size == 1 or wanted != "cuda":
+            return wanted
+        there = torch.cuda.device_count()
+        if self.local >= there:
+            hint = f"--nproc-per-node at most {there}, or --device cpu"
+            raise ConfigError(f"rank {self.rank} wants GPU {self.local} of {there} on this machine", hint=hint)
+        torch.cuda.set_device(self.local)
+        return f"cuda:{self.local}"
+
+
+def place_of(environment: Mapping[str, str]) -> Place:
+    """Read the launcher's variables; without them a process is alone. ConfigError if they make no sense."""
+    if "WORLD_SIZE" not in environment:
+        return Place()
+    found = {name: environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    try:
+        rank, size = int(found["RANK"]), int(found["WORLD_SIZE"])
+        local = int(found["LOCAL_RANK"] or rank)
+    except ValueError as error:
+        raise _senseless(found) from error
+    if not 0 <= rank < size or local < 0:
+        raise _senseless(found)
+    return Place(rank, size, local, environment.get("MASTER_ADDR", ""))
+
+
+def _senseless(found: Mapping[str, str]) -> ConfigError:
+    listed = ", ".join(f"{name}={value!r}" for name, value in found.items())
+    return ConfigError(f"environment: {listed} name no rank", hint="start ranks by torchrun, or unset WORLD_SIZE")
+
+
+@contextmanager
+def joined(place: Place, device: str) -> Iterator[Ranks]:
+    """Be one of the ranks while the block runs; where there is one only, be alone. PeerError if not all come."""
+    if place.size == 1:
+        yield ALONE
+        return
+    group = _group(place, device)
+    try:
+        yield group
+    except PeerError as error:
+        group.leave(error.problems[0].message)
+        raise
+    except BaseException as error:
+        group.leave(f"rank {place.rank} left: {type(error).__name__}: {str(error)[:200]}")
+        raise
+    group.leave(f"rank {place.rank} is done")
+    dist.destroy_process_group()
+
+
+def _group(place: Place, device: str) -> "Group":
+    # Lets a sum that does not come raise an error; NCCL would end the process.
+    os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
+    backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))
+        pulse = Pulse(PrefixStore("pulse", store), place)
+        dist.init_process_group(
+            backend,
+            store=PrefixStore("tensors", store),
+            rank=rank,
+            world_size=size,
+            timeout=timedelta(seconds=TENSOR_SECONDS),
+        )
+    except (RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0][:200]
+        raise PeerError(f"the {place.size} ranks did not come together: {said}", hint=again()) from error
+    store.set_timeout(timedelta(seconds=BEAT_SECONDS * BEATS_MISSED))  # its machine may be gone
+    pulse.start()
+    return Group(place, PrefixStore("words", store), pulse)
+
+
+class Pulse:
+    """Gives signs of life and watches for those of the others, beside whatever this process computes.
+
+    What counts is looks without a change, not time: a process that slept itself has not looked.
+    """
+
+    def __init__(self, store: Store, place: Place) -> None:
+        self.lost = ""  # what there is to say once a rank is lost
+        self._store, self._place = store, place
+        self._last = [""] * place.size
+        self._missed = [0] * place.size
+        self._over = Event()
+        self._thread = Thread(target=self._run, name="pulse", daemon=True)
+        self._store.set(str(place.rank), "0")
+
+    def start(self) -> None:
+        """Begin, all ranks having given their first sign."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        count = 0
+        while not self._over.wait(BEAT_SECONDS):
+            count += 1
+            try:
+                self._store.set(str(self._place.rank), str(count))
+                self.look()
+            except RuntimeError:
+                self.lost = self.lost or f"rank 0's machine ({self._place.store}) or its launcher does not answer"
+                return
+
+    def look(self) -> None:
+        """See which ranks have given a sign since the last look."""
+        signs = [sign.decode() for sign in self._store.multi_get([str(rank) for rank in range(self._place.size)])]
+        for rank, sign in enumerate(signs):
+            self._missed[rank] = self._missed[rank] + 1 if sign == self._last[rank] else 0
+        self._last = signs
+        silent = [rank for rank, missed in enumerate(self._missed) if missed >= BEATS_MISSED]
+        left = [sign for sign in signs if not sign.isdigit()]
+        if self.lost or not (silent or left):
+            return
+        seconds = f"{BEAT_SECONDS * BEATS_MISSED:g} s"
+        self.lost = left[0] if left else f"rank {', '.join(map(str, silent))} is lost: no sign of life for {seconds}"
+
+    def reason(self) -> str:
+        """Return what there is to say of a rank that something else has shown to be lost."""
+        until = time.monotonic() + BEAT_SECONDS * (BEATS_MISSED + 3)
+        while not self.lost and time.monotonic() < until:
+            time.sleep(BEAT_SECONDS / 2)
+        return self.lost
+
+    def leave(self, word: str) -> None:
+        """Stop, and leave a word that no sign of life follows; rank 0 waits a little for the others to leave too."""
+        self._over.set()
+        self._thread.join(BEAT_SECONDS * BEATS_MISSED)
+        try:
+            self._store.set(str(self._place.rank), word)
+            until = time.monotonic() + LEAVE_SECONDS
+            while self._place.rank == 0 and time.monotonic() < until and not self._all_left():
+                time.sleep(POLL_SECONDS)
+        except RuntimeError:
+            return  # the store left before us
+
+    def _all_left(self) -> bool:
+        self.look()
+        return all(
+            not sign.isdigit() or missed >= BEATS_MISSED for sign, missed in zip(self._last, self._missed, strict=True)
+        )
+
+
+class Group:
+    """Several processes, of which this is one."""
+
+    def __init__(self, place: Place, store: Store, pulse: Pulse) -> None:
+        self.rank, self.size = place.rank, place.size
+        self._local, self._store, self._pulse = place.local, store, pulse
+        self._meetings = 0
+
+    def exchange(self, mine: Any) -> list[Any]:
+        """Return what each rank told, in their order, once all have."""
+        number, self._meetings = self._meetings, self._meetings + 1
+        keys = [f"{number}/{rank}" for rank in range(self.size)]
+        with self._losing():
+            self._store.set(keys[self.rank], json.dumps(mine))
+            # Who tells something in this meeting has heard all of the one before, so the one before that is over.
+            if number >= 2:
+                self._store.delete_key(f"{number - 2}/{self.rank}")
+            pause = POLL_SECONDS / 100
+            while not self._store.check(keys):
+                if self._pulse.lost and not self._store.check(keys):  # who left may have told first
+                    raise PeerError(self._pulse.lost, hint=again())
+                time.sleep(pause)
+                pause = min(2 * pause, POLL_SECONDS)
+            return [json.loads(word) for word in self._store.multi_get(keys)]
+
+    def add(self, weights: Sequence[Tensor]) -> None:
+        """Add up the gradients in one buffer, with a count for each of how many ranks have it."""
+        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+        there = [float(weight.grad is not None) for weight in weights]
+        counts = gradients[0].new_tensor(there)
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), counts])
+        with self._losing():
+            dist.all_reduce(flat)
+        *sums, counts = torch.split(flat, [*(weight.numel() for weight in weights), len(weights)])
+        for weight, total, count in zip(weights, sums, counts.tolist(), strict=True):
+            weight.grad = total.view_as(weight).to(weight.dtype) if count else None
+
+    def from_first(self, state: Checkpoint) -> Checkpoint:
+        """Return rank 0's state, tensor by tensor."""
+        kinds = {"weights": state.weights, "optimizer": state.optimizer}
+        shapes = {
+            kind: {name: [list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in held.items()}
+            for kind, held in kinds.items()
+        }
+        told = self.exchange({"step": state.step, "state": dict(state.state), "shapes": shapes})[0]
+        weights, optimizer = (self._received(kinds[kind], told["shapes"][kind]) for kind in ("weights", "optimizer"))
+        return Checkpoint(told["step"], weights, optimizer, told["state"])
+
+    def _received(self, mine: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> dict[str, Tensor]:
+        received = {}
+        for name, (shape, kind) in shapes.items():
+            empty = torch.empty(shape, dtype=getattr(torch, kind))
+            value = empty if self.rank else mine[name].detach().cpu().contiguous()
+            with self._losing():
+                dist.broadcast(value, src=0)
+            received[name] = value
+        return received
+
+    def in_turn(self, make: Callable[[], Made]) -> Made:
+        """Make it after rank 0 and after the first rank of this machine, which may share a disk with this one."""
+        turn = 0 if self.rank == 0 else 1 if self._local == 0 else 2
+        made: list[Made] = []
+        for now in range(3):
+            with meeting(self):
+                if now == turn:
+                    made.append(make())
+        return made[0]
+
+    def leave(self, word: str) -> None:
+        """Tell the others that nothing more will come."""
+        self._pulse.leave(word)
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Say which rank is lost where torch only says that something broke."""
+        try:
+            yield
+        except RuntimeError as error:
+            said = self._pulse.reason() or f"a rank is lost: {str(error).splitlines()[0][:200]}"
+            raise PeerError(said, hint=again()) from error
+
+
+def again() -> str:
+    """Return the line that goes on with this run."""
+    words = shlex.join(sys.argv[1:])
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return f"the same command on every rank goes on: menura {words}"
+    machines = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    flags = f"--nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', '1')}" + (
+        f" --nnodes {machines}" if machines > 1 else ""
+    )
+    return f"to go on: torchrun {flags} -m menura {words}"

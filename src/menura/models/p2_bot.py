@@ -1,0 +1,181 @@
+"""A transmitter that speaks and a receiver that perceives whose facts it hears (P2 Bot: Liu et al., 2020).
+
+Shape letters: B exchanges, R facts an exchange (its own first, then its rivals').
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from menura.batches.batch import Batch
+from menura.batches.collate import pad
+from menura.batches.encode import EncodedExchange, Ids
+from menura.batches.layout import Layout
+from menura.errors import ConfigError
+from menura.models.causal_lm import CausalLm, CausalState
+from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.parts.receiver import Receiver
+from menura.models.transfer_transfo import TransferTransfo, TransferTransfoConfig
+
+
+@dataclass(frozen=True)
+class P2BotConfig(TransferTransfoConfig):
+    """The transmitter's settings and those of the receiver.
+
+    The receiver learns, ``perception_weight`` times, to tell the facts of who replied from those of the rivals;
+    ``receiver_size`` is the width in which it compares. Rivals are wanted even without the choice head.
+    """
+
+    receiver_size: int = 64
+    perception_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a receiver that is none, and a base that cannot judge as nothing of it stays frozen."""
+        super().__post_init__()
+        if self.receiver_size < 1:
+            raise ConfigError(f"model.receiver_size: {self.receiver_size}, must be at least 1")
+        if self.perception_weight < 0:
+            raise ConfigError(f"model.perception_weight: {self.perception_weight}, must not be negative")
+        if self.adapters.kind == "none" or self.train_base:
+            raise ConfigError(
+                "the base judges how fluent a reply is, so it must stay as it is",
+                hint="give it adapters and leave model.train_base=false",
+            )
+
+
+class P2Bot(DialogueModel[CausalState]):
+    """Speaks through its transmitter; ``rewards`` are what self-play raises."""
+
+    def __init__(self, network: PreTrainedModel, config: P2BotConfig, layout: Layout | None = None) -> None:
+        super().__init__()
+        self.transmitter = TransferTransfo(network, config)
+        self.receiver = Receiver(network.config.hidden_size, config.receiver_size).to(self.voice.device)
+        self.perception_weight = config.perception_weight
+        self.rivals, self.choices, self.limit = config.rivals, config.choices, config.limit
+        self._layout = layout
+
+    # What it computes
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the transmitter's loss, plus the weighted nats of the right facts among the rivals'."""
+        loss = self.transmitter.loss(batch)
+        scores = self._perceived(batch)
+        perceiving = torch.stack([-of_one.log_softmax(0)[0] for of_one in scores]).mean() if scores else None
+        if perceiving is None:
+            # The inner loop asks every weight that adapts for a gradient; without rivals the receiver's is zero.
+            nothing = sum((0 * weight.sum() for weight in self.receiver.parameters()), torch.zeros_like(loss.total))
+            return replace(loss, total=loss.total + nothing)
+        parts = loss.parts or {"reply": loss.total.detach()}
+        total = loss.total + self.perception_weight * perceiving
+        return replace(loss, total=total, parts={**parts, "receiver": perceiving.detach()})
+
+    def begin(self, batch: Batch) -> CausalState:
+        """Read facts and context."""
+        return self.transmitter.begin(batch)
+
+    def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+        """Read a token of the persona's own."""
+        return self.transmitter.advance(state, last)
+
+    def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
+        """Return the state of some rows."""
+        return self.transmitter.select_rows(state, rows)
+
+    def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+        """Return (B,) −log p of each reply, an equal context read once."""
+        return self.transmitter.reply_nats(batch, begun)
+
+    @property
+    def chooses(self) -> bool:
+        """Tell whether the transmitter has its head."""
+        return self.transmitter.chooses
+
+    def reply_scores(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+        """Return (B,) the head's scores."""
+        return self.transmitter.reply_scores(batch, begun)
+
+    # How it judges
+
+    @property
+    def layout(self) -> Layout:
+        """What stands around the turns it reads."""
+        assert self._layout is not None, "made to be counted, not to speak"
+        return self._layout
+
+    @torch.no_grad()
+    def rewards(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return (B,) by name: fluency, coherence and perception, each in 0..1.
+
+        A reward that cannot be judged is left out: coherence without a head, perception where nobody has facts.
+        """
+        found = {"fluency": self._fluency(batch)}
+        judged = [exchange for exchange in batch.exchanges if exchange.rivals]
+        if self.chooses and len(judged) == len(batch):
+            found["coherence"] = torch.stack([self._coherence(exchange) for exchange in batch.exchanges])
+        scores = self._perceived(batch)
+        if len(scores) == len(batch):
+            found["perception"] = torch.stack([of_one.softmax(0)[0] for of_one in scores])
+        return found
+
+    def _fluency(self, batch: Batch) -> Tensor:
+        """Return the base's mean probability (geometric) of a token, from the words alone; silence has none."""
+        said = [self._words(exchange.reply) for exchange in batch.exchanges]
+        spoken = [place for place, words in enumerate(said) if words]
+        found = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
+        if spoken:
+            alone = [EncodedExchange("", "", (), self.layout.reply_open, said[place]) for place in spoken]
+            bare = {name.removeprefix("transmitter."): value for name, value in self.bare_weights().items()}
+            loss = torch.func.functional_call(self.transmitter, bare, (self.batch(alone),))
+            found[torch.tensor(spoken, device=self.device)] = (-loss.nats / loss.tokens).exp()
+        return found
+
+    def _coherence(self, exchange: EncodedExchange) -> Tensor:
+        """Return the head's probability () of a reply among those of its rivals."""
+        replies = [exchange.reply, *(rival.reply for rival in exchange.rivals)]
+        whole = [replace(exchange, reply=(*self._words(reply), self.layout.end)) for reply in replies]
+        return self.reply_scores(self.batch(whole)).softmax(0)[0]
+
+    def _words(self, reply: Ids) -> Ids:
+        return reply[:-1] if reply and reply[-1] == self.layout.end else reply
+
+    def _perceived(self, batch: Batch) -> list[Tensor]:
+        """Return scores (R,) of each exchange that has facts and rivals with facts."""
+        pairs, counts = [], []
+        for exchange in batch.exchanges:
+            known = [exchange.facts, *(rival.facts for rival in exchange.rivals if rival.facts)]
+            if exchange.facts and len(known) > 1:
+                pairs += [(facts, exchange.reply) for facts in known]
+                counts.append(len(known))
+        if not pairs:
+            return []
+        facts, reply = ([pair[side] for pair in pairs] for side in (0, 1))
+        read = (part for ids in (facts, reply) for part in self._vectors(ids))
+        scores: Tensor = self.receiver(*read)
+        return list(torch.split(scores, counts))
+
+    def _vectors(self, ids: list[Ids]) -> tuple[Tensor, Tensor]:
+        padded, mask = (x.to(self.device) for x in pad(ids))
+        return self.voice.token_vectors(padded).detach(), mask
+
+    # What it stands on
+
+    @property
+    def voice(self) -> CausalLm:
+        """The causal language model within."""
+        return self.transmitter.voice
+
+    def bare_weights(self) -> dict[str, Tensor]:
+        """Return weights under which it speaks as its base does."""
+        return {f"transmitter.{name}": value for name, value in self.transmitter.bare_weights().items()}
+
+    def forget_lower(self) -> None:
+        """Drop what is kept of the frozen layers."""
+        self.transmitter.forget_lower()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' number format."""
+        return self.transmitter.dtype

@@ -1,0 +1,113 @@
+"""Adapters are hung beside a network's own modules, as forward hooks; no line of the network changes.
+
+Shape letters: ``…`` any leading dimensions, D width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from menura.models.parts.adapters import Adapters, Houlsby, Ia3, Lora
+from menura.models.parts.blocks import feed_forward_end, input_maps, key_value_maps, sublayers, widths
+from menura.models.parts.prompt_vectors import PromptVectors, attention_maps
+
+Hook = Callable[..., Any]
+
+
+class Attachment:
+    """The adapters of the upper layers of a network, ``adapters`` by layer and part, and whether they are at work."""
+
+    def __init__(self, settings: Adapters, blocks: Sequence[nn.Module], width: int) -> None:
+        self.settings = settings
+        self.adapters = nn.ModuleDict()
+        self._working = True
+        attach = {"houlsby": self._houlsby, "lora": self._lora, "ia3": self._ia3, "prompt": self._prompt}
+        first = settings.first_layer(len(blocks))
+        for index, block in enumerate(blocks[first:], start=first):
+            if settings.kind != "none":
+                self.adapters[str(index)] = nn.ModuleDict(attach[settings.kind](block, width))
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Let the network be its base, whatever the adapters' weights are."""
+        before, self._working = self._working, False
+        try:
+            yield
+        finally:
+            self._working = before
+
+    def _houlsby(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
+        made: dict[str, nn.Module] = {}
+        for name, part in sublayers(block).items():
+            made[name] = Houlsby(width, self.settings.size, self.settings.init)
+            part.register_forward_hook(self._at_work(partial(_behind, made[name])))
+        return made
+
+    def _lora(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
+        del width
+        made: dict[str, nn.Module] = {}
+        for name, part in input_maps(block).items():
+            made[name] = Lora(*widths(part), self.settings.size)
+            part.register_forward_hook(self._at_work(partial(_behind, made[name])))
+        return made
+
+    def _ia3(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
+        del width
+        made: dict[str, nn.Module] = {}
+        for name, (part, scaled) in key_value_maps(block).items():
+            made[name] = Ia3(scaled)
+            part.register_forward_hook(self._at_work(partial(_scaled_output, made[name])))
+        name, part = feed_forward_end(block)
+        made[name] = Ia3(widths(part)[0])
+        part.register_forward_pre_hook(self._at_work(partial(_scaled_input, made[name])))
+        return made
+
+    def _prompt(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
+        attention = sublayers(block)["attention"]
+        maps = attention_maps(attention)
+        made = PromptVectors(width, self.settings.size, maps.heads)
+        # The hidden states may be a keyword: Llama gives them so.
+        attention.register_forward_hook(self._at_work(partial(_reading, made, maps)), with_kwargs=True)
+        return {"attention": made}
+
+    def _at_work(self, hook: Hook) -> Hook:
+        return partial(_unless_resting, self, hook)
+
+
+def _unless_resting(attachment: Attachment, hook: Hook, *given: Any) -> Any:
+    return hook(*given) if attachment._working else None
+
+
+def _behind(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
+    """Run an adapter behind a part."""
+    del part
+    given = inputs[0] if inputs else None
+    return _replaced(output, partial(adapter, given))
+
+
+def _scaled_output(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    del part, inputs
+    scaled: Tensor = adapter(output)
+    return scaled
+
+
+def _scaled_input(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    del part
+    return (adapter(inputs[0]), *inputs[1:])
+
+
+def _reading(adapter: nn.Module, maps: Any, part: nn.Module, inputs: tuple[Tensor, ...], *rest: Any) -> Any:
+    """Run prompt vectors behind an attention. ``rest`` is its output, after its keyword inputs where there are any."""
+    del part
+    hidden = inputs[0] if inputs else rest[0]["hidden_states"]
+    return _replaced(rest[-1], partial(adapter, maps, hidden))
+
+
+def _replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change an output; some attention parts return theirs in a tuple."""
+    if isinstance(output, tuple):
+        return (change(output[0]), *output[1:])
+    return change(output)

@@ -1,0 +1,244 @@
+"""How the layers of a network are read: rows side by side, or a few more tokens after what was read before.
+
+``LeanReading`` computes known networks by plain functions, without a single padded token outside of decoding;
+``NetworkReading`` asks any other network's own forward pass. Both give the same numbers.
+
+Shape letters: W rows, T tokens of all rows side by side, N wanted places, B rows of a batch, L tokens of each, D width,
+H heads, K key heads, E width of a head.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
+
+from menura.batches.passes import Rows
+from menura.models.parts.blocks import passing, standing_in
+from menura.models.parts.known_layers import Asked, Layers, layers_of
+from menura.models.parts.kv_cache import RoomyLayer, begun_layer, empty_cache, selected
+
+
+class Reading(Protocol):
+    """Token embeddings become hidden states. The first ``first`` layers are those below the lowest adapter."""
+
+    def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
+        """Return (N, D) the last hidden states at places of the line, from embeddings (T, D)."""
+
+    def below(self, vectors: Tensor) -> Tensor:
+        """Return (L, D), the input of layer ``first``, of one row's embeddings."""
+
+    def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
+        """Return (N, D) the last hidden states at places of the line, from the input (T, D) of layer ``first``."""
+
+    def begin(self, vectors: Tensor, rows: Rows) -> Cache:
+        """Return the keys and values of rows, filled up on the left."""
+
+    def further(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+        """Return (B, L, D) for tokens that follow; ``cache`` goes on to hold them.
+
+        ``seen`` (B, tokens read and to read) is True where a token is real; None where all are.
+        """
+
+    def select(self, cache: Cache, rows: Tensor) -> Cache:
+        """Return a cache of its own of these rows."""
+
+
+def reading_of(network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> Reading:
+    """Choose by the network's type, once."""
+    layers = layers_of(network.base_model)
+    return NetworkReading(network, blocks, first) if layers is None else LeanReading(layers, first)
+
+
+class LeanReading:
+    """Known layers, one after the other."""
+
+    def __init__(self, layers: Layers, first: int) -> None:
+        self._layers = layers
+        self._first = first
+
+    def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
+        """Run all layers."""
+        hidden = self._layers.enter(vectors, rows.positions)
+        return self._layers.leave(self._through(hidden, rows, range(len(self._layers)), at))
+
+    def below(self, vectors: Tensor) -> Tensor:
+        """Run the lower layers."""
+        rows = Rows((len(vectors),), vectors.device)
+        return self._through(self._layers.enter(vectors, rows.positions), rows, range(self._first), None)
+
+    def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
+        """Run the upper layers."""
+        return self._layers.leave(self._through(lower, rows, range(self._first, len(self._layers)), at))
+
+    def _through(self, hidden: Tensor, rows: Rows, layers: range, at: Tensor | None) -> Tensor:
+        turns = self._layers.turns(hidden, rows.positions)
+        for index in layers:
+            asked = self._layers.ask(index, hidden, turns)
+            given, found = asked.given, attended(rows, asked)
+            if at is not None and index == layers[-1]:  # nobody asks for the other places any more
+                hidden, given, found = (part.index_select(0, at) for part in (hidden, given, found))
+            hidden = self._layers.answer(index, hidden, given, found)
+        return hidden
+
+    def begin(self, vectors: Tensor, rows: Rows) -> Cache:
+        """Run all layers, of the last one only as far as its keys and values."""
+        if not len(vectors):
+            return empty_cache(len(self._layers))
+        made: list[RoomyLayer] = []
+        hidden = self._layers.enter(vectors, rows.positions)
+        turns = self._layers.turns(hidden, rows.positions)
+        for index in range(len(self._layers)):
+            if made:
+                hidden = self._layers.answer(index - 1, hidden, asked.given, attended(rows, asked))
+            asked = self._layers.ask(index, hidden, turns)
+            made.append(begun_layer(asked.keys, asked.values, rows))
+        return Cache(layers=made)
+
+    def further(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+        """Run all layers on B * L tokens side by side; only attention tells the rows apart."""
+        batch, length, width = vectors.shape
+        positions, hidden_from = _places(cache, vectors, seen)
+        hidden = self._layers.enter(vectors.reshape(-1, width), positions)
+        turns = self._layers.turns(hidden, positions)
+        for index in range(len(self._layers)):
+            asked = self._layers.ask(index, hidden, turns)
+            found = _attended_after(cache.layers[index], asked, length, hidden_from)
+            hidden = self._layers.answer(index, hidden, asked.given, found)
+        return self._layers.leave(hidden).view(batch, length, width)
+
+    def select(self, cache: Cache, rows: Tensor) -> Cache:
+        """Copy the rows."""
+        return selected(cache, rows)
+
+
+def attended(rows: Rows, asked: Asked) -> Tensor:
+    """Return (T, H E): each token has seen itself and what stands before it in its row."""
+    if len(rows.runs) == 1:
+        return _attended_run(*rows.runs[0], asked.queries, asked.keys, asked.values, asked.scale)
+    sizes = [count * length for count, length in rows.runs]
+    pieces = zip(rows.runs, *(part.split(sizes) for part in asked[1:4]), strict=True)
+    return torch.cat([_attended_run(*run, *piece, asked.scale) for run, *piece in pieces])
+
+
+def _attended_run(  # noqa: PLR0913  # a rectangle's two sides beside the four that attention has
+    count: int, length: int, queries: Tensor, keys: Tensor, values: Tensor, scale: float
+) -> Tensor:
+    by_row = (part.view(count, length, *part.shape[1:]).transpose(1, 2) for part in (queries, keys, values))
+    shared = queries.shape[1] != keys.shape[1]
+    found = functional.scaled_dot_product_attention(*by_row, is_causal=True, scale=scale, enable_gqa=shared)
+    return found.transpose(1, 2).reshape(count * length, -1)
+
+
+def _places(cache: Cache, vectors: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the positions of tokens that follow, (B * L,), or (1,) where all B are at one, and the attention's mask.
+
+    The mask is 0 where a query sees a key, −inf where not; None where each sees all.
+    """
+    batch, length, _ = vectors.shape
+    read = cache.get_seq_length()
+    if seen is None and length == 1:
+        return torch.full((1,), read, device=vectors.device), None
+    here = torch.arange(read, read + length, device=vectors.device)
+    sees = torch.arange(read + length, device=vectors.device) <= here[:, None]  # (L, tokens)
+    if seen is None:
+        positions = here.repeat(batch)
+    else:
+        positions = (seen.cumsum(1) - 1).clamp(min=0)[:, read:].reshape(-1)
+        # A filled-up query sees itself: of nothing at all attention would make not-a-number.
+        itself = torch.arange(read + length, device=vectors.device) == here[:, None]
+        sees = sees & seen[:, None, None] | itself  # (B, 1, L, tokens)
+    return positions, torch.zeros_like(sees, dtype=vectors.dtype).masked_fill(~sees, float("-inf"))
+
+
+def _attended_after(layer: RoomyLayer, asked: Asked, length: int, mask: Tensor | None) -> Tensor:
+    """Return (B * L, H E): each token has seen what the cache holds and what follows up to itself."""
+    by_row = (part.view(-1, length, *part.shape[1:]).transpose(1, 2) for part in asked[1:4])
+    queries, keys, values = by_row
+    keys, values = layer.update(keys, values)
+    heads, shared = queries.shape[1], queries.shape[1] != keys.shape[1]
+    if shared and length == 1:  # the heads that share keys ask side by side, so that no key is repeated for them
+        queries, shared = queries.reshape(len(queries), keys.shape[1], -1, queries.shape[-1]), False
+    found = functional.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask, scale=asked.scale, enable_gqa=shared
+    )
+    return found.reshape(-1, heads, length, found.shape[-1]).transpose(1, 2).reshape(len(asked.queries), -1)
+
+
+class NetworkReading:
+    """Any network of transformers, by its own forward pass, rows filled up to rectangles."""
+
+    def __init__(self, network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> None:
+        self._network = network
+        self._blocks = blocks
+        self._first = first
+
+    def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
+        """Run it on a rectangle. Rows are filled up on the right, so causal attention never sees the filling."""
+        return self._run(_rectangle(vectors, rows))[rows.row[at], rows.positions[at]]
+
+    def below(self, vectors: Tensor) -> Tensor:
+        """Run it, the upper layers stood in for."""
+        entered: list[Tensor] = []
+
+        def noting(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            entered.append(hidden)
+            return hidden
+
+        above = self._blocks[self._first :]
+        with standing_in(above, [noting] + [passing] * (len(above) - 1)):
+            self._run(vectors[None])
+        return entered[0][0]
+
+    def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
+        """Run it, the lower layers stood in for by what they gave before."""
+        known = _rectangle(lower, rows)
+        remembered = [passing] * (self._first - 1) + [lambda hidden, *args, **kwargs: known]
+        with standing_in(self._blocks[: self._first], remembered):
+            return self._run(known)[rows.row[at], rows.positions[at]]
+
+    def begin(self, vectors: Tensor, rows: Rows) -> Cache:
+        """Run it on a rectangle filled up on the left."""
+        cache = empty_cache(len(self._blocks))
+        if len(vectors):
+            filled = _rectangle(vectors, rows, left=True)
+            lengths = torch.tensor(rows.lengths, device=rows.device)
+            seen = torch.arange(filled.shape[1], device=rows.device) >= filled.shape[1] - lengths[:, None]
+            self.further(cache, filled, None if bool(seen.all()) else seen)
+        return cache
+
+    def further(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+        """Run it with its cache."""
+        batch, length, _ = vectors.shape
+        read = cache.get_seq_length()
+        if seen is None:
+            positions = torch.arange(read, read + length, device=vectors.device).expand(batch, -1)
+        else:
+            positions = (seen.cumsum(1) - 1).clamp(min=0)[:, read:]
+        output = self._network.base_model(
+            inputs_embeds=vectors,
+            attention_mask=None if seen is None else seen.long(),  # without one attention takes its quick path
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def select(self, cache: Cache, rows: Tensor) -> Cache:
+        """Copy the rows."""
+        return selected(cache, rows)
+
+    def _run(self, vectors: Tensor) -> Tensor:
+        hidden: Tensor = self._network.base_model(inputs_embeds=vectors, use_cache=False).last_hidden_state
+        return hidden
+
+
+def _rectangle(line: Tensor, rows: Rows, *, left: bool = False) -> Tensor:
+    """Return (W, L, D) from (T, D), filled up with zeros."""
+    return nn.utils.rnn.pad_sequence(
+        line.split(rows.lengths), batch_first=True, padding_side="left" if left else "right"
+    )

@@ -1,0 +1,171 @@
+"""A causal language model that is told whose each token is, and a head that chooses the reply (Wolf et al., 2019).
+
+Shape letters: B exchanges, R replies an exchange (its own first, then its rivals'), D width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from menura.batches.batch import Batch
+from menura.batches.encode import EncodedExchange, Ids
+from menura.errors import ConfigError
+from menura.models.causal_lm import CausalLm, CausalLmConfig, CausalState
+from menura.models.dialogue_model import DialogueModel, Loss
+
+KINDS = OWN, PARTNER, FACTS = range(3)  # own is 0, so that a token without any mark is the persona's own
+HEAD_DEVIATION = 0.02  # as GPT-2's maps begin
+
+
+@dataclass(frozen=True)
+class TransferTransfoConfig(CausalLmConfig):
+    """A causal language model's settings and those of what TransferTransfo adds.
+
+    ``kinds`` adds to each token a vector by whose it is: the persona's own, the partner's, the facts'. The head learns
+    to tell the reply from ``rivals`` replies of other personas, in ``choices`` exchanges of an episode; its loss counts
+    ``choice_weight`` times, 0 leaves it out.
+    """
+
+    kinds: bool = True
+    choice_weight: float = 1.0
+    rivals: int = 3
+    choices: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse a head that has nothing to choose from."""
+        super().__post_init__()
+        for name in ("rivals", "choices"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"model.{name}: {getattr(self, name)}, must be at least 1",
+                    hint="--set model.choice_weight=0 leaves the head out",
+                )
+        if self.choice_weight < 0:
+            raise ConfigError(f"model.choice_weight: {self.choice_weight}, must not be negative")
+
+
+class TransferTransfo(DialogueModel[CausalState]):
+    """Nats of the reply as a causal language model has them, and a score of the reply as a whole."""
+
+    def __init__(self, network: PreTrainedModel, config: TransferTransfoConfig) -> None:
+        super().__init__()
+        self.voice = CausalLm(network, config)
+        if config.kinds:
+            self.voice.tell_kinds(len(KINDS))
+        self.choice = Choice(network.config.hidden_size) if config.choice_weight else None
+        if self.choice is not None:
+            self.choice.to(self.voice.device)
+        self.choice_weight = config.choice_weight
+        self.rivals = config.rivals if config.choice_weight else 0
+        self.choices = config.choices
+
+    # What it computes
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return nats a token, plus the weighted nats of choosing the reply among its rivals where there are any."""
+        loss = self.voice.loss(self._marked(batch))
+        if self.choice is None:
+            return loss
+        choosing = self._choosing(batch)
+        if choosing is None:
+            # The inner loop asks every weight that adapts for a gradient; without rivals the head's is zero.
+            return replace(loss, total=loss.total + self.choice.nothing())
+        parts = {"reply": loss.total.detach(), "choice": choosing.detach()}
+        return Loss(loss.total + self.choice_weight * choosing, loss.nats, loss.tokens, parts)
+
+    def begin(self, batch: Batch) -> CausalState:
+        """Read facts and context."""
+        return self.voice.begin(self._marked(batch))
+
+    def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+        """Read a token of the persona's own."""
+        return self.voice.advance(state, last)
+
+    def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
+        """Return the state of some rows."""
+        return self.voice.select_rows(state, rows)
+
+    def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+        """Return (B,) −log p of each reply, an equal context read once."""
+        return self.voice.reply_nats(self._marked(batch), begun)
+
+    @property
+    def chooses(self) -> bool:
+        """Tell whether the head is there."""
+        return self.choice is not None
+
+    @torch.no_grad()
+    def reply_scores(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+        """Return (B,) the head's score of each reply to one context that all exchanges share."""
+        assert self.choice is not None, "asked for without a head"
+        return self.choice(self.voice.reply_ends(self._marked(batch), begun))  # type: ignore[no-any-return]  # a module
+
+    def _choosing(self, batch: Batch) -> Tensor | None:
+        """Return the mean nats of the replies among their rivals' (), None where no exchange has any."""
+        assert self.choice is not None
+        asked = [exchange for exchange in batch.exchanges if exchange.rivals]
+        if not asked:
+            return None
+        each = [[exchange.reply, *(rival.reply for rival in exchange.rivals)] for exchange in asked]
+        read = [replace(e, reply=reply) for e, replies in zip(asked, each, strict=True) for reply in replies]
+        scores = self.choice(self.voice.ends(self._marked(self.batch(read))))
+        apart = scores.split([len(replies) for replies in each])
+        return torch.stack([-of_one.log_softmax(0)[0] for of_one in apart]).mean()
+
+    # What it stands on
+
+    def bare_weights(self) -> dict[str, Tensor]:
+        """Return weights under which the model speaks as its base does."""
+        bare = {f"voice.{name}": value for name, value in self.voice.bare_weights().items()}
+        rows = self.voice.kind_rows
+        return bare if rows is None else {**bare, "voice.kind_rows": torch.zeros_like(rows)}
+
+    def forget_lower(self) -> None:
+        """Drop what is kept of the frozen layers."""
+        self.voice.forget_lower()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' number format."""
+        return self.voice.dtype
+
+    def _marked(self, batch: Batch) -> Batch:
+        """Mark each id with the kind of its token; the voice reads both from it."""
+        if self.voice.kind_rows is None:
+            return batch
+        return self.batch([marked(exchange, self.voice.ids) for exchange in batch.exchanges])
+
+
+class Choice(nn.Module):
+    """A linear map of the hidden state (…, D) at a reply's end to one score (…)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # No bias: it is the same for all replies, so no choice would change by it.
+        self.map = nn.Linear(width, 1, bias=False)
+        nn.init.normal_(self.map.weight, std=HEAD_DEVIATION)
+
+    def forward(self, ends: Tensor) -> Tensor:
+        """Score; brought to one scale first, as bases end in states of very different sizes."""
+        scores: Tensor = self.map(nn.functional.layer_norm(ends, ends.shape[-1:]))
+        return scores[..., 0]
+
+    def nothing(self) -> Tensor:
+        """Return a zero () that is a function of the head."""
+        return 0 * self.map.weight.sum()
+
+
+def marked(exchange: EncodedExchange, ids: int) -> EncodedExchange:
+    """Return an exchange whose ids are token + kind * ``ids``."""
+    facts = tuple(token + FACTS * ids for token in exchange.facts)
+    return replace(exchange, facts=facts, context=_marked(exchange.context, exchange.turns, ids), rivals=())
+
+
+def _marked(context: Ids, turns: Sequence[tuple[bool, int]], ids: int) -> Ids:
+    marks: list[Any] = [OWN if own else PARTNER for own, tokens in turns for _ in range(tokens)]
+    marks += [OWN] * (len(context) - len(marks))  # what opens the reply
+    return tuple(token + mark * ids for token, mark in zip(context, marks, strict=True))

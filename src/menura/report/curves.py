@@ -1,0 +1,97 @@
+"""Rows at several numbers of shots become curves: a line a system, as CSV and as a picture."""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from menura.errors import ConfigError
+from menura.report.written import WrittenRow
+
+UNADAPTED, ADAPTED = "un-adapted", "adapted"
+COLUMNS = ("system", "kind", "metric", "shots", "value", "low", "high", "draws", "deviation")
+WIDTH, HEIGHT = 4.6, 3.6  # inches, of one metric's picture
+
+
+@dataclass(frozen=True)
+class Point:
+    """One system at one number of shots: value, its 95 % interval over personas, its deviation over draws."""
+
+    system: str
+    kind: str
+    metric: str
+    shots: int
+    value: float
+    low: float
+    high: float
+    draws: int
+    deviation: float  # standard deviation over draws of the support; 0 for one draw
+
+
+def points(rows: Sequence[WrittenRow]) -> list[Point]:
+    """Return a point for every row and metric."""
+    return [point for row in rows for point in _points(row)]
+
+
+def _points(row: WrittenRow) -> Iterator[Point]:
+    for name, score in row.scores.items():
+        drawn = row.by_draw[name]
+        deviation = statistics.stdev(drawn) if len(drawn) > 1 and all(map(math.isfinite, drawn)) else 0.0
+        yield Point(
+            *(row.system, row.kind, name, row.shots, score.value, score.low, score.high),
+            *(len(drawn), deviation),
+        )
+
+
+def check_there(found: Sequence[Point], metrics: Sequence[str]) -> None:
+    """Raise ConfigError naming the metrics that no row was scored by, or if none is asked for."""
+    there = list(dict.fromkeys(point.metric for point in found))
+    missing = [name for name in metrics if name not in there]
+    if missing or not metrics:
+        raise ConfigError(
+            f"no row was scored by {', '.join(missing) or 'no metric'}", hint=f"--metrics {','.join(there)}"
+        )
+
+
+def csv_text(found: Sequence[Point]) -> str:
+    """Return one line a point, numbers in full."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(vars(point) for point in found)
+    return text.getvalue()
+
+
+def svg(found: Sequence[Point], metrics: Sequence[str], titles: Mapping[str, str]) -> str:
+    """Return a picture: a panel a metric, a line a system from un-adapted (K = 0) over its adapted rows.
+
+    Bars are 95 % intervals over personas. The same points give the same bytes. Raises ConfigError without matplotlib.
+    """
+    try:
+        import matplotlib as mpl  # noqa: PLC0415  # an extra; a table needs none
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError("curves need matplotlib", hint='pip install "menura[plot]"') from error
+    with mpl.rc_context({"svg.hashsalt": "menura", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(WIDTH * len(metrics), HEIGHT), layout="constrained")
+        for panel, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+            for system, line in _lines(found, metric).items():
+                shots = [point.shots for point in line]
+                around = [[max(p.value - p.low, 0) for p in line], [max(p.high - p.value, 0) for p in line]]
+                panel.errorbar(shots, [p.value for p in line], yerr=around, label=system, marker="o", ms=3, lw=1.2)
+            panel.set(xlabel="support dialogues K", title=titles.get(metric, metric))
+            panel.grid(alpha=0.3)
+        figure.axes[0].legend(fontsize=7)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def _lines(found: Sequence[Point], metric: str) -> dict[str, list[Point]]:
+    lines: dict[str, list[Point]] = {}
+    for point in sorted(found, key=lambda point: point.shots):
+        if point.metric == metric and point.kind in (UNADAPTED, ADAPTED):
+            lines.setdefault(point.system, []).append(point)
+    return {system: lines[system] for system in dict.fromkeys(point.system for point in found) if system in lines}

@@ -1,0 +1,113 @@
+"""What a meta-gradient holds, counted in tensors as large as what adapts."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from toys import NoDecoding, exchange
+
+from menura.adaptation.descent import Descent, descending
+from menura.adaptation.maml import Maml
+from menura.adaptation.weights import adaptable
+from menura.batches.batch import Batch
+from menura.batches.encode import EncodedEpisode
+from menura.models.dialogue_model import Loss
+
+SIZE = 4096
+EPISODE = EncodedEpisode("p", ((exchange("support"),),), ((exchange("query"),),))
+
+
+class Wide(NoDecoding):
+    """One tensor of weights; a loss that keeps some tensors of its size for the way back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.linspace(-1, 1, SIZE))
+
+    def loss(self, batch: Batch) -> Loss:
+        return Loss.of((self.theta.tanh().exp() ** 2).mean().expand(len(batch)), batch.reply_tokens)
+
+
+class Counting(TorchDispatchMode):
+    """Counts storages of the weights' size that are alive at once, those of before left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, StorageWeakRef] = {}
+        self.most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for value in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(value, Tensor) and value.numel() == SIZE:
+                storage = value.untyped_storage()
+                self.alive[storage.data_ptr()] = StorageWeakRef(storage)
+        self.alive = {key: found for key, found in self.alive.items() if not found.expired()}
+        self.most = max(self.most, len(self.alive))
+        return made
+
+
+def held(steps: int, **settings: Any) -> int:
+    """Return the most tensors alive at once in an objective and its gradient, the model's own not counted."""
+    model = Wide()
+    method = Maml(Descent(rate=0.1, epochs=steps), **settings)
+    model.theta.grad = torch.zeros_like(model.theta)  # the outer loop's, which every method adds to
+    with Counting() as counting:
+        method.objective(model, EPISODE).total.backward()
+        counting.alive.pop(model.theta.untyped_storage().data_ptr(), None)
+    return counting.most
+
+
+def plain_step() -> int:
+    """Return what one gradient of the same loss holds."""
+    model = Wide()
+    with Counting() as counting:
+        torch.autograd.grad(model.loss(model.batch(EPISODE.query[0])).total, [model.theta])
+    return counting.most
+
+
+def test_first_order_holds_one_copy_more_than_a_plain_gradient_however_many_steps() -> None:
+    assert held(1) == held(2) == held(9)
+    assert held(9) <= plain_step() + 2, "one copy of the weights and one step on its way"
+
+
+def test_first_order_steps_write_over_one_copy_and_leave_the_model_alone() -> None:
+    model = Wide()
+    before = model.theta.detach().clone()
+    walk = descending(model, adaptable(model), EPISODE.support, Descent(rate=0.1, epochs=5, optimizer="adam"))
+    places = [now.weights()["theta"].data_ptr() for _, _, now in walk]
+    assert places[0] == model.theta.data_ptr()
+    assert len(set(places[1:])) == 1
+    assert places[1] != places[0]
+    assert torch.equal(model.theta, before)
+
+
+def test_adapting_holds_as_much_after_many_steps_as_after_one() -> None:
+    found = []
+    for steps in (1, 9):
+        with Counting() as counting:
+            Maml(Descent(rate=0.1, epochs=steps)).adapt(Wide(), EPISODE.support)
+        found.append(counting.most)
+    assert found[0] == found[1] <= plain_step() + 2
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_recursion_grows_by_where_a_step_stood_and_the_kept_graph_by_a_graph(optimizer: str) -> None:
+    def growth(recursion: bool) -> float:
+        few, many = (held_under(optimizer, steps, order="exact", recursion=recursion) for steps in (2, 10))
+        return (many - few) / 8
+
+    copies = 1 if optimizer == "sgd" else 3
+    assert growth(True) == copies
+    assert growth(False) >= copies + 3
+
+
+def held_under(optimizer: str, steps: int, **settings: Any) -> int:
+    model = Wide()
+    method = Maml(Descent(rate=0.01, epochs=steps, optimizer=optimizer), **settings)  # type: ignore[arg-type]
+    with Counting() as counting:
+        method.objective(model, EPISODE).total.backward()
+    return counting.most

@@ -1,0 +1,120 @@
+"""Learnt inner rates: what holds them, what uses them, what never contains them."""
+
+import math
+
+import pytest
+import torch
+from made_up import QUERY, SUPPORT, VARIANTS, Voice
+from toys import NET_EPISODE, TanhNet
+
+from menura.adaptation.descent import Descent
+from menura.adaptation.maml import Maml
+from menura.adaptation.plain import Finetune
+from menura.adaptation.rates import LOGARITHM, InnerRates, attach_rates, bring_rates, rates_of
+from menura.adaptation.weights import adaptable, holding, outer_groups, trained
+from menura.batches.encode import EncodedEpisode
+from menura.errors import ConfigError
+
+INNER = Descent(rate=0.1, epochs=2, batch=4)
+
+
+def with_rates(model: TanhNet, rate: float = 0.1, rows: int = 1) -> InnerRates:
+    attach_rates(model, rate, rows)
+    found = rates_of(model)
+    assert found is not None
+    return found
+
+
+def test_rates_begin_at_the_inner_rate_and_adapt_as_it_does() -> None:
+    bare, model = TanhNet(), TanhNet()
+    rates = with_rates(model, rows=2)
+    for step in range(3):
+        assert torch.allclose(rates.of_step(step, tuple(adaptable(model))), torch.tensor(0.1).double())
+    ours, wanted = (Maml(INNER).adapt(made, NET_EPISODE.support) for made in (model, bare))
+    assert ours.keys() == wanted.keys()
+    assert all(torch.allclose(ours[name], wanted[name], rtol=1e-14) for name in wanted)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("method", [Maml, Finetune])
+def test_each_tensor_and_each_step_goes_at_its_own_rate(method: type, optimizer: str) -> None:
+    inner = Descent(rate=0.5, epochs=1, batch=4, optimizer=optimizer)  # type: ignore[arg-type]  # two steps
+    model = TanhNet()
+    rates = with_rates(model, rows=2)
+    still = math.log(1e-30)
+    with torch.no_grad():
+        rates.logarithm.fill_(still)
+        rates.logarithm[1, rates.column["network.2.bias"]] = math.log(0.2)
+    moved = method(inner).adapt(model, NET_EPISODE.support)
+    changed = {name for name, value in adaptable(model).items() if not torch.allclose(moved[name], value, atol=1e-9)}
+    assert changed == {"network.2.bias"}
+    once = method(Descent(rate=0.5, epochs=1, batch=0, optimizer=optimizer)).adapt(model, NET_EPISODE.support)  # type: ignore[arg-type]
+    assert torch.allclose(once["network.2.bias"], adaptable(model)["network.2.bias"], atol=1e-9), "row 0 stands still"
+
+
+def test_a_persona_never_contains_the_rates_and_the_outer_loop_moves_them() -> None:
+    voice = VARIANTS["lora-upper"].voice()
+    before = set(adaptable(voice.model))
+    Maml(INNER, rates="layer").attach(voice.model)
+    assert set(adaptable(voice.model)) == before
+    assert set(trained(voice.model)) == before | {LOGARITHM}
+    weights = Maml(INNER, rates="layer").adapt(voice.model, voice.dialogues(SUPPORT))
+    assert set(weights) == before
+    with holding(voice.model, weights):
+        pass
+
+
+def test_weights_decay_and_rates_do_not() -> None:
+    model = TanhNet()
+    rates = with_rates(model)
+    decaying, still = outer_groups(model, 0.1)
+    assert (decaying["weight_decay"], still["weight_decay"]) == (0.1, 0.0)
+    assert [id(p) for p in still["params"]] == [id(rates.logarithm)]
+    assert [id(p) for p in decaying["params"]] == [id(p) for p in adaptable(model).values()]
+    assert [group["weight_decay"] for group in outer_groups(TanhNet(), 0.1)] == [0.1]
+    (together,) = outer_groups(model, 0.0)
+    assert len(together["params"]) == len(trained(model))
+
+
+@pytest.mark.parametrize("order", ["first", "exact"])
+def test_training_lowers_the_query_loss_by_the_rates_alone(order: str) -> None:
+    voice: Voice = VARIANTS["houlsby"].voice()
+    method = Maml(Descent(rate=0.01, epochs=2, batch=0), order=order, rates="layer", rate_steps=2)  # type: ignore[arg-type]
+    method.attach(voice.model)
+    rates = rates_of(voice.model)
+    assert rates is not None
+    outer = torch.optim.Adam([rates.logarithm], lr=0.3)
+    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    losses = []
+    for _ in range(8):
+        outer.zero_grad()
+        loss = method.objective(voice.model, episode).total
+        loss.backward()
+        outer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.05
+    assert bool((rates.of_step(0, tuple(adaptable(voice.model))) > 0).all())
+    assert len(rates.logarithm.detach().unique()) > rates.logarithm.numel() // 2, "every tensor found its own"
+
+
+def test_rates_of_a_start_stay_and_are_learnt_further() -> None:
+    model = TanhNet()
+    bring_rates(model, {LOGARITHM: torch.zeros(2, 6)})
+    rates = rates_of(model)
+    assert rates is not None
+    assert rates.logarithm.shape == (2, 6)
+    with torch.no_grad():
+        rates.logarithm.fill_(-3.0)
+    Maml(INNER, rates="layer", rate_steps=2).attach(model)
+    assert rates_of(model) is rates
+    assert bool((rates.logarithm == -3.0).all())
+    Maml(INNER).attach(model)
+    assert rates_of(model) is rates, "fixed adds none and takes none away"
+    with pytest.raises(ConfigError, match="method.rate_steps: 1, but the start has rates for 2"):
+        Maml(INNER, rates="layer").attach(model)
+
+
+def test_a_start_without_rates_brings_none() -> None:
+    model = TanhNet()
+    bring_rates(model, {"network.0.weight": torch.zeros(5, 3)})
+    assert rates_of(model) is None

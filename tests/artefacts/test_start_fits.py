@@ -1,0 +1,58 @@
+"""A start and a vocabulary must fit the model they are put into."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_up import stir
+
+from menura.adaptation.weights import adaptable
+from menura.artefacts import base as bases
+from menura.artefacts import tensors
+from menura.artefacts.base import Base
+from menura.artefacts.loaded import load_model, write_start
+from menura.batches.tokenizer import Tokens, byte_tokens
+from menura.errors import MismatchError
+from menura.models.causal_lm import CausalLmConfig
+from menura.models.parts.adapters import Adapters
+
+KINDS = ("houlsby", "lora", "ia3", "prompt")
+
+
+def config(kind: str) -> CausalLmConfig:
+    return CausalLmConfig("tiny", adapters=Adapters(kind, 3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_of_every_kind_is_put_in_place_and_says_its_kind(kind: str, tmp_path: Path) -> None:
+    trained, path = load_model(config(kind)), tmp_path / "start.safetensors"
+    stir(trained.model)
+    write_start(path, adaptable(trained.model), trained, {})
+    assert tensors.metadata(path)["kind"] == kind
+    started = load_model(replace(config(kind), start=str(path)))
+    wanted = {name: p.detach().half().float() for name, p in adaptable(trained.model).items()}
+    assert all(torch.equal(p, wanted[name]) for name, p in adaptable(started.model).items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_of_another_kind_is_refused_with_what_to_type(kind: str, tmp_path: Path) -> None:
+    trained, path = load_model(config(kind)), tmp_path / "start.safetensors"
+    write_start(path, adaptable(trained.model), trained, {})
+    other = KINDS[KINDS.index(kind) - 1]
+    with pytest.raises(MismatchError, match=f"are for adapters {kind}, wanted {other}") as caught:
+        load_model(replace(config(other), start=str(path)))
+    assert f"model.adapters.kind={kind}" in str(caught.value)
+
+
+def test_layout_special_is_refused_where_its_tokens_would_hit_unused_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = bases.load
+
+    def with_fewer_tokens(name: str, **more: object) -> tuple[torch.nn.Module, Tokens, Base]:
+        network, _, base = given(name)
+        return network, byte_tokens(("<|endoftext|>",)), base
+
+    monkeypatch.setattr(bases, "load", with_fewer_tokens)
+    load_model(replace(config("houlsby"), layout="plain"))
+    with pytest.raises(MismatchError, match="here 2 unused rows stand between"):
+        load_model(replace(config("houlsby"), layout="special"))

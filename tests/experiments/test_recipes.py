@@ -1,0 +1,75 @@
+"""Every named experiment can be made, at each of its sizes, and says which one it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_chat import settings, write
+
+from menura.adaptation.maml import Maml
+from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.cli.main import run
+from menura.errors import ConfigError
+from menura.experiments.recipes import RECIPES, SIZED, SIZES, recipe
+
+ROWS = tuple(name for name in SIZED if name.startswith("mamlviapp/"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_carries_its_own_name(name: str) -> None:
+    assert recipe(name).recipe == name
+
+
+@pytest.mark.parametrize("name", SIZED)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_recipe_of_a_size_is_found_again_by_the_name_it_carries(name: str, size: str) -> None:
+    made = recipe(name, size)
+    assert made.recipe == f"{name}@{size}"
+    assert recipe(made.recipe) == made
+
+
+def test_the_paper_s_rows_differ_in_what_their_names_say() -> None:
+    made = {name.removeprefix("mamlviapp/"): recipe(name, "paper") for name in ROWS}
+    adapters = {row: config.model.adapters.kind for row, config in made.items()}
+    assert {row for row, kind in adapters.items() if kind != "none"} == {"extra_place", "extra_place_unfixed"}
+    assert {row for row, config in made.items() if config.model.train_base} == {"extra_place_unfixed"}
+    assert {row for row, config in made.items() if config.model.reinit != "none"} == {"reinit", "reinit_maml"}
+    pooled = {row for row, config in made.items() if isinstance(config.method, Finetune)}
+    assert pooled == {"reinit", "transfer", "transfer_tuned"}
+    assert {row for row, config in made.items() if isinstance(config.method, PretrainOnly)} == {"prompt"}
+    for row in ("in_place", "extra_place", "extra_place_unfixed", "reinit_maml"):
+        config = made[row]
+        assert isinstance(config.method, Maml)
+        assert (config.method.inner.rate, config.method.inner.batch, config.method.inner.optimizer) == (1e-3, 4, "sgd")
+        assert (config.outer.rate, config.outer.tasks, config.model.base) == (3e-4, 2, "gpt2")
+    assert (made["transfer"].outer.rate, made["transfer"].outer.fall) == (1e-3, False)
+    assert (made["transfer_tuned"].outer.rate, made["transfer_tuned"].outer.decay) == (5e-5, 0.01)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_row_adapts_by_the_same_inner_loop_but_for_the_rate(size: str) -> None:
+    inner = [config.method.inner for config in (recipe(name, size) for name in ROWS) if hasattr(config.method, "inner")]
+    assert len(inner) == len(ROWS) - 1
+    assert len({replace(one, rate=1.0) for one in inner}) == 1
+
+
+def test_a_size_that_is_none_and_a_size_of_what_has_none_are_told() -> None:
+    with pytest.raises(ConfigError, match="unknown size 'huge'"):
+        recipe("mamlviapp/in_place", "huge")
+    with pytest.raises(ConfigError, match="comes in one size only"):
+        recipe("tiny/maml", "cpu")
+
+
+@pytest.mark.parametrize("name", [name for name in SIZED if name != "mamlviapp/prompt"])
+def test_every_row_trains_and_is_evaluated_in_seconds_at_tiny_size(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write(tmp_path / "chat.jsonl")
+    sets = settings(corpus, "outer.steps=2", "outer.check_every=2")
+    folder = str(tmp_path / "run")
+    assert run(["train", name, "--size", "tiny", "--out", folder, *sets]) == 0
+    words = ["eval", folder, "--k", "1,2", "--personas", "3", "--queries", "1", "--metrics", "ppl"]
+    assert run([*words, "--out", str(tmp_path / "results")]) == 0
+    told = capsys.readouterr().out
+    for label in ("un-adapted", "wrong persona, K=1", "adapted, K=2"):
+        assert f"| {label} " in told

@@ -1,0 +1,89 @@
+import random
+from dataclasses import dataclass
+
+import pytest
+from made_up import VARIANTS, Voice, part
+
+from menura.batches.encode import EncodedEpisode, EncodedExchange
+from menura.experiments.data_config import EncodedTask
+from menura.experiments.rivals import with_rivals
+
+
+@dataclass
+class Wanting:
+    """What is asked for."""
+
+    rivals: int = 3
+    choices: int = 4
+
+
+def tasks_of(voice: Voice) -> list[EncodedTask]:
+    """Return five personas; two of them say the same things, and one of those falls silent."""
+    said = {
+        "mira": ("tick", "tock"),
+        "ada": ("bread", "rye"),
+        "bo": ("tick", "plums"),
+        "cy": ("", "maps"),
+        "di": ("stars", "moons"),
+    }
+    return [
+        EncodedTask(name, voice.encoder.dialogues([part(f"{name}-{text}", "hi", text) for text in texts], name))
+        for name, texts in said.items()
+    ]
+
+
+def episode_of(tasks: list[EncodedTask]) -> EncodedEpisode:
+    return EncodedEpisode(tasks[0].persona_id, tasks[0].dialogues[:1], tasks[0].dialogues[1:])
+
+
+def exchanges_of(episode: EncodedEpisode) -> list[EncodedExchange]:
+    return [exchange for dialogue in episode.support + episode.query for exchange in dialogue]
+
+
+def given(voice: Voice, wanting: Wanting, seed: int) -> EncodedEpisode:
+    tasks = tasks_of(voice)
+    return with_rivals(episode_of(tasks), tasks, wanting, random.Random(seed))
+
+
+@pytest.fixture(scope="module")
+def voice() -> Voice:
+    return VARIANTS["houlsby"].voice(stirred=False)
+
+
+def test_a_rival_is_never_the_personas_own_nor_the_reply_nor_blank(voice: Voice) -> None:
+    found = [rival for seed in range(60) for e in exchanges_of(given(voice, Wanting(), seed)) for rival in e.rivals]
+    assert {rival.persona_id for rival in found} == {"ada", "bo", "cy", "di"}
+    words = {voice.encoder.reply_text(rival.reply) for rival in found}
+    assert words == {"bread", "rye", "tick", "plums", "maps", "stars", "moons"}
+    for seed in range(60):
+        for exchange in exchanges_of(given(voice, Wanting(), seed)):
+            assert exchange.reply not in [rival.reply for rival in exchange.rivals]
+            assert len({rival.reply for rival in exchange.rivals}) == len(exchange.rivals) == 3
+
+
+@pytest.mark.parametrize(("choices", "with_some"), [(1, 1), (2, 2), (9, 2)])
+def test_as_many_exchanges_as_asked_for_get_rivals(voice: Voice, choices: int, with_some: int) -> None:
+    episode = given(voice, Wanting(rivals=2, choices=choices), 0)
+    assert sorted(len(exchange.rivals) for exchange in exchanges_of(episode)) == [0] * (2 - with_some) + [2] * with_some
+
+
+def test_any_exchange_may_be_drawn_and_nothing_else_is_changed(voice: Voice) -> None:
+    tasks = tasks_of(voice)
+    places = set()
+    for seed in range(20):
+        episode = given(voice, Wanting(choices=1), seed)
+        places |= {number for number, exchange in enumerate(exchanges_of(episode)) if exchange.rivals}
+        plain = exchanges_of(episode_of(tasks))
+        assert [(e.ids, e.dialogue_id) for e in exchanges_of(episode)] == [(e.ids, e.dialogue_id) for e in plain]
+    assert places == {0, 1}
+
+
+def test_the_same_stream_gives_the_same_rivals(voice: Voice) -> None:
+    assert given(voice, Wanting(), 3) == given(voice, Wanting(), 3)
+    assert given(voice, Wanting(), 3) != given(voice, Wanting(), 4)
+
+
+def test_without_others_or_without_a_wish_there_are_none(voice: Voice) -> None:
+    tasks = tasks_of(voice)
+    assert with_rivals(episode_of(tasks), tasks[:1], Wanting(), random.Random(0)) == episode_of(tasks)
+    assert given(voice, Wanting(rivals=0), 0) == episode_of(tasks)
