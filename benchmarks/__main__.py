@@ -1,6 +1,6 @@
-"""``make bench``: prints a table of ratios and writes results/benchmarks.json. One thread.
+"""``make bench``: prints a table of ratios, writes results/benchmarks.json and, as Markdown, results/benchmarks.md.
 
-``--rounds N`` takes other than 5 rounds, ``--only ROW`` (more than once if need be) takes some rows.
+One thread. ``--rounds N`` takes other than 5 rounds, ``--only ROW`` (more than once if need be) takes some rows.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks import adapting, environment, generating, many_personas, memory, meta_step
 from benchmarks.paired import HEAD, Ratio, Row
-from menura.artefacts.files import write_json
+from menura.artefacts.files import write_json, write_text
 from menura.cli.screen import columns
 from menura.errors import MenuraError
 
@@ -38,6 +38,7 @@ def main(words: list[str]) -> int:
     print(f"{sum(ratio.met for ratio in promised)} of {len(promised)} promised ratios met")
     facts = {"environment": before, "rows": [{**asdict(ratio), "met": ratio.met} for ratio in ratios]}
     write_json(RESULTS, facts)
+    write_text(RESULTS.with_suffix(".md"), _markdown(ratios))
     return failures[0].exit_code if failures else 0
 
 
@@ -56,6 +57,11 @@ def _run(rows: dict[str, Row], rounds: int) -> tuple[list[Ratio], list[MenuraErr
             failures.append(error)
         print(f"  {time.monotonic() - began:.0f} s", flush=True)
     return ratios, failures
+
+
+def _markdown(ratios: list[Ratio]) -> str:
+    lines = [HEAD, ["---"] * len(HEAD), *(ratio.cells() for ratio in ratios)]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 def _parser(rows: list[str]) -> argparse.ArgumentParser:

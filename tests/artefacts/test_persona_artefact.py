@@ -212,7 +212,7 @@ def test_weights_that_are_not_finite_do_not_fit(mira: PersonaArtefact, loaded: L
 
 def test_the_settings_of_the_model_are_kept_as_plain_data(mira: PersonaArtefact, loaded: Loaded) -> None:
     assert mira.model == plain_config(loaded)
-    assert mira.model["adapters"] == {"kind": "lora", "size": 2, "layers": 1}
+    assert mira.model["adapters"] == {"kind": "lora", "size": 2, "layers": 1, "init": "identity"}
 
 
 def test_weights_do_not_show_when_a_persona_is_printed(mira: PersonaArtefact) -> None:

@@ -66,8 +66,11 @@ def _code(process: Any, until: float) -> int | None:
 
 
 def _stopped(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:  # it has ended, or this system has no such files
+        return False
+    return stat.rpartition(")")[2].split()[0] == "T"
 
 
 def _variables(size: int) -> dict[str, str]:

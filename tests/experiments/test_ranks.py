@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import signal
@@ -297,6 +298,25 @@ def test_a_gradient_that_no_rank_has_is_left_out(tmp_path: Path) -> None:
     done = ended([(partial_gradients, (tmp_path,))] * 2, tmp_path)
     assert done.codes == [0, 0]
     assert done.said == ["[[3.0, 3.0], [[5.0], [5.0], [5.0]], None]\n"] * 2
+
+
+def turns() -> None:
+    """Say from when to when it was this rank's turn."""
+
+    def turn() -> tuple[float, float]:
+        began = time.monotonic()
+        time.sleep(0.2)
+        return began, time.monotonic()
+
+    with joined(place_of(os.environ), "cpu") as ranks:
+        print(ranks.exchange(ranks.in_turn(turn)), flush=True)
+
+
+def test_a_machines_first_rank_goes_first_so_that_it_alone_fetches_what_lacks(tmp_path: Path) -> None:
+    done = ended([(turns, ())] * 2, tmp_path)
+    assert done.codes == [0, 0]
+    (_, first_ended), (second_began, _) = json.loads(done.said[0])
+    assert first_ended <= second_began
 
 
 def test_two_ranks_have_the_gradient_of_one_process(corpus: Path, tmp_path: Path) -> None:

@@ -188,15 +188,15 @@ def test_a_rate_too_large_fails_with_only_finite_weights_on_disk(corpus: Path, t
 def test_weights_that_a_step_broke_are_found_in_that_step(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_step, taken = torch.optim.Adam.step, []
+    whole_step, taken = torch.optim.AdamW.step, []
 
-    def breaking(self: torch.optim.Adam) -> None:
+    def breaking(self: torch.optim.AdamW) -> None:
         whole_step(self)
         taken.append(1)
         if len(taken) == 3:
             self.param_groups[0]["params"][0].data.view(-1)[0] = math.inf
 
-    monkeypatch.setattr(torch.optim.Adam, "step", breaking)
+    monkeypatch.setattr(torch.optim.AdamW, "step", breaking)
     with pytest.raises(NumericalError, match="step 3: 1 values of adapters.* are not finite"):
         train(config_for(corpus, "outer.save_every=1"), tmp_path / "run")
     assert status(tmp_path / "run") == {"state": "failed", "step": 2, "code": "not_finite"}

@@ -37,9 +37,9 @@ class SelfPlay:
     """Lower the pooled loss, and raise the rewards of what the model says to itself, ``play`` times as much.
 
     From the share ``begins`` of the training on (0..1), ``games`` copies of a dialogue of the episode are taken up at
-    an exchange with rivals and played for ``turns`` replies of the persona, at most ``limit`` tokens each; the partner has
-    the facts of a rival. Only the persona's replies learn, as in the paper, but both speak with the present weights.
-    A reply earns its own rewards and, ``discount`` times a turn, those of both speakers' turns that follow.
+    an exchange with rivals and played for ``turns`` replies of the persona, at most ``limit`` tokens each; the partner
+    has the facts of a rival. Only the persona's replies learn, as in the paper, but both speak with the present
+    weights. A reply earns its own rewards and, ``discount`` times a turn, those of both speakers' turns that follow.
     """
 
     inner: Descent = field(default_factory=Descent)

@@ -27,21 +27,22 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     ``seeds`` (one a row) make each row's random stream; batch mates, padding and order change no reply. ``begun`` is
     ``model.begin(batch)`` where the caller has it already; it is used up.
     """
-    streams = torch.stack([uniforms(seed, limit) for seed in seeds])  # (B, limit)
+    numbers = torch.stack([uniforms(seed, limit) for seed in seeds])  # (rows still running, limit)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
     state, last = begun or model.begin(batch), _first(batch)
     for step in range(limit):
         log_probs, state = model.advance(state, last)
-        chosen = choice.choose(log_probs, streams[alive, step].to(log_probs.device))
-        running = [place for place, token in enumerate(chosen.tolist()) if token != end]
+        chosen = choice.choose(log_probs, numbers[:, step].to(log_probs.device))
+        tokens = chosen.tolist()
+        running = [place for place, token in enumerate(tokens) if token != end]
         for place in running:
-            replies[alive[place]].append(int(chosen[place]))
+            replies[alive[place]].append(tokens[place])
         if not running:
             break
         if len(running) < len(alive):  # rows that ended leave, so that the rest runs faster
             kept = torch.tensor(running, device=chosen.device)
-            state, chosen = model.select_rows(state, kept), chosen[kept]
+            state, chosen, numbers = model.select_rows(state, kept), chosen[kept], numbers[running]
             alive = [alive[place] for place in running]
         last = chosen
     return replies

@@ -4,15 +4,15 @@ Shape letters: B exchanges, T tokens side by side, L tokens of each row, N label
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
 
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
@@ -22,6 +22,7 @@ from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.attachment import Attachment
+from menura.models.parts.bank import Bank, Speaking, speaking
 from menura.models.parts.blocks import blocks_of
 from menura.models.parts.identity import bare_weights, check_identity, check_reading
 from menura.models.parts.lean import reading_of
@@ -60,8 +61,9 @@ class CausalLmConfig:
 class CausalState:
     """What has been read: ``mask`` (B, tokens in the cache), True where real; None where all are."""
 
-    cache: Cache
+    cache: Any
     mask: Tensor | None
+    whose: Tensor | None = None  # (B,) each row's persona in the bank that speaks
 
 
 class CausalLm(DialogueModel[CausalState]):
@@ -76,6 +78,7 @@ class CausalLm(DialogueModel[CausalState]):
         self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._kept_bytes = 0
         self._attachment = Attachment(config.adapters, self._blocks, network.config.hidden_size)
+        self._speaking: Speaking | None = None
         self._reading = reading_of(network, self._blocks, self._first)
         self.adapters = self._attachment.adapters.to(next(network.parameters()).device)
         self.special_rows = self._make_special_rows() if config.layout == "special" else None
@@ -101,7 +104,9 @@ class CausalLm(DialogueModel[CausalState]):
         rows = Rows(tuple(len(ids) for ids in read), self.device)
         line = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
         mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
-        return CausalState(self._reading.begin(self._embedded(line), rows), mask)
+        whose = self._speaking.rows if self._speaking else None
+        with self._spoken(whose, rows):
+            return CausalState(self._reading.begin(self._embedded(line), rows), mask, whose)
 
     def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return log-probabilities (B, V) and the new state."""
@@ -112,7 +117,8 @@ class CausalLm(DialogueModel[CausalState]):
         """Return the state of some rows."""
         mask = None if state.mask is None else state.mask[rows]
         full = mask is None or bool(mask.all())
-        return CausalState(self._reading.select(state.cache, rows), None if full else mask)
+        whose = None if state.whose is None else state.whose[rows]
+        return CausalState(self._reading.select(state.cache, rows), None if full else mask, whose)
 
     @torch.no_grad()
     def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
@@ -193,13 +199,32 @@ class CausalLm(DialogueModel[CausalState]):
         dtype: torch.dtype = self.network.get_input_embeddings().weight.dtype
         return dtype
 
+    @contextmanager
+    def speaking_as(self, bank: Bank, rows: Sequence[int]) -> Iterator[None]:
+        """Let row b of what is begun speak as the bank's persona ``rows[b]``; the model's own weights stay as they are.
+
+        For ``begin``, ``advance`` and ``select_rows``; a row goes on as the persona it was begun as.
+        """
+        whose = torch.tensor(rows, dtype=torch.long, device=self.device)
+        with speaking(bank, whose, self.adapters, "adapters.") as self._speaking:
+            try:
+                yield
+            finally:
+                self._speaking = None
+
+    def _spoken(self, whose: Tensor | None, rows: Rows) -> AbstractContextManager[None]:
+        if whose is None or self._speaking is None:
+            return nullcontext()
+        return self._speaking.reading(whose, rows)
+
     # How it reads
 
     def _read(self, state: CausalState, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, CausalState]:
         """Read ids (B, L), all real where there is no mask; return their hidden states (B, L, D) and the new state."""
         seen = _joined(state, ids, mask)
-        hidden = self._reading.further(state.cache, self._embedded(ids), seen)
-        return hidden, CausalState(state.cache, seen)
+        with self._spoken(state.whose, Rows((ids.shape[1],) * len(ids), self.device)):
+            hidden = self._reading.further(state.cache, self._embedded(ids), seen)
+        return hidden, CausalState(state.cache, seen, state.whose)
 
     def _hidden(self, part: Pass, at: Tensor) -> Tensor:
         """Return (N, D) at places of a pass."""

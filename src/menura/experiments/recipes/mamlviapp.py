@@ -53,6 +53,7 @@ SETTINGS: dict[Size, RunConfig] = {
 }
 # Rates for all weights of a pre-trained base; those for adapters would destroy it within a few steps.
 WHOLE_BASE = {"cpu": (2e-5, 1e-4), "paper": (1e-3, 3e-4)}  # inner, outer
+FORGOTTEN = {"cpu": 1e-4}  # inner, where no weight was learnt before: at 1e-3 adapting undoes the training
 
 
 def extra_place(size: Size) -> RunConfig:
@@ -87,7 +88,7 @@ def transfer_tuned(size: Size) -> RunConfig:
 
 def reinit_maml(size: Size) -> RunConfig:
     """MAML on all weights of a network that was never trained."""
-    config = _without_adapters(SETTINGS[size])
+    config = _inside(_without_adapters(SETTINGS[size]), FORGOTTEN.get(size))
     return _named("reinit_maml", size, replace(config, model=_forgotten(config.model, size)))
 
 
@@ -128,10 +129,14 @@ def _on_whole_base(config: RunConfig, size: Size) -> RunConfig:
     if size not in WHOLE_BASE:
         return config
     inner, outer = WHOLE_BASE[size]
+    return _inside(replace(config, outer=replace(config.outer, rate=outer)), inner)
+
+
+def _inside(config: RunConfig, rate: float | None) -> RunConfig:
+    """Set the inner rate, if there is one to set."""
     method = config.method
     assert isinstance(method, Maml)
-    method = replace(method, inner=replace(method.inner, rate=inner))
-    return replace(config, method=method, outer=replace(config.outer, rate=outer))
+    return config if rate is None else replace(config, method=replace(method, inner=replace(method.inner, rate=rate)))
 
 
 def _finetune(method: Method) -> Finetune:

@@ -2,15 +2,16 @@
 
 Transformers' own forward pass spends much of a small network's time on masks, caches and checks. Here a layer is two
 halves with the attention left out between them, so that the same code serves rows of unequal length side by side and
-a single further token. Weights are read when they are used, never kept: training swaps them in the modules.
+a single further token. The weights are those that the modules hold when a pass begins: training swaps them.
 
-Every linear map is called as the module it is, so that hooks on it run; hooks behind an attention or a feed-forward
-part are run here. Dropout never is: a network that trains speaks in evaluation mode.
+Every linear map that carries hooks is called as the module it is, so that they run; hooks behind an attention or a
+feed-forward part are run here. Dropout never is: a network that trains speaks in evaluation mode.
 
 Shape letters: T tokens side by side, D width, H heads, K key heads, E width of a head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Turns = tuple[Tensor, Tensor] | None  # cosines and sines (T, 1, E) by which queries and keys are turned
+Map = Callable[[Tensor], Tensor]
 
 
 class Asked(NamedTuple):
@@ -30,11 +32,21 @@ class Asked(NamedTuple):
     scale: float  # of the product of query and key
 
 
-class Layers(Protocol):
+class Layer(Protocol):
+    """The two halves of a layer."""
+
+    def ask(self, hidden: Tensor, turns: Turns) -> Asked:
+        """Return what the attention is asked with, from the layer's input (T, D)."""
+
+    def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+        """Return the layer's output (T, D), from its input, its attention's input and what the heads (T, H E) found."""
+
+
+class Known(Protocol):
     """A network of known form."""
 
-    def __len__(self) -> int:
-        """Return how many layers there are."""
+    def layers(self) -> Sequence[Layer]:
+        """Return its layers with the weights of now."""
 
     def enter(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Return the first layer's input, from token embeddings (T, D) at positions (T,)."""
@@ -42,24 +54,19 @@ class Layers(Protocol):
     def turns(self, like: Tensor, positions: Tensor) -> Turns:
         """Return the rotation of each position, None in networks that rotate nothing."""
 
-    def ask(self, index: int, hidden: Tensor, turns: Turns) -> Asked:
-        """Return what a layer's attention is asked with, from the layer's input (T, D)."""
-
-    def answer(self, index: int, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
-        """Return the layer's output (T, D), from its input, its attention's input and what the heads (T, H E) found."""
-
     def leave(self, hidden: Tensor) -> Tensor:
         """Return what the vocabulary is scored with."""
 
 
-class Gpt2Layers:
+class Gpt2:
     """The GPT-2 of transformers."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
 
-    def __len__(self) -> int:
-        return len(self._network.h)
+    def layers(self) -> Sequence[Layer]:
+        """Read the blocks."""
+        return [Gpt2Layer(block) for block in self._network.h]
 
     def enter(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Add the positions' own embeddings."""
@@ -69,22 +76,7 @@ class Gpt2Layers:
     def turns(self, like: Tensor, positions: Tensor) -> Turns:
         """Rotate nothing."""
         del like, positions
-
-    def ask(self, index: int, hidden: Tensor, turns: Turns) -> Asked:
-        """Map to queries, keys and values at once."""
-        del turns
-        block = self._network.h[index]
-        given = block.ln_1(hidden)
-        mapped = block.attn.c_attn(given).unflatten(-1, (3, -1, block.attn.head_dim))  # (T, 3, H, E)
-        return Asked(given, *mapped.unbind(1), block.attn.scaling)
-
-    def answer(self, index: int, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
-        """Map back, then the feed-forward part."""
-        block = self._network.h[index]
-        hidden = _hooked(block.attn, given, block.attn.c_proj(heads)) + hidden
-        given = block.ln_2(hidden)
-        inner = _activated(block.mlp.act, block.mlp.c_fc(given))
-        return hidden + _hooked(block.mlp, given, block.mlp.c_proj(inner))
+        return None
 
     def leave(self, hidden: Tensor) -> Tensor:
         """Normalise."""
@@ -92,14 +84,40 @@ class Gpt2Layers:
         return left
 
 
-class LlamaLayers:
+class Gpt2Layer:
+    """One block of it."""
+
+    def __init__(self, block: Any) -> None:
+        attention, inner = block.attn, block.mlp
+        self._shape, self._scale = (3, -1, attention.head_dim), attention.scaling
+        self._norms = _map(block.ln_1), _map(block.ln_2)
+        self._asking, self._joining = _map(attention.c_attn), _map(attention.c_proj)
+        self._widening, self._acting, self._narrowing = _map(inner.c_fc), _map(inner.act), _map(inner.c_proj)
+        self._behind = _hooks(attention), _hooks(inner)
+
+    def ask(self, hidden: Tensor, turns: Turns) -> Asked:
+        """Map to queries, keys and values at once."""
+        del turns
+        given = self._norms[0](hidden)
+        queries, keys, values = self._asking(given).view(len(given), *self._shape).unbind(1)
+        return Asked(given, queries, keys, values, self._scale)
+
+    def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+        """Map back, then the feed-forward part."""
+        hidden = self._behind[0](given, self._joining(heads)) + hidden
+        given = self._norms[1](hidden)
+        return hidden + self._behind[1](given, self._narrowing(self._acting(self._widening(given))))
+
+
+class Llama:
     """The Llama of transformers, with its default rotation."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
 
-    def __len__(self) -> int:
-        return len(self._network.layers)
+    def layers(self) -> Sequence[Layer]:
+        """Read the layers."""
+        return [LlamaLayer(layer) for layer in self._network.layers]
 
     def enter(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Return the embeddings as they are."""
@@ -111,32 +129,41 @@ class LlamaLayers:
         cosines, sines = self._network.rotary_emb(like, positions[None])
         return cosines[0][:, None], sines[0][:, None]
 
-    def ask(self, index: int, hidden: Tensor, turns: Turns) -> Asked:
-        """Map to queries, keys and values; turn queries and keys."""
-        assert turns is not None
-        block = self._network.layers[index]
-        attention = block.self_attn
-        given = _normed(block.input_layernorm, hidden)
-        maps = (attention.q_proj, attention.k_proj, attention.v_proj)
-        queries, keys, values = (part(given).unflatten(-1, (-1, attention.head_dim)) for part in maps)
-        return Asked(given, _turned(queries, *turns), _turned(keys, *turns), values, attention.scaling)
-
-    def answer(self, index: int, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
-        """Map back, then the gated feed-forward part."""
-        block = self._network.layers[index]
-        hidden = hidden + _hooked(block.self_attn, given, block.self_attn.o_proj(heads))
-        given = _normed(block.post_attention_layernorm, hidden)
-        gate = block.mlp.act_fn(block.mlp.gate_proj(given))
-        return hidden + _hooked(block.mlp, given, block.mlp.down_proj(gate * block.mlp.up_proj(given)))
-
     def leave(self, hidden: Tensor) -> Tensor:
         """Normalise."""
-        return _normed(self._network.norm, hidden)
+        return _map(self._network.norm)(hidden)
 
 
-def layers_of(network: nn.Module) -> Layers | None:
-    """Return the layers of a network without its head, where they are of a form known here; None otherwise."""
-    form = FORMS.get(f"{type(network).__module__}.{type(network).__name__}")
+class LlamaLayer:
+    """One layer of it."""
+
+    def __init__(self, layer: Any) -> None:
+        attention, inner = layer.self_attn, layer.mlp
+        self._shape, self._scale = (-1, attention.head_dim), attention.scaling
+        self._norms = _map(layer.input_layernorm), _map(layer.post_attention_layernorm)
+        self._asking = _map(attention.q_proj), _map(attention.k_proj), _map(attention.v_proj)
+        self._joining, self._narrowing = _map(attention.o_proj), _map(inner.down_proj)
+        self._gating, self._acting, self._widening = _map(inner.gate_proj), _map(inner.act_fn), _map(inner.up_proj)
+        self._behind = _hooks(attention), _hooks(inner)
+
+    def ask(self, hidden: Tensor, turns: Turns) -> Asked:
+        """Map to queries, keys and values; turn queries and keys."""
+        assert turns is not None
+        given = self._norms[0](hidden)
+        queries, keys, values = (asking(given).view(len(given), *self._shape) for asking in self._asking)
+        return Asked(given, _turned(queries, *turns), _turned(keys, *turns), values, self._scale)
+
+    def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+        """Map back, then the gated feed-forward part."""
+        hidden = hidden + self._behind[0](given, self._joining(heads))
+        given = self._norms[1](hidden)
+        inner = self._acting(self._gating(given)) * self._widening(given)
+        return hidden + self._behind[1](given, self._narrowing(inner))
+
+
+def known(network: nn.Module) -> Known | None:
+    """Return a network without its head as one of a form known here; None where it is of another."""
+    form = FORMS.get(_kind(network))
     if form is None:
         return None
     make, fits = form
@@ -152,33 +179,62 @@ def _llama_fits(config: Any) -> bool:
     return rotation.get("rope_type", "default") == "default" and getattr(config, "sliding_window", None) is None
 
 
-FORMS: dict[str, tuple[Callable[[Any], Layers], Callable[[Any], bool]]] = {
-    "transformers.models.gpt2.modeling_gpt2.GPT2Model": (Gpt2Layers, _gpt2_fits),
-    "transformers.models.llama.modeling_llama.LlamaModel": (LlamaLayers, _llama_fits),
+FORMS: dict[str, tuple[Callable[[Any], Known], Callable[[Any], bool]]] = {
+    "transformers.models.gpt2.modeling_gpt2.GPT2Model": (Gpt2, _gpt2_fits),
+    "transformers.models.llama.modeling_llama.LlamaModel": (Llama, _llama_fits),
 }
 
 
-def _hooked(part: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-    """Run the forward hooks of a part that was not called as a module."""
-    for hook in part._forward_hooks.values():
-        changed = hook(part, (given,), output)
-        output = output if changed is None else changed
-    return output
+def _kind(part: nn.Module) -> str:
+    return f"{type(part).__module__}.{type(part).__name__}"
 
 
-def _normed(norm: nn.Module, hidden: Tensor) -> Tensor:
-    if type(norm).__name__ != "LlamaRMSNorm":
-        normed: Tensor = norm(hidden)
-        return normed
-    weight: Any = norm.weight
-    return functional.rms_norm(hidden, weight.shape, weight, norm.variance_epsilon)  # type: ignore[arg-type]  # a float
+def _map(part: Any) -> Map:
+    """Return what a module computes on (T, D), without its way there; the module itself where hooks want to be run."""
+    if part._forward_hooks or part._forward_pre_hooks:
+        return part  # type: ignore[no-any-return]  # a module, called as one
+    quick = QUICK.get(_kind(part))
+    return quick(part) if quick else part.forward
 
 
-def _activated(activation: nn.Module, inner: Tensor) -> Tensor:
-    if type(activation).__name__ == "NewGELUActivation":  # the same, written out in eight steps
-        return functional.gelu(inner, approximate="tanh")
-    activated: Tensor = activation(inner)
-    return activated
+def _transposed(part: Any) -> Map:
+    weight, bias = part.weight, part.bias
+    return lambda given: torch.addmm(bias, given, weight)
+
+
+def _root_mean_square(part: Any) -> Map:
+    weight = part.weight
+    return partial(functional.rms_norm, normalized_shape=weight.shape, weight=weight, eps=part.variance_epsilon)
+
+
+def _layer_norm(part: Any) -> Map:
+    shape, weight, bias, epsilon = part.normalized_shape, part.weight, part.bias, part.eps
+    return lambda given: torch.layer_norm(given, shape, weight, bias, epsilon)
+
+
+QUICK: dict[str, Callable[[Any], Map]] = {
+    "transformers.pytorch_utils.Conv1D": _transposed,
+    "torch.nn.modules.linear.Linear": lambda part: partial(functional.linear, weight=part.weight, bias=part.bias),
+    "torch.nn.modules.normalization.LayerNorm": _layer_norm,
+    "transformers.models.llama.modeling_llama.LlamaRMSNorm": _root_mean_square,
+    # The same, there in eight steps.
+    "transformers.activations.NewGELUActivation": lambda part: partial(functional.gelu, approximate="tanh"),
+}
+
+
+def _hooks(part: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return what the forward hooks of a part make of its output, which did not come from calling it."""
+    hooks = list(part._forward_hooks.values())
+    if not hooks:
+        return lambda given, output: output
+
+    def run(given: Tensor, output: Tensor) -> Tensor:
+        for hook in hooks:
+            changed = hook(part, (given,), output)
+            output = output if changed is None else changed
+        return output
+
+    return run
 
 
 def _turned(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

@@ -34,10 +34,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers ships no t
         if end > self._key_room.shape[2]:
             self._key_room = _grown(self._key_room, self.used, end)
             self._value_room = _grown(self._value_room, self.used, end)
-        self._key_room[:, :, self.used : end] = key_states
-        self._value_room[:, :, self.used : end] = value_states
+        self._key_room.narrow(2, self.used, end - self.used).copy_(key_states)
+        self._value_room.narrow(2, self.used, end - self.used).copy_(value_states)
         self.used = end
-        self.keys, self.values = self._key_room[:, :, :end], self._value_room[:, :, :end]
+        self.keys, self.values = self._key_room.narrow(2, 0, end), self._value_room.narrow(2, 0, end)
         return self.keys, self.values
 
     def get_seq_length(self) -> int:

@@ -8,6 +8,7 @@ H heads, K key heads, E width of a head.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +19,7 @@ from transformers.cache_utils import Cache
 
 from menura.batches.passes import Rows
 from menura.models.parts.blocks import passing, standing_in
-from menura.models.parts.known_layers import Asked, Layers, layers_of
+from menura.models.parts.known_layers import Asked, Known, Layer, known
 from menura.models.parts.kv_cache import RoomyLayer, begun_layer, empty_cache, selected
 
 
@@ -34,106 +35,121 @@ class Reading(Protocol):
     def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
         """Return (N, D) the last hidden states at places of the line, from the input (T, D) of layer ``first``."""
 
-    def begin(self, vectors: Tensor, rows: Rows) -> Cache:
+    def begin(self, vectors: Tensor, rows: Rows) -> Any:
         """Return the keys and values of rows, filled up on the left."""
 
-    def further(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+    def further(self, cache: Any, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Return (B, L, D) for tokens that follow; ``cache`` goes on to hold them.
 
         ``seen`` (B, tokens read and to read) is True where a token is real; None where all are.
         """
 
-    def select(self, cache: Cache, rows: Tensor) -> Cache:
+    def select(self, cache: Any, rows: Tensor) -> Any:
         """Return a cache of its own of these rows."""
 
 
 def reading_of(network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> Reading:
     """Choose by the network's type, once."""
-    layers = layers_of(network.base_model)
-    return NetworkReading(network, blocks, first) if layers is None else LeanReading(layers, first)
+    form = known(network.base_model)
+    return NetworkReading(network, blocks, first) if form is None else LeanReading(form, first)
+
+
+@dataclass(frozen=True)
+class LeanCache:
+    """What each layer has read, and the layers with the weights of when it began."""
+
+    held: tuple[RoomyLayer, ...]
+    layers: Sequence[Layer]
+
+    def get_seq_length(self) -> int:
+        """Return the tokens read so far."""
+        return self.held[0].used
 
 
 class LeanReading:
     """Known layers, one after the other."""
 
-    def __init__(self, layers: Layers, first: int) -> None:
-        self._layers = layers
+    def __init__(self, form: Known, first: int) -> None:
+        self._form = form
         self._first = first
 
     def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
         """Run all layers."""
-        hidden = self._layers.enter(vectors, rows.positions)
-        return self._layers.leave(self._through(hidden, rows, range(len(self._layers)), at))
+        hidden = self._form.enter(vectors, rows.positions)
+        return self._form.leave(self._through(self._form.layers(), hidden, rows, at))
 
     def below(self, vectors: Tensor) -> Tensor:
         """Run the lower layers."""
         rows = Rows((len(vectors),), vectors.device)
-        return self._through(self._layers.enter(vectors, rows.positions), rows, range(self._first), None)
+        hidden = self._form.enter(vectors, rows.positions)
+        return self._through(self._form.layers()[: self._first], hidden, rows, None)
 
     def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
         """Run the upper layers."""
-        return self._layers.leave(self._through(lower, rows, range(self._first, len(self._layers)), at))
+        return self._form.leave(self._through(self._form.layers()[self._first :], lower, rows, at))
 
-    def _through(self, hidden: Tensor, rows: Rows, layers: range, at: Tensor | None) -> Tensor:
-        turns = self._layers.turns(hidden, rows.positions)
-        for index in layers:
-            asked = self._layers.ask(index, hidden, turns)
+    def _through(self, layers: Sequence[Layer], hidden: Tensor, rows: Rows, at: Tensor | None) -> Tensor:
+        turns = self._form.turns(hidden, rows.positions)
+        for layer in layers:
+            asked = layer.ask(hidden, turns)
             given, found = asked.given, attended(rows, asked)
-            if at is not None and index == layers[-1]:  # nobody asks for the other places any more
+            if at is not None and layer is layers[-1]:  # nobody asks for the other places any more
                 hidden, given, found = (part.index_select(0, at) for part in (hidden, given, found))
-            hidden = self._layers.answer(index, hidden, given, found)
+            hidden = layer.answer(hidden, given, found)
         return hidden
 
-    def begin(self, vectors: Tensor, rows: Rows) -> Cache:
+    def begin(self, vectors: Tensor, rows: Rows) -> LeanCache:
         """Run all layers, of the last one only as far as its keys and values."""
+        layers = self._form.layers()
         if not len(vectors):
-            return empty_cache(len(self._layers))
+            return LeanCache(tuple(RoomyLayer() for _ in layers), layers)
         made: list[RoomyLayer] = []
-        hidden = self._layers.enter(vectors, rows.positions)
-        turns = self._layers.turns(hidden, rows.positions)
-        for index in range(len(self._layers)):
-            if made:
-                hidden = self._layers.answer(index - 1, hidden, asked.given, attended(rows, asked))
-            asked = self._layers.ask(index, hidden, turns)
+        hidden = self._form.enter(vectors, rows.positions)
+        turns = self._form.turns(hidden, rows.positions)
+        for layer in layers:
+            asked = layer.ask(hidden, turns)
             made.append(begun_layer(asked.keys, asked.values, rows))
-        return Cache(layers=made)
+            if layer is not layers[-1]:
+                hidden = layer.answer(hidden, asked.given, attended(rows, asked))
+        return LeanCache(tuple(made), layers)
 
-    def further(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+    def further(self, cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Run all layers on B * L tokens side by side; only attention tells the rows apart."""
         batch, length, width = vectors.shape
-        positions, hidden_from = _places(cache, vectors, seen)
-        hidden = self._layers.enter(vectors.reshape(-1, width), positions)
-        turns = self._layers.turns(hidden, positions)
-        for index in range(len(self._layers)):
-            asked = self._layers.ask(index, hidden, turns)
-            found = _attended_after(cache.layers[index], asked, length, hidden_from)
-            hidden = self._layers.answer(index, hidden, asked.given, found)
-        return self._layers.leave(hidden).view(batch, length, width)
+        positions, mask = _places(cache, vectors, seen)
+        hidden = self._form.enter(vectors.reshape(-1, width), positions)
+        turns = self._form.turns(hidden, positions)
+        for layer, held in zip(cache.layers, cache.held, strict=True):
+            asked = layer.ask(hidden, turns)
+            hidden = layer.answer(hidden, asked.given, _attended_after(held, asked, length, mask))
+        return self._form.leave(hidden).view(batch, length, width)
 
-    def select(self, cache: Cache, rows: Tensor) -> Cache:
+    def select(self, cache: LeanCache, rows: Tensor) -> LeanCache:
         """Copy the rows."""
-        return selected(cache, rows)
+        return LeanCache(tuple(held.selected(rows) for held in cache.held), cache.layers)
 
 
 def attended(rows: Rows, asked: Asked) -> Tensor:
     """Return (T, H E): each token has seen itself and what stands before it in its row."""
     if len(rows.runs) == 1:
-        return _attended_run(*rows.runs[0], asked.queries, asked.keys, asked.values, asked.scale)
+        return _attended_run(asked, rows.runs[0])
     sizes = [count * length for count, length in rows.runs]
-    pieces = zip(rows.runs, *(part.split(sizes) for part in asked[1:4]), strict=True)
-    return torch.cat([_attended_run(*run, *piece, asked.scale) for run, *piece in pieces])
+    given, queries, keys, values = (torch.split(part, sizes) for part in asked[:4])
+    pieces = zip(given, queries, keys, values, [asked.scale] * len(sizes), strict=True)
+    return torch.cat([_attended_run(Asked(*piece), run) for piece, run in zip(pieces, rows.runs, strict=True)])
 
 
-def _attended_run(  # noqa: PLR0913  # a rectangle's two sides beside the four that attention has
-    count: int, length: int, queries: Tensor, keys: Tensor, values: Tensor, scale: float
-) -> Tensor:
-    by_row = (part.view(count, length, *part.shape[1:]).transpose(1, 2) for part in (queries, keys, values))
+def _attended_run(asked: Asked, run: tuple[int, int]) -> Tensor:
+    """Let a rectangle of rows, (rows, length), attend."""
+    queries, keys, values = (part.view(*run, *part.shape[1:]).transpose(1, 2) for part in asked[1:4])
     shared = queries.shape[1] != keys.shape[1]
-    found = functional.scaled_dot_product_attention(*by_row, is_causal=True, scale=scale, enable_gqa=shared)
-    return found.transpose(1, 2).reshape(count * length, -1)
+    found = functional.scaled_dot_product_attention(
+        queries, keys, values, is_causal=True, scale=asked.scale, enable_gqa=shared
+    )
+    return found.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
-def _places(cache: Cache, vectors: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _places(cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Return the positions of tokens that follow, (B * L,), or (1,) where all B are at one, and the attention's mask.
 
     The mask is 0 where a query sees a key, −inf where not; None where each sees all.
@@ -154,18 +170,20 @@ def _places(cache: Cache, vectors: Tensor, seen: Tensor | None) -> tuple[Tensor,
     return positions, torch.zeros_like(sees, dtype=vectors.dtype).masked_fill(~sees, float("-inf"))
 
 
-def _attended_after(layer: RoomyLayer, asked: Asked, length: int, mask: Tensor | None) -> Tensor:
-    """Return (B * L, H E): each token has seen what the cache holds and what follows up to itself."""
-    by_row = (part.view(-1, length, *part.shape[1:]).transpose(1, 2) for part in asked[1:4])
-    queries, keys, values = by_row
-    keys, values = layer.update(keys, values)
-    heads, shared = queries.shape[1], queries.shape[1] != keys.shape[1]
-    if shared and length == 1:  # the heads that share keys ask side by side, so that no key is repeated for them
-        queries, shared = queries.reshape(len(queries), keys.shape[1], -1, queries.shape[-1]), False
+def _attended_after(held: RoomyLayer, asked: Asked, length: int, mask: Tensor | None) -> Tensor:
+    """Return (B * L, H E): each token has seen what was read and what follows up to itself."""
+    batch, key_heads, width = len(asked.queries) // length, *asked.keys.shape[1:]
+    if length == 1:  # the heads that share keys ask side by side, so that no key is repeated for them
+        queries, shared = asked.queries.view(batch, key_heads, -1, width), False
+        keys, values = held.update(asked.keys[:, :, None], asked.values[:, :, None])
+    else:
+        queries, keys, values = (part.view(batch, length, *part.shape[1:]).transpose(1, 2) for part in asked[1:4])
+        shared = queries.shape[1] != key_heads
+        keys, values = held.update(keys, values)
     found = functional.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask, scale=asked.scale, enable_gqa=shared
     )
-    return found.reshape(-1, heads, length, found.shape[-1]).transpose(1, 2).reshape(len(asked.queries), -1)
+    return (found if length == 1 else found.transpose(1, 2)).reshape(batch * length, -1)
 
 
 class NetworkReading:
@@ -240,5 +258,5 @@ class NetworkReading:
 def _rectangle(line: Tensor, rows: Rows, *, left: bool = False) -> Tensor:
     """Return (W, L, D) from (T, D), filled up with zeros."""
     return nn.utils.rnn.pad_sequence(
-        line.split(rows.lengths), batch_first=True, padding_side="left" if left else "right"
+        list(torch.split(line, list(rows.lengths))), batch_first=True, padding_side="left" if left else "right"
     )

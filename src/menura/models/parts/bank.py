@@ -1,0 +1,151 @@
+"""Several personas in one batch: their adapters stacked, each row through its own.
+
+Shape letters: P personas, B rows, L tokens of a row, T tokens of all rows side by side, ``…`` what stands before D.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from menura.batches.passes import Rows
+from menura.errors import ConfigError, MismatchError
+from menura.models.parts.adapters import Houlsby, Ia3, Lora
+from menura.models.parts.blocks import standing_in
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The weights of P personas, stacked once: ``stacked[name]`` is (P, …) of a parameter that differs."""
+
+    stacked: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, personas: Sequence[Mapping[str, Tensor]]) -> "Bank":
+        """Stack personas in this order; MismatchError if they do not differ in the same parameters."""
+        names = personas[0].keys() if personas else ()
+        for place, weights in enumerate(personas):
+            if weights.keys() != names:
+                odd = sorted(weights.keys() ^ names)[0]
+                raise MismatchError(f"persona {place} and persona 0 do not have the same weights: {odd}")
+        return cls({name: torch.stack([weights[name].detach() for weights in personas]) for name in names})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.stacked.values()), ()))
+
+
+class Speaking:
+    """Who speaks in which row of what is being read now."""
+
+    def __init__(self, bank: Bank, rows: Tensor) -> None:
+        self.rows = rows  # (B,) the persona of each row that is begun
+        self._bank = bank
+        self._lengths: Rows | None = None
+        self._whose: Tensor | None = None
+        self._gathered: dict[str, Tensor] = {}
+
+    @contextmanager
+    def reading(self, whose: Tensor, lengths: Rows) -> Iterator[None]:
+        """Read rows of these personas (B,) and these lengths while the block runs."""
+        assert len(whose) == len(lengths.lengths), (
+            f"{len(lengths.lengths)} rows are read, personas given for {len(whose)}"
+        )
+        if whose is not self._whose:  # rows seldom change from one token to the next
+            self._whose, self._gathered = whose, {}
+        self._lengths = lengths
+        try:
+            yield
+        finally:
+            self._lengths = None
+
+    def weight(self, name: str, own: Tensor) -> Tensor:
+        """Return (B, …) a parameter for each row; the model's own where the personas do not differ in it."""
+        assert self._whose is not None, WRONG_CALL
+        if name not in self._gathered:
+            stacked = self._bank.stacked.get(name)
+            given = own.expand(len(self._whose), *own.shape) if stacked is None else stacked[self._whose]
+            self._gathered[name] = given
+        return self._gathered[name]
+
+    def mapped(self, given: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map each row by its own (D', D): one product for neighbours of one length."""
+        if given.dim() == 3:  # a rectangle as it stands
+            return _mapped(given, weight, bias)
+        made, row = [], 0
+        for piece in self._rectangles(given):
+            here = slice(row, row + len(piece))
+            made.append(_mapped(piece, weight[here], None if bias is None else bias[here]).flatten(0, 1))
+            row = here.stop
+        return made[0] if len(made) == 1 else torch.cat(made)
+
+    def spread(self, given: Tensor, each: Tensor) -> Tensor:
+        """Return (B, D) once for each token of ``given``, so that both can be multiplied."""
+        assert self._lengths is not None, WRONG_CALL
+        return each[:, None] if given.dim() == 3 else each[self._lengths.row]
+
+    def _rectangles(self, line: Tensor) -> Iterator[Tensor]:
+        assert self._lengths is not None, WRONG_CALL
+        runs = self._lengths.runs
+        for piece, run in zip(torch.split(line, [count * length for count, length in runs]), runs, strict=True):
+            yield piece.view(*run, line.shape[-1])
+
+
+WRONG_CALL = "only begin and advance speak as several personas at once"
+
+
+@contextmanager
+def speaking(bank: Bank, rows: Tensor, adapters: nn.Module, prefix: str) -> Iterator[Speaking]:
+    """Let each adapter of a module serve each row by its own persona's weights.
+
+    ConfigError for a kind of adapter that cannot; MismatchError for weights that are no adapter's or of another shape.
+    """
+    now = Speaking(bank, rows)
+    own = {f"{prefix}{name}": value for name, value in adapters.named_parameters()}
+    for name, value in bank.stacked.items():
+        found, wanted = tuple(value.shape[1:]), tuple(own[name].shape) if name in own else None
+        if found != wanted:
+            raise MismatchError(f"{name} of the personas is {found}, this model's {wanted or 'does not exist'}")
+    there = [(f"{prefix}{name}.", part) for name, part in adapters.named_modules() if hasattr(part, "neutral")]
+    with standing_in([part for _, part in there], [_by_row(now, name, part) for name, part in there]):
+        yield now
+
+
+def _by_row(now: Speaking, name: str, adapter: nn.Module) -> Callable[..., Tensor]:
+    form = FORMS.get(type(adapter))
+    if form is None:
+        raise ConfigError(
+            f"{type(adapter).__name__}: cannot speak as several personas in one batch",
+            hint="let one persona speak at a time",
+        )
+    return partial(form, lambda key: now.weight(name + key, adapter.get_parameter(key)), now)
+
+
+def _houlsby(weight: Callable[[str], Tensor], now: Speaking, inputs: Tensor | None, output: Tensor) -> Tensor:
+    del inputs
+    inner = functional.gelu(now.mapped(output, weight("down.weight"), weight("down.bias")))
+    return output + now.mapped(inner, weight("up.weight"), weight("up.bias"))
+
+
+def _lora(weight: Callable[[str], Tensor], now: Speaking, inputs: Tensor, output: Tensor) -> Tensor:
+    return output + now.mapped(now.mapped(inputs, weight("down.weight")), weight("up.weight"))
+
+
+def _ia3(weight: Callable[[str], Tensor], now: Speaking, given: Tensor) -> Tensor:
+    scale = now.spread(given, weight("scale")).to(given.dtype)
+    before = given.shape[-1] - scale.shape[-1]
+    return torch.cat([given[..., :before], given[..., before:] * scale], -1) if before else given * scale
+
+
+FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {Houlsby: _houlsby, Lora: _lora, Ia3: _ia3}
+
+
+def _mapped(given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return (B, L, D') from (B, L, D)."""
+    if bias is None:
+        return torch.bmm(given, weight.transpose(1, 2))
+    return torch.baddbmm(bias[:, None], given, weight.transpose(1, 2))
