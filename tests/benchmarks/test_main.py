@@ -48,11 +48,11 @@ def test_a_slow_row_is_shown_and_is_no_error(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers, for what peft still calls
-def test_peft_and_one_persona_at_a_time_write_the_same() -> None:
+def test_the_bank_and_peft_write_what_one_persona_at_a_time_writes() -> None:
     from benchmarks import many_personas  # noqa: PLC0415  # it needs peft
 
     size = Size(width=16, depth=2, heads=2, vocabulary=50)
     ways = many_personas.all_ways(many_personas.CASES["many-personas-lora"], 3, size)
     one_at_a_time = ways[many_personas.ALONE]()
-    assert ways[many_personas.MIXED]() == ways[many_personas.SWAPPED]() == one_at_a_time
+    assert ways[many_personas.BANK]() == ways[many_personas.MIXED]() == ways[many_personas.SWAPPED]() == one_at_a_time
     assert ways[many_personas.BARE]() != one_at_a_time

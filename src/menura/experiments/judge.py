@@ -101,7 +101,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         "adapters": f"{model.adapters.kind} {model.adapters.size}, {model.adapters.layers} layers",
         "method": f"{method_name(config.method)} {chosen.method if chosen else config.method}",
         "inner epochs": chosen.said if chosen else "as the recipe has them",
-        "data": f"{config.data.corpus}, first {config.data.turns} turns, {personas} {SIDE} personas, "
+        "data": f"{config.data.corpus}, {_turns(config.data.turns)}, {personas} {SIDE} personas, "
         + ("facts before each dialogue" if config.data.facts else "no facts"),
         "split": f"seed {config.data.seed}, sha256 {str(prepared.split.record()['sha256'])[:12]}",
         "query": following if settings.protocol == "following" else left_out,
@@ -119,3 +119,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to and ranked"
         about["decoding"] = f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}"
     return about
+
+
+def _turns(turns: int) -> str:
+    return f"first {turns} turns" if turns else "whole dialogues"

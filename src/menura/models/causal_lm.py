@@ -105,7 +105,7 @@ class CausalLm(DialogueModel[CausalState]):
         line = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
         mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
         whose = self._speaking.rows if self._speaking else None
-        with self._spoken(whose, rows):
+        with self._spoken(whose, rows.lengths):
             return CausalState(self._reading.begin(self._embedded(line), rows), mask, whose)
 
     def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
@@ -212,17 +212,18 @@ class CausalLm(DialogueModel[CausalState]):
             finally:
                 self._speaking = None
 
-    def _spoken(self, whose: Tensor | None, rows: Rows) -> AbstractContextManager[None]:
-        if whose is None or self._speaking is None:
+    def _spoken(self, whose: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
+        if whose is None:
             return nullcontext()
-        return self._speaking.reading(whose, rows)
+        assert self._speaking is not None, "begun as several personas, so no one else can go on"
+        return self._speaking.reading(whose, Rows(lengths, self.device))
 
     # How it reads
 
     def _read(self, state: CausalState, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, CausalState]:
         """Read ids (B, L), all real where there is no mask; return their hidden states (B, L, D) and the new state."""
         seen = _joined(state, ids, mask)
-        with self._spoken(state.whose, Rows((ids.shape[1],) * len(ids), self.device)):
+        with self._spoken(state.whose, (ids.shape[1],) * len(ids)):
             hidden = self._reading.further(state.cache, self._embedded(ids), seen)
         return hidden, CausalState(state.cache, seen, state.whose)
 

@@ -30,8 +30,9 @@ SETTINGS: dict[Size, RunConfig] = {
         "",
         # The upper half only, so that the lower layers are read once; ChatML, which this base was trained on.
         CausalLmConfig(limit=512, adapters=Adapters(size=16, layers="upper")),
-        # Adam inside: from W_up = 0 the paper's SGD at 1e-3 moves adapters by next to nothing.
-        Maml(Descent(rate=1e-3, epochs=1, batch=16, optimizer="adam")),
+        # Adam inside: from W_up = 0 the paper's SGD at 1e-3 moves adapters by next to nothing. The whole support in one
+        # step: what was learnt for one step must not meet three where a persona has more dialogues.
+        Maml(Descent(rate=1e-3, epochs=1, batch=0, optimizer="adam")),
         TASKS,
         Outer(
             *(100, 2, 2, 1),  # steps, tasks, shots, queries
