@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test check format unit docs bench weights start clean
+.PHONY: demo test check format unit docs bench weights start mamlviapp clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -60,3 +60,16 @@ start: $(VENV)/run weights
 	$(BIN)/menura train start/pooled
 	$(BIN)/menura train start/meta
 	$(BIN)/python -m menura.experiments.ship_start
+
+# Every row of MAMLviaPP's table and its curves (docs/results/mamlviapp.md); needs the corpus: menura data add convai2 FILE …
+SIZE ?= cpu
+ROWS := reinit reinit_maml transfer transfer_tuned in_place extra_place extra_place_unfixed
+JUDGED := -k 1,3,5 --protocol leave-one-out --queries 1 --personas 16 --epochs 1,2 --metrics ppl,ppl-word
+
+mamlviapp: $(VENV)/run weights
+	$(PIP) -e ".[plot]"
+	for row in $(ROWS); do $(BIN)/menura train mamlviapp/$$row --size $(SIZE) --out runs/$$row || exit; done
+	$(BIN)/menura train mamlviapp/extra_place --size $(SIZE) --set method=finetune --out runs/extra_place_pooled
+	for row in $(ROWS) extra_place_pooled; do $(BIN)/menura eval runs/$$row $(JUDGED) || exit; done
+	$(BIN)/menura eval mamlviapp/prompt --size $(SIZE) --prompt $(JUDGED)
+	$(BIN)/menura report $(foreach row,$(ROWS) extra_place_pooled,results/runs-$(row)) --out results/mamlviapp

@@ -12,6 +12,8 @@ from menura.cli.train import SIZE
 if TYPE_CHECKING:
     from menura.experiments.folds import Protocol
 
+EXAMPLES = {"--k": "0,1,3,5,10", "--epochs": "1,2,4"}  # of flags that take numbers
+
 
 def evaluate(
     context: typer.Context,
@@ -89,4 +91,4 @@ def _numbers(text: str, flag: str = "--k") -> tuple[int, ...]:
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise ConfigError(f"{flag} {shown(text)}: numbers wanted", hint=f"{flag} 1,3,5,10") from error
+        raise ConfigError(f"{flag} {shown(text)}: numbers wanted", hint=f"{flag} {EXAMPLES[flag]}") from error

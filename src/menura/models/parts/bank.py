@@ -145,6 +145,9 @@ FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {Houlsby: _houlsby, Lora: 
 
 def _mapped(given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return (B, L, D') from (B, L, D)."""
-    if bias is None:
-        return torch.bmm(given, weight.transpose(1, 2))
-    return torch.baddbmm(bias[:, None], given, weight.transpose(1, 2))
+    if given.shape[1] == 1:  # a single token: as matrix times vector, which is quicker than the other way round
+        upright = given.transpose(1, 2)
+        mapped = weight @ upright if bias is None else torch.baddbmm(bias[..., None], weight, upright)
+        return mapped.transpose(1, 2)
+    across = weight.transpose(1, 2)
+    return given @ across if bias is None else torch.baddbmm(bias[:, None], given, across)
