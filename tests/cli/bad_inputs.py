@@ -428,10 +428,18 @@ SETTINGS = (
         "sweep no number", "eval runs/tiny-maml --k abc", 2, "config", "--k 'abc': numbers wanted .hint: --k 0,1,3,5,10"
     ),
     Bad("epochs of nothing", "eval runs/tiny-maml --epochs 0,1", 2, "config", "epochs .0, 1.: each must be at least 1"),
-    Bad("epochs no number", "eval runs/tiny-maml --epochs few", 2, "config", "--epochs 'few': numbers .*--epochs 1,2,4"),
+    Bad(
+        "epochs no number", "eval runs/tiny-maml --epochs few", 2, "config", "--epochs 'few': numbers .*--epochs 1,2,4"
+    ),
     Bad("no such protocol", "eval runs/tiny-maml --protocol loo", 2, "config", "--protocol 'loo': .*leave-one-out"),
     Bad("no draws", "eval runs/tiny-maml --draws 0", 2, "config", "draws: 0, must be at least 1"),
-    Bad("no such size", "train mamlviapp/in_place --size big", 2, "unknown_size", "unknown size 'big' .*tiny, cpu, paper"),
+    Bad(
+        "no such size",
+        "train mamlviapp/in_place --size big",
+        2,
+        "unknown_size",
+        "unknown size 'big' .*tiny, cpu, paper",
+    ),
     Bad("size of what has none", "train tiny/maml --size cpu", 2, "unknown_size", "comes in one size only"),
     Bad("corpus not there yet", "train mamlviapp/in_place", 3, "no_corpus", "menura data add convai2 FILE"),
     Bad("corpus of no name", "data add a/b chat.jsonl", 2, "config", "corpus name 'a/b': letters, digits"),
