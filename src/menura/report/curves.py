@@ -6,13 +6,15 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from menura.errors import ConfigError
 from menura.report.written import WrittenRow
 
 UNADAPTED, ADAPTED = "un-adapted", "adapted"
 COLUMNS = ("system", "kind", "metric", "shots", "value", "low", "high", "draws", "deviation")
-WIDTH, HEIGHT = 4.6, 3.6  # inches, of one metric's picture
+WIDTH, HEIGHT, LEGEND = 4.6, 3.6, 1.4  # inches: of one metric's picture, and of the legend beside them
+BESIDE = 0.012  # of the axis, between neighbouring lines
 
 
 @dataclass(frozen=True)
@@ -75,18 +77,27 @@ def svg(found: Sequence[Point], metrics: Sequence[str], titles: Mapping[str, str
     except ImportError as error:
         raise ConfigError("curves need matplotlib", hint='pip install "menura[plot]"') from error
     with mpl.rc_context({"svg.hashsalt": "menura", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(WIDTH * len(metrics), HEIGHT), layout="constrained")
+        figure = Figure(figsize=(WIDTH * len(metrics) + LEGEND, HEIGHT), layout="constrained")
         for panel, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
-            for system, line in _lines(found, metric).items():
-                shots = [point.shots for point in line]
-                around = [[max(p.value - p.low, 0) for p in line], [max(p.high - p.value, 0) for p in line]]
-                panel.errorbar(shots, [p.value for p in line], yerr=around, label=system, marker="o", ms=3, lw=1.2)
+            _draw(panel, _lines(found, metric))
             panel.set(xlabel="support dialogues K", title=titles.get(metric, metric))
             panel.grid(alpha=0.3)
-        figure.axes[0].legend(fontsize=7)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
+
+
+def _draw(panel: Any, lines: Mapping[str, Sequence[Point]]) -> None:
+    """Draw lines with their bars, each a little beside the other, so that bars at one K can be told apart."""
+    largest = max((point.shots for line in lines.values() for point in line), default=0)
+    for number, (system, line) in enumerate(lines.items()):
+        beside = (number - (len(lines) - 1) / 2) * BESIDE * max(largest, 1)
+        shots = [point.shots + beside for point in line]
+        around = [[max(p.value - p.low, 0) for p in line], [max(p.high - p.value, 0) for p in line]]
+        panel.errorbar(
+            shots, [p.value for p in line], yerr=around, label=system, marker="o", ms=3, lw=1.0, elinewidth=0.7
+        )
 
 
 def _lines(found: Sequence[Point], metric: str) -> dict[str, list[Point]]:
