@@ -26,7 +26,6 @@ from menura.batches.encode import EncodedDialogue, EncodedEpisode
 SUPPORT, QUERY = (64, 50, 43, 30), (58, 45, 40, 36)  # 366 tokens
 AT_LEAST = 1 / 0.75
 WHAT = "memory of an exact meta-step, 124M GPT-2, adapters in all layers, 366 tokens"
-UNIT = 1024 if sys.platform == "linux" else 1  # of ru_maxrss, in bytes
 
 
 def rows() -> dict[str, Row]:
@@ -76,8 +75,15 @@ def dialogues(lengths: tuple[int, ...], vocabulary: int) -> tuple[EncodedDialogu
 
 
 def peak_bytes() -> int:
-    """Return the most this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+    """Return the most this program has held so far.
+
+    Linux tells it in its status: ``ru_maxrss`` would begin at what the process that started this one had held.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":
