@@ -124,5 +124,6 @@ def test_the_rows_differ_in_what_their_names_say(size: str) -> None:
     assert rows["p2_bot_lm"].model == replace(rows["p2_bot"].model, choice_weight=0.0)
     ours = recipe("mamlviapp/extra_place", size)
     for config in rows.values():
-        assert (config.data, config.outer, config.method.inner) == (ours.data, ours.outer, ours.method.inner)
-        assert (config.model.base, config.model.adapters) == (ours.model.base, ours.model.adapters)
+        assert (config.data, config.method.inner, config.model.base) == (ours.data, ours.method.inner, ours.model.base)
+        assert replace(config.outer, steps=ours.outer.steps) == ours.outer
+        assert (config.outer, config.model.adapters) == (rows["p2_bot"].outer, with_head.adapters)

@@ -1,12 +1,14 @@
+import math
 import random
 from dataclasses import dataclass
 
 import pytest
+import torch
 from made_up import VARIANTS, Voice, part
 
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.experiments.data_config import EncodedTask
-from menura.experiments.rivals import with_rivals
+from menura.experiments.rivals import loss_beside, with_rivals
 
 
 @dataclass
@@ -87,3 +89,21 @@ def test_without_others_or_without_a_wish_there_are_none(voice: Voice) -> None:
     tasks = tasks_of(voice)
     assert with_rivals(episode_of(tasks), tasks[:1], Wanting(), random.Random(0)) == episode_of(tasks)
     assert given(voice, Wanting(rivals=0), 0) == episode_of(tasks)
+
+
+def test_what_is_lowered_beside_the_replies_is_the_choice_among_the_same_rivals_each_time() -> None:
+    voice = VARIANTS["transfer-transfo"].voice()
+    tasks = tasks_of(voice)
+    episodes = [EncodedEpisode(task.persona_id, task.dialogues[:1], task.dialogues[1:]) for task in tasks[:2]]
+    found = loss_beside(voice.model, episodes, tasks)
+    assert found == loss_beside(voice.model, episodes, tasks) > 0
+    with torch.no_grad():
+        voice.model.choice.map.weight.zero_()
+    assert loss_beside(voice.model, episodes, tasks) == pytest.approx(math.log(4))  # one of four, by lot
+
+
+def test_a_model_without_rivals_lowers_nothing_beside() -> None:
+    for variant in ("houlsby", "transfer-transfo-lm"):
+        voice = VARIANTS[variant].voice()
+        tasks = tasks_of(voice)
+        assert loss_beside(voice.model, [episode_of(tasks)], tasks) == 0

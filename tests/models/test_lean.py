@@ -318,12 +318,13 @@ def test_half_precision_products_stay_near(form: str) -> None:
 def test_passes_hold_as_many_neighbours_as_fit() -> None:
     rows = [(1, 2, 3, 4, 5), (6, 7, 8), (9, 9), (8,)]
     labels = Labels(
-        *(torch.tensor(column) for column in ([3, 0, 0, 2, 1], [0, 3, 4, 1, 1], [8, 4, 5, 9, 7], [2, 0, 0, 1, 1]))
+        *map(torch.tensor, ([3, 0, 0, 2, 1], [0, 3, 4, 1, 1], [-1, 2, 3, 0, 0], [8, 4, 5, 9, 7], [2, 0, 0, 1, 1]))
     )
     made = list(passes(rows, labels, 5))
     assert [part.ids for part in made] == [((1, 2, 3, 4, 5),), ((6, 7, 8), (9, 9)), ((8,),)]
     assert [part.rows.lengths for part in made] == [(5,), (3, 2), (1,)]
     assert made[1].line.tolist() == [6, 7, 8, 9, 9]
+    assert made[1].at.tolist() == [4, 1]
     assert made[1].before.tolist() == [3, 0]
     assert made[1].token.tolist() == [9, 7]
     assert [place.tolist() for place in made[0].ends] == [[4], [0]]
@@ -337,3 +338,34 @@ def test_rows_tell_where_their_tokens_stand() -> None:
     assert rows.row.tolist() == [0, 0, 0, 2, 2, 3, 3]
     assert rows.starts.tolist() == [0, 3, 3, 5]
     assert rows.runs == ((1, 3), (1, 0), (2, 2))
+
+
+def alternatives() -> list[EncodedExchange]:
+    """Return exchanges, each with two other replies, one of which begins as the real one does."""
+    others = ((1, 2, 3), (4,))
+    return [
+        replace(exchange, reply=reply)
+        for exchange in exchanges()
+        for reply in (exchange.reply, others[0], (*exchange.reply[:1], *others[1]))
+    ]
+
+
+@pytest.mark.parametrize("layers", ["all", "upper"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", KNOWN)
+def test_many_replies_to_shared_contexts_read_at_once_are_as_if_each_was_read_alone(
+    form: str, kind: str, layers: str
+) -> None:
+    lean = model_of(KNOWN[form], kind, layers)
+    network = plain(model_of(KNOWN[form], kind, layers))
+    said, results = alternatives(), []
+    assert lean.batch(said).forest.branches != ()
+    for model in (lean, network):
+        nats, ends = model.read(model.batch(said), len(said) - 2)
+        assert (nats.shape, ends.shape) == ((len(said) - 2,), (len(said), 32))
+        gradient = torch.autograd.grad(nats.sum() + ends.sin().sum(), list(adaptable(model).values()))
+        results.append((nats, ends, *gradient))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    alone = torch.stack([lean.loss(lean.batch([exchange])).nats[0] for exchange in said[:-2]])
+    torch.testing.assert_close(results[0][0], alone, rtol=1e-11, atol=1e-11)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from menura.batches.collate import Ids, Labels, pack, pad
 from menura.batches.encode import EncodedExchange
+from menura.batches.forest import Branch, forest
 from menura.batches.passes import Pass, passes
 
 
@@ -40,12 +41,13 @@ class Packed:
 
     rows: tuple[Ids, ...]  # longest first
     labels: Labels
+    branches: tuple[tuple[Branch, ...], ...] = ()  # of each row; empty where none has any
     _passes: dict[int, tuple[Pass, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def passes(self, tokens: int) -> tuple[Pass, ...]:
         """Return the rows side by side in passes of at most ``tokens`` tokens, made once."""
         if tokens not in self._passes:
-            self._passes[tokens] = tuple(passes(self.rows, self.labels, tokens))
+            self._passes[tokens] = tuple(passes(self.rows, self.labels, tokens, self.branches))
         return self._passes[tokens]
 
     @cached_property
@@ -94,6 +96,12 @@ class Batch:
         """Rows of shared sequences with their label positions."""
         rows, labels = pack([(e.prefix, e.reply) for e in self.exchanges])
         return Packed(tuple(rows), labels.to(self.device))
+
+    @cached_property
+    def forest(self) -> Packed:
+        """Rows with branches: what sequences begin with alike is read once, wherever they part."""
+        rows, branches, labels = forest([(e.prefix, e.reply) for e in self.exchanges])
+        return Packed(tuple(rows), labels.to(self.device), tuple(branches))
 
     @property
     def reply_tokens(self) -> Tensor:

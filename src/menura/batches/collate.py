@@ -11,16 +11,20 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Labels:
-    """N label positions of packed rows: ``token[n]`` stands at ``row[n], position[n]`` and is ``exchange[n]``'s."""
+    """N label positions of packed rows: ``token[n]`` stands at ``row[n], position[n]`` and is ``exchange[n]``'s.
+
+    It is predicted at ``before[n]`` of its row.
+    """
 
     row: Tensor  # (N,) int64
     position: Tensor  # (N,) int64
+    before: Tensor  # (N,) int64
     token: Tensor  # (N,) int64
     exchange: Tensor  # (N,) int64
 
     def to(self, device: torch.device) -> "Labels":
         """Move to a device."""
-        return Labels(*(x.to(device) for x in (self.row, self.position, self.token, self.exchange)))
+        return Labels(*(x.to(device) for x in (self.row, self.position, self.before, self.token, self.exchange)))
 
 
 def pad(sequences: Sequence[Ids], *, left: bool = False, fill: int = 0) -> tuple[Tensor, Tensor]:
@@ -51,9 +55,9 @@ def pack(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], Labels]:
             rows.append(sequence)
         row_of[index] = len(rows) - 1 if found is None else found
     entries = [
-        (row_of[index], len(prefix) + offset, token, index)
+        (row_of[index], at, at - 1, token, index)
         for index, (prefix, reply) in enumerate(exchanges)
-        for offset, token in enumerate(reply)
+        for at, token in enumerate(reply, start=len(prefix))
     ]
-    columns = torch.tensor(entries, dtype=torch.long).reshape(-1, 4).unbind(1)
+    columns = torch.tensor(entries, dtype=torch.long).reshape(-1, 5).unbind(1)
     return rows, Labels(*columns)

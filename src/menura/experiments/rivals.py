@@ -3,10 +3,15 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from statistics import mean
+from typing import Any
+
+import torch
 
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.experiments.data_config import EncodedTask
-from menura.models.dialogue_model import LearnsFromRivals
+from menura.models.dialogue_model import DialogueModel, LearnsFromRivals, Loss
 
 TRIES = 20  # draws for one rival; where nearly all replies are alike an exchange goes without
 
@@ -35,6 +40,22 @@ def with_rivals(
         )
 
     return replace(episode, support=side_with(0), query=side_with(1))
+
+
+@torch.no_grad()
+def loss_beside(model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], others: Sequence[EncodedTask]) -> float:
+    """Return what the loss of the queries has beside the replies' nats, the mean over episodes; 0 without rivals.
+
+    The rivals, from ``others``, are the same at every call, so that one check of a training compares with the next.
+    """
+    if not isinstance(model, LearnsFromRivals) or not model.rivals:
+        return 0.0
+    found = []
+    for episode in episodes:
+        given = with_rivals(replace(episode, support=()), others, model, random.Random(episode.persona_id))
+        loss: Loss = model.loss(model.batch(tuple(chain.from_iterable(given.query))))
+        found.append(float(loss.total - loss.nats.sum() / loss.tokens.sum()))
+    return mean(found)
 
 
 def _drawn(

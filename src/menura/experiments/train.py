@@ -19,7 +19,7 @@ from menura.errors import EpisodeError, NumericalError, PeerError
 from menura.experiments.data_config import EncodedTask
 from menura.experiments.finite import approximately, check_finite
 from menura.experiments.ranks import ALONE, Ranks, meeting
-from menura.experiments.rivals import with_rivals
+from menura.experiments.rivals import loss_beside, with_rivals
 from menura.experiments.run import Run, Signals
 from menura.experiments.run_config import RunConfig
 from menura.metrics.perplexity import perplexity_of
@@ -196,6 +196,8 @@ class Training:
     def _check(self, step: int) -> None:
         """Adapt held-back personas and note the query loss before and after; keep the weights of the best.
 
+        A model that learns from rivals is the best where the adapted loss and what it lowers beside are together.
+
         Rank 0 does it for all: what it writes is then whole, whatever becomes of the others.
         """
         outer = self.config.outer
@@ -204,12 +206,18 @@ class Training:
             return
         with approximately(self.config.precision, self.model.device):
             before, after = held_out_nats(self.model, self.config.method.adapt, eligible, outer.shots, outer.queries)
-        check_finite({"loss": torch.tensor([before, after])}, f"step {step}, held-back personas", self._smaller_rate)
-        self.run.note(step=step, valid_before=before, valid_after=after)
+            queries = [
+                EncodedEpisode(t.persona_id, (), t.dialogues[outer.shots : outer.shots + outer.queries])
+                for t in eligible
+            ]
+            beside = loss_beside(self.model, queries, self.train)
+        found = torch.tensor([before, after, beside])
+        check_finite({"loss": found}, f"step {step}, held-back personas", self._smaller_rate)
+        self.run.note(step=step, valid_before=before, valid_after=after, valid_beside=beside)
         ppl_before, ppl_after = (perplexity_of([nats], [1], "pooled") for nats in (before, after))
         self.progress.say(f"step {step}: held-back personas PPL {ppl_before:.2f} -> {ppl_after:.2f} adapted")
-        if after < self.best:
-            self.best = after
+        if after + beside < self.best:
+            self.best = after + beside
             tensors.save(self.run.best, self.weights, {"step": str(step), **self.origin})
 
     def _save(self, step: int) -> None:

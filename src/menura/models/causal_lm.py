@@ -148,18 +148,27 @@ class CausalLm(DialogueModel[CausalState]):
         token_nats[kept] = scored.to(self.dtype)
         return token_nats.sum(1)
 
-    def ends(self, batch: Batch) -> Tensor:
-        """Return (B, D) the hidden state at each reply's last token, where all of it has been read."""
-        found, whose = [], []
-        for part in batch.packed.passes(PASS_TOKENS):
-            at, exchange = part.ends
-            found.append(self._hidden(part, at))
+    def read(self, batch: Batch, spoken: int) -> tuple[Tensor, Tensor]:
+        """Return (spoken,) −log p of the first ``spoken`` replies, and (B, D) the state at the end of each of all.
+
+        That is the hidden state at a reply's last token, where all of it has been read. What the exchanges begin with
+        alike is read once.
+        """
+        nats = torch.zeros(spoken, device=self.device, dtype=self.dtype)
+        ends, whose = [], []
+        for part in (batch.forest if self._reading.branches else batch.packed).passes(PASS_TOKENS):
+            told, (at, exchange) = part.exchange < spoken, part.ends
+            before = part.before[told]
+            said, end = torch.split(self._hidden(part, torch.cat([before, at])), [len(before), len(at)])
+            token_nats = nn.functional.cross_entropy(self._logits(said), part.token[told], reduction="none")
+            nats = nats.index_add(0, part.exchange[told], token_nats.to(nats.dtype))
+            ends.append(end)
             whose.append(exchange)
-        return torch.cat(found)[torch.cat(whose).argsort()]
+        return nats, torch.cat(ends)[torch.cat(whose).argsort()]
 
     @torch.no_grad()
     def reply_ends(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
-        """Return ``ends`` of replies to one prefix, read once; ``begun`` is its state, which stays usable."""
+        """Return the end states of replies to one prefix, read once; ``begun`` is its state, which stays usable."""
         assert len({exchange.prefix for exchange in batch.exchanges}) == 1, "replies to one prefix are wanted"
         one = begun or self.begin(self.batch([batch.exchanges[0]]))
         found = []
@@ -234,7 +243,12 @@ class CausalLm(DialogueModel[CausalState]):
     def _at(self, ids: Sequence[tuple[int, ...]], line: Tensor, rows: Rows, at: Tensor) -> Tensor:
         if not self.lower_is_frozen:
             return self._reading.rows(self._embedded(line), rows, at)
-        return self._reading.above(torch.cat([self._lower(row) for row in ids]), rows, at)
+        if any(rows.branches):  # such rows hardly ever come again, so nothing of them is kept
+            with torch.no_grad():
+                lower = self._reading.below(self._embedded(line), rows)
+        else:
+            lower = torch.cat([self._lower(row) for row in ids])
+        return self._reading.above(lower, rows, at)
 
     def _lower(self, row: tuple[int, ...]) -> Tensor:
         """Return (L, D), the input of the first adapted layer, read alone so that no neighbour touches its last bit."""
@@ -242,7 +256,8 @@ class CausalLm(DialogueModel[CausalState]):
             self._kept.move_to_end(row)
             return self._kept[row]
         with torch.no_grad():
-            lower = self._reading.below(self._embedded(torch.tensor(row, device=self.device)))
+            vectors = self._embedded(torch.tensor(row, device=self.device))
+            lower = self._reading.below(vectors, Rows((len(row),), self.device))
         self._keep(row, lower)
         return lower
 

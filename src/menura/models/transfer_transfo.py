@@ -5,6 +5,7 @@ Shape letters: B exchanges, R replies an exchange (its own first, then its rival
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -67,15 +68,16 @@ class TransferTransfo(DialogueModel[CausalState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return nats a token, plus the weighted nats of choosing the reply among its rivals where there are any."""
-        loss = self.voice.loss(self._marked(batch))
+        asked = [place for place, exchange in enumerate(batch.exchanges) if exchange.rivals]
         if self.choice is None:
-            return loss
-        choosing = self._choosing(batch)
-        if choosing is None:
+            return self.voice.loss(self._marked(batch))
+        if not asked:
+            loss = self.voice.loss(self._marked(batch))
             # The inner loop asks every weight that adapts for a gradient; without rivals the head's is zero.
             return replace(loss, total=loss.total + self.choice.nothing())
+        loss, choosing = self._chosen(batch, asked)
         parts = {"reply": loss.total.detach(), "choice": choosing.detach()}
-        return Loss(loss.total + self.choice_weight * choosing, loss.nats, loss.tokens, parts)
+        return replace(loss, total=loss.total + self.choice_weight * choosing, parts=parts)
 
     def begin(self, batch: Batch) -> CausalState:
         """Read facts and context."""
@@ -104,17 +106,18 @@ class TransferTransfo(DialogueModel[CausalState]):
         assert self.choice is not None, "asked for without a head"
         return self.choice(self.voice.reply_ends(self._marked(batch), begun))  # type: ignore[no-any-return]  # a module
 
-    def _choosing(self, batch: Batch) -> Tensor | None:
-        """Return the mean nats of the replies among their rivals' (), None where no exchange has any."""
-        assert self.choice is not None
-        asked = [exchange for exchange in batch.exchanges if exchange.rivals]
-        if not asked:
-            return None
-        each = [[exchange.reply, *(rival.reply for rival in exchange.rivals)] for exchange in asked]
-        read = [replace(e, reply=reply) for e, replies in zip(asked, each, strict=True) for reply in replies]
-        scores = self.choice(self.voice.ends(self._marked(self.batch(read))))
-        apart = scores.split([len(replies) for replies in each])
-        return torch.stack([-of_one.log_softmax(0)[0] for of_one in apart]).mean()
+    def _chosen(self, batch: Batch, asked: Sequence[int]) -> tuple[Loss, Tensor]:
+        """Return the replies' loss, and the mean nats of those at places ``asked`` among their rivals' ()."""
+        assert self.choice is not None, "asked for without a head"
+        each = [[replace(e, reply=rival.reply) for rival in e.rivals] for e in (batch.exchanges[a] for a in asked)]
+        read = self._marked(self.batch([*batch.exchanges, *chain.from_iterable(each)]))
+        nats, ends = self.voice.read(read, len(batch))
+        scores = self.choice(ends)
+        theirs = scores[len(batch) :].split([len(rivals) for rivals in each])
+        nats_of_choice = [
+            -torch.cat([scores[a : a + 1], t]).log_softmax(0)[0] for a, t in zip(asked, theirs, strict=True)
+        ]
+        return Loss.of(nats, batch.reply_tokens), torch.stack(nats_of_choice).mean()
 
     # What it stands on
 
@@ -151,8 +154,8 @@ class Choice(nn.Module):
 
     def forward(self, ends: Tensor) -> Tensor:
         """Score; brought to one scale first, as bases end in states of very different sizes."""
-        scores: Tensor = self.map(nn.functional.layer_norm(ends, ends.shape[-1:]))
-        return scores[..., 0]
+        # A product and a sum stay in full precision where matrix products run in half: close scores are what counts.
+        return (nn.functional.layer_norm(ends, ends.shape[-1:]) * self.map.weight[0]).sum(-1)
 
     def nothing(self) -> Tensor:
         """Return a zero () that is a function of the head."""

@@ -16,12 +16,15 @@ from menura.experiments.recipes import mamlviapp
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import RunConfig
 from menura.models.p2_bot import P2BotConfig
+from menura.models.parts.adapters import Adapters
 from menura.models.transfer_transfo import TransferTransfoConfig
 
 ADAPTS = "voice.adapters"  # what a persona differs in: head, kinds and receiver are everybody's
 GAMES = {"tiny": (2, 1, 6), "cpu": (4, 2, 20), "paper": (8, 3, 32)}  # games, the persona's turns, tokens a turn
-# Each exchange with a choice costs a whole row for its reply and for each rival; on a CPU that is most of a step.
-CHOICES = {"tiny": (2, 3), "cpu": (1, 3), "paper": (4, 3)}  # exchanges an episode, rivals each
+CHOICES = {"tiny": (2, 3), "cpu": (24, 3), "paper": (24, 3)}  # exchanges an episode, rivals each
+STEPS = {"cpu": 240}  # a head that was never trained wants more than a base that can speak
+# The kinds' vectors stand below the lowest layer, so gradients go all the way down anyway.
+ADAPTERS = {"cpu": Adapters(size=32)}
 
 
 def transfer_transfo(size: Size) -> RunConfig:
@@ -57,12 +60,14 @@ ROWS: dict[str, Callable[[Size], RunConfig]] = {
 
 def _pooled(row: str, size: Size, model: TransferTransfoConfig) -> RunConfig:
     config, method = mamlviapp.SETTINGS[size], Finetune(_inner(size), ADAPTS)
-    return replace(config, recipe=f"quoted/{row}@{size}", model=model, method=method)
+    outer = replace(config.outer, steps=STEPS.get(size, config.outer.steps))
+    return replace(config, recipe=f"quoted/{row}@{size}", model=model, method=method, outer=outer)
 
 
 def _transmitter(size: Size) -> TransferTransfoConfig:
     choices, rivals = CHOICES[size]
-    return TransferTransfoConfig(**_values(mamlviapp.SETTINGS[size].model), choices=choices, rivals=rivals)
+    config = TransferTransfoConfig(**_values(mamlviapp.SETTINGS[size].model), choices=choices, rivals=rivals)
+    return replace(config, adapters=ADAPTERS.get(size, config.adapters))
 
 
 def _inner(size: Size) -> Descent:

@@ -24,13 +24,18 @@ from menura.models.parts.kv_cache import RoomyLayer, begun_layer, empty_cache, s
 
 
 class Reading(Protocol):
-    """Token embeddings become hidden states. The first ``first`` layers are those below the lowest adapter."""
+    """Token embeddings become hidden states. The first ``first`` layers are those below the lowest adapter.
+
+    ``branches`` tells whether rows may have some.
+    """
+
+    branches: bool
 
     def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
         """Return (N, D) the last hidden states at places of the line, from embeddings (T, D)."""
 
-    def below(self, vectors: Tensor) -> Tensor:
-        """Return (L, D), the input of layer ``first``, of one row's embeddings."""
+    def below(self, vectors: Tensor, rows: Rows) -> Tensor:
+        """Return (T, D), the input of layer ``first``, from embeddings (T, D)."""
 
     def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
         """Return (N, D) the last hidden states at places of the line, from the input (T, D) of layer ``first``."""
@@ -69,6 +74,8 @@ class LeanCache:
 class LeanReading:
     """Known layers, one after the other."""
 
+    branches = True
+
     def __init__(self, form: Known, first: int) -> None:
         self._form = form
         self._first = first
@@ -78,9 +85,8 @@ class LeanReading:
         hidden = self._form.enter(vectors, rows.positions)
         return self._form.leave(self._through(self._form.layers(), hidden, rows, at))
 
-    def below(self, vectors: Tensor) -> Tensor:
+    def below(self, vectors: Tensor, rows: Rows) -> Tensor:
         """Run the lower layers."""
-        rows = Rows((len(vectors),), vectors.device)
         hidden = self._form.enter(vectors, rows.positions)
         return self._through(self._form.layers()[: self._first], hidden, rows, None)
 
@@ -132,19 +138,20 @@ class LeanReading:
 def attended(rows: Rows, asked: Asked) -> Tensor:
     """Return (T, H E): each token has seen itself and what stands before it in its row."""
     if len(rows.runs) == 1:
-        return _attended_run(asked, rows.runs[0])
+        return _attended_run(asked, rows.runs[0], rows.sees[0])
     sizes = [count * length for count, length in rows.runs]
     given, queries, keys, values = (torch.split(part, sizes) for part in asked[:4])
     pieces = zip(given, queries, keys, values, [asked.scale] * len(sizes), strict=True)
-    return torch.cat([_attended_run(Asked(*piece), run) for piece, run in zip(pieces, rows.runs, strict=True)])
+    runs = zip(pieces, rows.runs, rows.sees, strict=True)
+    return torch.cat([_attended_run(Asked(*piece), run, sees) for piece, run, sees in runs])
 
 
-def _attended_run(asked: Asked, run: tuple[int, int]) -> Tensor:
-    """Let a rectangle of rows, (rows, length), attend."""
+def _attended_run(asked: Asked, run: tuple[int, int], sees: Tensor | None) -> Tensor:
+    """Let a rectangle of rows, (rows, length), attend: to what stands before, or where ``sees`` says so."""
     queries, keys, values = (part.view(*run, *part.shape[1:]).transpose(1, 2) for part in asked[1:4])
     shared = queries.shape[1] != keys.shape[1]
     found = functional.scaled_dot_product_attention(
-        queries, keys, values, is_causal=True, scale=asked.scale, enable_gqa=shared
+        queries, keys, values, attn_mask=sees, is_causal=sees is None, scale=asked.scale, enable_gqa=shared
     )
     return found.transpose(1, 2).flatten(2).flatten(0, 1)
 
@@ -189,6 +196,8 @@ def _attended_after(held: RoomyLayer, asked: Asked, length: int, mask: Tensor | 
 class NetworkReading:
     """Any network of transformers, by its own forward pass, rows filled up to rectangles."""
 
+    branches = False  # it makes its masks itself
+
     def __init__(self, network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> None:
         self._network = network
         self._blocks = blocks
@@ -198,7 +207,7 @@ class NetworkReading:
         """Run it on a rectangle. Rows are filled up on the right, so causal attention never sees the filling."""
         return self._run(_rectangle(vectors, rows))[rows.row[at], rows.positions[at]]
 
-    def below(self, vectors: Tensor) -> Tensor:
+    def below(self, vectors: Tensor, rows: Rows) -> Tensor:
         """Run it, the upper layers stood in for."""
         entered: list[Tensor] = []
 
@@ -208,8 +217,8 @@ class NetworkReading:
 
         above = self._blocks[self._first :]
         with standing_in(above, [noting] + [passing] * (len(above) - 1)):
-            self._run(vectors[None])
-        return entered[0][0]
+            self._run(_rectangle(vectors, rows))
+        return entered[0][rows.row, rows.positions]
 
     def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
         """Run it, the lower layers stood in for by what they gave before."""
