@@ -1,7 +1,6 @@
 """A model, a method and held-out personas become a table: un-adapted, wrong persona, adapted, on the same queries."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -220,32 +219,36 @@ class Evaluation:
     def _one_draw(
         self, shots: int, draw: int, folds: Mapping[str, Sequence[Fold]], cost: "_Cost"
     ) -> dict[tuple[str, str, int], Judged]:
-        receivers = defaultdict(list)
-        for receiver, stranger in self.strangers.items():
-            receivers[stranger].append(receiver)
+        """Return what was judged by row, persona and fold: each fold's own, and those of its receivers."""
         found: dict[tuple[str, str, int], Judged] = {}
         for done, (persona_id, own) in enumerate(folds.items(), start=1):
-            strange = [
-                (other, number, fold) for other in receivers[persona_id] for number, fold in enumerate(folds[other])
-            ]
             for index, fold in enumerate(own):
-                support = fold.support(shots)
-                # A stranger with fewer folds lends each of them to several of the receiver's.
-                lent = [(other, number, f) for other, number, f in strange if number % len(own) == index]
-                if not isinstance(self.method, PretrainOnly):
-                    weights = self._adapted(fold, shots, draw, cost)
-                    found[ADAPTED, persona_id, index] = self._judged(fold, weights)
-                    for other, number, theirs in lent:
-                        found[WRONG, other, number] = self._judged(theirs, weights)
-                    if self.config.prompt:
-                        found[BOTH, persona_id, index] = self._judged(fold, weights, support)
-                if self.config.prompt:
-                    found[PROMPT, persona_id, index] = self._judged(fold, {}, support)
-                    for other, number, theirs in lent:
-                        found[WRONG_PROMPT, other, number] = self._judged(theirs, {}, support)
+                for kind, wrong, weights, before in self._ways(fold, shots, draw, cost):
+                    found[kind, persona_id, index] = self._judged(fold, weights, before)
+                    for other, number in self._receivers(persona_id, index, folds) if wrong else ():
+                        found[wrong, other, number] = self._judged(folds[other][number], weights, before)
             if done % 8 == 0 or done == len(folds):
                 self.say(f"{shots} shots: {done} of {len(folds)} personas{f', draw {draw + 1}' if draw else ''}")
         return found
+
+    def _ways(
+        self, fold: Fold, shots: int, draw: int, cost: "_Cost"
+    ) -> Iterator[tuple[str, str, PersonaWeights, Sequence[EncodedDialogue]]]:
+        """Yield the ways to serve a persona: row, row of whom it is lent to, weights, what stands in the context."""
+        support = fold.support(shots)
+        if not isinstance(self.method, PretrainOnly):
+            weights = self._adapted(fold, shots, draw, cost)
+            yield ADAPTED, WRONG, weights, ()
+            if self.config.prompt:
+                yield BOTH, "", weights, support
+        if self.config.prompt:
+            yield PROMPT, WRONG_PROMPT, {}, support
+
+    def _receivers(self, stranger: str, index: int, folds: Mapping[str, Sequence[Fold]]) -> Iterator[tuple[str, int]]:
+        """Yield whom a stranger's fold is lent to, by persona and fold; one of few folds lends each of them often."""
+        for receiver in (receiver for receiver, lender in self.strangers.items() if lender == stranger):
+            for number in range(index, len(folds[receiver]), len(folds[stranger])):
+                yield receiver, number
 
     def _adapted(self, fold: Fold, shots: int, draw: int, cost: "_Cost") -> PersonaWeights:
         if not draw and self.config.protocol == "following" and (fold.persona_id, shots) in self.known:
