@@ -10,6 +10,7 @@ from benchmarks.material import Layers, episodes, network, ours
 from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.meta_engines import PEERS, reference
 from benchmarks.peers.padded import peer_name, relative_error, twin
+from menura.adaptation.compiled import Objective, compiled_objective
 from menura.adaptation.descent import Descent, Order
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedEpisode
@@ -20,6 +21,7 @@ TASKS, SEQUENCES = 4, 8  # in a meta-step; in a support set, and in a query set
 RATE = 0.05  # of the one inner step
 LARGEST_ERROR = 1e-5  # of our meta-gradient, relative to that of float64
 OURS, FIRST_VISIT = "menura", "menura, lower layers computed anew"
+NOT_COMPILED = "not compiled"  # ours too, beside a case that is
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,22 @@ class Case:
     order: Order
     at_least: Mapping[str, float] = field(default_factory=dict)
     peers: Sequence[str] = tuple(PEERS)
+    compiled: bool = False
 
     @property
     def what(self) -> str:
         """Name it."""
         where = {"upper": "adapters, upper half", "all": "adapters, all layers", "none": "all parameters"}
-        return f"meta-step, {where[self.layers]}, {'exact' if self.order == 'exact' else 'first order'}"
+        return f"meta-step, {where[self.layers]}, {'exact' if self.order == 'exact' else 'first order'}" + (
+            ", compiled" if self.compiled else ""
+        )
 
 
 CASES = {
     "upper-exact": Case("upper", "exact", {"learn2learn": 1.9}),
     "upper-first": Case("upper", "first", {"learn2learn": 2.2}),
     "all-exact": Case("all", "exact", {"learn2learn": 1.35}, peers=("learn2learn",)),
+    "all-exact-compiled": Case("all", "exact", {"learn2learn": 2.0}, peers=("learn2learn",), compiled=True),
     "all-first": Case("all", "first", peers=("learn2learn",)),
     "parameters-exact": Case("none", "exact", {"learn2learn": 1.3}),
     "parameters-first": Case("none", "first", {"learn2learn": 1.4}),
@@ -58,7 +64,11 @@ def run(case: Case, rounds: int, *, tasks: int = TASKS, sequences: int = SEQUENC
     drawn = episodes(tasks, sequences)
     model = ours(network(), case.layers)
     peers = {name: way for name, way in peer_ways(model, case.order, drawn).items() if name in case.peers}
-    ways: dict[str, Way] = {OURS: partial(step, model, case.order, drawn), **peers}
+    plain = partial(step, model, case.order, drawn)
+    ways: dict[str, Way] = {OURS: plain, **peers}
+    if case.compiled:
+        made = compiled_objective(method(case.order), model, lambda line: print(f"  {case.what}: {line}", flush=True))
+        ways |= {OURS: partial(step, model, case.order, drawn, made), NOT_COMPILED: plain}
     for name, error in errors(ways, reference(twin(model), drawn, RATE, case.order)).items():
         print(f"  {case.what}: {name}, gradient error {error:.1e}", flush=True)
         if name == OURS and not error <= LARGEST_ERROR:
@@ -82,12 +92,19 @@ def peer_ways(model: CausalLm, order: Order, drawn: Sequence[EncodedEpisode]) ->
     return {name: partial(PEERS[name], networks[name], drawn, RATE, order) for name in names}
 
 
-def step(model: CausalLm, order: Order, drawn: Sequence[EncodedEpisode]) -> Mapping[str, Tensor]:
-    """Compute our meta-gradient, task by task, under the peers' names."""
-    method = Maml(Descent(rate=RATE, epochs=1, batch=0), order)
+def method(order: Order) -> Maml:
+    """Return the method whose step all rows take."""
+    return Maml(Descent(rate=RATE, epochs=1, batch=0), order)
+
+
+def step(
+    model: CausalLm, order: Order, drawn: Sequence[EncodedEpisode], objective: Objective | None = None
+) -> Mapping[str, Tensor]:
+    """Compute our meta-gradient, task by task, under the peers' names; ``objective`` stands in for the method's own."""
+    objective = objective or method(order).objective
     model.zero_grad(set_to_none=True)
     for episode in drawn:
-        (method.objective(model, episode).total / len(drawn)).backward()
+        (objective(model, episode, 1.0).total / len(drawn)).backward()
     return {peer_name(name): p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 

@@ -11,11 +11,12 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from menura.artefacts import base as bases
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName
-from menura.batches.tokenizer import byte_tokens
+from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName, words
+from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.models.catalogue import MODELS, build
 from menura.models.parts.adapters import Adapters
+from menura.models.seq2seq import Seq2SeqConfig
 from menura.tasks.task import Part
 
 FACTS = ("i mend clocks.", "my goat is called fern.")
@@ -69,8 +70,15 @@ class Variant:
     model: str = "causal_lm"  # of the catalogue
     settings: Mapping[str, Any] = field(default_factory=dict)  # of this model alone
 
+    @property
+    def over_words(self) -> bool:
+        """Tell whether it stands on no network."""
+        return issubclass(MODELS[self.model].config, Seq2SeqConfig)
+
     def voice(self, *, stirred: bool = True, double: bool = False) -> Voice:
         """Build it; ``stirred`` moves all that adapts away from its start, so that nothing of it is zero."""
+        if self.over_words:
+            return self._over_words(stirred=stirred, double=double)
         adapters = Adapters(kind=self.kind, size=4, layers=self.layers, init=self.init)
         made = MODELS[self.model].config
         config = made("tiny", self.layout, 512, adapters, self.train_base, **self.settings)
@@ -84,6 +92,16 @@ class Variant:
             stir(model)
         encoder = Encoder(tokens, layout, config.limit)
         return Voice(in_double(model) if double else model, encoder)
+
+    def _over_words(self, *, stirred: bool, double: bool) -> Voice:
+        """Build it over bytes, which know all words."""
+        tokens = byte_tokens((*CHAT_TOKENS, *WORD_TOKENS))
+        config = MODELS[self.model].config(len(tokens), size=6, layers=2, limit=512, **self.settings)
+        torch.manual_seed(7)
+        model: Any = build(None, config, people=("mira",)).eval()
+        if stirred:
+            stir(model, size=0.5)
+        return Voice(model.double() if double else model, Encoder(tokens, words(tokens), config.limit))
 
 
 VARIANTS = {
@@ -111,6 +129,10 @@ VARIANTS = {
     "transfer-transfo-lm": Variant(model="transfer_transfo", settings={"choice_weight": 0.0}),
     "gpt2-transfer-transfo-in-place": Variant("gpt2", kind="none", model="transfer_transfo"),
     "p2-bot": Variant(model="p2_bot"),
+    "seq2seq": Variant(model="seq2seq"),
+    "speaker": Variant(model="speaker", settings={"users": 2, "user_size": 3}),
+    "seq2spg": Variant(model="seq2spg"),
+    "seq2spg-prime": Variant(model="seq2spg", settings={"reads": "state", "gate": "repo"}),
 }
 
 

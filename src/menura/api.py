@@ -24,7 +24,7 @@ from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import config_of, judged
 from menura.experiments.prepare import Prepared
-from menura.experiments.recipes.start import INNER
+from menura.experiments.recipes.start import ANCHORED
 from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import model_settings
 from menura.models.causal_lm import CausalLmConfig
@@ -35,7 +35,7 @@ from menura.tasks.task import Task
 
 REPLY_TOKENS = 60
 YOU, PERSONA = "you", "persona"
-METHOD = Finetune(INNER)  # how a persona is learnt where nothing else is said
+METHOD = Finetune(ANCHORED)  # how a persona is learnt where nothing else is said
 Context = str | Sequence[Turn]
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, VARIANTS, part
 from torch import Tensor, nn
+from toys import Quadratic, exchange
 
 from menura.adaptation.descent import Descent, descend, mini_batches
 from menura.adaptation.maml import Maml
@@ -13,7 +14,9 @@ from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
 
 
-@pytest.mark.parametrize("settings", [{"rate": 0.0}, {"rate": -1.0}, {"epochs": -1}, {"batch": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"rate": 0.0}, {"rate": -1.0}, {"epochs": -1}, {"batch": -1}, {"anchor": -0.1}, {"anchor": 1.1}]
+)
 def test_a_descent_under_which_nothing_could_be_learnt_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"inner.{next(iter(settings))}"):
         Descent(**settings)  # type: ignore[arg-type]
@@ -52,6 +55,58 @@ def test_a_descent_walks_as_torchs_own_optimizer_does(name: str, optimizer: str,
     # Adam's epsilon stands within the root here: where a gradient is nearly zero the walks differ by part of a step.
     assert float(apart.max()) < (1e-12 if optimizer == "sgd" else 0.3 * 0.01 * 6)
     assert float(apart.median()) < 1e-6
+
+
+HELD = ["houlsby", "gpt2-upper", "in-place", "transfer-transfo", "p2-bot", "seq2seq", "speaker", "seq2spg"]
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_anchored_to_itself_alone_a_model_stays_where_it_is(name: str) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    start = adaptable(voice.model)
+    ended = descend(voice.model, start, voice.dialogues(SUPPORT), Descent(rate=0.5, epochs=2, batch=2, anchor=1.0))
+    assert float((flat(ended) - flat(start)).detach().abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_half_anchored_the_first_step_is_half_as_long(name: str) -> None:
+    """What is expected is what the start says, so at the start it pulls nowhere."""
+    voice = VARIANTS[name].voice(double=True)
+    start, support = adaptable(voice.model), voice.dialogues(SUPPORT)
+    free, held = (descend(voice.model, start, support, Descent(0.1, 1, 0, anchor=anchor)) for anchor in (0.0, 0.5))
+    whole, half = (flat(ended) - flat(start) for ended in (free, held))
+    torch.testing.assert_close(half, whole / 2, rtol=1e-9, atol=1e-12)
+    assert float(whole.detach().abs().max()) > 1e-3
+
+
+def test_the_anchored_loss_is_the_cross_entropy_to_a_mixture_of_word_and_expectation() -> None:
+    voice = VARIANTS["in-place"].voice(double=True)
+    batch = voice.batch(SUPPORT)
+    held = voice.model.expecting(batch, 0.25)
+    (part,) = batch.packed.passes(2048)
+    with torch.no_grad():
+        before = voice.model._logits(voice.model._hidden(part, part.before))
+        mixture = 0.25 * before.softmax(-1) + 0.75 * nn.functional.one_hot(part.token, before.shape[1])
+        for parameter in voice.model.parameters():
+            parameter += 0.01
+        now = voice.model._logits(voice.model._hidden(part, part.before))
+        loss = voice.model.loss(held)
+    wanted = -(mixture * now.log_softmax(-1)).sum(-1).mean()
+    assert float(loss.total) == pytest.approx(float(wanted), rel=1e-12)
+    assert torch.equal(loss.nats, voice.model.loss(batch).nats)
+
+
+def test_an_exact_gradient_through_an_anchored_walk_is_refused() -> None:
+    voice = VARIANTS["houlsby"].voice()
+    for method in (Maml(Descent(anchor=0.5), order="exact"), Maml(Descent(anchor=0.5), exact_from=0.5)):
+        with pytest.raises(ConfigError, match="inner.anchor takes what the start says as a constant"):
+            method.attach(voice.model)
+    Maml(Descent(anchor=0.5)).attach(voice.model)
+
+
+def test_a_model_that_cannot_be_held_to_itself_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"inner\.anchor: Quadratic"):
+        descend(Quadratic(), {}, ((exchange("support"),),), Descent(anchor=0.5))
 
 
 def flat(tensors: Mapping[str, Tensor]) -> Tensor:

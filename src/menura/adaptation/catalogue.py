@@ -1,5 +1,6 @@
 """The methods by name."""
 
+from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.self_play import SelfPlay
@@ -8,7 +9,8 @@ METHODS = {
     "pretrain-only": PretrainOnly,
     "finetune": Finetune,
     "maml": Maml,
+    "cmaml": Cmaml,
     "self-play": SelfPlay,
 }
 
-Method = PretrainOnly | Finetune | Maml | SelfPlay
+Method = PretrainOnly | Finetune | Maml | Cmaml | SelfPlay

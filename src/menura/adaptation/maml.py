@@ -76,6 +76,7 @@ class Maml:
                 self.recursion and not self.second_order,
                 f"order {self.order} has nothing to go back through",
             ),
+            ("order", self.inner.anchor and self.second_order, "inner.anchor takes what the start says as a constant"),
             ("rate_steps", self.rate_steps > 1 and self.rates == "fixed", "rates are fixed"),
         ):
             if idle:
@@ -90,7 +91,10 @@ class Maml:
         query = model.batch(tuple(chain.from_iterable(episode.query)))
         if self.order == "reptile":
             return self._towards_the_end(model, episode, query)
-        loss = self._adapted(model, episode, query, progress)
+        return self.held(model, self._adapted(model, episode, query, progress), query)
+
+    def held(self, model: DialogueModel[Any], loss: Loss, query: Batch) -> Loss:
+        """Return the adapted query's loss, its total mixed with that of the un-adapted query."""
         if not self.hold:
             return loss
         before = model.loss(query)
@@ -102,14 +106,15 @@ class Maml:
         start = adapting(model, self.adapts)
         alike = max(0.0, 1 - progress / self.multi_step) if self.multi_step else 0.0
         totals: list[Tensor] = []
-        for done, steps, walk in descending(model, start, episode.support, self.inner, order=self._order(progress)):
+        for done, steps, walk in descending(model, start, episode.support, self.inner, order=self.order_at(progress)):
             share = share_of(done, steps, alike)
             if share:
                 loss = walk.judge(query)
                 totals.append(share * loss.total)
         return Loss(torch.stack(totals).sum(), loss.nats, loss.tokens, loss.parts)
 
-    def _order(self, progress: float) -> Order:
+    def order_at(self, progress: float) -> Order:
+        """Return how a step's gradient is taken when a share of training is done."""
         exact = progress >= self.exact_from if self.exact_from else self.order == "exact"
         if not exact:
             return "first"

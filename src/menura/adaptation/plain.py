@@ -1,6 +1,8 @@
 """Training without meta-learning: all dialogues pooled, then nothing (pretrain-only) or fine-tuning per persona."""
 
+import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -10,13 +12,16 @@ import torch
 from menura.adaptation.descent import Descent, Watch, descend
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
-from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.dialogue_model import DialogueModel, DropsOut, Loss
 
 
 def pooled(model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
     """Return the loss over support and query together, no persona told from another."""
     exchanges = tuple(chain.from_iterable(episode.support + episode.query))
-    loss: Loss = model(model.batch(exchanges))
+    # Drawn from what is read, so that the same training goes the same way, however often it was stopped.
+    seed = zlib.crc32(repr([exchange.ids for exchange in exchanges]).encode())
+    with model.dropping(seed) if isinstance(model, DropsOut) else nullcontext():
+        loss: Loss = model(model.batch(exchanges))
     return loss
 
 

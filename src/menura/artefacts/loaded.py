@@ -1,7 +1,7 @@
 """Settings become a model that can speak: base from disk, adapters attached, start weights in place."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,20 @@ from transformers import PreTrainedModel
 from menura.adaptation.rates import bring_rates
 from menura.adaptation.weights import trained
 from menura.artefacts import base as bases
+from menura.artefacts import lexicon as lexicons
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
+from menura.artefacts.lexicon import Lexicon
 from menura.batches.encode import Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS
+from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, words
 from menura.errors import ConfigError, DataError, MismatchError
-from menura.models.catalogue import ModelConfig, build, voice_of
+from menura.models.catalogue import ModelConfig, build, over_network, voice_of
 from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
 from menura.models.dialogue_model import DialogueModel
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.identity import check_can_learn
+from menura.models.seq2seq import Seq2SeqConfig
+from menura.models.speaker import SpeakerConfig
 
 SHIPPED = "shipped"
 PROBE = "The quick brown fox jumps over the lazy dog."
@@ -30,7 +34,7 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model on its device with its encoder, and the base it stands on."""
+    """A model on its device with its encoder, and the base it stands on: a network, or a lexicon."""
 
     model: DialogueModel[Any]
     encoder: Encoder
@@ -38,6 +42,7 @@ class Loaded:
     config: ModelConfig
     start_sha256: str = ""
     start_about: Mapping[str, str] = field(default_factory=dict)  # what the start was trained on
+    lexicon: Lexicon | None = None
 
 
 def load_model(
@@ -47,11 +52,41 @@ def load_model(
     device: str = "cpu",
     offline: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    lexicon: Lexicon | None = None,
 ) -> Loaded:
-    """Build a model; fresh adapters come from ``seed`` and are checked to change nothing (MAMLviaPP, Eq. 2).
+    """Build a model; what is fresh in it comes from ``seed``.
 
-    Raises what ``base.pull`` raises, and MismatchError for start weights made for another base or other adapters.
+    A model over words stands on ``lexicon``, or on that of the run it starts from. Raises what ``base.pull`` raises,
+    and MismatchError for start weights made for another base, other words or other adapters.
     """
+    if isinstance(config, Seq2SeqConfig):
+        return _over_words(config, lexicon, seed, device)
+    return _over_network(config, seed, device, offline=offline, say=say)
+
+
+def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, device: str) -> Loaded:
+    if config.start:
+        lexicon = lexicons.read(start_file(config).parent)
+    if lexicon is None:
+        raise ConfigError("a model over words has none before it was trained", hint="name the folder of its run")
+    tokens = lexicon.tokens
+    config = replace(config, vocabulary=len(tokens))
+    if isinstance(config, SpeakerConfig):
+        config = replace(config, users=len(lexicon.people) + 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build(None, config, people=lexicon.people).eval()
+    base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", lexicon.sha256)
+    encoder = Encoder(tokens, words(tokens), config.limit)
+    start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
+    about = tensors.metadata(start_file(config)) if config.start else {}
+    return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
+
+
+def _over_network(
+    config: CausalLmConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]
+) -> Loaded:
+    """Attach fresh adapters, and check that they change nothing (MAMLviaPP, Eq. 2)."""
     network, tokens, base = bases.load(config.base, offline=offline, say=say)
     if config.reinit != "none":
         network = bases.forgotten(network, small=config.reinit == "small", seed=seed)
@@ -69,9 +104,9 @@ def load_model(
     return Loaded(model.to(device), encoder, base, config, start_sha256, start_about)
 
 
-def start_file(config: CausalLmConfig) -> Path:
+def start_file(config: ModelConfig) -> Path:
     """Return the file of the start weights that ``config.start`` names."""
-    if config.start != SHIPPED:
+    if config.start != SHIPPED or isinstance(config, Seq2SeqConfig):
         path = Path(config.start)
         return path / "best.safetensors" if path.is_dir() else path
     path = Path(str(files("menura.artefacts") / "starts" / f"{config.base}.safetensors"))
@@ -95,8 +130,8 @@ def write_start(path: Path, weights: Mapping[str, Tensor], loaded: Loaded, about
     """Write start weights with what they fit; half precision, as they are a beginning and not a result."""
     fits = {
         "base_sha256": loaded.base.sha256,
-        "kind": loaded.config.adapters.kind,
-        "size": str(loaded.config.adapters.size),
+        "kind": over_network(loaded.config).adapters.kind,
+        "size": str(over_network(loaded.config).adapters.size),
         "limit": str(loaded.config.limit),
         **about,
     }
@@ -120,7 +155,7 @@ def _check_vocabulary(tokens: int, network: PreTrainedModel, config: CausalLmCon
         )
 
 
-def _put_start(model: DialogueModel[Any], config: ModelConfig, base: Base) -> str:
+def _put_start(model: DialogueModel[Any], config: CausalLmConfig, base: Base) -> str:
     path = start_file(config)
     notes = tensors.metadata(path)
     made_for, kind = notes.get("base_sha256", base.sha256), notes.get("kind", config.adapters.kind)
@@ -134,6 +169,11 @@ def _put_start(model: DialogueModel[Any], config: ModelConfig, base: Base) -> st
         raise MismatchError(
             f"start weights are for adapters {kind}, wanted {config.adapters.kind}", place=str(path), hint=hint
         )
+    return _put_weights(model, path)
+
+
+def _put_weights(model: DialogueModel[Any], path: Path) -> str:
+    """Give all that trains the values in a file; return the hash of what it holds."""
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")

@@ -16,6 +16,7 @@ from menura.batches.collate import Ids, Labels, pack, pad
 from menura.batches.encode import EncodedExchange
 from menura.batches.forest import Branch, forest
 from menura.batches.passes import Pass, passes
+from menura.batches.timed import Timed
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,20 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What a model said of each label before it adapted, and the share of the loss by which it is held to that."""
+
+    share: float  # 0 to 1
+    probabilities: tuple[Tensor, ...]  # (N, V) of each pass
+
+
+@dataclass(frozen=True)
 class Batch:
     """B encoded exchanges on one device, and the tensors a model reads from them, made on first use."""
 
     exchanges: tuple[EncodedExchange, ...]
     device: torch.device = torch.device("cpu")
+    expected: Expected | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.exchanges)
@@ -90,6 +100,11 @@ class Batch:
     def prefix(self) -> Padded:
         """(B, F + C), filled up on the left, so that the next token follows directly."""
         return self._padded([e.prefix for e in self.exchanges], left=True)
+
+    @cached_property
+    def source(self) -> Timed:
+        """All of each prefix but its last token, by time, for models that read a step at a time."""
+        return Timed.of([e.prefix[:-1] for e in self.exchanges], self.device, shared=True)
 
     @cached_property
     def packed(self) -> Packed:

@@ -15,10 +15,11 @@ Ids = tuple[int, ...]
 class Layout:
     """What opens and closes each piece; ``end`` closes a reply and is the last token that carries loss.
 
-    ``after_end`` follows the end token where the reply is part of a later context; it carries no loss.
+    ``after_end`` follows the end token where the reply is part of a later context; it carries no loss. In a ``bare``
+    layout nothing at all stands around the turns of a context.
     """
 
-    name: LayoutName
+    name: str
     facts_open: Ids
     facts_close: Ids
     turn_open: Ids
@@ -26,15 +27,20 @@ class Layout:
     reply_open: Ids
     end: int
     after_end: Ids = ()
+    bare: bool = False
 
     def turn(self, content: Ids, *, own: bool) -> Ids:
         """Return a turn of a context: one's own is laid out as a reply was."""
+        if self.bare:
+            return content
         if own:
             return (*self.reply_open, *content, self.end, *self.after_end)
         return (*self.turn_open, *content, *self.turn_close)
 
     def content(self, turn: Ids, *, own: bool) -> Ids | None:
         """Return what was said in such a turn, without what stands around it; None if its beginning was cut off."""
+        if self.bare:
+            return turn
         opened = self.reply_open if own else self.turn_open
         closed = len(self.after_end) + 1 if own else len(self.turn_close)
         return turn[len(opened) : len(turn) - closed] if turn[: len(opened)] == opened else None
@@ -66,6 +72,11 @@ def plain(tokens: Tokens) -> Layout:
         return tokens.encode(f"{name}:")
 
     return Layout("plain", opened("Facts"), close, opened("User"), close, opened("Reply"), line[0], line[1:])
+
+
+def words(tokens: Tokens) -> Layout:
+    """Lay out as CMAML does: all that was said side by side, no matter by whom; a token of its own opens a reply."""
+    return Layout("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control("<eos>"), bare=True)
 
 
 LAYOUTS = {"chat": chat, "special": special, "plain": plain}

@@ -1,13 +1,16 @@
 """Text becomes token ids; what a person typed never becomes a control token."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from menura.errors import ConfigError
 
 CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+WORD_TOKENS = ("<unk>", "<pad>", "<eos>", "<sos>")  # ids 0 to 3
+# Clitics apart, as word vectors have them: "don't" is "do" and "n't", "i'm" is "i" and "'m".
+WORD = r"n't\b|'\w+|\w+?(?=n't\b)|\w+|[^\w\s]"
 
 
 class Tokens:
@@ -71,3 +74,25 @@ def byte_tokens(control: Sequence[str] = CHAT_TOKENS) -> Tokens:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in control])
     return Tokens(tokenizer)
+
+
+def word_tokens(words: Iterable[str]) -> Tokens:
+    """Make a vocabulary of words behind ``WORD_TOKENS``; text is read in lower case, and what is in none is unknown."""
+    vocabulary = {name: number for number, name in enumerate(WORD_TOKENS)}
+    for word in words:
+        vocabulary.setdefault(word, len(vocabulary))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=WORD_TOKENS[0]))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in WORD_TOKENS])
+    return Tokens(tokenizer)
+
+
+def words_of(texts: Iterable[str]) -> list[str]:
+    """Return the words of texts, each once, in order of first appearance."""
+    split = word_tokens(())._tokenizer
+    return list(dict.fromkeys(word for text in texts for word, _ in _pieces(split, text)))
+
+
+def _pieces(tokenizer: Tokenizer, text: str) -> list[tuple[str, tuple[int, int]]]:
+    return list(tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text)))

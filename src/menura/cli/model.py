@@ -26,10 +26,13 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
     """Show a model's parts with their parameter counts; settings by --set, for example --set adapters.size=64."""
     from difflib import get_close_matches
 
+    import torch
+
     from menura.artefacts.base import without_weights
     from menura.errors import ConfigError
     from menura.experiments.settings import paths_of, with_file, with_settings
     from menura.models.catalogue import MODELS, build, counted
+    from menura.models.seq2seq import Seq2SeqConfig
 
     given: Globals = context.obj
     if name not in MODELS:
@@ -38,10 +41,17 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
         raise ConfigError(f"unknown model {name!r}", hint=hint, code="unknown_model")
     config = MODELS[name].config()
     config = with_settings(with_file(config, given.config) if given.config else config, given.assignments)
-    counts = counted(build(without_weights(config.base), config))
+    if isinstance(config, Seq2SeqConfig):
+        if not config.vocabulary:
+            raise ConfigError("model.vocabulary: how many words?", hint="--set vocabulary=18600")
+        network, under = None, ""
+    else:
+        network, under = without_weights(config.base), config.base
+    with torch.device("meta"):
+        counts = counted(build(network, config))
     total, adapting = sum(c.parameters for c in counts), sum(c.adapting for c in counts)
     rows = [["part", "parameters", "adapting"]]
-    rows += [[_shown(c.part, config.base), f"{c.parameters:,}", f"{c.adapting:,}"] for c in counts if c.parameters]
+    rows += [[_shown(c.part, under), f"{c.parameters:,}", f"{c.adapting:,}"] for c in counts if c.parameters]
     rows += [["total", f"{total:,}", f"{adapting:,}"]]
     settings = "\n".join(f"  {path} = {value}" for path, value in paths_of(config))
     facts = {"model": name, "parts": [asdict(c) for c in counts], "total": total, "adapting": adapting}

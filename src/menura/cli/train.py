@@ -67,6 +67,7 @@ def train(
                 run.clear()
             run.open(config, prepared.sources, changed_allowed=allow_config_change)
             run.write_split(prepared.split.record())
+            run.write_lexicon(prepared.loaded.lexicon)
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
         size = f"{personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps"
         screen.say(f"{recipe}: {size} -> {run.folder}" + f", {ranks.size} ranks" * (ranks.size > 1))

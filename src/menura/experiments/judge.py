@@ -17,7 +17,7 @@ from menura.experiments.recipes import recipe
 from menura.experiments.run import environment
 from menura.experiments.run_config import RunConfig, method_name
 from menura.experiments.settings import from_plain
-from menura.models.catalogue import model_name
+from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import bare_weights
 from menura.tasks.split import strangers
 
@@ -95,10 +95,9 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
     model = config.model
     about = {
         "model": model_name(model),
-        "base": f"{base.name} (sha256 {base.sha256[:12]})"
-        + (f", its weights forgotten ({model.reinit})" if model.reinit != "none" else ""),
+        "base": f"{base.name} (sha256 {base.sha256[:12]})",
         "start": f"{model.start} (sha256 {prepared.loaded.start_sha256[:12]})" if model.start else "none",
-        "adapters": f"{model.adapters.kind} {model.adapters.size}, {model.adapters.layers} layers",
+        **about_settings(prepared.loaded.config),
         "method": f"{method_name(config.method)} {chosen.method if chosen else config.method}",
         "inner epochs": chosen.said if chosen else "as the recipe has them",
         "data": f"{config.data.corpus}, {_turns(config.data.turns)}, {personas} {SIDE} personas, "

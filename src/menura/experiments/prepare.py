@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from menura.artefacts import lexicon as lexicons
 from menura.artefacts.loaded import Loaded, load_model
 from menura.errors import MismatchError
 from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
 from menura.experiments.run_config import RunConfig
+from menura.models.seq2seq import Seq2SeqConfig
 from menura.tasks.split import Split
 
 
@@ -56,5 +58,7 @@ def prepare(
     """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
-    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say)
+    fresh = isinstance(config.model, Seq2SeqConfig) and not config.model.start
+    lexicon = lexicons.of_tasks(split.sides["train"]) if fresh else None
+    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, lexicon=lexicon)
     return Prepared(config, loaded, split)

@@ -19,13 +19,14 @@ from typing import Any
 import yaml
 
 from menura.artefacts.files import read_json, write_json, write_text
+from menura.artefacts.lexicon import Lexicon
 from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, DataError, Problem, Stopped
 from menura.experiments.run_config import RunConfig, as_json, differences
 
 FILES = (
-    *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json"),
-    *("STATUS.json", "metrics.jsonl", "best.safetensors"),
+    *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json", "lexicon.json"),
+    *("STATUS.json", "metrics.jsonl", "best.safetensors", "structures.safetensors"),
 )  # each written whole or not at all
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
@@ -50,6 +51,11 @@ class Run:
     def best(self) -> Path:
         """The weights of the best check on held-back personas."""
         return self.folder / "best.safetensors"
+
+    @property
+    def structures(self) -> Path:
+        """What each training persona keeps, where the method asks for it."""
+        return self.folder / "structures.safetensors"
 
     def open(self, config: RunConfig, sources: dict[str, Any], *, changed_allowed: bool = False) -> None:
         """Write the settings down, or compare them with those written; DataError with every difference.
@@ -83,6 +89,11 @@ class Run:
     def write_split(self, record: dict[str, Any]) -> None:
         """Write down which personas and dialogues stand on which side."""
         write_json(self.folder / "data.lock.json", record)
+
+    def write_lexicon(self, lexicon: Lexicon | None) -> None:
+        """Write down the words and people that a model over words stands on; nothing for others."""
+        if lexicon:
+            lexicon.write(self.folder)
 
     def status(self, state: str, **details: Any) -> None:
         """Say how the run stands: running, done, failed, interrupted."""

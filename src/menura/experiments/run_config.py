@@ -22,6 +22,7 @@ class Outer:
 
     ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. ``save_every`` and ``check_every``
     are in steps; ``check_personas`` held-back personas are adapted at each check, never one of the test side.
+    ``compile`` makes machine code of a task's whole gradient before the first step, which takes minutes.
     """
 
     steps: int = 100
@@ -36,6 +37,7 @@ class Outer:
     save_every: int = 10
     check_every: int = 25
     check_personas: int = 8
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
@@ -63,6 +65,11 @@ class RunConfig:
     outer: Outer = field(default_factory=Outer)
     precision: Precision = "float32"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that rule each other out."""
+        if self.outer.compile and self.precision != "float32":
+            raise ConfigError(f"outer.compile: not with precision {self.precision}", hint="leave one of the two out")
 
 
 def as_json(config: Any) -> dict[str, Any]:

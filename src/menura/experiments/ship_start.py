@@ -15,6 +15,7 @@ from menura.experiments.prepare import prepare
 from menura.experiments.recipes.start import INNER
 from menura.experiments.run import Run
 from menura.experiments.train import held_out_nats
+from menura.models.catalogue import over_network
 
 CONTINUATIONS = ("runs/start-pooled", "runs/start-meta")
 STARTS = Path(__file__).parent.parent / "artefacts" / "starts"
@@ -31,7 +32,7 @@ def ship(folders: Sequence[str], record: Path) -> Path:
     config = config_of(chosen)
     loaded = load_model(config.model, offline=True)
     weights = tensors.load(Run(Path(chosen)).best)
-    file = STARTS / f"{config.model.base}.safetensors"
+    file = STARTS / f"{over_network(config.model).base}.safetensors"
     origin = {"corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
     write_start(file, weights, loaded, {"recipe": config.recipe, **origin})
     shipped = {"file": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size, "recipe": config.recipe}

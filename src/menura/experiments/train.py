@@ -11,11 +11,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from menura.adaptation.compiled import Objective, compiled_objective
+from menura.adaptation.joint import LearnsJointly
+from menura.adaptation.masked_adam import moving_only
+from menura.adaptation.structures import Structure
 from menura.adaptation.weights import loss_with, outer_groups, trained
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
 from menura.errors import EpisodeError, NumericalError, PeerError
+from menura.experiments import run_structures
 from menura.experiments.data_config import EncodedTask
 from menura.experiments.finite import approximately, check_finite
 from menura.experiments.ranks import ALONE, Ranks, meeting
@@ -78,13 +83,18 @@ class Training:
     def __post_init__(self) -> None:
         """Set up the optimiser and see to it that every task can be drawn from."""
         outer = self.config.outer
+        run_structures.check_alone(self.config.method, self.ranks.size)
         self.train = [t for t in self.train if len(t.dialogues) >= outer.shots + outer.queries]
         if not self.train:
             raise EpisodeError(f"no training persona has {outer.shots} + {outer.queries} dialogues")
         self.config.method.attach(self.model)
+        self.objective: Objective = self.config.method.objective
+        if outer.compile:
+            self.objective = compiled_objective(self.config.method, self.model, self.progress.say)
         self.weights = trained(self.model)
         self.optimizer = torch.optim.AdamW(outer_groups(self.model, outer.decay), lr=outer.rate)
         self.step, self.best = 0, math.inf
+        self.structures: Mapping[str, Structure] = {}  # by persona, of methods that learn jointly
 
     def go(self) -> None:
         """Train to the end, from the newest whole checkpoint; stopped by a signal, save and raise Stopped."""
@@ -93,9 +103,29 @@ class Training:
             self.progress.say("second order: attention runs with its plain kernel, the fused ones differentiate once")
         # A launcher sends signals of its own when a rank ends.
         with Signals(second_ends=self.ranks.size == 1).watched() as signals, self._saving_what_a_lost_rank_leaves():
+            if isinstance(self.config.method, LearnsJointly):
+                self._structures_of_the_start(self.config.method, signals)
             while self.step < self.config.outer.steps:
                 self._go_a_step(signals)
         self.run.status("done", step=self.step, best=_finite(self.best))
+
+    def _structures_of_the_start(self, method: LearnsJointly, signals: Signals) -> None:
+        """Read which private weights each persona keeps, or find it with the weights that training begins with."""
+        self.structures = run_structures.read(self.run, self.model)
+        if self.step:
+            run_structures.check_complete(self.run, self.structures, self.train)
+        shots, personas = self.config.outer.shots, len({task.persona_id for task in self.train})
+        finding = run_structures.find_structures(self.model, method, self.train, shots, self.structures)
+        with self._noting_failure(0), approximately(self.config.precision, self.model.device):
+            for self.structures in finding:
+                found = len(self.structures)
+                if found % run_structures.SAVE_EVERY == 0 or found >= personas or signals.caught:
+                    run_structures.write(self.run, self.structures)
+                    self.progress.say(f"found the structures of {found} of {personas} training personas")
+                if signals.caught:
+                    self.run.status("interrupted", step=0)
+                    raise signals.stop(f"stopped after {found} structures, saved; the same command goes on")
+        run_structures.tell(self.run, self.structures, self.progress.say)
 
     def _go_a_step(self, signals: Signals) -> None:
         """Take one step on all ranks, with its check and its save; stop where any rank was told to."""
@@ -146,7 +176,8 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), outer.clip)
         if not (math.isfinite(sums.nats) and torch.isfinite(norm)):
             raise self._not_finite(step)
-        self.optimizer.step()
+        with moving_only(self.optimizer, self.weights, self._moves(step)):
+            self.optimizer.step()
         check_finite(self.weights, f"step {step + 1}", self._smaller_rate)
         self.run.note(
             step=step + 1,
@@ -172,14 +203,35 @@ class Training:
 
     def _share_of_gradient(self, step: int) -> Sums:
         """Give the weights the gradient of this rank's tasks: each of a step's that its number falls on, in turn."""
+        if isinstance(self.config.method, LearnsJointly):
+            return self._joint_gradient(step, self.config.method)
         sums, outer = Sums(), self.config.outer
         for episode in islice(self._episodes(step), self.ranks.rank, None, self.ranks.size):
             with approximately(self.config.precision, self.model.device):
-                loss = self.config.method.objective(self.model, episode, step / outer.steps)
+                loss = self.objective(self.model, episode, step / outer.steps)
             # One task's graph at a time: memory of one task, not of the meta-batch.
             (loss.total / outer.tasks).backward()  # type: ignore[no-untyped-call]
             sums.count(loss)
         return sums
+
+    def _joint_gradient(self, step: int, method: LearnsJointly) -> Sums:
+        """Give the weights the gradient of all tasks of a step together."""
+        sums, outer = Sums(), self.config.outer
+        episodes = list(self._episodes(step))
+        structures = [self.structures[episode.persona_id] for episode in episodes]
+        with approximately(self.config.precision, self.model.device):
+            total, losses = method.joint_objective(self.model, episodes, structures, step / outer.steps)
+        (total / outer.tasks).backward()  # type: ignore[no-untyped-call]
+        for loss in losses:
+            sums.count(loss)
+        return sums
+
+    def _moves(self, step: int) -> Mapping[str, Tensor]:
+        """Return by name where a step may move a weight; names left out may move everywhere."""
+        if not isinstance(self.config.method, LearnsJointly):
+            return {}
+        structures = [self.structures[episode.persona_id] for episode in self._episodes(step)]
+        return self.config.method.moves(self.model, structures)
 
     def _episodes(self, step: int) -> Iterator[EncodedEpisode]:
         """Yield this step's episodes; each step has its own random stream, so going on needs no generator's state."""

@@ -1,6 +1,6 @@
 """The models by name: their settings, and how they are built around a network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,15 +11,27 @@ from menura.batches.layout import Layout
 from menura.models.causal_lm import CausalLm, CausalLmConfig
 from menura.models.dialogue_model import DialogueModel
 from menura.models.p2_bot import P2Bot, P2BotConfig
+from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
+from menura.models.speaker import Speaker, SpeakerConfig
 from menura.models.transfer_transfo import TransferTransfo, TransferTransfoConfig
 
-ModelConfig = CausalLmConfig | TransferTransfoConfig | P2BotConfig
-Build = Callable[[PreTrainedModel, Any, Layout | None], DialogueModel[Any]]
+ModelConfig = CausalLmConfig | TransferTransfoConfig | P2BotConfig | Seq2SeqConfig | SpeakerConfig | Seq2SpgConfig
+Build = Callable[["Ground", Any], DialogueModel[Any]]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What there is to build on: a network and a layout, or, for a model over words, the people of its table."""
+
+    network: PreTrainedModel | None = None
+    layout: Layout | None = None
+    people: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of the catalogue; ``build`` takes a network, settings of ``config``, and the layout if there is one."""
+    """A model of the catalogue; ``build`` takes what there is to build on, and settings of ``config``."""
 
     config: type[ModelConfig]
     model: type[DialogueModel[Any]]
@@ -31,19 +43,45 @@ MODELS = {
     "causal_lm": ModelEntry(
         CausalLmConfig,
         CausalLm,
-        lambda network, config, layout: CausalLm(network, config),
+        lambda ground, config: CausalLm(_network(ground), config),
         "any pre-trained causal language model, in-place or with adapters",
     ),
     "transfer_transfo": ModelEntry(
         TransferTransfoConfig,
         TransferTransfo,
-        lambda network, config, layout: TransferTransfo(network, config),
+        lambda ground, config: TransferTransfo(_network(ground), config),
         "the same, told whose each token is, with a head that chooses the reply",
     ),
     "p2_bot": ModelEntry(
-        P2BotConfig, P2Bot, P2Bot, "a transfer_transfo and a receiver that perceives whose facts it hears; self-play"
+        P2BotConfig,
+        P2Bot,
+        lambda ground, config: P2Bot(_network(ground), config, ground.layout),
+        "a transfer_transfo and a receiver that perceives whose facts it hears; self-play",
+    ),
+    "seq2seq": ModelEntry(
+        Seq2SeqConfig,
+        Seq2Seq,
+        lambda ground, config: Seq2Seq(config),
+        "recurrent encoder and decoder with attention, over words",
+    ),
+    "speaker": ModelEntry(
+        SpeakerConfig,
+        Speaker,
+        lambda ground, config: Speaker(config, ground.people),
+        "a seq2seq that is told at every word who speaks",
+    ),
+    "seq2spg": ModelEntry(
+        Seq2SpgConfig,
+        Seq2Spg,
+        lambda ground, config: Seq2Spg(config),
+        "a seq2seq with a private module and a gate (CMAML); reads=state is Seq2SP'G",
     ),
 }
+
+
+def _network(ground: Ground) -> PreTrainedModel:
+    assert ground.network is not None, "asked for without a network"
+    return ground.network
 
 
 def model_name(config: ModelConfig) -> str:
@@ -56,9 +94,26 @@ def named_settings(config: ModelConfig) -> dict[str, Any]:
     return {"name": model_name(config), **asdict(config)}
 
 
-def build(network: PreTrainedModel, config: ModelConfig, layout: Layout | None = None) -> DialogueModel[Any]:
+def about_settings(config: ModelConfig) -> dict[str, str]:
+    """Return what a table says of a model beside its name."""
+    if isinstance(config, Seq2SeqConfig):
+        return {"sizes": f"{config.size} wide, {config.layers} encoder layers, {config.vocabulary:,} words"}
+    adapters = f"{config.adapters.kind} {config.adapters.size}, {config.adapters.layers} layers"
+    forgotten = {} if config.reinit == "none" else {"weights": f"forgotten ({config.reinit})"}
+    return {"adapters": adapters, **forgotten}
+
+
+def over_network(config: ModelConfig) -> CausalLmConfig:
+    """Return settings of which it is known that they are of a model over a network."""
+    assert not isinstance(config, Seq2SeqConfig)
+    return config
+
+
+def build(
+    network: PreTrainedModel | None, config: ModelConfig, layout: Layout | None = None, people: Sequence[str] = ()
+) -> DialogueModel[Any]:
     """Return the model that these are settings of; without a layout it can be counted, but not talk to itself."""
-    return MODELS[model_name(config)].build(network, config, layout)
+    return MODELS[model_name(config)].build(Ground(network, layout, people), config)
 
 
 def voice_of(model: DialogueModel[Any]) -> CausalLm:

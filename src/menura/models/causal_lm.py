@@ -14,17 +14,20 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from menura.batches.batch import Batch
+from menura.batches.batch import Batch, Expected
 from menura.batches.encode import EncodedExchange
+from menura.batches.filled import FilledBatch, filled
 from menura.batches.layout import SPECIAL_TOKENS, LayoutName
 from menura.batches.passes import Pass, Rows
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.dialogue_model import DialogueModel, Loss, softened_by
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.attachment import Attachment
 from menura.models.parts.bank import Bank, Speaking, speaking
 from menura.models.parts.blocks import blocks_of
+from menura.models.parts.filled import read_filled, read_filled_above
 from menura.models.parts.identity import bare_weights, check_identity, check_reading
+from menura.models.parts.known_layers import known
 from menura.models.parts.lean import reading_of
 
 PASS_TOKENS = 2048  # row tokens in one forward pass: bounds memory, changes no result
@@ -91,12 +94,51 @@ class CausalLm(DialogueModel[CausalState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the batch's replies, each dialogue read once."""
+        if isinstance(batch, FilledBatch):
+            return self._filled_loss(batch)
         nats = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
-        for part in batch.packed.passes(PASS_TOKENS):
-            hidden = self._hidden(part, part.before)  # (N, D): the vocabulary is scored at labels only
-            token_nats = nn.functional.cross_entropy(self._logits(hidden), part.token, reduction="none")
+        softened = []
+        for number, part in enumerate(batch.packed.passes(PASS_TOKENS)):
+            logits = self._logits(self._hidden(part, part.before))  # (N, V): the vocabulary is scored at labels only
+            token_nats = nn.functional.cross_entropy(logits, part.token, reduction="none")
             nats = nats.index_add(0, part.exchange, token_nats.to(nats.dtype))
-        return Loss.of(nats, batch.reply_tokens)
+            if batch.expected:
+                soft = nn.functional.cross_entropy(logits, batch.expected.probabilities[number], reduction="sum")
+                softened.append(soft)
+        return softened_by(Loss.of(nats, batch.reply_tokens), batch.expected, softened)
+
+    @torch.no_grad()
+    def expecting(self, batch: Batch, share: float) -> Batch:
+        """Return the batch with what the model now says at each label."""
+        parts = batch.packed.passes(PASS_TOKENS)
+        found = tuple(self._logits(self._hidden(part, part.before)).softmax(-1) for part in parts)
+        return replace(batch, expected=Expected(share, found))
+
+    def check_fills(self) -> None:
+        """Raise ConfigError where the network is of no known form."""
+        if known(self.network.base_model) is None:
+            raise ConfigError(
+                f"{type(self.network).__name__}: only Llama's and GPT-2's layers can be compiled with their gradient",
+                hint="leave outer.compile out",
+            )
+
+    def filled(self, batch: Batch) -> FilledBatch:
+        """Return a batch as tensors; what frozen lower layers make of it is read here."""
+        parts = batch.packed.passes(PASS_TOKENS)
+        lines = [torch.cat([self._lower(row) for row in p.ids]) if self.lower_is_frozen else p.line for p in parts]
+        return filled(batch, list(zip(parts, lines, strict=True)), self.network.get_input_embeddings().weight)
+
+    def _filled_loss(self, batch: FilledBatch) -> Loss:
+        nats, form = [], known(self.network.base_model)
+        assert form is not None, "check_fills was to refuse it"
+        for part in batch.parts:
+            if self.lower_is_frozen:
+                hidden = read_filled_above(form, self._first, part)
+            else:
+                hidden = read_filled(form, self._embedded(part.line), part)
+            token_nats = nn.functional.cross_entropy(self._logits(hidden), part.token, reduction="none")
+            nats.append(token_nats * part.counts)
+        return Loss.of(torch.cat(nats), torch.cat([part.counts for part in batch.parts]))
 
     def begin(self, batch: Batch) -> CausalState:
         """Read all of each prefix but its last token, which ``advance`` is given first."""

@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from menura.batches.batch import Batch
+from menura.batches.batch import Batch, Expected
 from menura.batches.encode import EncodedExchange
+from menura.batches.filled import FilledBatch
 from menura.batches.layout import Layout
 
 State = TypeVar("State")
@@ -31,6 +33,18 @@ class Loss:
     def of(cls, nats: Tensor, tokens: Tensor) -> "Loss":
         """Make the plain loss: the mean over tokens."""
         return cls(nats.sum() / tokens.sum(), nats, tokens)
+
+
+def softened_by(loss: Loss, expected: Expected | None, softened: Sequence[Tensor]) -> Loss:
+    """Return a loss held to what was expected; ``softened`` are sums of nats against those distributions.
+
+    Its nats stay those of the words. The loss is the cross-entropy to targets that are a mixture of word and
+    expectation (Reed et al., 2015, soft bootstrapping), up to a constant a KL divergence from the start.
+    """
+    if expected is None:
+        return loss
+    soft = torch.stack(list(softened)).sum() / loss.tokens.sum()
+    return replace(loss, total=(1 - expected.share) * loss.total + expected.share * soft)
 
 
 class DialogueModel(nn.Module, ABC, Generic[State]):
@@ -86,6 +100,44 @@ class HasFrozenLower(Protocol):
 
     def forget_lower(self) -> None:
         """Drop what is kept."""
+
+
+@runtime_checkable
+class ReadsFilled(Protocol):
+    """A model whose ``loss`` can be computed from tensors alone, and so be compiled for all batches at once."""
+
+    def check_fills(self) -> None:
+        """Raise ConfigError where this one's cannot."""
+
+    def filled(self, batch: Batch) -> FilledBatch:
+        """Return a batch that ``loss`` reads no id of; the loss then has a number a label, not an exchange."""
+
+
+@runtime_checkable
+class HasPrivatePart(Protocol):
+    """A model with a multi-layer perceptron that is private to a persona: of its weights, a persona may keep a few.
+
+    Which ones, the model is never told: those a persona does not keep are given to it as 0.
+    """
+
+    def private_layers(self) -> tuple[tuple[str, str], ...]:
+        """Return the names of weight (above, below) and bias of each private layer, the lowest first."""
+
+
+@runtime_checkable
+class HoldsToItself(Protocol):
+    """A model that can be held to what it said before it adapted, while it adapts."""
+
+    def expecting(self, batch: Batch, share: float) -> Batch:
+        """Return the batch with what the model now says at each label; of its loss that makes up ``share``."""
+
+
+@runtime_checkable
+class DropsOut(Protocol):
+    """A model that can leave out a share of its units while it is trained on pooled dialogues."""
+
+    def dropping(self, seed: int) -> AbstractContextManager[None]:
+        """Leave units out while the block runs, drawn from ``seed``; no other randomness is touched."""
 
 
 @runtime_checkable

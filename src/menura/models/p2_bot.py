@@ -72,6 +72,10 @@ class P2Bot(DialogueModel[CausalState]):
         total = loss.total + self.perception_weight * perceiving
         return replace(loss, total=total, parts={**parts, "receiver": perceiving.detach()})
 
+    def expecting(self, batch: Batch, share: float) -> Batch:
+        """Return the batch with what the model now says at each label."""
+        return self.transmitter.expecting(batch, share)
+
     def begin(self, batch: Batch) -> CausalState:
         """Read facts and context."""
         return self.transmitter.begin(batch)

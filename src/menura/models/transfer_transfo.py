@@ -79,6 +79,10 @@ class TransferTransfo(DialogueModel[CausalState]):
         parts = {"reply": loss.total.detach(), "choice": choosing.detach()}
         return replace(loss, total=loss.total + self.choice_weight * choosing, parts=parts)
 
+    def expecting(self, batch: Batch, share: float) -> Batch:
+        """Return the batch with what the model now says at each label."""
+        return replace(batch, expected=self.voice.expecting(self._marked(batch), share).expected)
+
     def begin(self, batch: Batch) -> CausalState:
         """Read facts and context."""
         return self.voice.begin(self._marked(batch))
@@ -140,7 +144,7 @@ class TransferTransfo(DialogueModel[CausalState]):
         """Mark each id with the kind of its token; the voice reads both from it."""
         if self.voice.kind_rows is None:
             return batch
-        return self.batch([marked(exchange, self.voice.ids) for exchange in batch.exchanges])
+        return replace(batch, exchanges=tuple(marked(exchange, self.voice.ids) for exchange in batch.exchanges))
 
 
 class Choice(nn.Module):

@@ -16,6 +16,7 @@ from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig
 from menura.experiments.recipes import tiny
 from menura.experiments.run_config import Outer, RunConfig
+from menura.models.catalogue import over_network
 from menura.models.causal_lm import CausalLmConfig, without_adapters
 from menura.models.parts.adapters import Adapters
 
@@ -65,7 +66,9 @@ def extra_place(size: Size) -> RunConfig:
 def extra_place_unfixed(size: Size) -> RunConfig:
     """MAML on adapters and base together: the paper's ablation without fixing phi."""
     config = _on_whole_base(SETTINGS[size], size)
-    return _named("extra_place_unfixed", size, replace(config, model=replace(config.model, train_base=True)))
+    return _named(
+        "extra_place_unfixed", size, replace(config, model=replace(over_network(config.model), train_base=True))
+    )
 
 
 def in_place(size: Size) -> RunConfig:
@@ -90,7 +93,7 @@ def transfer_tuned(size: Size) -> RunConfig:
 def reinit_maml(size: Size) -> RunConfig:
     """MAML on all weights of a network that was never trained."""
     config = _inside(_without_adapters(SETTINGS[size]), FORGOTTEN.get(size))
-    return _named("reinit_maml", size, replace(config, model=_forgotten(config.model, size)))
+    return _named("reinit_maml", size, replace(config, model=_forgotten(over_network(config.model), size)))
 
 
 def reinit(size: Size) -> RunConfig:
@@ -118,7 +121,7 @@ def _named(row: str, size: Size, config: RunConfig) -> RunConfig:
 
 
 def _without_adapters(config: RunConfig) -> RunConfig:
-    return replace(config, model=without_adapters(config.model))
+    return replace(config, model=without_adapters(over_network(config.model)))
 
 
 def _forgotten(model: CausalLmConfig, size: Size) -> CausalLmConfig:

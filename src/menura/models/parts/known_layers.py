@@ -99,7 +99,7 @@ class Gpt2Layer:
         """Map to queries, keys and values at once."""
         del turns
         given = self._norms[0](hidden)
-        queries, keys, values = self._asking(given).view(len(given), *self._shape).unbind(1)
+        queries, keys, values = self._asking(given).view(given.shape[0], *self._shape).unbind(1)
         return Asked(given, queries, keys, values, self._scale)
 
     def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class LlamaLayer:
         """Map to queries, keys and values; turn queries and keys."""
         assert turns is not None
         given = self._norms[0](hidden)
-        queries, keys, values = (asking(given).view(len(given), *self._shape) for asking in self._asking)
+        queries, keys, values = (asking(given).view(given.shape[0], *self._shape) for asking in self._asking)
         return Asked(given, _turned(queries, *turns), _turned(keys, *turns), values, self._scale)
 
     def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:

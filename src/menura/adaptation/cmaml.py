@@ -1,0 +1,185 @@
+"""Customised MAML: a structure for each persona, and private weights trained together (CMAML; Song et al., 2020)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from menura.adaptation.descent import Descent, Watch, mini_batches
+from menura.adaptation.joint import Reduce, Together, walking
+from menura.adaptation.sparse import Kind, Penalty, sparse_copy
+from menura.adaptation.steps import Ground
+from menura.adaptation.structures import Structure, Threshold, pruned, whole
+from menura.adaptation.weights import PersonaWeights, adaptable
+from menura.batches.batch import Batch
+from menura.batches.encode import EncodedDialogue, EncodedEpisode
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel, HasPrivatePart, Loss
+
+
+@dataclass(frozen=True)
+class Cmaml:
+    """Lower the query losses of some tasks together, each with the private weights that its persona keeps.
+
+    A structure is found on a copy: ``prune_epochs`` passes over the support with ``sparsity`` times the sum of private
+    magnitudes (``l1`` says how), then of the inner private layers what is not above ``gamma`` (``threshold`` absolute)
+    or not among the ``keep`` largest share of a layer (quantile) goes. A persona is learnt from the meta-weights again.
+    ``private_reduce``: of the tasks' gradients by a private weight that they share (Eq. 4 prints the sum, which makes
+    that step up to as many times larger as there are tasks). ``private_adam`` masked: the outer step leaves a weight
+    and its moments alone that no task of the step has (Eq. 5). Under ``order`` first, steps are constants; exact goes
+    through all of them, also from one task to another by the weights they share.
+
+    ``preset`` repo does as the public program: nodes of all layers go, structures hold back steps and not weights,
+    nothing is shared between tasks, and a persona is learnt on from the copy. A model without a private part is all
+    shared, which makes this MAML; ``attach`` refuses it.
+    """
+
+    inner: Descent = field(default_factory=Descent)
+    order: Literal["exact", "first"] = "first"
+    threshold: Literal["absolute", "quantile"] = "absolute"
+    gamma: float = 0.05
+    keep: float = 0.5
+    sparsity: float = 0.001
+    l1: Kind = "subgradient"
+    prune_epochs: int = 5
+    private_reduce: Reduce = "mean"
+    private_adam: Literal["masked", "plain"] = "masked"
+    preset: Literal["paper", "repo"] = "paper"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing; settings that contradict one another are refused by ``attach``."""
+        if self.order not in ("exact", "first"):
+            raise ConfigError(f"method.order: {self.order}, must be exact or first")
+        for name in ("gamma", "sparsity", "prune_epochs"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, must not be negative")
+        if not 0 < self.keep <= 1:
+            raise ConfigError(f"method.keep: {self.keep}, must lie above 0 and at most at 1")
+
+    @property
+    def second_order(self) -> bool:
+        """Tell whether an objective may differentiate twice."""
+        return self.order == "exact"
+
+    def attach(self, model: DialogueModel[Any]) -> None:
+        """Need nothing beside the model; ConfigError for settings or a model that come to nothing."""
+        usual = {each.name: each.default for each in fields(self)}
+        for name, idle, why in (
+            ("gamma", self.threshold == "quantile", "threshold quantile looks at keep"),
+            ("keep", self.threshold == "absolute", "threshold absolute looks at gamma"),
+            ("l1", not (self.sparsity and self.prune_epochs), "without sparsity or prune_epochs there is no penalty"),
+            ("private_reduce", self.preset == "repo", "preset repo shares no step between tasks"),
+        ):
+            if idle and getattr(self, name) != usual[name]:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, but {why}")
+        if self.inner.optimizer != "sgd":
+            raise ConfigError(f"method.inner.optimizer: {self.inner.optimizer}, but steps that are shared are SGD's")
+        if self.inner.anchor:
+            raise ConfigError(f"method.inner.anchor: {self.inner.anchor}, but cmaml's steps look at words alone")
+        _check_private(model)
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
+        """Return the query loss of one task alone, its structure found anew from the present weights."""
+        structure = self.find_structure(model, episode.support)
+        total, (loss,) = self.joint_objective(model, [episode], [structure], progress)
+        return Loss(total, loss.nats, loss.tokens, loss.parts)
+
+    def joint_objective(
+        self,
+        model: DialogueModel[Any],
+        episodes: Sequence[EncodedEpisode],
+        structures: Sequence[Structure],
+        progress: float = 1.0,
+    ) -> tuple[Tensor, list[Loss]]:
+        """Return the sum of the tasks' query losses with its meta-gradient, and each of them free of any graph."""
+        if self.preset == "repo":  # one by one: what is pooled over one task is not pooled
+            alone = [self._jointly(model, [e], [s]) for e, s in zip(episodes, structures, strict=True)]
+            return torch.stack([total for total, _ in alone]).sum(), [loss for _, (loss,) in alone]
+        return self._jointly(model, episodes, structures)
+
+    def moves(self, model: DialogueModel[Any], structures: Sequence[Structure]) -> dict[str, Tensor]:
+        """Return by name the private weights that live in one of the structures; all else may move everywhere."""
+        if self.private_adam == "plain" or self.preset == "repo":
+            return {}
+        found = [structure.kept(model.device) for structure in structures]
+        limited = [name for name in found[0] if all(name in kept for kept in found)]
+        return {name: torch.stack([kept[name] for kept in found]).any(0) for name in limited}
+
+    def find_structure(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> Structure:
+        """Return what a persona keeps, as its support set tells from the model's present weights (Algorithm 1)."""
+        shape = whole(model)
+        if not shape.layers or not any(support):
+            return shape
+        with torch.enable_grad():
+            return self._pruned(shape, self._sparse(model, support, shape))
+
+    def adapted(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+    ) -> tuple[PersonaWeights, Structure]:
+        """Return what one persona differs in, 0 where it keeps nothing, and its structure.
+
+        ``watch`` sees the steps that stay, not those of the copy.
+        """
+        start, structure = adaptable(model), whole(model)
+        begin: PersonaWeights = start
+        with torch.enable_grad():
+            if structure.layers and any(support):
+                sparse = self._sparse(model, support, structure)
+                structure = self._pruned(structure, sparse)
+                begin = sparse if self.preset == "repo" else start
+            walk = self._walk(model, begin, [structure], exact=False)
+            for done, steps, loss in walking(walk, [self._batches(model, support)], self.inner):
+                if watch:
+                    watch(done, steps, float(loss))
+        weights = {name: value.detach() for name, value in walk.weights(0).items()}
+        # What took no step is still the model's own, which the next persona would share.
+        own = {value.data_ptr() for value in start.values()}
+        return {n: value.clone() if value.data_ptr() in own else value for n, value in weights.items()}, structure
+
+    def adapt(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+    ) -> PersonaWeights:
+        """Return the weights that ``adapted`` finds."""
+        return self.adapted(model, support, watch)[0]
+
+    def _jointly(
+        self, model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], structures: Sequence[Structure]
+    ) -> tuple[Tensor, list[Loss]]:
+        walk = self._walk(model, adaptable(model), structures, exact=self.order == "exact")
+        for _ in walking(walk, [self._batches(model, episode.support) for episode in episodes], self.inner):
+            pass
+        return walk.judge([model.batch(tuple(chain.from_iterable(episode.query))) for episode in episodes])
+
+    def _walk(
+        self, model: DialogueModel[Any], start: PersonaWeights, structures: Sequence[Structure], *, exact: bool
+    ) -> Together:
+        ground, dense = Ground(model, self.inner.rate, adam=False), self.preset == "repo"
+        return Together(ground, start, structures, exact, self.private_reduce, dense)
+
+    def _batches(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> list[Batch]:
+        return mini_batches(model, support, self.inner.batch) if self.inner.epochs and any(support) else []
+
+    def _sparse(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], shape: Structure
+    ) -> dict[str, Tensor]:
+        ground = Ground(model, self.inner.rate, adam=False)
+        penalty = Penalty(frozenset(shape.names), self.sparsity, self.l1)
+        batches = mini_batches(model, support, self.inner.batch)
+        return sparse_copy(ground, adaptable(model), batches, replace(self.inner, epochs=self.prune_epochs), penalty)
+
+    def _pruned(self, shape: Structure, weights: PersonaWeights) -> Structure:
+        threshold = Threshold(self.threshold, self.gamma, self.keep)
+        return pruned(shape, weights, threshold, "nodes" if self.preset == "repo" else "edges")
+
+
+def _check_private(model: DialogueModel[Any]) -> None:
+    """Raise ConfigError for a model that keeps nothing to a persona, or does not train it."""
+    if not isinstance(model, HasPrivatePart):
+        raise ConfigError(
+            "cmaml needs a model with a private part", hint="--set model=seq2spg, or method=maml", code="method_misfit"
+        )
+    if frozen := sorted(set(whole(model).names) - adaptable(model).keys()):
+        raise ConfigError(f"cmaml needs all private weights to train, {frozen[0]} does not", code="method_misfit")

@@ -1,0 +1,161 @@
+"""The gradient of a whole task, inner steps and query, as one compiled graph."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from menura.adaptation.backward import known
+from menura.adaptation.descent import WALKS, Order, diverged, mini_batches
+from menura.adaptation.graph import LEAVE_OUT, Graph, check_compiler, compiled
+from menura.adaptation.maml import Maml
+from menura.adaptation.steps import Ground
+from menura.adaptation.weights import adapting, trained
+from menura.batches.encode import EncodedEpisode
+from menura.batches.filled import FilledBatch, FilledPass
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel, Loss, ReadsFilled
+
+KEPT_GRAPHS = 8  # the one that was not used for longest is dropped
+UNADAPTED = "un-adapted"
+
+Objective = Callable[[DialogueModel[Any], EncodedEpisode, float], Loss]
+Kind = tuple[Order, tuple[int, ...], int]  # the order, the passes of each support batch, the passes of the query
+
+
+@dataclass
+class CompiledMaml:
+    """Maml's objective, compiled: the same loss and gradient, up to rounding.
+
+    The graph is what ``Maml`` computes without it, noted down while it runs, so that both derivatives are in it. Ids
+    and weights are its inputs. One graph serves all rows, tokens and labels; each number of inner steps has its own.
+    """
+
+    method: Maml
+    model: DialogueModel[Any]
+    say: Callable[[str], None]
+    _graphs: list[tuple[Kind, Graph]] = field(default_factory=list)  # used last comes last
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
+        """Return the query loss at the adapted weights; nothing but ``total`` has a gradient, taken already."""
+        assert model is self.model, "another model's graph"
+        assert isinstance(model, ReadsFilled), "compiled_objective was to refuse it"
+        inner, order = self.method.inner, self.method.order_at(progress)
+        query = model.filled(model.batch(tuple(chain.from_iterable(episode.query))))
+        wanted = inner.epochs and episode.support
+        support = [model.filled(batch) for batch in mini_batches(model, episode.support, inner.batch)] if wanted else []
+        weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        given = [value.detach() for value in weights.values()]
+        varying = [tensor for batch in (query, *support) for part in batch.parts for tensor in part]
+        task = _Task(self.method, model, order, tuple(weights), query, support)
+        total, nats, losses, before, *gradients = self._graph(task, given, varying)([*given, *varying])
+        for step, loss in enumerate(losses):
+            if not torch.isfinite(loss):
+                raise diverged(step, support[step % len(support)], inner)
+        parts = {UNADAPTED: before} if self.method.hold else {}
+        total = known(total, list(trained(model).values()), gradients)
+        return Loss(total, query.by_exchange(nats), query.reply_tokens, parts)
+
+    def _graph(self, task: "_Task", given: Sequence[Tensor], varying: Sequence[Tensor]) -> Graph:
+        for place, (kind, graph) in enumerate(self._graphs):
+            if kind == task.kind and graph.fits([*given, *varying]):
+                self._graphs.append(self._graphs.pop(place))
+                return graph
+        order, passes, _ = task.kind
+        steps = len(passes) * self.method.inner.epochs
+        through = (
+            f"{'exact' if order == 'exact' else 'first-order'} gradient through {steps} inner step{'s' * (steps != 1)}"
+        )
+        self.say(f"compiling the {through}: a minute or more, once for each number of steps")
+        began = monotonic()
+        graph = compiled(task, given, varying)
+        self.say(f"compiled in {monotonic() - began:.0f} s")
+        self._graphs = [*self._graphs, (task.kind, graph)][-KEPT_GRAPHS:]
+        return graph
+
+
+def compiled_objective(method: Any, model: DialogueModel[Any], say: Callable[[str], None]) -> Objective:
+    """Return a method's objective, compiled when it is first called.
+
+    Raises ConfigError, with what to leave out, for a method, a model or a machine that cannot.
+    """
+    if type(method) is not Maml:
+        raise ConfigError("outer.compile: only the method maml has a gradient to compile", hint=LEAVE_OUT)
+    for what, found in (
+        (f"method.order={method.order}", method.order == "reptile"),
+        (f"method.multi_step={method.multi_step}", method.multi_step),
+        (f"method.recursion={method.recursion}", method.recursion),
+        (f"method.rates={method.rates}", method.rates != "fixed"),
+        (f"method.inner.anchor={method.inner.anchor}", method.inner.anchor),
+    ):
+        if found:
+            raise ConfigError(f"outer.compile: {what} is not compiled", hint="leave one of the two out")
+    if not isinstance(model, ReadsFilled):
+        raise ConfigError(f"outer.compile: {type(model).__name__} cannot be compiled, causal_lm can", hint=LEAVE_OUT)
+    model.check_fills()
+    check_compiler(model.device)
+    return CompiledMaml(method, model, say).objective
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One task as a function of all its tensors: the model's, then those of query and support batches."""
+
+    method: Maml
+    model: DialogueModel[Any]
+    order: Order
+    names: tuple[str, ...]
+    query: FilledBatch
+    support: Sequence[FilledBatch]
+
+    @property
+    def kind(self) -> Kind:
+        """What a graph is for."""
+        return self.order, tuple(len(batch.parts) for batch in self.support), len(self.query.parts)
+
+    def __call__(self, given: Sequence[Tensor]) -> list[Tensor]:
+        """Return total, (N,) nats a label, (steps,) support losses, the un-adapted loss or 0, and the gradients."""
+        train = trained(self.model)
+        weights = {name: value.detach() for name, value in zip(self.names, given, strict=False)}
+        leaves = [weights[name].requires_grad_() for name in train]
+        query, *support = self._batches(given[len(weights) :])
+        under = {f"model.{name}": value for name, value in weights.items()}
+        loss, losses = torch.func.functional_call(_Under(self.model, self._lowered), under, (query, support))
+        gradients = torch.autograd.grad(loss.total, leaves, materialize_grads=True)
+        before = loss.parts.get(UNADAPTED, torch.zeros_like(loss.total))
+        stacked = torch.stack(losses) if losses else loss.total.new_zeros(0)
+        return [value.detach() for value in (loss.total, loss.nats, stacked, before, *gradients)]
+
+    def _lowered(self, query: FilledBatch, support: Sequence[FilledBatch]) -> tuple[Loss, list[Tensor]]:
+        inner = self.method.inner
+        walk = WALKS[self.order](
+            Ground(self.model, inner.rate, inner.optimizer == "adam"), adapting(self.model, self.method.adapts)
+        )
+        losses = [walk.step(batch) for _ in range(inner.epochs) for batch in support]
+        return self.method.held(self.model, walk.judge(query), query), losses
+
+    def _batches(self, tensors: Sequence[Tensor]) -> list[FilledBatch]:
+        """Return query and support with these tensors in place of their own."""
+        rest = iter(tensors)
+        made = []
+        for batch in (self.query, *self.support):
+            parts = tuple(FilledPass(*(next(rest) for _ in part)) for part in batch.parts)
+            made.append(FilledBatch(batch.exchanges, batch.device, parts, batch.whose))
+        return made
+
+
+class _Under(nn.Module):
+    """A computation that finds its model's weights where ``functional_call`` puts them."""
+
+    def __init__(self, model: DialogueModel[Any], compute: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model = model
+        self._compute = compute
+
+    def forward(self, *given: Any) -> Any:
+        """Compute."""
+        return self._compute(*given)

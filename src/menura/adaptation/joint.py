@@ -1,0 +1,174 @@
+"""Inner loops of some tasks in lock-step: shared weights each its own, private weights one for all (CMAML, Eq. 4).
+
+A task of the field is called place here, by where it stands among the step's.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from menura.adaptation.backward import Values, known
+from menura.adaptation.descent import Descent, diverged
+from menura.adaptation.steps import Ground, twice_differentiable
+from menura.adaptation.structures import Structure, with_zeros
+from menura.adaptation.weights import PersonaWeights, loss_with
+from menura.batches.batch import Batch
+from menura.batches.encode import EncodedDialogue, EncodedEpisode
+from menura.models.dialogue_model import DialogueModel, Loss
+
+Reduce = Literal["mean", "sum"]
+
+
+@runtime_checkable
+class LearnsJointly(Protocol):
+    """A method whose objective needs all tasks of an outer step at once, each with its structure."""
+
+    def find_structure(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> Structure:
+        """Return what one persona keeps, found from the model's present weights; the model is not changed."""
+
+    def joint_objective(
+        self,
+        model: DialogueModel[Any],
+        episodes: Sequence[EncodedEpisode],
+        structures: Sequence[Structure],
+        progress: float = 1.0,
+    ) -> tuple[Tensor, list[Loss]]:
+        """Return the sum to lower, with its (meta-)gradient, and each task's query loss, free of any graph."""
+
+    def moves(self, model: DialogueModel[Any], structures: Sequence[Structure]) -> dict[str, Tensor]:
+        """Return by name where these tasks' step may move a weight; names left out may move everywhere."""
+
+
+@dataclass
+class Together:
+    """Where the inner loops of some tasks stand.
+
+    Private weights go down the ``reduce`` of the gradients of those tasks in which an edge lives and which have a
+    mini-batch left; each task is at 0 where its structure ends. With ``dense`` structures hold back steps alone, as in
+    the public program: what is cut off acts as before. Under ``exact`` weights are a function of the start, and all
+    graphs are kept; without it steps are constants and nothing is.
+    Held: a copy of the shared weights a task, one of the private ones.
+    """
+
+    ground: Ground
+    start: PersonaWeights
+    structures: Sequence[Structure]
+    exact: bool
+    reduce: Reduce = "mean"
+    dense: bool = False
+    _own: list[dict[str, Tensor]] = field(default_factory=list)  # by place
+    _private: dict[str, Tensor] = field(default_factory=dict)
+    _steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Stand at the start."""
+        private = set(self.structures[0].names)
+        self._private = {name: value for name, value in self.start.items() if name in private}
+        own = {name: value for name, value in self.start.items() if name not in private}
+        self._own = [own for _ in self.structures]
+
+    def step(self, batches: Mapping[int, Batch]) -> dict[int, Tensor]:
+        """Take a step down the losses of the tasks that have a batch, by place; return those, free of any graph."""
+        losses = {}
+        pooled: dict[str, Any] = dict.fromkeys(self._private, 0)  # gradients, and how many tasks have a weight
+        owners: dict[str, Any] = dict.fromkeys(self._private, 0)
+        names = tuple(self.start)
+        rates = dict(zip(names, self.ground.rates(self._steps, names), strict=True))
+        for place, batch in batches.items():
+            kept = self._kept(place)
+            loss, slope = self._slope(place, batch, kept)
+            losses[place] = loss.detach()
+            with torch.set_grad_enabled(self.exact):
+                self._own[place] = {n: value - rates[n] * slope[n] for n, value in self._own[place].items()}
+                pooled = {name: added + slope[name] for name, added in pooled.items()}
+                owners = {name: number + kept.get(name, 1) for name, number in owners.items()}
+        with torch.set_grad_enabled(self.exact):
+            shares = owners if self.reduce == "mean" else {}
+            for name, value in self._private.items():
+                self._private[name] = value - rates[name] * pooled[name] / _at_least_1(shares.get(name, 1))
+        self._steps += 1
+        return losses
+
+    def weights(self, place: int) -> dict[str, Tensor]:
+        """Return a task's weights, 0 where its structure ends unless it is dense."""
+        return self._acting(self._leading(place), self._kept(place))
+
+    def judge(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
+        """Return the sum of the tasks' query losses with its gradient by the start, and each loss without one."""
+        return self._judged_exactly(queries) if self.exact else self._judged_at_once(queries)
+
+    def _slope(self, place: int, batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a task's loss and its gradients by all that moves; private ones are 0 where its structure ends."""
+        here = self._leaves(place)
+        with torch.enable_grad(), twice_differentiable() if self.exact else nullcontext():
+            loss = loss_with(self.ground.model, self._acting(here, kept), batch).total
+            gradients = self._gradients(loss, here)
+        slope = dict(zip(here, gradients, strict=True))
+        # Of dense weights also those have a gradient that this task does not own.
+        return loss, with_zeros(slope, kept) if self.dense else slope
+
+    def _judged_exactly(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
+        with torch.enable_grad(), twice_differentiable():
+            losses = [loss_with(self.ground.model, self.weights(p), query) for p, query in enumerate(queries)]
+            return torch.stack([loss.total for loss in losses]).sum(), [_bare(loss) for loss in losses]
+
+    def _judged_at_once(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
+        """Take each task's gradient with its loss and add it up: no graph is kept, nor a copy of it a task."""
+        losses, added = [], {name: torch.zeros_like(value) for name, value in self.start.items()}
+        for place, query in enumerate(queries):
+            here = self._leaves(place)
+            with torch.enable_grad():
+                loss = loss_with(self.ground.model, self._acting(here, self._kept(place)), query)
+                for total, gradient in zip(added.values(), self._gradients(loss.total, here), strict=True):
+                    total += gradient
+            losses.append(_bare(loss))
+        value = torch.stack([loss.total for loss in losses]).sum()
+        return known(value, list(self.start.values()), list(added.values())), losses
+
+    def _gradients(self, loss: Tensor, here: Mapping[str, Tensor]) -> Values:
+        return torch.autograd.grad(loss, list(here.values()), create_graph=self.exact, materialize_grads=True)
+
+    def _leading(self, place: int) -> dict[str, Tensor]:
+        """Return where a task's weights come from, before anything is cut off, in the order of the start."""
+        return {name: self._own[place].get(name, self._private.get(name, value)) for name, value in self.start.items()}
+
+    def _leaves(self, place: int) -> dict[str, Tensor]:
+        here = self._leading(place)
+        return here if self.exact else {name: value.detach().requires_grad_() for name, value in here.items()}
+
+    def _kept(self, place: int) -> dict[str, Tensor]:
+        """Make a task's bits tensors, for as long as they are used."""
+        return self.structures[place].kept(next(iter(self.start.values())).device)
+
+    def _acting(self, weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(weights) if self.dense else with_zeros(weights, kept)
+
+
+def walking(walk: Together, supports: Sequence[Sequence[Batch]], inner: Descent) -> Iterator[tuple[int, int, Tensor]]:
+    """Walk until no task has a mini-batch left: ``inner.epochs`` times its own, one a step.
+
+    Yields steps done, steps in all, and the mean loss of those that took it. Raises NumericalError at a loss that is
+    not finite.
+    """
+    lengths = [inner.epochs * len(batches) for batches in supports]
+    steps = max(lengths, default=0)
+    for step in range(steps):
+        taking = {p: batches[step % len(batches)] for p, batches in enumerate(supports) if step < lengths[p]}
+        losses = walk.step(taking)
+        for place, loss in losses.items():
+            if not torch.isfinite(loss):
+                raise diverged(step, taking[place], inner)
+        yield step + 1, steps, torch.stack(list(losses.values())).mean()
+
+
+def _at_least_1(number: Tensor | int) -> Tensor | int:
+    return number.clamp(min=1) if isinstance(number, Tensor) else number
+
+
+def _bare(loss: Loss) -> Loss:
+    parts = {name: part.detach() for name, part in loss.parts.items()}
+    return Loss(loss.total.detach(), loss.nats.detach(), loss.tokens, parts)

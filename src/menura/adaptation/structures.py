@@ -1,0 +1,325 @@
+"""Which private weights a persona keeps: Algorithm 1 of CMAML (Song et al., 2020), and how personas differ in it.
+
+Layers are counted from the lowest, weights are (above, below): an edge joins a node below to a node above. Shape
+letters: P personas, E edges of a layer, Y bytes of their bits.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from menura.adaptation.weights import PersonaWeights
+from menura.errors import DataError, MismatchError
+from menura.models.dialogue_model import DialogueModel, HasPrivatePart
+
+Unit = Literal["edges", "nodes"]
+PERSONAS = "personas"  # the tensor that holds whose the bits are
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One private layer and which of its edges live; without bits, all do."""
+
+    weight: str
+    bias: str
+    above: int
+    below: int
+    bits: Tensor | None = field(default=None, repr=False)  # (Y,) uint8 on the CPU, eight edges a byte
+
+    def with_edges(self, kept: Tensor) -> "Layer":
+        """Return the layer with these (above, below) edges."""
+        return replace(self, bits=_packed(kept))
+
+    def edges(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return (above, below) bool, True where an edge lives."""
+        if self.bits is None:
+            return torch.ones(self.above, self.below, dtype=torch.bool, device=device)
+        flat = _unpacked(self.bits.to(device))[: self.above * self.below]
+        return flat.view(self.above, self.below)
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """What one persona keeps of the private layers, the lowest first; held as bits, made a tensor where it is used.
+
+    A node lives that has an edge upwards, and every node that has none to lose; its bias lives with it.
+    """
+
+    layers: tuple[Layer, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all private weights and biases."""
+        return tuple(name for layer in self.layers for name in (layer.weight, layer.bias))
+
+    def kept(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+        """Return by name where private weights and biases live; names left out live everywhere."""
+        edges = {layer.weight: layer.edges(device) for layer in self.layers if layer.bits is not None}
+        nodes = {
+            below.bias: edges[above.weight].any(0) for below, above in pairwise(self.layers) if above.bits is not None
+        }
+        return edges | nodes
+
+    def live(self) -> list[Tensor]:
+        """Return by layer (above, below) bool: the edges from which a way of kept edges leads to an output."""
+        found: list[Tensor] = []
+        reached: Tensor | None = None
+        for layer in reversed(self.layers):
+            edges = layer.edges()
+            found.append(edges if reached is None else edges & reached[:, None])
+            reached = found[-1].any(0)
+        return found[::-1]
+
+    def density(self) -> dict[str, float]:
+        """Return by layer the share of edges that are kept."""
+        return {layer.weight: _share(layer.edges()) for layer in self.layers}
+
+
+def whole(model: DialogueModel[Any]) -> Structure:
+    """Return the structure in which everything lives; a model without a private part has no layers in it."""
+    if not isinstance(model, HasPrivatePart):
+        return Structure(())
+    shapes = {name: value.shape for name, value in model.named_parameters()}
+    named = model.private_layers()
+    return Structure(tuple(Layer(weight, bias, shapes[weight][0], shapes[weight][1]) for weight, bias in named))
+
+
+def within(weights: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
+    """Return the weights with 0 in place of what the structure leaves out, as a function of the rest."""
+    return with_zeros(weights, structure.kept(_device(weights)))
+
+
+def with_zeros(weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights with 0 where they are not kept; no gradient, not even one without bounds, comes from there."""
+    zeros = {name: torch.where(there, weights[name], 0.0) for name, there in kept.items()}
+    return {**weights, **zeros}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Which edges are strong: magnitude above ``gamma``, or the ``keep`` (0..1) of a layer's edges that are largest."""
+
+    kind: Literal["absolute", "quantile"] = "absolute"
+    gamma: float = 0.05
+    keep: float = 0.5
+
+    def strong(self, weight: Tensor) -> Tensor:
+        """Return where a weight is strong; one that only reaches the threshold is not."""
+        magnitude = weight.detach().abs()
+        if self.kind == "absolute":
+            return magnitude > self.gamma
+        weak = round((1 - self.keep) * magnitude.numel())
+        if not weak:
+            return torch.ones_like(magnitude, dtype=torch.bool)
+        return magnitude > magnitude.flatten().kthvalue(weak).values
+
+
+def pruned(shape: Structure, weights: PersonaWeights, threshold: Threshold, unit: Unit = "edges") -> Structure:
+    """Return what is left of private layers (Algorithm 1).
+
+    ``edges``: the lowest and the highest layer stay whole; between them, from above, an edge stays that is strong and
+    leads to a living node. A node without any edge upwards dies, one without any from below does not. ``nodes``, as
+    the public program does: in all layers a node stays that has a strong edge to a living one, with all its edges.
+    """
+    layers: list[Layer] = []
+    top = len(shape.layers) - 1
+    living: Tensor | None = None  # (above,) of the layer at hand
+    for place in range(top, -1, -1):
+        layer = shape.layers[place]
+        if unit == "edges" and place in (0, top):
+            layers.append(replace(layer, bits=None))
+            living = None
+            continue
+        kept = threshold.strong(weights[layer.weight])
+        if living is not None:
+            kept = kept & living[:, None]
+        if unit == "nodes":
+            ends = torch.ones_like(kept[:, 0]) if living is None else living
+            kept = ends[:, None] & kept.any(0)[None]
+        living = kept.any(0)
+        layers.append(layer.with_edges(kept))
+    return Structure(tuple(layers[::-1]))
+
+
+def smaller(weights: PersonaWeights, structure: Structure) -> list[tuple[Tensor, Tensor]]:
+    """Return by layer weight and bias without the dead nodes: fewer rows and columns, the same outputs."""
+    masked, made = within(weights, structure), []
+    below: Tensor | None = None  # living nodes
+    for layer, above in zip(structure.layers, [*structure.layers[1:], None], strict=True):
+        weight, bias = masked[layer.weight].detach(), masked[layer.bias].detach()
+        living = above.edges(weight.device).any(0) if above else torch.ones_like(bias, dtype=torch.bool)
+        made.append(((weight if below is None else weight[:, below])[living], bias[living]))
+        below = living
+    return made
+
+
+def live_values(weights: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
+    """Return private weights as the values of their live edges alone, in order; all else as it is."""
+    lying = {
+        layer.weight: weights[layer.weight][live.to(weights[layer.weight].device)]
+        for layer, live in zip(structure.layers, structure.live(), strict=True)
+    }
+    return {**weights, **lying}
+
+
+def from_live_values(values: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
+    """Return what ``live_values`` was made from, 0 where no edge is live; MismatchError if the numbers are others."""
+    whole_again = {}
+    for layer, live in zip(structure.layers, structure.live(), strict=True):
+        found = values[layer.weight]
+        if found.shape != (int(live.sum()),):
+            raise MismatchError(f"{layer.weight}: {tuple(found.shape)} values, the structure has {int(live.sum())}")
+        weight = torch.zeros(live.shape, dtype=found.dtype, device=found.device)
+        weight[live.to(found.device)] = found
+        whole_again[layer.weight] = weight
+    return {**values, **whole_again}
+
+
+# How personas differ
+
+
+def jaccard(one: Structure, other: Structure) -> float:
+    """Return shared edges over edges that either has, of the layers that were pruned; 1 where neither has any."""
+    return mean_jaccard([one, other])
+
+
+CHUNK = 4096  # bytes of bits at once: of a thousand personas 128 MiB as numbers
+
+
+def mean_jaccard(structures: Sequence[Structure]) -> float:
+    """Return the mean over all pairs, in one pass over the edges; 1 where there is no pair."""
+    personas = len(structures)
+    shared = torch.zeros(personas, personas, dtype=torch.float64)  # (P, P) edges
+    for layer in range(len(structures[0].layers) if structures else 0):
+        for bits in _columns([structure.layers[layer].bits for structure in structures]):
+            edges = _unpacked(bits).float()  # (P, 8 CHUNK): counts far below 2^24 are exact
+            shared += edges @ edges.T
+    sizes = shared.diagonal()
+    either = sizes[:, None] + sizes[None] - shared
+    ratios = torch.where(either > 0, shared / either.clamp(min=1), 1.0)
+    pairs = personas * (personas - 1)
+    return float((ratios.sum() - ratios.diagonal().sum()) / pairs) if pairs else 1.0
+
+
+def _columns(bits: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return the bits of all personas, (P, some bytes) at a time; none of a layer that is whole."""
+    there = [each for each in bits if each is not None]
+    if not there:
+        return []
+    assert len(there) == len(bits), "a layer is pruned for all personas or for none"
+    starts = range(0, len(there[0]), CHUNK)
+    return [torch.stack([each[start : start + CHUNK] for each in there]) for start in starts]
+
+
+SPARSE, FULL, ALIKE = 0.02, 0.98, 0.99  # shares of edges, and a Jaccard, beyond which structures say nothing
+
+
+@dataclass(frozen=True)
+class Census:
+    """How the structures of some personas are: by pruned layer the mean share of edges kept, and live; how alike."""
+
+    personas: int
+    density: Mapping[str, float]
+    live: Mapping[str, float]  # of all layers
+    jaccard: float
+
+    def lines(self) -> list[str]:
+        """Return it in words."""
+        layers = [
+            f"{name} keeps {share:.1%} of its edges ({self.live[name]:.1%} live)"
+            for name, share in self.density.items()
+        ]
+        told = "; ".join(layers) or "no layer was pruned"
+        return [f"structures of {self.personas} personas: {told}; mean Jaccard {self.jaccard:.3f}"]
+
+    def warnings(self) -> list[str]:
+        """Return what makes these structures say little about personas."""
+        found = [
+            f"warning: {name} keeps {share:.1%} of its edges, outside of {SPARSE:.0%} to {FULL:.0%}: "
+            "method.gamma does not fit these weights (try method.threshold=quantile)"
+            for name, share in self.density.items()
+            if not SPARSE < share < FULL
+        ]
+        if not self.density:
+            found.append("warning: no private layer was pruned: that takes three or more")
+        if self.personas > 1 and self.jaccard > ALIKE:
+            told = f"warning: structures are nearly the same for all personas (mean Jaccard {self.jaccard:.4f})"
+            found.append(f"{told}: try method.l1=proximal and a larger method.sparsity or method.inner.rate")
+        return found
+
+
+def census(structures: Sequence[Structure]) -> Census:
+    """Count personas' structures, at least one."""
+    size = len(structures)
+    density: dict[str, float] = {}
+    live: dict[str, float] = {}
+    for structure in structures:
+        for layer, lively in zip(structure.layers, structure.live(), strict=True):
+            live[layer.weight] = live.get(layer.weight, 0.0) + _share(lively) / size
+            if layer.bits is not None:
+                density[layer.weight] = density.get(layer.weight, 0.0) + _share(layer.edges()) / size
+    return Census(size, density, live, mean_jaccard(structures))
+
+
+# As tensors for a file
+
+
+def to_tensors(structures: Mapping[str, Structure]) -> dict[str, Tensor]:
+    """Return one (P, Y) uint8 tensor a pruned layer, and the personas' ids, in order, as the bytes of JSON."""
+    ids = torch.tensor(list(json.dumps(list(structures)).encode()), dtype=torch.uint8)
+    made = {PERSONAS: ids}
+    for layer in range(len(next(iter(structures.values())).layers)):
+        columns = [structure.layers[layer] for structure in structures.values()]
+        bits = [each.bits for each in columns if each.bits is not None]
+        if bits:
+            made[columns[0].weight] = torch.stack(bits)
+    return made
+
+
+def from_tensors(found: Mapping[str, Tensor], shape: Structure, place: Path | str) -> dict[str, Structure]:
+    """Return structures by persona; DataError where ids are damaged, MismatchError where the layers are others'."""
+    try:
+        ids = json.loads(bytes(found[PERSONAS].tolist()))
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError("structures without whole personas' ids", place=str(place), hint="--fresh") from error
+    if unknown := sorted(found.keys() - {PERSONAS, *(layer.weight for layer in shape.layers)}):
+        raise MismatchError(f"structures of a layer that the model has not: {unknown[0]}", place=str(place))
+    for layer in shape.layers:
+        wanted = (len(ids), -(-layer.above * layer.below // 8))
+        bits = found.get(layer.weight)
+        if bits is not None and (bits.shape != wanted or bits.dtype != torch.uint8):
+            raise MismatchError(
+                f"{layer.weight}: bits {tuple(bits.shape)} {bits.dtype}, wanted {wanted}", place=str(place)
+            )
+    return {name: Structure(tuple(_row(layer, found, row) for layer in shape.layers)) for row, name in enumerate(ids)}
+
+
+def _row(layer: Layer, found: Mapping[str, Tensor], row: int) -> Layer:
+    return replace(layer, bits=found[layer.weight][row].clone() if layer.weight in found else None)
+
+
+def _packed(kept: Tensor) -> Tensor:
+    """Return (Y,) uint8 on the CPU, the first edge in the lowest bit."""
+    flat = kept.flatten().to("cpu", torch.uint8)
+    padded = torch.nn.functional.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
+    return (padded << torch.arange(8, dtype=torch.uint8)).sum(1).to(torch.uint8)
+
+
+def _unpacked(bits: Tensor) -> Tensor:
+    """Return bool, eight for each byte of the last dimension."""
+    places = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    return ((bits[..., None] >> places) & 1).bool().flatten(-2)
+
+
+def _share(edges: Tensor) -> float:
+    return float(edges.float().mean()) if edges.numel() else 1.0
+
+
+def _device(weights: PersonaWeights) -> torch.device:
+    return next(iter(weights.values())).device if weights else torch.device("cpu")

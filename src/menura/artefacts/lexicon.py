@@ -1,0 +1,64 @@
+"""What a model over words stands on: the words and the people of its training side, kept with the run."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from menura.artefacts.files import read_json, write_json
+from menura.batches.tokenizer import Tokens, word_tokens, words_of
+from menura.errors import DataError
+from menura.tasks.task import Task
+
+FILE = "lexicon.json"
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """``words`` in the order of their ids behind the control tokens; ``people`` by the row of their vectors."""
+
+    words: tuple[str, ...]
+    people: tuple[str, ...]
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The vocabulary."""
+        return word_tokens(self.words)
+
+    @property
+    def sha256(self) -> str:
+        """The hash that personas are made for."""
+        return hashlib.sha256(json.dumps([self.words, self.people], ensure_ascii=False).encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write it whole or not at all."""
+        write_json(folder / FILE, {"words": list(self.words), "people": list(self.people)})
+
+
+def read(folder: Path) -> Lexicon:
+    """Read the lexicon of a run; DataError where there is none, or it is damaged."""
+    path = folder / FILE
+    if not path.exists():
+        raise DataError(
+            "no words: this is not the run of a model over words", place=str(path), hint="name the folder of such a run"
+        )
+    found = read_json(path)
+    try:
+        return Lexicon(tuple(found["words"]), tuple(found["people"]))
+    except (KeyError, TypeError) as error:
+        raise DataError("damaged: not a list of words and people", place=str(path), code="damaged") from error
+
+
+def of_tasks(tasks: Sequence[Task]) -> Lexicon:
+    """Return the words and people of training tasks; everything else stays unknown."""
+    return Lexicon(tuple(words_of(_texts(tasks))), tuple(sorted(task.persona.persona_id for task in tasks)))
+
+
+def _texts(tasks: Sequence[Task]) -> Iterator[str]:
+    for task in tasks:
+        for part in task.parts:
+            for facts in part.dialogue.facts.values():
+                yield from facts
+            yield from (turn.text for turn in part.dialogue.turns)

@@ -1,0 +1,76 @@
+"""The structures of a run's training personas: found once, before joint training, and read again where it goes on."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from menura.adaptation.joint import LearnsJointly
+from menura.adaptation.structures import Structure, census, from_tensors, to_tensors, whole
+from menura.artefacts import tensors
+from menura.errors import ConfigError, DataError
+from menura.experiments.data_config import EncodedTask
+from menura.experiments.run import Run
+from menura.models.dialogue_model import DialogueModel
+
+HEADER_LIMIT = 1 << 20  # bytes; a tensor a layer
+
+
+SAVE_EVERY = 20  # personas
+
+
+def find_structures(
+    model: DialogueModel[Any],
+    method: LearnsJointly,
+    tasks: Sequence[EncodedTask],
+    shots: int,
+    found: Mapping[str, Structure],
+) -> Iterator[dict[str, Structure]]:
+    """Yield by persona what each keeps, one persona more each time; those in ``found`` are taken as they are.
+
+    A structure is what the first ``shots`` dialogues tell, as many as a held-out persona has.
+    """
+    structures = dict(found)
+    for task in tasks:
+        if task.persona_id not in structures:
+            structures[task.persona_id] = method.find_structure(model, task.dialogues[:shots])
+            yield structures
+
+
+def check_alone(method: object, ranks: int) -> None:
+    """Raise ConfigError where several ranks would split what has to be learnt together."""
+    if isinstance(method, LearnsJointly) and ranks > 1:
+        raise ConfigError(
+            f"{type(method).__name__.lower()} pools the tasks of a step, which {ranks} ranks would split",
+            hint="train with one process",
+            code="method_misfit",
+        )
+
+
+def write(run: Run, structures: Mapping[str, Structure]) -> None:
+    """Write structures down, as bits."""
+    tensors.save(run.structures, to_tensors(structures))
+
+
+def read(run: Run, model: DialogueModel[Any]) -> dict[str, Structure]:
+    """Read what was found so far; nothing where none was. MismatchError where it is of another model's layers."""
+    if not run.structures.exists():
+        return {}
+    return from_tensors(tensors.load(run.structures, header_limit=HEADER_LIMIT), whole(model), run.structures)
+
+
+def check_complete(run: Run, structures: Mapping[str, Structure], tasks: Sequence[EncodedTask]) -> None:
+    """Raise DataError where a persona has no structure: the weights from which to find it are trained already."""
+    missing = [task.persona_id for task in tasks if task.persona_id not in structures]
+    if missing:
+        said = f"no structure of {len(missing)} of {len(tasks)} training personas, the first {missing[0]!r}"
+        raise DataError(said, place=str(run.structures), hint="--fresh finds them anew")
+
+
+def tell(run: Run, structures: Mapping[str, Structure], say: Callable[[str], None]) -> None:
+    """Say how structures are, with what is to be warned of, and note it in the run's trace; once a run."""
+    if any("structures" in entry for entry in run.trace()):
+        return
+    found = census(list(structures.values()))
+    for line in [*found.lines(), *found.warnings()]:
+        say(line)
+    run.note(step=0, structures=asdict(found))

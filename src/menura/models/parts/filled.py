@@ -1,0 +1,94 @@
+"""How the layers of a known network read filled passes: plain functions of tensors, twice differentiable.
+
+Shape letters: W rows, L tokens of the longest, T tokens of all rows side by side, N labels, D width, H heads,
+K key heads, E width of a head.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from menura.batches.filled import FilledPass
+from menura.models.parts.known_layers import Asked, Known, Layer
+
+
+def read_filled(form: Known, vectors: Tensor, part: FilledPass) -> Tensor:
+    """Return (N, D), what the vocabulary is scored with at labels, from token embeddings (T, D)."""
+    return form.leave(_through(form, form.layers(), form.enter(vectors, part.positions), part))
+
+
+def read_filled_above(form: Known, first: int, part: FilledPass) -> Tensor:
+    """Return the same from the input of layer ``first``, which is in the pass's line."""
+    return form.leave(_through(form, form.layers()[first:], part.line, part))
+
+
+def _through(form: Known, layers: Sequence[Layer], hidden: Tensor, part: FilledPass) -> Tensor:
+    turns = form.turns(hidden, part.positions)
+    for layer in layers:
+        asked = layer.ask(hidden, turns)
+        given, found = asked.given, _attended(asked, part)
+        if layer is layers[-1]:  # nobody asks for the other places any more
+            hidden, given, found = (states.index_select(0, part.before) for states in (hidden, given, found))
+        hidden = layer.answer(hidden, given, found)
+    return hidden
+
+
+def _attended(asked: Asked, part: FilledPass) -> Tensor:
+    """Return (T, H E): each token has seen itself and what stands before it in its row.
+
+    Written out, as the fused kernels have no second derivative. Heads that share keys ask one after the other.
+    """
+    rows, length = part.rectangle.shape
+    (_, heads, width), key_heads = asked.queries.shape, asked.keys.shape[1]
+    groups = rows * key_heads
+    queries, keys, values = (_laid(states.flatten(1), part) for states in asked[1:4])
+    queries = (queries * asked.scale).view(rows, length, key_heads, -1, width).permute(0, 2, 3, 1, 4)
+    keys, values = (states.view(rows, length, key_heads, width).transpose(1, 2) for states in (keys, values))
+    keys, values = (states.reshape(groups, length, width) for states in (keys, values))
+    scores = torch.bmm(queries.reshape(groups, -1, width), keys.transpose(1, 2)).view(-1, length, length)
+    here = torch.arange(length, device=scores.device)
+    weights = scores.masked_fill(here > here[:, None], float("-inf")).softmax(-1)
+    found = torch.bmm(weights.view(groups, -1, length), values).view(rows, heads, length, width)
+    found = found.transpose(1, 2).reshape(rows * length, heads * width)
+    line: Tensor = _Lined.apply(found, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
+    return line
+
+
+def _laid(line: Tensor, part: FilledPass) -> Tensor:
+    made: Tensor = _Laid.apply(line, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
+    return made
+
+
+def _places(part: FilledPass) -> tuple[Tensor, Tensor, Tensor]:
+    return part.rectangle.flatten(), part.real.flatten(), part.corner
+
+
+class _Laid(torch.autograd.Function):
+    """A line (T, D) laid out in its rectangle (W L, D), zero where nothing stands; the way back is ``_Lined``.
+
+    Left to autograd, both ways back would be scattered sums, which are slow and whose order threads change.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, line: Tensor, rectangle: Tensor, real: Tensor, corner: Tensor) -> Tensor:
+        ctx.save_for_backward(rectangle, real, corner)
+        return line.index_select(0, rectangle) * real[:, None]
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        return _Lined.apply(slope, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]  # torch's own
+
+
+class _Lined(torch.autograd.Function):
+    """What stands in a rectangle (W L, D) as a line (T, D); the way back is ``_Laid``."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, rectangle: Tensor, real: Tensor, corner: Tensor) -> Tensor:
+        ctx.save_for_backward(rectangle, real, corner)
+        return states.index_select(0, corner)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        return _Laid.apply(slope, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]  # torch's own

@@ -1,0 +1,183 @@
+"""The recurrent encoder and decoder with attention that CMAML starts from (its shared module, spec section 2.1).
+
+Shape letters: B exchanges, S source tokens, N reply tokens of all exchanges by time, H size, V vocabulary.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.batch import Batch, Expected
+from menura.batches.timed import Timed
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel, Loss, softened_by
+from menura.models.parts.lstm import Lstm, LstmCell
+
+NEAR_ZERO = 0.01  # deviation of a word's vector where none is known (CMAML's public code)
+
+
+@dataclass(frozen=True)
+class Seq2SeqConfig:
+    """An encoder of ``layers`` LSTM layers and a decoder of one cell, all ``size`` wide, over words.
+
+    ``vocabulary`` is how many words there are; a run counts those of its training side. ``dropout`` acts between the
+    encoder's layers in pooled training. ``start`` names a run whose weights and words to begin from.
+    """
+
+    vocabulary: int = 0
+    size: int = 300
+    layers: int = 4
+    dropout: float = 0.2
+    limit: int = 460  # tokens of context and reply (the papers' programs: 400 and 60)
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no network."""
+        for name, least in (("vocabulary", 0), ("size", 2), ("layers", 1), ("limit", 32)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least {least}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"model.dropout: {self.dropout}, must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Seq2SeqState:
+    """What was read (B, S, H), which of it is real (B, S), and where the decoder stands, (B, H) twice.
+
+    ``speaker`` (B, ·) is what stands beside each word that is said, where a model puts something there.
+    """
+
+    read: Tensor
+    real: Tensor
+    hidden: Tensor
+    cell: Tensor
+    speaker: Tensor | None = None
+
+
+class Seq2Seq(DialogueModel[Seq2SeqState]):
+    """Words in, words out; embedding and output share their weights."""
+
+    def __init__(self, config: Seq2SeqConfig, *, beside: int = 0) -> None:
+        super().__init__()
+        size = config.size
+        self.embedding = nn.Embedding(config.vocabulary, size)
+        nn.init.normal_(self.embedding.weight, std=NEAR_ZERO)
+        self.encoder = Lstm(size, size, config.layers, config.dropout)
+        self.bridge = nn.Linear(size, size)
+        self.decoder = LstmCell(size + beside, size)
+        self.asking = nn.Linear(size, size, bias=False)  # W_a
+        self.joining = nn.Linear(2 * size, size, bias=False)  # W_o
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+
+    # What it computes
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of the replies; contexts that begin alike are encoded once."""
+        replies = Timed.of([e.reply for e in batch.exchanges], self.device, shared=False)
+        logits, whose = self._said_of(batch)
+        token_nats = nn.functional.cross_entropy(logits, replies.line, reduction="none")
+        nats = torch.zeros(len(batch), device=self.device, dtype=token_nats.dtype).index_add(0, whose, token_nats)
+        softened = []
+        if batch.expected:
+            softened.append(nn.functional.cross_entropy(logits, batch.expected.probabilities[0], reduction="sum"))
+        return softened_by(Loss.of(nats, batch.reply_tokens), batch.expected, softened)
+
+    @torch.no_grad()
+    def expecting(self, batch: Batch, share: float) -> Batch:
+        """Return the batch with what the model now says at each label."""
+        return replace(batch, expected=Expected(share, (self._said_of(batch)[0].softmax(-1),)))
+
+    def _said_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (N, V) logits of the replies' tokens by time, and (N,) whose they are."""
+        spoken = Timed.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], self.device, shared=False)
+        order = torch.tensor(spoken.row, device=self.device).argsort()  # of the rows: the longest reply first
+        hidden, before = self._said(self.select_rows(self.begin(batch), order), spoken)
+        whose = torch.cat([order[:count] for count in spoken.counts])
+        return self._logits(hidden, self.embedding(spoken.line), before), whose
+
+    def begin(self, batch: Batch) -> Seq2SeqState:
+        """Encode each prefix but its last token, which opens the reply."""
+        read = batch.source
+        states, cells = self.encoder(self.embedding(read.line), read.counts)
+        # One zero row behind all others is what a sequence of no token ends in.
+        nothing = states.new_zeros((1, states.shape[1]))
+        last, cell = (torch.cat([part, nothing])[read.last] for part in (states, cells))
+        if not len(states):
+            states = nothing
+        speaker = self._beside(batch)
+        return Seq2SeqState(states[read.places], read.mask, self.bridge(last).tanh(), cell, speaker)
+
+    def advance(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
+        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        words, before = self.embedding(last), state.hidden
+        state = self._step(state, self.decoder.given(_joined(words, state.speaker)))
+        return self._logits(state.hidden, words, before).log_softmax(-1), state
+
+    def select_rows(self, state: Seq2SeqState, rows: Tensor) -> Seq2SeqState:
+        """Return the state of some rows."""
+        speaker = None if state.speaker is None else state.speaker[rows]
+        return Seq2SeqState(state.read[rows], state.real[rows], state.hidden[rows], state.cell[rows], speaker)
+
+    def _said(self, state: Seq2SeqState, spoken: Timed) -> tuple[Tensor, Tensor]:
+        """Return (N, H) the decoder's states after each word, and those before it; rows of ``state`` stand as said."""
+        words = torch.split(self.embedding(spoken.line), list(spoken.counts))
+        after, before = [state.hidden[:0]], [state.hidden[:0]]
+        for count, now in zip(spoken.counts, words, strict=True):
+            if count < len(state.hidden):
+                state = _first(state, count)
+            before.append(state.hidden)
+            state = self._step(state, self.decoder.given(_joined(now, state.speaker)))
+            after.append(state.hidden)
+        return torch.cat(after), torch.cat(before)
+
+    def _step(self, state: Seq2SeqState, given: Tensor) -> Seq2SeqState:
+        """Take one step: cell, attention (Luong et al., 2015, "general"), and what both say together."""
+        hidden, cell = self.decoder.step(given, state.hidden, state.cell)
+        wanted = self.asking(hidden)[:, :, None]
+        scores = torch.bmm(state.read, wanted)[..., 0].masked_fill(~state.real, float("-inf"))
+        # Where nothing was read, nothing is found: a softmax of no score would be not-a-number.
+        weights = scores.masked_fill(~state.real.any(1, keepdim=True), 0.0).softmax(-1) * state.real
+        found = torch.bmm(weights[:, None], state.read)[:, 0]
+        hidden = self.joining(torch.cat([found, hidden], -1)).tanh()
+        return Seq2SeqState(state.read, state.real, hidden, cell, state.speaker)
+
+    @contextmanager
+    def dropping(self, seed: int) -> Iterator[None]:
+        """Leave out a share of the encoder's units between its layers."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.encoder.train()
+            try:
+                yield
+            finally:
+                self.encoder.eval()
+
+    # What others build on
+
+    def _logits(self, hidden: Tensor, words: Tensor, before: Tensor) -> Tensor:
+        """Return (…, V), from the state after a word, the word's vector, and the state before it, (…, H) each."""
+        del words, before
+        return nn.functional.linear(hidden, self.embedding.weight, self.bias)
+
+    def _beside(self, batch: Batch) -> Tensor | None:
+        """Return (B, ·) what stands beside each word that is said."""
+        del batch
+        return None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' number format."""
+        return self.bias.dtype
+
+
+def _joined(words: Tensor, speaker: Tensor | None) -> Tensor:
+    return words if speaker is None else torch.cat([words, speaker], -1)
+
+
+def _first(state: Seq2SeqState, rows: int) -> Seq2SeqState:
+    """Return the state of the first rows."""
+    speaker = None if state.speaker is None else state.speaker[:rows]
+    return Seq2SeqState(state.read[:rows], state.real[:rows], state.hidden[:rows], state.cell[:rows], speaker)

@@ -1,0 +1,326 @@
+"""CMAML as a method: how a persona's structure is found, what is adapted, and the steps that tasks take together."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from made_up import QUERY, SUPPORT, VARIANTS, assert_same_bits, snapshot
+from private_toys import EPISODES, SIZES, PrivateNet, any_structure
+from toys import NET_EPISODE, TanhNet, flat, gradient, points, slope
+
+from menura.adaptation.catalogue import METHODS
+from menura.adaptation.cmaml import Cmaml
+from menura.adaptation.descent import Descent, mini_batches
+from menura.adaptation.joint import LearnsJointly, Together, walking
+from menura.adaptation.maml import Maml
+from menura.adaptation.masked_adam import moving_only
+from menura.adaptation.sparse import Penalty, sparse_copy
+from menura.adaptation.steps import Ground
+from menura.adaptation.structures import Structure, jaccard, whole, with_zeros, within
+from menura.adaptation.weights import adaptable, loss_with, trained
+from menura.batches.encode import EncodedEpisode
+from menura.errors import ConfigError, NumericalError
+
+INNER = Descent(rate=0.1, epochs=2, batch=2)
+
+
+def ours(model: PrivateNet) -> list[Structure]:
+    return [any_structure(model, seed) for seed in range(len(EPISODES))]
+
+
+# The copy that is fine-tuned towards few weights
+
+
+@pytest.mark.parametrize("kind", ["subgradient", "proximal"])
+def test_a_step_of_the_copy_goes_down_the_loss_and_the_sum_of_private_magnitudes(kind: Any) -> None:
+    model, batch = PrivateNet(), PrivateNet().batch(points("s", 4, 1))
+    with torch.no_grad():
+        model.private[1].weight[0, 0] = 0.0
+        model.private[1].weight[0, 1] = 1e-4
+    start, names = adaptable(model), frozenset(whole(model).names)
+    found = sparse_copy(Ground(model, 0.1, adam=False), start, [batch], Descent(rate=0.1), Penalty(names, 0.01, kind))
+    slopes = torch.autograd.grad(model.loss(batch).total, list(start.values()))
+    for (name, value), by_loss in zip(start.items(), slopes, strict=True):
+        down = value.detach() - 0.1 * by_loss
+        if name in names:
+            down = {
+                "subgradient": down - 0.1 * 0.01 * value.detach().sign(),
+                "proximal": torch.nn.functional.softshrink(down, 0.1 * 0.01),
+            }[kind]
+        assert torch.allclose(found[name], down, rtol=0, atol=1e-15), name
+
+
+def test_the_proximal_copy_has_zeros_where_the_subgradient_s_only_comes_near() -> None:
+    model = PrivateNet()
+    counts = {}
+    for kind in ("subgradient", "proximal"):
+        method = Cmaml(INNER, sparsity=0.5, l1=kind, prune_epochs=10)  # type: ignore[arg-type]
+        copy = method._sparse(model, EPISODES[0].support, whole(model))
+        counts[kind] = sum(int((copy[name] == 0).sum()) for name in whole(model).names)
+    assert counts["proximal"] > 10
+    assert counts["subgradient"] == 0
+
+
+def test_more_sparsity_leaves_fewer_edges_and_the_model_as_it_was() -> None:
+    model = PrivateNet()
+    before = snapshot(model)
+    kept = []
+    for sparsity in (0.0, 0.1, 0.4):
+        structure = Cmaml(INNER, sparsity=sparsity, l1="proximal", gamma=0.2).find_structure(model, NET_EPISODE.support)
+        kept.append(sum(int(layer.edges().sum()) for layer in structure.layers))
+    assert kept == sorted(kept, reverse=True)
+    assert len(set(kept)) == 3
+    assert_same_bits(model, before)
+
+
+def test_personas_that_say_other_things_keep_other_weights() -> None:
+    model, method = PrivateNet(), Cmaml(INNER, gamma=0.1, sparsity=0.02, prune_epochs=20)
+    structures = [method.find_structure(model, episode.support) for episode in EPISODES]
+    assert jaccard(structures[0], method.find_structure(model, EPISODES[0].support)) == 1
+    assert 0 < jaccard(structures[0], structures[1]) < 0.95
+
+
+# One persona
+
+
+def test_a_persona_is_learnt_from_the_meta_weights_within_its_structure() -> None:
+    model, method = PrivateNet(), Cmaml(replace(INNER, epochs=1, batch=0), gamma=0.2, sparsity=0.1)
+    weights, structure = method.adapted(model, EPISODES[0].support)
+    kept = structure.kept()
+    assert any((~there).any() for there in kept.values())
+    leaves = {name: value.detach().requires_grad_() for name, value in adaptable(model).items()}
+    batch = model.batch(EPISODES[0].support[0])
+    slopes = torch.autograd.grad(loss_with(model, with_zeros(leaves, kept), batch).total, list(leaves.values()))
+    for (name, value), by_loss in zip(leaves.items(), slopes, strict=True):
+        wanted = torch.where(kept.get(name, torch.tensor(True)), value.detach() - 0.1 * by_loss, 0.0)
+        assert torch.allclose(weights[name], wanted, rtol=0, atol=1e-15), name
+
+
+def test_as_the_public_program_a_persona_is_learnt_on_from_the_copy_and_what_is_cut_off_still_acts() -> None:
+    model, method = PrivateNet(), Cmaml(INNER, gamma=0.3, sparsity=0.1, preset="repo")
+    weights, structure = method.adapted(model, EPISODES[0].support)
+    copy, kept = method._sparse(model, EPISODES[0].support, whole(model)), structure.kept()
+    assert set(kept) == {f"private.{n}.weight" for n in range(4)} | {f"private.{n}.bias" for n in range(3)}
+    for name, there in kept.items():
+        assert torch.equal(weights[name][~there], copy[name][~there])
+    assert any(bool(copy[name][~there].any()) for name, there in kept.items())
+    assert not torch.equal(weights["shared.weight"], copy["shared.weight"])
+
+
+def test_an_empty_support_leaves_the_base_whole() -> None:
+    model = PrivateNet()
+    for support in ((), ((),)):
+        weights, structure = Cmaml(INNER, gamma=0.2).adapted(model, support)
+        assert all(torch.equal(weights[name], value) for name, value in adaptable(model).items())
+        assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in model.parameters()}
+        assert structure.kept() == {}
+
+
+def test_the_watch_sees_the_steps_that_stay() -> None:
+    seen: list[tuple[int, int, float]] = []
+    Cmaml(INNER).adapt(PrivateNet(), EPISODES[0].support, lambda *news: seen.append(news))
+    assert [(done, steps) for done, steps, _ in seen] == [(n, 8) for n in range(1, 9)]  # two epochs of seven by two
+    assert seen[-1][2] < seen[0][2]
+
+
+@pytest.mark.parametrize("name", ["seq2spg", "seq2spg-prime"])
+def test_a_seq2spg_adapts_within_its_structure_and_comes_back_as_it_was(name: str) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    method, support = Cmaml(INNER, gamma=0.3, sparsity=0.05), voice.batch(SUPPORT)
+    method.attach(voice.model)
+    before = snapshot(voice.model)
+    weights, structure = method.adapted(voice.model, voice.dialogues(SUPPORT))
+    assert_same_bits(voice.model, before)
+    bare = within({n: v.detach() for n, v in adaptable(voice.model).items()}, structure)
+    losses = [float(loss_with(voice.model, w, support).total.detach()) for w in (bare, weights)]
+    assert losses[1] < losses[0] - 0.01
+    assert all(not weights[name][~there].any() for name, there in structure.kept().items())
+    assert any(0 < share < 1 for share in structure.density().values())
+
+
+def test_the_exact_joint_gradient_of_a_seq2spg_is_the_central_difference() -> None:
+    voice = VARIANTS["seq2spg"].voice(double=True)
+    model, parts = voice.model, [voice.dialogues(SUPPORT), voice.dialogues(QUERY)]
+    episodes = [EncodedEpisode("a", parts[0], parts[1]), EncodedEpisode("b", parts[1], parts[0][1:])]
+    method = Cmaml(replace(INNER, batch=2), order="exact", gamma=0.3)
+    structures = [method.find_structure(model, episode.support) for episode in episodes]
+    assert jaccard(*structures) < 1
+
+    def total() -> torch.Tensor:
+        return method.joint_objective(model, episodes, structures)[0]
+
+    found = flat(gradient(model, total()))
+    stream = torch.Generator().manual_seed(1)
+    for _ in range(2):
+        direction = torch.randn(len(found), generator=stream, dtype=torch.float64)
+        direction /= direction.norm()
+        assert float(found @ direction) == pytest.approx(slope(model, total, direction, 1e-5), rel=1e-5)
+
+
+# Tasks together
+
+
+@pytest.mark.parametrize("order", ["first", "exact"])
+def test_every_task_takes_its_own_steps_and_shares_those_of_the_private_weights_while_it_has_any(order: str) -> None:
+    """The lock-step, written out with whole lists: supports of 7, 3 and 5 in batches of two are 8, 4 and 6 steps."""
+    model = PrivateNet()
+    structures = ours(model)
+    private = set(structures[0].names)
+    exact = order == "exact"
+    batches = [mini_batches(model, e.support, 2) for e in EPISODES]
+    own = [dict(adaptable(model)) for _ in EPISODES]
+    pool = {name: value for name, value in adaptable(model).items() if name in private}
+    for step in range(8):
+        slopes: dict[int, dict[str, torch.Tensor]] = {}
+        for task in range(3):
+            if step < 2 * len(batches[task]):
+                here = {**own[task], **pool}
+                loss = loss_with(model, within(here, structures[task]), batches[task][step % len(batches[task])]).total
+                grads = torch.autograd.grad(loss, list(here.values()), create_graph=True)
+                slopes[task] = dict(zip(here, grads, strict=True))
+        for task, slope_of in slopes.items():
+            own[task] = {name: value - 0.1 * slope_of[name] for name, value in own[task].items()}
+        for name in pool:
+            owners = sum(structures[t].kept().get(name, torch.ones(pool[name].shape)).double() for t in slopes)
+            assert isinstance(owners, torch.Tensor)
+            pool[name] = pool[name] - 0.1 * sum(s[name] for s in slopes.values()) / owners.clamp(min=1)
+    totals = [
+        loss_with(model, within({**own[t], **pool}, structures[t]), model.batch(e.query[0])).total
+        for t, e in enumerate(EPISODES)
+    ]
+    value, losses = Cmaml(INNER, order=order).joint_objective(model, EPISODES, structures)  # type: ignore[arg-type]
+    assert [float(loss.total) for loss in losses] == pytest.approx([float(t.detach()) for t in totals], abs=1e-14)
+    assert not any(loss.total.requires_grad or loss.nats.requires_grad for loss in losses)
+    if exact:
+        wanted = flat(gradient(model, torch.stack(totals).sum()))
+        assert float((flat(gradient(model, value)) - wanted).abs().max()) < 1e-13
+
+
+def test_first_order_is_the_gradient_where_the_tasks_end_added_up() -> None:
+    model, structures = PrivateNet(), ours(PrivateNet())
+    walk = Together(Ground(model, 0.1, adam=False), adaptable(model), structures, exact=False)
+    for _ in walking(walk, [mini_batches(model, e.support, 2) for e in EPISODES], INNER):
+        pass
+    wanted = torch.zeros(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
+    for place, episode in enumerate(EPISODES):
+        leaves = {name: value.clone().requires_grad_() for name, value in walk.weights(place).items()}
+        slopes = torch.autograd.grad(
+            loss_with(model, leaves, model.batch(episode.query[0])).total, list(leaves.values())
+        )
+        kept = structures[place].kept()
+        wanted += flat(with_zeros(dict(zip(leaves, slopes, strict=True)), kept))
+    found = flat(gradient(model, Cmaml(INNER).joint_objective(model, EPISODES, structures)[0]))
+    assert float((found - wanted).abs().max()) < 1e-14
+
+
+def test_as_the_public_program_tasks_share_no_step_and_the_query_sees_all_weights() -> None:
+    model, structures = PrivateNet(), ours(PrivateNet())
+    method = Cmaml(INNER, preset="repo")
+    _, losses = method.joint_objective(model, EPISODES, structures)
+    for episode, structure, loss in zip(EPISODES, structures, losses, strict=True):
+        weights, kept = {n: v.detach() for n, v in adaptable(model).items()}, structure.kept()
+        batches = mini_batches(model, episode.support, 2)
+        for batch in batches * 2:
+            leaves = {name: value.requires_grad_() for name, value in weights.items()}
+            slopes = torch.autograd.grad(loss_with(model, leaves, batch).total, list(leaves.values()))
+            held = with_zeros(dict(zip(leaves, slopes, strict=True)), kept)
+            weights = {name: (value - 0.1 * held[name]).detach() for name, value in leaves.items()}
+        wanted = float(loss_with(model, weights, model.batch(episode.query[0])).total)
+        assert float(loss.total) == pytest.approx(wanted, abs=1e-14)
+    assert method.moves(model, structures) == {}
+
+
+def test_the_objective_of_one_task_is_joint_learning_alone() -> None:
+    model, method = PrivateNet(), Cmaml(INNER, gamma=0.2)
+    structure = method.find_structure(model, EPISODES[0].support)
+    alone = method.objective(model, EPISODES[0])
+    together, (loss,) = method.joint_objective(model, EPISODES[:1], [structure])
+    assert torch.equal(alone.nats, loss.nats)
+    assert torch.equal(flat(gradient(model, alone.total)), flat(gradient(model, together)))
+
+
+@pytest.mark.parametrize("order", ["first", "exact"])
+def test_without_a_private_part_it_is_maml(order: str) -> None:
+    model = TanhNet()
+    found = Cmaml(INNER, order=order).objective(model, NET_EPISODE)  # type: ignore[arg-type]
+    wanted = Maml(INNER, order=order).objective(model, NET_EPISODE)  # type: ignore[arg-type]
+    assert float((flat(gradient(model, found.total)) - flat(gradient(model, wanted.total))).abs().max()) < 1e-14
+    assert torch.equal(
+        flat(Cmaml(INNER).adapt(model, NET_EPISODE.support)), flat(Maml(INNER).adapt(model, NET_EPISODE.support))
+    )
+
+
+def test_a_loss_that_is_no_number_names_its_dialogues() -> None:
+    model, structures = PrivateNet(), ours(PrivateNet())
+    with pytest.raises(NumericalError, match=r"inner step \d+: the loss is not finite \(dialogues s0"):
+        Cmaml(Descent(rate=1e200, epochs=3)).joint_objective(model, EPISODES[:1], structures[:1])
+    with pytest.raises(NumericalError, match="smaller inner rate"):
+        Cmaml(Descent(rate=1e200, epochs=3)).find_structure(model, EPISODES[0].support)
+
+
+# The outer step
+
+
+def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
+    models = [PrivateNet(), PrivateNet()]
+    structures = ours(models[0])
+    method = Cmaml(INNER)
+    plain = replace(method, private_adam="plain")
+    assert plain.moves(models[0], structures) == {}
+    union = method.moves(models[0], structures)
+    wanted = {n: torch.stack([s.kept()[n] for s in structures]).any(0) for n in structures[0].kept()}
+    assert {n: v.tolist() for n, v in union.items()} == {n: v.tolist() for n, v in wanted.items()}
+    for model, made in zip(models, (method, plain), strict=True):
+        adam = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+        for _ in range(3):
+            adam.zero_grad()
+            made.joint_objective(model, EPISODES, structures)[0].backward()
+            with moving_only(adam, trained(model), made.moves(model, structures)):
+                adam.step()
+    for (name, masked), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        there = union.get(name, torch.ones_like(masked, dtype=torch.bool))
+        assert torch.equal(masked[there], other[there]), "what a task has moves as ever"
+        assert not there.all() or torch.equal(masked, other)
+    assert any(not there.all() for there in union.values())
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"gamma": 0.1, "threshold": "quantile"}, r"method.gamma: 0.1, but threshold quantile looks at keep"),
+        ({"keep": 0.1}, r"method.keep: 0.1, but threshold absolute looks at gamma"),
+        ({"l1": "proximal", "sparsity": 0.0}, r"method.l1: proximal, but without sparsity"),
+        ({"l1": "proximal", "prune_epochs": 0}, r"method.l1: proximal, but without sparsity"),
+        ({"preset": "repo", "private_reduce": "sum"}, r"method.private_reduce: sum, but preset repo"),
+        ({"inner": Descent(anchor=0.5)}, r"method.inner.anchor: 0.5, but cmaml's steps look at words alone"),
+        ({"inner": Descent(optimizer="adam")}, r"method.inner.optimizer: adam, but steps that are shared are SGD's"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Cmaml(**settings).attach(PrivateNet())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"gamma": -1.0}, {"keep": 0.0}, {"keep": 1.1}, {"sparsity": -0.1}, {"order": "reptile"}]
+)
+def test_numbers_that_mean_nothing_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"method.{next(iter(settings))}"):
+        Cmaml(**settings)
+
+
+def test_models_without_a_private_part_that_trains_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"a model with a private part.*seq2spg"):
+        Cmaml().attach(TanhNet())
+    model = PrivateNet(SIZES)
+    model.private[2].weight.requires_grad_(False)
+    with pytest.raises(ConfigError, match=r"private.2.weight does not"):
+        Cmaml().attach(model)
+
+
+def test_only_cmaml_learns_jointly() -> None:
+    assert [name for name, kind in METHODS.items() if isinstance(kind(), LearnsJointly)] == ["cmaml"]

@@ -1,0 +1,208 @@
+"""The compiled gradient of a whole task against the plain one: as noted down, as traced, and as machine code."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from made_up import QUERY, SUPPORT, VARIANTS, Voice, part
+from not_compiled import as_it_is
+from torch import Tensor
+from toys import TanhNet, flat, gradient
+
+from menura.adaptation import compiled as compiling
+from menura.adaptation import graph
+from menura.adaptation.compiled import CompiledMaml, compiled_objective
+from menura.adaptation.descent import Descent
+from menura.adaptation.graph import check_compiler, compiled
+from menura.adaptation.maml import Maml
+from menura.adaptation.plain import Finetune
+from menura.batches.encode import EncodedEpisode
+from menura.errors import ConfigError, NumericalError
+
+ONE_STEP = Descent(rate=0.05, batch=0)
+TWO_STEPS = Descent(rate=0.05, batch=2)  # of three exchanges
+SHORT = (part("q2", "eh?", "a"), part("q3", "well, what did the goat say to you this morning?", "nothing at all."))
+OPTIONS: dict[str, Maml] = {
+    "exact": Maml(TWO_STEPS, "exact"),
+    "first": Maml(TWO_STEPS, "first"),
+    "exact, hold": Maml(ONE_STEP, "exact", hold=0.3),
+    "first, hold": Maml(ONE_STEP, "first", hold=0.3),
+    "exact, adam, twice": Maml(replace(ONE_STEP, optimizer="adam", epochs=2, rate=0.01), "exact"),
+    "first, adam, twice": Maml(replace(ONE_STEP, optimizer="adam", epochs=2, rate=0.01), "first"),
+    "exact, parts": Maml(ONE_STEP, "exact", adapts="attention"),
+    "first, parts": Maml(ONE_STEP, "first", adapts="attention"),
+    "exact, no step": Maml(Descent(epochs=0), "exact"),
+}
+COMPILABLE = [name for name, variant in VARIANTS.items() if variant.model == "causal_lm"]
+
+
+def episodes(voice: Voice) -> list[EncodedEpisode]:
+    """Return ragged episodes, the second and third of other sizes than the first; the last has a single label."""
+    support, query, short = (voice.dialogues(parts) for parts in (SUPPORT, QUERY, SHORT))
+    one_label = (replace(short[0][0], reply=short[0][0].reply[-1:]),)
+    return [
+        EncodedEpisode("mira", made, asked)
+        for made, asked in ((support, query), ((*query, short[1]), short), ((*support[::-1],), (one_label,)))
+    ]
+
+
+def compare(voice: Voice, plain: Maml, made: CompiledMaml, near: float, progress: float = 1.0) -> None:
+    for episode in episodes(voice):
+        wanted, found = (method.objective(voice.model, episode, progress) for method in (plain, made))
+        assert found.total.item() == pytest.approx(wanted.total.item(), rel=near)
+        assert torch.allclose(found.nats.double(), wanted.nats.detach().double(), rtol=near, atol=0)
+        assert torch.equal(found.tokens, wanted.tokens)
+        assert found.parts.keys() == wanted.parts.keys()
+        assert all(torch.allclose(found.parts[name], value, rtol=near) for name, value in wanted.parts.items())
+        ours, theirs = (flat(gradient(voice.model, loss.total)) for loss in (found, wanted))
+        assert float((ours - theirs).norm() / theirs.norm()) < near
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "compiled", as_it_is)
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what was noted down with sizes left open, and leave out the minute of making machine code of it."""
+    monkeypatch.setattr(graph, "machine_code", lambda noted, given, mode: noted)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", COMPILABLE)
+@pytest.mark.parametrize("order", ["exact", "first"])
+def test_filled_tensors_give_every_variants_loss_and_gradient(name: str, order: Any) -> None:
+    voice, said = VARIANTS[name].voice(double=True), []
+    method = Maml(ONE_STEP, order)
+    compare(voice, method, CompiledMaml(method, voice.model, said.append), 1e-12)
+    assert len(said) == 2, "one graph, for all sizes"
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_filled_tensors_give_every_options_loss_and_gradient(options: str) -> None:
+    method = OPTIONS[options]
+    # Where a gradient is all but zero Adam divides rounding by rounding.
+    voice = VARIANTS["gpt2-houlsby"].voice(double=True)
+    compare(voice, method, CompiledMaml(method, voice.model, print), 1e-11)
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize(("name", "options"), [("gpt2-houlsby", "exact, hold"), ("gpt2-upper", "first")])
+def test_what_is_traced_for_one_episode_holds_for_others(name: str, options: str) -> None:
+    voice, said = VARIANTS[name].voice(double=True), []
+    made = CompiledMaml(OPTIONS[options], voice.model, said.append)
+    compare(voice, OPTIONS[options], made, 1e-12)
+    assert len(said) == 2, "one graph, for all sizes"
+    # Weights are inputs: the same graph serves them where they have moved.
+    with torch.no_grad():
+        for weight in voice.model.parameters():
+            weight *= 1.1
+    voice.model.forget_lower()
+    compare(voice, OPTIONS[options], made, 1e-12)
+    assert len(said) == 2
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(("options", "double", "near"), [("exact", False, 1e-6), ("first", True, 1e-12)])
+def test_machine_code_gives_the_plain_gradient_of_all_sizes(options: Any, double: bool, near: float) -> None:
+    voice, said = VARIANTS["gpt2-houlsby"].voice(double=double), []
+    method = Maml(ONE_STEP, options)
+    compare(voice, method, CompiledMaml(method, voice.model, said.append), near)
+    assert len(said) == 2
+    assert said[0].startswith(f"compiling the {options}")
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_graph_is_not_used_for_sizes_it_does_not_hold_for() -> None:
+    def of_few_or_many(given: Sequence[Tensor]) -> list[Tensor]:
+        return [given[1] * 2 if given[1].shape[0] > 4 else given[1] + given[0]]
+
+    few, many = torch.ones(3), torch.ones(9)
+    made = compiled(of_few_or_many, [torch.ones(1)], [few])
+    assert made.fits([torch.ones(1), torch.ones(2)])
+    assert not made.fits([torch.ones(1), many])
+    assert torch.equal(made([torch.ones(1), torch.ones(2)])[0], torch.full((2,), 2.0))
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_each_number_of_steps_and_each_order_has_a_graph_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "KEPT_GRAPHS", 2)
+    voice, said = VARIANTS["gpt2-houlsby"].voice(), []
+    made = CompiledMaml(Maml(replace(ONE_STEP, batch=1), exact_from=0.5), voice.model, said.append)
+    whole = episodes(voice)[0]
+    one, two = (replace(whole, support=whole.support[at:]) for at in (1, 0))
+
+    def compiles(episode: EncodedEpisode, progress: float) -> bool:
+        before = len(said)
+        made.objective(voice.model, episode, progress)
+        return len(said) > before
+
+    assert [compiles(one, 0), compiles(two, 0), compiles(one, 0.4)] == [True, True, False]
+    assert compiles(one, 0.5), "now exact"
+    assert [compiles(one, 0.4), compiles(two, 0.4)] == [False, True], "the one not used for longest was dropped"
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("order", ["exact", "first"])
+def test_a_step_that_diverges_is_named_as_it_is_without_compiling(order: Any) -> None:
+    voice = VARIANTS["gpt2-in-place"].voice()
+    method = Maml(Descent(rate=1e30, batch=2, epochs=2), order)
+    errors = []
+    for made in (method, CompiledMaml(method, voice.model, print)):
+        with pytest.raises(NumericalError) as caught:
+            made.objective(voice.model, episodes(voice)[0])
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Finetune(),
+        Maml(order="reptile"),
+        Maml(multi_step=0.5),
+        Maml(order="exact", recursion=True),
+        Maml(rates="layer"),
+        Maml(Descent(anchor=0.5)),
+    ],
+)
+def test_methods_that_are_not_compiled_are_refused(method: Any) -> None:
+    with pytest.raises(ConfigError, match=r"outer\.compile.*hint: leave"):
+        compiled_objective(method, VARIANTS["gpt2-houlsby"].voice().model, print)
+
+
+@pytest.mark.parametrize("name", ["transfer-transfo", "p2-bot"])
+def test_models_that_are_not_compiled_are_refused(name: str) -> None:
+    for model in (VARIANTS[name].voice().model, TanhNet()):
+        with pytest.raises(ConfigError, match=r"outer\.compile.*causal_lm can"):
+            compiled_objective(Maml(), model, print)
+
+
+def test_a_network_of_unknown_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("menura.models.parts.known_layers.FORMS", {})
+    with pytest.raises(ConfigError, match="only Llama's and GPT-2's"):
+        compiled_objective(Maml(), VARIANTS["gpt2-houlsby"].voice().model, print)
+
+
+def test_a_machine_without_a_compiler_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match=r"no-such-compiler is not here.*hint: install it"):
+        check_compiler(torch.device("cpu"))
+
+
+def test_a_compiler_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*given: Any) -> Any:
+        raise RuntimeError("C++ compile error\nmany lines")
+
+    monkeypatch.setattr(graph, "machine_code", failing)
+    with pytest.raises(ConfigError, match=r"torch could not compile: C\+\+ compile error \(hint"):
+        check_compiler(torch.device("cpu"))

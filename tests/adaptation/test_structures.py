@@ -1,0 +1,160 @@
+"""Structures: how they are held, told apart, and taken to a file and back."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from private_toys import PrivateNet, any_structure, of_edges
+from toys import TanhNet, points
+
+from menura.adaptation.structures import (
+    PERSONAS,
+    Structure,
+    Threshold,
+    census,
+    from_live_values,
+    from_tensors,
+    jaccard,
+    live_values,
+    mean_jaccard,
+    pruned,
+    smaller,
+    to_tensors,
+    whole,
+    within,
+)
+from menura.adaptation.weights import adaptable, loss_with
+from menura.artefacts import tensors
+from menura.errors import DataError, MismatchError
+
+WIDE = (3, 20, 31, 17, 2)  # no layer's edges fill whole bytes
+
+
+def drawn(personas: int = 5, sizes: tuple[int, ...] = WIDE) -> list[Structure]:
+    model = PrivateNet(sizes)
+    return [any_structure(model, seed, 0.2 + 0.1 * seed) for seed in range(personas)]
+
+
+def test_edges_are_held_eight_a_byte_and_come_back_as_they_were() -> None:
+    shape = whole(PrivateNet(WIDE))
+    for layer in shape.layers:
+        edges = torch.rand(layer.above, layer.below, generator=torch.Generator().manual_seed(3)) < 0.4
+        made = layer.with_edges(edges)
+        assert made.bits is not None
+        assert made.bits.dtype == torch.uint8
+        assert len(made.bits) == math.ceil(edges.numel() / 8)
+        assert torch.equal(made.edges(), edges)
+        assert layer.edges().all()
+
+
+def test_a_model_without_a_private_part_has_nothing_to_keep() -> None:
+    model = TanhNet()
+    assert whole(model).layers == ()
+    assert within(adaptable(model), whole(model)).keys() == adaptable(model).keys()
+
+
+def test_a_node_whose_edges_from_below_all_went_lives_and_its_bias_speaks() -> None:
+    shape = whole(PrivateNet((2, 2, 2, 2, 1)))
+    weights = {name: torch.full((2, 2), 0.5) for name in ("private.1.weight", "private.2.weight")}
+    weights["private.1.weight"] = torch.tensor([[0.0, 0.0], [0.5, 0.5]])
+    structure = pruned(shape, weights, Threshold(gamma=0.1))
+    assert structure.layers[1].edges().tolist() == [[False, False], [True, True]]
+    assert structure.layers[2].edges().all()
+    assert structure.kept()["private.1.bias"].all()
+
+
+def test_a_quantile_keeps_its_share_of_each_layer_whatever_the_scale() -> None:
+    model = PrivateNet((30, 40, 50, 40, 30))
+    with torch.no_grad():
+        model.private[1].weight *= 1e-3
+    small = pruned(whole(model), adaptable(model), Threshold("quantile", keep=0.3)).density()
+    assert small["private.0.weight"] == small["private.3.weight"] == 1
+    assert small["private.1.weight"] == pytest.approx(0.3, abs=0.001)
+    assert small["private.2.weight"] == pytest.approx(0.3, abs=0.001)
+    assert set(pruned(whole(model), adaptable(model), Threshold("quantile", keep=1.0)).density().values()) == {1.0}
+
+
+def test_the_mean_jaccard_is_that_of_all_pairs_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = drawn()
+
+    def counted(one: Structure, other: Structure) -> float:
+        pairs = [(a.edges(), b.edges()) for a, b in zip(one.layers, other.layers, strict=True) if a.bits is not None]
+        return sum(int((a & b).sum()) for a, b in pairs) / sum(int((a | b).sum()) for a, b in pairs)
+
+    wanted = [counted(one, other) for one, other in itertools.combinations(structures, 2)]
+    assert len({round(value, 6) for value in wanted}) > 5
+    monkeypatch.setattr("menura.adaptation.structures.CHUNK", 7)
+    assert mean_jaccard(structures) == pytest.approx(sum(wanted) / len(wanted), abs=1e-12)
+    assert jaccard(structures[0], structures[3]) == pytest.approx(wanted[2], abs=1e-12)
+
+
+def test_structures_without_any_edge_are_alike() -> None:
+    shape = whole(PrivateNet())
+    nothing = pruned(shape, adaptable(PrivateNet()), Threshold(gamma=math.inf))
+    everything = pruned(shape, adaptable(PrivateNet()), Threshold(gamma=0.0))
+    assert jaccard(nothing, nothing) == 1
+    assert jaccard(nothing, everything) == 0
+    assert mean_jaccard([everything]) == 1
+
+
+def test_a_census_counts_kept_and_live_edges_in_the_mean() -> None:
+    shape = whole(PrivateNet((2, 2, 2, 1)))
+    one = of_edges(shape, None, [[1, 0], [1, 0]], None)
+    other = of_edges(shape, None, [[1, 1], [1, 0]], None)
+    found = census([one, other])
+    assert found.density == {"private.1.weight": 0.625}
+    assert found.live == {"private.0.weight": 0.75, "private.1.weight": 0.625, "private.2.weight": 1.0}
+    assert found.jaccard == pytest.approx(2 / 3)
+    told = "structures of 2 personas: private.1.weight keeps 62.5% of its edges (62.5% live); mean Jaccard 0.667"
+    assert found.lines() == [told]
+    assert found.warnings() == []
+    assert len(census([whole(PrivateNet((2, 2, 1)))]).warnings()) == 1
+
+
+def test_structures_come_back_from_a_file_with_their_personas(tmp_path: Path) -> None:
+    model, names = PrivateNet(WIDE), ["anna", "bö:1/2", "d", "e", "f"]
+    structures = dict(zip(names, drawn(), strict=True))
+    tensors.save(tmp_path / "s.safetensors", to_tensors(structures))
+    again = from_tensors(tensors.load(tmp_path / "s.safetensors"), whole(model), "here")
+    assert list(again) == names
+    for name in names:
+        for ours, theirs in zip(structures[name].layers, again[name].layers, strict=True):
+            assert torch.equal(ours.edges(), theirs.edges())
+            assert (ours.bits is None) == (theirs.bits is None)
+    edges = sum(layer.above * layer.below for layer in whole(model).layers[1:3])
+    assert (tmp_path / "s.safetensors").stat().st_size < len(names) * (edges / 8 + 2) + 600
+
+
+def test_structures_of_another_model_or_without_personas_are_refused() -> None:
+    written = to_tensors(dict(zip("abcde", drawn(), strict=True)))
+    with pytest.raises(MismatchError, match=r"private.1.weight: bits \(5, 78\) torch.uint8, wanted \(5, 4\)"):
+        from_tensors(written, whole(PrivateNet()), "here")
+    with pytest.raises(MismatchError, match=r"a layer that the model has not: private.2.weight"):
+        from_tensors({n: v for n, v in written.items() if n != "private.1.weight"}, whole(PrivateNet(WIDE[:3])), "here")
+    for damaged in ({}, {**written, PERSONAS: written[PERSONAS][:-2]}):
+        with pytest.raises(DataError, match="without whole personas' ids"):
+            from_tensors(damaged, whole(PrivateNet(WIDE)), "here")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_live_values_alone_give_the_same_outputs(seed: int) -> None:
+    model = PrivateNet(WIDE)
+    structure = any_structure(model, seed, 0.05)
+    weights = within({n: v.detach() for n, v in adaptable(model).items()}, structure)
+    values = live_values(weights, structure)
+    live = [int(edges.sum()) for edges in structure.live()]
+    assert [len(values[layer.weight]) for layer in structure.layers] == live
+    assert live[0] < structure.layers[0].edges().numel(), "edges into dead nodes are left out"
+    again = from_live_values(values, structure)
+    batch = model.batch(points("s", 6, 4))
+    assert torch.equal(loss_with(model, again, batch).nats, loss_with(model, weights, batch).nats)
+    with pytest.raises(MismatchError, match="the structure has"):
+        from_live_values({**values, "private.1.weight": values["private.1.weight"][1:]}, structure)
+
+
+def test_smaller_layers_of_a_whole_structure_are_the_layers() -> None:
+    model = PrivateNet()
+    cut = smaller(adaptable(model), whole(model))
+    assert [weight.shape for weight, _ in cut] == [layer.weight.shape for layer in model.private]

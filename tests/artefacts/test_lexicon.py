@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+from made_up import SUPPORT, part
+
+from menura.artefacts import lexicon
+from menura.errors import DataError
+from menura.tasks.task import Persona, Task
+
+TASKS = [
+    Task(Persona("mira"), SUPPORT),
+    Task(Persona("bo"), (part("d", "hi", "I don't know, it's Ada's!", facts=("i bake.",)),)),
+]
+
+
+def test_a_lexicon_holds_each_word_of_turns_and_facts_once_in_lower_case() -> None:
+    found = lexicon.of_tasks(TASKS)
+    assert len(set(found.words)) == len(found.words)
+    assert {"do", "n't", "it", "'s", "ada", ",", "!", "bake", "mend", "clocks", "hi"} <= set(found.words)
+    assert not any(word != word.lower() or " " in word for word in found.words)
+    assert found.people == ("bo", "mira")
+
+
+def test_ids_stand_behind_the_control_tokens_and_what_is_in_no_dialogue_is_unknown() -> None:
+    found = lexicon.of_tasks(TASKS)
+    tokens, hi = found.tokens, 4 + found.words.index("hi")
+    assert [tokens.control(name) for name in ("<unk>", "<pad>", "<eos>", "<sos>")] == [0, 1, 2, 3]
+    assert tokens.encode("HI zebra hi") == (hi, 0, hi)
+    assert tokens.decode(tokens.encode("i don't know !")) == "i do n't know !"
+
+
+def test_typed_text_is_never_a_control_token() -> None:
+    tokens = lexicon.of_tasks(TASKS).tokens
+    assert not {1, 2, 3} & set(tokens.encode("<eos> <sos> <pad>"))
+
+
+def test_a_lexicon_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    written = lexicon.of_tasks(TASKS)
+    written.write(tmp_path)
+    found = lexicon.read(tmp_path)
+    assert (found, found.sha256) == (written, written.sha256)
+    assert lexicon.of_tasks(TASKS[:1]).sha256 != written.sha256
+
+
+def test_a_folder_without_words_and_a_damaged_file_say_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no words"):
+        lexicon.read(tmp_path)
+    (tmp_path / "lexicon.json").write_text('{"words": 3}')
+    with pytest.raises(DataError, match="damaged"):
+        lexicon.read(tmp_path)

@@ -1,0 +1,86 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_chat import name_of, write
+
+from menura import api
+from menura.cli.main import run
+from menura.errors import ConfigError
+from menura.experiments.recipes import recipe
+from menura.experiments.recipes.cmaml import ROWS
+from menura.experiments.run_config import method_name
+from menura.models.catalogue import model_name
+from menura.models.seq2spg import Seq2SpgConfig
+
+TABLE = {
+    "seq2seq": ("seq2seq", "pretrain-only"),
+    "speaker": ("speaker", "pretrain-only"),
+    "seq2spg": ("seq2spg", "pretrain-only"),
+    "seq2seq_f": ("seq2seq", "finetune"),
+    "speaker_f": ("speaker", "finetune"),
+    "seq2spg_f": ("seq2spg", "finetune"),
+    "maml_seq2seq": ("seq2seq", "maml"),
+    "maml_seq2spg": ("seq2spg", "maml"),
+    "cmaml_seq2spg_prime": ("seq2spg", "cmaml"),
+    "cmaml_seq2spg": ("seq2spg", "cmaml"),
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("corpus") / "chat.jsonl")
+
+
+def arguments(corpus: Path, row: str, folder: Path, *more: str) -> list[str]:
+    settings = (f"data.corpus={corpus}", "outer.steps=2", "outer.check_every=2", "data.needed=3", *more)
+    return [
+        *("train", f"cmaml/{row}", "--size", "tiny", "--out", str(folder)),
+        *(word for setting in settings for word in ("--set", setting)),
+    ]
+
+
+@pytest.mark.parametrize("size", ["tiny", "cpu", "paper"])
+def test_the_ten_rows_differ_in_what_their_names_say(size: str) -> None:
+    rows = {name.removeprefix("cmaml/"): recipe(name, size) for name in ROWS}
+    assert {n: (model_name(c.model), method_name(c.method)) for n, c in rows.items()} == TABLE
+    prime = rows["cmaml_seq2spg_prime"].model
+    assert isinstance(prime, Seq2SpgConfig)
+    assert replace(prime, reads="word_and_state") == rows["cmaml_seq2spg"].model
+    assert len({(c.model.size, c.model.layers) for c in rows.values()}) == 1, "all rows have one width"  # type: ignore[union-attr]
+    assert not any(c.data.facts for c in rows.values())
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_a_row_trains_is_judged_and_learns_a_person(
+    row: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run(arguments(corpus, row, folder)) == 0
+    words = ["eval", str(folder), "-k", "1", "--personas", "2", "--replies", "1", "--candidates", "3"]
+    assert run([*words, "--metrics", "ppl,f1,hits@1", "--out", str(tmp_path / "table")]) == 0
+    (table,) = (tmp_path / "table").rglob("table.md")
+    assert "un-adapted" in table.read_text()
+    assert run(["adapt", "anna", str(corpus), "--speaker", name_of(3), "-k", "2", "--base", str(folder)]) == 0
+    capsys.readouterr()
+    assert isinstance(api.Persona.load("anna").reply("what do you do?", limit=5), str)
+
+
+def test_cmaml_goes_on_from_the_maml_run_and_its_words(corpus: Path, tmp_path: Path) -> None:
+    before, after = tmp_path / "maml", tmp_path / "cmaml"
+    assert run(arguments(corpus, "maml_seq2spg", before)) == 0
+    assert run(arguments(corpus, "cmaml_seq2spg", after, f"model.start={before}")) == 0
+    assert (after / "lexicon.json").read_bytes() == (before / "lexicon.json").read_bytes()
+    assert (after / "structures.safetensors").exists()
+
+
+def test_a_model_over_words_has_none_before_it_was_trained() -> None:
+    with pytest.raises(ConfigError, match="has none before it was trained"):
+        api.load_model(recipe("cmaml/seq2seq", "tiny").model)
+
+
+def test_its_parts_can_be_counted_once_it_is_told_how_many_words_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["model", "show", "seq2spg"]) == 2
+    assert "--set vocabulary=" in capsys.readouterr().err
+    assert run(["model", "show", "seq2spg", "--set", "vocabulary=18600"]) == 0
+    assert f"{5_314_700 + 301 * 18_600:,}" in capsys.readouterr().out

@@ -1,0 +1,183 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from made_up import QUERY, SUPPORT, VARIANTS, part, stir
+from torch import nn
+
+from menura.adaptation.plain import pooled
+from menura.adaptation.weights import adaptable
+from menura.batches.encode import EncodedEpisode, EncodedExchange
+from menura.errors import ConfigError
+from menura.models.parts.lstm import Lstm
+from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig, private_sizes
+from menura.models.speaker import Speaker, SpeakerConfig
+
+OVER_WORDS = [name for name, variant in VARIANTS.items() if variant.over_words]
+
+
+def test_the_encoder_is_torchs_own_lstm_on_rows_of_unequal_length() -> None:
+    torch.manual_seed(0)
+    ours, theirs = Lstm(5, 7, 3, 0.0).double(), nn.LSTM(5, 7, 3).double()
+    with torch.no_grad():
+        for layer, cell in enumerate(ours.cells):
+            for kind, part_ in (("weight", "weight"), ("bias", "bias")):
+                getattr(theirs, f"{kind}_ih_l{layer}").copy_(getattr(cell.given, part_))
+                getattr(theirs, f"{kind}_hh_l{layer}").copy_(getattr(cell.recurrent, part_))
+    rows = [torch.randn(length, 5).double() for length in (6, 4, 4, 1)]
+    packed = nn.utils.rnn.pack_sequence(rows)
+    wanted, (_, last_cells) = theirs(packed)
+    states, cells = ours(packed.data, packed.batch_sizes.tolist())
+    torch.testing.assert_close(states, wanted.data, rtol=1e-12, atol=1e-12)
+    counts = packed.batch_sizes.cumsum(0)
+    lasts = [int(counts[len(row) - 1] - packed.batch_sizes[len(row) - 1]) + index for index, row in enumerate(rows)]
+    torch.testing.assert_close(cells[lasts], last_cells[-1], rtol=1e-12, atol=1e-12)
+
+
+def by_the_formulas(model: Seq2Seq, exchange: EncodedExchange) -> float:
+    """Return the nats of one reply from the equations of spec 2.1 to 2.3, written for one exchange and a loop."""
+    table = model.embedding.weight
+    layers = [table[torch.tensor(exchange.prefix[:-1])]]
+    for cell in model.encoder.cells:
+        hidden = memory = torch.zeros(model.bias.new_zeros(1, table.shape[1]).shape, dtype=table.dtype)
+        out = []
+        for word in layers[-1]:
+            hidden, memory = lstm(cell, word[None], hidden, memory)
+            out.append(hidden[0])
+        layers.append(torch.stack(out))
+    read = layers[-1]
+    hidden = (model.bridge.weight @ read[-1] + model.bridge.bias).tanh()[None]
+    nats, word = 0.0, exchange.prefix[-1]
+    for token in exchange.reply:
+        before, vector = hidden, table[word][None]
+        speaker = [] if not isinstance(model, Speaker) else [model.users.weight[:1]]
+        hidden, memory = lstm(model.decoder, torch.cat([vector, *speaker], -1), hidden, memory)
+        weights = (read @ (model.asking.weight @ hidden[0])).softmax(0)
+        hidden = (model.joining.weight @ torch.cat([weights @ read, hidden[0]])).tanh()[None]
+        said = hidden if not isinstance(model, Seq2Spg) else gated(model, hidden, vector, before)
+        nats -= float((table @ said[0] + model.bias).log_softmax(-1)[token])
+        word = token
+    return nats
+
+
+def lstm(cell: nn.Module, word: torch.Tensor, hidden: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    gates = cell.given(word) + cell.recurrent(hidden)
+    i, f, g, o = gates.chunk(4, -1)
+    memory = f.sigmoid() * memory + i.sigmoid() * g.tanh()
+    return o.sigmoid() * memory.tanh(), memory
+
+
+def gated(model: Seq2Spg, hidden: torch.Tensor, word: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    given = torch.cat([word, before], -1) if model.private[0].in_features == 2 * hidden.shape[1] else before
+    for layer in list(model.private)[:-1]:
+        given = layer(given).clamp(min=0)
+    private = model.private[-1](given).tanh()
+    gate, size = model.gate, hidden.shape[1]
+    if gate.shared.in_features == 2 * size:
+        both = torch.cat([hidden, private], -1)
+        return gate.shared(both).tanh() * hidden + gate.private(both).tanh() * private
+    summed = (gate.shared(hidden) + gate.private(private)).sigmoid()
+    return (summed[:, :size] * hidden + summed[:, size:] * private).tanh()
+
+
+@pytest.mark.parametrize("name", OVER_WORDS)
+def test_the_loss_is_that_of_the_papers_formulas(name: str) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    exchanges = [exchange for dialogue in voice.dialogues(SUPPORT + QUERY) for exchange in dialogue]
+    with torch.no_grad():
+        found = voice.model.loss(voice.model.batch(exchanges)).nats.tolist()
+        wanted = [by_the_formulas(voice.model, exchange) for exchange in exchanges]
+    assert found == pytest.approx(wanted, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", OVER_WORDS)
+def test_a_reply_to_nothing_is_possible(name: str) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    (exchange, *_) = voice.dialogues(SUPPORT)[0]
+    alone = replace(exchange, context=exchange.context[-1:])
+    nats = voice.model.loss(voice.model.batch([alone, exchange])).nats
+    assert bool(torch.isfinite(nats).all())
+    assert nats[0].item() == pytest.approx(voice.model.loss(voice.model.batch([alone])).nats.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", OVER_WORDS)
+def test_every_weight_learns(name: str) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    loss = voice.model.loss(voice.batch(SUPPORT))
+    gradients = torch.autograd.grad(loss.total, list(adaptable(voice.model).values()))
+    assert all(bool(gradient.any()) for gradient in gradients)
+
+
+def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_same_episode() -> None:
+    config = Seq2SeqConfig(263, size=8, layers=3, dropout=0.5)
+    voice = VARIANTS["seq2seq"].voice()
+    model = Seq2Seq(config).eval()
+    stir(model, size=0.5)
+    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    before = torch.get_rng_state()
+    first, again = (pooled(model, episode).total.item() for _ in range(2))
+    assert first == again
+    assert torch.equal(before, torch.get_rng_state())
+    plain = model.loss(model.batch([e for d in episode.support + episode.query for e in d])).total.item()
+    assert plain != first
+    assert not model.encoder.training
+
+
+def test_a_speaker_who_was_trained_on_speaks_with_a_vector_of_its_own_and_all_others_share_one() -> None:
+    voice = VARIANTS["speaker"].voice(double=True)
+    (dialogue,) = voice.dialogues(SUPPORT[1:])
+    known, *others = (replace(dialogue[0], persona_id=name) for name in ("mira", "bo", "cy"))
+    nats = voice.model.loss(voice.model.batch([known, *others])).nats.tolist()
+    assert nats[1] == nats[2]
+    assert abs(nats[0] - nats[1]) > 1e-6
+
+
+def test_the_gate_of_the_public_program_sees_nothing_of_a_private_module_that_says_nothing() -> None:
+    """Spec B4: a last private layer of zeros gives m = 0, and nothing below it gets a gradient."""
+    model = Seq2Spg(Seq2SpgConfig(263, size=6, layers=1, gate="repo")).eval()
+    voice = VARIANTS["seq2spg"].voice()
+    batch = voice.batch(SUPPORT)
+    with torch.no_grad():
+        model.private[-1].weight.zero_()
+        model.private[-1].bias.zero_()
+    assert not model.private(torch.randn(3, 12)).any()
+    before = model.loss(batch).total
+    gradients = torch.autograd.grad(before, lower(model))
+    assert not any(bool(gradient.any()) for gradient in gradients)
+    with torch.no_grad():
+        model.private[0].weight += 1.0
+    assert model.loss(batch).total.item() == before.item()
+
+
+def lower(model: Seq2Spg) -> list[nn.Parameter]:
+    return [parameter for layer in list(model.private)[:-1] for parameter in layer.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("reads", "sizes"), [("word_and_state", (600, 600, 500, 400, 300)), ("state", (300, 300, 200, 100, 300))]
+)
+def test_the_private_module_has_the_papers_sizes(reads: str, sizes: tuple[int, ...]) -> None:
+    assert private_sizes(300, reads) == sizes  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"size": 1}, "model.size"), ({"layers": 0}, "model.layers"), ({"dropout": 1.0}, "model.dropout")],
+)
+def test_sizes_that_make_no_network_are_refused(settings: dict[str, float], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        Seq2SeqConfig(10, **settings)  # type: ignore[arg-type]
+
+
+def test_a_table_without_a_row_is_refused() -> None:
+    with pytest.raises(ConfigError, match="model.users"):
+        SpeakerConfig(10, users=0)
+
+
+def test_contexts_of_one_dialogue_are_encoded_once() -> None:
+    voice = VARIANTS["seq2seq"].voice()
+    long = voice.batch([part("d", *(f"line {n}" for n in range(12)))])
+    assert len(long) == 6
+    assert len(long.source.rows) == 1
+    assert len(long.source.line) == len(long.exchanges[-1].prefix) - 1
