@@ -7,6 +7,8 @@ from made_up import QUERY, SUPPORT, VARIANTS, Voice, part
 from menura.adaptation.weights import adaptable, holding
 from menura.decoding.choice import Choice, Greedy, Nucleus, TopK
 from menura.decoding.generate import generate, stream
+from menura.models.causal_lm import CausalLm
+from menura.models.parts.lean import NetworkReading
 
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))
 CHOICES = [Greedy(), Nucleus(0.9), TopK(5, 1.3)]
@@ -80,6 +82,57 @@ def test_seeds_make_the_difference_between_samples_and_the_same_seed_makes_none(
     batch = voice.model.batch([one, one, one])
     first, other, again = generate(voice.model, batch, Nucleus(1.0, 2.0), end=voice.end, limit=20, seeds=[4, 5, 4])
     assert first == again != other
+
+
+@pytest.mark.parametrize("own_network", [False, True], ids=["lean", "fallback"])
+@pytest.mark.parametrize("name", ["houlsby-upper", "special", "prompt", "gpt2-lora", "transfer-transfo", "p2-bot"])
+def test_beginning_to_scores_is_beginning_and_a_step(name: str, *, own_network: bool) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    if own_network:
+        read_by_its_own_network(voice)
+    chosen, later = torch.tensor([5, 0, 0, 3]), torch.tensor([70, 71, 72, 73])
+    for batch in (voice.batch(PARTS), voice.model.batch(voice.batch(PARTS).exchanges[1:2] * 6)):
+        with torch.no_grad():
+            wanted, state = voice.model.advance(voice.model.begin(batch), batch.prefix.ids[:, -1])
+            wanted_later, _ = voice.model.advance(voice.model.select_rows(state, chosen), later)
+            scores, state = voice.model.begin_to_scores(batch)
+            scores_later, _ = voice.model.advance_to_scores(voice.model.select_rows(state, chosen), later)
+        assert torch.allclose(scores.log_softmax(-1), wanted, rtol=0, atol=1e-12)
+        assert torch.allclose(scores_later.log_softmax(-1), wanted_later, rtol=0, atol=1e-12)
+
+
+def read_by_its_own_network(voice: Voice) -> None:
+    for speaker in voice.model.modules():
+        if isinstance(speaker, CausalLm):
+            speaker._reading = NetworkReading(speaker.network, speaker._blocks, speaker._first)
+
+
+def test_a_state_that_was_begun_elsewhere_is_gone_on_with_and_nothing_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    voice = VARIANTS["houlsby"].voice()
+    batch = voice.batch(PARTS)
+    with torch.no_grad():
+        begun = voice.model.begin(batch)
+    wanted, seeds = written(voice, Greedy()), range(len(batch))
+    monkeypatch.delattr(CausalLm, "begin")
+    monkeypatch.delattr(CausalLm, "begin_to_scores")
+    assert generate(voice.model, batch, Greedy(), end=voice.end, limit=15, seeds=seeds, begun=begun) == wanted
+
+
+@pytest.mark.parametrize("name", ["houlsby", "gpt2-in-place", "special", "transfer-transfo"])
+def test_what_spoke_can_learn_from_the_same_batch_afterwards(name: str) -> None:
+    voice = VARIANTS[name].voice()
+    fresh, batch = voice.batch(PARTS), voice.batch(PARTS)
+    generate(voice.model, batch, Nucleus(0.9), end=-1, limit=80, seeds=range(len(batch)))  # more than there is room for
+    next(stream(voice.model, voice.model.batch(batch.exchanges[:1]), Greedy(), end=-1, limit=1, seed=0))
+    with torch.no_grad():
+        log_probs, _ = voice.model.advance(voice.model.begin(batch), batch.prefix.ids[:, -1])
+    assert not any(tensor.is_inference() for tensor in (log_probs, *voice.model.parameters(), *voice.model.buffers()))
+    assert not any(tensor.is_inference() for tensor in (batch.prefix.ids, batch.prefix.mask))
+    adapting = list(adaptable(voice.model).values())
+    learnt, wanted = (torch.autograd.grad(voice.model.loss(one).total, adapting) for one in (batch, fresh))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(learnt, wanted, strict=True))
 
 
 def test_decoding_keeps_no_graph() -> None:

@@ -84,6 +84,31 @@ def test_a_parameter_in_which_personas_do_not_differ_is_the_models_own() -> None
     assert together(voice, Bank.of(spoken), WHOSE) == apart(voice, spoken, WHOSE)
 
 
+@pytest.mark.parametrize("whose", [range(7), (6, 5, 4, 3, 2, 1, 0), (0, 1, 2, 3, 4, 5, 5)], ids=["all", "back", "most"])
+def test_a_bank_is_copied_only_where_its_personas_do_not_speak_in_its_order(whose: Sequence[int]) -> None:
+    voice = VARIANTS["gpt2-lora"].voice(double=True)
+    spoken, batch = personas(voice, 7), voice.batch(PARTS)
+    bank = Bank.of(spoken)
+    assert together(voice, bank, whose) == apart(voice, spoken, whose)
+    with torch.no_grad(), voice.model.speaking_as(bank, whose):
+        voice.model.begin(batch)
+        held = voice.model._speaking._gathered
+        shared = [held[name].data_ptr() == bank.stacked[name].data_ptr() for name in held]
+    assert set(shared) == {list(whose) == list(range(7))}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_personas_begin_to_scores_as_they_begin_and_step(name: str) -> None:
+    voice = VARIANTS[name].voice(double=True)
+    bank, whole = Bank.of(personas(voice)), voice.batch(PARTS)
+    even = voice.model.batch([whole.exchanges[2]] * len(whole))
+    for batch in (whole, even):
+        with torch.no_grad(), voice.model.speaking_as(bank, WHOSE):
+            wanted, _ = voice.model.advance(voice.model.begin(batch), batch.prefix.ids[:, -1])
+            scores, _ = voice.model.begin_to_scores(batch)
+        assert torch.allclose(scores.log_softmax(-1), wanted, rtol=0, atol=1e-12)
+
+
 def test_the_model_is_itself_again_after_a_bank_spoke() -> None:
     voice = VARIANTS["houlsby"].voice()
     before = {name: value.clone() for name, value in voice.model.state_dict().items()}

@@ -26,7 +26,9 @@ from menura.batches.collate import Labels
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.batches.passes import Rows, passes
 from menura.models.causal_lm import CausalLm, CausalLmConfig
+from menura.models.parts import lean
 from menura.models.parts.adapters import Adapters
+from menura.models.parts.known_layers import Asked
 from menura.models.parts.lean import LeanReading, NetworkReading, reading_of
 
 LLAMA = partial(
@@ -219,6 +221,40 @@ def test_step_by_step_is_that_of_the_networks_own_pass(form: str, kind: str, dou
     with torch.no_grad():
         ours, theirs = (torch.stack(steps(model)) for model in both(form, kind, double=double))
     assert near(ours, theirs, double)
+
+
+@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize("form", ["llama-biased", "gpt2-scaled"])
+def test_attention_by_hand_is_that_of_the_networks_own_pass(
+    form: str, double: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_hand, masked = lean._attended_by_hand, []
+
+    def counted(asked: Asked, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        masked.append(mask is not None)
+        return by_hand(asked, keys, values, mask)
+
+    monkeypatch.setattr(lean, "_attended_by_hand", counted)
+    monkeypatch.setattr(lean, "LEAST_WIDTH", 1)
+    with torch.no_grad():
+        ours, theirs = both(form, "houlsby", double=double)
+        wanted = torch.stack(steps(theirs))
+        assert near(torch.stack(steps(ours)), wanted, double)
+        assert not masked, "few numbers are not worth it"
+        monkeypatch.setattr(lean, "MANY_NUMBERS", 0)
+        assert near(torch.stack(steps(ours)), wanted, double)
+        assert set(masked) == {True, False}
+        masked.clear()
+        monkeypatch.setattr(lean, "SHORT_PRODUCT", 0)
+        assert near(torch.stack(steps(ours)), wanted, double)
+        assert not masked, "long products are not worth it"
+
+
+def test_heads_that_share_keys_do_not_attend_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean, "_cheaper_by_hand", lambda keys: True)
+    with torch.no_grad():
+        ours, theirs = (torch.stack(steps(model)) for model in both("llama", "none"))
+    assert near(ours, theirs, double=True)
 
 
 def steps(model: CausalLm) -> list[Tensor]:

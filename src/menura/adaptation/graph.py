@@ -6,12 +6,14 @@ This is where torch's compiler is called, below ``torch.compile``: that has no g
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import deterministic
 
 from menura.errors import ConfigError
 
@@ -29,7 +31,7 @@ class Graph:
 
     def __call__(self, given: Sequence[Tensor]) -> list[Tensor]:
         """Compute it."""
-        with torch.no_grad():
+        with torch.no_grad(), _in_order(given[0].device):
             return list(self._run(*given))
 
     def fits(self, given: Sequence[Tensor]) -> bool:
@@ -47,8 +49,7 @@ def compiled(function: Function, fixed: Sequence[Tensor], varying: Sequence[Tens
     from torch.fx.experimental.proxy_tensor import make_fx  # noqa: PLC0415
     from torch.fx.experimental.symbolic_shapes import ShapeEnv  # noqa: PLC0415
 
-    # Sizes that are alike in this run need not be so in the next.
-    sizes = ShapeEnv(duck_shape=False)
+    sizes = ShapeEnv()
     mode = FakeTensorMode(shape_env=sizes, allow_non_fake_inputs=True)
     places = [*((value, False) for value in fixed), *((value, True) for value in varying)]
     given = [
@@ -72,7 +73,7 @@ def machine_code(traced: Any, given: Sequence[Any], mode: Any) -> Callable[..., 
     from torch._guards import TracingContext, tracing  # noqa: PLC0415  # seconds to import, for an option
     from torch._inductor.compile_fx import compile_fx  # noqa: PLC0415
 
-    with tracing(TracingContext(mode)), torch.no_grad():
+    with tracing(TracingContext(mode)), torch.no_grad(), _in_order(given[0].device):
         run: Any = compile_fx(traced, list(given))
     made: Callable[..., Sequence[Tensor]] = run
     return made
@@ -82,9 +83,29 @@ def _without_values(mode: Any, value: Tensor, index: int, *, varies: bool) -> An
     from torch._dynamo.source import ConstantSource  # noqa: PLC0415  # as above
     from torch.fx.experimental.symbolic_shapes import DimDynamic, StatelessSymbolicContext  # noqa: PLC0415
 
+    # Dynamic, not duck: sizes that are alike in this run need not be so in the next.
     kind = DimDynamic.DYNAMIC if varies else DimDynamic.STATIC
     sizes: Any = StatelessSymbolicContext([kind] * value.ndim)
     return mode.from_tensor(value, source=ConstantSource(f"given_{index}"), symbolic_context=sizes)
+
+
+@contextmanager
+def _in_order(device: torch.device) -> Iterator[None]:
+    """Let threads of a CPU add up in one order, so that a run that was stopped comes to the same bits; else no change.
+
+    The compiler would have them add to one place, such as a token's embedding, as each gets there.
+    """
+    settings: Any = deterministic  # the module has a class of its own, which its types do not say
+    before, filling = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
+    if device.type == "cpu":
+        # Filling fresh memory is a part of it that changes no result here, and takes time.
+        torch.use_deterministic_algorithms(True)
+        settings.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        settings.fill_uninitialized_memory = filling
 
 
 def check_compiler(device: torch.device) -> None:

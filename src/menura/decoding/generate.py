@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from menura.batches.batch import Batch
 from menura.decoding.choice import Choice, uniforms
@@ -30,21 +29,22 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     numbers = torch.stack([uniforms(seed, limit) for seed in seeds])  # (rows still running, limit)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
-    state, last = begun or model.begin(batch), _first(batch)
+    last = batch.prefix.ids[:, -1]  # which ``begin`` leaves unread
+    scores, state = model.advance_to_scores(begun, last) if begun else model.begin_to_scores(batch)
     for step in range(limit):
-        log_probs, state = model.advance(state, last)
-        chosen = choice.choose(log_probs, numbers[:, step].to(log_probs.device))
-        tokens = chosen.tolist()
+        if step:
+            scores, state = model.advance_to_scores(state, last)
+        last = choice.choose(scores, numbers[:, step].to(scores.device))
+        tokens = last.tolist()
         running = [place for place, token in enumerate(tokens) if token != end]
         for place in running:
             replies[alive[place]].append(tokens[place])
         if not running:
             break
         if len(running) < len(alive):  # rows that ended leave, so that the rest runs faster
-            kept = torch.tensor(running, device=chosen.device)
-            state, chosen, numbers = model.select_rows(state, kept), chosen[kept], numbers[running]
+            kept = torch.tensor(running, device=last.device)
+            state, last, numbers = model.select_rows(state, kept), last[kept], numbers[running]
             alive = [alive[place] for place in running]
-        last = chosen
     return replies
 
 
@@ -54,16 +54,12 @@ def stream(
 ) -> Iterator[int]:
     """Yield the ids of one row's reply as they are chosen; the same ids as ``generate`` with this seed."""
     assert len(batch) == 1, "one row is streamed at a time"
-    numbers = uniforms(seed, limit)
-    state, last = model.begin(batch), _first(batch)
+    numbers, last = uniforms(seed, limit), batch.prefix.ids[:, -1]
+    scores, state = model.begin_to_scores(batch)
     for step in range(limit):
-        log_probs, state = model.advance(state, last)
-        last = choice.choose(log_probs, numbers[step : step + 1].to(log_probs.device))
+        if step:
+            scores, state = model.advance_to_scores(state, last)
+        last = choice.choose(scores, numbers[step : step + 1].to(scores.device))
         if int(last) == end:
             return
         yield int(last)
-
-
-def _first(batch: Batch) -> Tensor:
-    """Return (B,) the token that opens the reply: the last of each prefix, which ``begin`` leaves unread."""
-    return batch.prefix.ids[:, -1]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from menura.artefacts.checkpoint import Checkpoint
+from menura.artefacts.lexicon import Lexicon
 from menura.errors import DataError, MenuraError, PeerError, Problem
 from menura.experiments.run import Run
 from menura.experiments.run_config import RunConfig, differences
@@ -157,6 +158,9 @@ class Elsewhere(Run):
         """Leave it to rank 0."""
 
     def write_split(self, record: dict[str, Any]) -> None:
+        """Leave it to rank 0."""
+
+    def write_lexicon(self, lexicon: Lexicon | None) -> None:
         """Leave it to rank 0."""
 
     def status(self, state: str, **details: Any) -> None:

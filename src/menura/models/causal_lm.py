@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from menura.batches.batch import Batch, Expected
-from menura.batches.encode import EncodedExchange
+from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.filled import FilledBatch, filled
 from menura.batches.layout import SPECIAL_TOKENS, LayoutName
 from menura.batches.passes import Pass, Rows
@@ -76,7 +76,9 @@ class CausalLm(DialogueModel[CausalState]):
         super().__init__()
         self.network = network
         self._blocks = blocks_of(network.base_model, network.config.num_hidden_layers)
-        self._vocabulary = network.get_input_embeddings().weight.shape[0]
+        # In a tuple, so that they are not modules of this one too: asked of the network each time they cost more.
+        self._ends = network.get_input_embeddings(), network.get_output_embeddings()
+        self._vocabulary = self._ends[0].weight.shape[0]
         self._first = config.adapters.first_layer(len(self._blocks))
         self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._kept_bytes = 0
@@ -142,18 +144,30 @@ class CausalLm(DialogueModel[CausalState]):
 
     def begin(self, batch: Batch) -> CausalState:
         """Read all of each prefix but its last token, which ``advance`` is given first."""
-        read = [exchange.prefix[:-1] for exchange in batch.exchanges]
-        rows = Rows(tuple(len(ids) for ids in read), self.device)
-        line = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
+        line, rows = self._side_by_side([exchange.prefix[:-1] for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
         whose = self._speaking.rows if self._speaking else None
         with self._spoken(whose, rows.lengths):
             return CausalState(self._reading.begin(self._embedded(line), rows), mask, whose)
 
+    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, CausalState]:
+        """Read each whole prefix; return logits (B, V) and the state."""
+        line, rows = self._side_by_side([exchange.prefix for exchange in batch.exchanges])
+        mask = None if len(rows.runs) == 1 else batch.prefix.mask
+        whose = self._speaking.rows if self._speaking else None
+        with self._spoken(whose, rows.lengths):
+            hidden, cache = self._reading.begin_whole(self._embedded(line), rows)
+        return self._logits(hidden), CausalState(cache, mask, whose)
+
     def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        scores, state = self.advance_to_scores(state, last)
+        return scores.log_softmax(-1), state
+
+    def advance_to_scores(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+        """Read ``last`` (B,); return logits (B, V) and the new state."""
         hidden, state = self._read(state, last[:, None])
-        return self._logits(hidden[:, -1]).log_softmax(-1), state
+        return self._logits(hidden[:, -1]), state
 
     def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""
@@ -314,6 +328,10 @@ class CausalLm(DialogueModel[CausalState]):
         self._kept.clear()
         self._kept_bytes = 0
 
+    def _side_by_side(self, read: Sequence[Ids]) -> tuple[Tensor, Rows]:
+        line = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
+        return line, Rows(tuple(map(len, read)), self.device)
+
     def _embedded(self, ids: Tensor) -> Tensor:
         if self.kind_rows is None:
             return self.token_vectors(ids)
@@ -321,7 +339,7 @@ class CausalLm(DialogueModel[CausalState]):
 
     def token_vectors(self, ids: Tensor) -> Tensor:
         """Return (…, D) the embeddings of ids without a kind."""
-        table = self.network.get_input_embeddings()
+        table = self._ends[0]
         if self.special_rows is None:
             return table(ids)  # type: ignore[no-any-return]
         own = (ids - self._vocabulary).clamp(min=0)
@@ -329,7 +347,7 @@ class CausalLm(DialogueModel[CausalState]):
         return torch.where((ids >= self._vocabulary)[..., None], self.special_rows[own], old)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        old = self.network.get_output_embeddings()(hidden)
+        old = self._ends[1](hidden)
         if self.special_rows is None:
             return old  # type: ignore[no-any-return]
         return torch.cat([old, hidden @ self.special_rows.T], -1)

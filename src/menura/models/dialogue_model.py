@@ -65,6 +65,14 @@ class DialogueModel(nn.Module, ABC, Generic[State]):
         The state given is used up: it must not be advanced a second time.
         """
 
+    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, State]:
+        """Do ``begin`` and the first ``advance_to_scores``, which reads the end of each prefix, at once."""
+        return self.advance_to_scores(self.begin(batch), batch.prefix.ids[:, -1])
+
+    def advance_to_scores(self, state: State, last: Tensor) -> tuple[Tensor, State]:
+        """Do what ``advance`` does, but return log-probabilities up to a constant a row, where these are cheaper."""
+        return self.advance(state, last)
+
     @abstractmethod
     def select_rows(self, state: State, rows: Tensor) -> State:
         """Return the state of the rows named by ``rows`` (B',), in that order, repeats allowed."""

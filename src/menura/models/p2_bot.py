@@ -80,9 +80,17 @@ class P2Bot(DialogueModel[CausalState]):
         """Read facts and context."""
         return self.transmitter.begin(batch)
 
+    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, CausalState]:
+        """Read facts and context, their end too."""
+        return self.transmitter.begin_to_scores(batch)
+
     def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read a token of the persona's own."""
         return self.transmitter.advance(state, last)
+
+    def advance_to_scores(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+        """Read a token of the persona's own."""
+        return self.transmitter.advance_to_scores(state, last)
 
     def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""

@@ -87,9 +87,17 @@ class TransferTransfo(DialogueModel[CausalState]):
         """Read facts and context."""
         return self.voice.begin(self._marked(batch))
 
+    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, CausalState]:
+        """Read facts and context, their end too."""
+        return self.voice.begin_to_scores(self._marked(batch))
+
     def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read a token of the persona's own."""
         return self.voice.advance(state, last)
+
+    def advance_to_scores(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+        """Read a token of the persona's own."""
+        return self.voice.advance_to_scores(state, last)
 
     def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""

@@ -46,6 +46,7 @@ class Speaking:
         self._bank = bank
         self._lengths: Rows | None = None
         self._whose: Tensor | None = None
+        self._all_in_order = False
         self._gathered: dict[str, Tensor] = {}
 
     @contextmanager
@@ -56,42 +57,54 @@ class Speaking:
         )
         if whose is not self._whose:  # rows seldom change from one token to the next
             self._whose, self._gathered = whose, {}
+            self._all_in_order = whose.tolist() == list(range(len(self._bank)))  # nothing to copy then
         self._lengths = lengths
         try:
             yield
         finally:
             self._lengths = None
 
-    def weight(self, name: str, own: Tensor) -> Tensor:
-        """Return (B, …) a parameter for each row; the model's own where the personas do not differ in it."""
+    def weight(self, prefix: str, adapter: nn.Module, key: str) -> Tensor:
+        """Return (B, …) a parameter for each row; the adapter's own where the personas do not differ in it."""
+        found = self._gathered.get(prefix + key)
+        if found is None:
+            found = self._gathered[prefix + key] = self._gather(prefix + key, adapter.get_parameter(key))
+        return found
+
+    def _gather(self, name: str, own: Tensor) -> Tensor:
         assert self._whose is not None, WRONG_CALL
-        if name not in self._gathered:
-            stacked = self._bank.stacked.get(name)
-            given = own.expand(len(self._whose), *own.shape) if stacked is None else stacked[self._whose]
-            self._gathered[name] = given
-        return self._gathered[name]
+        stacked = self._bank.stacked.get(name)
+        if stacked is None:
+            return own.expand(len(self._whose), *own.shape)
+        return stacked if self._all_in_order else stacked[self._whose]
 
     def mapped(self, given: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Map each row by its own (D', D): one product for neighbours of one length."""
         if given.dim() == 3:  # a rectangle as it stands
             return _mapped(given, weight, bias)
+        runs = self._runs(len(given))
+        if len(runs) == 1:
+            return _mapped(given.view(*runs[0], -1), weight, bias).flatten(0, 1)
         made, row = [], 0
-        for piece in self._rectangles(given):
-            here = slice(row, row + len(piece))
-            made.append(_mapped(piece, weight[here], None if bias is None else bias[here]).flatten(0, 1))
+        for piece, run in zip(torch.split(given, [count * length for count, length in runs]), runs, strict=True):
+            here = slice(row, row + run[0])
+            made.append(_mapped(piece.view(*run, -1), weight[here], None if bias is None else bias[here]).flatten(0, 1))
             row = here.stop
-        return made[0] if len(made) == 1 else torch.cat(made)
+        return torch.cat(made)
 
     def spread(self, given: Tensor, each: Tensor) -> Tensor:
         """Return (B, D) once for each token of ``given``, so that both can be multiplied."""
+        if given.dim() == 3:
+            return each[:, None]
         assert self._lengths is not None, WRONG_CALL
-        return each[:, None] if given.dim() == 3 else each[self._lengths.row]
+        return each[self._lengths.row] if self._runs(len(given)) is self._lengths.runs else each
 
-    def _rectangles(self, line: Tensor) -> Iterator[Tensor]:
+    def _runs(self, tokens: int) -> tuple[tuple[int, int], ...]:
         assert self._lengths is not None, WRONG_CALL
-        runs = self._lengths.runs
-        for piece, run in zip(torch.split(line, [count * length for count, length in runs]), runs, strict=True):
-            yield piece.view(*run, line.shape[-1])
+        if tokens == sum(self._lengths.lengths):
+            return self._lengths.runs
+        assert tokens == len(self._lengths.lengths), "of each row all tokens are read, or at the end only its last"
+        return ((tokens, 1),)
 
 
 WRONG_CALL = "only begin and advance speak as several personas at once"
@@ -121,7 +134,7 @@ def _by_row(now: Speaking, name: str, adapter: nn.Module) -> Callable[..., Tenso
             f"{type(adapter).__name__}: cannot speak as several personas in one batch",
             hint="let one persona speak at a time",
         )
-    return partial(form, lambda key: now.weight(name + key, adapter.get_parameter(key)), now)
+    return partial(form, partial(now.weight, name, adapter), now)
 
 
 def _houlsby(weight: Callable[[str], Tensor], now: Speaking, inputs: Tensor | None, output: Tensor) -> Tensor:
@@ -145,7 +158,8 @@ FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {Houlsby: _houlsby, Lora: 
 
 def _mapped(given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return (B, L, D') from (B, L, D)."""
-    if given.shape[1] == 1:  # a single token: as matrix times vector, which is quicker than the other way round
+    if given.shape[1] == 1 and weight.shape[1] < weight.shape[2]:
+        # A single token to fewer numbers: as matrix times vector, which is quicker than the other way round.
         upright = given.transpose(1, 2)
         mapped = weight @ upright if bias is None else torch.baddbmm(bias[..., None], weight, upright)
         return mapped.transpose(1, 2)

@@ -22,6 +22,11 @@ from menura.models.parts.blocks import passing, standing_in
 from menura.models.parts.known_layers import Asked, Known, Layer, known
 from menura.models.parts.kv_cache import RoomyLayer, begun_layer, empty_cache, selected
 
+# Where attention of one token a row is cheaper without matrix products; measured on a processor, at batch 1 to 32.
+MANY_NUMBERS = 1 << 18  # keys of a layer, at least: they come from memory, not from a cache
+SHORT_PRODUCT = 1 << 13  # keys of a head, at most
+LEAST_WIDTH = 32
+
 
 class Reading(Protocol):
     """Token embeddings become hidden states. The first ``first`` layers are those below the lowest adapter.
@@ -42,6 +47,9 @@ class Reading(Protocol):
 
     def begin(self, vectors: Tensor, rows: Rows) -> Any:
         """Return the keys and values of rows, filled up on the left."""
+
+    def begin_whole(self, vectors: Tensor, rows: Rows) -> tuple[Tensor, Any]:
+        """Return (B, D) the last hidden state of each row, none of them empty, and what ``begin`` returns."""
 
     def further(self, cache: Any, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Return (B, L, D) for tokens that follow; ``cache`` goes on to hold them.
@@ -106,10 +114,19 @@ class LeanReading:
 
     def begin(self, vectors: Tensor, rows: Rows) -> LeanCache:
         """Run all layers, of the last one only as far as its keys and values."""
-        layers = self._form.layers()
         if not len(vectors):
+            layers = self._form.layers()
             return LeanCache(tuple(RoomyLayer() for _ in layers), layers)
-        made: list[RoomyLayer] = []
+        return self._begun(vectors, rows, None)[1]
+
+    def begin_whole(self, vectors: Tensor, rows: Rows) -> tuple[Tensor, LeanCache]:
+        """Run all layers, the end of the last one only for the last token of each row."""
+        ends = rows.starts + torch.tensor(rows.lengths, device=rows.device) - 1
+        hidden, cache = self._begun(vectors, rows, ends)
+        return self._form.leave(hidden), cache
+
+    def _begun(self, vectors: Tensor, rows: Rows, at: Tensor | None) -> tuple[Tensor, LeanCache]:
+        layers, made = self._form.layers(), []
         hidden = self._form.enter(vectors, rows.positions)
         turns = self._form.turns(hidden, rows.positions)
         for layer in layers:
@@ -117,10 +134,20 @@ class LeanReading:
             made.append(begun_layer(asked.keys, asked.values, rows))
             if layer is not layers[-1]:
                 hidden = layer.answer(hidden, asked.given, attended(rows, asked))
-        return LeanCache(tuple(made), layers)
+            elif at is not None:
+                parts = hidden, asked.given, attended(rows, asked)
+                hidden = layer.answer(*(part.index_select(0, at) for part in parts))
+        return hidden, LeanCache(tuple(made), layers)
 
     def further(self, cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Run all layers on B * L tokens side by side; only attention tells the rows apart."""
+        if torch.is_grad_enabled():
+            return self._further(cache, vectors, seen)
+        # No tensor made in here is kept but the cache's own, which go when decoding ends: none can reach training.
+        with torch.inference_mode():
+            return self._further(cache, vectors, seen)
+
+    def _further(self, cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         batch, length, width = vectors.shape
         positions, mask = _places(cache, vectors, seen)
         hidden = self._form.enter(vectors.reshape(-1, width), positions)
@@ -180,17 +207,37 @@ def _places(cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> tuple[Ten
 def _attended_after(held: RoomyLayer, asked: Asked, length: int, mask: Tensor | None) -> Tensor:
     """Return (B * L, H E): each token has seen what was read and what follows up to itself."""
     batch, key_heads, width = len(asked.queries) // length, *asked.keys.shape[1:]
+    shape = (batch, length, key_heads, width)
+    keys, values = held.append(asked.keys.view(shape), asked.values.view(shape))
+    if length == 1 and asked.queries.shape[1] == key_heads and _cheaper_by_hand(keys):
+        return _attended_by_hand(asked, keys, values, mask)
     if length == 1:  # the heads that share keys ask side by side, so that no key is repeated for them
         queries, shared = asked.queries.view(batch, key_heads, -1, width), False
-        keys, values = held.update(asked.keys[:, :, None], asked.values[:, :, None])
     else:
-        queries, keys, values = (part.view(batch, length, *part.shape[1:]).transpose(1, 2) for part in asked[1:4])
+        queries = asked.queries.view(batch, length, *asked.queries.shape[1:]).transpose(1, 2)
         shared = queries.shape[1] != key_heads
-        keys, values = held.update(keys, values)
     found = functional.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=mask, scale=asked.scale, enable_gqa=shared
+        queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=asked.scale, enable_gqa=shared
     )
     return (found if length == 1 else found.transpose(1, 2)).reshape(batch * length, -1)
+
+
+def _cheaper_by_hand(keys: Tensor) -> bool:
+    """Tell, of keys (B, tokens, H, E), whether there are many short products.
+
+    A processor then spends more time on going from each to the next, all over the memory, than on their numbers.
+    """
+    _, tokens, _, width = keys.shape
+    many, short = keys.numel() >= MANY_NUMBERS, width >= LEAST_WIDTH and tokens * width <= SHORT_PRODUCT
+    return many and short and keys.device.type == "cpu" and keys.dtype in (torch.float32, torch.float64)
+
+
+def _attended_by_hand(asked: Asked, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Let one token a row attend, (B, H E), number by number in the order in which they lie in memory."""
+    scores = (keys * (asked.queries * asked.scale)[:, None]).sum(-1, keepdim=True)  # (B, tokens, H, 1)
+    if mask is not None:
+        scores = scores + mask.transpose(1, 3)
+    return (scores.softmax(1) * values).sum(1).flatten(1)
 
 
 class NetworkReading:
@@ -229,13 +276,14 @@ class NetworkReading:
 
     def begin(self, vectors: Tensor, rows: Rows) -> Cache:
         """Run it on a rectangle filled up on the left."""
-        cache = empty_cache(len(self._blocks))
-        if len(vectors):
-            filled = _rectangle(vectors, rows, left=True)
-            lengths = torch.tensor(rows.lengths, device=rows.device)
-            seen = torch.arange(filled.shape[1], device=rows.device) >= filled.shape[1] - lengths[:, None]
-            self.further(cache, filled, None if bool(seen.all()) else seen)
-        return cache
+        return self.begin_whole(vectors, rows)[1] if len(vectors) else empty_cache(len(self._blocks))
+
+    def begin_whole(self, vectors: Tensor, rows: Rows) -> tuple[Tensor, Cache]:
+        """Run it on the same rectangle, at whose right edge all rows end."""
+        cache, filled = empty_cache(len(self._blocks)), _rectangle(vectors, rows, left=True)
+        lengths = torch.tensor(rows.lengths, device=rows.device)
+        seen = torch.arange(filled.shape[1], device=rows.device) >= filled.shape[1] - lengths[:, None]
+        return self.further(cache, filled, None if bool(seen.all()) else seen)[:, -1], cache
 
     def further(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Run it with its cache."""
