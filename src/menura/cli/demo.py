@@ -47,7 +47,7 @@ def demo(
         example = shown.example(task, persona, SHOTS)
         screen.give("example", vars(example), example.as_text(name))
     screen.say(
-        f"table over {personas} held-out speakers, {SHOTS} dialogues each, two others judged; about three minutes"
+        f"table over {personas} held-out speakers, {SHOTS} dialogues each, two others judged; about five minutes"
     )
     found = shown.table(personas, SHOTS, [voice.artefact for voice in voices.values()], screen.say)
     results.write(found, home() / "demo")
