@@ -68,13 +68,11 @@ class TransferTransfo(DialogueModel[CausalState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return nats a token, plus the weighted nats of choosing the reply among its rivals where there are any."""
-        asked = [place for place, exchange in enumerate(batch.exchanges) if exchange.rivals]
-        if self.choice is None:
-            return self.voice.loss(self._marked(batch))
+        asked = [place for place, e in enumerate(batch.exchanges) if e.rivals] if self.choice else []
         if not asked:
             loss = self.voice.loss(self._marked(batch))
             # The inner loop asks every weight that adapts for a gradient; without rivals the head's is zero.
-            return replace(loss, total=loss.total + self.choice.nothing())
+            return replace(loss, total=loss.total + self.choice.nothing()) if self.choice else loss
         loss, choosing = self._chosen(batch, asked)
         parts = {"reply": loss.total.detach(), "choice": choosing.detach()}
         return replace(loss, total=loss.total + self.choice_weight * choosing, parts=parts)
