@@ -22,9 +22,9 @@ def test_the_encoder_is_torchs_own_lstm_on_rows_of_unequal_length() -> None:
     ours, theirs = Lstm(5, 7, 3, 0.0).double(), nn.LSTM(5, 7, 3).double()
     with torch.no_grad():
         for layer, cell in enumerate(ours.cells):
-            for kind, part_ in (("weight", "weight"), ("bias", "bias")):
-                getattr(theirs, f"{kind}_ih_l{layer}").copy_(getattr(cell.given, part_))
-                getattr(theirs, f"{kind}_hh_l{layer}").copy_(getattr(cell.recurrent, part_))
+            for kind in ("weight", "bias"):
+                getattr(theirs, f"{kind}_ih_l{layer}").copy_(getattr(cell.given, kind))
+                getattr(theirs, f"{kind}_hh_l{layer}").copy_(getattr(cell.recurrent, kind))
     rows = [torch.randn(length, 5).double() for length in (6, 4, 4, 1)]
     packed = nn.utils.rnn.pack_sequence(rows)
     wanted, (_, last_cells) = theirs(packed)
@@ -40,7 +40,7 @@ def by_the_formulas(model: Seq2Seq, exchange: EncodedExchange) -> float:
     table = model.embedding.weight
     layers = [table[torch.tensor(exchange.prefix[:-1])]]
     for cell in model.encoder.cells:
-        hidden = memory = torch.zeros(model.bias.new_zeros(1, table.shape[1]).shape, dtype=table.dtype)
+        hidden = memory = table.new_zeros((1, table.shape[1]))
         out = []
         for word in layers[-1]:
             hidden, memory = lstm(cell, word[None], hidden, memory)
