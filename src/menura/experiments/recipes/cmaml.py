@@ -1,9 +1,9 @@
 """Every row of CMAML's table of methods at three sizes (spec sections 7, 12 and 13, table 1).
 
-``tiny`` takes seconds. ``cpu`` is narrower and sees fewer users than the paper, some minutes a row on two cores; the
-same for all rows. ``paper`` is the text's own setting. A row that ends in ``_f`` trains as the one without it and
-fine-tunes each test persona. The CMAML rows go on from the MAML row of the same model: name its run by
-``--set model.start=``.
+``tiny`` takes seconds. ``cpu`` is narrower and sees fewer users than the paper, the same for all rows; ``paper`` is the
+text's own setting. No row of these two sizes was run to its end yet. A row that ends in ``_f`` trains as the one
+without it and fine-tunes each test persona. The CMAML rows go on from the MAML row of the same model: name its run by
+``--set model.start=``. For Seq2SP'G that is ``cmaml/maml_seq2spg`` with ``--set model.reads=state``.
 """
 
 from collections.abc import Callable
