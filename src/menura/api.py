@@ -16,8 +16,8 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.decoding.choice import Choice, Nucleus
-from menura.decoding.generate import generate, stream
+from menura.decoding.choice import Nucleus
+from menura.decoding.generate import Decoding, several, stream
 from menura.errors import ConfigError, DataError, EpisodeError
 from menura.experiments.adapt_persona import Check, adapt_persona
 from menura.experiments.data_config import DataConfig, split_of, tasks_of
@@ -61,28 +61,28 @@ class Voice:
     def _facts(self) -> tuple[str, ...]:
         return ()
 
-    def reply(self, context: Context, *, choice: Choice | None = None, limit: int = REPLY_TOKENS, seed: int = 0) -> str:
+    def reply(
+        self, context: Context, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+    ) -> str:
         """Return one reply to a line, or to a dialogue so far (turns of speaker ``persona`` are its own)."""
         return self.candidates(context, 1, choice=choice, limit=limit, seed=seed)[0].text
 
     def candidates(
-        self, context: Context, count: int, *, choice: Choice | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+        self, context: Context, count: int, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
     ) -> list[Candidate]:
         """Return ``count`` replies, the likeliest first; candidate i is drawn with seed ``seed + i``."""
-        prompts = [self._prompt(context, limit)] * count
+        prompt = self._prompt(context, limit)
         model, encoder = self.loaded.model, self.loaded.encoder
         seeds = list(range(seed, seed + count))
         with holding(model, self._weights):
-            ids = generate(
-                model, model.batch(prompts), choice or Nucleus(), end=encoder.layout.end, limit=limit, seeds=seeds
-            )
-            scored = model.batch([replace(prompts[0], reply=(*reply, encoder.layout.end)) for reply in ids])
+            ids = several(model, prompt, choice or Nucleus(), end=encoder.layout.end, limit=limit, seeds=seeds)
+            scored = model.batch([replace(prompt, reply=(*reply, encoder.layout.end)) for reply in ids])
             nats = (nats_of(model, scored) / scored.reply_tokens).tolist()
         made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nats, strict=True)]
         return sorted(made, key=lambda candidate: candidate.nats)
 
     def stream(
-        self, context: Context, *, choice: Choice | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+        self, context: Context, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
     ) -> Iterator[str]:
         """Yield a reply piece by piece; the pieces together are ``reply`` with the same seed, but for outer spaces."""
         model, encoder = self.loaded.model, self.loaded.encoder

@@ -20,6 +20,7 @@ from menura.experiments.judge import config_of, judge, judged
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.run_config import RunConfig
 from menura.experiments.spoken import Judge, Judged
+from menura.metrics.drift import Drift
 from menura.metrics.score import Sample
 from menura.tasks.split import strangers
 
@@ -151,6 +152,7 @@ def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
 
     monkeypatch.setattr(type(given.config.method), "adapt", adapt)
     monkeypatch.setattr(Judge, "judged", noting)
+    monkeypatch.setattr(Drift, "add", lambda *weights: None)  # those above are of no model
     judged(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=0, say=quiet)
     pairs = {name_of(index): name_of(index ^ 1) for index in range(6)}
     wrong = [(receiver, giver) for receiver, giver in used if receiver != giver]

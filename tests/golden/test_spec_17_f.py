@@ -1,10 +1,15 @@
 """Numbers of the papers' specification, section 17 F: metrics."""
 
+import math
 import random
+from itertools import combinations
 
 import pytest
+import torch
+from torch import Tensor
 
 from menura.metrics.catalogue import METRICS
+from menura.metrics.drift import Distances, Drift
 from menura.metrics.hits import HitsAtOne, draw_candidates, rank_of
 from menura.metrics.perplexity import Perplexity, perplexity_of
 from menura.metrics.score import Sample
@@ -94,6 +99,36 @@ def test_f4_word_f1_of_the_hospital() -> None:
 
 def test_f4_normaliser() -> None:
     assert " ".join(normalised("I'm a nurse, and the dog's name is Bo!")) == "i m nurse and dog s name is bo"
+
+
+def distances(start: Tensor, adapted: list[Tensor]) -> Distances:
+    drift = Drift(start.numel())
+    for weights in adapted:
+        drift.add({"w": start}, {"w": weights})
+    return drift.distances()
+
+
+def test_f6_three_vectors_are_this_far_apart() -> None:
+    vectors = [*torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]])]
+    found = distances(torch.zeros(4), vectors)
+    assert found.diff_l2 == pytest.approx(0.40653, abs=5e-6)
+    assert found.diff_sq == pytest.approx(2 / 3, abs=1e-9)
+    pairs = [distances(torch.zeros(4), [*pair]) for pair in combinations(vectors, 2)]
+    assert [pair.diff_l2 for pair in pairs] == pytest.approx([0.35355, 0.43301, 0.43301], abs=5e-6)
+    assert [pair.diff_sq for pair in pairs] == pytest.approx([0.5, 0.75, 0.75], abs=1e-9)
+
+
+def test_f6_of_orthogonal_steps_diff_is_twice_delta_squared_and_root_two_of_it_otherwise() -> None:
+    start = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    found = distances(start, [start + 0.1 * step for step in torch.eye(16)])
+    assert found.diff_sq / found.delta_sq == pytest.approx(2, rel=1e-5)
+    assert found.diff_l2 / found.delta_l2 == pytest.approx(math.sqrt(2), rel=1e-5)
+
+
+def test_f6_who_did_not_move_is_at_no_distance() -> None:
+    start = torch.ones(4)
+    found = distances(start, [start.clone(), start.clone()])
+    assert (found.delta_sq, found.diff_sq, found.delta_l2, found.diff_l2) == (0.0, 0.0, 0.0, 0.0)
 
 
 def ranked(scorer: str, questions: int = 200) -> float:

@@ -17,15 +17,17 @@ from menura.artefacts import lexicon as lexicons
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
 from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.word_vectors import word_vectors
 from menura.batches.encode import Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, words
+from menura.batches.tokenizer import WORD_TOKENS
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.catalogue import ModelConfig, build, over_network, voice_of
 from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
 from menura.models.dialogue_model import DialogueModel
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.identity import check_can_learn
-from menura.models.seq2seq import Seq2SeqConfig
+from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from menura.models.speaker import SpeakerConfig
 
 SHIPPED = "shipped"
@@ -76,11 +78,22 @@ def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, devic
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(None, config, people=lexicon.people).eval()
+    if config.vectors and not config.start:
+        _begin_words(model, config, lexicon, seed)
     base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", lexicon.sha256)
     encoder = Encoder(tokens, words(tokens), config.limit)
     start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
     about = tensors.metadata(start_file(config)) if config.start else {}
     return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
+
+
+def _begin_words(model: DialogueModel[Any], config: Seq2SeqConfig, lexicon: Lexicon, seed: int) -> None:
+    """Let words begin where word vectors are known of them."""
+    assert isinstance(model, Seq2Seq)
+    rows = {word: row for row, word in enumerate(lexicon.words, start=len(WORD_TOKENS))}
+    found = word_vectors(config.vectors, rows)
+    fitted = found.fitted(config.size, project=config.project_vectors, generator=torch.Generator().manual_seed(seed))
+    model.begin_words([rows[word] for word in found.words], fitted)
 
 
 def _over_network(

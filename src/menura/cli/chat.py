@@ -11,7 +11,7 @@ from menura.cli.screen import Screen
 if TYPE_CHECKING:
     from menura.api import Voice
     from menura.corpus.dialogue import Turn
-    from menura.decoding.choice import Choice
+    from menura.decoding.generate import Decoding
 
 HELP = (
     "/cand N: N replies with their likelihood · /base: the base answers too · /new: forget what was said · /who · /quit"
@@ -24,20 +24,22 @@ def chat(
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest reply.")] = False,
     nucleus: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
     temperature: Annotated[float, typer.Option(help="Below 1 is more sober, above 1 wilder.")] = 0.8,
+    beam: Annotated[int, typer.Option(help="Search the likeliest reply with a beam of this width.", min=0)] = 0,
 ) -> None:
     """Talk in the terminal; two names answer side by side."""
     from menura import api
-    from menura.decoding.choice import Greedy, Nucleus
+    from menura.cli.decoding import decoding
+    from menura.decoding.choice import Nucleus
 
     given: Globals = context.obj
-    choice = Greedy() if greedy else Nucleus(nucleus, temperature)
+    choice = decoding(Nucleus(nucleus, temperature), greedy=greedy, beam=beam)
     screen = Screen(as_json=given.as_json)
     voices = api.voices(names.split(","), device=device_of(given), offline=given.offline)
     screen.say(f"{' and '.join(voices)} · {choice.signature} · /help")
     talk(screen, voices, choice, seed=given.seed)
 
 
-def talk(screen: Screen, voices: "dict[str, Voice]", choice: "Choice", *, seed: int) -> None:
+def talk(screen: Screen, voices: "dict[str, Voice]", choice: "Decoding", *, seed: int) -> None:
     """Read lines until the end of input; every voice remembers its own side of the dialogue."""
     from menura.api import PERSONA, YOU
     from menura.corpus.dialogue import Turn as Said
@@ -77,7 +79,7 @@ def _streamed(screen: Screen, name: str, pieces: Iterator[str]) -> str:
 
 
 def _command(
-    line: str, screen: Screen, voices: "dict[str, Voice]", said: "dict[str, list[Turn]]", choice: "Choice"
+    line: str, screen: Screen, voices: "dict[str, Voice]", said: "dict[str, list[Turn]]", choice: "Decoding"
 ) -> None:
     word, _, rest = line.partition(" ")
     if word == "/new":
@@ -100,7 +102,7 @@ def _command(
 
 
 def _candidates(
-    screen: Screen, voices: "dict[str, Voice]", said: "dict[str, list[Turn]]", choice: "Choice", count: int
+    screen: Screen, voices: "dict[str, Voice]", said: "dict[str, list[Turn]]", choice: "Decoding", count: int
 ) -> None:
     for name, voice in voices.items():
         turns: Sequence[Turn] = said[name][:-1]  # other replies to what was said last

@@ -30,10 +30,14 @@ def evaluate(
     candidates: Annotated[int, typer.Option(help="Replies that the real one is ranked among, itself included.")] = 20,
     metrics: Annotated[str, typer.Option(help="Names, comma-separated; empty = the default set.")] = "",
     greedy: Annotated[bool, typer.Option("--greedy", help="Decode greedily instead of nucleus 0.92.")] = False,
+    beam: Annotated[int, typer.Option(help="Decode by a beam of this width.", min=0)] = 0,
+    collapse: Annotated[bool, typer.Option("--collapse", help="Leave out words the beam's reply repeats.")] = False,
+    limit: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where tables and replies are written.")] = Path("results"),
 ) -> None:
     """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
-    from menura.decoding.choice import Greedy, Nucleus
+    from menura.cli.decoding import decoding
+    from menura.decoding.choice import Nucleus
     from menura.experiments.evaluate import EvaluateConfig
     from menura.experiments.judge import config_of, judge
     from menura.experiments.settings import with_file, with_settings
@@ -53,7 +57,8 @@ def evaluate(
         prompt=prompt,
         replies=replies,
         candidates=candidates,
-        choice=Greedy() if greedy else Nucleus(),
+        choice=decoding(Nucleus(), greedy=greedy, beam=beam, collapse=collapse),
+        limit=limit,
         metrics=names,
         seed=given.seed,
     )

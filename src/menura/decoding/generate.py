@@ -1,20 +1,25 @@
 """Step by step, a batch of prompts becomes a batch of replies. Shape letters: B rows, V vocabulary."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from menura.batches.batch import Batch
+from menura.batches.encode import EncodedExchange
+from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed
 from menura.decoding.choice import Choice, uniforms
 from menura.models.dialogue_model import DialogueModel
+
+Decoding = Choice | Beam
 
 
 @torch.no_grad()
 def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a silent default
     model: DialogueModel[Any],
     batch: Batch,
-    choice: Choice,
+    choice: Decoding,
     *,
     end: int,
     limit: int,
@@ -24,8 +29,11 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     """Return a reply's ids for every row: up to ``limit`` tokens, cut before the ``end`` token.
 
     ``seeds`` (one a row) make each row's random stream; batch mates, padding and order change no reply. ``begun`` is
-    ``model.begin(batch)`` where the caller has it already; it is used up.
+    ``model.begin(batch)`` where the caller has it already; it is used up. A beam draws nothing.
     """
+    if isinstance(choice, Beam):
+        found = beam_search(model, batch, choice, end=end, limit=limit, begun=begun)
+        return [_ids(choice, best) for best, *_ in found]
     numbers = torch.stack([uniforms(seed, limit) for seed in seeds])  # (rows still running, limit)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
@@ -48,12 +56,29 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     return replies
 
 
+def several(
+    model: DialogueModel[Any], prompt: EncodedExchange, choice: Decoding, *, end: int, limit: int, seeds: Sequence[int]
+) -> list[list[int]]:
+    """Return as many replies to one prompt as there are seeds; a beam's are its best, widened where it holds fewer."""
+    if not isinstance(choice, Beam):
+        return generate(model, model.batch([prompt] * len(seeds)), choice, end=end, limit=limit, seeds=seeds)
+    wide = replace(choice, width=max(choice.width, len(seeds)))
+    (found,) = beam_search(model, model.batch([prompt]), wide, end=end, limit=limit)
+    return [_ids(choice, hypothesis) for hypothesis in found[: len(seeds)]]
+
+
 @torch.no_grad()
 def stream(
-    model: DialogueModel[Any], batch: Batch, choice: Choice, *, end: int, limit: int, seed: int
+    model: DialogueModel[Any], batch: Batch, choice: Decoding, *, end: int, limit: int, seed: int
 ) -> Iterator[int]:
-    """Yield the ids of one row's reply as they are chosen; the same ids as ``generate`` with this seed."""
+    """Yield the ids of one row's reply as they are chosen; the same ids as ``generate`` with this seed.
+
+    A beam knows its reply only when it is over, and yields it then.
+    """
     assert len(batch) == 1, "one row is streamed at a time"
+    if isinstance(choice, Beam):
+        yield from generate(model, batch, choice, end=end, limit=limit, seeds=[seed])[0]
+        return
     numbers, last = uniforms(seed, limit), batch.prefix.ids[:, -1]
     scores, state = model.begin_to_scores(batch)
     for step in range(limit):
@@ -63,3 +88,7 @@ def stream(
         if int(last) == end:
             return
         yield int(last)
+
+
+def _ids(beam: Beam, found: Hypothesis) -> list[int]:
+    return collapsed(found.ids) if beam.collapse else list(found.ids)

@@ -9,13 +9,15 @@ from menura.adaptation.catalogue import Method
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.decoding.choice import Choice, Nucleus
+from menura.decoding.choice import Nucleus
+from menura.decoding.generate import Decoding
 from menura.errors import ConfigError, EpisodeError
 from menura.experiments.data_config import EncodedTask
 from menura.experiments.finite import Precision, approximately
 from menura.experiments.folds import Fold, Protocol, folds_of
 from menura.experiments.spoken import Judge, Judged, text_of
 from menura.metrics import catalogue
+from menura.metrics.drift import Distances, Drift
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel
@@ -51,7 +53,7 @@ class EvaluateConfig:
     prompt_limit: int = 2048  # tokens of a sequence with support dialogues in its context
     replies: int = 4
     candidates: int = 20
-    choice: Choice = field(default_factory=Nucleus)
+    choice: Decoding = field(default_factory=Nucleus)
     limit: int = 40  # tokens a generated reply
     metrics: tuple[str, ...] = catalogue.DEFAULT
     seed: int = 0
@@ -87,6 +89,7 @@ class Row:
     draws: tuple[Judged, ...]
     seconds: float = 0.0  # adapting, a persona on average
     kilobytes: float = 0.0  # of a persona's weights
+    distances: Distances | None = None  # of adapted weights, from the start and from one another
     scores: Mapping[str, Score] = field(default_factory=dict)
     by_draw: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # each metric's value of each draw
 
@@ -113,6 +116,11 @@ class Row:
         """Yield the samples a metric is over, draw by draw."""
         for judged in self.draws:
             yield judged.likely if metric.startswith(OF_LIKELIHOOD) else judged.spoken
+
+    @property
+    def notes(self) -> str:
+        """Say what a persona and a reply cost, and how far adapting went."""
+        return self.cost + (f", {self.distances.said}" if self.distances else "")
 
     @property
     def cost(self) -> str:
@@ -202,7 +210,7 @@ class Evaluation:
         if self.config.prompt:
             kinds += [WRONG_PROMPT, PROMPT, *([BOTH] if adapts else [])]
         drawn: dict[str, list[Judged]] = {kind: [] for kind in kinds}
-        cost = _Cost()
+        cost = _Cost(Drift(sum(p.numel() for p in self.model.parameters())))
         for draw, folds in enumerate(self.folds):
             found = self._one_draw(shots, draw, folds, cost)
             for kind in kinds:
@@ -212,7 +220,10 @@ class Evaluation:
                         joined.add(found[kind, persona_id, number])
                 drawn[kind].append(joined)
         return [
-            Row(kind, shots, tuple(drawn[kind]), *(cost.each if kind in (WRONG, ADAPTED, BOTH) else ()))
+            Row(
+                *(kind, shots, tuple(drawn[kind]), *(cost.each if kind in (WRONG, ADAPTED, BOTH) else (0.0, 0.0))),
+                distances=cost.drift.distances() if kind == ADAPTED else None,
+            )
             for kind in kinds
         ]
 
@@ -258,6 +269,8 @@ class Evaluation:
             weights = self.method.adapt(self.model, fold.support(shots))
         cost.seconds.append(time.perf_counter() - began)
         cost.kilobytes = sum(value.nbytes for value in weights.values()) / 1000
+        if not draw:
+            cost.drift.add(dict(self.model.named_parameters()), weights)
         return weights
 
     def _judged(self, fold: Fold, weights: PersonaWeights, before: Sequence[EncodedDialogue] = ()) -> Judged:
@@ -289,8 +302,9 @@ class Evaluation:
 
 @dataclass
 class _Cost:
-    """What adapting took."""
+    """What adapting took, and where it went."""
 
+    drift: Drift
     seconds: list[float] = field(default_factory=list)
     kilobytes: float = 0.0
 

@@ -11,8 +11,7 @@ import torch
 
 from menura.adaptation.weights import PersonaWeights, holding
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
-from menura.decoding.choice import Choice
-from menura.decoding.generate import generate
+from menura.decoding.generate import Decoding, generate
 from menura.metrics.hits import draw_candidates, rank_of
 from menura.metrics.score import Sample
 from menura.models.dialogue_model import ChoosesReplies, DialogueModel, nats_of
@@ -45,7 +44,7 @@ class Judge:
 
     model: DialogueModel[Any]
     encoder: Encoder
-    choice: Choice
+    choice: Decoding
     limit: int  # tokens a reply
     replies: int
     candidates: int

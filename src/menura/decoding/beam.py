@@ -1,0 +1,156 @@
+"""Beam search: a batch of prompts becomes, for each, its likeliest replies.
+
+Shape letters: B prompts still searched, W live hypotheses a prompt, V vocabulary, T tokens said so far.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from menura.batches.batch import Batch
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Keep the ``width`` likeliest beginnings of a reply; those that end leave the beam and wait for the rest.
+
+    A reply's score is the sum of its tokens' log-probabilities, its end token counted, over its number of tokens to the
+    power ``length_penalty``: 0 is the plain sum (CMAML), 1 the mean. ``collapse`` leaves out, from the third on, each
+    token that says again the one before it, as CMAML's public program does with what it found.
+    """
+
+    width: int = 5
+    length_penalty: float = 0.0
+    collapse: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a beam of nothing, and a penalty under which a longer reply would score as its own opposite."""
+        if self.width < 1:
+            raise ConfigError(f"beam width: {self.width}, must be at least 1")
+        if self.length_penalty < 0:
+            raise ConfigError(f"beam length penalty: {self.length_penalty}, must not be negative")
+
+    @property
+    def signature(self) -> str:
+        """Name it."""
+        penalty = f", length_penalty={self.length_penalty}" if self.length_penalty else ""
+        return f"beam(width={self.width}{penalty}{', repeats collapsed' if self.collapse else ''})"
+
+    def score(self, total: float, tokens: int) -> float:
+        """Return what hypotheses are ranked by, from summed log-probabilities and the end token counted in."""
+        return total / float(tokens**self.length_penalty)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A reply, its end token left out, and its score; ``ended`` is False for one that the limit cut off."""
+
+    ids: tuple[int, ...]
+    score: float
+    ended: bool
+
+
+@torch.no_grad()
+def beam_search(
+    model: DialogueModel[Any], batch: Batch, beam: Beam, *, end: int, limit: int, begun: Any = None
+) -> list[list[Hypothesis]]:
+    """Return for every row up to ``width`` replies of up to ``limit`` tokens, the best first.
+
+    A search goes on until no live hypothesis can rise above the worst of ``width`` ended ones. No row sees another, so
+    batch mates change no reply. ``begun`` is ``model.begin(batch)`` where the caller has it already; it is used up.
+    """
+    last = batch.prefix.ids[:, -1]  # which ``begin`` leaves unread
+    scores, state = model.advance_to_scores(begun, last) if begun else model.begin_to_scores(batch)
+    searches = [_Search(beam, limit) for _ in range(len(batch))]
+    live = _Live(
+        list(searches), torch.zeros(len(batch), 1, dtype=scores.dtype, device=scores.device), [[()] for _ in searches]
+    )
+    for step in range(limit):
+        parents, last = live.grow(scores.log_softmax(-1), end)
+        rows = live.leave()
+        if not live.searches or step == limit - 1:
+            break
+        state = model.select_rows(state, parents[rows].flatten())
+        scores, state = model.advance_to_scores(state, last[rows].flatten())
+    live.cut_off()
+    return [search.best() for search in searches]
+
+
+def collapsed(ids: tuple[int, ...]) -> list[int]:
+    """Leave out, from the third token on, each that equals the one before it."""
+    return [token for place, token in enumerate(ids) if place < 2 or token != ids[place - 1]]
+
+
+@dataclass
+class _Search:
+    """What one prompt's search has found."""
+
+    beam: Beam
+    limit: int
+    found: list[Hypothesis] = field(default_factory=list)
+
+    def end(self, ids: tuple[int, ...], total: float, *, ended: bool = True) -> None:
+        """Take in a hypothesis that can grow no more."""
+        self.found.append(Hypothesis(ids, self.beam.score(total, len(ids) + ended), ended))
+
+    def over(self, best_live: float) -> bool:
+        """Tell whether what lives cannot rise above the worst that would be returned; totals only fall."""
+        best = self.best()
+        return len(best) == self.beam.width and best[-1].score >= self.beam.score(best_live, self.limit + 1)
+
+    def best(self) -> list[Hypothesis]:
+        """Return the best found, of equals the one found first."""
+        return sorted(self.found, key=lambda hypothesis: -hypothesis.score)[: self.beam.width]
+
+
+@dataclass
+class _Live:
+    """The hypotheses that still grow: W of each prompt, by falling total (B, W)."""
+
+    searches: list[_Search]
+    totals: Tensor
+    said: list[list[tuple[int, ...]]]
+
+    def grow(self, likely: Tensor, end: int) -> tuple[Tensor, Tensor]:
+        """Take each prompt's likeliest continuations, from (B W, V) log-probabilities; set aside those that end.
+
+        Returns (B, W) rows of ``likely`` that they continue and (B, W) tokens that they say.
+        """
+        prompts, width = self.totals.shape
+        size, words = self.searches[0].beam.width, likely.shape[-1]
+        continued = (self.totals[:, :, None] + likely.view(prompts, width, words)).flatten(1)
+        totals, places = continued.topk(min(2 * size, width * words), -1)  # at most W of them end
+        parents, tokens = places // words, places % words
+        ends = tokens == end
+        self._set_aside(totals[:, :size], parents[:, :size], ends[:, :size])
+        order = ends.long().argsort(dim=-1, stable=True)[:, : min(size, width * (words - 1))]
+        self.totals, parents, tokens = (each.gather(-1, order) for each in (totals, parents, tokens))
+        self.said = [
+            [(*said[parent], token) for parent, token in zip(*chosen, strict=True)]
+            for said, chosen in zip(self.said, zip(parents.tolist(), tokens.tolist(), strict=True), strict=True)
+        ]
+        return parents + width * torch.arange(prompts, device=parents.device)[:, None], tokens
+
+    def _set_aside(self, totals: Tensor, parents: Tensor, ends: Tensor) -> None:
+        for prompt, place in ends.nonzero().tolist():
+            said = self.said[prompt][int(parents[prompt, place])]
+            self.searches[prompt].end(said, float(totals[prompt, place]))
+
+    def leave(self) -> Tensor:
+        """Let prompts go whose search is over; return those that stay, by where they stood."""
+        best = self.totals[:, 0].tolist()
+        stay = [place for place, search in enumerate(self.searches) if not search.over(best[place])]
+        self.searches, self.said = [self.searches[p] for p in stay], [self.said[p] for p in stay]
+        rows = torch.tensor(stay, dtype=torch.long, device=self.totals.device)
+        self.totals = self.totals[rows]
+        return rows
+
+    def cut_off(self) -> None:
+        """End what still lives, without an end token."""
+        for search, said, totals in zip(self.searches, self.said, self.totals.tolist(), strict=True):
+            for ids, total in zip(said, totals, strict=True):
+                search.end(ids, total, ended=False)

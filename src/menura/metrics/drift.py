@@ -1,0 +1,85 @@
+"""Adapted weights become two figures: how far personas moved, and how far apart they came to stand (CMAML, Diff and Δ).
+
+M is the number of a model's parameters, D(i, j) the squared distance of two weights over M (or the distance itself
+over M: the paper does not say, and its figures fit the square; spec section 9).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+COMPARED_BY_L2 = 24  # personas whose steps are held for the unsquared mean, which no one pass can give
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Means over ``personas``, and over all their pairs: ``delta`` from the start, ``diff`` from one another.
+
+    ``diff_l2`` is over the first ``l2_personas`` of them.
+    """
+
+    parameters: int  # M
+    personas: int
+    l2_personas: int
+    delta_sq: float
+    diff_sq: float
+    delta_l2: float
+    diff_l2: float
+
+    @property
+    def said(self) -> str:
+        """Say them as CMAML's tables do, in units of 1e-10."""
+        shown = [1e10 * value for value in (self.delta_sq, self.diff_sq, self.delta_l2, self.diff_l2)]
+        delta_sq, diff_sq, delta_l2, diff_l2 = (f"{value:,.4g}" for value in shown)
+        return f"Δ {delta_sq}, Diff {diff_sq} (e-10, squared; l2 {delta_l2}, {diff_l2}; M {self.parameters:,})"
+
+
+@dataclass
+class Drift:
+    """What was seen of adapted weights so far; held are one sum of steps and the first few personas' steps."""
+
+    parameters: int
+    _squares: list[float] = field(default_factory=list)  # of each persona's step
+    _sum: dict[str, Tensor] = field(default_factory=dict)
+    _first: list[dict[str, Tensor]] = field(default_factory=list)
+
+    @torch.no_grad()
+    def add(self, start: Mapping[str, Tensor], adapted: Mapping[str, Tensor]) -> None:
+        """Take in one persona's weights; names that ``adapted`` leaves out did not move."""
+        step = {name: (value - start[name]).float() for name, value in adapted.items()}
+        self._squares.append(_dot(step, step))
+        self._sum = {name: self._sum.get(name, 0) + value for name, value in step.items()} if step else self._sum
+        if len(self._first) < COMPARED_BY_L2:
+            self._first.append(step)
+
+    def distances(self) -> Distances:
+        """Return the means; of fewer than two personas nothing is apart, and ``diff`` is not-a-number."""
+        n, m = len(self._squares), self.parameters
+        pairs = n * (n - 1) / 2
+        # Σ over pairs of ‖δ_i − δ_j‖² = n Σ ‖δ_i‖² − ‖Σ δ_i‖², so that no step need be kept.
+        apart = n * math.fsum(self._squares) - _dot(self._sum, self._sum)
+        norms = [math.sqrt(square) for square in self._squares]
+        between = [
+            math.sqrt(max(_dot(gap, gap), 0.0))
+            for place, one in enumerate(self._first)
+            for other in self._first[:place]
+            for gap in [{name: one[name] - other[name] for name in one}]
+        ]
+        return Distances(
+            *(m, n, len(self._first)),
+            delta_sq=_mean(self._squares) / m,
+            diff_sq=max(apart, 0.0) / pairs / m if pairs else math.nan,
+            delta_l2=_mean(norms) / m,
+            diff_l2=_mean(between) / m,
+        )
+
+
+def _dot(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
+    return math.fsum(float(torch.vdot(one[name].double().flatten(), other[name].double().flatten())) for name in one)
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
