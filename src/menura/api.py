@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from menura.adaptation.catalogue import Method
+from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.descent import Watch
 from menura.adaptation.plain import Finetune
+from menura.adaptation.structures import whole
 from menura.adaptation.weights import holding
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.base_catalogue import BASES
@@ -26,7 +28,7 @@ from menura.experiments.judge import config_of, judged
 from menura.experiments.prepare import Prepared
 from menura.experiments.recipes.start import ANCHORED
 from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import model_settings
+from menura.experiments.settings import model_settings, with_settings
 from menura.models.causal_lm import CausalLmConfig
 from menura.models.dialogue_model import nats_of
 from menura.report import results as report
@@ -184,6 +186,25 @@ def load(name: str = SHIPPED, *, device: str = "cpu", offline: bool = False) -> 
         return Model(load_model(config_of(name).model, device=device, offline=offline))
     config = shipped_config() if name == SHIPPED else CausalLmConfig(base=name)
     return Model(load_model(config, device=device, offline=offline))
+
+
+def method_on(model: Model, base: str, name: str) -> Method:
+    """Return the method of this name: as the run that ``base`` names has it, else with its usual settings.
+
+    One of cmaml moves private weights alone where nothing else is set, so that a persona is its structure and what
+    lives in it. Raises ConfigError for a name that is none, or a model that the method does not fit.
+    """
+    method: Method = with_settings(_MethodAlone(), [f"method={name}"]).method
+    if (Path(base) / "run.json").exists() and isinstance(trained := config_of(base).method, type(method)):
+        method = trained
+    if isinstance(method, Cmaml) and not method.adapts:
+        method = replace(method, adapts=",".join(whole(model.loaded.model).names))
+    return method
+
+
+@dataclass(frozen=True)
+class _MethodAlone:
+    method: Method = METHOD
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,38 @@ def test_a_persona_is_learnt_from_the_meta_weights_within_its_structure() -> Non
         assert torch.allclose(weights[name], wanted, rtol=0, atol=1e-15), name
 
 
+def test_with_private_weights_alone_a_persona_holds_nothing_else_and_still_learns() -> None:
+    voice = VARIANTS["seq2spg"].voice(double=True)
+    names = whole(voice.model).names
+    method = Cmaml(replace(INNER, rate=0.5), gamma=0.3, sparsity=0.05, adapts=",".join(names))
+    method.attach(voice.model)
+    weights, structure = method.adapted(voice.model, voice.dialogues(SUPPORT))
+    assert weights.keys() == set(names)
+    bare = within({name: adaptable(voice.model)[name].detach() for name in names}, structure)
+    support = voice.batch(SUPPORT)
+    losses = [float(loss_with(voice.model, each, support).total.detach()) for each in (bare, weights)]
+    assert losses[1] < losses[0]
+
+
+def test_in_joint_training_what_does_not_adapt_still_learns_from_the_query() -> None:
+    model = PrivateNet()
+    names = whole(model).names
+    total, _ = Cmaml(INNER, adapts=",".join(names)).joint_objective(model, EPISODES[:2], [whole(model)] * 2)
+    by_query = dict(zip(adaptable(model), torch.autograd.grad(total, list(adaptable(model).values())), strict=True))
+    assert by_query["shared.weight"].abs().sum() > 0
+    walk = Together(
+        Ground(model, 0.1, adam=False), adaptable(model), [whole(model)], exact=False, moving=frozenset(names)
+    )
+    walk.step({0: model.batch(EPISODES[0].support[0])})
+    assert torch.equal(walk.weights(0)["shared.weight"], model.shared.weight)
+    assert not torch.equal(walk.weights(0)["private.1.weight"], model.private[1].weight)
+
+
+def test_private_weights_that_would_not_adapt_are_refused() -> None:
+    with pytest.raises(ConfigError, match="adapts: private.0 leaves out private.1.bias"):
+        Cmaml(adapts="private.0").attach(PrivateNet())
+
+
 def test_as_the_public_program_a_persona_is_learnt_on_from_the_copy_and_what_is_cut_off_still_acts() -> None:
     model, method = PrivateNet(), Cmaml(INNER, gamma=0.3, sparsity=0.1, preset="repo")
     weights, structure = method.adapted(model, EPISODES[0].support)

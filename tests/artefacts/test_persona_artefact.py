@@ -162,8 +162,8 @@ def test_a_description_that_is_not_ours_is_refused(package: Path, change: Callab
 
 
 def test_a_newer_package_is_refused_with_both_numbers(package: Path) -> None:
-    repacked(package, about=json.dumps({**about_of(package), "schema": 2}).encode())
-    with pytest.raises(DataError, match=r"newer Menura \(schema 2, this reads 1\)"):
+    repacked(package, about=json.dumps({**about_of(package), "schema": 3}).encode())
+    with pytest.raises(DataError, match=r"newer Menura \(schema 3, this reads 2\)"):
         read(package)
 
 

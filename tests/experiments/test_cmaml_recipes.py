@@ -1,3 +1,5 @@
+import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +74,27 @@ def test_cmaml_goes_on_from_the_maml_run_and_its_words(corpus: Path, tmp_path: P
     assert run(arguments(corpus, "cmaml_seq2spg", after, f"model.start={before}")) == 0
     assert (after / "lexicon.json").read_bytes() == (before / "lexicon.json").read_bytes()
     assert (after / "structures.safetensors").exists()
+
+
+def test_a_transcript_becomes_a_persona_of_bits_and_live_values_and_replies(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MENURA_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "run"
+    assert run(arguments(corpus, "cmaml_seq2spg", folder, "method.threshold=quantile", "model.size=48")) == 0
+    words = ["adapt", "anna", str(corpus), "--speaker", name_of(1), "-k", "2", "--base", str(folder)]
+    assert run([*words, "--method", "cmaml", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    persona = api.Persona.load(done["path"])
+    weights = persona.artefact.weights
+    assert set(weights) == {f"private.{n}.{kind}" for n in range(4) for kind in ("weight", "bias")}
+    edges = sum(weights[f"private.{n}.weight"].numel() for n in range(4))
+    live = sum(int((value != 0).sum()) for value in weights.values())
+    assert live < 0.9 * sum(value.numel() for value in weights.values())
+    assert done["bytes"] < edges / 8 + 4 * live + 8_000, "a bit an edge, a number a live one, and what is said of it"
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello there\n/quit\n"))
+    assert run(["chat", "anna", "--beam", "3"]) == 0
+    assert "anna>" in capsys.readouterr().out
 
 
 def test_a_model_over_words_has_none_before_it_was_trained() -> None:

@@ -11,6 +11,7 @@ from made_up_chat import name_of, write
 from small_training import config_for, train
 from torch import Tensor
 
+from menura.adaptation.drift import Drift
 from menura.adaptation.plain import PretrainOnly
 from menura.errors import ConfigError, EpisodeError, MismatchError
 from menura.experiments.choose import chosen_epochs
@@ -20,7 +21,6 @@ from menura.experiments.judge import config_of, judge, judged
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.run_config import RunConfig
 from menura.experiments.spoken import Judge, Judged
-from menura.metrics.drift import Drift
 from menura.metrics.score import Sample
 from menura.tasks.split import strangers
 

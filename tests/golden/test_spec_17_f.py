@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from menura.adaptation.drift import Distances, Drift
 from menura.metrics.catalogue import METRICS
-from menura.metrics.drift import Distances, Drift
 from menura.metrics.hits import HitsAtOne, draw_candidates, rank_of
 from menura.metrics.perplexity import Perplexity, perplexity_of
 from menura.metrics.score import Sample
 from menura.metrics.significance import score
 from menura.metrics.word_f1 import normalised, word_f1
+from menura.scorers.entailment import VERDICTS
 
 NURSE = ("i am a nurse and i love dogs .", "i am a teacher and i love dogs .")
 YES = ("yes i do", "no i do not")
@@ -129,6 +130,33 @@ def test_f6_who_did_not_move_is_at_no_distance() -> None:
     start = torch.ones(4)
     found = distances(start, [start.clone(), start.clone()])
     assert (found.delta_sq, found.diff_sq, found.delta_l2, found.diff_l2) == (0.0, 0.0, 0.0, 0.0)
+
+
+def consistency(name: str, *labels: tuple[str, ...]) -> float:
+    """The figure of one reply each, judged on a persona's sentences by these labels."""
+    names = {"E": "entailment", "N": "neutral", "C": "contradiction"}
+    verdicts = [tuple(VERDICTS[names[letter]] for letter in row) for row in labels]
+    samples = [
+        Sample(f"p{n}", "d", "", "", 1.0, 1, facts=("",) * len(row), verdicts=row) for n, row in enumerate(verdicts)
+    ]
+    return score(METRICS[name], samples, rounds=1, seed=0).value
+
+
+def test_f5_c_sums_the_labels_of_a_reply() -> None:
+    assert consistency("c-score", ("E", "N", "C", "E")) == 1.0
+
+
+def test_f5_c_is_the_mean_over_replies() -> None:
+    assert consistency("c-score", ("E", "N", "C", "E"), ("C", "C", "N"), ("E", "E", "E", "E", "E")) == 4 / 3
+
+
+def test_f5_c_of_neutral_labels_is_zero() -> None:
+    assert consistency("c-score", ("N", "N", "N", "N"), ("N", "N")) == 0.0
+
+
+def test_f5_c_lies_between_minus_and_plus_the_sentences() -> None:
+    assert [consistency("c-score", (label,) * 5) for label in "EC"] == [5.0, -5.0]
+    assert [consistency("c-mean", (label,) * 5) for label in "EC"] == [1.0, -1.0]
 
 
 def ranked(scorer: str, questions: int = 200) -> float:

@@ -12,8 +12,8 @@ from menura.adaptation.descent import Descent, Watch, mini_batches
 from menura.adaptation.joint import Reduce, Together, walking
 from menura.adaptation.sparse import Kind, Penalty, sparse_copy
 from menura.adaptation.steps import Ground
-from menura.adaptation.structures import Structure, Threshold, pruned, whole
-from menura.adaptation.weights import PersonaWeights, adaptable
+from menura.adaptation.structures import Structure, Threshold, living, pruned, whole
+from menura.adaptation.weights import PersonaWeights, adaptable, adapting, with_part
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.errors import ConfigError
@@ -34,7 +34,8 @@ class Cmaml:
 
     ``preset`` repo does as the public program: nodes of all layers go, structures hold back steps and not weights,
     nothing is shared between tasks, and a persona is learnt on from the copy. A model without a private part is all
-    shared, which makes this MAML; ``attach`` refuses it.
+    shared, which makes this MAML; ``attach`` refuses it. ``adapts``: parts of names, comma-separated; the inner loop
+    moves only what has one in its name ("" = all, as the paper has it), and a persona holds nothing else.
     """
 
     inner: Descent = field(default_factory=Descent)
@@ -48,6 +49,7 @@ class Cmaml:
     private_reduce: Reduce = "mean"
     private_adam: Literal["masked", "plain"] = "masked"
     preset: Literal["paper", "repo"] = "paper"
+    adapts: str = ""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing; settings that contradict one another are refused by ``attach``."""
@@ -80,6 +82,9 @@ class Cmaml:
         if self.inner.anchor:
             raise ConfigError(f"method.inner.anchor: {self.inner.anchor}, but cmaml's steps look at words alone")
         _check_private(model)
+        if left_out := sorted(set(whole(model).names) - adapting(model, self.adapts).keys()):
+            said = f"method.adapts: {self.adapts} leaves out {left_out[0]}, but a structure is of all private weights"
+            raise ConfigError(said, hint=f"--set method.adapts={','.join(whole(model).names)}")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the query loss of one task alone, its structure found anew from the present weights."""
@@ -123,18 +128,19 @@ class Cmaml:
 
         ``watch`` sees the steps that stay, not those of the copy.
         """
-        start, structure = adaptable(model), whole(model)
+        start, structure = adapting(model, self.adapts), whole(model)
         begin: PersonaWeights = start
         with torch.enable_grad():
             if structure.layers and any(support):
                 sparse = self._sparse(model, support, structure)
                 structure = self._pruned(structure, sparse)
-                begin = sparse if self.preset == "repo" else start
+                begin = with_part(sparse, self.adapts) if self.preset == "repo" else start
             walk = self._walk(model, begin, [structure], exact=False)
             for done, steps, loss in walking(walk, [self._batches(model, support)], self.inner):
                 if watch:
                     watch(done, steps, float(loss))
         weights = {name: value.detach() for name, value in walk.weights(0).items()}
+        weights = weights if self.preset == "repo" else living(weights, structure)
         # What took no step is still the model's own, which the next persona would share.
         own = {value.data_ptr() for value in start.values()}
         return {n: value.clone() if value.data_ptr() in own else value for n, value in weights.items()}, structure
@@ -157,7 +163,8 @@ class Cmaml:
         self, model: DialogueModel[Any], start: PersonaWeights, structures: Sequence[Structure], *, exact: bool
     ) -> Together:
         ground, dense = Ground(model, self.inner.rate, adam=False), self.preset == "repo"
-        return Together(ground, start, structures, exact, self.private_reduce, dense)
+        moving = frozenset(with_part(start, self.adapts))
+        return Together(ground, start, structures, exact, self.private_reduce, dense, moving)
 
     def _batches(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> list[Batch]:
         return mini_batches(model, support, self.inner.batch) if self.inner.epochs and any(support) else []

@@ -60,6 +60,7 @@ class Together:
     exact: bool
     reduce: Reduce = "mean"
     dense: bool = False
+    moving: frozenset[str] | None = None  # None: all
     _own: list[dict[str, Tensor]] = field(default_factory=list)  # by place
     _private: dict[str, Tensor] = field(default_factory=dict)
     _steps: int = 0
@@ -74,22 +75,25 @@ class Together:
     def step(self, batches: Mapping[int, Batch]) -> dict[int, Tensor]:
         """Take a step down the losses of the tasks that have a batch, by place; return those, free of any graph."""
         losses = {}
-        pooled: dict[str, Any] = dict.fromkeys(self._private, 0)  # gradients, and how many tasks have a weight
-        owners: dict[str, Any] = dict.fromkeys(self._private, 0)
-        names = tuple(self.start)
+        names = self._moving
+        # Gradients, and how many tasks have a weight.
+        pooled: dict[str, Any] = {name: 0 for name in names if name in self._private}
+        owners: dict[str, Any] = dict(pooled)
         rates = dict(zip(names, self.ground.rates(self._steps, names), strict=True))
         for place, batch in batches.items():
             kept = self._kept(place)
             loss, slope = self._slope(place, batch, kept)
             losses[place] = loss.detach()
             with torch.set_grad_enabled(self.exact):
-                self._own[place] = {n: value - rates[n] * slope[n] for n, value in self._own[place].items()}
+                own = self._own[place]
+                self._own[place] = own | {n: own[n] - rates[n] * slope[n] for n in names if n in own}
                 pooled = {name: added + slope[name] for name, added in pooled.items()}
                 owners = {name: number + kept.get(name, 1) for name, number in owners.items()}
         with torch.set_grad_enabled(self.exact):
             shares = owners if self.reduce == "mean" else {}
-            for name, value in self._private.items():
-                self._private[name] = value - rates[name] * pooled[name] / _at_least_1(shares.get(name, 1))
+            for name, gradient in pooled.items():
+                step = rates[name] * gradient / _at_least_1(shares.get(name, 1))
+                self._private[name] = self._private[name] - step
         self._steps += 1
         return losses
 
@@ -101,15 +105,20 @@ class Together:
         """Return the sum of the tasks' query losses with its gradient by the start, and each loss without one."""
         return self._judged_exactly(queries) if self.exact else self._judged_at_once(queries)
 
+    @property
+    def _moving(self) -> tuple[str, ...]:
+        return tuple(name for name in self.start if self.moving is None or name in self.moving)
+
     def _slope(self, place: int, batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a task's loss and its gradients by all that moves; private ones are 0 where its structure ends."""
+        """Return a task's loss and its gradients by what moves; private ones are 0 where its structure ends."""
         here = self._leaves(place)
         with torch.enable_grad(), twice_differentiable() if self.exact else nullcontext():
             loss = loss_with(self.ground.model, self._acting(here, kept), batch).total
-            gradients = self._gradients(loss, here)
-        slope = dict(zip(here, gradients, strict=True))
+            gradients = self._gradients(loss, [here[name] for name in self._moving])
+        slope = dict(zip(self._moving, gradients, strict=True))
         # Of dense weights also those have a gradient that this task does not own.
-        return loss, with_zeros(slope, kept) if self.dense else slope
+        owned = {name: there for name, there in kept.items() if name in slope}
+        return loss, with_zeros(slope, owned) if self.dense else slope
 
     def _judged_exactly(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
         with torch.enable_grad(), twice_differentiable():
@@ -123,14 +132,16 @@ class Together:
             here = self._leaves(place)
             with torch.enable_grad():
                 loss = loss_with(self.ground.model, self._acting(here, self._kept(place)), query)
-                for total, gradient in zip(added.values(), self._gradients(loss.total, here), strict=True):
+                for total, gradient in zip(
+                    added.values(), self._gradients(loss.total, list(here.values())), strict=True
+                ):
                     total += gradient
             losses.append(_bare(loss))
         value = torch.stack([loss.total for loss in losses]).sum()
         return known(value, list(self.start.values()), list(added.values())), losses
 
-    def _gradients(self, loss: Tensor, here: Mapping[str, Tensor]) -> Values:
-        return torch.autograd.grad(loss, list(here.values()), create_graph=self.exact, materialize_grads=True)
+    def _gradients(self, loss: Tensor, here: Sequence[Tensor]) -> Values:
+        return torch.autograd.grad(loss, here, create_graph=self.exact, materialize_grads=True)
 
     def _leading(self, place: int) -> dict[str, Tensor]:
         """Return where a task's weights come from, before anything is cut off, in the order of the start."""
@@ -145,7 +156,8 @@ class Together:
         return self.structures[place].kept(next(iter(self.start.values())).device)
 
     def _acting(self, weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return dict(weights) if self.dense else with_zeros(weights, kept)
+        owned = {name: there for name, there in kept.items() if name in weights}
+        return dict(weights) if self.dense else with_zeros(weights, owned)
 
 
 def walking(walk: Together, supports: Sequence[Sequence[Batch]], inner: Descent) -> Iterator[tuple[int, int, Tensor]]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from menura.adaptation.bits import packed, unpacked
 from menura.adaptation.weights import PersonaWeights
 from menura.errors import DataError, MismatchError
 from menura.models.dialogue_model import DialogueModel, HasPrivatePart
@@ -34,13 +35,13 @@ class Layer:
 
     def with_edges(self, kept: Tensor) -> "Layer":
         """Return the layer with these (above, below) edges."""
-        return replace(self, bits=_packed(kept))
+        return replace(self, bits=packed(kept))
 
     def edges(self, device: torch.device | str = "cpu") -> Tensor:
         """Return (above, below) bool, True where an edge lives."""
         if self.bits is None:
             return torch.ones(self.above, self.below, dtype=torch.bool, device=device)
-        flat = _unpacked(self.bits.to(device))[: self.above * self.below]
+        flat = unpacked(self.bits.to(device))[: self.above * self.below]
         return flat.view(self.above, self.below)
 
 
@@ -159,26 +160,11 @@ def smaller(weights: PersonaWeights, structure: Structure) -> list[tuple[Tensor,
     return made
 
 
-def live_values(weights: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
-    """Return private weights as the values of their live edges alone, in order; all else as it is."""
-    lying = {
-        layer.weight: weights[layer.weight][live.to(weights[layer.weight].device)]
-        for layer, live in zip(structure.layers, structure.live(), strict=True)
-    }
-    return {**weights, **lying}
-
-
-def from_live_values(values: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
-    """Return what ``live_values`` was made from, 0 where no edge is live; MismatchError if the numbers are others."""
-    whole_again = {}
-    for layer, live in zip(structure.layers, structure.live(), strict=True):
-        found = values[layer.weight]
-        if found.shape != (int(live.sum()),):
-            raise MismatchError(f"{layer.weight}: {tuple(found.shape)} values, the structure has {int(live.sum())}")
-        weight = torch.zeros(live.shape, dtype=found.dtype, device=found.device)
-        weight[live.to(found.device)] = found
-        whole_again[layer.weight] = weight
-    return {**values, **whole_again}
+def living(weights: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
+    """Return the weights with 0 also where an edge is kept from which no way leads to an output: the same outputs."""
+    live = zip(structure.layers, structure.live(), strict=True)
+    edges = {layer.weight: there.to(_device(weights)) for layer, there in live}
+    return with_zeros(within(weights, structure), edges)
 
 
 # How personas differ
@@ -198,7 +184,7 @@ def mean_jaccard(structures: Sequence[Structure]) -> float:
     shared = torch.zeros(personas, personas, dtype=torch.float64)  # (P, P) edges
     for layer in range(len(structures[0].layers) if structures else 0):
         for bits in _columns([structure.layers[layer].bits for structure in structures]):
-            edges = _unpacked(bits).float()  # (P, 8 CHUNK): counts far below 2^24 are exact
+            edges = unpacked(bits).float()  # (P, 8 CHUNK): counts far below 2^24 are exact
             shared += edges @ edges.T
     sizes = shared.diagonal()
     either = sizes[:, None] + sizes[None] - shared
@@ -302,19 +288,6 @@ def from_tensors(found: Mapping[str, Tensor], shape: Structure, place: Path | st
 
 def _row(layer: Layer, found: Mapping[str, Tensor], row: int) -> Layer:
     return replace(layer, bits=found[layer.weight][row].clone() if layer.weight in found else None)
-
-
-def _packed(kept: Tensor) -> Tensor:
-    """Return (Y,) uint8 on the CPU, the first edge in the lowest bit."""
-    flat = kept.flatten().to("cpu", torch.uint8)
-    padded = torch.nn.functional.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
-    return (padded << torch.arange(8, dtype=torch.uint8)).sum(1).to(torch.uint8)
-
-
-def _unpacked(bits: Tensor) -> Tensor:
-    """Return bool, eight for each byte of the last dimension."""
-    places = torch.arange(8, dtype=torch.uint8, device=bits.device)
-    return ((bits[..., None] >> places) & 1).bool().flatten(-2)
 
 
 def _share(edges: Tensor) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menura.artefacts.files import home, new_folder
+from menura.corpus import catalogue
 from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, shown
 
@@ -13,12 +14,12 @@ def folder_of(name: str) -> Path:
     return home() / "corpora" / name
 
 
-def add(name: str, files: Sequence[Path]) -> Path:
-    """Copy files into the workspace under a name; what stood there before is replaced as a whole."""
+def add(name: str, files: Sequence[Path], format: str | None = None) -> Path:
+    """Copy files, and those they are not read without, into the workspace; what stood there is replaced as a whole."""
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ConfigError(f"corpus name {shown(name)}: letters, digits, - and _ only")
     with new_folder(folder_of(name)) as made:
-        for file in files:
+        for file in catalogue.whole(files, format):
             with reporting(file):
                 (made / file.name).write_bytes(file.read_bytes())
     return folder_of(name)

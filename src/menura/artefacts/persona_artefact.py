@@ -15,11 +15,13 @@ from menura.adaptation.weights import PersonaWeights, adaptable, with_part
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loaded import Loaded
+from menura.artefacts.sparse_tensors import with_zeros, without_zeros
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
 from menura.models.catalogue import named_settings
 
-SCHEMA = 1
+SCHEMA = 2
+DENSE_SCHEMA = 1  # of packages whose tensors are all whole, which older programs read too
 WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
 ABOUT = "menura.json"
 CARD = "card.json"
@@ -65,8 +67,9 @@ class PersonaArtefact:
 
     def write(self, path: Path) -> None:
         """Write the package whole or not at all."""
+        packed = without_zeros({name: value.detach().cpu().contiguous() for name, value in self.weights.items()})
         about = {
-            "schema": SCHEMA,
+            "schema": SCHEMA if packed.keys() != self.weights.keys() else DENSE_SCHEMA,
             "name": self.name,
             "base_sha256": self.base_sha256,
             "start_sha256": self.start_sha256,
@@ -75,13 +78,12 @@ class PersonaArtefact:
             "facts": list(self.facts),
             "recipe": self.recipe,
         }
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.weights.items()}
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w", zipfile.ZIP_STORED) as archive:
             for name, content in ((CARD, _json(_card(self.name, self.facts))), (ABOUT, _json(about))):
                 archive.writestr(zipfile.ZipInfo(name), content)
-            archive.writestr(zipfile.ZipInfo(WEIGHTS), save(weights))
-        write_bytes(path, packed.getvalue())
+            archive.writestr(zipfile.ZipInfo(WEIGHTS), save(packed))
+        write_bytes(path, package.getvalue())
 
 
 def read(path: Path) -> PersonaArtefact:
@@ -119,7 +121,7 @@ def _weights(archive: zipfile.ZipFile, path: Path) -> PersonaWeights:
     size = archive.getinfo(WEIGHTS).file_size
     if size > LARGEST:
         raise UnsafeError(f"unpacks to {size} bytes, limit {LARGEST}", place=str(path), code="card_bomb")
-    return tensors.parsed(archive.read(WEIGHTS), path)
+    return with_zeros(tensors.parsed(archive.read(WEIGHTS), path), path, largest=LARGEST)
 
 
 def _card(name: str, facts: tuple[str, ...]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """``menura adapt NAME FILES``."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from menura.cli.globals import Globals, device_of
 from menura.cli.screen import Screen
 
 if TYPE_CHECKING:
+    from menura.adaptation.catalogue import Method
     from menura.experiments.adapt_persona import Check
 
 
@@ -20,13 +22,13 @@ def adapt(
     speaker: Annotated[str | None, typer.Option(help="Whose persona it is.")] = None,
     shots: Annotated[int, typer.Option("-k", "--shots", help="Dialogues to learn from; the rest is held out.")] = 5,
     format: Annotated[str | None, typer.Option("--format", help="The format, if it is not to be detected.")] = None,
-    base: Annotated[str, typer.Option(help="shipped, a base's name, a folder or a hub id.")] = "shipped",
+    base: Annotated[str, typer.Option(help="shipped, a base's name, a run's or another folder, a hub id.")] = "shipped",
+    method: Annotated[str, typer.Option(help="How to learn: finetune, maml, cmaml. Else what serves best here.")] = "",
 ) -> None:
     """Learn a persona from a handful of dialogues, and say whether it helped."""
     from menura import api
     from menura.artefacts import persona_store
     from menura.corpus import catalogue
-    from menura.experiments.settings import with_file, with_settings
 
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
@@ -35,12 +37,14 @@ def adapt(
     task = api.task_of(dialogues, speaker)
     speaker = task.persona.persona_id
     api.check_shots(task, shots)
-    method = with_file(api.METHOD, given.config) if given.config else api.METHOD
-    method = with_settings(method, given.assignments)
+    way = _set(api.METHOD, given) if not method else None  # a bad setting is told before the model is loaded
     if given.dry_run:
         screen.say(f"would adapt {name!r} from {shots} of {len(task.parts)} dialogues of {speaker}")
         return
-    model = api.Model(api.load(base, device=device_of(given), offline=given.offline).loaded, method=method)
+    model = api.load(base, device=device_of(given), offline=given.offline)
+    way = way or _set(api.method_on(model, base, method), given)
+    way.attach(model.loaded.model)
+    model = replace(model, method=way)
     screen.say(f"plan   base {model.loaded.base.name} · {shots} of {len(task.parts)} dialogues of {speaker}")
     began = time.perf_counter()
     persona = model.adapt(
@@ -59,6 +63,12 @@ def adapt(
         "held_out": persona.artefact.recipe["held_out"],
     }
     screen.give("done", facts, f"wrote  {path} ({path.stat().st_size / 1024:,.0f} KiB)\ntry    menura chat {name}")
+
+
+def _set(method: "Method", given: Globals) -> "Method":
+    from menura.experiments.settings import with_file, with_settings
+
+    return with_settings(with_file(method, given.config) if given.config else method, given.assignments)
 
 
 def verdict(check: "Check | None", seconds: float) -> str:

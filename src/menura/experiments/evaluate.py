@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from menura.adaptation.catalogue import Method
+from menura.adaptation.drift import Distances, Drift
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
@@ -16,8 +18,8 @@ from menura.experiments.data_config import EncodedTask
 from menura.experiments.finite import Precision, approximately
 from menura.experiments.folds import Fold, Protocol, folds_of
 from menura.experiments.spoken import Judge, Judged, text_of
+from menura.experiments.verdicts import Verdicts
 from menura.metrics import catalogue
-from menura.metrics.drift import Distances, Drift
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel
@@ -41,7 +43,8 @@ class EvaluateConfig:
     learnt from. Either way every row has the same query. ``draws`` repeats the adapted rows, from the second on with
     support dialogues drawn at random. Perplexity is over all query exchanges, generation and ranking over the first
     ``replies`` of each query (0 = all). ``prompt`` adds rows with the support dialogues in the context. With several
-    ``epochs`` the inner loop's are chosen among them on held-back training personas first.
+    ``epochs`` the inner loop's are chosen among them on held-back training personas first. ``scorers`` is the folder of
+    the trained scorers that some metrics ask for, the workspace's if empty.
     """
 
     shots: tuple[int, ...] = (5,)
@@ -56,6 +59,7 @@ class EvaluateConfig:
     choice: Decoding = field(default_factory=Nucleus)
     limit: int = 40  # tokens a generated reply
     metrics: tuple[str, ...] = catalogue.DEFAULT
+    scorers: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -147,7 +151,7 @@ class Evaluation:
 
     ``bare`` are weights under which the model is its base; empty where it is anyway. ``known`` are weights adapted
     already on a persona's first dialogues, by persona and shots. ``precision`` is that of adapting; judging is always
-    in float32.
+    in float32. ``verdicts`` read what was said before it is scored.
     """
 
     model: DialogueModel[Any]
@@ -159,6 +163,7 @@ class Evaluation:
     bare: PersonaWeights = field(default_factory=dict)
     known: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
     precision: Precision = "float32"
+    verdicts: Verdicts = field(default_factory=Verdicts)
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -184,8 +189,18 @@ class Evaluation:
         for shots in self.config.shots:
             if shots:
                 rows += self._rows(shots)
-        scored = [self._scored(row) for row in rows]
+        scored = [self._scored(row) for row in self._read(rows)]
         return Results(tuple(scored), tuple(self._differences(scored)))
+
+    def _read(self, rows: Sequence[Row]) -> list[Row]:
+        """Let the scorers read the replies of all rows at once: many are said in several."""
+        told = iter(self.verdicts.read([sample for row in rows for sample in row.spoken]))
+        return [
+            replace(
+                row, draws=tuple(replace(judged, spoken=list(islice(told, len(judged.spoken)))) for judged in row.draws)
+            )
+            for row in rows
+        ]
 
     def _folds(self, draw: int) -> dict[str, list[Fold]]:
         config = self.config
