@@ -539,6 +539,173 @@ RUNS = (
     ),
 )
 
+
+def tweets(dev: str = "😂 the goat ate it\n", replies: str = "once again .\n") -> Callable[[], None]:
+    """Return the act of writing MojiTalk's files for two sides; the test side is always good."""
+
+    def give() -> None:
+        for name, content in (("dev.ori", dev), ("dev.rep", replies)):
+            file(name, content)()
+        asked = "".join(f"{emoji} what is new {number} ?\n" for emoji in "😂❤" for number in range(8))
+        file("test.ori", asked)()
+        file("test.rep", "not much today .\n" * 16)()
+
+    return give
+
+
+def tweets_alone() -> None:
+    """Give queries without their replies."""
+    file("dev.ori", "😂 the goat ate it\n")()
+
+
+FACES = "train tiny/maml --out new --set data.corpus=dev.ori,test.ori --set data.needed=4"
+MOJITALK = (
+    Bad(
+        "replies of another length",
+        "data add moji dev.ori dev.rep",
+        *(3, "misaligned", "dev.ori: 1 lines, but dev.rep has 2: .*fetch both files again"),
+        tweets(replies="once again .\ntwice .\n"),
+    ),
+    Bad(
+        "queries without replies",
+        "data add moji dev.ori",
+        *(3, "missing_partner", "dev.ori: dev.rep with the replies is not beside it .hint: put dev.rep or dev.rep.xz"),
+        tweets_alone,
+    ),
+    Bad(
+        "no emoji first",
+        "data check dev.ori",
+        *(3, "", "dev.ori:1: begins with 'the', wanted one of MojiTalk's 64 emojis .hint: the emoji of the reply"),
+        tweets("the goat ate it 😂\n"),
+    ),
+    Bad(
+        "people on both sides",
+        f"{FACES} --set data.test_ids=test",
+        *(3, "leak", "1 personas speak on both sides .*'😂' is one .hint: data.test_count"),
+        tweets(),
+    ),
+    Bad(
+        "unknown emoji",
+        f"{FACES} --set data.test_ids=test --set data.test_people=🦜",
+        *(2, "unknown_persona", "nobody on the test side is called '🦜' .hint: choose among 😂, ❤"),
+        tweets(),
+    ),
+    Bad(
+        "more to test than there are",
+        f"{FACES} --set data.test_ids=test --set data.test_count=3",
+        *(2, "config", "3 test personas wanted, 2 have 4 dialogues or more"),
+        tweets(),
+    ),
+    Bad("people to test but no side", f"{TRAIN} --set data.test_count=3", 2, "config", "must set a test side apart"),
+    Bad(
+        "a bound of one utterance",
+        f"{TRAIN} --set data.max_utterances=1",
+        *(2, "config", "data.max_utterances: 1, must be at least 2"),
+    ),
+    Bad(
+        "unknown draw",
+        f"{TRAIN} --set data.cap_by=last",
+        2,
+        "bad_setting",
+        "data.cap_by: 'last' is not valid: .*'draw'",
+    ),
+    Bad(
+        "alike without facts",
+        f"{TRAIN} --set data.users=similar",
+        *(3, "no_facts", "personas on side train have no facts to compare .hint: data.users=all"),
+    ),
+)
+
+
+def pairs(content: str) -> Callable[[], None]:
+    """Return the act of writing pairs for a scorer of entailment."""
+    return file("pairs.txt", content)
+
+
+def scorer(**said: object) -> Callable[[], None]:
+    """Return the act of writing what a trained scorer's folder says of it, some of it otherwise."""
+    about = {"schema": 1, "kind": "nli", "labels": ["contradiction", "entailment", "neutral"], "settings": {}}
+    about |= {"network": {}, "files": {}, "said": "", "within": [], "judged": [1, 2], "sums": {}, "seconds": 1}
+    return file("home/scorers/nli/scorer.json", json.dumps(about | said))
+
+
+SCORERS = (
+    Bad(
+        "no scorer of facts",
+        "eval runs/tiny-maml --k 1 --metrics ppl,c-score",
+        *(2, "no_scorer", "no nli scorer was trained yet: .*hint: menura train scorer/nli --set data.corpus="),
+    ),
+    Bad(
+        "no scorer of emojis",
+        "eval runs/tiny-maml --k 1 --metrics e-acc-5",
+        *(
+            2,
+            "no_scorer",
+            "no emoji scorer was trained yet: .*hint: menura train scorer/emoji --set data.corpus=mojitalk",
+        ),
+    ),
+    Bad(
+        "no scorer to check",
+        "eval scorer/nli --scorers elsewhere",
+        *(2, "no_scorer", "elsewhere/nli holds none .hint: menura train scorer/nli .* --out elsewhere/nli"),
+    ),
+    Bad("unknown scorer", "train scorer/nil", 2, "unknown_scorer", "'nil' .hint: did you mean scorer/nli"),
+    Bad(
+        "a scorer of nothing",
+        "train scorer/nli",
+        2,
+        "config",
+        "data.corpus: .*none are named .hint: --set data.corpus=",
+    ),
+    Bad(
+        "a scorer's setting",
+        "train scorer/nli --set learning.epoch=1",
+        *(2, "unknown_setting", "'learning.epoch' .hint: did you mean epochs"),
+    ),
+    Bad(
+        "a scorer of no epochs",
+        "train scorer/emoji --set learning.epochs=0",
+        *(2, "config", "learning.epochs: 0, must be at least 1"),
+    ),
+    Bad(
+        "pairs of no label",
+        "train scorer/nli --set data.corpus=pairs.txt",
+        *(3, "nli_format", "pairs.txt:2: unknown label 'perhaps' .hint: wanted: sentence</s>sentence</s>positive"),
+        pairs("a</s>b</s>neutral\na</s>b</s>perhaps\n"),
+    ),
+    Bad(
+        "pairs of one label",
+        "train scorer/nli --set data.corpus=pairs.txt",
+        *(3, "data", "pairs.txt: 18 examples of 1 labels to learn from, 2 to judge by"),
+        pairs("a</s>b</s>neutral\n" * 20),
+    ),
+    Bad(
+        "no such encoder",
+        "train scorer/nli --set encoder=nowhere --set data.corpus=pairs.txt",
+        *(2, "unknown_encoder", "encoder 'nowhere' is neither minilm nor a folder .*hint: --set encoder=minilm"),
+        pairs("a</s>b</s>neutral\na</s>c</s>positive\n" * 10),
+    ),
+    Bad(
+        "labels in another order",
+        "eval scorer/nli",
+        *(3, "labels_differ", "its labels are entailment, neutral, contradiction, wanted in this order: contradiction"),
+        scorer(labels=["entailment", "neutral", "contradiction"]),
+    ),
+    Bad(
+        "labels in another order in a table",
+        "eval runs/tiny-maml --k 1 --metrics c-mean",
+        *(3, "labels_differ", "its labels are neutral, contradiction, entailment"),
+        scorer(labels=["neutral", "contradiction", "entailment"]),
+    ),
+    Bad("a scorer from later", "eval scorer/nli", 3, "damaged", "not a scorer's description", scorer(schema=2)),
+    Bad("a scorer without weights", "eval scorer/nli", 3, "damaged", "model.safetensors is not what was", scorer()),
+    Bad(
+        "no facts to agree with",
+        "eval runs/tiny-maml --k 1 --metrics c-score-lexical",
+        *(3, "no_facts", "no persona of these has facts to agree with .hint: leave the c- metrics out"),
+    ),
+)
+
 ROWS = [
     Bad(
         row.case,
@@ -548,5 +715,5 @@ ROWS = [
         row.says,
         row.give,
     )
-    for row in (*DATA, *ARTEFACTS, *SETTINGS, *RUNS)
+    for row in (*DATA, *ARTEFACTS, *SETTINGS, *RUNS, *MOJITALK, *SCORERS)
 ]

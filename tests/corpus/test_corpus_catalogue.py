@@ -20,6 +20,7 @@ EXAMPLES = {
     "messages": json.dumps({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]}),
     "sharegpt": json.dumps([{"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]}]),
     "personachat": "1 your persona: i sail.\n2 shall we?\tgladly.\n",
+    "mojitalk": "😊 shall we go ?\n",
     "transcript": "Ann: shall we?\nBob: gladly.\n",
 }
 
@@ -40,7 +41,8 @@ def test_no_reader_is_missing_from_the_catalogue() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_is_detected_and_read(tmp_path: Path, name: str) -> None:
-    path = written(tmp_path, EXAMPLES[name])
+    path = written(tmp_path, EXAMPLES[name], "talk.ori" if name == "mojitalk" else "talk.txt")
+    written(tmp_path, "gladly indeed .\n", "talk.rep")
     assert catalogue.detect(path) == name
     assert len(catalogue.read(path)) == 1
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from menura.errors import DataError
+from menura.corpus.mojitalk import EMOJIS
+from menura.errors import ConfigError, DataError
 from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.tasks.split import Split
 
@@ -46,7 +47,7 @@ def test_personas_of_both_sides_stay_apart_even_with_the_same_facts(tmp_path: Pa
     path = write(tmp_path / "chat.jsonl")
     same = path.read_text(encoding="utf-8").replace("valid 0", "train 0")
     path.write_text(same, encoding="utf-8")
-    with pytest.raises(DataError, match="is on train and test|is on valid and test"):
+    with pytest.raises(DataError, match="1 personas speak on both sides"):
         sides(config_for(path))
 
 
@@ -88,3 +89,100 @@ def test_facts_can_be_kept_from_the_model_and_still_tell_who_is_who(tmp_path: Pa
     assert [task.persona.persona_id for task in shown] == [task.persona.persona_id for task in hidden]
     assert all(next(part.exchanges()).facts for task in shown for part in task.parts)
     assert not any(next(part.exchanges()).facts for task in hidden for part in task.parts)
+
+
+FACES = sorted(EMOJIS)[:12]
+
+
+def tweets(folder: Path) -> str:
+    """Write a pair of files a side: the i-th face has 2i + 4 lines in dev, 12 in test, but the first only 3."""
+    for side in ("dev", "test"):
+        counts = {face: 2 * index + 4 if side == "dev" else 12 for index, face in enumerate(FACES)}
+        counts[FACES[0]] = 3
+        said = [(face, number) for face, count in counts.items() for number in range(count)]
+        asked = "".join(f"{face} what is new {number} ?\n" for face, number in said)
+        (folder / f"{side}.ori").write_text(asked, encoding="utf-8")
+        replied = "".join(f"{side} {FACES.index(face)} says {number} .\n" for face, number in said)
+        (folder / f"{side}.rep").write_text(replied, encoding="utf-8")
+    return f"{folder / 'dev.ori'},{folder / 'test.ori'}"
+
+
+def faces(folder: Path) -> DataConfig:
+    return DataConfig(
+        tweets(folder), test_ids="test", test_count=3, valid_count=2, needed=10, cap=20, test_cap=11, cap_by="draw"
+    )
+
+
+def people(split: Split, side: str) -> set[str]:
+    return {task.persona.persona_id for task in split.sides[side]}
+
+
+def test_an_emoji_stands_on_one_side_and_the_rarest_with_enough_replies_are_tested(tmp_path: Path) -> None:
+    found = sides(faces(tmp_path))
+    assert people(found, "test") == set(FACES[1:4])
+    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 7, "valid": 2, "test": 3}
+    for side, begin in (("train", "dev:"), ("valid", "dev:"), ("test", "test:")):
+        assert all(name.startswith(begin) for task in found.sides[side] for name in task.dialogue_ids)
+    assert set.union(*(people(found, side) for side in found.sides)) == set(FACES)
+
+
+def test_caps_hold_on_all_sides_and_another_seed_draws_others(tmp_path: Path) -> None:
+    config = faces(tmp_path)
+    found = sides(config)
+    wanted = {face: min(2 * index + 4 if index else 3, 20) for index, face in enumerate(FACES)}
+    wanted |= dict.fromkeys(FACES[1:4], 11)
+    held = {task.persona.persona_id: len(task.parts) for tasks in found.sides.values() for task in tasks}
+    assert held == wanted
+    assert sides(config) == found
+    again = sides(replace(config, cap_seed=1))
+    assert {task.persona.persona_id: len(task.parts) for side in again.sides.values() for task in side} == held
+    assert again.record()["sha256"] != found.record()["sha256"]
+
+
+def test_test_people_can_be_named(tmp_path: Path) -> None:
+    named = f"{FACES[5]}, {FACES[7]}"
+    found = sides(replace(faces(tmp_path), test_count=0, test_people=named))
+    assert people(found, "test") == {FACES[5], FACES[7]}
+    with pytest.raises(ConfigError, match="nobody on the test side is called '🦜'.*choose among"):
+        tasks_of(replace(faces(tmp_path), test_count=0, test_people=f"{named},🦜"))
+
+
+def test_without_a_choice_the_same_people_on_both_sides_are_a_leak(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"error\[leak\].*test_count"):
+        sides(replace(faces(tmp_path), test_count=0))
+
+
+def test_a_valid_side_of_more_than_there_are_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="data.valid_count: 30, but 8 personas have 10 dialogues"):
+        sides(replace(faces(tmp_path), valid_count=30))
+
+
+def test_a_count_of_valid_personas_holds_where_the_test_side_is_drawn_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "chat.jsonl")
+    found = sides(DataConfig(str(path), group="facts", needed=3, test=0.25, valid_count=3))
+    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 9, "valid": 3, "test": 4}
+
+
+def test_a_bound_of_utterances_holds_for_everybody_after_turns_are_cut(tmp_path: Path) -> None:
+    config = replace(config_for(write(tmp_path / "chat.jsonl")), turns=2, max_utterances=6, needed=2)
+    tasks = tasks_of(config)
+    assert len(tasks) == 16
+    assert all(sum(len(part.dialogue.turns) for part in task.parts) == 6 for task in tasks)
+
+
+def test_users_are_chosen_on_both_sides_also_where_their_facts_are_kept_from_the_model(tmp_path: Path) -> None:
+    config = replace(config_for(write(tmp_path / "chat.jsonl")), facts=False, users="similar", users_count=3)
+    found = sides(config)
+    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 3, "valid": 3, "test": 3}
+    assert found.likeness.keys() == {"train", "test"}
+    assert sides(replace(config, users="all")).likeness == {}
+
+
+def test_settings_that_cannot_both_be_meant_are_refused() -> None:
+    with pytest.raises(ConfigError, match="data.test_count: the corpus must set a test side apart"):
+        DataConfig(test_count=3)
+    with pytest.raises(ConfigError, match="one of them chooses"):
+        DataConfig(test_ids="test", test_count=3, test_people="Ann")
+    for wrong in ({"users_count": 1}, {"max_utterances": 1}, {"cap": 0}, {"valid_count": -1}):
+        with pytest.raises(ConfigError, match=f"data.{next(iter(wrong))}: .*must"):
+            DataConfig(**wrong)

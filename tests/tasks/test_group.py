@@ -1,14 +1,12 @@
 """Who is one persona."""
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
-from menura.tasks.group import by_facts, by_map, by_speaker, cap_dialogues, grouped, union_of_variants
+from menura.tasks.group import by_facts, by_map, by_speaker, grouped, union_of_variants
 
 
 def talk(name: str, *speakers: str, **facts: tuple[str, ...]) -> Dialogue:
@@ -33,6 +31,11 @@ def test_a_speaker_has_the_dialogues_it_speaks_in() -> None:
 
 def test_a_cap_keeps_the_first_dialogues_of_each_speaker() -> None:
     assert ids(by_speaker(TALKS, cap=1)) == {"Ann": ["1"], "Bob": ["1"], "Cy": ["2"]}
+
+
+def test_a_generic_speaker_beside_people_with_names_is_no_persona() -> None:
+    assert ids(by_speaker([talk("1", "partner", "Ann"), talk("2", "user", "Bob")])) == {"Ann": ["1"], "Bob": ["2"]}
+    assert ids(by_speaker([talk("1", "user", "assistant")])) == {"user": ["1"], "assistant": ["1"]}
 
 
 def test_profiles_that_share_three_sentences_are_one_persona_also_through_others() -> None:
@@ -111,24 +114,9 @@ def test_groups_are_those_of_comparing_every_pair(variants: list[frozenset[str]]
     "call",
     [
         lambda: by_speaker(TALKS, cap=0),
-        lambda: cap_dialogues([], -1, 0),
         lambda: by_facts([own("1", "a")], min_shared=0),
     ],
 )
 def test_counts_below_one_are_refused(call) -> None:
     with pytest.raises(ConfigError):
         call()
-
-
-def test_a_sampled_cap_keeps_order_and_ignores_other_personas() -> None:
-    talks = [talk(str(i), "Ann", "Bob" if i % 2 else "Cy") for i in range(40)]
-    tasks = by_speaker(talks)
-    capped = cap_dialogues(tasks, 11, seed=3)
-    numbers = [int(part.dialogue.dialogue_id) for part in capped[0].parts]
-    assert numbers == sorted(numbers)
-    assert numbers != list(range(11))
-    shuffled = random.Random(0).sample(tasks, len(tasks))
-    assert {t.persona.persona_id: t for t in cap_dialogues(shuffled, 11, 3)} == {
-        t.persona.persona_id: t for t in capped
-    }
-    assert cap_dialogues(tasks, 11, seed=4) != capped

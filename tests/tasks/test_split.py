@@ -138,6 +138,13 @@ def test_a_record_survives_json_and_gives_the_same_split_again() -> None:
     assert from_record(record, TASKS) == made()
 
 
+def test_a_record_counts_each_persona_s_dialogues_by_side() -> None:
+    split = made()
+    counts = split.record()["counts"]
+    assert counts == {side: {t.persona.persona_id: len(t.parts) for t in tasks} for side, tasks in split.sides.items()}
+    assert list(counts["train"].values()) == sorted(counts["train"].values(), reverse=True)
+
+
 def test_a_record_tells_a_missing_persona_and_a_missing_dialogue() -> None:
     record = made().record()
     gone, shorter, *rest = TASKS

@@ -128,7 +128,7 @@ def add(
     given: Globals = context.obj
     dialogues = _dialogues(files, format)
     if not given.dry_run:
-        corpus_store.add(name, files)
+        corpus_store.add(name, files, format)
     folder = corpus_store.folder_of(name)
     facts = {"name": name, "dialogues": len(dialogues), "folder": str(folder)}
     Screen(as_json=given.as_json).give("added", facts, f"{name}: {len(dialogues)} dialogues -> {folder}")

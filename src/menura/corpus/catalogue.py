@@ -5,11 +5,16 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from menura.corpus import chitchat, jsonl, messages, personachat, personachat_jsonl, sharegpt, transcript
+from menura.corpus import chitchat, jsonl, messages, mojitalk, personachat, personachat_jsonl, sharegpt, transcript
 from menura.corpus.dialogue import Dialogue, Reader
 from menura.corpus.draft import Found
-from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, head_of, stem_of
+from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, bare_name, head_of, opened, stem_of
 from menura.errors import ConfigError, DataError, Problem, shown
+
+
+def alone(path: Path) -> tuple[Path, ...]:
+    """Return the one file that dialogues are read from."""
+    return (path,)
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,8 @@ class Format:
     """One way to write dialogues down; ``render`` is None where Menura does not write it.
 
     ``looks_like`` gets the first few KiB of a file and returns the reason why it is of this format, empty if not.
+    ``files`` are all that are read for a named one, the one that gives the dialogues its name first; ``endings`` are
+    names that tell the format by themselves.
     """
 
     name: str
@@ -25,6 +32,9 @@ class Format:
     looks_like: Callable[[str], str]
     render: Callable[[Dialogue], str] | None = None
     limits: Limits = UPLOAD
+    opened: Callable[[Path, Limits], Source] = opened
+    files: Callable[[Path], tuple[Path, ...]] = alone
+    endings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,16 @@ FORMATS = {
             personachat.render,
             limits=DATA_SET,
         ),
+        Format(
+            "mojitalk",
+            mojitalk.read,
+            mojitalk.scan,
+            mojitalk.looks_like,
+            limits=DATA_SET,
+            opened=mojitalk.opened_pair,
+            files=mojitalk.files,
+            endings=(mojitalk.QUERIES, mojitalk.REPLIES),
+        ),
         Format("transcript", transcript.read, transcript.scan, transcript.looks_like, transcript.render),
     )
 }
@@ -67,10 +87,13 @@ def named(name: str) -> Format:
 
 
 def detected(path: Path) -> Detected:
-    """Return the format by the first few KiB; DataError listing the formats if none fits, or if the file is empty."""
+    """Return the format by name or the first few KiB; DataError listing the formats if none fits, or if it is empty."""
     head = head_of(path)
     if not head.strip():
         raise DataError("no dialogues found", code="empty", place=str(path))
+    by_name = _by_name(path)
+    if by_name:
+        return Detected(by_name, f"the name ends in {Path(bare_name(path)).suffix}")
     for entry in FORMATS.values():
         reason = entry.looks_like(head)
         if reason:
@@ -87,15 +110,21 @@ def detect(path: Path) -> str:
 def read(paths: Path | Sequence[Path], format: str | None = None) -> list[Dialogue]:
     """Return the dialogues of all files, ids made unique; one DataError with all that is wrong in any of them.
 
-    Without ``format`` each file's own is detected.
+    Without ``format`` each file's own is detected. Files that belong together are read once.
     """
     entry = None if format is None else named(format)
     dialogues: list[Dialogue] = []
     problems: list[Problem] = []
     seen: set[str] = set()
+    together: set[tuple[Path, ...]] = set()
     for path in [paths] if isinstance(paths, Path) else paths:
         try:
-            found = (entry or detected(path).format).read(path)
+            own = entry or detected(path).format
+            files = own.files(path)
+            if files in together:
+                continue
+            together |= {files} if len(files) > 1 else set()
+            found = own.read(path)
         except DataError as error:
             problems.extend(error.problems)
         else:
@@ -103,6 +132,18 @@ def read(paths: Path | Sequence[Path], format: str | None = None) -> list[Dialog
     if problems:
         raise DataError.of(problems)
     return dialogues
+
+
+def whole(paths: Sequence[Path], format: str | None = None) -> list[Path]:
+    """Return these files and those that they are not read without, each once."""
+    entries = ((named(format) if format else _by_name(path)) for path in paths)
+    held = (entry.files(path) if entry else (path,) for entry, path in zip(entries, paths, strict=True))
+    return list(dict.fromkeys(file for files in held for file in files))
+
+
+def _by_name(path: Path) -> Format | None:
+    ending = Path(bare_name(path)).suffix
+    return next((entry for entry in FORMATS.values() if ending in entry.endings), None)
 
 
 def _unique(dialogues: Iterator[Dialogue], stem: str, seen: set[str]) -> Iterator[Dialogue]:

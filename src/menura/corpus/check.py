@@ -8,7 +8,6 @@ from pathlib import Path
 from menura.corpus.catalogue import Detected, detected, named
 from menura.corpus.dialogue import Dialogue
 from menura.corpus.draft import Findings, gathered
-from menura.corpus.source import opened
 from menura.corpus.statistics import Statistics, statistics
 from menura.errors import DataError, Problem, merge_alike, shown
 
@@ -47,7 +46,7 @@ def check(path: Path, format: str | None = None, speaker: str | None = None) -> 
     except DataError as error:
         return _report(path, None, Findings((), tuple(error.problems)), speaker)
     try:
-        findings = gathered(entry.format.scan(opened(path, entry.format.limits)), str(path))
+        findings = gathered(entry.format.scan(entry.format.opened(path, entry.format.limits)), str(path))
     except DataError as error:
         findings = Findings((), tuple(error.problems))
     return _report(path, entry, findings, speaker)

@@ -31,12 +31,16 @@ DATA_SET = Limits(file_bytes=512 * MIB, lines=2_000_000)
 
 @dataclass(frozen=True)
 class Source:
-    """The text of one file with the ``name`` that messages use and the ``stem`` that dialogue ids use."""
+    """The text of one file with the ``name`` that messages use and the ``stem`` that dialogue ids use.
+
+    ``beside`` is the other file of a format that takes two.
+    """
 
     name: str
     stem: str
     text: str
     limits: Limits = UPLOAD
+    beside: "Source | None" = None
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield (line number from 1, line) for every line that is not blank; DataError beyond the limits."""
@@ -87,10 +91,15 @@ def head_of(path: Path, size: int = 8192) -> str:
 
 def stem_of(path: Path) -> str:
     """Return the file's name without its suffix, and without a packing suffix before it."""
+    return Path(bare_name(path)).stem
+
+
+def bare_name(path: Path) -> str:
+    """Return the file's name without a packing suffix."""
     name = path.name
     for suffix in PACKED_SUFFIXES:
         name = name.removesuffix(suffix)
-    return Path(name).stem
+    return name
 
 
 def _content(path: Path, limit: int) -> bytes:

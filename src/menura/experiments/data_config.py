@@ -1,6 +1,6 @@
 """Text on disk becomes encoded tasks on three sides, by settings that a run records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -8,8 +8,11 @@ from menura.artefacts.corpus_store import files_of
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.corpus import catalogue, chitchat
 from menura.corpus.dialogue import Dialogue
-from menura.errors import ConfigError, DataError
+from menura.errors import ConfigError, DataError, shown
+from menura.tasks.bounds import cap_dialogues, cap_utterances, first_dialogues
 from menura.tasks.group import by_facts, by_speaker
+from menura.tasks.held_apart import held_apart, known_only, rarest
+from menura.tasks.similarity import choose_users
 from menura.tasks.split import Split, split, with_test
 from menura.tasks.task import Part, Task
 
@@ -19,10 +22,18 @@ class DataConfig:
     """Which dialogues, whose, and who learns from what.
 
     ``corpus`` is ``chitchat`` (packaged), the name of one that ``menura data add`` put into the workspace, or files,
-    comma-separated; ``turns`` keeps each dialogue's first turns (0 = all); ``cap`` bounds the dialogues of one persona;
-    ``needed`` is how many a held-out persona must have, ``least`` how many a training persona.
+    comma-separated; ``turns`` keeps each dialogue's first turns (0 = all); ``needed`` is how many dialogues a held-out
+    persona must have, ``least`` how many a training persona. ``facts`` says whether a persona's facts stand before its
+    dialogues.
+
+    ``cap`` bounds the dialogues of one persona (``test_cap``, if not 0, those of a test persona): its first, or drawn
+    ones from ``cap_seed``. ``max_utterances`` bounds what both speakers say in all of them (0 = no bound).
+
     ``test_ids`` names a test side that the corpus itself sets apart: its dialogues' ids begin so (ids begin with the
-    corpus's own split, or with the file's name). ``facts`` says whether a persona's facts stand before its dialogues.
+    corpus's own split, or with the file's name). Where the same people speak on both sides, ``test_people`` names the
+    test personas, or ``test_count`` takes so many, the rarest. ``valid_count``, if not 0, stands for a share ``valid``.
+
+    ``users`` keeps the ``users_count`` training and test personas that are most, or least, alike by their facts.
     """
 
     corpus: str = "chitchat"
@@ -30,9 +41,18 @@ class DataConfig:
     group: Literal["speaker", "facts"] = "speaker"
     facts: bool = True
     test_ids: str = ""
+    test_people: str = ""  # comma-separated
+    test_count: int = 0
+    valid_count: int = 0
+    users: Literal["all", "similar", "dissimilar"] = "all"
+    users_count: int = 100
     least: int = 2
     turns: int = 16
     cap: int = 30
+    test_cap: int = 0
+    cap_by: Literal["first", "draw"] = "first"
+    cap_seed: int = 999
+    max_utterances: int = 0
     needed: int = 7
     train: float = 0.65
     valid: float = 0.1
@@ -40,36 +60,71 @@ class DataConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that would cut from the wrong end, and no corpus at all."""
-        for name in ("turns", "needed", "least"):
+        """Refuse numbers that would cut from the wrong end, and settings that ask for two things at once."""
+        for name in ("turns", "needed", "least", "test_cap", "test_count", "valid_count", "max_utterances"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name}: {getattr(self, name)}, must not be negative")
-        if self.cap < 1:
-            raise ConfigError(f"data.cap: {self.cap}, must be at least 1")
+        for name, least in (("cap", 1), ("users_count", 2), *((("max_utterances", 2),) if self.max_utterances else ())):
+            if getattr(self, name) < least:
+                raise ConfigError(f"data.{name}: {getattr(self, name)}, must be at least {least}")
+        given = [name for name in ("test_people", "test_count", "test_cap") if getattr(self, name)]
+        if given and not self.test_ids:
+            hint = "set data.test_ids to how the ids of the test side begin"
+            raise ConfigError(f"data.{given[0]}: the corpus must set a test side apart", hint=hint)
+        if self.test_people and self.test_count:
+            raise ConfigError("data.test_people and data.test_count: one of them chooses", hint="leave one of them out")
 
     @property
     def shares(self) -> Mapping[str, float]:
         """Shares of personas by side, the later side the more protected."""
+        if self.test_ids:
+            return {"train": 1 - self.valid, "valid": self.valid, "test": 0.0}
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
 def tasks_of(config: DataConfig) -> list[Task]:
     """Read a corpus and group it by persona; where it sets a test side apart, personas of both sides stay apart too."""
-    training, test = _sides(config, _dialogues(config))
-    return [shortened(task, config.turns) for held in (training, test) for task in _grouped(config, held)]
+    training, test = (_grouped(config, held) for held in _sides(config, _dialogues(config)))
+    if config.test_people or config.test_count:
+        training, test = held_apart(training, test, _test_people(config, training, test))
+    _nobody_on_both(training, test)
+    return [*_bounded(config, training, config.cap), *_bounded(config, test, config.test_cap or config.cap)]
 
 
 def split_of(config: DataConfig, tasks: Sequence[Task]) -> Split:
     """Split by persona; no persona and no dialogue on two sides."""
+    made = _dealt(config, tasks)
+    return made if config.users == "all" else choose_users(made, config.users, config.users_count)
+
+
+def _dealt(config: DataConfig, tasks: Sequence[Task]) -> Split:
     needed = {"valid": config.needed, "test": config.needed}
     if config.least > 2:
         needed["train"] = config.least
     if not config.test_ids:
-        return split(tasks, config.shares, seed=config.seed, needed=needed)
+        return split(tasks, _shares(config, tasks), seed=config.seed, needed=needed)
     test = [task for task in tasks if task.parts[0].dialogue.dialogue_id.startswith(config.test_ids)]
     training = [task for task in tasks if not task.parts[0].dialogue.dialogue_id.startswith(config.test_ids)]
-    shares = {"train": 1 - config.valid, "valid": config.valid, "test": 0.0}
-    return with_test(split(training, shares, seed=config.seed, needed=needed), test)
+    return with_test(split(training, _shares(config, training), seed=config.seed, needed=needed), test)
+
+
+def _shares(config: DataConfig, tasks: Sequence[Task]) -> Mapping[str, float]:
+    """Return the shares, that of the valid side such that it gets as many personas as it should."""
+    if not config.valid_count:
+        return config.shares
+    able = sum(len(task.parts) >= max(2, config.needed) for task in tasks)
+    if able < config.valid_count:
+        found = f"data.valid_count: {config.valid_count}, but {able} personas have {config.needed} dialogues or more"
+        raise ConfigError(found, hint="ask for fewer, or lower data.needed")
+    valid = config.valid_count / able
+    return {"train": 1 - valid - config.shares["test"], "valid": valid, "test": config.shares["test"]}
+
+
+def _test_people(config: DataConfig, training: Sequence[Task], test: Sequence[Task]) -> list[str]:
+    if config.test_count:
+        return rarest(training, test, config.test_count, config.needed)
+    named = [name.strip() for name in config.test_people.split(",")]
+    return known_only([name for name in named if name], test, config.needed)
 
 
 def _dialogues(config: DataConfig) -> list[Dialogue]:
@@ -96,19 +151,37 @@ def _sides(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue
     return [dialogue for dialogue in dialogues if dialogue.dialogue_id not in kept], test
 
 
-def _grouped(config: DataConfig, dialogues: Sequence[Dialogue]) -> list[Task]:
+def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
+    both = {task.persona.persona_id for task in training} & {task.persona.persona_id for task in test}
+    if both:
+        raise DataError(
+            f"{len(both)} personas speak on both sides that the corpus sets apart, {shown(min(both))} is one",
+            hint="data.test_count, or data.test_people, chooses who is tested",
+            code="leak",
+        )
+
+
+def _grouped(config: DataConfig, dialogues: Sequence[Dialogue]) -> Sequence[Task]:
     if not dialogues:
         return []
-    if config.group == "facts":
-        tasks = [replace(task, parts=task.parts[: config.cap]) for task in by_facts(dialogues)]
-    else:
-        tasks = by_speaker(dialogues, cap=config.cap)
-    return tasks if config.facts else [without_facts(task) for task in tasks]
+    return by_facts(dialogues) if config.group == "facts" else by_speaker(dialogues)
+
+
+def _bounded(config: DataConfig, tasks: Sequence[Task], cap: int) -> Iterator[Task]:
+    """Yield the tasks with no more of each persona than the settings allow; those of whom nothing is left are gone."""
+    drawn = config.cap_by == "draw"
+    capped = cap_dialogues(tasks, cap, config.cap_seed) if drawn else [first_dialogues(task, cap) for task in tasks]
+    for task in capped:
+        told = shortened(task if config.facts else without_facts(task), config.turns)
+        if config.max_utterances:
+            told = cap_utterances(told, config.max_utterances, config.cap_seed if drawn else None)
+        if told.parts:
+            yield told
 
 
 def without_facts(task: Task) -> Task:
-    """Return a task whose dialogues tell nothing of the persona but what is said in them."""
-    bare = [Part(replace(part.dialogue, facts={}), part.speaker) for part in task.parts]
+    """Return a task whose dialogues tell nothing of the persona but what is said; its facts stay for scoring."""
+    bare = [Part(replace(part.dialogue, facts={}), part.speaker, unread=part.facts) for part in task.parts]
     return replace(task, parts=tuple(bare))
 
 
@@ -116,7 +189,7 @@ def shortened(task: Task, turns: int) -> Task:
     """Keep each dialogue's first ``turns`` turns (0 = all)."""
     if not turns:
         return task
-    cut = [Part(replace(p.dialogue, turns=p.dialogue.turns[:turns]), p.speaker) for p in task.parts]
+    cut = [replace(p, dialogue=replace(p.dialogue, turns=p.dialogue.turns[:turns])) for p in task.parts]
     return replace(task, parts=tuple(part for part in cut if next(part.exchanges(), None)))
 
 

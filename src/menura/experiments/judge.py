@@ -17,6 +17,7 @@ from menura.experiments.recipes import recipe
 from menura.experiments.run import environment
 from menura.experiments.run_config import RunConfig, method_name
 from menura.experiments.settings import from_plain
+from menura.experiments.verdicts import check_trained, verdicts_for
 from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import bare_weights
 from menura.tasks.split import strangers
@@ -46,6 +47,7 @@ def judge(
     say: Callable[[str], None] = print,
 ) -> Results:
     """Evaluate a method on the first ``personas`` held-out personas (0 = all), the training ones never looked at."""
+    check_trained(settings.metrics, settings.scorers)
     prepared = prepare(config, device=device, offline=offline, say=say)
     return judged(prepared, settings, personas=personas, say=say)
 
@@ -71,6 +73,7 @@ def judged(
         )
     if isinstance(config.method, PretrainOnly) and not settings.prompt:
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
+    verdicts = verdicts_for(settings.metrics, held_out, settings.scorers, str(loaded.model.device))
     chosen = chosen_epochs(prepared, settings.epochs, max(settings.shots), say)
     evaluation = Evaluation(
         loaded.model,
@@ -82,6 +85,7 @@ def judged(
         bare=bare_weights(loaded.model) if config.model.start else {},
         known=known or {},
         precision=config.precision,
+        verdicts=verdicts,
         say=say,
     )
     found = evaluation.results()
@@ -103,6 +107,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         "data": f"{config.data.corpus}, {_turns(config.data.turns)}, {personas} {SIDE} personas, "
         + ("facts before each dialogue" if config.data.facts else "no facts"),
         "split": f"seed {config.data.seed}, sha256 {str(prepared.split.record()['sha256'])[:12]}",
+        **_chosen_data(prepared),
         "query": following if settings.protocol == "following" else left_out,
         "left out": prepared.loaded.encoder.cut_text or "nothing",
         "perplexity": f"per token of {base.name}'s vocabulary, end token counted, opening token not",
@@ -118,6 +123,20 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to and ranked"
         about["decoding"] = f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}"
     return about
+
+
+def _chosen_data(prepared: Prepared) -> dict[str, str]:
+    """Return what was done about how much a persona says, and about who is alike; nothing where nothing was."""
+    data, told = prepared.config.data, {}
+    if data.cap_by == "draw" or data.test_cap or data.max_utterances:
+        test = f" ({data.test_cap} of a test persona)" if data.test_cap else ""
+        drawn = f", drawn from seed {data.cap_seed}" if data.cap_by == "draw" else ", the first"
+        most = f"; at most {data.max_utterances} utterances" if data.max_utterances else ""
+        told["bounds"] = f"at most {data.cap} dialogues of a persona{test}{drawn}{most}"
+    if prepared.split.likeness:
+        alike = ", ".join(f"{side} {mean:.3f}" for side, mean in prepared.split.likeness.items())
+        told["users"] = f"the {data.users_count} most {data.users} a side, mean similarity of two: {alike}"
+    return told
 
 
 def _turns(turns: int) -> str:

@@ -1,13 +1,12 @@
 """Dialogues become tasks by who speaks: by name, by shared profile sentences, or by a given map."""
 
 import hashlib
-import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, Problem, shown
+from menura.tasks.bounds import first_dialogues
 from menura.tasks.task import Part, Persona, Task
 
 # Names that formats give to whoever speaks; the same name in two dialogues says nothing about the person.
@@ -25,11 +24,18 @@ def grouped(dialogues: Sequence[Dialogue], *, cap: int | None = None) -> list[Ta
 
 
 def by_speaker(dialogues: Iterable[Dialogue], *, cap: int | None = None) -> list[Task]:
-    """Return one task per speaker's name, in order of first appearance, with the first ``cap`` dialogues of each."""
+    """Return one task per speaker's name, in order of first appearance, with the first ``cap`` dialogues of each.
+
+    Where anybody has a name of their own, those with a generic one are partners only.
+    """
+    dialogues = list(dialogues)
+    names = {speaker for dialogue in dialogues for speaker in dialogue.speakers}
+    known = names - GENERIC_SPEAKERS or names
     parts: dict[str, list[Part]] = {}
     for dialogue in dialogues:
         for speaker in dialogue.speakers:
-            parts.setdefault(speaker, []).append(Part(dialogue, speaker))
+            if speaker in known:
+                parts.setdefault(speaker, []).append(Part(dialogue, speaker))
     return [_capped(Task(Persona(name, _facts(held)), tuple(held)), cap) for name, held in parts.items()]
 
 
@@ -88,31 +94,8 @@ def union_of_variants(variants: Sequence[Iterable[str]], min_shared: int = 3) ->
     return list(groups.values())
 
 
-def cap_dialogues(tasks: Iterable[Task], cap: int, seed: int) -> list[Task]:
-    """Return tasks of at most ``cap`` dialogues, drawn per persona and kept in order; same seed, same draw.
-
-    A persona's draw does not depend on which other personas there are.
-    """
-    _allowed(cap)
-    return [_sampled(task, cap, seed) for task in tasks]
-
-
-def _sampled(task: Task, cap: int, seed: int) -> Task:
-    rng = random.Random(f"{seed}:{task.persona.persona_id}")
-    kept = sorted(rng.sample(range(len(task.parts)), min(len(task.parts), cap)))
-    return replace(task, parts=tuple(task.parts[index] for index in kept))
-
-
 def _capped(task: Task, cap: int | None) -> Task:
-    if cap is None:
-        return task
-    _allowed(cap)
-    return replace(task, parts=task.parts[:cap])
-
-
-def _allowed(cap: int) -> None:
-    if cap < 1:
-        raise ConfigError(f"cap is {cap}, must be 1 dialogue or more")
+    return task if cap is None else first_dialogues(task, cap)
 
 
 def _profiled(dialogues: Iterable[Dialogue]) -> Iterator[tuple[Part, Variant]]:

@@ -47,11 +47,15 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Split:
-    """Tasks by side; ``dropped`` counts the personas that had too few dialogues left on their side."""
+    """Tasks by side; ``dropped`` counts the personas that had too few dialogues left on their side.
+
+    ``likeness`` is the mean similarity of two personas by side, where they were chosen by it.
+    """
 
     sides: Mapping[str, tuple[Task, ...]]
     plan: SplitPlan
     dropped: Mapping[str, int]
+    likeness: Mapping[str, float] = field(default_factory=dict)
 
     def __getitem__(self, side: str) -> tuple[Task, ...]:
         """Return the tasks of one side."""
@@ -83,7 +87,10 @@ class Split:
                         yield f"persona {shown(name)} of {side_of[name]} speaks in {where}"
 
     def record(self) -> dict[str, object]:
-        """Return what identifies the split, for a JSON file: plan, personas, dialogues, and checksums of the texts."""
+        """Return what identifies the split, for a JSON file: plan, personas, dialogues, and checksums of the texts.
+
+        ``counts`` says for each side how many dialogues each persona has.
+        """
         sides = {side: _side_record(tasks) for side, tasks in self.sides.items()}
         return {
             "seed": self.plan.seed,
@@ -91,6 +98,8 @@ class Split:
             "at_least": self.plan.at_least,
             "needed": dict(self.plan.needed),
             "dropped": dict(self.dropped),
+            "likeness": dict(self.likeness),
+            "counts": {side: _counts(tasks) for side, tasks in self.sides.items()},
             "sides": sides,
             "sha256": _sha256(sides),
         }
@@ -155,13 +164,14 @@ def from_record(record: Record, tasks: Sequence[Task]) -> Split:
         plan = SplitPlan(record["shares"], record["seed"], record["at_least"], record["needed"])
         held = {side: dict(entry["personas"]) for side, entry in record["sides"].items()}
         dropped = dict(record["dropped"])
+        likeness = dict(record.get("likeness", {}))  # older records have none
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"not the record of a split ({type(error).__name__}: {error})", code="schema") from error
     problems = [p for personas in held.values() for item in personas.items() for p in _absent(*item, by_id)]
     if problems:
         raise DataError.of(problems)
     sides = {side: tuple(_kept(by_id[name], ids) for name, ids in personas.items()) for side, personas in held.items()}
-    made = Split(sides, plan, dropped)
+    made = Split(sides, plan, dropped, likeness)
     made.verify()
     _same(made.record(), record)
     return made
@@ -258,6 +268,12 @@ def _same(made: Record, record: Record) -> None:
     changed = [side for side in ours if ours[side]["sha256"] != theirs[side].get("sha256")]
     where = ", ".join(changed) or "the record itself"
     raise DataError(f"texts differ from the recorded ones: {where}", code="split_differs", hint="use the same data")
+
+
+def _counts(tasks: Iterable[Task]) -> dict[str, int]:
+    """Return each persona's number of dialogues, most first."""
+    ordered = sorted(tasks, key=lambda task: (-len(task.parts), task.persona.persona_id))
+    return {task.persona.persona_id: len(task.parts) for task in ordered}
 
 
 def _side_record(tasks: Iterable[Task]) -> dict[str, object]:

@@ -31,10 +31,19 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Part:
-    """One dialogue as one persona saw it: which speaker it was there."""
+    """One dialogue as one persona saw it: which speaker it was there.
+
+    ``unread`` are facts that no model reads, kept for scoring what is said.
+    """
 
     dialogue: Dialogue
     speaker: str
+    unread: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The persona's facts in this dialogue, read or not."""
+        return self.dialogue.facts.get(self.speaker, ()) or self.unread
 
     def exchanges(self) -> Iterator[Exchange]:
         """Yield one exchange per reply of the persona that has something to reply to."""

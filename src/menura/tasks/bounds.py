@@ -1,0 +1,66 @@
+"""Tasks become tasks of at most so much: dialogues or utterances of one persona, the first ones or drawn ones."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+
+from menura.errors import ConfigError
+from menura.tasks.task import Part, Task
+
+
+def first_dialogues(task: Task, cap: int) -> Task:
+    """Return a task of its first ``cap`` dialogues."""
+    _at_least("cap", cap, 1, "dialogue")
+    return replace(task, parts=task.parts[:cap])
+
+
+def cap_dialogues(tasks: Iterable[Task], cap: int, seed: int) -> list[Task]:
+    """Return tasks of at most ``cap`` dialogues, drawn per persona and kept in order; same seed, same draw.
+
+    A persona's draw does not depend on which other personas there are.
+    """
+    _at_least("cap", cap, 1, "dialogue")
+    return [_sampled(task, cap, seed) for task in tasks]
+
+
+def cap_utterances(task: Task, most: int, seed: int | None = None) -> Task:
+    """Return a task of at most ``most`` utterances, both speakers' counted, one exchange short of it at worst.
+
+    Dialogues are taken whole, the first ones or, with a ``seed``, drawn ones; what is left is filled by the start of
+    the next, up to a reply of the persona. They stay in order.
+    """
+    _at_least("max_utterances", most, 2, "utterances")
+    waiting = list(range(len(task.parts)))
+    if seed is not None:
+        random.Random(f"{seed}:utterances:{task.persona.persona_id}").shuffle(waiting)
+    taken: dict[int, Part] = {}
+    left = most
+    for index in waiting:
+        part = _up_to_a_reply(task.parts[index], left)
+        if part is None:
+            break
+        taken[index] = part
+        left -= len(part.dialogue.turns)
+        if len(part.dialogue.turns) < len(task.parts[index].dialogue.turns):
+            break
+    return replace(task, parts=tuple(taken[index] for index in sorted(taken)))
+
+
+def _up_to_a_reply(part: Part, most: int) -> Part | None:
+    """Return the dialogue if it is not longer, else its start that ends in a reply; None if it has none so early."""
+    turns = part.dialogue.turns
+    if len(turns) <= most:
+        return part
+    ends = [index + 1 for index in range(1, most) if turns[index].speaker == part.speaker]
+    return replace(part, dialogue=replace(part.dialogue, turns=turns[: ends[-1]])) if ends else None
+
+
+def _sampled(task: Task, cap: int, seed: int) -> Task:
+    rng = random.Random(f"{seed}:{task.persona.persona_id}")
+    kept = sorted(rng.sample(range(len(task.parts)), min(len(task.parts), cap)))
+    return replace(task, parts=tuple(task.parts[index] for index in kept))
+
+
+def _at_least(name: str, found: int, least: int, unit: str) -> None:
+    if found < least:
+        raise ConfigError(f"{name} is {found}, must be {least} {unit} or more")

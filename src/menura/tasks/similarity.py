@@ -1,0 +1,106 @@
+"""Personas become more or less alike by their facts: sets of similar and of dissimilar users (CMAML, impact factors).
+
+What makes two users alike was not published. Here it is the cosine of TF-IDF vectors over all the facts of each.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Literal
+
+import numpy
+
+from menura.errors import DataError
+from menura.tasks.split import Split
+from menura.tasks.task import Task
+
+Users = Literal["similar", "dissimilar"]
+Matrix = numpy.ndarray[Any, numpy.dtype[numpy.float64]]  # (personas, personas), symmetric, 1 on the diagonal
+WORD = re.compile(r"[\w']+")
+CHOSEN_SIDES = ("train", "test")
+
+
+def choose_users(made: Split, users: Users, count: int) -> Split:
+    """Return a split of at most ``count`` users on its training and on its test side, chosen in each by themselves.
+
+    The valid side stays whole. ``likeness`` then tells the mean similarity of two users of a side. Raises DataError
+    if a persona has no facts, or if a side has fewer than two.
+    """
+    sides = dict(made.sides)
+    likeness: dict[str, float] = {}
+    for side in CHOSEN_SIDES:
+        if sides.get(side):
+            between = similarities(sides[side], side)
+            chosen = (most_alike if users == "similar" else least_alike)(between, count)
+            sides[side] = tuple(sides[side][index] for index in sorted(chosen))
+            likeness[side] = mean_between(between, chosen)
+    return replace(made, sides=sides, likeness=likeness)
+
+
+def similarities(tasks: Sequence[Task], side: str = "") -> Matrix:
+    """Return the cosines of all pairs: a word counts its times in a user's facts, times ln(users / users with it).
+
+    A user all of whose words everybody has is like nobody.
+    """
+    counts = [_words(task) for task in tasks]
+    _all_told(counts, side)
+    holders = Counter(chain.from_iterable(counts))
+    column = {word: index for index, word in enumerate(sorted(holders))}
+    vectors = numpy.zeros((len(tasks), len(column)))
+    for row, words in enumerate(counts):
+        for word, times in words.items():
+            vectors[row, column[word]] = times * math.log(len(tasks) / holders[word])
+    lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / numpy.where(lengths > 0, lengths, 1)
+    between: Matrix = unit @ unit.T
+    numpy.fill_diagonal(between, 1.0)
+    return between
+
+
+def most_alike(between: Matrix, count: int) -> list[int]:
+    """Return the user whose ``count - 1`` nearest are nearest in the mean, and those; of equals the first."""
+    nearest = numpy.argsort(-_others(between), axis=1, kind="stable")[:, : count - 1]
+    means = numpy.take_along_axis(between, nearest[:, : len(between) - 1], axis=1).mean(axis=1)
+    seed = int(means.argmax())
+    return [seed, *(int(index) for index in nearest[seed, : len(between) - 1])]
+
+
+def least_alike(between: Matrix, count: int) -> list[int]:
+    """Return users chosen greedily: the one least like all, then again and again the one least like any chosen."""
+    chosen = [int(between.mean(axis=1).argmin())]
+    nearest = between[chosen[0]].copy()  # of each user to the chosen ones
+    while len(chosen) < min(count, len(between)):
+        nearest[chosen] = math.inf
+        chosen.append(int(nearest.argmin()))
+        nearest = numpy.maximum(nearest, between[chosen[-1]])
+    return chosen
+
+
+def mean_between(between: Matrix, chosen: Sequence[int]) -> float:
+    """Return the mean similarity of two different chosen users."""
+    own = between[numpy.ix_(chosen, chosen)]
+    return float((own.sum() - len(chosen)) / (len(chosen) * (len(chosen) - 1)))
+
+
+def _others(between: Matrix) -> Matrix:
+    """Return a copy in which nobody is like themselves at all, so that they come last."""
+    copied = between.copy()
+    numpy.fill_diagonal(copied, -math.inf)
+    return copied
+
+
+def _words(task: Task) -> Counter[str]:
+    return Counter(word for fact in task.persona.facts for word in WORD.findall(fact.lower()))
+
+
+def _all_told(counts: Sequence[Mapping[str, int]], side: str) -> None:
+    where = f" on side {side}" if side else ""
+    if len(counts) < 2:
+        raise DataError(f"{len(counts)} user{where}: to be alike takes 2", code="too_few_personas")
+    silent = sum(not words for words in counts)
+    if silent:
+        found = f"{silent} of {len(counts)} personas{where} have no facts to compare"
+        raise DataError(found, code="no_facts", hint="data.users=all, or a corpus with facts")
