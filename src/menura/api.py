@@ -8,7 +8,7 @@ from typing import Any
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.descent import Watch
-from menura.adaptation.plain import Finetune
+from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.structures import whole
 from menura.adaptation.weights import holding
 from menura.artefacts import persona_artefact, persona_store
@@ -204,7 +204,7 @@ def method_on(model: Model, base: str, name: str) -> Method:
 
 @dataclass(frozen=True)
 class _MethodAlone:
-    method: Method = METHOD
+    method: Method = field(default_factory=PretrainOnly)  # which has no setting that another would take over
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import pytest
 from made_up import SUPPORT, part
 
 from menura.artefacts import lexicon
+from menura.batches.tokenizer import words_of
 from menura.errors import DataError
 from menura.tasks.task import Persona, Task
 
@@ -19,6 +20,12 @@ def test_a_lexicon_holds_each_word_of_turns_and_facts_once_in_lower_case() -> No
     assert {"do", "n't", "it", "'s", "ada", ",", "!", "bake", "mend", "clocks", "hi"} <= set(found.words)
     assert not any(word != word.lower() or " " in word for word in found.words)
     assert found.people == ("bo", "mira")
+
+
+def test_words_said_too_seldom_stay_unknown() -> None:
+    texts = ("A rare word, a word.", "a word")
+    assert words_of(texts, least=2) == ["a", "word"]
+    assert words_of(texts) == ["a", "rare", "word", ",", "."]
 
 
 def test_ids_stand_behind_the_control_tokens_and_what_is_in_no_dialogue_is_unknown() -> None:

@@ -16,7 +16,10 @@ import torch
 from made_up_chat import dialogue, settings
 from safetensors.torch import load_file, save_file
 
+from menura.artefacts.lexicon import Lexicon
 from menura.artefacts.persona_artefact import ABOUT
+from menura.models.catalogue import build
+from menura.models.seq2seq import Seq2SeqConfig
 
 TURNS = '"turns": [{"speaker": "a", "text": "x"}, {"speaker": "b", "text": "y"}]'
 PERSONAS = Path("home/personas")
@@ -706,6 +709,91 @@ SCORERS = (
     ),
 )
 
+SPG = " ".join(
+    ["train cmaml/maml_seq2spg --size tiny --out runs/other", *settings(Path("chat.jsonl"), "outer.steps=2")]
+)
+
+
+def another_vocabulary() -> None:
+    """Give the weights of a run the words of another."""
+    model = build(None, Seq2SeqConfig(vocabulary=9, size=12, layers=1))
+    Lexicon(("a", "b", "c", "d"), ()).write(Path("words"))
+    save_file(dict(model.state_dict()), "words/best.safetensors")
+
+
+def each_once() -> None:
+    """Give a corpus in which everybody speaks in one dialogue."""
+    lines = (
+        json.dumps({"dialogue_id": str(n), "turns": [{"speaker": f"{who}{n}", "text": "x"} for who in "abab"]})
+        for n in range(20)
+    )
+    Path("once.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+
+WORDS = (
+    Bad(
+        "word vectors of another width",
+        f"{SPG} --set model.vectors=v.txt",
+        *(
+            3,
+            "vector_size",
+            "vectors of 3 numbers, the model is 12 wide .hint: --set model.size=3 or --set model.project",
+        ),
+        file("v.txt", "the 1 0 0\nhello 0 1 0\n"),
+    ),
+    Bad(
+        "word vectors wider than the model",
+        f"{SPG} --set model.vectors=v.txt --set model.size=2 --set model.project_vectors=yes",
+        *(3, "vector_size", "vectors of 3 numbers, the model is 2 wide .hint: --set model.size=3"),
+        file("v.txt", "the 1 0 0\n"),
+    ),
+    Bad(
+        "word vectors of unequal width",
+        f"{SPG} --set model.vectors=v.txt",
+        *(3, "vector_size", "v.txt:2: 2 numbers, the lines before have 3"),
+        file("v.txt", "the 1 0 0\nhello 0 1\n"),
+    ),
+    Bad(
+        "word vectors nobody has",
+        f"{SPG} --set model.vectors=glove-51d",
+        *(2, "no_vectors", "word vectors 'glove-51d' are neither a file nor a name .hint: known by name: glove-50d"),
+    ),
+    Bad(
+        "a vocabulary of another model",
+        f"{SPG} --set model=seq2seq --set method=maml --set model.start=words",
+        *(3, "base_mismatch", r"start best.safetensors: bias is .9,., wanted .8,."),
+        another_vocabulary,
+    ),
+    Bad(
+        "personas with one dialogue each",
+        SPG.replace("chat.jsonl", "once.jsonl"),
+        *(3, "too_few_personas", "side train gets no persona with 2 dialogues or more .hint: give more dialogues"),
+        each_once,
+    ),
+    Bad(
+        "one dialogue to adapt and to hold out",
+        "adapt noa bad.jsonl --speaker b -k 2 --base tiny",
+        *(3, "too_few_dialogues", "'b' speaks in 1 dialogues, too few for 2 shots .hint: use -k 1"),
+        chat(f'{{"dialogue_id": "1", {TURNS}}}\n'),
+    ),
+    Bad(
+        "a method for another model",
+        "adapt noa chat.jsonl --speaker person-01 --base tiny --method cmaml",
+        *(2, "method_misfit", "cmaml needs a model with a private part"),
+    ),
+    Bad(
+        "a method that is none",
+        f"adapt noa chat.jsonl {MIRA} --base tiny --method cmal",
+        *(2, "unknown_method", "'cmal'"),
+    ),
+    Bad(
+        "two ways to find a reply",
+        "eval runs/tiny-maml --greedy --beam 5",
+        *(2, "config", "--greedy and --beam: two ways .*hint: --beam 1 is greedy"),
+    ),
+    Bad("a reply of no beam collapsed", "eval runs/tiny-maml --collapse", *(2, "config", "--collapse: it is a beam's")),
+)
+
 ROWS = [
     Bad(
         row.case,
@@ -715,5 +803,5 @@ ROWS = [
         row.says,
         row.give,
     )
-    for row in (*DATA, *ARTEFACTS, *SETTINGS, *RUNS, *MOJITALK, *SCORERS)
+    for row in (*DATA, *ARTEFACTS, *SETTINGS, *RUNS, *MOJITALK, *SCORERS, *WORDS)
 ]

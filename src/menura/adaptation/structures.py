@@ -179,7 +179,13 @@ CHUNK = 4096  # bytes of bits at once: of a thousand personas 128 MiB as numbers
 
 
 def mean_jaccard(structures: Sequence[Structure]) -> float:
-    """Return the mean over all pairs, in one pass over the edges; 1 where there is no pair."""
+    """Return the mean over all pairs; 1 where there is no pair."""
+    ratios, pairs = jaccards(structures), len(structures) * (len(structures) - 1)
+    return float((ratios.sum() - ratios.diagonal().sum()) / pairs) if pairs else 1.0
+
+
+def jaccards(structures: Sequence[Structure]) -> Tensor:
+    """Return (P, P) of all pairs, in one pass over the edges."""
     personas = len(structures)
     shared = torch.zeros(personas, personas, dtype=torch.float64)  # (P, P) edges
     for layer in range(len(structures[0].layers) if structures else 0):
@@ -188,9 +194,7 @@ def mean_jaccard(structures: Sequence[Structure]) -> float:
             shared += edges @ edges.T
     sizes = shared.diagonal()
     either = sizes[:, None] + sizes[None] - shared
-    ratios = torch.where(either > 0, shared / either.clamp(min=1), 1.0)
-    pairs = personas * (personas - 1)
-    return float((ratios.sum() - ratios.diagonal().sum()) / pairs) if pairs else 1.0
+    return torch.where(either > 0, shared / either.clamp(min=1), 1.0)
 
 
 def _columns(bits: Sequence[Tensor | None]) -> list[Tensor]:

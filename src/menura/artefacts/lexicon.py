@@ -51,9 +51,10 @@ def read(folder: Path) -> Lexicon:
         raise DataError("damaged: not a list of words and people", place=str(path), code="damaged") from error
 
 
-def of_tasks(tasks: Sequence[Task]) -> Lexicon:
-    """Return the words and people of training tasks; everything else stays unknown."""
-    return Lexicon(tuple(words_of(_texts(tasks))), tuple(sorted(task.persona.persona_id for task in tasks)))
+def of_tasks(tasks: Sequence[Task], *, least: int = 1) -> Lexicon:
+    """Return the words that training tasks say at least so often, and their people; all else stays unknown."""
+    people = sorted(task.persona.persona_id for task in tasks)
+    return Lexicon(tuple(words_of(_texts(tasks), least=least)), tuple(people))
 
 
 def _texts(tasks: Sequence[Task]) -> Iterator[str]:

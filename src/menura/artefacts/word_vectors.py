@@ -60,7 +60,8 @@ class WordVectors:
             fits = f"--set model.size={size}" + " or --set model.project_vectors=yes" * (size < width)
             raise MismatchError(f"vectors of {size} numbers, the model is {width} wide", hint=fits, code="vector_size")
         rotation, _ = torch.linalg.qr(torch.randn(width, size, generator=generator))
-        return self.vectors @ rotation.T
+        turned: Tensor = self.vectors @ rotation.T
+        return turned
 
 
 def word_vectors(source: str, wanted: Iterable[str]) -> WordVectors:

@@ -1,5 +1,6 @@
 """Text becomes token ids; what a person typed never becomes a control token."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -88,10 +89,11 @@ def word_tokens(words: Iterable[str]) -> Tokens:
     return Tokens(tokenizer)
 
 
-def words_of(texts: Iterable[str]) -> list[str]:
-    """Return the words of texts, each once, in order of first appearance."""
+def words_of(texts: Iterable[str], *, least: int = 1) -> list[str]:
+    """Return the words that texts say at least so often, each once, in order of first appearance."""
     split = word_tokens(())._tokenizer
-    return list(dict.fromkeys(word for text in texts for word, _ in _pieces(split, text)))
+    said = Counter(word for text in texts for word, _ in _pieces(split, text))
+    return [word for word, times in said.items() if times >= least]
 
 
 def _pieces(tokenizer: Tokenizer, text: str) -> list[tuple[str, tuple[int, int]]]:

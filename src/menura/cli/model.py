@@ -58,5 +58,15 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
     Screen(as_json=given.as_json).give("model", facts, f"{name}\n{settings}\n\n{columns(rows)}")
 
 
+@app.command(epilog=EPILOG)
+def structures(context: typer.Context, run: Annotated[str, typer.Argument(help="The folder of a cmaml run.")]) -> None:
+    """Show what a run's training personas keep of the private weights, and whether alike personas keep alike ones."""
+    from menura.experiments.structure_likeness import likeness_of_run
+
+    given: Globals = context.obj
+    found = likeness_of_run(run)
+    Screen(as_json=given.as_json).give("structures", asdict(found), "\n".join(found.lines()))
+
+
 def _shown(part: str, base: str) -> str:
     return part.removesuffix("network") + f"base ({base})" if part.endswith("network") else part

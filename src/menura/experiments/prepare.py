@@ -58,7 +58,8 @@ def prepare(
     """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
-    fresh = isinstance(config.model, Seq2SeqConfig) and not config.model.start
-    lexicon = lexicons.of_tasks(split.sides["train"]) if fresh else None
+    lexicon = None
+    if isinstance(config.model, Seq2SeqConfig) and not config.model.start:
+        lexicon = lexicons.of_tasks(split.sides["train"], least=config.model.least_said)
     loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, lexicon=lexicon)
     return Prepared(config, loaded, split)

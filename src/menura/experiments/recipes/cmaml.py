@@ -1,13 +1,15 @@
-"""Every row of CMAML's table of methods at three sizes (spec sections 7, 12 and 13, table 1).
+"""Every row of CMAML's table of methods at three sizes, on six kinds of data (spec sections 7, 8, 12 and 13).
 
-``tiny`` takes seconds. ``cpu`` is narrower and sees fewer users than the paper, the same for all rows; ``paper`` is the
-text's own setting. No row of these two sizes was run to its end yet. A row that ends in ``_f`` trains as the one
-without it and fine-tunes each test persona. The CMAML rows go on from the MAML row of the same model: name its run by
-``--set model.start=``. For Seq2SP'G that is ``cmaml/maml_seq2spg`` with ``--set model.reads=state``.
+``cmaml/ROW`` is on Persona-Chat (table 1), ``cmaml-mojitalk/ROW`` on MojiTalk; ``cmaml-100``, ``-110``, ``-similar``
+and ``-dissimilar`` are table 2's. ``tiny`` takes seconds. ``cpu`` is narrower and shorter than the paper, the same for all
+rows; ``paper`` is the text's own setting, which was not run. A row that ends in ``_f`` trains as the one without it and
+fine-tunes each test persona. The CMAML rows go on from the MAML row of the same model: name its run by
+``--set model.start=``. For Seq2SP'G that is ``maml_seq2spg`` with ``--set model.reads=state``.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
@@ -25,92 +27,88 @@ from menura.models.speaker import SpeakerConfig
 PERSONAS = DataConfig(
     corpus="convai2", group="facts", facts=False, test_ids="valid", turns=0, cap=20, valid=0.1, needed=4, least=3
 )
-DATA: dict[Size, DataConfig] = {
-    "tiny": DataConfig(facts=False, turns=8, cap=10, needed=4),
-    "cpu": PERSONAS,
-    "paper": replace(PERSONAS, cap=100),
+# An emoji is a task; its dialogues are pairs of tweets, and both files of pairs have all emojis.
+EMOJIS = DataConfig(
+    corpus="mojitalk",
+    facts=False,
+    turns=0,
+    test_ids="test",
+    test_count=8,
+    valid_count=6,
+    needed=100,
+    least=40,
+    cap=1000,
+    test_cap=155,
+    cap_by="draw",
+)
+SETTINGS: dict[str, DataConfig] = {
+    "cmaml": PERSONAS,
+    "cmaml-mojitalk": EMOJIS,
+    "cmaml-100": replace(PERSONAS, cap=11, cap_by="draw"),
+    "cmaml-110": replace(PERSONAS, cap=16, cap_by="draw"),
+    "cmaml-similar": replace(PERSONAS, users="similar"),
+    "cmaml-dissimilar": replace(PERSONAS, users="dissimilar"),
 }
+SMALL = DataConfig(facts=False, turns=8, cap=10, needed=4)  # of the packaged corpus
 WIDTH: dict[Size, int] = {"tiny": 12, "cpu": 150, "paper": 300}
 LAYERS: dict[Size, int] = {"tiny": 1, "cpu": 2, "paper": 4}
+# At 300 vectors fit as they are: the file of that name, which is GloVe's own, has to lie in the working folder.
+VECTORS: dict[Size, str] = {"tiny": "", "cpu": "glove-50d", "paper": "glove.6B.300d.txt"}
 INNER = Descent(rate=0.01, epochs=1, batch=16)  # SGD
 POOLED: dict[Size, Outer] = {
     "tiny": Outer(10, 2, 1, 1, rate=1e-2, save_every=5, check_every=5, check_personas=2),
     "cpu": Outer(600, 8, 1, 1, rate=1e-3, save_every=50, check_every=50, check_personas=16),
     "paper": Outer(20_000, 8, 1, 1, rate=3e-4, fall=False, save_every=500, check_every=500, check_personas=64),
 }
-JOINT: dict[Size, Outer] = {
+META: dict[Size, Outer] = {
     "tiny": Outer(6, 2, 2, 1, rate=1e-2, save_every=3, check_every=3, check_personas=2),
-    "cpu": Outer(150, 4, 2, 1, rate=1e-3, save_every=25, check_every=25, check_personas=16),
+    "cpu": Outer(600, 8, 2, 1, rate=1e-3, save_every=50, check_every=100, check_personas=16),
     "paper": Outer(720, 16, 10, 1, rate=3e-4, fall=False, save_every=72, check_every=72, check_personas=64),
+}
+JOINT = {**META, "cpu": replace(META["cpu"], steps=150, tasks=4, check_every=25, save_every=25)}
+# Of pairs, ten to one are learnt from and asked for; a visit sees more of them than of dialogues.
+PAIRS: dict[Size, int] = {"tiny": 0, "cpu": 30, "paper": 100}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a model and a method, and how long it is trained."""
+
+    model: Seq2SeqConfig
+    method: Method
+    outer: Mapping[Size, Outer]
+
+
+TABLE = {
+    # Pooled training, un-adapted.
+    "seq2seq": Row(Seq2SeqConfig(), PretrainOnly(), POOLED),
+    "speaker": Row(SpeakerConfig(), PretrainOnly(), POOLED),  # a test persona's vector was never trained
+    "seq2spg": Row(Seq2SpgConfig(), PretrainOnly(), POOLED),
+    # The same, then fine-tuned on each persona; a speaker's vector with the rest.
+    "seq2seq_f": Row(Seq2SeqConfig(), Finetune(INNER), POOLED),
+    "speaker_f": Row(SpeakerConfig(), Finetune(INNER), POOLED),
+    "seq2spg_f": Row(Seq2SpgConfig(), Finetune(INNER), POOLED),
+    # Meta-learnt, nothing pruned; the first is PAML.
+    "maml_seq2seq": Row(Seq2SeqConfig(), Maml(INNER), META),
+    "maml_seq2spg": Row(Seq2SpgConfig(), Maml(INNER), META),
+    # A structure for each persona, joint meta-learning; the first has a private module that sees no word.
+    "cmaml_seq2spg_prime": Row(Seq2SpgConfig(reads="state"), Cmaml(INNER), JOINT),
+    "cmaml_seq2spg": Row(Seq2SpgConfig(), Cmaml(INNER), JOINT),
 }
 
 
-def seq2seq(size: Size) -> RunConfig:
-    """Pooled training, no adaptation."""
-    return _pooled("seq2seq", size, Seq2SeqConfig(), PretrainOnly())
-
-
-def seq2seq_f(size: Size) -> RunConfig:
-    """Pooled training, then fine-tuning per persona."""
-    return _pooled("seq2seq_f", size, Seq2SeqConfig(), Finetune(INNER))
-
-
-def speaker(size: Size) -> RunConfig:
-    """Pooled training with a vector for each user; test users have one that was never trained."""
-    return _pooled("speaker", size, SpeakerConfig(), PretrainOnly())
-
-
-def speaker_f(size: Size) -> RunConfig:
-    """The same, then fine-tuning per persona, its vector included."""
-    return _pooled("speaker_f", size, SpeakerConfig(), Finetune(INNER))
-
-
-def seq2spg(size: Size) -> RunConfig:
-    """Pooled training of shared, private and gating modules."""
-    return _pooled("seq2spg", size, Seq2SpgConfig(), PretrainOnly())
-
-
-def seq2spg_f(size: Size) -> RunConfig:
-    """The same, then fine-tuning per persona."""
-    return _pooled("seq2spg_f", size, Seq2SpgConfig(), Finetune(INNER))
-
-
-def maml_seq2seq(size: Size) -> RunConfig:
-    """MAML on a seq2seq (PAML)."""
-    return _meta("maml_seq2seq", size, Seq2SeqConfig(), Maml(INNER))
-
-
-def maml_seq2spg(size: Size) -> RunConfig:
-    """MAML on shared, private and gating modules, nothing pruned."""
-    return _meta("maml_seq2spg", size, Seq2SpgConfig(), Maml(INNER))
-
-
-def cmaml_seq2spg_prime(size: Size) -> RunConfig:
-    """CMAML with a private module that sees no word."""
-    return _meta("cmaml_seq2spg_prime", size, Seq2SpgConfig(reads="state"), Cmaml(INNER))
-
-
-def cmaml_seq2spg(size: Size) -> RunConfig:
-    """CMAML: a structure for each persona, and joint meta-learning."""
-    return _meta("cmaml_seq2spg", size, Seq2SpgConfig(), Cmaml(INNER))
+def _made(setting: str, name: str, size: Size) -> RunConfig:
+    row = TABLE[name]
+    model = replace(
+        row.model, size=WIDTH[size], layers=LAYERS[size], vectors=VECTORS[size], project_vectors=size == "cpu"
+    )
+    data, outer = SETTINGS[setting] if size != "tiny" else SMALL, row.outer[size]
+    if setting == "cmaml-mojitalk" and size != "tiny":
+        model = replace(model, least_said=2)
+        outer = replace(outer, steps=outer.steps // 2, shots=PAIRS[size], queries=PAIRS[size] // 10)
+    return RunConfig(f"{setting}/{name}@{size}", model, row.method, data, outer)
 
 
 ROWS: dict[str, Callable[[Size], RunConfig]] = {
-    f"cmaml/{made.__name__}": made
-    for made in (
-        *(seq2seq, speaker, seq2spg, seq2seq_f, speaker_f, seq2spg_f),
-        *(maml_seq2seq, maml_seq2spg, cmaml_seq2spg_prime, cmaml_seq2spg),
-    )
+    f"{setting}/{name}": partial(_made, setting, name) for setting in SETTINGS for name in TABLE
 }
-
-
-def _pooled(row: str, size: Size, model: Seq2SeqConfig, method: Method) -> RunConfig:
-    return RunConfig(f"cmaml/{row}@{size}", _sized(model, size), method, DATA[size], POOLED[size])
-
-
-def _meta(row: str, size: Size, model: Seq2SeqConfig, method: Method) -> RunConfig:
-    return RunConfig(f"cmaml/{row}@{size}", _sized(model, size), method, DATA[size], JOINT[size])
-
-
-def _sized(model: Seq2SeqConfig, size: Size) -> Seq2SeqConfig:
-    return replace(model, size=WIDTH[size], layers=LAYERS[size])

@@ -1,0 +1,93 @@
+"""A run's structures become an answer: do personas that are alike keep the same private weights?
+
+CMAML says so and never measures it. Here structures are compared by the Jaccard index of their edges, personas by the
+TF-IDF cosine of their facts, and the two by the rank correlation over all pairs (Spearman), with Mantel's test: how
+often personas dealt out at random correlate as much.
+
+Shape letters: P personas.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+
+from menura.adaptation.joint import LearnsJointly
+from menura.adaptation.structures import Census, Structure, census, jaccards
+from menura.errors import ConfigError
+from menura.experiments import run_structures
+from menura.experiments.judge import config_of
+from menura.experiments.prepare import prepare
+from menura.experiments.run import Run
+from menura.tasks.similarity import Matrix, similarities
+from menura.tasks.task import Task
+
+DEALS = 1000  # of the personas, at random
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How structures are, and how their likeness goes with that of their personas: correlation and chance of it."""
+
+    census: Census
+    correlation: float
+    p: float
+
+    def lines(self) -> list[str]:
+        """Return it in words."""
+        return [
+            *self.census.lines(),
+            *self.census.warnings(),
+            f"structures that are alike against personas that are: rank correlation {self.correlation:+.3f}, "
+            f"p {self.p:.3f} ({self.census.personas} training personas, {DEALS} deals)",
+        ]
+
+
+def likeness_of_run(folder: str) -> Likeness:
+    """Compare the structures of a run's training personas; ConfigError for a run that has none."""
+    config = config_of(folder)
+    prepared = prepare(config)
+    if not isinstance(config.method, LearnsJointly):
+        raise ConfigError(
+            f"run {folder} has no structures", hint="name the run of a cmaml recipe", code="no_structures"
+        )
+    found = run_structures.read(Run(Path(folder)), prepared.loaded.model)
+    tasks = [task for task in prepared.split.sides["train"] if task.persona.persona_id in found]
+    return likeness([found[task.persona.persona_id] for task in tasks], tasks)
+
+
+def likeness(structures: Sequence[Structure], tasks: Sequence[Task], *, seed: int = 0) -> Likeness:
+    """Compare structures with their personas, in the same order."""
+    of_structures, of_personas = jaccards(structures).numpy(), similarities(tasks)
+    correlation, p = mantel(of_structures, of_personas, seed)
+    return Likeness(census(structures), correlation, p)
+
+
+def mantel(one: Matrix, other: Matrix, seed: int) -> tuple[float, float]:
+    """Return the rank correlation of two (P, P) over all pairs, and the share of deals that correlate as much."""
+    above = numpy.triu_indices(len(one), 1)
+    fixed, ranked = _standard(_ranks(one[above])), numpy.zeros_like(other)
+    ranked[above] = _standard(_ranks(other[above]))
+    ranked += ranked.T
+    rng = numpy.random.default_rng(seed)
+    found = float(fixed @ ranked[above])
+    deals = [rng.permutation(len(one)) for _ in range(DEALS)]
+    dealt = [abs(float(fixed @ ranked[numpy.ix_(deal, deal)][above])) for deal in deals]
+    return found, (1 + sum(each >= abs(found) for each in dealt)) / (1 + DEALS)
+
+
+def _ranks(values: "numpy.ndarray[tuple[int], numpy.dtype[numpy.float64]]") -> Matrix:
+    """Return ranks; equals share their mean one."""
+    _, place, times = numpy.unique(values, return_inverse=True, return_counts=True)
+    last = numpy.cumsum(times)
+    ranks: Matrix = (last - (times - 1) / 2)[place]
+    return ranks
+
+
+def _standard(values: Matrix) -> Matrix:
+    """Return values of mean 0 and length 1; zeros where all are equal, which correlate with nothing."""
+    centred = values - values.mean()
+    length = float(numpy.linalg.norm(centred))
+    standard: Matrix = centred / length if length else centred
+    return standard
