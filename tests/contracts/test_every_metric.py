@@ -12,13 +12,23 @@ from menura.metrics.catalogue import DEFAULT, METRICS
 from menura.metrics.score import Metric, Sample
 from menura.metrics.significance import bootstrap, paired_difference, score
 
-BEST = {"per token": 1.0, "per word": 1.0, "bits": 0.0, "%": 100.0, "share": 1.0}  # a new unit adds a line
+# A new unit adds a line.
+BEST = {"per token": 1.0, "per word": 1.0, "bits": 0.0, "%": 100.0, "share": 1.0, "sum over facts": 3.0}
+BEST |= {"mean over facts": 1.0}
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
 
 
+def best_of(metric: Metric) -> float:
+    """The best value there is; of a share of faults that is none."""
+    return 0.0 if (metric.unit, metric.better) == ("%", "lower") else BEST[metric.unit]
+
+
 def flawed_samples(personas: int = 8) -> list[Sample]:
-    """Replies that share some words with their references, some ranks missing, personas of unequal size."""
+    """Replies that share some words with their references, some ranks missing, personas of unequal size.
+
+    Some facts are said, some contradicted, some emojis guessed.
+    """
     rng = random.Random(11)
     words = ["rain", "tea", "violin", "harbour", "lantern", "seven", "gently", "walks", "under", "moon", "we", "they"]
     samples = []
@@ -30,19 +40,29 @@ def flawed_samples(personas: int = 8) -> list[Sample]:
             nats = rng.uniform(5, 30)
             where = (f"p{persona}", f"d{index // 2}")
             ranked = (rank, 20 if index != 2 else 0, rank)
-            samples.append(Sample(*where, " ".join(reply), " ".join(reference), nats, 9, *ranked))
+            facts = (reference[index % 5], f"never {reference[0]}", "submarines")
+            verdicts = (1, rng.choice([-1, 0]), 0)
+            guessed = (rng.randrange(9), rng.randrange(2), 8, "emoji")
+            read = (facts, verdicts, "nli", *guessed)
+            samples.append(Sample(*where, " ".join(reply), " ".join(reference), nats, 9, *ranked, *read))
     return samples
 
 
 def perfect_samples() -> list[Sample]:
-    """The references themselves, known for sure, ranked first; no word is said twice."""
+    """The references themselves, known for sure, ranked first, all facts in them; no word is said twice."""
     texts = [" ".join(f"word{line}x{place}" for place in range(6)) for line in range(6)]
-    return [Sample(f"p{i % 3}", f"d{i}", text, text, 0.0, 7, 0, 20, 0) for i, text in enumerate(texts)]
+    return [
+        Sample(
+            *(f"p{i % 3}", f"d{i}", text, text, 0.0, 7, 0, 20, 0),
+            *(tuple(text.split()[:3]), (1, 1, 1), "nli", 0, 0, 8, "emoji"),
+        )
+        for i, text in enumerate(texts)
+    ]
 
 
 @every_metric
 def test_the_reference_against_itself_is_the_best_value(metric: Metric) -> None:
-    assert score(metric, perfect_samples(), rounds=20, seed=0).value == pytest.approx(BEST[metric.unit], abs=1e-12)
+    assert score(metric, perfect_samples(), rounds=20, seed=0).value == pytest.approx(best_of(metric), abs=1e-12)
 
 
 @every_metric
@@ -74,7 +94,7 @@ def test_the_interval_holds_the_value_and_has_width(metric: Metric) -> None:
 @every_metric
 def test_the_interval_stays_in_the_range_of_the_metric(metric: Metric) -> None:
     low, high = bootstrap(metric, perfect_samples(), rounds=200, seed=0)
-    best = BEST[metric.unit]
+    best = best_of(metric)
     assert (low >= best - 1e-12) if metric.better == "lower" else (high <= best + 1e-12)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from menura.cli.globals import Globals, device_of
+from menura.cli.scorer import check_scorer, is_scorer
 from menura.cli.screen import Screen
 from menura.cli.train import SIZE
 
@@ -17,7 +18,7 @@ EXAMPLES = {"--k": "0,1,3,5,10", "--epochs": "1,2,4"}  # of flags that take numb
 
 def evaluate(
     context: typer.Context,
-    targets: Annotated[list[str], typer.Argument(help="Recipes (menura config list) or runs' folders.")],
+    targets: Annotated[list[str], typer.Argument(help="Recipes (menura config list), runs' folders, or scorer/nli.")],
     shots: Annotated[str, typer.Option("--k", "-k", help="Support dialogues, one or a sweep: 0,1,3,5,10")] = "5",
     personas: Annotated[int, typer.Option(help="How many held-out personas; 0 = all.", min=0)] = 0,
     queries: Annotated[int, typer.Option(help="Query dialogues a persona.")] = 2,
@@ -33,6 +34,7 @@ def evaluate(
     beam: Annotated[int, typer.Option(help="Decode by a beam of this width.", min=0)] = 0,
     collapse: Annotated[bool, typer.Option("--collapse", help="Leave out words the beam's reply repeats.")] = False,
     limit: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
+    scorers: Annotated[str, typer.Option(help="The folder of trained scorers; the workspace's if left out.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where tables and replies are written.")] = Path("results"),
 ) -> None:
     """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
@@ -45,6 +47,10 @@ def evaluate(
     from menura.report import results
 
     given: Globals = context.obj
+    if all(is_scorer(target) for target in targets):
+        for target in targets:
+            check_scorer(target, scorers, given)
+        return
     screen = Screen(as_json=given.as_json)
     names = tuple(name for name in metrics.split(",") if name) or catalogue.DEFAULT
     catalogue.named(names)
@@ -60,6 +66,7 @@ def evaluate(
         choice=decoding(Nucleus(), greedy=greedy, beam=beam, collapse=collapse),
         limit=limit,
         metrics=names,
+        scorers=scorers,
         seed=given.seed,
     )
     configs = {target: config_of(target, size) for target in targets}

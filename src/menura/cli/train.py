@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from menura.cli.globals import Globals, device_of
+from menura.cli.scorer import is_scorer, train_scorer
 from menura.cli.screen import Screen
 from menura.errors import MenuraError, PeerError
 
@@ -23,7 +24,7 @@ OUT = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="A named experiment: menura config list")],
+    recipe: Annotated[str, typer.Argument(help="A named experiment: menura config list; or scorer/nli, scorer/emoji")],
     size: SIZE = None,
     out: OUT = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the folder holds and begin anew.")] = False,
@@ -38,6 +39,9 @@ def train(
     from menura.experiments.train import Training
 
     given: Globals = context.obj
+    if is_scorer(recipe):
+        train_scorer(recipe, out, given, fresh=fresh)
+        return
     place = place_of(os.environ)
     screen = (_Unseen if place.rank else Screen)(as_json=given.as_json)
     config = _config(recipe, size, given)
@@ -69,8 +73,10 @@ def train(
             run.write_split(prepared.split.record())
             run.write_lexicon(prepared.loaded.lexicon)
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
-        size = f"{personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps"
-        screen.say(f"{recipe}: {size} -> {run.folder}" + f", {ranks.size} ranks" * (ranks.size > 1))
+        screen.say(
+            f"{recipe}: {personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps "
+            f"-> {run.folder}" + f", {ranks.size} ranks" * (ranks.size > 1)
+        )
         if cut := prepared.loaded.encoder.cut_text:
             screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
         training.go()

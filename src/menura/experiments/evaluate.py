@@ -25,6 +25,7 @@ from menura.metrics.significance import Difference, paired_difference, score, va
 from menura.models.dialogue_model import DialogueModel
 
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
+OF_RANKS = ("hits", "mrr")  # metrics that need the reference ranked among other replies
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
 PROMPT, WRONG_PROMPT, BOTH = "prompt", "wrong persona's prompt", "adapted + prompt"
 COMPARED = {  # which rows of the same K, beside those without any, a row is compared with
@@ -77,6 +78,11 @@ class EvaluateConfig:
     def needed(self) -> int:
         """How many dialogues a persona must have."""
         return max(self.shots) + 1 if self.protocol == "following" else 2
+
+    @property
+    def ranks(self) -> bool:
+        """Whether any metric needs the reference's place among others."""
+        return any(name.startswith(OF_RANKS) for name in self.metrics)
 
     @property
     def speaks(self) -> bool:
@@ -178,7 +184,7 @@ class Evaluation:
         # Sorted, so that the candidates drawn for one persona do not depend on the order of the others.
         pool = sorted(text_of(self.encoder, exchange) for exchanges in queries for exchange in exchanges)
         self.judge = Judge(
-            *(self.model, self.encoder, config.choice, config.limit, config.replies, config.candidates),
+            *(self.model, self.encoder, config.choice, config.limit, config.replies, config.candidates * config.ranks),
             *(pool, config.seed, config.speaks),
         )
         self.queries = queries

@@ -47,7 +47,7 @@ class Judge:
     choice: Decoding
     limit: int  # tokens a reply
     replies: int
-    candidates: int
+    candidates: int  # 0: nothing is ranked
     pool: Sequence[str]  # replies that distractors are drawn from
     seed: int
     speaks: bool = True
@@ -92,8 +92,9 @@ class Judge:
             began = time.perf_counter()
             state = self.model.begin(prompts)  # read once, to rank from and to reply from
             reading = time.perf_counter() - began
-            ranks = [
-                self._ranks(chosen[place][1], seeds[row], self._row_of(state, row)) for row, place in enumerate(places)
+            ranks: list[tuple[int | None, int | None]] = [
+                self._ranks(chosen[place][1], seeds[row], self._row_of(state, row)) if self.candidates else (None, None)
+                for row, place in enumerate(places)
             ]
             began = time.perf_counter()
             replies = generate(self.model, prompts, self.choice, end=end, limit=self.limit, seeds=seeds, begun=state)

@@ -5,7 +5,9 @@ from difflib import get_close_matches
 
 from menura.errors import ConfigError, Problem, shown
 from menura.metrics.bleu import Bleu
+from menura.metrics.consistency import ConsistencyMean, ConsistencySum, Contradictions
 from menura.metrics.distinct import Distinct
+from menura.metrics.emoji import EmojiAccuracy
 from menura.metrics.hits import HitsAtOne, LikelihoodHitsAtOne, MeanReciprocalRank
 from menura.metrics.perplexity import Perplexity
 from menura.metrics.score import Metric
@@ -23,6 +25,15 @@ METRICS: dict[str, Metric] = {
     "hits@1": HitsAtOne(),
     "hits@1-likelihood": LikelihoodHitsAtOne(),
     "mrr": MeanReciprocalRank(),
+    # Agreement with the persona's facts, by a trained scorer; one by shared words alone has a name of its own.
+    "c-score": ConsistencySum(),
+    "c-mean": ConsistencyMean(),
+    "c-contradictions": Contradictions(),
+    "c-score-lexical": ConsistencySum("c-score-lexical", lexical=True),
+    # The emoji that a trained classifier would put beside a reply.
+    "e-acc": EmojiAccuracy("e-acc"),
+    "e-acc-5": EmojiAccuracy("e-acc-5", top=5),
+    "e-acc-within": EmojiAccuracy("e-acc-within", within=True),
     # As the tables of PAML and CMAML were made: the mean over dialogues, not over replies.
     "ppl-paml": Perplexity("token", "paml"),
     "multi-bleu-paml": Bleu("multi-bleu-paml", tokenize="none", smooth="none", aggregation="paml"),

@@ -15,6 +15,11 @@ class Sample:
     ``reference_nats`` is the summed −log p of the reference's tokens and its end token (``reference_tokens`` in all,
     the end token counted); ``rank`` is the reference's place among ``candidates`` replies, 0 for the best, by what the
     model chooses by, ``likelihood_rank`` its place by the mean nats of a token.
+
+    ``facts`` are the persona's sentences in this dialogue; ``verdicts`` says of each whether the reply entails it (+1),
+    contradicts it (−1) or neither (0), by the scorer ``entailed_by``. ``emoji_rank`` is the place of the persona's
+    emoji among all that the classifier ``classified_by`` gives the reply, ``emoji_rank_within`` among the ``emojis`` of
+    the personas scored.
     """
 
     persona_id: str
@@ -26,6 +31,13 @@ class Sample:
     rank: int | None = None
     candidates: int = 0
     likelihood_rank: int | None = None
+    facts: tuple[str, ...] = ()
+    verdicts: tuple[int, ...] = ()
+    entailed_by: str = ""
+    emoji_rank: int | None = None
+    emoji_rank_within: int | None = None
+    emojis: int = 0
+    classified_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,15 @@ class SignsSamples(Protocol):
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Return the signature, completed by what these samples say."""
+
+
+@runtime_checkable
+class NeedsScorer(Protocol):
+    """An ability: the samples must have been read by a trained scorer before."""
+
+    @property
+    def scorer(self) -> str:
+        """Which one; empty where none is needed."""
 
 
 def by_persona(samples: Sequence[Sample]) -> dict[str, list[Sample]]:

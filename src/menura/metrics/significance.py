@@ -15,6 +15,7 @@ from menura.errors import ConfigError, DataError, Problem, shown
 from menura.metrics.score import Metric, Sample, Score, SignsSamples, by_persona
 
 ROUNDS = 1000  # the 2.5 % tails then hold 25 resamples each
+_Z95 = 1.959963984540054  # of the normal distribution, 2.5 % lie above
 _TAIL = 40  # one in 40 lies below the interval, one in 40 above: 95 %
 
 
@@ -98,6 +99,16 @@ def paired_difference(
         # Two signatures here say that the two sides were not measured alike.
         signature=" against ".join(dict.fromkeys([_signature(metric, ours), _signature(metric, theirs)])),
     )
+
+
+def wilson(hits: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of independent cases (Wilson, 1927); 0 to 1 where there is none."""
+    if not total:
+        return 0.0, 1.0
+    share, spread = hits / total, _Z95**2 / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = _Z95 / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _signature(metric: Metric, samples: Sequence[Sample]) -> str:

@@ -1,9 +1,9 @@
 """Every row of CMAML's table of methods at three sizes, on six kinds of data (spec sections 7, 8, 12 and 13).
 
 ``cmaml/ROW`` is on Persona-Chat (table 1), ``cmaml-mojitalk/ROW`` on MojiTalk; ``cmaml-100``, ``-110``, ``-similar``
-and ``-dissimilar`` are table 2's. ``tiny`` takes seconds. ``cpu`` is narrower and shorter than the paper, the same for all
-rows; ``paper`` is the text's own setting, which was not run. A row that ends in ``_f`` trains as the one without it and
-fine-tunes each test persona. The CMAML rows go on from the MAML row of the same model: name its run by
+and ``-dissimilar`` are table 2's. ``tiny`` takes seconds. ``cpu`` is narrower and shorter than the paper, the same for
+all rows; ``paper`` is the text's own setting, which was not run. A row that ends in ``_f`` trains as the one without it
+and fine-tunes each test persona. The CMAML rows go on from the MAML row of the same model: name its run by
 ``--set model.start=``. For Seq2SP'G that is ``maml_seq2spg`` with ``--set model.reads=state``.
 """
 

@@ -1,0 +1,263 @@
+"""Labelled texts become a trained scorer in its folder; the same settings again go on where they stopped."""
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from menura.artefacts import checkpoint, tensors
+from menura.artefacts.checkpoint import Checkpoint
+from menura.artefacts.files import read_json, write_json
+from menura.errors import DataError, NumericalError, Problem
+from menura.experiments.run import Run, Signals
+from menura.experiments.run_config import as_json, differences
+from menura.experiments.settings import from_plain
+from menura.experiments.train import Progress
+from menura.scorers import store
+from menura.scorers.catalogue import SCORERS, Kind, ScorerConfig, named
+from menura.scorers.check import Checked, checked
+from menura.scorers.classifier import Classifier, Encoded, Example, log_probs
+from menura.scorers.data import Parts, parts_of
+from menura.scorers.encoders import HEADER_LIMIT
+from menura.scorers.learning import batches_of
+from menura.scorers.store import About
+
+WRITTEN = "training.json"  # the settings and files of a training, compared when it goes on
+
+
+@dataclass
+class ScorerTraining:
+    """One classifier being trained in one folder."""
+
+    run: Run
+    config: ScorerConfig
+    classifier: Classifier
+    parts: Parts
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        """Encode what is learnt from and set up the optimiser."""
+        learning = self.config.learning
+        place = {label: number for number, label in enumerate(self.classifier.labels)}
+        self.encoded: list[Encoded] = [self.classifier.encode(example.texts) for example in self.parts.train]
+        self.wanted = [place[example.label] for example in self.parts.train]
+        learnt = [example.label for example in self.parts.train]
+        self.label_weights = torch.tensor(learning.label_weights(self.classifier.labels, learnt))
+        self.weights = dict(self.classifier.network.named_parameters())
+        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=learning.rate, weight_decay=learning.decay)
+        self.batches = math.ceil(len(self.encoded) / learning.batch)  # an epoch
+        self.step, self.best, self.seconds = 0, math.inf, 0.0
+
+    @property
+    def steps(self) -> int:
+        """How many there are in all."""
+        return self.batches * self.config.learning.epochs
+
+    def go(self) -> None:
+        """Train to the end from the newest checkpoint; stopped by a signal, save and raise Stopped."""
+        self._resume()
+        began, before = time.monotonic(), self.seconds
+        with Signals().watched() as signals, torch.random.fork_rng(devices=[]):
+            while self.step < self.steps:
+                batch = self._batch(self.step)
+                self._learn(batch)
+                self.step += 1
+                self.seconds = before + time.monotonic() - began
+                if self.step % self.batches == 0:
+                    self._choose()
+                if self.step % self.config.learning.save_every == 0 or signals.caught:
+                    self._save()
+                if signals.caught:
+                    raise signals.stop(f"stopped after step {self.step}, saved; the same command goes on")
+        if self.run.best.exists():
+            self._load(tensors.load(self.run.best, header_limit=HEADER_LIMIT))
+
+    def _batch(self, step: int) -> list[int]:
+        """Return the places of a step's examples; an epoch has a stream of its own, so going on needs no state."""
+        epoch, number = divmod(step, self.batches)
+        if number == 0 or not hasattr(self, "_epoch"):
+            lengths = [len(one.ids) for one in self.encoded]
+            self._epoch = batches_of(lengths, self.config.learning.batch, f"{self.config.seed}:{epoch}")
+        return self._epoch[number]
+
+    def _learn(self, places: Sequence[int]) -> None:
+        learning, network = self.config.learning, self.classifier.network
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout is the same where a training goes on
+        network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning.rate_at(self.step, self.steps)
+        self.optimizer.zero_grad()
+        logits = self.classifier.logits([self.encoded[place] for place in places])
+        wanted = torch.tensor([self.wanted[place] for place in places], device=logits.device)
+        loss = torch.nn.functional.cross_entropy(logits, wanted, self.label_weights.to(logits.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), learning.clip)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            hint = f"try a smaller rate: --set learning.rate={learning.rate / 3:.1g}"
+            raise NumericalError(f"step {self.step + 1}: loss or gradient not finite", hint=hint)
+        self.optimizer.step()
+        value = float(loss.detach())
+        self.run.note(step=self.step + 1, loss=value, loss_hex=value.hex())
+        self.progress.step(self.step + 1, self.steps, value)
+
+    def _choose(self) -> None:
+        """Keep an epoch's weights if none before had a lower loss on the examples set aside."""
+        epoch = self.step // self.batches
+        if not self.parts.choose:
+            self.progress.say(f"epoch {epoch} of {self.config.learning.epochs}: {self.seconds:.0f} s")
+            return
+        loss = loss_on(self.classifier, self.parts.choose, self.label_weights)
+        kept = loss < self.best
+        self.progress.say(f"epoch {epoch}: loss {loss:.4f} on {len(self.parts.choose)} set aside{', kept' * kept}")
+        if kept:
+            self.best = loss
+            tensors.save(self.run.best, self.weights)
+
+    def _save(self) -> None:
+        names = {id(value): name for name, value in self.weights.items()}
+        state = {
+            f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)
+            for parameter, kinds in self.optimizer.state.items()
+            for kind, value in kinds.items()
+        }
+        kept = {"best": self.best if math.isfinite(self.best) else None, "seconds": self.seconds}
+        checkpoint.write(self.run.checkpoints, Checkpoint(self.step, self.weights, state, kept))
+
+    def _resume(self) -> None:
+        found = checkpoint.newest(self.run.checkpoints, self.progress.say)
+        self.run.cut_trace(found.step if found else 0)
+        if found is None:
+            self.run.best.unlink(missing_ok=True)  # of a training that was never saved
+            return
+        self._load(found.weights)
+        for key, value in found.optimizer.items():
+            name, _, kind = key.rpartition("/")
+            weight = self.weights[name]
+            self.optimizer.state[weight][kind] = value if kind == "step" else value.to(weight.device)
+        self.step, self.seconds = found.step, found.state["seconds"]
+        self.best = found.state["best"] if found.state["best"] is not None else math.inf
+        self.progress.say(f"going on after step {self.step}")
+
+    def _load(self, found: Any) -> None:
+        tensors.check_same_shape(found, self.weights, "scorer in training")
+        with torch.no_grad():
+            for name, value in self.weights.items():
+                value.copy_(found[name])
+
+
+def train_scorer(
+    target: str, config: ScorerConfig, folder: Path, progress: Progress, *, fresh: bool = False, device: str = "cpu"
+) -> About:
+    """Train ``scorer/NAME`` into a folder, judge it on the part never learnt from, and return what it is.
+
+    What stands there already with the same settings and files is returned as it is. Raises DataError with every
+    difference to a training that stands there with others.
+    """
+    name, kind = named(target)
+    run, parts = Run(folder), _parts(kind, config)
+    if not fresh:
+        _compare(folder, config, parts)
+        if (folder / store.ABOUT).exists():
+            progress.say(f"trained already: {folder} (--fresh trains anew)")
+            return store.about_of(name, folder)
+    # All that can be refused is refused before the folder is touched.
+    training = ScorerTraining(run, config, _begun(kind, config, parts, device), parts, progress)
+    with run.locked():
+        if fresh:
+            run.clear()
+        write_json(folder / WRITTEN, _record(config, parts))
+        progress.say(_told(target, training))
+        training.go()
+        return _finished(name, kind, training, folder)
+
+
+def check_scorer(target: str, folder: Path, assigned: ScorerConfig | None = None, *, device: str = "cpu") -> Checked:
+    """Judge a trained scorer by the judging part of its own data, or of ``assigned`` settings' data."""
+    name, kind = named(target)
+    stored = store.read(name, folder, device=device)
+    config = assigned or settings_of(name, folder)
+    parts = _parts(kind, config)
+    found = checked(stored.classifier, parts.held, tops=kind.tops, within=stored.about.within)
+    return replace(found, said=parts.said)
+
+
+def settings_of(name: str, folder: Path) -> ScorerConfig:
+    """Return the settings a stored scorer was trained with."""
+    made: ScorerConfig = from_plain(SCORERS[name].config(), store.about_of(name, folder).settings)
+    return made
+
+
+def loss_on(classifier: Classifier, examples: Sequence[Example], weights: Tensor) -> float:
+    """Return the mean nats of the examples' labels, each weighed by its label."""
+    place = {label: number for number, label in enumerate(classifier.labels)}
+    # A label that only stands in the part set aside cannot be guessed, whatever the weights.
+    known = [example for example in examples if example.label in place]
+    wanted = torch.tensor([place[example.label] for example in known])
+    scores = log_probs(classifier, [example.texts for example in known])
+    return float(torch.nn.functional.nll_loss(scores, wanted, weights))
+
+
+def _parts(kind: Kind, config: ScorerConfig) -> Parts:
+    return parts_of(config.data, kind.read, config.learning.choose)
+
+
+def _begun(kind: Kind, config: ScorerConfig, parts: Parts, device: str) -> Classifier:
+    kind.within(config, parts)  # refused before minutes of training
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        made = kind.fresh(config, parts)
+    made.network.to(device)
+    return made
+
+
+def _record(config: ScorerConfig, parts: Parts) -> dict[str, Any]:
+    return {"settings": as_json(config), "files": parts.files}
+
+
+def _compare(folder: Path, config: ScorerConfig, parts: Parts) -> None:
+    path = folder / WRITTEN
+    changed = differences(read_json(path), _record(config, parts)) if path.exists() else []
+    if changed:
+        hint = "use another --out, or --fresh to train anew"
+        raise DataError.of(
+            [Problem("config_changed", line, str(path), "" if i else hint) for i, line in enumerate(changed)]
+        )
+
+
+def _told(target: str, training: ScorerTraining) -> str:
+    parts = training.parts
+    size = sum(value.numel() for value in training.weights.values())
+    return (
+        f"{target}: {len(parts.train):,} examples of {len(parts.labels)} labels, {len(parts.choose):,} to choose by, "
+        f"{len(parts.held):,} to judge by ({parts.said}), {size:,} parameters, {training.steps} steps "
+        f"-> {training.run.folder}"
+    )
+
+
+def _finished(name: str, kind: Kind, training: ScorerTraining, folder: Path) -> About:
+    """Judge what came out, write it, and drop what only going on needs."""
+    parts, classifier = training.parts, training.classifier
+    within = kind.within(training.config, parts)
+    found = checked(classifier, parts.held, tops=kind.tops, within=within)
+    about = About(
+        kind=name,
+        labels=classifier.labels,
+        settings=as_json(training.config),
+        network=kind.sizes(classifier),
+        files=parts.files,
+        said=parts.said,
+        within=within,
+        judged=(found.accuracy.hits, found.accuracy.total),
+        sums={},
+        seconds=round(training.seconds, 1),
+    )
+    whole = store.write(folder, classifier, about)
+    shutil.rmtree(training.run.checkpoints, ignore_errors=True)
+    training.run.best.unlink(missing_ok=True)
+    return whole

@@ -1,0 +1,141 @@
+"""Samples are read by trained scorers: verdicts on facts, places of emojis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from torch import Tensor
+
+from menura.errors import DataError, shown
+from menura.metrics import catalogue
+from menura.metrics.consistency import OfFacts
+from menura.metrics.score import NeedsScorer, Sample
+from menura.scorers import store
+from menura.scorers.emoji import EmojiClassifier
+from menura.scorers.entailment import Entailment
+from menura.tasks.task import Task
+
+Facts = Mapping[tuple[str, str], tuple[str, ...]]  # by persona and dialogue
+
+
+class Entails(Protocol):
+    """Says of (reply, sentence) pairs whether the reply entails the sentence (+1), contradicts it (−1), or neither."""
+
+    def verdicts(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+        """Return one verdict a pair."""
+
+
+class Guesses(Protocol):
+    """Says how likely each label is beside a reply."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels."""
+
+    def log_probs(self, replies: Sequence[str]) -> Tensor:
+        """Return (replies, labels)."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What reads samples before they are scored; the two lines say in signatures which scorers they were."""
+
+    entails: Entails | None = None
+    entailed_by: str = ""
+    guesses: Guesses | None = None
+    classified_by: str = ""
+    facts: Facts = field(default_factory=dict)
+    personas: tuple[str, ...] = ()  # whose emojis are those scored
+
+    def read(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Return the samples with all that the scorers say; what is said twice of one fact is judged once."""
+        told = [replace(s, facts=self.facts.get((s.persona_id, s.dialogue_id), ())) for s in samples]
+        if self.entails:
+            told = self._judged(told, self.entails)
+        return self._guessed(told, self.guesses) if self.guesses else told
+
+    def _judged(self, samples: Sequence[Sample], entails: Entails) -> list[Sample]:
+        pairs = list(dict.fromkeys((sample.reply, fact) for sample in samples for fact in sample.facts))
+        verdict = dict(zip(pairs, entails.verdicts(pairs), strict=True))
+        return [
+            replace(s, verdicts=tuple(verdict[s.reply, fact] for fact in s.facts), entailed_by=self.entailed_by)
+            for s in samples
+        ]
+
+    def _guessed(self, samples: Sequence[Sample], guesses: Guesses) -> list[Sample]:
+        replies = list(dict.fromkeys(sample.reply for sample in samples))
+        likely = dict(zip(replies, guesses.log_probs(replies).tolist(), strict=True))
+        place = {label: number for number, label in enumerate(guesses.labels)}
+        within = [place[persona] for persona in self.personas]
+        return [
+            replace(
+                s,
+                emoji_rank=_rank(likely[s.reply], place[s.persona_id], range(len(place))),
+                emoji_rank_within=_rank(likely[s.reply], place[s.persona_id], within),
+                emojis=len(within),
+                classified_by=self.classified_by,
+            )
+            for s in samples
+        ]
+
+
+def _rank(likely: Sequence[float], own: int, among: Sequence[int]) -> int:
+    """Return how many of ``among`` are as likely as its own or more; a tie counts against it."""
+    return sum(likely[other] >= likely[own] for other in among if other != own)
+
+
+def scorers_needed(metrics: Sequence[str]) -> list[str]:
+    """Return the scorers that these metrics ask for."""
+    asked = [metric.scorer for metric in catalogue.named(metrics) if isinstance(metric, NeedsScorer)]
+    return sorted({name for name in asked if name})
+
+
+def check_trained(metrics: Sequence[str], scorers: str = "") -> None:
+    """Raise ConfigError, with the line to type, if a metric asks for a scorer that was never trained."""
+    for name in scorers_needed(metrics):
+        store.about_of(name, store.folder_of(name, scorers))
+
+
+def verdicts_for(metrics: Sequence[str], tasks: Sequence[Task], scorers: str = "", device: str = "cpu") -> Verdicts:
+    """Return what reads the samples of these personas for these metrics.
+
+    ``scorers`` is the folder they lie in, the workspace's if empty. Raises DataError where no persona has facts to
+    agree with, and where a persona is no emoji of the classifier.
+    """
+    about_facts = any(isinstance(metric, OfFacts) for metric in catalogue.named(metrics))
+    made = Verdicts(facts=_facts_of(tasks) if about_facts else {})
+    for name in scorers_needed(metrics):
+        stored = store.read(name, store.folder_of(name, scorers), device=device)
+        line = stored.about.line
+        if isinstance(stored.classifier, Entailment):
+            made = replace(made, entails=stored.classifier, entailed_by=line)
+        elif isinstance(stored.classifier, EmojiClassifier):
+            personas = _emojis(tasks, stored.classifier.labels)
+            made = replace(made, guesses=stored.classifier, classified_by=line, personas=personas)
+    return made
+
+
+def _facts_of(tasks: Sequence[Task]) -> Facts:
+    """Return the facts each persona has in each dialogue, also those that no model reads."""
+    facts = {
+        (task.persona.persona_id, part.dialogue.dialogue_id): part.facts
+        for task in tasks
+        for part in task.parts
+        if part.facts
+    }
+    if not facts:
+        hint = "leave the c- metrics out, or take a corpus with persona sentences"
+        raise DataError("no persona of these has facts to agree with", hint=hint, code="no_facts")
+    return facts
+
+
+def _emojis(tasks: Sequence[Task], labels: Sequence[str]) -> tuple[str, ...]:
+    personas = [task.persona.persona_id for task in tasks]
+    unknown = [persona for persona in personas if persona not in labels]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} personas are no emoji that the classifier knows, the first is {shown(unknown[0])}",
+            hint="the e-acc metrics are for tasks by emoji, as in data.corpus=mojitalk",
+            code="unknown_label",
+        )
+    return tuple(personas)

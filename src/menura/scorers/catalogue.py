@@ -1,0 +1,103 @@
+"""The scorers there are, by name: how each reads its examples, begins, and comes back from its folder."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from menura.batches.tokenizer import Tokens
+from menura.errors import ConfigError, shown
+from menura.scorers import dialogue_nli, encoders, labelled
+from menura.scorers.classifier import Classifier
+from menura.scorers.data import Parts, Read, rarest
+from menura.scorers.emoji import EmojiClassifier, EmojiConfig, EmojiNetwork, words_learnt
+from menura.scorers.entailment import LABELS, Entailment, NliConfig, PairNetwork
+
+ScorerConfig = NliConfig | EmojiConfig
+WITHIN = 8  # test emojis of CMAML's MojiTalk tasks
+ENOUGH = 100  # replies of each in the judging part
+PREFIX = "scorer/"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One scorer: ``fresh`` makes it from its settings and what it learns from, ``rebuilt`` from what was saved."""
+
+    config: Callable[[], Any]
+    read: Read
+    fresh: Callable[[Any, Parts], Classifier]
+    sizes: Callable[[Any], dict[str, Any]]  # what is saved to rebuild it by
+    rebuilt: Callable[[dict[str, Any], Sequence[str], Tokens], Classifier]
+    within: Callable[[Any, Parts], tuple[str, ...]]  # the labels whose examples are judged apart too
+    tops: tuple[int, ...]
+    labels: tuple[str, ...] = ()  # fixed ones
+
+
+def _fresh_nli(config: NliConfig, parts: Parts) -> Classifier:
+    del parts
+    encoder, tokens = encoders.begun(config.encoder)
+    return Entailment(PairNetwork(encoder, config.dropout), tokens, config.limit)
+
+
+def _sizes_of_nli(made: Entailment) -> dict[str, Any]:
+    encoder = json.loads(made.network.encoder.config.to_json_string(use_diff=True))
+    return {"encoder": encoder, "dropout": made.network.dropout.p, "limit": made.limit}
+
+
+def _rebuilt_nli(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:
+    encoder = encoders.of_sizes(sizes["encoder"])
+    return Entailment(PairNetwork(encoder, sizes["dropout"]), tokens, sizes["limit"], tuple(labels))
+
+
+def _fresh_emoji(config: EmojiConfig, parts: Parts) -> Classifier:
+    tokens = words_learnt([example.texts[0] for example in parts.train], config)
+    sizes = {"width": config.width, "dropout": config.dropout, "limit": config.limit}
+    return _rebuilt_emoji(sizes, parts.labels, tokens)
+
+
+def _sizes_of_emoji(made: EmojiClassifier) -> dict[str, Any]:
+    network = made.network
+    return {"width": network.embeddings.embedding_dim, "dropout": network.dropout.p, "limit": made.limit}
+
+
+def _rebuilt_emoji(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:
+    network = EmojiNetwork(len(tokens), sizes["width"], len(labels), sizes["dropout"])
+    return EmojiClassifier(network, tokens, sizes["limit"], tuple(labels))
+
+
+def _within_emoji(config: EmojiConfig, parts: Parts) -> tuple[str, ...]:
+    named = tuple(label.strip() for label in config.within.split(",") if label.strip())
+    unknown = sorted(set(named) - set(parts.labels))
+    if unknown:
+        raise ConfigError(
+            f"within: {', '.join(map(shown, unknown))} stands nowhere in the training files",
+            hint=f"known: {', '.join(parts.labels)}",
+            code="unknown_label",
+        )
+    return named or rarest(parts, WITHIN, ENOUGH)
+
+
+SCORERS: dict[str, Kind] = {
+    "nli": Kind(
+        *(NliConfig, dialogue_nli.read, _fresh_nli, _sizes_of_nli, _rebuilt_nli),
+        within=lambda config, parts: (),
+        tops=(1,),
+        labels=LABELS,
+    ),
+    "emoji": Kind(
+        *(EmojiConfig, labelled.read, _fresh_emoji, _sizes_of_emoji, _rebuilt_emoji),
+        within=_within_emoji,
+        tops=(1, 5),
+    ),
+}
+
+
+def named(target: str) -> tuple[str, Kind]:
+    """Return the name and the kind of ``scorer/NAME``; ConfigError with the nearest name if there is none."""
+    name = target.removeprefix(PREFIX)
+    if name in SCORERS:
+        return name, SCORERS[name]
+    near = get_close_matches(name, SCORERS, n=1)
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else f"known: {', '.join(PREFIX + known for known in SCORERS)}"
+    raise ConfigError(f"unknown scorer {shown(name)}", hint=hint, code="unknown_scorer")

@@ -1,0 +1,82 @@
+"""What a scorer is: texts in, the log-probability of each of its labels out.
+
+Shape letters: B examples, N all examples, L labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.tokenizer import Tokens
+
+Texts = tuple[str, ...]  # one text, or a pair of them
+READ_AT_ONCE = 64  # examples in one batch without gradient: bounds memory, changes no verdict
+
+
+@dataclass(frozen=True)
+class Example:
+    """Texts and the label that a person gave them."""
+
+    texts: Texts
+    label: str
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Texts as ids; ``second`` is where the second of a pair begins."""
+
+    ids: tuple[int, ...]
+    second: int = 0
+
+
+class Classifier(Protocol):
+    """A network over some labels, in their order, with the vocabulary it reads by."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, by the network's outputs."""
+
+    @property
+    def network(self) -> nn.Module:
+        """All that trains."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """The vocabulary."""
+
+    def encode(self, texts: Texts) -> Encoded:
+        """Return texts as ids, cut to what the network takes; never empty."""
+
+    def logits(self, batch: Sequence[Encoded]) -> Tensor:
+        """Return (B, L), before they are normalised."""
+
+
+@torch.no_grad()
+def log_probs(classifier: Classifier, texts: Sequence[Texts]) -> Tensor:
+    """Return (N, L) in the order given; texts that are given twice are read once, like lengths side by side."""
+    different = list(dict.fromkeys(texts))
+    encoded = [classifier.encode(one) for one in different]
+    order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
+    classifier.network.eval()
+    found: dict[Texts, Tensor] = {}
+    for start in range(0, len(order), READ_AT_ONCE):
+        places = order[start : start + READ_AT_ONCE]
+        rows = classifier.logits([encoded[place] for place in places]).log_softmax(-1).cpu()
+        found |= {different[place]: row for place, row in zip(places, rows, strict=True)}
+    return torch.stack([found[one] for one in texts]) if texts else torch.zeros(0, len(classifier.labels))
+
+
+def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return ids (B, T), padded by 0 on the right, and their mask, True where a token is real."""
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[*row, *(0,) * (longest - len(row))] for row in rows], device=device)
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    return ids, torch.arange(longest, device=device) < lengths[:, None]
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return where a network lies."""
+    return next(network.parameters()).device

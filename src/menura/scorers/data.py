@@ -1,0 +1,99 @@
+"""Labelled files become the parts a scorer learns from, is chosen by and is judged by."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from menura.artefacts.corpus_store import files_of
+from menura.artefacts.files import sha256_of
+from menura.errors import ConfigError, DataError
+from menura.scorers.classifier import Example
+
+Read = Callable[[Sequence[Path]], list[Example]]
+
+
+@dataclass(frozen=True)
+class ScorerData:
+    """Which labelled examples, and which of them judge.
+
+    ``corpus`` is the name of one of the workspace, or files, comma-separated. Files whose name holds ``held`` are
+    judged by and never learnt from; where there is none, the ``share`` drawn by ``seed`` is held back.
+    """
+
+    corpus: str = ""
+    held: str = "valid"
+    share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a share that leaves nothing on one side."""
+        if not 0 < self.share < 1:
+            raise ConfigError(f"data.share: {self.share}, must be above 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is learnt from (``train``), what decides which weights are kept (``choose``), what judges (``held``)."""
+
+    train: tuple[Example, ...]
+    choose: tuple[Example, ...]
+    held: tuple[Example, ...]
+    files: dict[str, str]  # sha256 by name
+    said: str  # where the judging part comes from
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels learnt, sorted."""
+        return tuple(sorted({example.label for example in self.train}))
+
+
+def parts_of(data: ScorerData, read: Read, choose: float = 0.0) -> Parts:
+    """Read the files of a setting; the share ``choose`` of what would be learnt from is set aside to choose by."""
+    if not data.corpus:
+        raise ConfigError(
+            "data.corpus: a scorer learns from labelled examples, none are named",
+            hint="--set data.corpus=FILE,FILE or the name of a corpus of the workspace",
+        )
+    files = files_of(data.corpus)
+    judging = [path for path in files if data.held and data.held in path.name]
+    learning = [path for path in files if path not in judging]
+    if not learning:
+        raise DataError(
+            f"every file's name holds {data.held!r}: nothing is left to learn from",
+            place=data.corpus,
+            hint="name the training files too, or set data.held to another word",
+        )
+    examples, held = read(learning), read(judging) if judging else []
+    said = f"{', '.join(path.name for path in judging)}"
+    if not judging:
+        examples, held = _drawn(examples, data.share, f"{data.seed}:held")
+        said = f"{data.share:.0%} of {', '.join(path.name for path in learning)}, drawn by seed {data.seed}"
+    train, chosen = _drawn(examples, choose, f"{data.seed}:choose") if choose else (examples, [])
+    _check(train, held, data.corpus)
+    return Parts(tuple(train), tuple(chosen), tuple(held), {path.name: sha256_of(path) for path in files}, said)
+
+
+def rarest(parts: Parts, count: int, least: int) -> tuple[str, ...]:
+    """Return the ``count`` labels that are rarest in training and have ``least`` judging examples or more."""
+    learnt, judged = (Counter(example.label for example in part) for part in (parts.train + parts.choose, parts.held))
+    enough = [label for label in learnt if judged[label] >= least]
+    return tuple(sorted(enough, key=lambda label: (learnt[label], label))[:count])
+
+
+def _drawn(examples: Sequence[Example], share: float, seed: str) -> tuple[list[Example], list[Example]]:
+    """Return what is left and what is drawn, both in the order given."""
+    taken = set(random.Random(seed).sample(range(len(examples)), round(share * len(examples))))
+    rest = [example for place, example in enumerate(examples) if place not in taken]
+    return rest, [examples[place] for place in sorted(taken)]
+
+
+def _check(train: Sequence[Example], held: Sequence[Example], corpus: str) -> None:
+    labels = {example.label for example in train}
+    if len(labels) < 2 or not held:
+        raise DataError(
+            f"{len(train)} examples of {len(labels)} labels to learn from, {len(held)} to judge by",
+            place=corpus,
+            hint="give at least two labels, and some examples of each part",
+        )

@@ -1,0 +1,46 @@
+"""Lines of Dialogue NLI (Welleck et al., 2019) become pairs with their label."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from menura.corpus.source import DATA_SET, opened
+from menura.errors import LISTED_AT_MOST, DataError, Problem, shown
+from menura.scorers.classifier import Example
+
+SEPARATOR = "</s>"
+NAMES = {"positive": "entailment", "neutral": "neutral", "negative": "contradiction"}
+NAMES |= {name: name for name in NAMES.values()}
+
+
+def read(files: Sequence[Path]) -> list[Example]:
+    """Return the pairs of all files, plain or packed: ``sentence</s>sentence</s>positive|neutral|negative`` a line.
+
+    Raises one DataError with every line that is none.
+    """
+    examples: list[Example] = []
+    problems: list[Problem] = []
+    for path in files:
+        source = opened(path, DATA_SET)
+        for number, line in source.lines():
+            found = _example(line)
+            if isinstance(found, Example):
+                examples.append(found)
+            elif len(problems) < LISTED_AT_MOST:
+                hint = "wanted: sentence</s>sentence</s>positive, neutral or negative"
+                problems.append(Problem("nli_format", found, source.place(number), hint))
+    if problems:
+        raise DataError.of(problems)
+    return examples
+
+
+def _example(line: str) -> Example | str:
+    """Return the pair, or what is wrong."""
+    cells = [cell.strip() for cell in line.split(SEPARATOR)]
+    if len(cells) != 3:
+        return f"{len(cells)} parts in the line, not 3"
+    *pair, label = cells
+    if label not in NAMES:
+        return f"unknown label {shown(label)}"
+    if not all(pair):
+        return "an empty sentence"
+    return Example(tuple(pair), NAMES[label])

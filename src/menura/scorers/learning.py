@@ -1,0 +1,70 @@
+"""How a scorer learns: how long, how fast, and which weights are kept."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from menura.errors import ConfigError
+
+SORTED_TOGETHER = 16  # batches whose examples are sorted by length: little padding, and still at random
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Adam, or AdamW where ``decay`` is above 0, on the mean negative log-likelihood of a batch's labels.
+
+    ``warmup`` is the share of the steps in which the rate rises; then it falls linearly to 0, or stays. ``choose`` is
+    the share of the training examples that is set aside: the epoch with the lowest loss on it is kept, the last one
+    where it is 0. ``balance`` weighs an example by its label: 0 alike, 1 so that each label weighs the same in all,
+    however rare.
+    """
+
+    epochs: int = 3
+    batch: int = 32
+    rate: float = 1e-3
+    warmup: float = 0.0
+    fall: bool = True
+    decay: float = 0.0
+    clip: float = 1.0  # of the gradient's norm
+    choose: float = 0.0
+    balance: float = 0.0
+    save_every: int = 100  # steps
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        for name in ("epochs", "batch", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"learning.{name}: {getattr(self, name)}, must be at least 1")
+        for name in ("rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"learning.{name}: {getattr(self, name)}, must be > 0")
+        for name in ("warmup", "choose"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"learning.{name}: {getattr(self, name)}, must be from 0 to below 1")
+        if not 0 <= self.balance <= 1:
+            raise ConfigError(f"learning.balance: {self.balance}, must be from 0 to 1")
+
+    def label_weights(self, labels: Sequence[str], learnt: Sequence[str]) -> list[float]:
+        """Return what an example of each label weighs, 1 on the mean over ``learnt`` where ``balance`` is 1."""
+        counts = Counter(learnt)
+        return [(len(learnt) / (len(labels) * max(counts[label], 1))) ** self.balance for label in labels]
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """Return the rate of a step, the first being 0."""
+        rising = self.warmup * steps
+        if step < rising:
+            return self.rate * (step + 1) / (rising + 1)
+        return self.rate * (steps - step) / (steps - rising) if self.fall else self.rate
+
+
+def batches_of(lengths: Sequence[int], size: int, seed: str) -> list[list[int]]:
+    """Return an epoch's batches of places, at random from ``seed``, those of like length side by side."""
+    rng = random.Random(seed)
+    order = rng.sample(range(len(lengths)), len(lengths))
+    made: list[list[int]] = []
+    for start in range(0, len(order), size * SORTED_TOGETHER):
+        near = sorted(order[start : start + size * SORTED_TOGETHER], key=lambda place: lengths[place])
+        made += [near[first : first + size] for first in range(0, len(near), size)]
+    rng.shuffle(made)
+    return made

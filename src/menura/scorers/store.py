@@ -1,0 +1,119 @@
+"""A trained scorer on disk: weights, vocabulary and what it is, checked before it is believed."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from menura.artefacts import tensors
+from menura.artefacts.files import home, read_json, sha256_of, write_json, write_text
+from menura.batches.tokenizer import Tokens
+from menura.errors import ConfigError, DataError, MismatchError
+from menura.scorers.catalogue import PREFIX, SCORERS
+from menura.scorers.classifier import Classifier
+from menura.scorers.encoders import HEADER_LIMIT
+
+ABOUT = "scorer.json"  # written last: where it stands, all is there
+HELD = ("model.safetensors", "tokenizer.json")
+SCHEMA = 1
+CORPUS = {"nli": "TRAIN.txt,VALID.txt", "emoji": "mojitalk"}  # in the line that trains one
+
+
+@dataclass(frozen=True)
+class About:
+    """What a scorer's folder says of it; ``judged`` is (right, of) on the judging part."""
+
+    kind: str
+    labels: tuple[str, ...]
+    settings: dict[str, Any]
+    network: dict[str, Any]  # sizes to rebuild it by
+    files: dict[str, str]  # sha256 of what it learnt and was judged from
+    said: str  # which part judged
+    within: tuple[str, ...]
+    judged: tuple[int, int]
+    sums: dict[str, str]  # sha256 of the files beside
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        """Say in a signature which scorer it is and how good."""
+        whole = hashlib.sha256(" ".join(self.sums[name] for name in HELD).encode()).hexdigest()
+        right, total = self.judged
+        return f"{PREFIX}{self.kind} sha256 {whole[:12]}, accuracy {right / max(total, 1):.3f} of {total}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A scorer that was read, and what its folder says."""
+
+    classifier: Classifier
+    about: About
+
+
+def folder_of(kind: str, scorers: str | Path = "") -> Path:
+    """Return where a scorer lies, or would lie: in the workspace, or in a folder of scorers."""
+    return Path(scorers).expanduser() / kind if scorers else home() / "scorers" / kind
+
+
+def write(folder: Path, classifier: Classifier, about: About) -> About:
+    """Write a scorer; its description last, with the checksums of the rest, which it is returned with."""
+    tensors.save(folder / HELD[0], classifier.network.state_dict())
+    write_text(folder / HELD[1], classifier.tokens.to_json())
+    whole = About(**{**vars(about), "sums": {name: sha256_of(folder / name) for name in HELD}})
+    write_json(folder / ABOUT, {"schema": SCHEMA, **asdict(whole)})
+    return whole
+
+
+def about_of(kind: str, folder: Path) -> About:
+    """Return what a folder says of its scorer.
+
+    Raises ConfigError with the line that trains one where there is none, MismatchError for one of another kind or
+    whose labels stand in another order than this program's.
+    """
+    path = folder / ABOUT
+    if not path.exists():
+        out = "" if folder == folder_of(kind) else f" --out {folder}"
+        raise ConfigError(
+            f"no {kind} scorer was trained yet: {folder} holds none",
+            hint=f"menura train {PREFIX}{kind} --set data.corpus={CORPUS[kind]}{out}",
+            code="no_scorer",
+        )
+    about = _parsed(path)
+    if about.kind != kind:
+        raise MismatchError(f"a scorer of kind {about.kind}, wanted {kind}", place=str(path), code="schema")
+    fixed = SCORERS[kind].labels
+    if fixed and about.labels != fixed:
+        raise MismatchError(
+            f"its labels are {', '.join(about.labels)}, wanted in this order: {', '.join(fixed)}",
+            place=str(path),
+            hint="read as they stand, its verdicts would be others; train it again with --fresh",
+            code="labels_differ",
+        )
+    return about
+
+
+def read(kind: str, folder: Path, *, device: str = "cpu") -> Stored:
+    """Return a scorer, every file checked; raises what ``about_of`` raises, DataError for a file that was changed."""
+    about = about_of(kind, folder)
+    for name in HELD:
+        if not (folder / name).exists() or sha256_of(folder / name) != about.sums.get(name):
+            hint = f"train it again: menura train {PREFIX}{kind} --fresh"
+            raise DataError(f"{name} is not what was trained (checksum)", place=str(folder), hint=hint, code="damaged")
+    tokens = Tokens.from_file(folder / HELD[1])
+    classifier = SCORERS[kind].rebuilt(about.network, about.labels, tokens)
+    found = tensors.load(folder / HELD[0], header_limit=HEADER_LIMIT)
+    tensors.check_same_shape(found, classifier.network.state_dict(), f"scorer {kind}")
+    classifier.network.load_state_dict(found)
+    classifier.network.to(device).eval()
+    return Stored(classifier, about)
+
+
+def _parsed(path: Path) -> About:
+    found = read_json(path)
+    try:
+        if found.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        listed = {name: tuple(found[name]) for name in ("labels", "within", "judged")}
+        return About(**{**found, **listed})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError("damaged: not a scorer's description", place=str(path), code="damaged") from error
