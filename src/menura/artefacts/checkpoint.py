@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from menura.artefacts.files import new_folder, read_json, sha256_of, write_json
@@ -77,3 +78,24 @@ def read(path: Path) -> Checkpoint:
 def _generations(folder: Path) -> list[Path]:
     # By length first: step_1000000 comes after step_999999.
     return sorted((p for p in folder.glob("step_*") if p.is_dir()), key=lambda p: (len(p.name), p.name), reverse=True)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what an optimiser keeps of each weight, as ``name/kind``."""
+    names = {id(value): name for name, value in weights.items()}
+    return {
+        f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)
+        for parameter, kinds in optimizer.state.items()
+        for kind, value in kinds.items()
+    }
+
+
+def put_optimizer_state(
+    optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> None:
+    """Give an optimiser back what ``optimizer_state`` found."""
+    for key, value in state.items():
+        name, _, kind = key.rpartition("/")
+        weight = weights[name]
+        # Adam counts its steps on the CPU wherever the weights are.
+        optimizer.state[weight][kind] = value if kind == "step" else value.to(weight.device)

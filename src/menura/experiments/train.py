@@ -1,4 +1,4 @@
-"""The only training loop: whatever the method, it lowers the method's objective over some tasks a step."""
+"""The only training loop of dialogue models: whatever the method, it lowers its objective over some tasks a step."""
 
 import math
 import random
@@ -275,12 +275,7 @@ class Training:
     def _save(self, step: int) -> None:
         if self.ranks.rank:
             return
-        names = {id(value): name for name, value in self.weights.items()}
-        state = {
-            f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)
-            for parameter, kinds in self.optimizer.state.items()
-            for kind, value in kinds.items()
-        }
+        state = checkpoint.optimizer_state(self.optimizer, self.weights)
         checkpoint.write(self.run.checkpoints, Checkpoint(step, self.weights, state, {"best": _finite(self.best)}))
 
     def _resume(self) -> None:
@@ -298,11 +293,7 @@ class Training:
         with torch.no_grad():
             for name, value in self.weights.items():
                 value.copy_(found.weights[name])
-        for key, value in found.optimizer.items():
-            name, _, kind = key.rpartition("/")
-            weight = self.weights[name]
-            # Adam counts its steps on the CPU wherever the weights are.
-            self.optimizer.state[weight][kind] = value if kind == "step" else value.to(weight.device)
+        checkpoint.put_optimizer_state(self.optimizer, self.weights, found.optimizer)
         self.best = found.state["best"] if found.state["best"] is not None else math.inf
         self.step = found.step
         if self.step:

@@ -120,12 +120,7 @@ class ScorerTraining:
             tensors.save(self.run.best, self.weights)
 
     def _save(self) -> None:
-        names = {id(value): name for name, value in self.weights.items()}
-        state = {
-            f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)
-            for parameter, kinds in self.optimizer.state.items()
-            for kind, value in kinds.items()
-        }
+        state = checkpoint.optimizer_state(self.optimizer, self.weights)
         kept = {"best": self.best if math.isfinite(self.best) else None, "seconds": self.seconds}
         checkpoint.write(self.run.checkpoints, Checkpoint(self.step, self.weights, state, kept))
 
@@ -136,10 +131,7 @@ class ScorerTraining:
             self.run.best.unlink(missing_ok=True)  # of a training that was never saved
             return
         self._load(found.weights)
-        for key, value in found.optimizer.items():
-            name, _, kind = key.rpartition("/")
-            weight = self.weights[name]
-            self.optimizer.state[weight][kind] = value if kind == "step" else value.to(weight.device)
+        checkpoint.put_optimizer_state(self.optimizer, self.weights, found.optimizer)
         self.step, self.seconds = found.step, found.state["seconds"]
         self.best = found.state["best"] if found.state["best"] is not None else math.inf
         self.progress.say(f"going on after step {self.step}")

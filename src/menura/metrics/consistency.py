@@ -8,6 +8,7 @@ from typing import Literal
 from menura.metrics.score import Sample, summed
 from menura.metrics.word_f1 import normalised
 
+SUM, CONTRADICTIONS, FACTS, REPLIES = range(4)  # of what is gathered: of verdicts, then three counts
 SHARED = 0.5  # of a fact's content words, for the lexical verdict
 # Words that every reply may hold, whatever it is about: verbs of being, having and liking among them.
 _COMMON = """i my me mine you your he she it we they am is are was were be been being have has had do does did to of
@@ -87,8 +88,7 @@ class ConsistencySum(OfFacts):
 
     def value(self, gathered: Sequence[tuple[float, ...]]) -> float:
         """Return the mean sum; ``nan`` where no reply was judged."""
-        total, _, _, replies = summed(gathered) if gathered else (0.0,) * 4
-        return total / replies if replies else math.nan
+        return _ratio(gathered, SUM, REPLIES)
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ class ConsistencyMean(OfFacts):
 
     def value(self, gathered: Sequence[tuple[float, ...]]) -> float:
         """Return the mean; ``nan`` where no reply was judged."""
-        total, _, facts, _ = summed(gathered) if gathered else (0.0,) * 4
-        return total / facts if facts else math.nan
+        return _ratio(gathered, SUM, FACTS)
 
 
 @dataclass(frozen=True)
@@ -114,5 +113,9 @@ class Contradictions(OfFacts):
 
     def value(self, gathered: Sequence[tuple[float, ...]]) -> float:
         """Return the per cent; ``nan`` where no reply was judged."""
-        _, contradictions, facts, _ = summed(gathered) if gathered else (0.0,) * 4
-        return 100 * contradictions / facts if facts else math.nan
+        return 100 * _ratio(gathered, CONTRADICTIONS, FACTS)
+
+
+def _ratio(gathered: Sequence[tuple[float, ...]], over: int, under: int) -> float:
+    totals = summed(gathered) if gathered else [0.0] * 4
+    return totals[over] / totals[under] if totals[under] else math.nan
