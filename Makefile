@@ -93,4 +93,4 @@ cmaml: $(VENV)/run
 	for row in $(POOLED); do $(BIN)/menura eval $(RUNS)/$$row --set method=finetune --set method.inner.rate=0.01 $(JUDGED_BY) || exit; done
 	for row in maml_seq2seq maml_seq2spg cmaml_seq2spg_prime cmaml_seq2spg; do $(BIN)/menura eval $(RUNS)/$$row $(JUDGED_BY) || exit; done
 	$(BIN)/menura report $(foreach row,$(POOLED) maml_seq2seq maml_seq2spg cmaml_seq2spg_prime cmaml_seq2spg,results/$(SETTING)/$(subst /,-,$(RUNS))-$(row)) \
-	  --out results/$(SETTING)/table
+	  --against $(subst /,-,$(RUNS))-maml_seq2spg --out results/$(SETTING)/table

@@ -218,7 +218,7 @@ class Evaluated:
         return report.table(self.results)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write table.md, scores.csv, scores.json and predictions.jsonl."""
+        """Write table.md, scores.csv, scores.json and all samples by line."""
         return report.write(self.results, Path(folder))
 
 

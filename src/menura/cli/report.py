@@ -13,12 +13,14 @@ def report(
     context: typer.Context,
     folders: Annotated[list[Path], typer.Argument(help="Folders that menura eval wrote, one a system.")],
     metrics: Annotated[str, typer.Option(help="Metrics of the curves, comma-separated; empty = ppl.")] = "ppl",
+    against: Annotated[str, typer.Option(help="Add paired differences to the system of this name.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where table and curves go.")] = Path("results/report"),
 ) -> None:
     """Put evaluations side by side: one table, and K-shot curves as CSV and SVG."""
     from menura.artefacts.files import write_text
     from menura.report import curves, written
-    from menura.report.table import ARROWS, markdown
+    from menura.report.against import differences
+    from menura.report.table import ARROWS, differences_markdown, markdown
 
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
@@ -29,8 +31,9 @@ def report(
     titles = {
         row.scores[n].metric: f"{n} {ARROWS[row.scores[n].better]}" for row in rows for n in names if n in row.scores
     }
+    compared = f"\n\n{differences_markdown(differences(folders, against))}" if against else ""
     texts = {
-        "table.md": markdown([row.as_row() for row in rows]),
+        "table.md": markdown([row.as_row() for row in rows]) + compared,
         "curves.csv": curves.csv_text(found),
         "curves.svg": curves.svg(found, names, titles),
     }

@@ -1,14 +1,17 @@
 """The results of one evaluation become a table on screen and files: Markdown, CSV, JSON, and every reply."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from menura.artefacts.files import write_text
 from menura.experiments.evaluate import Results
+from menura.metrics.score import Sample
 from menura.report.table import DifferenceRow, Row, csv_text, differences_markdown, json_text, markdown
+
+PREDICTIONS, LIKELIHOODS = "predictions.jsonl", "likelihoods.jsonl"
 
 
 def table(results: Results) -> str:
@@ -18,21 +21,28 @@ def table(results: Results) -> str:
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Write table.md, scores.csv, scores.json and predictions.jsonl; return their paths."""
-    said = [
-        json.dumps({"row": row.label, **asdict(sample)}, ensure_ascii=False)
-        for row in results.rows
-        for sample in row.spoken
-    ]
+    """Write table.md, scores.csv, scores.json, and all samples by line; return their paths."""
     texts = {
         "table.md": table(results),
         "scores.csv": csv_text(_rows(results)),
         "scores.json": _with_about(json_text(_rows(results)), results),
-        "predictions.jsonl": "".join(f"{line}\n" for line in said),
+        PREDICTIONS: _lines((row.label, asdict(sample)) for row in results.rows for sample in row.spoken),
+        LIKELIHOODS: _lines((row.label, _likely(sample)) for row in results.rows for sample in row.likely),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
+
+
+def _lines(samples: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    lines = (json.dumps({"row": label, **sample}, ensure_ascii=False) for label, sample in samples)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _likely(sample: Sample) -> dict[str, Any]:
+    """Return what a likelihood is of, nothing generated."""
+    names = ("persona_id", "dialogue_id", "reply", "reference", "reference_nats", "reference_tokens")
+    return {name: getattr(sample, name) for name in names}
 
 
 def _rows(results: Results) -> list[Row]:

@@ -22,10 +22,14 @@ class WrittenRow:
     by_draw: Mapping[str, Sequence[float]]
     notes: str
 
+    @property
+    def label(self) -> str:
+        """What the row is called within its system."""
+        return self.kind + (f", K={self.shots}" if self.shots else "")
+
     def as_row(self) -> Row:
         """Return it as a row of a table over several systems."""
-        label = f"{self.system}: {self.kind}" + (f", K={self.shots}" if self.shots else "")
-        return Row(label, self.scores, self.notes)
+        return Row(f"{self.system}: {self.label}", self.scores, self.notes)
 
 
 def read(folder: Path) -> tuple[list[WrittenRow], Mapping[str, str]]:

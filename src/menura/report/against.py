@@ -1,0 +1,91 @@
+"""Evaluations of several systems on the same queries become paired differences to one of them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from menura.corpus.whole_file import reporting
+from menura.errors import ConfigError, DataError, shown
+from menura.experiments.evaluate import ADAPTED, OF_LIKELIHOOD, UNADAPTED
+from menura.metrics import catalogue
+from menura.metrics.score import Sample
+from menura.metrics.significance import paired_difference
+from menura.report import written
+from menura.report.results import LIKELIHOODS, PREDICTIONS
+from menura.report.table import DifferenceRow
+from menura.report.written import WrittenRow
+
+SEED = 0
+TUPLES = ("facts", "verdicts")
+
+
+def differences(folders: Sequence[Path], against: str) -> list[DifferenceRow]:
+    """Return each system's rows minus the adapted one, of the largest K, of the system named ``against``.
+
+    A system that does not adapt is compared by its only row. Raises ConfigError for a name that none of the folders
+    has, DataError where personas differ or a folder lacks its samples.
+    """
+    found = {folder.name: folder for folder in folders}
+    if against not in found:
+        near = get_close_matches(against, found, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(found)}"
+        raise ConfigError(f"--against {shown(against)}: no such system here", hint=hint, code="unknown_system")
+    rows = {
+        name: [r for r in written.read(folder)[0] if r.kind in (UNADAPTED, ADAPTED)] for name, folder in found.items()
+    }
+    theirs = max(rows[against], key=lambda row: row.shots)
+    told = _Samples(found)
+    pairs = [(ours, theirs) for own in rows.values() for ours in own if ours is not theirs]
+    return [DifferenceRow(_label(ours), _label(theirs), told.compared(ours, theirs)) for ours, theirs in pairs]
+
+
+class _Samples:
+    """What the systems' rows were scored by, read once a folder."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._lines = {
+            name: {file: list(_read(folder / file)) for file in (LIKELIHOODS, PREDICTIONS)}
+            for name, folder in folders.items()
+        }
+
+    def compared(self, ours: WrittenRow, theirs: WrittenRow) -> dict[str, Any]:
+        """Return the difference of every metric that both rows have."""
+        shared = [name for name in ours.scores if name in theirs.scores]
+        return {
+            metric.name: paired_difference(
+                metric, self._of(ours, metric.name), self._of(theirs, metric.name), seed=SEED
+            )
+            for metric in catalogue.named(shared)
+        }
+
+    def _of(self, row: WrittenRow, metric: str) -> list[Sample]:
+        lines = self._lines[row.system][LIKELIHOODS if metric.startswith(OF_LIKELIHOOD) else PREDICTIONS]
+        return [sample for label, sample in lines if label == row.label]
+
+
+def _read(path: Path) -> Iterator[tuple[str, Sample]]:
+    """Yield (row, sample) of each line; DataError where the file is missing or not ours."""
+    if not path.exists():
+        raise DataError(
+            f"no {path.name} here, which pairs are made from", place=str(path.parent), hint="evaluate it again"
+        )
+    known = {field.name for field in fields(Sample)}
+    with reporting(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            told = json.loads(line)
+            values: dict[str, Any] = {name: value for name, value in told.items() if name in known}
+            values.update({name: tuple(values[name]) for name in TUPLES if name in values})
+            yield told["row"], Sample(**values)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"not what menura eval writes ({error!r})", place=f"{path}:{number}", code="schema"
+            ) from error
+
+
+def _label(row: WrittenRow) -> str:
+    return f"{row.system}: {row.label}"
