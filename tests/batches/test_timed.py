@@ -6,23 +6,25 @@ from menura.batches.timed import Timed
 
 few = st.lists(st.integers(0, 2), max_size=5).map(tuple)  # few ids, so that beginnings meet
 CPU = torch.device("cpu")
+NOTHING = -1  # stands behind the block
 
 
 @given(st.lists(few, min_size=1, max_size=8), st.booleans())
 def test_each_sequence_is_found_again_where_it_is_said_to_stand(sequences: list[tuple[int, ...]], shared: bool) -> None:
     timed = Timed.of(sequences, CPU, shared=shared)
-    for sequence, places, mask in zip(sequences, timed.places, timed.mask, strict=True):
-        assert tuple(timed.line[places[mask]].tolist()) == sequence
-        assert int(mask.sum()) == len(sequence)
+    flat = [*timed.block.flatten().tolist(), NOTHING]
+    for sequence, own, last in zip(sequences, timed.own, timed.last.tolist(), strict=True):
+        found = tuple(token for token, there in zip(flat, own.tolist(), strict=True) if there)
+        assert found == (sequence or (NOTHING,))
+        assert flat[last] == found[-1]
+        assert bool(own[last])
 
 
-@given(st.lists(few, min_size=1, max_size=8), st.booleans())
-def test_the_last_token_stands_last_and_one_without_any_behind_the_line(
-    sequences: list[tuple[int, ...]], shared: bool
-) -> None:
-    timed = Timed.of(sequences, CPU, shared=shared)
-    for sequence, last in zip(sequences, timed.last.tolist(), strict=True):
-        assert timed.line[last].item() == sequence[-1] if sequence else last == len(timed.line)
+@given(st.lists(few, min_size=1, max_size=8))
+def test_the_line_holds_all_rows_side_by_side(sequences: list[tuple[int, ...]]) -> None:
+    timed = Timed.of(sequences, CPU, shared=False)
+    for sequence, row in zip(sequences, timed.row, strict=True):
+        assert tuple(timed.line[timed.standing == row].tolist()) == sequence
 
 
 @given(st.lists(few, min_size=1, max_size=8))

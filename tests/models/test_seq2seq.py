@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,12 @@ from torch import nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
+from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.loaded import load_model
 from menura.batches.encode import EncodedEpisode, EncodedExchange
+from menura.decoding.beam import Beam
+from menura.decoding.choice import Greedy, Nucleus
+from menura.decoding.generate import Decoding, generate
 from menura.errors import ConfigError
 from menura.models.parts.lstm import Lstm
 from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
@@ -17,22 +23,64 @@ from menura.models.speaker import Speaker, SpeakerConfig
 OVER_WORDS = [name for name, variant in VARIANTS.items() if variant.over_words]
 
 
-def test_the_encoder_is_torchs_own_lstm_on_rows_of_unequal_length() -> None:
+def encoders(layers: int = 3) -> tuple[Lstm, nn.LSTM]:
+    """Return ours and torch's own with the same weights, in float64."""
     torch.manual_seed(0)
-    ours, theirs = Lstm(5, 7, 3, 0.0).double(), nn.LSTM(5, 7, 3).double()
+    ours, theirs = Lstm(5, 7, layers, 0.0).double(), nn.LSTM(5, 7, layers).double()
     with torch.no_grad():
         for layer, cell in enumerate(ours.cells):
             for kind in ("weight", "bias"):
                 getattr(theirs, f"{kind}_ih_l{layer}").copy_(getattr(cell.given, kind))
                 getattr(theirs, f"{kind}_hh_l{layer}").copy_(getattr(cell.recurrent, kind))
+    return ours, theirs
+
+
+def test_the_encoder_is_torchs_own_lstm_at_every_end_of_rows_of_unequal_length() -> None:
+    ours, theirs = encoders()
     rows = [torch.randn(length, 5).double() for length in (6, 4, 4, 1)]
-    packed = nn.utils.rnn.pack_sequence(rows)
-    wanted, (_, last_cells) = theirs(packed)
-    states, cells = ours(packed.data, packed.batch_sizes.tolist())
-    torch.testing.assert_close(states, wanted.data, rtol=1e-12, atol=1e-12)
-    counts = packed.batch_sizes.cumsum(0)
-    lasts = [int(counts[len(row) - 1] - packed.batch_sizes[len(row) - 1]) + index for index, row in enumerate(rows)]
-    torch.testing.assert_close(cells[lasts], last_cells[-1], rtol=1e-12, atol=1e-12)
+    states, cells = ours(nn.utils.rnn.pad_sequence(rows))
+    for place, row in enumerate(rows):
+        for end in range(1, len(row) + 1):
+            wanted, (_, cell) = theirs(row[:end])
+            torch.testing.assert_close(states[:end, place], wanted, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(cells[end - 1, place], cell[-1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_the_encoder_has_the_second_derivative_of_its_formulas(precision: torch.dtype) -> None:
+    """In float32 the library takes another way than in float64."""
+    ours, _ = encoders(2)
+    inputs = torch.randn(4, 2, 5).double()
+    wanted, found = (
+        curvature(ours.to(kind), inputs.to(kind).requires_grad_(), run)
+        for kind, run in ((torch.float64, by_steps), (precision, Lstm.__call__))
+    )
+    for one, other in zip(wanted, found, strict=True):
+        torch.testing.assert_close(other.double(), one, rtol=1e-4 if precision == torch.float32 else 1e-11, atol=1e-7)
+
+
+def curvature(
+    model: Lstm, inputs: torch.Tensor, run: Callable[[Lstm, torch.Tensor], tuple[torch.Tensor, ...]]
+) -> list[torch.Tensor]:
+    """Return the gradient of the squared length of a gradient."""
+    free = [inputs, *model.parameters()]
+    states, cells = run(model, inputs)
+    slope = torch.autograd.grad((states**2).sum() + (cells[-1] ** 3).sum(), free, create_graph=True)
+    return list(torch.autograd.grad(torch.stack([(part**2).sum() for part in slope]).sum(), free))
+
+
+def by_steps(model: Lstm, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the layers a step at a time."""
+    states = inputs
+    for cell in model.cells:
+        hidden = memory = inputs.new_zeros((inputs.shape[1], 7))
+        out, memories = [], []
+        for now in states:
+            hidden, memory = lstm(cell, now, hidden, memory)
+            out.append(hidden)
+            memories.append(memory)
+        states = torch.stack(out)
+    return states, torch.stack(memories)
 
 
 def by_the_formulas(model: Seq2Seq, exchange: EncodedExchange) -> float:
@@ -180,4 +228,26 @@ def test_contexts_of_one_dialogue_are_encoded_once() -> None:
     long = voice.batch([part("d", *(f"line {n}" for n in range(12)))])
     assert len(long) == 6
     assert len(long.source.rows) == 1
-    assert len(long.source.line) == len(long.exchanges[-1].prefix) - 1
+    assert long.source.block.shape == (len(long.exchanges[-1].prefix) - 1, 1)
+
+
+@pytest.mark.parametrize("choice", [Greedy(), Nucleus(1.0), Beam(4)], ids=lambda choice: choice.signature)
+def test_no_reply_holds_what_is_never_to_be_said(choice: Decoding) -> None:
+    voice = VARIANTS["seq2seq"].voice(double=True)
+    batch = voice.batch((*SUPPORT, *QUERY))
+
+    def said() -> set[int]:
+        replies = generate(voice.model, batch, choice, end=voice.end, limit=12, seeds=range(len(batch)))
+        return {token for reply in replies for token in reply}
+
+    unsaid = tuple(said())[:3]
+    assert unsaid
+    assert isinstance(voice.model, Seq2Seq)
+    voice.model.unsaid = unsaid
+    assert said().isdisjoint(unsaid)
+
+
+def test_a_run_over_words_says_no_token_of_control_but_the_end() -> None:
+    model = load_model(Seq2SeqConfig(size=4, layers=1), lexicon=Lexicon(("a", "b"), ())).model
+    assert isinstance(model, Seq2Seq)
+    assert model.unsaid == (0, 1, 3)

@@ -20,7 +20,7 @@ from menura.artefacts.lexicon import Lexicon
 from menura.artefacts.word_vectors import word_vectors
 from menura.batches.encode import Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, words
-from menura.batches.tokenizer import WORD_TOKENS
+from menura.batches.tokenizer import END_OF_REPLY, WORD_TOKENS
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.catalogue import ModelConfig, build, over_network, voice_of
 from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
@@ -78,8 +78,10 @@ def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, devic
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(None, config, people=lexicon.people).eval()
+    assert isinstance(model, Seq2Seq)
     if config.vectors and not config.start:
         _begin_words(model, config, lexicon, seed)
+    model.unsaid = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
     base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", lexicon.sha256)
     encoder = Encoder(tokens, words(tokens), config.limit)
     start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
@@ -87,9 +89,8 @@ def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, devic
     return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
 
 
-def _begin_words(model: DialogueModel[Any], config: Seq2SeqConfig, lexicon: Lexicon, seed: int) -> None:
+def _begin_words(model: Seq2Seq, config: Seq2SeqConfig, lexicon: Lexicon, seed: int) -> None:
     """Let words begin where word vectors are known of them."""
-    assert isinstance(model, Seq2Seq)
     rows = {word: row for row, word in enumerate(lexicon.words, start=len(WORD_TOKENS))}
     found = word_vectors(config.vectors, rows)
     fitted = found.fitted(config.size, project=config.project_vectors, generator=torch.Generator().manual_seed(seed))

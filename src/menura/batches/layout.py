@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from menura.batches.tokenizer import Tokens
+from menura.batches.tokenizer import END_OF_REPLY, Tokens
 
 LayoutName = Literal["chat", "special", "plain"]
 SPECIAL_TOKENS = ("<p>", "</p>", "<u>", "</u>", "<r>", "</r>")
@@ -76,7 +76,7 @@ def plain(tokens: Tokens) -> Layout:
 
 def words(tokens: Tokens) -> Layout:
     """Lay out as CMAML does: all that was said side by side, no matter by whom; a token of its own opens a reply."""
-    return Layout("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control("<eos>"), bare=True)
+    return Layout("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control(END_OF_REPLY), bare=True)
 
 
 LAYOUTS = {"chat": chat, "special": special, "plain": plain}

@@ -1,6 +1,6 @@
-"""Rows of unequal length become one line by time: all first tokens, then all second ones, the longest row first.
+"""Rows of unequal length stand by time: all first tokens, then all second ones, the longest row first.
 
-Recurrent models read it a step at a time, each step fewer rows, and nothing is filled up.
+As a line nothing is filled up, and each step has fewer rows; as a block, which one call can read, the ends are.
 
 Shape letters: B sequences, R rows, S tokens of the longest, T tokens of all rows.
 """
@@ -8,12 +8,12 @@ Shape letters: B sequences, R rows, S tokens of the longest, T tokens of all row
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from menura.batches.collate import Ids
+from menura.batches.collate import Ids, pad
 
 
 @dataclass(frozen=True)
@@ -47,27 +47,32 @@ class Timed:
     @cached_property
     def line(self) -> Tensor:
         """(T,) ids by time."""
-        ids = [self.rows[row][time] for time, count in enumerate(self.counts) for row in range(count)]
+        ids = [row[time] for time, count in enumerate(self.counts) for row in self.rows[:count]]
         return torch.tensor(ids, dtype=torch.long, device=self.device)
 
     @cached_property
-    def places(self) -> Tensor:
-        """(B, S) where each token of a sequence stands in the line; 0 behind a sequence's end."""
-        starts = [0, *accumulate(self.counts)]
-        places = torch.zeros((len(self.lengths), len(self.counts)), dtype=torch.long)
-        for index, (row, length) in enumerate(zip(self.row, self.lengths, strict=True)):
-            places[index, :length] = torch.tensor([start + row for start in starts[:length]], dtype=torch.long)
-        return places.to(self.device)
+    def standing(self) -> Tensor:
+        """(T,) the row of each token of the line."""
+        rows = list(chain.from_iterable(range(count) for count in self.counts))
+        return torch.tensor(rows, dtype=torch.long, device=self.device)
 
     @cached_property
-    def mask(self) -> Tensor:
-        """(B, S) True where a sequence has a token."""
-        lengths = torch.tensor(self.lengths, device=self.device)
-        return torch.arange(len(self.counts), device=self.device) < lengths[:, None]
+    def block(self) -> Tensor:
+        """(S, R) ids, filled up behind the ends of rows."""
+        return pad(self.rows)[0].T.to(self.device)
 
     @cached_property
     def last(self) -> Tensor:
-        """(B,) where each sequence's last token stands in the line, ``T`` for one without any."""
-        starts = [0, *accumulate(self.counts)]
+        """(B,) where each sequence's last token stands in the flat block, ``S R`` for one without any."""
+        rows, nothing = len(self.rows), len(self.counts) * len(self.rows)
         pairs = zip(self.row, self.lengths, strict=True)
-        return torch.tensor([starts[n - 1] + row if n else starts[-1] for row, n in pairs], device=self.device)
+        ends = [(length - 1) * rows + row if length else nothing for row, length in pairs]
+        return torch.tensor(ends, dtype=torch.long, device=self.device)
+
+    @cached_property
+    def own(self) -> Tensor:
+        """(B, S R + 1) True at a sequence's own places in the flat block; one without any has the place behind it."""
+        row, length = (torch.tensor(values, device=self.device)[:, None, None] for values in (self.row, self.lengths))
+        time = torch.arange(len(self.counts), device=self.device)[:, None]
+        there = (torch.arange(len(self.rows), device=self.device) == row) & (time < length)
+        return torch.cat([there.flatten(1), length[:, 0] == 0], 1)

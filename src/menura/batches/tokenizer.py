@@ -9,7 +9,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from menura.errors import ConfigError
 
 CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-WORD_TOKENS = ("<unk>", "<pad>", "<eos>", "<sos>")  # ids 0 to 3
+END_OF_REPLY = "<eos>"
+WORD_TOKENS = ("<unk>", "<pad>", END_OF_REPLY, "<sos>")  # ids 0 to 3
 # Clitics apart, as word vectors have them: "don't" is "do" and "n't", "i'm" is "i" and "'m".
 WORD = r"n't\b|'\w+|\w+?(?=n't\b)|\w+|[^\w\s]"
 

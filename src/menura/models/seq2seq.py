@@ -1,6 +1,7 @@
 """The recurrent encoder and decoder with attention that CMAML starts from (its shared module, spec section 2.1).
 
-Shape letters: B exchanges, S source tokens, N reply tokens of all exchanges by time, H size, V vocabulary.
+Shape letters: B exchanges, T source tokens of all rows and one more, N reply tokens of all exchanges by time, H size, V
+vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,9 +24,10 @@ NEAR_ZERO = 0.01  # deviation of a word's vector where none is known (CMAML's pu
 class Seq2SeqConfig:
     """An encoder of ``layers`` LSTM layers and a decoder of one cell, all ``size`` wide, over words.
 
-    ``vocabulary`` is how many words there are; a run counts those of its training side. ``dropout`` acts between the
-    encoder's layers in pooled training. ``vectors`` says where words' vectors begin (glove-50d, or a file), which
-    ``project_vectors`` turns into a wider model's space. ``start`` names a run whose weights and words to begin from.
+    ``vocabulary`` is how many words there are; a run counts those that its training side says ``least_said`` times or
+    more. ``dropout`` acts between the encoder's layers in pooled training. ``vectors`` says where words' vectors begin
+    (glove-50d, or a file), which ``project_vectors`` turns into a wider model's space. ``start`` names a run whose
+    weights and words to begin from.
     """
 
     vocabulary: int = 0
@@ -33,13 +35,14 @@ class Seq2SeqConfig:
     layers: int = 4
     dropout: float = 0.2
     limit: int = 460  # tokens of context and reply (the papers' programs: 400 and 60)
+    least_said: int = 1
     vectors: str = ""  # empty: all near zero, at random
     project_vectors: bool = False
     start: str = ""
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no network."""
-        for name, least in (("vocabulary", 0), ("size", 2), ("layers", 1), ("limit", 32)):
+        for name, least in (("vocabulary", 0), ("size", 2), ("layers", 1), ("limit", 32), ("least_said", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least {least}")
         if not 0 <= self.dropout < 1:
@@ -48,13 +51,14 @@ class Seq2SeqConfig:
 
 @dataclass(frozen=True)
 class Seq2SeqState:
-    """What was read (B, S, H), which of it is real (B, S), and where the decoder stands, (B, H) twice.
+    """What was read in all contexts (T, H), and where the decoder stands, (B, H) twice.
 
-    ``speaker`` (B, ·) is what stands beside each word that is said, where a model puts something there.
+    ``shut`` (B, T) is −∞ where what was read is no part of an exchange's context, and 0 elsewhere. ``speaker`` (B, ·)
+    is what stands beside each word that is said, where a model puts something there.
     """
 
     read: Tensor
-    real: Tensor
+    shut: Tensor
     hidden: Tensor
     cell: Tensor
     speaker: Tensor | None = None
@@ -74,6 +78,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         self.asking = nn.Linear(size, size, bias=False)  # W_a
         self.joining = nn.Linear(2 * size, size, bias=False)  # W_o
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
 
     def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
         """Let the words of these rows begin at vectors (·, H); all others keep theirs."""
@@ -102,21 +107,18 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         """Return (N, V) logits of the replies' tokens by time, and (N,) whose they are."""
         spoken = Timed.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], self.device, shared=False)
         order = torch.tensor(spoken.row, device=self.device).argsort()  # of the rows: the longest reply first
-        hidden, before = self._said(self.select_rows(self.begin(batch), order), spoken)
-        whose = torch.cat([order[:count] for count in spoken.counts])
-        return self._logits(hidden, self.embedding(spoken.line), before), whose
+        words = self.embedding(spoken.line)
+        hidden, before = self._said(self.select_rows(self.begin(batch), order), words, spoken)
+        return self._logits(hidden, words, before), order[spoken.standing]
 
     def begin(self, batch: Batch) -> Seq2SeqState:
         """Encode each prefix but its last token, which opens the reply."""
-        read = batch.source
-        states, cells = self.encoder(self.embedding(read.line), read.counts)
-        # One zero row behind all others is what a sequence of no token ends in.
-        nothing = states.new_zeros((1, states.shape[1]))
-        last, cell = (torch.cat([part, nothing])[read.last] for part in (states, cells))
-        if not len(states):
-            states = nothing
-        speaker = self._beside(batch)
-        return Seq2SeqState(states[read.places], read.mask, self.bridge(last).tanh(), cell, speaker)
+        states, cells = self.encoder(self.embedding(batch.source.block))
+        # One zero row behind all others is what a sequence of no token ends in, and all that it finds.
+        states, cells = (nn.functional.pad(part.flatten(0, 1), (0, 0, 0, 1)) for part in (states, cells))
+        shut = states.new_zeros(batch.source.own.shape).masked_fill(~batch.source.own, float("-inf"))
+        last = batch.source.last
+        return Seq2SeqState(states, shut, self.bridge(states[last]).tanh(), cells[last], self._beside(batch))
 
     def advance(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
         """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
@@ -124,33 +126,39 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         state = self._step(state, self.decoder.given(_joined(words, state.speaker)))
         return self._logits(state.hidden, words, before).log_softmax(-1), state
 
-    def select_rows(self, state: Seq2SeqState, rows: Tensor) -> Seq2SeqState:
-        """Return the state of some rows."""
-        speaker = None if state.speaker is None else state.speaker[rows]
-        return Seq2SeqState(state.read[rows], state.real[rows], state.hidden[rows], state.cell[rows], speaker)
+    def advance_to_scores(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
+        """Do ``advance``, with no chance for what is never to be said."""
+        scores, state = self.advance(state, last)
+        return scores.index_fill(
+            -1, torch.tensor(self.unsaid, dtype=torch.long, device=scores.device), -torch.inf
+        ), state
 
-    def _said(self, state: Seq2SeqState, spoken: Timed) -> tuple[Tensor, Tensor]:
+    def select_rows(self, state: Seq2SeqState, rows: Tensor) -> Seq2SeqState:
+        """Return the state of some rows; they go on sharing what was read."""
+        speaker = None if state.speaker is None else state.speaker[rows]
+        return Seq2SeqState(state.read, state.shut[rows], state.hidden[rows], state.cell[rows], speaker)
+
+    def _said(self, state: Seq2SeqState, words: Tensor, spoken: Timed) -> tuple[Tensor, Tensor]:
         """Return (N, H) the decoder's states after each word, and those before it; rows of ``state`` stand as said."""
-        words = torch.split(self.embedding(spoken.line), list(spoken.counts))
+        speaker = None if state.speaker is None else state.speaker[spoken.standing]
+        given = torch.split(self.decoder.given(_joined(words, speaker)), list(spoken.counts))
         after, before = [state.hidden[:0]], [state.hidden[:0]]
-        for count, now in zip(spoken.counts, words, strict=True):
+        for count, now in zip(spoken.counts, given, strict=True):
             if count < len(state.hidden):
                 state = _first(state, count)
             before.append(state.hidden)
-            state = self._step(state, self.decoder.given(_joined(now, state.speaker)))
+            state = self._step(state, now)
             after.append(state.hidden)
         return torch.cat(after), torch.cat(before)
 
     def _step(self, state: Seq2SeqState, given: Tensor) -> Seq2SeqState:
         """Take one step: cell, attention (Luong et al., 2015, "general"), and what both say together."""
         hidden, cell = self.decoder.step(given, state.hidden, state.cell)
-        wanted = self.asking(hidden)[:, :, None]
-        scores = torch.bmm(state.read, wanted)[..., 0].masked_fill(~state.real, float("-inf"))
-        # Where nothing was read, nothing is found: a softmax of no score would be not-a-number.
-        weights = scores.masked_fill(~state.real.any(1, keepdim=True), 0.0).softmax(-1) * state.real
-        found = torch.bmm(weights[:, None], state.read)[:, 0]
+        # All rows look at all that was read, each with its own part open: contexts that begin alike are held once.
+        scores = torch.addmm(state.shut, self.asking(hidden), state.read.T)
+        found = scores.softmax(-1) @ state.read
         hidden = self.joining(torch.cat([found, hidden], -1)).tanh()
-        return Seq2SeqState(state.read, state.real, hidden, cell, state.speaker)
+        return Seq2SeqState(state.read, state.shut, hidden, cell, state.speaker)
 
     @contextmanager
     def dropping(self, seed: int) -> Iterator[None]:
@@ -188,4 +196,4 @@ def _joined(words: Tensor, speaker: Tensor | None) -> Tensor:
 def _first(state: Seq2SeqState, rows: int) -> Seq2SeqState:
     """Return the state of the first rows."""
     speaker = None if state.speaker is None else state.speaker[:rows]
-    return Seq2SeqState(state.read[:rows], state.real[:rows], state.hidden[:rows], state.cell[:rows], speaker)
+    return Seq2SeqState(state.read, state.shut[:rows], state.hidden[:rows], state.cell[:rows], speaker)

@@ -1,12 +1,9 @@
-"""Long short-term memory (Hochreiter & Schmidhuber, 1997) in plain operations, so that it can be differentiated twice.
+"""Long short-term memory (Hochreiter & Schmidhuber, 1997) that can be differentiated twice.
 
-The library's own layer has no second derivative on a GPU. Rows of unequal length are read without a filled-up token:
-they stand longest first, and each step computes those rows that still have a token.
-
-Shape letters: R rows, T tokens of all rows by time (all first tokens, all second ones, …), D input, H hidden.
+Shape letters: S tokens of the longest row, R rows, D input, H hidden.
 """
 
-from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -38,22 +35,36 @@ class Lstm(nn.Module):
         self._hidden = hidden
         self._dropout = dropout
 
-    def forward(self, inputs: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return (T, H) hidden states and cells of the top layer; ``counts`` are the rows at each time, ever fewer."""
-        hidden = inputs
-        cells = inputs.new_zeros((0, self._hidden))
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (S, R, H) hidden states and cells of the top layer, from (S, R, D); no row sees another."""
+        if not len(inputs):
+            nothing = inputs.new_zeros((0, inputs.shape[1], self._hidden))
+            return nothing, nothing
+        below, hidden = inputs, inputs
         for layer, cell in enumerate(self.cells):
-            assert isinstance(cell, LstmCell)
-            if layer:
-                hidden = nn.functional.dropout(hidden, self._dropout, self.training)
-            hidden, cells = self._through(cell, cell.given(hidden), counts)
-        return hidden, cells
+            below = nn.functional.dropout(hidden, self._dropout, self.training) if layer else hidden
+            hidden = _states(cell, below)
+        return hidden, _cells(self.cells[-1], below, hidden)
 
-    def _through(self, cell: LstmCell, given: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
-        state = cells = given.new_zeros((counts[0] if counts else 0, self._hidden))
-        states, all_cells = [state[:0]], [cells[:0]]
-        for rows, now in zip(counts, torch.split(given, list(counts)), strict=True):
-            state, cells = cell.step(now, state[:rows], cells[:rows])
-            states.append(state)
-            all_cells.append(cells)
-        return torch.cat(states), torch.cat(all_cells)
+
+def _states(cell: nn.Module, inputs: Tensor) -> Tensor:
+    """Return (S, R, H) hidden states of one layer, from zero states."""
+    assert isinstance(cell, LstmCell)
+    begin = inputs.new_zeros((1, inputs.shape[1], cell.recurrent.in_features))
+    weights = (cell.given.weight, cell.recurrent.weight, cell.given.bias, cell.recurrent.bias)
+    # cuDNN's layer has no second derivative; those of the library's other ways have.
+    with torch.backends.cudnn.flags(enabled=False) if inputs.is_cuda else nullcontext():
+        states, _, _ = torch.lstm(inputs, (begin, begin), weights, True, 1, 0.0, False, False, False)
+    return states
+
+
+def _cells(cell: nn.Module, inputs: Tensor, states: Tensor) -> Tensor:
+    """Return (S, R, H) cells of one layer: the library's call, quicker than steps of our own, keeps the last alone."""
+    assert isinstance(cell, LstmCell)
+    before = torch.cat([torch.zeros_like(states[:1]), states[:-1]])
+    write, keep, new, _ = (cell.given(inputs) + cell.recurrent(before)).chunk(4, -1)
+    kept, added = keep.sigmoid(), write.sigmoid() * new.tanh()
+    cells = [torch.zeros_like(states[0])]
+    for share, value in zip(kept, added, strict=True):
+        cells.append(torch.addcmul(value, share, cells[-1]))
+    return torch.stack(cells[1:])
