@@ -327,3 +327,9 @@ def test_tasks_are_cut_to_their_first_turns(corpus: Path, given: Prepared) -> No
     capped = tasks_of(DataConfig(corpus=str(corpus), cap=3))
     assert max(len(task.parts) for task in capped) == 3
     assert strangers(people)
+
+
+def test_nothing_is_ranked_where_no_metric_asks_for_a_rank(given: Prepared) -> None:
+    table = judged(given, replace(QUICK, metrics=("f1",)), personas=2, say=quiet)
+    assert {sample.rank for row in table.rows for sample in row.spoken} == {None}
+    assert table.about["replies"].endswith("replied to")

@@ -184,8 +184,8 @@ class Evaluation:
         # Sorted, so that the candidates drawn for one persona do not depend on the order of the others.
         pool = sorted(text_of(self.encoder, exchange) for exchanges in queries for exchange in exchanges)
         self.judge = Judge(
-            *(self.model, self.encoder, config.choice, config.limit, config.replies, config.candidates * config.ranks),
-            *(pool, config.seed, config.speaks),
+            *(self.model, self.encoder, config.choice, config.limit, config.replies),
+            *(config.candidates if config.ranks else 0, pool, config.seed, config.speaks),
         )
         self.queries = queries
 

@@ -120,7 +120,8 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
     if settings.prompt:
         about["prompt"] = f"support dialogues in the context, at most {settings.prompt_limit} tokens"
     if settings.speaks:
-        about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to and ranked"
+        ranked = " and ranked" if settings.ranks else ""
+        about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to{ranked}"
         about["decoding"] = f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}"
     return about
 
