@@ -79,7 +79,7 @@ mamlviapp: $(VENV)/run weights
 SETTING ?= cmaml
 RUNS := runs/$(SETTING)
 POOLED := seq2seq speaker seq2spg
-TASKS_cmaml-mojitalk := -k 100 --queries 50 --replies 16 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,e-acc,e-acc-5,e-acc-within
+TASKS_cmaml-mojitalk := -k 100 --queries 50 --replies 16 --length-penalty 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,e-acc,e-acc-5,e-acc-within
 TASKS ?= $(or $(TASKS_$(SETTING)),-k 3 --protocol leave-one-out --queries 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions)
 JUDGED_BY := $(TASKS) --epochs 1,2,4 --beam 5 --limit 20 --out results/$(SETTING)
 

@@ -791,6 +791,11 @@ WORDS = (
         "eval runs/tiny-maml --greedy --beam 5",
         *(2, "config", "--greedy and --beam: two ways .*hint: --beam 1 is greedy"),
     ),
+    Bad(
+        "a length of no beam",
+        "eval runs/tiny-maml --length-penalty 1",
+        *(2, "config", "--length-penalty: it is a beam.s replies"),
+    ),
     Bad("a reply of no beam collapsed", "eval runs/tiny-maml --collapse", *(2, "config", "--collapse: it is a beam's")),
 )
 
