@@ -10,7 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import NoDecoding, exchange
 
 from menura.adaptation.descent import Descent, descending
+from menura.adaptation.joint import Together
 from menura.adaptation.maml import Maml
+from menura.adaptation.steps import Ground
+from menura.adaptation.structures import Structure, whole
 from menura.adaptation.weights import adaptable
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
@@ -48,6 +51,10 @@ class Counting(TorchDispatchMode):
         self.alive = {key: found for key, found in self.alive.items() if not found.expired()}
         self.most = max(self.most, len(self.alive))
         return made
+
+    def left(self) -> set[int]:
+        """Return where those lie that are alive still."""
+        return {place for place, found in self.alive.items() if not found.expired()}
 
 
 def held(steps: int, **settings: Any) -> int:
@@ -111,3 +118,72 @@ def held_under(optimizer: str, steps: int, **settings: Any) -> int:
     with Counting() as counting:
         method.objective(model, EPISODE).total.backward()
     return counting.most
+
+
+# Tasks that are learnt together
+
+TASKS = 5
+
+
+class SharedAndPrivate(NoDecoding):
+    """Shared weights and one private layer, as many numbers each; a loss that both are in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.linspace(-1, 1, SIZE))
+        self.private = nn.Linear(64, SIZE // 64)
+
+    def private_layers(self) -> tuple[tuple[str, str], ...]:
+        return (("private.weight", "private.bias"),)
+
+    def loss(self, batch: Batch) -> Loss:
+        total = self.theta.tanh().mean() + self.private.weight.tanh().mean() + self.private.bias.tanh().mean()
+        return Loss.of(total.expand(len(batch)), batch.reply_tokens)
+
+
+def walked(tasks: int) -> Together:
+    """Return where tasks stand after three steps, each with a structure of its own."""
+    model = SharedAndPrivate()
+    stream = torch.Generator().manual_seed(0)
+    (shape,) = whole(model).layers
+    structures = [
+        Structure((shape.with_edges(torch.rand(SIZE // 64, 64, generator=stream) < 0.5),)) for _ in range(tasks)
+    ]
+    walk = Together(Ground(model, 0.1, adam=False), adaptable(model), structures, exact=False)
+    for _ in range(3):
+        walk.step({place: model.batch(EPISODE.support[0]) for place in range(tasks)})
+    return walk
+
+
+def test_tasks_together_hold_one_copy_of_the_private_weights_and_one_of_the_shared_a_task() -> None:
+    with Counting() as counting:
+        walk = walked(TASKS)
+    own = {value.untyped_storage().data_ptr() for value in adaptable(walk.ground.model).values()}
+    assert len(counting.left() - own) == TASKS + 1
+
+
+def test_a_task_more_costs_two_tensors_while_it_walks_and_is_judged() -> None:
+    """Its shared weights and, while the step is taken, those of before; never private ones, nor a dense structure."""
+
+    def most(tasks: int) -> int:
+        with Counting() as counting:
+            walk = walked(tasks)
+            walk.judge([walk.ground.model.batch(EPISODE.query[0])] * tasks)[0].backward()
+        return counting.most
+
+    few, many = most(2), most(8)
+    assert (many - few) / 6 <= 2
+
+
+def test_a_thousand_structures_are_held_in_bits_and_a_look_at_one_leaves_nothing() -> None:
+    (shape,) = whole(SharedAndPrivate()).layers
+    made = [Structure((shape.with_edges(torch.ones(SIZE // 64, 64, dtype=torch.bool)),)) for _ in range(1000)]
+    held_bytes = sum(
+        layer.bits.untyped_storage().nbytes() for each in made for layer in each.layers if layer.bits is not None
+    )
+    assert held_bytes == 1000 * SIZE // 8
+    for each in made[:3]:
+        with Counting() as counting:
+            each.kept()
+            each.density()
+        assert not counting.left()

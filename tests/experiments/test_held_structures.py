@@ -1,0 +1,42 @@
+"""What a training holds of its personas' structures: bits, however it came by them."""
+
+from pathlib import Path
+
+from made_up_chat import write
+from small_training import config_for, train
+
+from menura.adaptation.structures import Structure, whole
+from menura.experiments.settings import with_settings
+from menura.experiments.train import Training
+
+SETTINGS = ("model=seq2spg", "model.size=12", "model.layers=1", "model.limit=128", "outer.shots=2", "outer.tasks=2")
+
+
+def held_bytes(structures: list[Structure]) -> int:
+    """Return the bytes of all memory that these structures' bits lie in, shared ones counted once."""
+    bits = [layer.bits for structure in structures for layer in structure.layers if layer.bits is not None]
+    return sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in bits}.values())
+
+
+def test_a_training_holds_a_bit_an_edge_that_can_go_found_or_read_again(tmp_path: Path) -> None:
+    corpus = write(tmp_path / "chat.jsonl")
+    config = with_settings(config_for(corpus, *SETTINGS, "outer.steps=2"), ["method=cmaml", "method.prune_epochs=1"])
+    measured: list[tuple[int, int, int]] = []
+
+    def measure(step: int, training: Training) -> None:
+        structures = list(training.structures.values())
+        layers = whole(training.model).layers[1:-1]
+        wanted = sum(-(-layer.above * layer.below // 8) for layer in layers)
+        measured.append((len(structures), held_bytes(structures), wanted))
+        if step == 1 and len(measured) == 1:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    try:
+        train(config, folder, measure)
+    except KeyboardInterrupt:
+        train(config, folder, measure)
+    assert len(measured) == 3, "once as they were found, twice as they were read again"
+    for personas, found, wanted in measured:
+        assert personas > 5
+        assert found == personas * wanted
