@@ -28,6 +28,8 @@ from menura.episodes.episode import first_shots, sample_episode
 from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
 from menura.tasks.task import Part, Persona, Task
 
+pytestmark = pytest.mark.slow
+
 USERS, HELD_OUT, DIALOGUES, SHOTS = 40, 10, 6, 1
 # What is asked, how it is answered, and what the answer may be: a user's own never changes.
 ASKED = {
