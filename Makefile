@@ -81,6 +81,7 @@ RUNS := runs/$(SETTING)
 POOLED := seq2seq speaker seq2spg
 TASKS_cmaml-mojitalk := -k 100 --queries 50 --replies 16 --length-penalty 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,e-acc,e-acc-5,e-acc-within
 TASKS ?= $(or $(TASKS_$(SETTING)),-k 3 --protocol leave-one-out --queries 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions)
+MORE := $(if $(filter cmaml-mojitalk,$(SETTING)),75,150)  # steps that the CMAML rows have beyond MAML's, for the control
 JUDGED_BY := $(TASKS) --epochs 1,2,4 --beam 5 --limit 20 --out results/$(SETTING)
 
 cmaml: $(VENV)/run
@@ -90,7 +91,8 @@ cmaml: $(VENV)/run
 	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.reads=state --out $(RUNS)/maml_seq2spg_prime
 	$(BIN)/menura train $(SETTING)/cmaml_seq2spg --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg --out $(RUNS)/cmaml_seq2spg
 	$(BIN)/menura train $(SETTING)/cmaml_seq2spg_prime --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg_prime --out $(RUNS)/cmaml_seq2spg_prime
+	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg --set outer.steps=$(MORE) --set outer.tasks=4 --out $(RUNS)/maml_seq2spg_more
 	for row in $(POOLED); do $(BIN)/menura eval $(RUNS)/$$row --set method=finetune --set method.inner.rate=0.01 $(JUDGED_BY) || exit; done
-	for row in maml_seq2seq maml_seq2spg cmaml_seq2spg_prime cmaml_seq2spg; do $(BIN)/menura eval $(RUNS)/$$row $(JUDGED_BY) || exit; done
-	$(BIN)/menura report $(foreach row,$(POOLED) maml_seq2seq maml_seq2spg cmaml_seq2spg_prime cmaml_seq2spg,results/$(SETTING)/$(subst /,-,$(RUNS))-$(row)) \
-	  --against $(subst /,-,$(RUNS))-maml_seq2spg --out results/$(SETTING)/table
+	for row in maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg; do $(BIN)/menura eval $(RUNS)/$$row $(JUDGED_BY) || exit; done
+	$(BIN)/menura report $(foreach row,$(POOLED) maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg,results/$(SETTING)/$(subst /,-,$(RUNS))-$(row)) \
+	  --against $(subst /,-,$(RUNS))-maml_seq2spg_more --out results/$(SETTING)/table
