@@ -70,11 +70,13 @@ EXACT = {
     "gpt2-in-place": Descent(rate=0.02, epochs=2, batch=2),
     "houlsby-upper": Descent(rate=0.3, epochs=2, batch=2),
     "special": Descent(rate=0.1, epochs=2, batch=2),
+    "seq2seq": Descent(rate=0.3, epochs=2, batch=2),
+    "seq2spg": Descent(rate=0.3, epochs=2, batch=2),
 }
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_a2_the_exact_meta_gradient_of_a_causal_language_model_is_the_central_difference(name: str) -> None:
+def test_a2_the_exact_meta_gradient_of_a_model_that_speaks_is_the_central_difference(name: str) -> None:
     voice = VARIANTS[name].voice(double=True)
     model, episode = voice.model, EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
     exact, first = Maml(EXACT[name], order="exact"), Maml(EXACT[name], order="first")
