@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from menura.artefacts.files import sha256_of
 from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, MismatchError, StorageError, shown
 
@@ -42,11 +41,10 @@ INSTALL = 'pip install "menura[vectors]"'
 
 @dataclass(frozen=True)
 class WordVectors:
-    """What was found of the words asked for: ``vectors`` (F, D), each beside its word; ``sha256`` is the file's."""
+    """What was found of the words asked for: ``vectors`` (F, D), each beside its word."""
 
     words: tuple[str, ...]
     vectors: Tensor
-    sha256: str
 
     def fitted(self, width: int, *, project: bool, generator: torch.Generator) -> Tensor:
         """Return (F, H). Narrower vectors are turned into the wider space by a random rotation that keeps all angles.
@@ -92,7 +90,7 @@ def _packaged(known: KnownVectors, words: set[str]) -> WordVectors:
     rows = [row for row, word in enumerate(listed) if word in words]
     with reporting(array):
         vectors = torch.from_numpy(np.load(array, mmap_mode="r")[rows].astype(np.float32))
-    return WordVectors(tuple(listed[row] for row in rows), vectors, sha256_of(array))
+    return WordVectors(tuple(listed[row] for row in rows), vectors)
 
 
 def _installed(package: str, file: str) -> Path:
@@ -118,7 +116,7 @@ def _of_text(path: Path, words: set[str]) -> WordVectors:
         if not size:
             raise DataError("no word vectors in it", place=str(path), code="empty")
     vectors = np.stack([*found.values()]) if found else np.zeros((0, size), np.float32)
-    return WordVectors(tuple(found), torch.from_numpy(vectors), sha256_of(path))
+    return WordVectors(tuple(found), torch.from_numpy(vectors))
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
