@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from menura.cli.globals import Globals, device_of
+from menura.cli.globals import Globals, configured, device_of
 from menura.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ def adapt(
     task = api.task_of(dialogues, speaker)
     speaker = task.persona.persona_id
     api.check_shots(task, shots)
-    way = _set(api.METHOD, given) if not method else None  # a bad setting is told before the model is loaded
+    way: Method | None = (
+        None if method else configured(api.METHOD, given)
+    )  # a bad setting is told before the model is loaded
     if given.dry_run:
         screen.say(f"would adapt {name!r} from {shots} of {len(task.parts)} dialogues of {speaker}")
         return
     model = api.load(base, device=device_of(given), offline=given.offline)
-    way = way or _set(api.method_on(model, base, method), given)
+    way = way or configured(api.method_on(model, base, method), given)
     way.attach(model.loaded.model)
     model = replace(model, method=way)
     screen.say(f"plan   base {model.loaded.base.name} · {shots} of {len(task.parts)} dialogues of {speaker}")
@@ -63,12 +65,6 @@ def adapt(
         "held_out": persona.artefact.recipe["held_out"],
     }
     screen.give("done", facts, f"wrote  {path} ({path.stat().st_size / 1024:,.0f} KiB)\ntry    menura chat {name}")
-
-
-def _set(method: "Method", given: Globals) -> "Method":
-    from menura.experiments.settings import with_file, with_settings
-
-    return with_settings(with_file(method, given.config) if given.config else method, given.assignments)
 
 
 def verdict(check: "Check | None", seconds: float) -> str:

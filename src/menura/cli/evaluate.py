@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from menura.cli.globals import Globals, device_of
+from menura.cli.globals import Globals, configured, device_of
 from menura.cli.scorer import check_scorer, is_scorer
 from menura.cli.screen import Screen
 from menura.cli.train import SIZE
@@ -43,7 +43,6 @@ def evaluate(
     from menura.decoding.choice import Nucleus
     from menura.experiments.evaluate import EvaluateConfig
     from menura.experiments.judge import config_of, judge
-    from menura.experiments.settings import with_file, with_settings
     from menura.metrics import catalogue
     from menura.report import results
 
@@ -70,10 +69,7 @@ def evaluate(
         scorers=scorers,
         seed=given.seed,
     )
-    configs = {target: config_of(target, size) for target in targets}
-    for target, config in configs.items():
-        changed = with_file(config, given.config) if given.config else config
-        configs[target] = with_settings(changed, given.assignments)
+    configs = {target: configured(config_of(target, size), given) for target in targets}
     if given.dry_run:
         screen.say(f"would evaluate {', '.join(targets)} with K = {shots} into {out}")
         return

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from menura.errors import ConfigError, shown
 
@@ -13,6 +14,7 @@ EPILOG = (
     "--offline · --debug"
 )
 
+Config = TypeVar("Config")
 LARGEST_SEED = 2**32 - 1  # what every library's generator takes, with room to add to it
 
 
@@ -59,6 +61,13 @@ def _seed(text: str) -> int:
     if not 0 <= seed <= LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not from 0 to {LARGEST_SEED}")
     return seed
+
+
+def configured(config: Config, given: Globals) -> Config:
+    """Return settings as ``--config`` and ``--set`` change them."""
+    from menura.experiments.settings import with_file, with_settings  # the help must not wait for it
+
+    return with_settings(with_file(config, given.config) if given.config else config, given.assignments)
 
 
 def device_of(given: Globals) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from menura.cli.globals import EPILOG, Globals
+from menura.cli.globals import EPILOG, Globals, configured
 from menura.cli.screen import Screen, columns
 
 app = typer.Typer(help="Models: parts and parameter counts, no weights needed.", epilog=EPILOG, no_args_is_help=True)
@@ -30,7 +30,7 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
 
     from menura.artefacts.base import without_weights
     from menura.errors import ConfigError
-    from menura.experiments.settings import paths_of, with_file, with_settings
+    from menura.experiments.settings import paths_of
     from menura.models.catalogue import MODELS, build, counted
     from menura.models.seq2seq import Seq2SeqConfig
 
@@ -40,7 +40,7 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(MODELS)}"
         raise ConfigError(f"unknown model {name!r}", hint=hint, code="unknown_model")
     config = MODELS[name].config()
-    config = with_settings(with_file(config, given.config) if given.config else config, given.assignments)
+    config = configured(config, given)
     if isinstance(config, Seq2SeqConfig):
         if not config.vocabulary:
             raise ConfigError("model.vocabulary: how many words?", hint="--set vocabulary=18600")

@@ -5,11 +5,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from menura.cli.globals import Globals, device_of
+from menura.cli.globals import Globals, configured, device_of
 from menura.cli.screen import Screen, columns
 
 if TYPE_CHECKING:
-    from menura.scorers.catalogue import ScorerConfig
     from menura.scorers.check import Checked, Count
 
 PREFIX = "scorer/"
@@ -30,7 +29,7 @@ def train_scorer(target: str, out: Path | None, given: Globals, *, fresh: bool) 
     screen = Screen(as_json=given.as_json)
     name, kind = named(target)
     folder = out or store.folder_of(name)
-    config = _changed(replace(kind.config(), seed=given.seed), given)
+    config = configured(replace(kind.config(), seed=given.seed), given)
     if given.dry_run:
         screen.say(f"would train {target} in {folder}: {config.learning.epochs} epochs of {config.data.corpus}")
         return
@@ -47,7 +46,7 @@ def check_scorer(target: str, scorers: str, given: Globals) -> None:
     name, _ = named(target)
     folder = store.folder_of(name, scorers)
     about = store.about_of(name, folder)
-    config = _changed(training.settings_of(name, folder), given)
+    config = configured(training.settings_of(name, folder), given)
     found = training.check_scorer(target, folder, config, device=device_of(given))
     facts = {
         "scorer": about.line,
@@ -58,14 +57,6 @@ def check_scorer(target: str, scorers: str, given: Globals) -> None:
     }
     screen = Screen(as_json=given.as_json)
     screen.give("scorer", facts, f"{about.line}\njudged by {found.said}\n\n{_table(found, about.within)}")
-
-
-def _changed(config: "ScorerConfig", given: Globals) -> "ScorerConfig":
-    from menura.experiments.settings import with_file, with_settings
-
-    if given.config:
-        config = with_file(config, given.config)
-    return with_settings(config, given.assignments)
 
 
 def _table(found: "Checked", within: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from menura.cli.globals import Globals, device_of
+from menura.cli.globals import Globals, configured, device_of
 from menura.cli.scorer import is_scorer, train_scorer
 from menura.cli.screen import Screen
 from menura.errors import MenuraError, PeerError
@@ -122,9 +122,5 @@ class _Shown:
 
 def _config(name: str, size: str | None, given: Globals) -> "RunConfig":
     from menura.experiments.recipes import recipe
-    from menura.experiments.settings import with_file, with_settings
 
-    config = replace(recipe(name, size), seed=given.seed)
-    if given.config:
-        config = with_file(config, given.config)
-    return with_settings(config, given.assignments)
+    return configured(replace(recipe(name, size), seed=given.seed), given)
