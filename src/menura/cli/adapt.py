@@ -37,9 +37,8 @@ def adapt(
     task = api.task_of(dialogues, speaker)
     speaker = task.persona.persona_id
     api.check_shots(task, shots)
-    way: Method | None = (
-        None if method else configured(api.METHOD, given)
-    )  # a bad setting is told before the model is loaded
+    # A bad setting is told before the model is loaded, where that is not needed to know the method.
+    way: Method | None = None if method else configured(api.METHOD, given)
     if given.dry_run:
         screen.say(f"would adapt {name!r} from {shots} of {len(task.parts)} dialogues of {speaker}")
         return

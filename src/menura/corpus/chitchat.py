@@ -6,16 +6,15 @@ Conversations with other than two senders, or fewer than 6 turns, are no dialogu
 
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from itertools import chain
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Turn, joined
 from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.installed import file_of
 from menura.corpus.schema import Schema
 from menura.corpus.source import DATA_SET, Source, opened
 from menura.corpus.strict_json import parsed, step
-from menura.errors import StorageError
 
 PACKAGE, FILE = "chitchat-dataset", "chitchat_dataset/dataset.json"
 FEWEST_TURNS = 6
@@ -24,13 +23,7 @@ MARK = re.compile(r'^\s*\{\s*"[^"]*"\s*:\s*\{.*?"messages"\s*:\s*\[\s*(\[|\])', 
 
 def installed() -> Path:
     """Return where the package's data file lies; its code is never run. Raises StorageError if it is not there."""
-    try:
-        path = Path(str(metadata.distribution(PACKAGE).locate_file(FILE)))
-    except metadata.PackageNotFoundError as error:
-        raise StorageError(f"package {PACKAGE} is not installed", hint=f"pip install {PACKAGE}") from error
-    if not path.is_file():
-        raise StorageError(f"package {PACKAGE} lacks {FILE}", hint=f"pip install --force-reinstall {PACKAGE}")
-    return path
+    return file_of(PACKAGE, FILE)
 
 
 def read(path: Path) -> Iterator[Dialogue]:
