@@ -8,7 +8,7 @@ from typing import Any
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.descent import Watch
-from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.adaptation.plain import Finetune
 from menura.adaptation.structures import whole
 from menura.adaptation.weights import holding
 from menura.artefacts import persona_artefact, persona_store
@@ -28,7 +28,7 @@ from menura.experiments.judge import config_of, judged
 from menura.experiments.prepare import Prepared
 from menura.experiments.recipes.start import ANCHORED
 from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import model_settings, with_settings
+from menura.experiments.settings import model_settings, of_kind
 from menura.models.causal_lm import CausalLmConfig
 from menura.models.dialogue_model import nats_of
 from menura.report import results as report
@@ -194,17 +194,12 @@ def method_on(model: Model, base: str, name: str) -> Method:
     One of cmaml moves private weights alone where nothing else is set, so that a persona is its structure and what
     lives in it. Raises ConfigError for a name that is none, or a model that the method does not fit.
     """
-    method: Method = with_settings(_MethodAlone(), [f"method={name}"]).method
+    method: Method = of_kind("method", name)()
     if (Path(base) / "run.json").exists() and isinstance(trained := config_of(base).method, type(method)):
         method = trained
     if isinstance(method, Cmaml) and not method.adapts:
         method = replace(method, adapts=",".join(whole(model.loaded.model).names))
     return method
-
-
-@dataclass(frozen=True)
-class _MethodAlone:
-    method: Method = field(default_factory=PretrainOnly)  # which has no setting that another would take over
 
 
 @dataclass(frozen=True)

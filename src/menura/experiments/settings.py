@@ -50,7 +50,7 @@ def from_plain(default: Config, plain: Mapping[str, Any]) -> Config:
 def model_settings(plain: Mapping[str, Any]) -> ModelConfig:
     """Return a model's settings from plain data; without a name, as before there were several, a causal_lm's."""
     named = {"name": "causal_lm", **plain}
-    made: ModelConfig = _of_kind("model", str(named.pop("name")))()
+    made: ModelConfig = of_kind("model", str(named.pop("name")))()
     return from_plain(made, named)
 
 
@@ -99,7 +99,7 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any) -> Any:
             raise ConfigError(f"setting {path}: {name} has no parts", code="unknown_setting")
         return replace(config, **{name: _with(current, path, rest, value)})
     if name in KINDS:
-        return replace(config, **{name: _changed_to(_of_kind(name, str(value)), current)})
+        return replace(config, **{name: _changed_to(of_kind(name, str(value)), current)})
     if is_dataclass(current):
         raise ConfigError(f"setting {path} has parts: set one of {', '.join(f.name for f in fields(current))}")
     return replace(config, **{name: _checked(config, path, name, value)})
@@ -126,7 +126,8 @@ def _invalid(path: str, value: Any, said: str) -> ConfigError:
     return ConfigError(f"setting {path}: {shown(str(value))} is not valid: {said}", code="bad_setting")
 
 
-def _of_kind(what: str, name: str) -> Any:
+def of_kind(what: str, name: str) -> Any:
+    """Return the settings of the kind of this name; ConfigError with the nearest name if there is none."""
     known = KINDS[what]
     if name not in known:
         near = get_close_matches(name, known, n=1)
