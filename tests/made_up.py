@@ -11,11 +11,15 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from menura.artefacts import base as bases
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName, words
+from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName, utterances, words
 from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.models.catalogue import MODELS, build
+from menura.models.lic import LicConfig
 from menura.models.parts.adapters import Adapters
+from menura.models.parts.transformer import Sizes
+from menura.models.plato import Plato, sized
+from menura.models.plato_settings import PlatoConfig
 from menura.models.seq2seq import Seq2SeqConfig
 from menura.tasks.task import Part
 
@@ -75,10 +79,19 @@ class Variant:
         """Tell whether it stands on no network."""
         return issubclass(MODELS[self.model].config, Seq2SeqConfig)
 
+    @property
+    def over_network(self) -> bool:
+        """Tell whether it stands on one that a base brings."""
+        return not self.over_words and self.model not in ("plato", "lic")
+
     def voice(self, *, stirred: bool = True, double: bool = False) -> Voice:
         """Build it; ``stirred`` moves all that adapts away from its start, so that nothing of it is zero."""
         if self.over_words:
             return self._over_words(stirred=stirred, double=double)
+        if self.model == "lic":
+            return self._shared(stirred=stirred, double=double)
+        if not self.over_network:
+            return self._unified(stirred=stirred, double=double)
         adapters = Adapters(kind=self.kind, size=4, layers=self.layers, init=self.init)
         made = MODELS[self.model].config
         config = made("tiny", self.layout, 512, adapters, self.train_base, **self.settings)
@@ -102,6 +115,29 @@ class Variant:
         if stirred:
             stir(model, size=0.5)
         return Voice(model.double() if double else model, Encoder(tokens, words(tokens), config.limit))
+
+    def _unified(self, *, stirred: bool, double: bool) -> Voice:
+        """Build it over bytes, with a token that opens replies and one that ends utterances."""
+        tokens = byte_tokens((*CHAT_TOKENS, "<bou>", "<eou>"))
+        settings = {"latents": 5, "limit": 256, "turns": 4, **self.settings}
+        config = PlatoConfig(init="random", **settings)
+        opens, end = tokens.control("<bou>"), tokens.control("<eou>")
+        torch.manual_seed(7)
+        model: Any = Plato(config, sized(config, Sizes(len(tokens), 16, 2, 2, 32, 128)), end=end).eval()
+        if stirred:
+            stir(model, size=0.2)
+        return Voice(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.limit))
+
+    def _shared(self, *, stirred: bool, double: bool) -> Voice:
+        """Build layers that encoder and decoder share, over the same bytes."""
+        tokens = byte_tokens((*CHAT_TOKENS, "<bou>", "<eou>"))
+        opens, end = tokens.control("<bou>"), tokens.control("<eou>")
+        config = LicConfig(init="random", limit=512, **self.settings)
+        torch.manual_seed(7)
+        model: Any = build(None, config, sizes=Sizes(len(tokens), 16, 2, 2, 32, 128)).eval()
+        if stirred:
+            stir(model, size=0.2)
+        return Voice(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.limit))
 
 
 VARIANTS = {
@@ -133,6 +169,15 @@ VARIANTS = {
     "speaker": Variant(model="speaker", settings={"users": 2, "user_size": 3}),
     "seq2spg": Variant(model="seq2spg"),
     "seq2spg-prime": Variant(model="seq2spg", settings={"reads": "state", "gate": "repo"}),
+    "hierarchical": Variant(model="hierarchical"),
+    "lic": Variant(model="lic"),
+    "lic-bert-mlm": Variant(model="lic", settings={"lm_head": "bert_mlm"}),
+    "ivae-mi": Variant(model="ivae_mi", settings={"latent": 5, "samples": 3}),
+    "plato": Variant(model="plato"),
+    "plato-release": Variant(model="plato", settings={"preset": "release", "adapter_size": 3}),
+    "plato-by-blocks": Variant(model="plato", settings={"context": "block_bi", "lm_head": "bert_mlm"}),
+    "plato-without": Variant(model="plato", settings={"latents": 0}),
+    "plato-one-way": Variant(model="plato", settings={"latents": 0, "context": "uni", "norm": "pre"}),
 }
 
 

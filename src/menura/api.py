@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.descent import Watch
-from menura.adaptation.plain import Finetune
+from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.structures import whole
 from menura.adaptation.weights import holding
 from menura.artefacts import persona_artefact, persona_store
@@ -18,7 +20,8 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.decoding.choice import Nucleus
+from menura.decoding.candidates import Ranking, candidates
+from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
 from menura.errors import ConfigError, DataError, EpisodeError
 from menura.experiments.adapt_persona import Check, adapt_persona
@@ -26,11 +29,13 @@ from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import config_of, judged
 from menura.experiments.prepare import Prepared
+from menura.experiments.recipes import plato
 from menura.experiments.recipes.start import ANCHORED
 from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import model_settings, of_kind
 from menura.models.causal_lm import CausalLmConfig
-from menura.models.dialogue_model import nats_of
+from menura.models.dialogue_model import HasLatents, nats_of
+from menura.models.plato_settings import PlatoConfig
 from menura.report import results as report
 from menura.tasks.group import by_speaker
 from menura.tasks.task import Task
@@ -43,10 +48,17 @@ Context = str | Sequence[Turn]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of several replies; ``nats`` is −log p a token, the lower the likelier."""
+    """One of several replies; ``nats`` is −log p a token, the lower the likelier.
+
+    Of a model with latents, ``latent`` is the act it was said under and ``coherence`` the logit of response selection.
+    ``score`` is what it was chosen by, the higher the better.
+    """
 
     text: str
     nats: float
+    latent: int | None = None
+    coherence: float | None = None
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,30 @@ class Voice:
         """Return one reply to a line, or to a dialogue so far (turns of speaker ``persona`` are its own)."""
         return self.candidates(context, 1, choice=choice, limit=limit, seed=seed)[0].text
 
-    def candidates(
-        self, context: Context, count: int, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+    @property
+    def acts(self) -> int:
+        """How many latent acts it can reply by; 0 for a model without."""
+        return self.loaded.model.latents if isinstance(self.loaded.model, HasLatents) else 0
+
+    def candidates(  # each one changes the replies
+        self,
+        context: Context,
+        count: int,
+        *,
+        choice: Decoding | None = None,
+        limit: int = REPLY_TOKENS,
+        seed: int = 0,
+        ranking: Ranking | None = None,
     ) -> list[Candidate]:
-        """Return ``count`` replies, the likeliest first; candidate i is drawn with seed ``seed + i``."""
+        """Return ``count`` replies, the likeliest first; candidate i is drawn with seed ``seed + i``.
+
+        A model with latents says one under each, and returns the best ``count`` by ``ranking`` (response selection if
+        nothing is said).
+        """
         prompt = self._prompt(context, limit)
+        if self.acts or ranking is not None:
+            ways = ranking or Ranking()
+            return self._ranked(prompt, ways if self.acts else replace(ways, each=count), choice, limit, seed)[:count]
         model, encoder = self.loaded.model, self.loaded.encoder
         seeds = list(range(seed, seed + count))
         with holding(model, self._weights):
@@ -83,10 +114,34 @@ class Voice:
         made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nats, strict=True)]
         return sorted(made, key=lambda candidate: candidate.nats)
 
+    def _ranked(
+        self, prompt: EncodedExchange, ranking: Ranking, choice: Decoding | None, limit: int, seed: int
+    ) -> list[Candidate]:
+        model, encoder = self.loaded.model, self.loaded.encoder
+        with holding(model, self._weights):
+            (found,) = candidates(
+                model, [prompt], choice or Greedy(), ranking, end=encoder.layout.end, limit=limit, seeds=[seed]
+            )
+            said = model.batch([replace(prompt, reply=(*one.ids, encoder.layout.end)) for one in found])
+            acts = [one.latent for one in found if one.latent is not None]
+            with torch.no_grad():
+                own = model.nats_under(said, acts) if isinstance(model, HasLatents) and acts else nats_of(model, said)
+            nats = (own / said.reply_tokens).tolist()
+        return [
+            Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
+            for one, value in zip(found, nats, strict=True)
+        ]
+
     def stream(
         self, context: Context, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
     ) -> Iterator[str]:
-        """Yield a reply piece by piece; the pieces together are ``reply`` with the same seed, but for outer spaces."""
+        """Yield a reply piece by piece; the pieces together are ``reply`` with the same seed, but for outer spaces.
+
+        A reply that was chosen among candidates comes in one piece.
+        """
+        if self.acts:
+            yield self.reply(context, choice=choice, limit=limit, seed=seed)
+            return
         model, encoder = self.loaded.model, self.loaded.encoder
         prompt = model.batch([self._prompt(context, limit)])
         with holding(model, self._weights):
@@ -183,9 +238,16 @@ def load(name: str = SHIPPED, *, device: str = "cpu", offline: bool = False) -> 
     A folder may hold a base, or be that of a run, whose best weights are the start then.
     """
     if (Path(name) / "run.json").exists():
-        return Model(load_model(config_of(name).model, device=device, offline=offline))
+        run = config_of(name)
+        loaded = load_model(run.model, device=device, offline=offline)
+        return Model(loaded, method=_of_acts(run.method)) if isinstance(run.model, PlatoConfig) else Model(loaded)
     config = shipped_config() if name == SHIPPED else CausalLmConfig(base=name)
     return Model(load_model(config, device=device, offline=offline))
+
+
+def _of_acts(method: Method) -> Method:
+    """Return how a persona of a model with latents is learnt: as its run has it, else by what personas differ in."""
+    return Finetune(plato.INNER, plato.PERSONAL) if isinstance(method, PretrainOnly) else method
 
 
 def method_on(model: Model, base: str, name: str) -> Method:
@@ -262,11 +324,11 @@ def check_shots(task: Task, shots: int) -> None:
 
 
 def voices(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Voice]:
-    """Return personas, or models, by name; those made for one model share it in memory."""
+    """Return personas, models or runs by name; personas made for one model share it in memory."""
     made: dict[str, Voice] = {}
     shared: dict[str, Model] = {}
     for name in names:
-        if name == SHIPPED or name in BASES:
+        if name == SHIPPED or name in BASES or (Path(name) / "run.json").exists():
             made[name] = load(name, device=device, offline=offline)
             continue
         artefact = persona_store.load(name)

@@ -15,6 +15,8 @@ from menura.errors import ConfigError, DataError
 SAID = [("Ann", "shall we?"), ("Bob", "gladly."), ("Ann", "now?"), ("Bob", "why not."), ("Ann", "go."), ("Bob", "yes.")]
 EXAMPLES = {
     "chitchat": json.dumps({"c": {"messages": [[{"text": t, "timestamp": "", "sender": s}] for s, t in SAID]}}),
+    "avsd": json.dumps({"V1": {"script": "a", "summary": "", "data": {"x": [{"question": "q?", "answer": "b"}]}}}),
+    "dailydialog": "shall we ? __eou__ gladly . __eou__\n",
     "jsonl": json.dumps({"turns": [{"speaker": s, "text": t} for s, t in SAID]}),
     "personachat_jsonl": json.dumps({"persona": ["i sail"], "turns": [["shall we?", "gladly."]]}),
     "messages": json.dumps({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]}),

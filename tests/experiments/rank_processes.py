@@ -131,10 +131,10 @@ class Poisoned:
         """Set it up."""
         share = Training._share_of_gradient
 
-        def poisoned(training: Training, step: int) -> Any:
+        def poisoned(training: Training, step: int, *lowering: Any) -> Any:
             if rank == self.rank and step == self.step:
                 next(iter(training.weights.values())).data.view(-1)[0] = torch.nan
-            return share(training, step)
+            return share(training, step, *lowering)
 
         Training._share_of_gradient = poisoned  # type: ignore[method-assign]
 
@@ -150,9 +150,9 @@ class Broken:
         """Set it up."""
         share = Training._share_of_gradient
 
-        def broken(training: Training, step: int) -> Any:
+        def broken(training: Training, step: int, *lowering: Any) -> Any:
             if rank == self.rank and step == self.step:
                 raise LookupError("made up")
-            return share(training, step)
+            return share(training, step, *lowering)
 
         Training._share_of_gradient = broken  # type: ignore[method-assign]

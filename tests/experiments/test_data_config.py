@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from menura.artefacts import corpus_store
 from menura.corpus.mojitalk import EMOJIS
 from menura.errors import ConfigError, DataError
 from menura.experiments.data_config import DataConfig, split_of, tasks_of
+from menura.experiments.recipes import dialogue_sets
 from menura.tasks.split import Split
 
 PROFILES = ("mends clocks", "has a goat", "lives in a mill", "sings at night", "walks far", "reads maps")
@@ -186,3 +189,103 @@ def test_settings_that_cannot_both_be_meant_are_refused() -> None:
     for wrong in ({"users_count": 1}, {"max_utterances": 1}, {"cap": 0}, {"valid_count": -1}):
         with pytest.raises(ConfigError, match=f"data.{next(iter(wrong))}: .*must"):
             DataConfig(**wrong)
+
+
+def talks(path: Path, lines: list[str]) -> Path:
+    """Write DailyDialog's lines."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def three_files(folder: Path) -> DataConfig:
+    """Twelve training dialogues, of which one is a copy and two are judged by; four valid, five test dialogues."""
+    said = {side: [f"{side} {n} ? __eou__ yes {n} . __eou__ well {n} ." for n in range(9)] for side in ("v", "t", "x")}
+    train = [*said["t"], said["t"][0].upper().replace("__EOU__", "__eou__"), said["v"][0], said["x"][0]]
+    files = {"copy_text_En": train, "dialogues_validation": said["v"][:4], "dialogues_test": said["x"][:5]}
+    paths = [str(talks(folder / f"{name}.txt", lines)) for name, lines in files.items()]
+    return DataConfig(
+        ",".join(paths),
+        group="dialogue",
+        valid_ids="other, dialogues_validation",
+        test_ids="dialogues_test,other",
+        turns=0,
+        needed=1,
+        least=1,
+    )
+
+
+def counted(split: Split) -> dict[str, int]:
+    return {side: len(tasks) for side, tasks in split.sides.items()}
+
+
+def test_files_can_be_all_three_sides_and_a_dialogue_a_task(tmp_path: Path) -> None:
+    found = sides(three_files(tmp_path))
+    assert counted(found) == {"train": 12, "valid": 4, "test": 5}
+    assert people(found, "valid") == {f"dialogues_validation:{number}" for number in range(1, 5)}
+    assert {len(task.parts) for task in found.sides["test"]} == {2}
+    found.verify()
+
+
+def test_distinct_leaves_out_what_is_judged_by_and_copies(tmp_path: Path) -> None:
+    found = sides(replace(three_files(tmp_path), distinct=True))
+    assert counted(found) == {"train": 9, "valid": 4, "test": 5}
+    assert found.record()["repeated"] == {"train": 3, "valid": 0, "test": 0}
+
+
+def test_held_out_sides_can_be_bounded_by_a_draw_that_the_training_side_does_not_feel(tmp_path: Path) -> None:
+    config = three_files(tmp_path)
+    found = sides(replace(config, held_most=3))
+    assert counted(found) == {"train": 12, "valid": 3, "test": 3}
+    assert people(found, "test") < people(sides(config), "test")
+    assert people(sides(replace(config, held_most=3, seed=4)), "test") != people(found, "test")
+    assert sides(replace(config, held_most=3)) == found
+
+
+def test_a_valid_side_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none of the 16 dialogues have an id that begins with 'valid'.*no valid side"):
+        sides(replace(three_files(tmp_path), valid_ids="valid"))
+
+
+def test_a_held_out_task_may_have_one_part_if_that_is_asked(tmp_path: Path) -> None:
+    config = replace(config_for(write(tmp_path / "chat.jsonl", dialogues=1)), needed=1, least=1)
+    assert counted(sides(config)) == {"train": 9, "valid": 3, "test": 4}
+    with pytest.raises(DataError, match="side train gets no persona with 2 dialogues"):
+        sides(replace(config, least=2, valid=0))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"valid_ids": "v"}, "data.valid_ids: the corpus must set a test side apart"),
+        ({"valid_ids": "v", "test_ids": "t", "valid_count": 3}, "data.valid_ids and data.valid_count"),
+        ({"valid_ids": "v", "test_ids": "t", "test_count": 3}, "data.valid_ids and data.test_count"),
+        ({"held_most": -1}, "data.held_most: -1, must not be negative"),
+    ],
+)
+def test_settings_of_sides_that_exclude_each_other_are_refused(setting: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        DataConfig(**setting)
+
+
+def test_several_corpora_of_the_workspace_are_read_together_with_ids_of_their_own(
+    tmp_path: Path, empty_workspace: Path
+) -> None:
+    line = ["shall we ? __eou__ gladly ."]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        corpus_store.add(name, [talks(tmp_path / name / "talk.txt", line)])
+    config = DataConfig("one, two", group="dialogue", turns=0, needed=1, least=1)
+    assert [task.persona.persona_id for task in tasks_of(config)] == ["talk:1", "talk-talk:1"]
+    with pytest.raises(DataError) as caught:
+        tasks_of(replace(config, corpus="one,three,four"))
+    assert [problem.hint.split(" FILE")[0] for problem in caught.value.problems] == [
+        "menura data add three",
+        "menura data add four",
+    ]
+
+
+def test_the_sets_of_dialogues_are_settings_that_hold_together() -> None:
+    for config in (dialogue_sets.DAILYDIALOG, dialogue_sets.PERSONACHAT, dialogue_sets.AVSD, dialogue_sets.CHITCHAT):
+        assert (config.needed, config.least) == (1, 1)
+        assert config.held_most == dialogue_sets.HELD
+    assert not {"dailydialog", "convai2", "avsd"} & set(dialogue_sets.CHITCHAT.corpus.split(","))

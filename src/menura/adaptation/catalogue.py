@@ -1,6 +1,8 @@
 """The methods by name."""
 
+from menura.adaptation.alternating import Alternating
 from menura.adaptation.cmaml import Cmaml
+from menura.adaptation.latent_policy import LatentPolicy
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.self_play import SelfPlay
@@ -11,6 +13,8 @@ METHODS = {
     "maml": Maml,
     "cmaml": Cmaml,
     "self-play": SelfPlay,
+    "alternating": Alternating,
+    "latent-policy": LatentPolicy,
 }
 
-Method = PretrainOnly | Finetune | Maml | Cmaml | SelfPlay
+Method = PretrainOnly | Finetune | Maml | Cmaml | SelfPlay | Alternating | LatentPolicy

@@ -15,12 +15,12 @@ from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, DropsOut, Loss
 
 
-def pooled(model: DialogueModel[Any], episode: EncodedEpisode) -> Loss:
+def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
     """Return the loss over support and query together, no persona told from another."""
     exchanges = tuple(chain.from_iterable(episode.support + episode.query))
     # Drawn from what is read, so that the same training goes the same way, however often it was stopped.
     seed = zlib.crc32(repr([exchange.ids for exchange in exchanges]).encode())
-    with model.dropping(seed) if isinstance(model, DropsOut) else nullcontext():
+    with model.dropping(seed, progress) if isinstance(model, DropsOut) else nullcontext():
         loss: Loss = model(model.batch(exchanges))
     return loss
 
@@ -51,8 +51,7 @@ class PretrainOnly:
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
-        del progress
-        return pooled(model, episode)
+        return pooled(model, episode, progress)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
@@ -80,8 +79,7 @@ class Finetune:
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
-        del progress
-        return pooled(model, episode)
+        return pooled(model, episode, progress)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None

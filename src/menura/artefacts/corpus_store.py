@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menura.artefacts.files import home, new_folder
-from menura.corpus import catalogue
+from menura.corpus import catalogue, chitchat
 from menura.corpus.whole_file import reporting
-from menura.errors import ConfigError, DataError, shown
+from menura.errors import ConfigError, DataError, Problem, shown
+
+PACKAGED = "chitchat"
 
 
 def folder_of(name: str) -> Path:
@@ -26,17 +28,26 @@ def add(name: str, files: Sequence[Path], format: str | None = None) -> Path:
 
 
 def files_of(corpus: str) -> list[Path]:
-    """Return the files a corpus setting means: a name of the workspace, or paths, comma-separated.
+    """Return the files a corpus setting means: ``chitchat`` (packaged), names of the workspace, paths; comma-separated.
 
-    Raises DataError for a name that was never added, saying how to add it.
+    Raises DataError for every name that was never added, saying how to add it.
     """
-    if folder_of(corpus).is_dir():
-        return sorted(path for path in folder_of(corpus).iterdir() if path.is_file())
-    paths = [Path(part.strip()).expanduser() for part in corpus.split(",")]
-    if len(paths) == 1 and not paths[0].exists() and not paths[0].suffix:
-        raise DataError(
-            f"corpus {shown(corpus)} is neither a file nor a corpus of this workspace",
-            hint=f"menura data add {corpus} FILE …, or --set data.corpus=FILE",
-            code="no_corpus",
-        )
-    return paths
+    names = [part.strip() for part in corpus.split(",")]
+    paths = {name: _stored(name) or [Path(name).expanduser()] for name in names}
+    unknown = [name for name in names if not paths[name][0].exists() and not paths[name][0].suffix]
+    if unknown:
+        raise DataError.of([_never_added(name) for name in unknown])
+    return [path for name in paths for path in paths[name]]
+
+
+def _stored(name: str) -> list[Path]:
+    """Return the files of the packaged corpus, or of one of the workspace; none where nothing has this name."""
+    if name == PACKAGED:
+        return [chitchat.installed()]
+    folder = folder_of(name)
+    return sorted(path for path in folder.iterdir() if path.is_file()) if name and folder.is_dir() else []
+
+
+def _never_added(name: str) -> Problem:
+    hint = f"menura data add {name} FILE …, or --set data.corpus=FILE"
+    return Problem("no_corpus", f"corpus {shown(name)} is neither a file nor a corpus of this workspace", hint=hint)

@@ -17,16 +17,21 @@ from menura.artefacts import lexicon as lexicons
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
 from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.pretrained import pretrained, put
 from menura.artefacts.word_vectors import word_vectors
-from menura.batches.encode import Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, words
+from menura.batches.encode import Caps, Encoder
+from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, utterances, words
 from menura.batches.tokenizer import END_OF_REPLY, WORD_TOKENS
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.catalogue import ModelConfig, build, over_network, voice_of
 from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
 from menura.models.dialogue_model import DialogueModel
+from menura.models.lic import Lic, LicConfig
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.identity import check_can_learn
+from menura.models.parts.speaks_words import SpeaksWords
+from menura.models.plato import Plato, sized
+from menura.models.plato_settings import PlatoConfig
 from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from menura.models.speaker import SpeakerConfig
 
@@ -63,7 +68,53 @@ def load_model(
     """
     if isinstance(config, Seq2SeqConfig):
         return _over_words(config, lexicon, seed, device)
+    if isinstance(config, PlatoConfig):
+        return _unified(config, seed, device, offline=offline, say=say)
+    if isinstance(config, LicConfig):
+        return _shared(config, seed, device, offline=offline, say=say)
     return _over_network(config, seed, device, offline=offline, say=say)
+
+
+def _unified(config: PlatoConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]) -> Loaded:
+    """Begin a unified transformer with what a BERT or a GPT-2 knows, or with its vocabulary alone."""
+    begun = pretrained(config.base, weights=config.init == "base", offline=offline, say=say)
+    sizes = sized(config, begun.sizes)
+    if sizes.vocabulary < len(begun.tokens):
+        raise ConfigError(
+            f"model.vocabulary: {sizes.vocabulary} rows, but {config.base} has {len(begun.tokens)} tokens",
+            hint="leave it at 0: as many as there are",
+        )
+    opens, end = begun.tokens.control(begun.opens), begun.tokens.control(begun.ends)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Plato(config, sizes, end=end, pre_norm=begun.pre_norm).eval()
+    if begun.weights:
+        put(begun.weights, dict(model.named_parameters()))
+        if begun.mask is not None and model.rules.mask_from_vocabulary and config.latents:
+            model.mask_slot.data.copy_(model.embeddings.token.weight[begun.mask])
+    model.unsaid = tuple(sorted(begun.tokens.never_said() - {end}))
+    caps = Caps(
+        config.utterance, config.reply, config.turns - 1, config.facts, model.rules.fact_tokens, model.rules.through
+    )
+    encoder = Encoder(begun.tokens, utterances(opens, end), config.limit, caps=caps)
+    start_sha256 = _put_weights(model, start_file(config), fresh="adapters.") if config.start else ""
+    about = tensors.metadata(start_file(config)) if config.start else {}
+    return Loaded(model.to(device), encoder, begun.base, config, start_sha256, about)
+
+
+def _shared(config: LicConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]) -> Loaded:
+    """Begin layers that encoder and decoder share, as ``_unified`` does."""
+    begun = pretrained(config.base, weights=config.init == "base", offline=offline, say=say)
+    opens, end = begun.tokens.control(begun.opens), begun.tokens.control(begun.ends)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Lic(config, config.sizes(begun.sizes), pre_norm=begun.pre_norm).eval()
+    put(begun.weights, dict(model.named_parameters()))
+    model.unsaid = tuple(sorted(begun.tokens.never_said() - {end}))
+    encoder = Encoder(begun.tokens, utterances(opens, end), config.limit)
+    start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
+    about = tensors.metadata(start_file(config)) if config.start else {}
+    return Loaded(model.to(device), encoder, begun.base, config, start_sha256, about)
 
 
 def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, device: str) -> Loaded:
@@ -78,7 +129,7 @@ def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, devic
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(None, config, people=lexicon.people).eval()
-    assert isinstance(model, Seq2Seq)
+    assert isinstance(model, Seq2Seq | SpeaksWords)
     if config.vectors and not config.start:
         _begin_words(model, config, lexicon, seed)
     model.unsaid = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
@@ -89,7 +140,7 @@ def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, devic
     return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
 
 
-def _begin_words(model: Seq2Seq, config: Seq2SeqConfig, lexicon: Lexicon, seed: int) -> None:
+def _begin_words(model: Seq2Seq | SpeaksWords[Any], config: Seq2SeqConfig, lexicon: Lexicon, seed: int) -> None:
     """Let words begin where word vectors are known of them."""
     rows = {word: row for row, word in enumerate(lexicon.words, start=len(WORD_TOKENS))}
     found = word_vectors(config.vectors, rows)
@@ -120,7 +171,7 @@ def _over_network(
 
 def start_file(config: ModelConfig) -> Path:
     """Return the file of the start weights that ``config.start`` names."""
-    if config.start != SHIPPED or isinstance(config, Seq2SeqConfig):
+    if config.start != SHIPPED or isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig):
         path = Path(config.start)
         return path / "best.safetensors" if path.is_dir() else path
     path = Path(str(files("menura.artefacts") / "starts" / f"{config.base}.safetensors"))
@@ -186,13 +237,16 @@ def _put_start(model: DialogueModel[Any], config: CausalLmConfig, base: Base) ->
     return _put_weights(model, path)
 
 
-def _put_weights(model: DialogueModel[Any], path: Path) -> str:
-    """Give all that trains the values in a file; return the hash of what it holds."""
+def _put_weights(model: DialogueModel[Any], path: Path, fresh: str = "") -> str:
+    """Give all that trains the values in a file; return the hash of what it holds.
+
+    What has ``fresh`` in its name may be missing there, and then stays as it begins.
+    """
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")
     bring_rates(model, found)
-    wanted = trained(model)
+    wanted = {name: value for name, value in trained(model).items() if name in found or not fresh or fresh not in name}
     tensors.check_same_shape(found, wanted, f"start {path.name}")
     with torch.no_grad():
         for name, value in found.items():

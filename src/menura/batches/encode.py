@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
 
 from menura.batches.layout import Layout
 from menura.batches.tokenizer import Tokens
@@ -54,6 +56,21 @@ class EncodedEpisode:
 
 
 @dataclass(frozen=True)
+class Caps:
+    """The most that is read of each piece (0 = no bound): an utterance's last tokens, a reply's or fact's first.
+
+    ``through`` cuts through the oldest turn that still has room for its end; otherwise turns are left out whole.
+    """
+
+    utterance: int = 0
+    reply: int = 0
+    turns: int = 0
+    facts: int = 0
+    fact: int = 0
+    through: bool = False
+
+
+@dataclass(frozen=True)
 class Encoder:
     """Text in, ids out, with one layout and one length limit (``limit`` tokens a sequence, the reply included).
 
@@ -65,10 +82,12 @@ class Encoder:
     layout: Layout
     limit: int = 512
     cut: Counter[str] = field(default_factory=Counter, compare=False)
+    caps: Caps = Caps()
 
     def exchange(self, exchange: Exchange, persona_id: str = "") -> EncodedExchange:
         """Encode one exchange with its reply and the end token."""
-        reply = (*self.tokens.encode(exchange.reply.text), self.layout.end)
+        said = self._kept("reply tokens", self.tokens.encode(exchange.reply.text), self.caps.reply)
+        reply = (*said, self.layout.end)
         facts = self._facts(exchange.facts)
         room = self.limit - len(facts) - len(reply) - len(self.layout.reply_open)
         if room < 0:
@@ -142,20 +161,39 @@ class Encoder:
     def _facts(self, facts: Sequence[str]) -> Ids:
         if not facts:
             return ()
-        return (*self.layout.facts_open, *self.tokens.encode("\n".join(facts)), *self.layout.facts_close)
+        if not self.layout.fact_close:
+            return (*self.layout.facts_open, *self.tokens.encode("\n".join(facts)), *self.layout.facts_close)
+        read = self._kept("facts", tuple(facts), self.caps.facts)
+        pieces = [
+            (*self._kept("fact tokens", self.tokens.encode(fact), self.caps.fact), *self.layout.fact_close)
+            for fact in read
+        ]
+        room = self.limit // 2  # the rest is the dialogue's
+        while len(pieces) > 1 and sum(map(len, pieces)) > room:
+            pieces.pop()
+            self.cut["facts"] += 1
+        return (*self.layout.facts_open, *chain.from_iterable(pieces), *self.layout.facts_close)
+
+    def _kept(self, what: str, pieces: tuple[Any, ...], most: int) -> tuple[Any, ...]:
+        """Return the first ``most`` pieces (0 = all), the others counted as left out."""
+        if most and len(pieces) > most:
+            self.cut[what] += len(pieces) - most
+            return pieces[:most]
+        return pieces
 
     def _context(self, turns: Sequence[Turn], speaker: str, room: int) -> tuple[Ids, tuple[tuple[bool, int], ...]]:
         pieces: list[Ids] = []
-        for turn in reversed(turns):
+        last = turns[-self.caps.turns :]
+        for turn in reversed(last):
             piece = self._turn(turn, speaker)
             if len(piece) > room:
+                # The last turn alone is too long: its end says more than nothing.
+                if room > 0 and (self.caps.through or not pieces):
+                    self.cut["tokens"] += len(piece) - room
+                    pieces.append(piece[len(piece) - room :])
                 break
             pieces.append(piece)
             room -= len(piece)
-        if turns and not pieces:  # the last turn alone is too long: its end says more than nothing
-            piece = self._turn(turns[-1], speaker)
-            self.cut["tokens"] += len(piece) - room
-            pieces.append(piece[len(piece) - room :])
         left_out = len(turns) - len(pieces)
         if left_out:
             self.cut["turns"] += left_out
@@ -164,4 +202,9 @@ class Encoder:
         return ids, tuple(reversed(whose))
 
     def _turn(self, turn: Turn, speaker: str) -> Ids:
-        return self.layout.turn(self.tokens.encode(turn.text), own=turn.speaker == speaker)
+        content = self.tokens.encode(turn.text)
+        most = self.caps.utterance
+        if most and len(content) > most:
+            self.cut["utterance tokens"] += len(content) - most
+            content = content[len(content) - most :]
+        return self.layout.turn(content, own=turn.speaker == speaker)

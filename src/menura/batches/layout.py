@@ -16,7 +16,8 @@ class Layout:
     """What opens and closes each piece; ``end`` closes a reply and is the last token that carries loss.
 
     ``after_end`` follows the end token where the reply is part of a later context; it carries no loss. In a ``bare``
-    layout nothing at all stands around the turns of a context.
+    layout nothing at all stands around the turns of a context; in one of turns ``alike`` one's own are laid out as the
+    partner's. ``fact_close`` closes each fact by itself; without it facts are lines of one text.
     """
 
     name: str
@@ -28,12 +29,14 @@ class Layout:
     end: int
     after_end: Ids = ()
     bare: bool = False
+    alike: bool = False
+    fact_close: Ids = ()
 
     def turn(self, content: Ids, *, own: bool) -> Ids:
         """Return a turn of a context: one's own is laid out as a reply was."""
         if self.bare:
             return content
-        if own:
+        if own and not self.alike:
             return (*self.reply_open, *content, self.end, *self.after_end)
         return (*self.turn_open, *content, *self.turn_close)
 
@@ -41,6 +44,7 @@ class Layout:
         """Return what was said in such a turn, without what stands around it; None if its beginning was cut off."""
         if self.bare:
             return turn
+        own = own and not self.alike
         opened = self.reply_open if own else self.turn_open
         closed = len(self.after_end) + 1 if own else len(self.turn_close)
         return turn[len(opened) : len(turn) - closed] if turn[: len(opened)] == opened else None
@@ -77,6 +81,11 @@ def plain(tokens: Tokens) -> Layout:
 def words(tokens: Tokens) -> Layout:
     """Lay out as CMAML does: all that was said side by side, no matter by whom; a token of its own opens a reply."""
     return Layout("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control(END_OF_REPLY), bare=True)
+
+
+def utterances(opens: int, end: int) -> Layout:
+    """Lay out as PLATO does: each utterance and each fact is closed by ``end``, ``opens`` opens the reply (A3)."""
+    return Layout("utterances", (), (), (), (end,), (opens,), end, alike=True, fact_close=(end,))
 
 
 LAYOUTS = {"chat": chat, "special": special, "plain": plain}

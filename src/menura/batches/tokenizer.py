@@ -1,5 +1,6 @@
 """Text becomes token ids; what a person typed never becomes a control token."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from menura.errors import ConfigError
 CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 END_OF_REPLY = "<eos>"
 WORD_TOKENS = ("<unk>", "<pad>", END_OF_REPLY, "<sos>")  # ids 0 to 3
+TAKEN_APART = re.compile(r"(?<=\w) (['’-]) (?=\w)")  # "don ' t", "well - known"
+MARK = re.compile(r"\[(unused\d+|PAD|UNK|CLS|SEP|MASK)\]")  # of BERT's vocabulary
 # Clitics apart, as word vectors have them: "don't" is "do" and "n't", "i'm" is "i" and "'m".
 WORD = r"n't\b|'\w+|\w+?(?=n't\b)|\w+|[^\w\s]"
 
@@ -21,16 +24,17 @@ class Tokens:
     Content is encoded with special tokens switched off, so that a user who types ``<|im_end|>`` gets the letters.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, wordpiece: bool = False) -> None:
+        self._wordpiece = wordpiece
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())  # own copy: the switches below are per object
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
 
     @classmethod
-    def from_file(cls, path: Path) -> "Tokens":
-        """Read a ``tokenizer.json``."""
-        return cls(Tokenizer.from_file(str(path)))
+    def from_file(cls, path: Path, *, wordpiece: bool = False) -> "Tokens":
+        """Read a ``tokenizer.json``; in the text of word pieces, words that BERT took apart are put together again."""
+        return cls(Tokenizer.from_file(str(path)), wordpiece=wordpiece)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the ids of plain content; never a control token."""
@@ -38,7 +42,8 @@ class Tokens:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, control tokens left out."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return TAKEN_APART.sub(r"\1", text) if self._wordpiece else text
 
     def control(self, name: str) -> int:
         """Return the id of a control token, ConfigError if the vocabulary has none of that name."""
@@ -50,15 +55,25 @@ class Tokens:
             )
         return found
 
+    def stands_at(self, name: str, row: int) -> bool:
+        """Tell whether a token of this name has this id."""
+        return self._tokenizer.token_to_id(name) == row
+
     def has(self, name: str) -> bool:
         """Tell whether the vocabulary holds this token."""
         return self._tokenizer.token_to_id(name) is not None
+
+    def never_said(self) -> set[int]:
+        """Return the ids of control tokens, and of BERT's unused rows and marks, which stand for no text."""
+        named = self._tokenizer.get_vocab(with_added_tokens=True).items()
+        control = {id for id, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
+        return control | {id for name, id in named if MARK.fullmatch(name)}
 
     def adding(self, names: Sequence[str]) -> "Tokens":
         """Return a copy with more control tokens; they take the next free ids."""
         grown = Tokenizer.from_str(self._tokenizer.to_str())
         grown.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-        return Tokens(grown)
+        return Tokens(grown, wordpiece=self._wordpiece)
 
     def to_json(self) -> str:
         """Return the whole vocabulary as ``tokenizer.json`` text."""

@@ -1,17 +1,30 @@
 """``menura chat NAME[,NAME2]``."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from menura.cli.decoding import RANK_BY
 from menura.cli.globals import Globals, device_of
-from menura.cli.screen import Screen
+from menura.cli.screen import Screen, columns
 
 if TYPE_CHECKING:
-    from menura.api import Voice
+    from menura.api import Candidate, Voice
     from menura.corpus.dialogue import Turn
+    from menura.decoding.candidates import Ranking
     from menura.decoding.generate import Decoding
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How many candidates are shown, and by voice what they are ranked by."""
+
+    count: int
+    ranking: "dict[str, Ranking]"
+
 
 HELP = (
     "/cand N: N replies with their likelihood · /base: the base answers too · /new: forget what was said · /who · /quit"
@@ -25,10 +38,12 @@ def chat(
     nucleus: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
     temperature: Annotated[float, typer.Option(help="Below 1 is more sober, above 1 wilder.")] = 0.8,
     beam: Annotated[int, typer.Option(help="Search the likeliest reply with a beam of this width.", min=0)] = 0,
+    candidates: Annotated[int, typer.Option(help="Show so many replies, and which was chosen.", min=0, max=64)] = 0,
+    rank_by: RANK_BY = "",
 ) -> None:
     """Talk in the terminal; two names answer side by side."""
     from menura import api
-    from menura.cli.decoding import decoding
+    from menura.cli.decoding import decoding, ranking
     from menura.decoding.choice import Nucleus
 
     given: Globals = context.obj
@@ -36,10 +51,20 @@ def chat(
     screen = Screen(as_json=given.as_json)
     voices = api.voices(names.split(","), device=device_of(given), offline=given.offline)
     screen.say(f"{' and '.join(voices)} · {choice.signature} · /help")
-    talk(screen, voices, choice, seed=given.seed)
+    shown = None
+    if candidates:
+        ways = {name: ranking(rank_by or ("rs" if voice.acts else "lm-norm")) for name, voice in voices.items()}
+        for name, voice in voices.items():
+            ways[name].check(voice.loaded.model)
+            if ways[name].caution and voice.acts:
+                screen.say(ways[name].caution)
+        shown = Shown(candidates, ways)
+    talk(screen, voices, choice, seed=given.seed, shown=shown)
 
 
-def talk(screen: Screen, voices: "dict[str, Voice]", choice: "Decoding", *, seed: int) -> None:
+def talk(
+    screen: Screen, voices: "dict[str, Voice]", choice: "Decoding", *, seed: int, shown: "Shown | None" = None
+) -> None:
     """Read lines until the end of input; every voice remembers its own side of the dialogue."""
     from menura.api import PERSONA, YOU
     from menura.corpus.dialogue import Turn as Said
@@ -60,7 +85,13 @@ def talk(screen: Screen, voices: "dict[str, Voice]", choice: "Decoding", *, seed
             continue
         for name, voice in voices.items():
             said[name].append(Said(YOU, line))
-            reply = _streamed(screen, name, voice.stream(said[name], choice=choice, seed=seed + len(said[name])))
+            own = seed + len(said[name])
+            if shown:
+                found = voice.candidates(said[name], shown.count, choice=choice, seed=own, ranking=shown.ranking[name])
+                _give_candidates(screen, name, found, shown.ranking[name].by)
+                reply = _streamed(screen, name, iter([found[0].text]))
+            else:
+                reply = _streamed(screen, name, voice.stream(said[name], choice=choice, seed=own))
             said[name].append(Said(PERSONA, reply or "…"))
 
 
@@ -111,6 +142,19 @@ def _candidates(
             return
         for candidate in voice.candidates(turns, count, choice=choice):
             screen.say(f"  {name}  {candidate.nats:5.2f} nats a token  {_printable(candidate.text)}")
+
+
+def _give_candidates(screen: Screen, name: str, found: "Sequence[Candidate]", by: str) -> None:
+    """Show candidates with their latents and scores, which one was chosen, and why."""
+    why = {"rs": "the most coherent", "mixture": "the likeliest over all latents"}.get(by, "the likeliest")
+    rows = []
+    for number, one in enumerate(found):
+        latent = "" if one.latent is None else f"z={one.latent}"
+        coherent = "" if one.coherence is None else f"coherence {1 / (1 + math.exp(-one.coherence)):.2f}"
+        chosen = f"<- chosen: {why} ({by} {one.score:.2f})" if not number else ""
+        rows.append(["", latent, coherent, f"{one.nats:.2f} nats a token", _printable(one.text), chosen])
+    facts = [{"name": name, "chosen_by": by, **asdict(one), "chosen": not number} for number, one in enumerate(found)]
+    screen.give("candidates", {"candidates": facts}, columns(rows))
 
 
 def _printable(text: str) -> str:

@@ -1,9 +1,16 @@
 """Flags of decoding become how replies are found."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
+    from menura.decoding.candidates import Ranking
     from menura.decoding.generate import Decoding
+
+RANK_BY = Annotated[
+    str, typer.Option(help="What candidates of a model with latents are ranked by: rs, lm, lm-norm or mixture.")
+]
 
 
 def decoding(
@@ -23,3 +30,14 @@ def decoding(
     if beam:
         return Beam(beam, length_penalty, collapse)
     return Greedy() if greedy else usual
+
+
+def ranking(by: str, *, top: int = 0) -> "Ranking":
+    """Return how candidates are ranked; ConfigError for a word that means nothing."""
+    from menura.decoding.candidates import Ranking
+    from menura.errors import ConfigError, shown
+
+    match by:
+        case "rs" | "lm" | "lm-norm" | "mixture":
+            return Ranking(by, top)
+    raise ConfigError(f"--rank-by {shown(by)}: one of rs, lm, lm-norm, mixture wanted")

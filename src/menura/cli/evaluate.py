@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from menura.cli.decoding import RANK_BY
 from menura.cli.globals import Globals, configured, device_of
 from menura.cli.scorer import check_scorer, is_scorer
 from menura.cli.screen import Screen
@@ -35,11 +36,12 @@ def evaluate(
     collapse: Annotated[bool, typer.Option("--collapse", help="Leave out words the beam's reply repeats.")] = False,
     length_penalty: Annotated[float, typer.Option(help="Of the beam: 0 the summed log-probability, 1 its mean.")] = 0.0,
     limit: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
+    rank_by: RANK_BY = "rs",
     scorers: Annotated[str, typer.Option(help="The folder of trained scorers; the workspace's if left out.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where tables and replies are written.")] = Path("results"),
 ) -> None:
     """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
-    from menura.cli.decoding import decoding
+    from menura.cli.decoding import decoding, ranking
     from menura.decoding.choice import Nucleus
     from menura.experiments.evaluate import EvaluateConfig
     from menura.experiments.judge import config_of, judge
@@ -65,6 +67,7 @@ def evaluate(
         candidates=candidates,
         choice=decoding(Nucleus(), greedy=greedy, beam=beam, collapse=collapse, length_penalty=length_penalty),
         limit=limit,
+        ranking=ranking(rank_by),
         metrics=names,
         scorers=scorers,
         seed=given.seed,

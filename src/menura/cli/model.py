@@ -29,9 +29,12 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
     import torch
 
     from menura.artefacts.base import without_weights
+    from menura.artefacts.pretrained import known_sizes
     from menura.errors import ConfigError
     from menura.experiments.settings import paths_of
     from menura.models.catalogue import MODELS, build, counted
+    from menura.models.lic import LicConfig
+    from menura.models.plato_settings import PlatoConfig
     from menura.models.seq2seq import Seq2SeqConfig
 
     given: Globals = context.obj
@@ -44,11 +47,13 @@ def show(context: typer.Context, name: Annotated[str, typer.Argument(help="A nam
     if isinstance(config, Seq2SeqConfig):
         if not config.vocabulary:
             raise ConfigError("model.vocabulary: how many words?", hint="--set vocabulary=18600")
-        network, under = None, ""
+        network, under, sizes = None, "", None
+    elif isinstance(config, PlatoConfig | LicConfig):
+        network, under, sizes = None, "", known_sizes(config.base)
     else:
-        network, under = without_weights(config.base), config.base
+        network, under, sizes = without_weights(config.base), config.base, None
     with torch.device("meta"):
-        counts = counted(build(network, config))
+        counts = counted(build(network, config, sizes=sizes))
     total, adapting = sum(c.parameters for c in counts), sum(c.adapting for c in counts)
     rows = [["part", "parameters", "adapting"]]
     rows += [[_shown(c.part, under), f"{c.parameters:,}", f"{c.adapting:,}"] for c in counts if c.parameters]

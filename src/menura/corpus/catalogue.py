@@ -5,7 +5,18 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from menura.corpus import chitchat, jsonl, messages, mojitalk, personachat, personachat_jsonl, sharegpt, transcript
+from menura.corpus import (
+    avsd,
+    chitchat,
+    dailydialog,
+    jsonl,
+    messages,
+    mojitalk,
+    personachat,
+    personachat_jsonl,
+    sharegpt,
+    transcript,
+)
 from menura.corpus.dialogue import Dialogue, Reader
 from menura.corpus.draft import Found
 from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, bare_name, head_of, opened, stem_of
@@ -50,10 +61,20 @@ FORMATS = {
     entry.name: entry
     for entry in (
         Format("chitchat", chitchat.read, chitchat.scan, chitchat.looks_like, limits=DATA_SET),
+        Format("avsd", avsd.read, avsd.scan, avsd.looks_like, limits=DATA_SET),
         Format("jsonl", jsonl.read, jsonl.scan, jsonl.looks_like, jsonl.render),
         Format("personachat_jsonl", personachat_jsonl.read, personachat_jsonl.scan, personachat_jsonl.looks_like),
         Format("messages", messages.read, messages.scan, messages.looks_like, messages.render),
         Format("sharegpt", sharegpt.read, sharegpt.scan, sharegpt.looks_like),
+        Format(
+            "dailydialog",
+            dailydialog.read,
+            dailydialog.scan,
+            dailydialog.looks_like,
+            limits=DATA_SET,
+            opened=dailydialog.opened_pair,
+            files=dailydialog.files,
+        ),
         Format(
             "personachat",
             personachat.read,
@@ -136,8 +157,7 @@ def read(paths: Path | Sequence[Path], format: str | None = None) -> list[Dialog
 
 def whole(paths: Sequence[Path], format: str | None = None) -> list[Path]:
     """Return these files and those that they are not read without, each once."""
-    entries = ((named(format) if format else _by_name(path)) for path in paths)
-    held = (entry.files(path) if entry else (path,) for entry, path in zip(entries, paths, strict=True))
+    held = [(named(format) if format else detected(path).format).files(path)[:1] for path in paths]
     return list(dict.fromkeys(file for files in held for file in files))
 
 

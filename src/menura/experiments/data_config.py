@@ -1,19 +1,22 @@
 """Text on disk becomes encoded tasks on three sides, by settings that a run records."""
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from menura.artefacts.corpus_store import files_of
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.corpus import catalogue, chitchat
+from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, shown
 from menura.tasks.bounds import cap_dialogues, cap_utterances, first_dialogues
-from menura.tasks.group import by_facts, by_speaker
+from menura.tasks.group import by_dialogue, by_facts, by_speaker
 from menura.tasks.held_apart import held_apart, known_only, rarest
+from menura.tasks.nested import fewer_dialogues
+from menura.tasks.repeats import without_repeats
 from menura.tasks.similarity import choose_users
-from menura.tasks.split import Split, split, with_test
+from menura.tasks.split import Split, split, with_side
 from menura.tasks.task import Part, Task
 
 
@@ -21,26 +24,32 @@ from menura.tasks.task import Part, Task
 class DataConfig:
     """Which dialogues, whose, and who learns from what.
 
-    ``corpus`` is ``chitchat`` (packaged), the name of one that ``menura data add`` put into the workspace, or files,
-    comma-separated; ``turns`` keeps each dialogue's first turns (0 = all); ``needed`` is how many dialogues a held-out
-    persona must have, ``least`` how many a training persona. ``facts`` says whether a persona's facts stand before its
-    dialogues.
+    ``corpus`` is ``chitchat`` (packaged), the name of one that ``menura data add`` put into the workspace, or files;
+    several, comma-separated, are read together. ``group`` says what a task is: all dialogues of one speaker's name, of
+    one set of facts, or one dialogue with each of its speakers. ``turns`` keeps each dialogue's first turns (0 = all);
+    ``needed`` is how many dialogues a held-out persona must have, ``least`` how many a training persona. ``facts`` says
+    whether a persona's facts stand before its dialogues. ``distinct`` leaves out training dialogues that are said again
+    on a held-out side, and copies of training ones. ``held_most`` is how many tasks are drawn of each held-out side
+    (0 = all). ``train_most`` is how many dialogues are left to train on (0 = all), fewer always among more.
 
     ``cap`` bounds the dialogues of one persona (``test_cap``, if not 0, those of a test persona): its first, or drawn
     ones from ``cap_seed``. ``max_utterances`` bounds what both speakers say in all of them (0 = no bound).
 
-    ``test_ids`` names a test side that the corpus itself sets apart: its dialogues' ids begin so (ids begin with the
-    corpus's own split, or with the file's name). Where the same people speak on both sides, ``test_people`` names the
-    test personas, or ``test_count`` takes so many, the rarest. ``valid_count``, if not 0, stands for a share ``valid``.
+    ``test_ids`` names a test side that the corpus itself sets apart: its dialogues' ids begin so, or with one of
+    several beginnings, comma-separated (ids begin with the corpus's own split, or with the file's name); ``valid_ids``
+    names its valid side. Where the same people speak on both sides, ``test_people`` names the test personas, or
+    ``test_count`` takes so many, the rarest. ``valid_count``, if not 0, stands for a share ``valid``.
 
     ``users`` keeps the ``users_count`` training and test personas that are most, or least, alike by their facts.
     """
 
     corpus: str = "chitchat"
     format: str = ""  # empty = detected
-    group: Literal["speaker", "facts"] = "speaker"
+    group: Literal["speaker", "facts", "dialogue"] = "speaker"
     facts: bool = True
+    distinct: bool = False
     test_ids: str = ""
+    valid_ids: str = ""
     test_people: str = ""  # comma-separated
     test_count: int = 0
     valid_count: int = 0
@@ -58,25 +67,43 @@ class DataConfig:
     valid: float = 0.1
     test: float = 0.25
     seed: int = 0
+    held_most: int = 0
+    train_most: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers that would cut from the wrong end, and settings that ask for two things at once."""
-        for name in ("turns", "needed", "least", "test_cap", "test_count", "valid_count", "max_utterances"):
+        bounds = (
+            "turns",
+            "needed",
+            "least",
+            "test_cap",
+            "test_count",
+            "valid_count",
+            "max_utterances",
+            "held_most",
+            "train_most",
+        )
+        for name in bounds:
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name}: {getattr(self, name)}, must not be negative")
         for name, least in (("cap", 1), ("users_count", 2), *((("max_utterances", 2),) if self.max_utterances else ())):
             if getattr(self, name) < least:
                 raise ConfigError(f"data.{name}: {getattr(self, name)}, must be at least {least}")
-        given = [name for name in ("test_people", "test_count", "test_cap") if getattr(self, name)]
+        given = [name for name in ("test_people", "test_count", "test_cap", "valid_ids") if getattr(self, name)]
         if given and not self.test_ids:
             hint = "set data.test_ids to how the ids of the test side begin"
             raise ConfigError(f"data.{given[0]}: the corpus must set a test side apart", hint=hint)
         if self.test_people and self.test_count:
             raise ConfigError("data.test_people and data.test_count: one of them chooses", hint="leave one of them out")
+        chosen = [name for name in ("test_people", "test_count", "valid_count") if getattr(self, name)]
+        if self.valid_ids and chosen:
+            raise ConfigError(f"data.valid_ids and data.{chosen[0]}: one of them", hint="leave one of them out")
 
     @property
     def shares(self) -> Mapping[str, float]:
         """Shares of personas by side, the later side the more protected."""
+        if self.valid_ids:
+            return {"train": 1.0, "valid": 0.0, "test": 0.0}
         if self.test_ids:
             return {"train": 1 - self.valid, "valid": self.valid, "test": 0.0}
         return {"train": self.train, "valid": self.valid, "test": self.test}
@@ -84,35 +111,71 @@ class DataConfig:
 
 def tasks_of(config: DataConfig) -> list[Task]:
     """Read a corpus and group it by persona; where it sets a test side apart, personas of both sides stay apart too."""
-    training, test = (_grouped(config, held) for held in _sides(config, _dialogues(config)))
+    training, valid, test = (_grouped(config, held) for held in _sides(config, _dialogues(config)))
     if config.test_people or config.test_count:
         training, test = held_apart(training, test, _test_people(config, training, test))
-    _nobody_on_both(training, test)
-    return [*_bounded(config, training, config.cap), *_bounded(config, test, config.test_cap or config.cap)]
+    for one, other in ((training, test), (training, valid), (valid, test)):
+        _nobody_on_both(one, other)
+    capped = [task for side in (training, valid) for task in _bounded(config, side, config.cap)]
+    return [*capped, *_bounded(config, test, config.test_cap or config.cap)]
 
 
 def split_of(config: DataConfig, tasks: Sequence[Task]) -> Split:
     """Split by persona; no persona and no dialogue on two sides."""
     made = _dealt(config, tasks)
+    if config.distinct:
+        made = without_repeats(made)
+    if config.held_most:
+        made = _drawn(made, config.held_most, config.seed)
+    if config.train_most:
+        fewer = fewer_dialogues(made.sides["train"], config.train_most, config.seed)
+        made = replace(made, sides={**made.sides, "train": tuple(fewer)})
     return made if config.users == "all" else choose_users(made, config.users, config.users_count)
 
 
 def _dealt(config: DataConfig, tasks: Sequence[Task]) -> Split:
     needed = {"valid": config.needed, "test": config.needed}
-    if config.least > 2:
+    at_least = _fewest(config)
+    if config.least > at_least:
         needed["train"] = config.least
-    if not config.test_ids:
-        return split(tasks, _shares(config, tasks), seed=config.seed, needed=needed)
-    test = [task for task in tasks if task.parts[0].dialogue.dialogue_id.startswith(config.test_ids)]
-    training = [task for task in tasks if not task.parts[0].dialogue.dialogue_id.startswith(config.test_ids)]
-    return with_test(split(training, _shares(config, training), seed=config.seed, needed=needed), test)
+    sides = {side: [task for task in tasks if _side_of(config, task) == side] for side in config.shares}
+    shares = _shares(config, sides["train"])
+    made = split(sides["train"], shares, seed=config.seed, at_least=at_least, needed=needed)
+    for side in (["valid"] if config.valid_ids else []) + (["test"] if config.test_ids else []):
+        made = with_side(made, side, sides[side])
+    return made
+
+
+def _side_of(config: DataConfig, task: Task) -> str:
+    """Return the side that the corpus itself gives a task, ``train`` for those that are still to be dealt out."""
+    name = task.parts[0].dialogue.dialogue_id
+    return "test" if _begins(name, config.test_ids) else "valid" if _begins(name, config.valid_ids) else "train"
+
+
+def _begins(name: str, beginnings: str) -> bool:
+    """Whether an id begins as one of several says, comma-separated; none where there are none."""
+    return name.startswith(tuple(one.strip() for one in beginnings.split(",") if one.strip()))
+
+
+def _fewest(config: DataConfig) -> int:
+    """Return how many dialogues every persona must have: one to learn from and one to judge by, if 1 is not asked."""
+    return max(1, min(2, config.least, config.needed))
+
+
+def _drawn(made: Split, most: int, seed: int) -> Split:
+    """Return a split of at most ``most`` tasks on each held-out side, drawn by seed, in order."""
+    sides = dict(made.sides)
+    for side in ("valid", "test"):
+        rng, count = random.Random(f"{seed}:held:{side}"), min(most, len(sides[side]))
+        sides[side] = tuple(sides[side][index] for index in sorted(rng.sample(range(len(sides[side])), count)))
+    return replace(made, sides=sides)
 
 
 def _shares(config: DataConfig, tasks: Sequence[Task]) -> Mapping[str, float]:
     """Return the shares, that of the valid side such that it gets as many personas as it should."""
     if not config.valid_count:
         return config.shares
-    able = sum(len(task.parts) >= max(2, config.needed) for task in tasks)
+    able = sum(len(task.parts) >= max(_fewest(config), config.needed) for task in tasks)
     if able < config.valid_count:
         found = f"data.valid_count: {config.valid_count}, but {able} personas have {config.needed} dialogues or more"
         raise ConfigError(found, hint="ask for fewer, or lower data.needed")
@@ -128,27 +191,30 @@ def _test_people(config: DataConfig, training: Sequence[Task], test: Sequence[Ta
 
 
 def _dialogues(config: DataConfig) -> list[Dialogue]:
-    if config.corpus == "chitchat":
-        return list(chitchat.read(chitchat.installed()))
     return catalogue.read(files_of(config.corpus), config.format or None)
 
 
-def _sides(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue], list[Dialogue]]:
-    """Return training and test dialogues where the corpus itself tells them apart, else all and none."""
-    if not config.test_ids:
-        return dialogues, []
-    test = [dialogue for dialogue in dialogues if dialogue.dialogue_id.startswith(config.test_ids)]
-    if not test or len(test) == len(dialogues):
-        share = "all" if test else "none"
+def _sides(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue], list[Dialogue], list[Dialogue]]:
+    """Return training, valid and test dialogues where the corpus itself tells them apart, else all, none and none."""
+    test, rest = _parted(config, dialogues, "test") if config.test_ids else ([], dialogues)
+    valid, training = _parted(config, rest, "valid") if config.valid_ids else ([], rest)
+    return training, valid, test
+
+
+def _parted(config: DataConfig, dialogues: list[Dialogue], side: str) -> tuple[list[Dialogue], list[Dialogue]]:
+    """Return the dialogues of a side and all others; DataError where either are none."""
+    beginnings: str = getattr(config, f"{side}_ids")
+    held = [dialogue for dialogue in dialogues if _begins(dialogue.dialogue_id, beginnings)]
+    if not held or len(held) == len(dialogues):
+        share = "all" if held else "none"
         first = dialogues[0].dialogue_id if dialogues else "none"
         raise DataError(
-            f"{share} of the {len(dialogues)} dialogues have an id that begins with {config.test_ids!r}, "
-            f"so there is no test side (the first id is {first!r})",
+            f"{share} of the {len(dialogues)} dialogues have an id that begins with {beginnings!r}, "
+            f"so there is no {side} side (the first id is {first!r})",
             place=config.corpus,
-            hint="set data.test_ids to how the test side's ids begin, or to nothing to draw one",
+            hint=f"set data.{side}_ids to how the {side} side's ids begin, or to nothing to draw one",
         )
-    kept = {dialogue.dialogue_id for dialogue in test}
-    return [dialogue for dialogue in dialogues if dialogue.dialogue_id not in kept], test
+    return held, [dialogue for dialogue in dialogues if not _begins(dialogue.dialogue_id, beginnings)]
 
 
 def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
@@ -164,6 +230,8 @@ def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
 def _grouped(config: DataConfig, dialogues: Sequence[Dialogue]) -> Sequence[Task]:
     if not dialogues:
         return []
+    if config.group == "dialogue":
+        return by_dialogue(dialogues)
     return by_facts(dialogues) if config.group == "facts" else by_speaker(dialogues)
 
 

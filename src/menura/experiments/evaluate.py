@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+import torch
+
 from menura.adaptation.catalogue import Method
 from menura.adaptation.drift import Distances, Drift
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
+from menura.decoding.candidates import Ranking
 from menura.decoding.choice import Nucleus
 from menura.decoding.generate import Decoding
 from menura.errors import ConfigError, EpisodeError
@@ -23,6 +26,7 @@ from menura.metrics import catalogue
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel
+from menura.models.parts.latent import Health
 
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
 OF_RANKS = ("hits", "mrr")  # metrics that need the reference ranked among other replies
@@ -59,6 +63,7 @@ class EvaluateConfig:
     candidates: int = 20
     choice: Decoding = field(default_factory=Nucleus)
     limit: int = 40  # tokens a generated reply
+    ranking: Ranking = field(default_factory=Ranking)  # of the candidates of a model with latents
     metrics: tuple[str, ...] = catalogue.DEFAULT
     scorers: str = ""
     seed: int = 0
@@ -130,7 +135,10 @@ class Row:
     @property
     def notes(self) -> str:
         """Say what a persona and a reply cost, and how far adapting went."""
-        return self.cost + (f", {self.distances.said}" if self.distances else "")
+        said = [self.distances.said] if self.distances else []
+        log_posteriors = [each for judged in self.draws for each in judged.log_posteriors]
+        said += [Health.of(torch.cat(log_posteriors)).said] if log_posteriors else []
+        return ", ".join([self.cost, *said])
 
     @property
     def cost(self) -> str:
@@ -185,7 +193,7 @@ class Evaluation:
         pool = sorted(text_of(self.encoder, exchange) for exchanges in queries for exchange in exchanges)
         self.judge = Judge(
             *(self.model, self.encoder, config.choice, config.limit, config.replies),
-            *(config.candidates if config.ranks else 0, pool, config.seed, config.speaks),
+            *(config.candidates if config.ranks else 0, pool, config.seed, config.speaks, config.ranking),
         )
         self.queries = queries
 

@@ -27,7 +27,7 @@ class Outer:
 
     steps: int = 100
     tasks: int = 4  # a step
-    shots: int = 5  # support dialogues a task
+    shots: int = 5  # support dialogues a task; 0 where tasks are dialogues, and nobody adapts
     queries: int = 2  # query dialogues a task
     rate: float = 3e-4
     warmup: int = 0
@@ -41,10 +41,10 @@ class Outer:
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        for name in ("steps", "tasks", "shots", "queries", "save_every", "check_every"):
+        for name in ("steps", "tasks", "queries", "save_every", "check_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
-        for name in ("warmup", "check_personas", "decay"):
+        for name in ("warmup", "check_personas", "decay", "shots"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must not be negative")
         for name in ("rate", "clip"):

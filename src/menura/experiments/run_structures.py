@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from menura.adaptation.alternating import TakesTurns
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.structures import Structure, census, from_tensors, to_tensors, whole
 from menura.artefacts import tensors
@@ -37,13 +38,17 @@ def find_structures(
 
 
 def check_alone(method: object, ranks: int) -> None:
-    """Raise ConfigError where several ranks would split what has to be learnt together."""
-    if isinstance(method, LearnsJointly) and ranks > 1:
-        raise ConfigError(
-            f"{type(method).__name__.lower()} pools the tasks of a step, which {ranks} ranks would split",
-            hint="train with one process",
-            code="method_misfit",
-        )
+    """Raise ConfigError where several ranks would split what has to be learnt together, or in order."""
+    if ranks == 1:
+        return
+    name = type(method).__name__.lower()
+    said = {
+        LearnsJointly: f"{name} pools the tasks of a step, which {ranks} ranks would split",
+        TakesTurns: f"{name} moves weights several times a step: were one of {ranks} ranks lost, no whole step is left",
+    }
+    for kind, why in said.items():
+        if isinstance(method, kind):
+            raise ConfigError(why, hint="train with one process", code="method_misfit")
 
 
 def write(run: Run, structures: Mapping[str, Structure]) -> None:

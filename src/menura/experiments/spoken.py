@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from menura.adaptation.weights import PersonaWeights, holding
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
+from menura.decoding.candidates import Candidate, Ranking, candidates
 from menura.decoding.generate import Decoding, generate
 from menura.metrics.hits import draw_candidates, rank_of
 from menura.metrics.score import Sample
-from menura.models.dialogue_model import ChoosesReplies, DialogueModel, nats_of
+from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nats_of
 
 ROWS_AT_ONCE = 16  # prompts in one generation: bounds memory, changes no reply
 
@@ -25,6 +27,7 @@ class Judged:
 
     likely: list[Sample] = field(default_factory=list)  # every query exchange, nothing generated
     spoken: list[Sample] = field(default_factory=list)  # those replied to and ranked
+    log_posteriors: list[Tensor] = field(default_factory=list)  # (B, K) each, of models with latents
     context_tokens: int = 0  # of all likely exchanges
     reply_tokens: int = 0
     reply_seconds: float = 0.0  # reading the prompts and replying, one after the other
@@ -33,6 +36,7 @@ class Judged:
         """Take in another's."""
         self.likely += other.likely
         self.spoken += other.spoken
+        self.log_posteriors += other.log_posteriors
         self.context_tokens += other.context_tokens
         self.reply_tokens += other.reply_tokens
         self.reply_seconds += other.reply_seconds
@@ -51,6 +55,7 @@ class Judge:
     pool: Sequence[str]  # replies that distractors are drawn from
     seed: int
     speaks: bool = True
+    ranking: Ranking = Ranking()  # of the candidates of a model with latents
 
     @torch.no_grad()
     def judged(
@@ -67,11 +72,7 @@ class Judge:
         with holding(self.model, weights):
             for own in folds:
                 exchanges = [self.encoder.after(e, before, prompt_limit) for e in own] if before else list(own)
-                loss = self.model.loss(self.model.batch(exchanges))
-                samples = [
-                    Sample(e.persona_id, e.dialogue_id, "", text_of(self.encoder, e), nats, len(e.reply))
-                    for e, nats in zip(exchanges, loss.nats.tolist(), strict=True)
-                ]
+                samples = self._likelihoods(exchanges, found)
                 found.likely += samples
                 found.context_tokens += sum(len(e.prefix) for e in exchanges)
                 chosen += zip(range(self.replies or len(exchanges)), exchanges, samples, strict=False)
@@ -79,6 +80,30 @@ class Judge:
             if self.speaks:
                 self._speak(chosen, found)
         return found
+
+    def _likelihoods(self, exchanges: Sequence[EncodedExchange], found: Judged) -> list[Sample]:
+        """Return how likely each reference is; of a model with latents, also under its best and its recognised one."""
+        batch = self.model.batch(exchanges)
+        if not self._acts:
+            each = self.model.loss(batch).nats.tolist()
+            return [self._sample(exchange, nats) for exchange, nats in zip(exchanges, each, strict=True)]
+        assert isinstance(self.model, HasLatents)
+        told = self.model.latent_nats(batch)
+        found.log_posteriors.append(told.log_posterior)
+        columns = (told.mixture.tolist(), told.posterior.tolist(), told.best.tolist())
+        return [
+            replace(self._sample(e, mixture), posterior_nats=posterior, best_nats=best)
+            for e, mixture, posterior, best in zip(exchanges, *columns, strict=True)
+        ]
+
+    def _sample(self, exchange: EncodedExchange, nats: float) -> Sample:
+        reference = text_of(self.encoder, exchange)
+        return Sample(exchange.persona_id, exchange.dialogue_id, "", reference, nats, len(exchange.reply))
+
+    @property
+    def _acts(self) -> bool:
+        """Whether the model has latents to reply by."""
+        return isinstance(self.model, HasLatents) and self.model.latents > 0
 
     def _speak(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]], found: Judged) -> None:
         """Reply to each exchange and rank its reference; like lengths share a batch, the order is kept."""
@@ -97,18 +122,32 @@ class Judge:
                 for row, place in enumerate(places)
             ]
             began = time.perf_counter()
-            replies = generate(self.model, prompts, self.choice, end=end, limit=self.limit, seeds=seeds, begun=state)
+            if self._acts:
+                del state
+                found.reply_seconds -= reading  # candidates read the prompt by themselves
+                ranked = self._candidates(prompts.exchanges, seeds)
+                replies = [list(candidates[0].ids) for candidates in ranked]
+                texts = [tuple(self.encoder.reply_text(one.ids) for one in candidates) for candidates in ranked]
+            else:
+                told = {"end": end, "limit": self.limit, "seeds": seeds, "begun": state}
+                replies = generate(self.model, prompts, self.choice, **told)
+                texts = [()] * len(replies)
             found.reply_seconds += reading + time.perf_counter() - began
             found.reply_tokens += sum(len(ids) + 1 for ids in replies)
-            for place, (rank, likelihood_rank), ids in zip(places, ranks, replies, strict=True):
+            for place, (rank, likelihood_rank), ids, all_said in zip(places, ranks, replies, texts, strict=True):
                 said[place] = replace(
                     chosen[place][2],
                     reply=self.encoder.reply_text(ids),
                     rank=rank,
                     likelihood_rank=likelihood_rank,
                     candidates=self.candidates,
+                    said=all_said,
                 )
         found.spoken += [said[place] for place in range(len(chosen))]
+
+    def _candidates(self, prompts: Sequence[EncodedExchange], seeds: Sequence[int]) -> list[list[Candidate]]:
+        end = self.encoder.layout.end
+        return candidates(self.model, prompts, self.choice, self.ranking, end=end, limit=self.limit, seeds=seeds)
 
     def _row_of(self, state: Any, row: int) -> Any:
         return self.model.select_rows(state, torch.tensor([row], device=self.model.device))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from menura.adaptation.alternating import TakesTurns
 from menura.adaptation.compiled import Objective, compiled_objective
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
@@ -169,31 +170,41 @@ class Training:
             raise
 
     def _outer_step(self, step: int) -> None:
-        outer = self.config.outer
-        for group in self.optimizer.param_groups:
-            group["lr"] = outer.rate * schedule(step, outer.steps, outer.warmup, fall=outer.fall)
-        sums = self.gradient(step)
-        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), outer.clip)
-        if not (math.isfinite(sums.nats) and torch.isfinite(norm)):
-            raise self._not_finite(step)
-        with moving_only(self.optimizer, self.weights, self._moves(step)):
-            self.optimizer.step()
+        sums, norm = self._stepped(step, self.objective)
+        method = self.config.method
+        for turn in method.turns() if isinstance(method, TakesTurns) else ():
+            parts = self._stepped(step, turn.objective, turn.rate)[0].parts
+            for name, values in parts.items():
+                sums.parts.setdefault(name, []).extend(values)
         check_finite(self.weights, f"step {step + 1}", self._smaller_rate)
         self.run.note(
             step=step + 1,
             loss=sums.loss,
             loss_hex=sums.loss.hex(),
-            norm=float(norm),
+            norm=norm,
             tokens=sums.tokens,
             **{name: sum(values) / len(values) for name, values in sums.parts.items()},
         )
-        self.progress.step(step + 1, outer.steps, sums.loss)
+        self.progress.step(step + 1, self.config.outer.steps, sums.loss)
 
-    def gradient(self, step: int) -> Sums:
+    def _stepped(self, step: int, objective: Objective, share: float = 1.0) -> tuple[Sums, float]:
+        """Take one step of the optimiser, at a share of the step's rate; return the losses and the gradient's norm."""
+        outer = self.config.outer
+        for group in self.optimizer.param_groups:
+            group["lr"] = outer.rate * share * schedule(step, outer.steps, outer.warmup, fall=outer.fall)
+        sums = self.gradient(step, objective)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), outer.clip)
+        if not (math.isfinite(sums.nats) and torch.isfinite(norm)):
+            raise self._not_finite(step)
+        with moving_only(self.optimizer, self.weights, self._moves(step)):
+            self.optimizer.step()
+        return sums, float(norm)
+
+    def gradient(self, step: int, objective: Objective | None = None) -> Sums:
         """Give the weights a step's gradient, summed over the ranks' tasks; return what the losses were."""
         self.optimizer.zero_grad()
         with meeting(self.ranks) as met:
-            met.mine = asdict(self._share_of_gradient(step))
+            met.mine = asdict(self._share_of_gradient(step, objective or self.objective))
         sums = Sums()
         for told in met.told:
             sums.add(**told)
@@ -201,14 +212,14 @@ class Training:
             self.ranks.add(list(self.weights.values()))
         return sums
 
-    def _share_of_gradient(self, step: int) -> Sums:
+    def _share_of_gradient(self, step: int, objective: Objective) -> Sums:
         """Give the weights the gradient of this rank's tasks: each of a step's that its number falls on, in turn."""
         if isinstance(self.config.method, LearnsJointly):
             return self._joint_gradient(step, self.config.method)
         sums, outer = Sums(), self.config.outer
         for episode in islice(self._episodes(step), self.ranks.rank, None, self.ranks.size):
             with approximately(self.config.precision, self.model.device):
-                loss = self.objective(self.model, episode, step / outer.steps)
+                loss = objective(self.model, episode, step / outer.steps)
             # One task's graph at a time: memory of one task, not of the meta-batch.
             (loss.total / outer.tasks).backward()  # type: ignore[no-untyped-call]
             sums.count(loss)

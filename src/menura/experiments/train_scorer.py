@@ -13,6 +13,7 @@ from torch import Tensor
 
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
+from menura.artefacts.encoder_folder import HEADER_LIMIT
 from menura.artefacts.files import read_json, write_json
 from menura.errors import DataError, NumericalError, Problem
 from menura.experiments.run import Run, Signals
@@ -24,7 +25,6 @@ from menura.scorers.catalogue import SCORERS, Kind, ScorerConfig, named
 from menura.scorers.check import Checked, checked
 from menura.scorers.classifier import Classifier, Encoded, Example, log_probs
 from menura.scorers.data import Parts, parts_of
-from menura.scorers.encoders import HEADER_LIMIT
 from menura.scorers.learning import batches_of
 from menura.scorers.store import About
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from menura.errors import DataError, shown
 from menura.metrics import catalogue
 from menura.metrics.consistency import OfFacts
+from menura.metrics.knowledge import Knowledge
 from menura.metrics.score import NeedsScorer, Sample
 from menura.scorers import store
 from menura.scorers.emoji import EmojiClassifier
@@ -102,7 +103,7 @@ def verdicts_for(metrics: Sequence[str], tasks: Sequence[Task], scorers: str = "
     ``scorers`` is the folder they lie in, the workspace's if empty. Raises DataError where no persona has facts to
     agree with, and where a persona is no emoji of the classifier.
     """
-    about_facts = any(isinstance(metric, OfFacts) for metric in catalogue.named(metrics))
+    about_facts = any(isinstance(metric, OfFacts | Knowledge) for metric in catalogue.named(metrics))
     made = Verdicts(facts=_facts_of(tasks) if about_facts else {})
     for name in scorers_needed(metrics):
         stored = store.read(name, store.folder_of(name, scorers), device=device)
@@ -124,7 +125,7 @@ def _facts_of(tasks: Sequence[Task]) -> Facts:
         if part.facts
     }
     if not facts:
-        hint = "leave the c- metrics out, or take a corpus with persona sentences"
+        hint = "leave the c- metrics out, and the knowledge- ones, or take a corpus with persona sentences"
         raise DataError("no persona of these has facts to agree with", hint=hint, code="no_facts")
     return facts
 

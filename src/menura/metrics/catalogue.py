@@ -4,13 +4,20 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from menura.errors import ConfigError, Problem, shown
+from menura.metrics import meteor_jar
 from menura.metrics.bleu import Bleu
+from menura.metrics.cider import CiderD
+from menura.metrics.coco import CocoBleu
 from menura.metrics.consistency import ConsistencyMean, ConsistencySum, Contradictions
-from menura.metrics.distinct import Distinct
+from menura.metrics.distinct import Distinct, DistinctWithin
 from menura.metrics.emoji import EmojiAccuracy
 from menura.metrics.hits import HitsAtOne, LikelihoodHitsAtOne, MeanReciprocalRank
+from menura.metrics.knowledge import Knowledge
+from menura.metrics.meteor import MeteorExactStem
 from menura.metrics.perplexity import Perplexity
+from menura.metrics.rouge import RougeL
 from menura.metrics.score import Metric
+from menura.metrics.smoothed_bleu import SmoothedBleu
 from menura.metrics.word_f1 import WordF1
 
 METRICS: dict[str, Metric] = {
@@ -37,20 +44,58 @@ METRICS: dict[str, Metric] = {
     # As the tables of PAML and CMAML were made: the mean over dialogues, not over replies.
     "ppl-paml": Perplexity("token", "paml"),
     "multi-bleu-paml": Bleu("multi-bleu-paml", tokenize="none", smooth="none", aggregation="paml"),
+    # As PLATO's tables of Persona-Chat and DailyDialog were made, and those two of a model with a latent act.
+    "bleu-1-chencherry": SmoothedBleu(1),
+    "bleu-2-chencherry": SmoothedBleu(2),
+    "dist-1-intra": DistinctWithin(1),
+    "dist-2-intra": DistinctWithin(2),
+    "dist-2-words": Distinct(2, per="words"),
+    "knowledge-recall": Knowledge("recall"),
+    "knowledge-precision": Knowledge("precision"),
+    "knowledge-f1": Knowledge("f1"),
+    "ppl-char": Perplexity("char"),
+    "ppl-posterior": Perplexity("token", of="posterior"),
+    "ppl-best": Perplexity("token", of="best"),
+    # As the table of AVSD was made: the COCO caption tools, without their tokeniser.
+    "coco-bleu-1": CocoBleu(1),
+    "coco-bleu-2": CocoBleu(2),
+    "coco-bleu-3": CocoBleu(3),
+    "coco-bleu-4": CocoBleu(4),
+    "rouge-l": RougeL(),
+    "cider-d": CiderD(),
+    "meteor-exact-stem": MeteorExactStem(),
 }
+# By a program that Menura does not ship: there where it is installed, and never replaced by another.
+BY_PROGRAM: dict[str, Metric] = {"meteor": meteor_jar.Meteor()}
 
 DEFAULT = ("ppl", "ppl-word", "bits-per-byte", "f1", "dist-1", "dist-2", "bleu", "hits@1")
 
 
 def named(names: Sequence[str] = DEFAULT) -> tuple[Metric, ...]:
-    """Return the metrics of these names, in this order; raises ConfigError that lists every unknown name."""
-    unknown = [_unknown(name) for name in names if name not in METRICS]
+    """Return the metrics of these names, in this order.
+
+    Raises ConfigError that lists every unknown name, or says what ``meteor`` lacks on this machine.
+    """
+    known = {**METRICS, **BY_PROGRAM}
+    unknown = [_unknown(name) for name in names if name not in known]
     if unknown:
         raise ConfigError.of(unknown)
-    return tuple(METRICS[name] for name in names)
+    if any(name in BY_PROGRAM for name in names):
+        meteor_jar.jar()
+    return tuple(known[name] for name in names)
+
+
+def able(names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """Return the names without those whose program is not on this machine, and a line that says so, empty if none."""
+    try:
+        named(tuple(name for name in names if name in BY_PROGRAM))
+    except ConfigError as error:
+        return tuple(name for name in names if name not in BY_PROGRAM), f"left out: {error}"
+    return tuple(names), ""
 
 
 def _unknown(name: str) -> Problem:
-    near = get_close_matches(name.lower(), METRICS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
+    known = [*METRICS, *BY_PROGRAM]
+    near = get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     return Problem(ConfigError.code, f"unknown metric {shown(name)}", hint=hint)

@@ -1,4 +1,4 @@
-"""Dist-n: the share of all generated n-grams that are different ones (Li et al., 2016)."""
+"""Dist-n: the share of generated n-grams that are different ones, of all replies or of each (Li et al., 2016)."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,26 +8,29 @@ from typing import Any, Literal
 import numpy
 from numpy.typing import NDArray
 
-from menura.metrics.score import Sample
+from menura.metrics.score import Sample, summed
 
-Gathered = tuple[frozenset[tuple[str, ...]], int]  # the persona's different n-grams, and how many n-grams in all
+Gathered = tuple[frozenset[tuple[str, ...]], int]  # the persona's different n-grams, and how many units in all
+Unit = Literal["n-grams", "words"]
 
 
 @dataclass(frozen=True)
 class Distinct:
     """Different n-grams / all n-grams over every reply of a system together, in 0..1.
 
-    It falls as a system says more, so it compares systems that answered the same number of turns.
+    It falls as a system says more, so it compares systems that answered the same number of turns. ``per`` words divides
+    by them, as PLATO's text says.
     """
 
     length: int  # words in an n-gram
+    per: Unit = "n-grams"
     unit: str = "share"
     better: Literal["higher"] = "higher"
 
     @property
     def name(self) -> str:
         """``dist-1``, ``dist-2``, …"""
-        return f"dist-{self.length}"
+        return f"dist-{self.length}" + ("-words" if self.per == "words" else "")
 
     @property
     def signature(self) -> str:
@@ -36,8 +39,8 @@ class Distinct:
 
     def gather(self, samples: Sequence[Sample]) -> Gathered:
         """Return the different n-grams and the number of all; an n-gram never crosses from reply to reply."""
-        grams = [gram for sample in samples for gram in self._grams(sample.reply)]
-        return frozenset(grams), len(grams)
+        grams = [gram for sample in samples for gram in _grams(sample.reply, self.length)]
+        return frozenset(grams), sum(len(s.reply.split()) for s in samples) if self.per == "words" else len(grams)
 
     def value(self, gathered: Sequence[Gathered]) -> float:
         """Return the share; 0 for replies too short to hold an n-gram, ``nan`` without a persona."""
@@ -55,6 +58,39 @@ class Distinct:
         moved: NDArray[Any] = numpy.clip(figures + (value - numpy.median(figures)), 0.0, 1.0)
         return moved
 
-    def _grams(self, reply: str) -> Iterator[tuple[str, ...]]:
-        words = reply.lower().split()
-        return zip(*(words[start:] for start in range(self.length)), strict=False)  # the tails differ in length
+
+@dataclass(frozen=True)
+class DistinctWithin:
+    """Different n-grams / all n-grams of each reply, its mean over replies; one too short for any counts 0.
+
+    It tells of repetition inside a reply, nothing of whether all replies are alike.
+    """
+
+    length: int
+    unit: str = "share"
+    better: Literal["higher"] = "higher"
+
+    @property
+    def name(self) -> str:
+        """``dist-1-intra``, ``dist-2-intra``."""
+        return f"dist-{self.length}-intra"
+
+    @property
+    def signature(self) -> str:
+        """Names how words are cut and what is averaged."""
+        return f"{self.name}|case:lc|tok:space|mean:replies"
+
+    def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
+        """Return (sum of shares, replies)."""
+        found = [list(_grams(sample.reply, self.length)) for sample in samples]
+        return math.fsum(len(set(grams)) / len(grams) for grams in found if grams), float(len(found))
+
+    def value(self, gathered: Sequence[tuple[float, float]]) -> float:
+        """Return the mean; ``nan`` without a reply."""
+        total, replies = summed(gathered) if gathered else (0.0, 0.0)
+        return total / replies if replies else math.nan
+
+
+def _grams(reply: str, length: int) -> Iterator[tuple[str, ...]]:
+    words = reply.lower().split()
+    return zip(*(words[start:] for start in range(length)), strict=False)  # the tails differ in length

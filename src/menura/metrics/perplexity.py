@@ -7,29 +7,36 @@ from typing import Literal
 
 from menura.metrics.score import Aggregation, Sample, by_dialogue, summed
 
-Per = Literal["token", "word", "byte"]
+Per = Literal["token", "word", "char", "byte"]
+Of = Literal["all", "posterior", "best"]  # whose nats: the model's, or those under one value of its latent act
 
-_NAMES: dict[Per, str] = {"token": "ppl", "word": "ppl-word", "byte": "bits-per-byte"}
-_UNITS: dict[Per, str] = {"token": "per token", "word": "per word", "byte": "bits"}
+_NAMES: dict[Per, str] = {"token": "ppl", "word": "ppl-word", "char": "ppl-char", "byte": "bits-per-byte"}
+_UNITS: dict[Per, str] = {"token": "per token", "word": "per word", "char": "per character", "byte": "bits"}
 
 
 @dataclass(frozen=True)
 class Perplexity:
     """How surprising the references are; 1 (0 bits) is a model that knew every one.
 
-    Per token compares models of one tokeniser only; per word and per byte compare any two. The end of a reply counts
-    as one token, one word, one byte: it is predicted too. ``paml`` averages nats per unit over dialogues first.
+    Per token compares models of one tokeniser only; per word, character and byte compare any two. The end of a reply
+    counts as one of each: it is predicted too. ``paml`` averages nats per unit over dialogues first.
+
+    ``of`` takes the nats under one value of a latent act: ``posterior`` under that which the model recognises in the
+    reference, ``best`` under that which makes it likeliest. Both have seen the reference; only ``all`` compares with
+    models without a latent act.
     """
 
     per: Per
     aggregation: Aggregation = "pooled"
+    of: Of = "all"
 
     better: Literal["lower"] = "lower"
 
     @property
     def name(self) -> str:
         """The catalogue's name."""
-        return _NAMES[self.per] + ("" if self.aggregation == "pooled" else "-paml")
+        about = "" if self.of == "all" else f"-{self.of}"
+        return _NAMES[self.per] + about + ("" if self.aggregation == "pooled" else "-paml")
 
     @property
     def unit(self) -> str:
@@ -40,7 +47,8 @@ class Perplexity:
     def signature(self) -> str:
         """Names the unit counted and the aggregation; the tokeniser is the base's."""
         words = "|words:space" if self.per == "word" else ""
-        return f"{self.name}|per:{self.per}{words}|end:counted|aggregation:{self.aggregation}"
+        act = "" if self.of == "all" else f"|latent:{self.of}"
+        return f"{self.name}|per:{self.per}{words}|end:counted|aggregation:{self.aggregation}{act}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
         """Return (nats, units), or under ``paml`` (sum of the dialogues' nats per unit, dialogues)."""
@@ -51,20 +59,28 @@ class Perplexity:
         return math.fsum(means), float(len(means))
 
     def value(self, gathered: Sequence[tuple[float, float]]) -> float:
-        """Return the perplexity (or bits); ``nan`` without a reference, ``inf`` beyond what a float holds."""
+        """Return the perplexity (or bits); ``nan`` without a reference or its nats, ``inf`` beyond a float."""
         nats, units = summed(gathered) if gathered else (0.0, 0.0)
         if not units:
             return math.nan
         return nats / units / math.log(2) if self.per == "byte" else _exp(nats / units)
 
     def _totals(self, samples: Sequence[Sample]) -> tuple[float, float]:
-        return math.fsum(s.reference_nats for s in samples), float(sum(self._units(s) for s in samples))
+        return math.fsum(self._nats(s) for s in samples), float(sum(self._units(s) for s in samples))
+
+    def _nats(self, sample: Sample) -> float:
+        if self.of == "all":
+            return sample.reference_nats
+        nats = sample.posterior_nats if self.of == "posterior" else sample.best_nats
+        return math.nan if nats is None else nats
 
     def _units(self, sample: Sample) -> int:
         if self.per == "token":
             return sample.reference_tokens
         if self.per == "word":
             return len(sample.reference.split()) + 1
+        if self.per == "char":
+            return len(sample.reference) + 1
         # A lone surrogate from a careless reader must not stop an evaluation at its last step.
         return len(sample.reference.encode("utf-8", errors="surrogatepass")) + 1
 

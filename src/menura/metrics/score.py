@@ -20,6 +20,10 @@ class Sample:
     contradicts it (−1) or neither (0), by the scorer ``entailed_by``. ``emoji_rank`` is the place of the persona's
     emoji among all that the classifier ``classified_by`` gives the reply, ``emoji_rank_within`` among the ``emojis`` of
     the personas scored.
+
+    ``references`` are all references where there are several, ``reference`` among them; ``said`` are all candidates
+    that ``reply`` was chosen from. Of a model with a latent act, ``posterior_nats`` are those of the reference under
+    the act that the model recognises in it, ``best_nats`` those under the act that makes it likeliest.
     """
 
     persona_id: str
@@ -38,6 +42,15 @@ class Sample:
     emoji_rank_within: int | None = None
     emojis: int = 0
     classified_by: str = ""
+    references: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    posterior_nats: float | None = None
+    best_nats: float | None = None
+
+    @property
+    def all_references(self) -> tuple[str, ...]:
+        """Every reference, one or several."""
+        return self.references or (self.reference,)
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,12 @@ class NeedsScorer(Protocol):
     @property
     def scorer(self) -> str:
         """Which one; empty where none is needed."""
+
+
+def references_said(samples: Sequence[Sample]) -> str:
+    """Return the part of a signature that says how many references a sample has: more of them, higher scores."""
+    counts = sorted({len(sample.all_references) for sample in samples})
+    return f"refs:{counts[0] if counts else 'none'}" + (f"-{counts[-1]}" if len(counts) > 1 else "")
 
 
 def by_persona(samples: Sequence[Sample]) -> dict[str, list[Sample]]:

@@ -10,23 +10,41 @@ from transformers import PreTrainedModel
 from menura.batches.layout import Layout
 from menura.models.causal_lm import CausalLm, CausalLmConfig
 from menura.models.dialogue_model import DialogueModel
+from menura.models.hierarchical import Hierarchical, HierarchicalConfig
+from menura.models.ivae_mi import IvaeMi, IvaeMiConfig
+from menura.models.lic import Lic, LicConfig
 from menura.models.p2_bot import P2Bot, P2BotConfig
+from menura.models.parts.transformer import Sizes
+from menura.models.plato import Plato, sized
+from menura.models.plato_settings import PlatoConfig
 from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
 from menura.models.speaker import Speaker, SpeakerConfig
 from menura.models.transfer_transfo import TransferTransfo, TransferTransfoConfig
 
-ModelConfig = CausalLmConfig | TransferTransfoConfig | P2BotConfig | Seq2SeqConfig | SpeakerConfig | Seq2SpgConfig
+ModelConfig = (
+    CausalLmConfig
+    | TransferTransfoConfig
+    | P2BotConfig
+    | Seq2SeqConfig
+    | SpeakerConfig
+    | Seq2SpgConfig
+    | HierarchicalConfig
+    | IvaeMiConfig
+    | PlatoConfig
+    | LicConfig
+)
 Build = Callable[["Ground", Any], DialogueModel[Any]]
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What there is to build on: a network and a layout, or, for a model over words, the people of its table."""
+    """What there is to build on: a network and a layout, sizes, or, for a model over words, the people of its table."""
 
     network: PreTrainedModel | None = None
     layout: Layout | None = None
     people: Sequence[str] = ()
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,30 @@ MODELS = {
         lambda ground, config: Seq2Spg(config),
         "a seq2seq with a private module and a gate (CMAML); reads=state is Seq2SP'G",
     ),
+    "plato": ModelEntry(
+        PlatoConfig,
+        Plato,
+        lambda ground, config: Plato(config, sized(config, ground.sizes or Sizes(config.vocabulary))),
+        "a unified transformer with a discrete latent act and response selection",
+    ),
+    "hierarchical": ModelEntry(
+        HierarchicalConfig,
+        Hierarchical,
+        lambda ground, config: Hierarchical(config),
+        "a recurrent encoder of turns, and attention that the last one guides (the baseline of AVSD, of text alone)",
+    ),
+    "ivae_mi": ModelEntry(
+        IvaeMiConfig,
+        IvaeMi,
+        lambda ground, config: IvaeMi(config),
+        "a recurrent model with an implicit latent variable (iVAE with mutual information)",
+    ),
+    "lic": ModelEntry(
+        LicConfig,
+        Lic,
+        lambda ground, config: Lic(config, config.sizes(ground.sizes or Sizes(config.vocabulary))),
+        "one stack of layers reads facts, reads the history and says the reply (Lost in Conversation)",
+    ),
 }
 
 
@@ -98,6 +140,11 @@ def about_settings(config: ModelConfig) -> dict[str, str]:
     """Return what a table says of a model beside its name."""
     if isinstance(config, Seq2SeqConfig):
         return {"sizes": f"{config.size} wide, {config.layers} encoder layers, {config.vocabulary:,} words"}
+    if isinstance(config, PlatoConfig):
+        latents = f"{config.latents} latents" if config.latents else "without latent"
+        return {"preset": config.preset, "latents": latents, "visibility": config.rules.visibility}
+    if isinstance(config, LicConfig):
+        return {"sizes": f"{config.base}, begun {'at random' if config.init == 'random' else 'with its weights'}"}
     adapters = f"{config.adapters.kind} {config.adapters.size}, {config.adapters.layers} layers"
     forgotten = {} if config.reinit == "none" else {"weights": f"forgotten ({config.reinit})"}
     return {"adapters": adapters, **forgotten}
@@ -105,15 +152,19 @@ def about_settings(config: ModelConfig) -> dict[str, str]:
 
 def over_network(config: ModelConfig) -> CausalLmConfig:
     """Return settings of which it is known that they are of a model over a network."""
-    assert not isinstance(config, Seq2SeqConfig)
+    assert not isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig)
     return config
 
 
 def build(
-    network: PreTrainedModel | None, config: ModelConfig, layout: Layout | None = None, people: Sequence[str] = ()
+    network: PreTrainedModel | None,
+    config: ModelConfig,
+    layout: Layout | None = None,
+    people: Sequence[str] = (),
+    sizes: Sizes | None = None,
 ) -> DialogueModel[Any]:
     """Return the model that these are settings of; without a layout it can be counted, but not talk to itself."""
-    return MODELS[model_name(config)].build(Ground(network, layout, people), config)
+    return MODELS[model_name(config)].build(Ground(network, layout, people, sizes), config)
 
 
 def voice_of(model: DialogueModel[Any]) -> CausalLm:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -144,8 +144,25 @@ class HoldsToItself(Protocol):
 class DropsOut(Protocol):
     """A model that can leave out a share of its units while it is trained on pooled dialogues."""
 
-    def dropping(self, seed: int) -> AbstractContextManager[None]:
-        """Leave units out while the block runs, drawn from ``seed``; no other randomness is touched."""
+    def dropping(self, seed: int, progress: float = 1.0) -> AbstractContextManager[None]:
+        """Leave units out while the block runs, drawn from ``seed``; no other randomness is touched.
+
+        ``progress`` is the share (0 to 1) of training that is done.
+        """
+
+
+@runtime_checkable
+class LearnsInTurns(DropsOut, Protocol):
+    """A model of which some networks work against others: on each batch they are trained one after the other.
+
+    What is drawn is drawn from ``seed``. Each loss has a gradient for the networks whose turn it is, and for no others.
+    """
+
+    def reconstruction(self, batch: Batch, seed: int) -> Loss:
+        """Return the loss of replies that the model has seen through what stands for them."""
+
+    def lowered(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
+        """Return what those lower that generate, or what the critic lowers that judges them."""
 
 
 @runtime_checkable
@@ -169,6 +186,56 @@ class ChoosesReplies(Protocol):
 
     def reply_scores(self, batch: Batch, begun: Any = None) -> Tensor:
         """Return (B,) the head's score of each reply, the higher the likelier; ``begun`` as in ``reply_nats``."""
+
+
+@dataclass(frozen=True)
+class LatentNats:
+    """What each of K latents gives each reply, and what speaks for each latent, in nats."""
+
+    nats: Tensor  # (B, K) −log p(r | c, z)
+    log_prior: Tensor  # (B, K) log p(z | c)
+    log_posterior: Tensor  # (B, K) log p(z | c, r)
+
+    @property
+    def mixture(self) -> Tensor:
+        """(B,) −log Σ_z p(z | c) p(r | c, z): all that a model without latents can be compared by."""
+        return -(self.log_prior - self.nats).logsumexp(-1)
+
+    @property
+    def best(self) -> Tensor:
+        """(B,) under the best latent, which was chosen by looking at the reply."""
+        return self.nats.min(-1).values
+
+    @property
+    def posterior(self) -> Tensor:
+        """(B,) under the latent that recognition, which reads the reply, thinks the likeliest."""
+        return self.nats.gather(1, self.log_posterior.argmax(-1, keepdim=True)).squeeze(1)
+
+
+@runtime_checkable
+class HasLatents(Protocol):
+    """A model that replies in one of several ways, a latent act each; ``latents`` 0: it was built without."""
+
+    latents: int
+
+    @property
+    def shares_context(self) -> bool:
+        """Whether what is read of a context serves all latents."""
+
+    def begin_with(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> Any:
+        """Read as ``begin`` does, a row for each exchange and latent, those of an exchange side by side.
+
+        ``shared``: whether latents share what was read (None: where the model can); ConfigError where it cannot.
+        """
+
+    def latent_nats(self, batch: Batch) -> LatentNats:
+        """Return what each latent gives each reply."""
+
+    def nats_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:
+        """Return (B,) −log p of each reply, each under a latent of its own."""
+
+    def latent_prior(self, batch: Batch) -> Tensor:
+        """Return log p(z | c) (B, K)."""
 
 
 @runtime_checkable

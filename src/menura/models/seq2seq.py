@@ -161,8 +161,9 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         return Seq2SeqState(state.read, state.shut, hidden, cell, state.speaker)
 
     @contextmanager
-    def dropping(self, seed: int) -> Iterator[None]:
+    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
         """Leave out a share of the encoder's units between its layers."""
+        del progress
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder.train()

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from menura.artefacts import tensors
+from menura.artefacts.encoder_folder import HEADER_LIMIT
 from menura.artefacts.files import home, read_json, sha256_of, write_json, write_text
 from menura.batches.tokenizer import Tokens
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.scorers.catalogue import PREFIX, SCORERS
 from menura.scorers.classifier import Classifier
-from menura.scorers.encoders import HEADER_LIMIT
 
 ABOUT = "scorer.json"  # written last: where it stands, all is there
 HELD = ("model.safetensors", "tokenizer.json")

@@ -1,4 +1,4 @@
-"""Dialogues become tasks by who speaks: by name, by shared profile sentences, or by a given map."""
+"""Dialogues become tasks by who speaks: by name, by shared profile sentences, by a given map, or each is one."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ from menura.tasks.bounds import first_dialogues
 from menura.tasks.task import Part, Persona, Task
 
 # Names that formats give to whoever speaks; the same name in two dialogues says nothing about the person.
-GENERIC_SPEAKERS = frozenset({"self", "partner", "user", "assistant", "human", "gpt"})
+GENERIC_SPEAKERS = frozenset({"self", "partner", "user", "assistant", "human", "gpt", "asker"})
 
 Variant = frozenset[str]  # the profile sentences of one speaker in one dialogue
 
@@ -37,6 +37,22 @@ def by_speaker(dialogues: Iterable[Dialogue], *, cap: int | None = None) -> list
             if speaker in known:
                 parts.setdefault(speaker, []).append(Part(dialogue, speaker))
     return [_capped(Task(Persona(name, _facts(held)), tuple(held)), cap) for name, held in parts.items()]
+
+
+def by_dialogue(dialogues: Iterable[Dialogue]) -> list[Task]:
+    """Return one task per dialogue, called by its id, with a part for each speaker who replies.
+
+    Where anybody has facts, only those who have some are taken; a dialogue that then has no part is left out.
+    """
+    dialogues = list(dialogues)
+    told = any(any(dialogue.facts.values()) for dialogue in dialogues)
+    tasks = []
+    for dialogue in dialogues:
+        parts = [Part(dialogue, speaker) for speaker in dialogue.speakers]
+        held = tuple(part for part in parts if (part.facts or not told) and next(part.exchanges(), None))
+        if held:
+            tasks.append(Task(Persona(dialogue.dialogue_id, _facts(held)), held))
+    return tasks
 
 
 def by_facts(dialogues: Sequence[Dialogue], *, min_shared: int = 3) -> list[Task]:

@@ -49,13 +49,15 @@ class SplitPlan:
 class Split:
     """Tasks by side; ``dropped`` counts the personas that had too few dialogues left on their side.
 
-    ``likeness`` is the mean similarity of two personas by side, where they were chosen by it.
+    ``likeness`` is the mean similarity of two personas by side, where they were chosen by it; ``repeated`` counts the
+    dialogues of a side that were left out because they stand elsewhere too.
     """
 
     sides: Mapping[str, tuple[Task, ...]]
     plan: SplitPlan
     dropped: Mapping[str, int]
     likeness: Mapping[str, float] = field(default_factory=dict)
+    repeated: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, side: str) -> tuple[Task, ...]:
         """Return the tasks of one side."""
@@ -99,6 +101,7 @@ class Split:
             "needed": dict(self.plan.needed),
             "dropped": dict(self.dropped),
             "likeness": dict(self.likeness),
+            "repeated": dict(self.repeated),
             "counts": {side: _counts(tasks) for side, tasks in self.sides.items()},
             "sides": sides,
             "sha256": _sha256(sides),
@@ -143,16 +146,17 @@ def split(
     return made
 
 
-def with_test(made: Split, test: Sequence[Task]) -> Split:
-    """Return a split whose test side is given and not drawn: the personas a corpus itself sets apart.
+def with_side(made: Split, side: str, tasks: Sequence[Task]) -> Split:
+    """Return a split one of whose sides is given and not drawn: the personas a corpus itself sets apart.
 
-    ``made`` has an empty test side. Who has too few dialogues is dropped; DataError if nobody is left.
+    In ``made`` that side is empty. Who has too few dialogues is dropped; DataError if nobody is left.
     """
-    kept = sorted((t for t in test if len(t.parts) >= made.plan.asked("test")), key=lambda t: t.persona.persona_id)
+    asked = made.plan.asked(side)
+    kept = sorted((task for task in tasks if len(task.parts) >= asked), key=lambda task: task.persona.persona_id)
     if not kept:
-        raise DataError(f"no test persona has {made.plan.asked('test')} dialogues", code="too_few_personas")
-    dropped = {**made.dropped, "test": len(test) - len(kept)}
-    whole = Split({**made.sides, "test": tuple(kept)}, made.plan, dropped)
+        raise DataError(f"no {side} persona has {asked} dialogues", code="too_few_personas")
+    dropped = {**made.dropped, side: len(tasks) - len(kept)}
+    whole = replace(made, sides={**made.sides, side: tuple(kept)}, dropped=dropped)
     whole.verify()
     return whole
 
@@ -164,14 +168,14 @@ def from_record(record: Record, tasks: Sequence[Task]) -> Split:
         plan = SplitPlan(record["shares"], record["seed"], record["at_least"], record["needed"])
         held = {side: dict(entry["personas"]) for side, entry in record["sides"].items()}
         dropped = dict(record["dropped"])
-        likeness = dict(record.get("likeness", {}))  # older records have none
+        likeness, repeated = (dict(record.get(name, {})) for name in ("likeness", "repeated"))  # older ones have none
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"not the record of a split ({type(error).__name__}: {error})", code="schema") from error
     problems = [p for personas in held.values() for item in personas.items() for p in _absent(*item, by_id)]
     if problems:
         raise DataError.of(problems)
     sides = {side: tuple(_kept(by_id[name], ids) for name, ids in personas.items()) for side, personas in held.items()}
-    made = Split(sides, plan, dropped, likeness)
+    made = Split(sides, plan, dropped, likeness, repeated)
     made.verify()
     _same(made.record(), record)
     return made
@@ -256,8 +260,11 @@ def _absent(name: str, dialogue_ids: Iterable[str], by_id: Mapping[str, Task]) -
 
 
 def _kept(task: Task, dialogue_ids: Sequence[str]) -> Task:
-    parts = {part.dialogue.dialogue_id: part for part in task.parts}
-    return replace(task, parts=tuple(parts[dialogue_id] for dialogue_id in dialogue_ids))
+    parts: dict[str, list[Part]] = defaultdict(list)  # several where a task has a part for each speaker
+    for part in reversed(task.parts):
+        parts[part.dialogue.dialogue_id].append(part)
+    # A record of more parts than there are is found by its checksum.
+    return replace(task, parts=tuple(parts[name].pop() for name in dialogue_ids if parts[name]))
 
 
 def _same(made: Record, record: Record) -> None:

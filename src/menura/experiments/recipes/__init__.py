@@ -4,7 +4,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from menura.errors import ConfigError
-from menura.experiments.recipes import cmaml, mamlviapp, quoted, start, tiny
+from menura.experiments.recipes import cmaml, mamlviapp, plato, plato_grid, plato_quoted, quoted, start, tiny
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import RunConfig
 
@@ -20,7 +20,14 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "start/pooled": start.pooled,
     "start/meta": start.meta,
 }
-SIZED: dict[str, Callable[[Size], RunConfig]] = {**mamlviapp.ROWS, **cmaml.ROWS, **quoted.ROWS}  # each at every size
+SIZED: dict[str, Callable[[Size], RunConfig]] = {  # each at every size
+    **mamlviapp.ROWS,
+    **cmaml.ROWS,
+    **quoted.ROWS,
+    **plato.ROWS,
+    **plato_grid.ROWS,
+    **plato_quoted.ROWS,
+}
 SIZES: tuple[Size, ...] = ("tiny", "cpu", "paper")
 USUAL: Size = "cpu"
 

@@ -1,0 +1,109 @@
+"""Training in turns: on each batch several things are lowered, one after the other, each by networks of its own."""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from menura.adaptation.descent import Descent, Watch
+from menura.adaptation.plain import fitted, pooled
+from menura.adaptation.weights import PersonaWeights, adapting
+from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel, LearnsInTurns, Loss
+
+Objective = Callable[[DialogueModel[Any], EncodedEpisode, float], Loss]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What is lowered after a step's objective, on the same tasks, at ``rate`` times its rate."""
+
+    objective: Objective
+    rate: float
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A method whose outer step is several of the optimiser's: its objective, then turns."""
+
+    def turns(self) -> Iterator[Turn]:
+        """Yield what follows the objective, in order."""
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """Reconstruct, then let the generators lower a divergence, then let the critic estimate it (iVAE, spec C3).
+
+    A step takes ``generators`` and ``critics`` further ones of the optimiser, on the same dialogues, at a share of the
+    outer rate. A persona is then learnt as ``Finetune`` does.
+    """
+
+    inner: Descent = field(default_factory=Descent)
+    adapts: str = ""  # as in Finetune
+    generators: int = 1
+    critics: int = 5
+    generator_rate: float = 1.0
+    critic_rate: float = 1.0
+
+    second_order = False
+
+    def __post_init__(self) -> None:
+        """Refuse turns that are none."""
+        for name in ("generators", "critics"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, must be at least 1")
+        for name in ("generator_rate", "critic_rate"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, must be > 0")
+
+    def attach(self, model: DialogueModel[Any]) -> None:
+        """Need nothing beside the model; ConfigError for one that does not learn in turns, or has nothing to adapt."""
+        if not isinstance(model, LearnsInTurns):
+            raise ConfigError(f"{type(model).__name__} does not learn in turns", hint="try --set method=finetune")
+        adapting(model, self.adapts)
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
+        """Return the loss of the reconstruction over support and query together; the pooled loss where there is none.
+
+        What is drawn is drawn anew at each ``progress``.
+        """
+        if not isinstance(model, LearnsInTurns):
+            return pooled(model, episode)
+        batch = model.batch(_exchanges(episode))
+        seed = _seed(episode, progress, "reconstruction")
+        with model.dropping(seed):
+            return model.reconstruction(batch, seed)
+
+    def turns(self) -> Iterator[Turn]:
+        """Yield the generators' turns, then the critic's."""
+        yield from (Turn(partial(_turn, "generator", n), self.generator_rate) for n in range(self.generators))
+        yield from (Turn(partial(_turn, "critic", n), self.critic_rate) for n in range(self.critics))
+
+    def adapt(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+    ) -> PersonaWeights:
+        """Return the weights after the inner loop."""
+        return fitted(model, support, self.inner, watch, self.adapts)
+
+
+def _turn(
+    name: Literal["generator", "critic"],
+    number: int,
+    model: DialogueModel[Any],
+    episode: EncodedEpisode,
+    progress: float,
+) -> Loss:
+    assert isinstance(model, LearnsInTurns), "attach was to refuse it"
+    return model.lowered(name, model.batch(_exchanges(episode)), _seed(episode, progress, f"{name} {number}"))
+
+
+def _exchanges(episode: EncodedEpisode) -> tuple[EncodedExchange, ...]:
+    return tuple(chain.from_iterable(episode.support + episode.query))
+
+
+def _seed(episode: EncodedEpisode, progress: float, what: str) -> int:
+    """Return a seed of what is read, when, and what for, so that a training that was stopped goes on the same way."""
+    return zlib.crc32(repr((progress, what, [exchange.ids for exchange in _exchanges(episode)])).encode())

@@ -1,0 +1,234 @@
+"""The latent act as an action: a policy over latents learns from what the replies under them earn (PLATO, A18).
+
+Shape letters: B exchanges, K latents, S latents drawn of them.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from menura.adaptation.descent import Descent, Watch
+from menura.adaptation.plain import fitted, pooled
+from menura.adaptation.rewards import rewards_named
+from menura.adaptation.weights import PersonaWeights, adaptable, adapting, holding, with_part
+from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel, HasLatents, Loss
+from menura.models.parts.latent import gumbel_noise
+
+POLICY = "prior"  # begins the names of p(z | c), which is the policy
+MOVES = f"{POLICY},latent"  # while the generator is held
+BEGUN = "begun"
+
+
+@dataclass(frozen=True)
+class LatentPolicy:
+    """Lower −(R − b) log π(z | c) − ``bonus`` · H(π) + ``supervised`` · the pooled loss, where π is the learned prior.
+
+    Each query exchange is replied to greedily under all latents, or ``draws`` of them, at most ``limit`` tokens a reply;
+    R is the mean of ``rewards`` (names, comma-separated), b what the other draws earned on average, the mean of the
+    whole batch, or nothing. Support exchanges are for the pooled loss alone.
+
+    The generator is held: only the prior and the latents' rows get a gradient, and the optimiser passes over what has
+    none. With ``unfreezes`` all moves, and ``hold`` times the nats of what the model said under the same latents before
+    the training are lowered beside it: the divergence from that generator, with its likeliest reply in place of all.
+    """
+
+    inner: Descent = field(default_factory=Descent)
+    adapts: str = ""  # as in Finetune
+    rewards: str = "rs"
+    baseline: Literal["leave-one-out", "mean", "none"] = "leave-one-out"
+    draws: int = 0  # latents an exchange; 0 = all
+    limit: int = 24
+    bonus: float = 0.01
+    supervised: float = 0.1
+    unfreezes: bool = False
+    hold: float = 1.0
+
+    second_order = False
+
+    def __post_init__(self) -> None:
+        """Refuse what earns nothing, or has nothing to compare with."""
+        rewards_named(self.rewards)
+        for name, least in (("draws", 0), ("limit", 1), ("bonus", 0), ("supervised", 0), ("hold", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"method.{name}: {getattr(self, name)}, must be at least {least}")
+        if self.draws == 1 and self.baseline == "leave-one-out":
+            hint = "--set method.draws=2, or --set method.baseline=mean"
+            raise ConfigError("method.baseline: leave-one-out needs another draw to compare with", hint=hint)
+
+    def attach(self, model: DialogueModel[Any]) -> None:
+        """Keep what the model begins with, where it is held to that; ConfigError for one without a policy to train."""
+        able = isinstance(model, HasLatents) and model.latents > 1
+        if not able or not with_part(adaptable(model), POLICY):
+            raise ConfigError(
+                "latent-policy trains the learned prior over two latents or more, which this model does not have",
+                hint="--set model.latents=20 --set model.prior=learned, or another method",
+                code="method_misfit",
+            )
+        adapting(model, self.adapts)
+        if self.unfreezes and self.hold:
+            model.add_module(BEGUN, Begun(adaptable(model)))
+
+    def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
+        """Return the loss; its nats are those of the pooled loss, which is all there is of a model without latents.
+
+        What is drawn is drawn anew at each ``progress``. ``parts`` tell the mean reward of the draws and H(π).
+        """
+        if not (isinstance(model, HasLatents) and model.latents):
+            return pooled(model, episode, progress)
+        exchanges = [replace(exchange, rivals=()) for exchange in chain.from_iterable(episode.query)]
+        played = self._played(model, exchanges, progress)  # first: weights must not be written over under a graph
+        with _moving(model, "" if self.unfreezes else MOVES):
+            with nullcontext() if self.supervised else torch.no_grad():
+                told = pooled(model, episode, progress)
+            log_policy = model.latent_prior(model.batch(exchanges))
+            lowered, uncertainty = self._policy_loss(log_policy, played)
+            if played.before:
+                lowered = lowered + self.hold * _nats_a_token(model, played)
+        total = lowered + self.supervised * told.total if self.supervised else lowered
+        return Loss(
+            total,
+            told.nats,
+            told.tokens,
+            {**told.parts, "reward": played.rewards.mean(), "uncertainty": uncertainty.detach()},
+        )
+
+    def adapt(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+    ) -> PersonaWeights:
+        """Return the weights after the inner loop on what the persona really said."""
+        return fitted(model, support, self.inner, watch, self.adapts)
+
+    @torch.no_grad()
+    def _played(self, model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], progress: float) -> "Played":
+        """Draw latents, reply under each of them, and see what the replies earn."""
+        assert isinstance(model, HasLatents)
+        seeds = [zlib.crc32(repr((progress, exchange.ids)).encode()) for exchange in exchanges]
+        latents, weights = drawn(model.latent_prior(model.batch(exchanges)), seeds, self.draws)
+        replies = said_under(model, exchanges, latents, self.limit)
+        earned = [reward(model, exchanges, replies) for reward in rewards_named(self.rewards).values()]
+        before: list[EncodedExchange] = []
+        if begun := _begun_of(model) if self.unfreezes else {}:
+            with holding(model, begun):
+                said = said_under(model, exchanges, latents, self.limit)
+            before = [replace(e, reply=reply) for e, own in zip(exchanges, said, strict=True) for reply in own]
+        return Played(latents, weights, torch.stack(earned).mean(0), tuple(before))
+
+    def _policy_loss(self, log_policy: Tensor, played: "Played") -> tuple[Tensor, Tensor]:
+        """Return what is lowered of log π(z | c) (B, K), and its mean entropy."""
+        better = played.rewards - self._baseline(played.rewards)
+        lowered = -(played.weights * better * log_policy.gather(1, played.latents)).sum(1).mean()
+        uncertainty = -(log_policy.exp() * log_policy).sum(1).mean()
+        return lowered - self.bonus * uncertainty, uncertainty
+
+    def _baseline(self, rewards: Tensor) -> Tensor:
+        if self.baseline == "leave-one-out":
+            return (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+        return rewards.mean() if self.baseline == "mean" else torch.zeros_like(rewards)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What was drawn and what it earned; ``weights`` of an exchange sum to 1."""
+
+    latents: Tensor  # (B, S)
+    weights: Tensor  # (B, S)
+    rewards: Tensor  # (B, S)
+    before: tuple[EncodedExchange, ...]  # B·S, with what the model said before the training; empty where not asked
+
+
+class Begun(nn.Module):
+    """What a model began with, by name; no parameter, and no part of what is saved."""
+
+    def __init__(self, weights: PersonaWeights) -> None:
+        super().__init__()
+        self.names = tuple(weights)
+        for number, value in enumerate(weights.values()):
+            self.register_buffer(str(number), value.detach().clone(), persistent=False)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Return them."""
+        return dict(zip(self.names, self.buffers(), strict=True))
+
+
+def drawn(log_policy: Tensor, seeds: Sequence[int], draws: int) -> tuple[Tensor, Tensor]:
+    """Return latents (B, S) drawn from π without putting any back, and their weights; ``draws`` 0 are all of them.
+
+    All latents have the weight π(z), which makes the gradient exact. Drawn ones have π(z) over the chance of being among
+    the draws, given the first that is not, divided by their sum (Kool et al., 2019).
+    """
+    every = log_policy.shape[1]
+    if not 0 < draws < every:
+        return torch.arange(every, device=log_policy.device).expand(len(log_policy), -1), log_policy.exp()
+    perturbed = log_policy.double() + gumbel_noise(seeds, every).to(log_policy.device)
+    best = perturbed.topk(draws + 1)
+    latents, first_left = best.indices[:, :-1], best.values[:, -1:]
+    chosen = log_policy.double().gather(1, latents)
+    chances = -torch.expm1(-(chosen - first_left).exp())
+    weights = chosen.exp() / chances.clamp(min=1e-12)
+    return latents, (weights / weights.sum(1, keepdim=True)).to(log_policy)
+
+
+@torch.no_grad()
+def said_under(
+    model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], latents: Tensor, limit: int
+) -> list[list[Ids]]:
+    """Return the greedy reply of each exchange under each of its latents (B, S), ended after ``limit`` tokens at most.
+
+    All are said side by side. The end token is that of the references.
+    """
+    assert isinstance(model, HasLatents)
+    batch, end = model.batch([replace(exchange, reply=()) for exchange in exchanges]), exchanges[0].reply[-1]
+    acts = latents.unique()  # sorted
+    places = torch.arange(len(exchanges), device=latents.device)[:, None] * len(acts)
+    state = model.begin_with(batch, acts.tolist())
+    state = model.select_rows(state, (places + torch.searchsorted(acts, latents.contiguous())).flatten())
+    last = batch.prefix.ids[:, -1].repeat_interleave(latents.shape[1])
+    said: list[list[int]] = [[] for _ in last]
+    alive = list(range(len(said)))
+    for _ in range(limit):
+        scores, state = model.advance_to_scores(state, last)
+        tokens = scores.argmax(-1).tolist()
+        running = [row for row, token in enumerate(tokens) if token != end]
+        for row in running:
+            said[alive[row]].append(tokens[row])
+        if not running:
+            break
+        kept = torch.tensor(running, device=last.device)
+        state, last, alive = model.select_rows(state, kept), scores[kept].argmax(-1), [alive[row] for row in running]
+    own = [(*ids, end) for ids in said]
+    return [own[start : start + latents.shape[1]] for start in range(0, len(own), latents.shape[1])]
+
+
+def _nats_a_token(model: DialogueModel[Any], played: Played) -> Tensor:
+    """Return the nats a token of what was said before the training, each under its latent."""
+    assert isinstance(model, HasLatents)
+    batch = model.batch(played.before)
+    return model.nats_under(batch, played.latents.flatten().tolist()).sum() / batch.reply_tokens.sum()
+
+
+def _begun_of(model: DialogueModel[Any]) -> PersonaWeights:
+    found = getattr(model, BEGUN, None)
+    return found.weights if isinstance(found, Begun) else {}
+
+
+@contextmanager
+def _moving(model: DialogueModel[Any], parts: str) -> Iterator[None]:
+    """Let graphs that the block builds lead to what has one of ``parts`` in its name, and to nothing else."""
+    moving = with_part(adaptable(model), parts)
+    still = [parameter for name, parameter in adaptable(model).items() if name not in moving]
+    for parameter in still:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in still:
+            parameter.requires_grad_(True)

@@ -1,0 +1,92 @@
+"""Exchanges become what a unified transformer reads: four ids a token, and the utterance it belongs to (PLATO, A3).
+
+Shape letters: B exchanges, C context tokens (facts included), T reply tokens.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from menura.batches.collate import Ids, pad
+from menura.batches.encode import EncodedExchange
+
+OWN, PARTNER, FACT = 0, 1, 2  # roles
+NOWHERE = -1  # the turn of a fact that has none
+
+Knowledge = Literal["after", "before"]
+KnowledgeTurn = Literal["none", "index"]
+Turns = Literal["to_reply", "from_start"]
+
+
+class Token(NamedTuple):
+    """One token: what it is, who says it, in which turn, where in it; ``block`` counts utterances from the first."""
+
+    id: int
+    role: int
+    turn: int
+    position: int
+    block: int
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Tokens side by side, filled up on the right, five numbers each; ``mask`` is True where a token is real."""
+
+    ids: Tensor  # (B, L) int64, as are the others
+    role: Tensor
+    turn: Tensor
+    position: Tensor
+    block: Tensor
+    mask: Tensor  # (B, L) bool
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Token]], device: torch.device) -> "Channels":
+        """Put rows side by side."""
+        made = [pad([tuple(token[field] for token in row) for row in rows]) for field in range(len(Token._fields))]
+        ids, role, turn, position, block = (channel.to(device) for channel, _ in made)
+        return cls(ids, role, turn, position, block, made[0][1].to(device))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a context is laid out; ``end`` closes each utterance and each fact.
+
+    ``turns`` to_reply numbers utterances back from the reply, whose turn is 0 (the last is 1); from_start numbers them
+    forward from 1, so that what was read once stays as it was when the dialogue goes on. Numbers end at ``rows`` − 1.
+    """
+
+    end: int
+    knowledge: Knowledge = "after"
+    knowledge_turn: KnowledgeTurn = "none"
+    turns: Turns = "to_reply"
+    rows: int = 16
+
+    def context(self, exchange: EncodedExchange) -> list[Token]:
+        """Return the tokens before the reply, without the one that opens it."""
+        facts = self._facts(exchange, first=len(exchange.turns) if self.knowledge == "after" else 0)
+        said = self._said(exchange, first=0 if self.knowledge == "after" else 1)
+        return [*said, *facts] if self.knowledge == "after" else [*facts, *said]
+
+    def reply(self, ids: Ids, start: int = 0) -> list[Token]:
+        """Return tokens of a reply, the first of which stands at ``start``; what opens it stands at 0."""
+        return [Token(token, OWN, 0, place, 0) for place, token in enumerate(ids, start)]
+
+    def _said(self, exchange: EncodedExchange, first: int) -> Iterator[Token]:
+        ids = iter(exchange.context)
+        for number, (own, count) in enumerate(exchange.turns):
+            turn = number + 1 if self.turns == "from_start" else len(exchange.turns) - number
+            role = OWN if own else PARTNER
+            for position in range(count):
+                yield Token(next(ids), role, min(turn, self.rows - 1), position, first + number)
+
+    def _facts(self, exchange: EncodedExchange, first: int) -> Iterator[Token]:
+        sentence = position = 0
+        for token in exchange.facts:
+            turn = min(sentence, self.rows - 1) if self.knowledge_turn == "index" else NOWHERE
+            yield Token(token, FACT, turn, position, first)
+            position += 1
+            if token == self.end:
+                sentence, position = sentence + 1, 0

@@ -1,0 +1,123 @@
+"""The baseline of audio-visual scene-aware dialogue, of text alone (Hori et al., 2019; DSTC7-AVSD; spec C4).
+
+A question encoder, a hierarchical encoder of the turns before, and attention that the question guides. Where the
+published one attends to video and sound, this one attends to the history's turns and to the words of the facts, which
+are caption and summary.
+
+Shape letters: B exchanges, U turns that differ, M places of a memory and one more, H size, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.batch import Batch
+from menura.batches.timed import Timed
+from menura.batches.turned import Turned
+from menura.models.dialogue_model import Loss
+from menura.models.parts.lstm import Lstm
+from menura.models.parts.speaks_words import DecoderState, SpeaksWords, WordDecoder, ends, places
+from menura.models.seq2seq import Seq2SeqConfig
+
+
+@dataclass(frozen=True)
+class HierarchicalConfig(Seq2SeqConfig):
+    """A seq2seq's settings; ``layers`` are those of each encoder of words, the encoder of turns has one."""
+
+    layers: int = 2
+
+
+class Hierarchical(SpeaksWords[DecoderState]):
+    """The last turn is the question; what it finds stands beside each word of the answer."""
+
+    def __init__(self, config: HierarchicalConfig) -> None:
+        size = config.size
+        super().__init__(WordDecoder(config.vocabulary, size, 2 * size))
+        self.question = Lstm(size, size, config.layers, config.dropout)
+        self.turn = Lstm(size, size, config.layers, config.dropout)
+        self.history = Lstm(size, size, 1, 0.0)
+        self.facts = Lstm(size, size, config.layers, config.dropout)
+        self.in_history = Guided(size)
+        self.in_facts = Guided(size)
+        self.fusion = Fusion(size, 2)
+        self.bridge = nn.Linear(size, size)
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of the replies."""
+        return Loss.of(self.decoder.nats(self.begin(batch), batch), batch.reply_tokens)
+
+    def begin(self, batch: Batch) -> DecoderState:
+        """Read question, history and facts; each turn that differs is read once."""
+        turned = Turned.of(batch.exchanges, self.device)
+        asked = ends(self._read(self.question, turned.last), turned.last)  # (B, H)
+        said = ends(self._read(self.turn, turned.words), turned.words)  # (U, H)
+        before = turned.before_last
+        history, _ = self.history(said[before.block])
+        told = Timed.of([e.facts for e in batch.exchanges], self.device, shared=True)
+        found = (
+            self.in_history(asked, places(history), before.own),
+            self.in_facts(asked, places(self._read(self.facts, told)), told.own),
+        )
+        nothing = torch.stack([_empty(before), _empty(told)], 1)
+        beside = torch.cat([asked, self.fusion(asked, found, nothing)], -1)
+        return DecoderState(self.bridge(asked).tanh(), torch.zeros_like(asked), beside)
+
+    def advance(self, state: DecoderState, last: Tensor) -> tuple[Tensor, DecoderState]:
+        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        state = self.decoder.step(state, last)
+        return self.decoder.logits(state.hidden).log_softmax(-1), state
+
+    def select_rows(self, state: DecoderState, rows: Tensor) -> DecoderState:
+        """Return the state of some rows."""
+        return state.rows(rows)
+
+    def _read(self, encoder: nn.Module, words: Timed) -> Tensor:
+        states: Tensor = encoder(self.decoder.embedding(words.block))[0]
+        return states
+
+
+class Guided(nn.Module):
+    """Additive attention of one vector over a memory: softmax of w·tanh(W q + V m + b)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.asking = nn.Linear(size, size, bias=False)
+        self.asked = nn.Linear(size, size)
+        self.weighing = nn.Linear(size, 1, bias=False)
+
+    def forward(self, question: Tensor, memory: Tensor, there: Tensor) -> Tensor:
+        """Return (B, H) what each question (B, H) finds in a memory (M, H), where ``there`` (B, M) is its own."""
+        scores = self.weighing((self.asking(question)[:, None] + self.asked(memory)).tanh())[..., 0]
+        found: Tensor = scores.masked_fill(~there, -torch.inf).softmax(-1) @ memory
+        return found
+
+
+class Fusion(nn.Module):
+    """What was found in several memories as one vector: each mapped, and weighed by attention of the question."""
+
+    def __init__(self, size: int, memories: int) -> None:
+        super().__init__()
+        self.asking = nn.Linear(size, size)
+        self.asked = nn.ModuleList(nn.Linear(size, size, bias=False) for _ in range(memories))
+        self.weighing = nn.Linear(size, 1, bias=False)
+        self.mapped = nn.ModuleList(nn.Linear(size, size) for _ in range(memories))
+
+    def forward(self, question: Tensor, found: Sequence[Tensor], nothing: Tensor) -> Tensor:
+        """Return (B, H) of several (B, H); where ``nothing`` (B, memories) was there to find, it weighs nothing.
+
+        Without anything in any memory it is zero.
+        """
+        guided = self.asking(question)
+        scores = [self.weighing((guided + asked(one)).tanh()) for asked, one in zip(self.asked, found, strict=True)]
+        nowhere = nothing.all(1, keepdim=True)
+        weights = torch.cat(scores, -1).masked_fill(nothing & ~nowhere, -torch.inf).softmax(-1)
+        mapped = torch.stack([mapping(one) for mapping, one in zip(self.mapped, found, strict=True)], 1)
+        joined: Tensor = (weights[..., None] * mapped).sum(1).tanh()
+        return joined.masked_fill(nowhere, 0.0)
+
+
+def _empty(memory: Timed) -> Tensor:
+    """Return (B,) True for a sequence without a token."""
+    return torch.tensor([not length for length in memory.lengths], dtype=torch.bool, device=memory.device)

@@ -1,0 +1,336 @@
+"""Lost in Conversation: one stack of layers reads facts, reads the history and says the reply (Golovanov et al., 2019).
+
+Encoder and decoder are the same weights. Facts and history are read apart, each from left to right, as the layers were
+trained to read (spec C2). A layer of the decoder asks itself, the facts and the history by the same attention and takes
+the mean of what it finds; what an exchange does not have is not in its mean.
+
+Beside the published program: it begins from what BERT-type checkpoint there is (MiniLM; a GPT-2 where one is given), as
+the original's GPT is not at hand; whose a turn is, a vector says that is added to its tokens, in place of tokens around
+it; neither its sequence-level loss nor its diverse beam is here.
+
+Shape letters: B exchanges, R rows that differ, M tokens of a memory, T reply tokens, H heads, d of each, D width, V
+vocabulary, N label positions.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.batch import Batch
+from menura.batches.collate import Ids, pad
+from menura.batches.encode import EncodedExchange
+from menura.batches.timed import Timed
+from menura.batches.turned import turns_of
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.parts.heads import DEVIATION, MaskedWordHead
+from menura.models.parts.transformer import Sizes, Transformer, TransformerBlock
+
+ROLES = OWN, PARTNER, FACT = range(3)
+LABELS_AT_ONCE = 1024  # bounds memory, changes nothing else
+
+Kept = tuple[Tensor, Tensor]  # keys and values of a layer, (·, H, tokens, d) each
+
+
+@dataclass(frozen=True)
+class LicConfig:
+    """A LIC; sizes that are 0 are the base's, and may differ from it only with ``init`` random.
+
+    ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub's id of a BERT or a
+    GPT-2. Only in pooled training: units are left out, labels are smoothed, and a language model's loss of what is read
+    counts ``reading_weight`` times.
+    """
+
+    base: str = "minilm"
+    init: Literal["base", "random"] = "base"
+    vocabulary: int = 0
+    width: int = 0
+    layers: int = 0
+    heads: int = 0
+    inner: int = 0
+    positions: int = 0
+    dropout: float = 0.1
+    lm_head: Literal["tied", "bert_mlm"] = "tied"
+    smoothing: float = 0.1
+    reading_weight: float = 0.5
+    limit: int = 256  # tokens of facts, context and reply (the paper's program: 128 of each)
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no network, or that no weights fit."""
+        for name in ("vocabulary", "width", "layers", "heads", "inner", "positions"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative")
+        if self.limit < 32:
+            raise ConfigError(f"model.limit: {self.limit}, must be at least 32")
+        for name in ("dropout", "smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 0 and below 1")
+        if self.reading_weight < 0:
+            raise ConfigError(f"model.reading_weight: {self.reading_weight}, must not be negative")
+        if self.init == "base" and any((self.width, self.layers, self.heads, self.inner)):
+            fits = "model.width, layers, heads, inner: a base's weights fit its own sizes only"
+            raise ConfigError(fits, hint="--set model.init=random")
+
+    def sizes(self, base: Sizes) -> Sizes:
+        """Return the sizes of a base, with what is set in place of them."""
+        names = ("vocabulary", "width", "layers", "heads", "inner", "positions")
+        return replace(base, **{name: getattr(self, name) for name in names if getattr(self, name)})
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What was read, held once by rows: keys and values of each layer, and where each exchange's part of them is."""
+
+    kept: tuple[Kept, ...]  # (R, H, M, d) twice a layer
+    row: Tensor  # (B,)
+    length: Tensor  # (B,)
+
+    def chosen(self, rows: Tensor) -> "Memory":
+        """Return the memory of some exchanges; nothing is copied."""
+        return Memory(self.kept, self.row[rows], self.length[rows])
+
+    def found(self, layer: int, queries: Tensor, dropout: float) -> Tensor:
+        """Return (B, H, T, d) what queries (B, H, T, d) find, zero where an exchange has nothing here."""
+        keys, values = (kept[self.row] for kept in self.kept[layer])
+        there = torch.arange(keys.shape[2], device=keys.device) < self.length[:, None]
+        some = self.length > 0
+        mask = (there | ~some[:, None])[:, None, None]  # to see nothing at all is no number
+        attended = nn.functional.scaled_dot_product_attention(queries, keys, values, mask, dropout)
+        return attended * some[:, None, None, None]
+
+
+@dataclass(frozen=True)
+class LicState:
+    """What each exchange has read, and keys and values of what it said, (B, H, T, d) twice a layer."""
+
+    memories: tuple[Memory, ...]
+    said: tuple[Kept, ...]
+
+
+class Lic(DialogueModel[LicState]):
+    """Facts and history in, the reply out; all layers and both tables serve all three."""
+
+    def __init__(self, config: LicConfig, sizes: Sizes, *, pre_norm: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = LicEmbeddings(sizes, scaled=config.init == "random")
+        self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
+        self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
+        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold
+        self._heads = sizes.heads
+        self._pooling = False
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of the replies; in pooled training with smoothed labels, and with that of what is read."""
+        read = self._read(batch.exchanges)
+        inputs = [(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges]
+        ids, mask = (part.to(self.device) for part in pad(inputs))
+        state = LicState(self._memories(read), self._nothing_said(len(batch)))
+        states = self._heard(state, ids, start=1)[0][mask]  # (N, D)
+        labels = torch.tensor([token for e in batch.exchanges for token in e.reply], device=self.device)
+        nats, even = self._nats(states, labels)
+        whose = torch.arange(len(batch), device=self.device).repeat_interleave(batch.reply_tokens)
+        loss = Loss.of(nats.new_zeros(len(batch)).index_add(0, whose, nats), batch.reply_tokens)
+        return self._with_reading(loss, even, read) if self._pooling else loss
+
+    def begin(self, batch: Batch) -> LicState:
+        """Read facts and history, each from left to right; what begins alike is read once."""
+        return LicState(self._memories(self._read(batch.exchanges)), self._nothing_said(len(batch)))
+
+    def advance(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
+        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        states, state = self._heard(state, last[:, None], start=1 + state.said[0][0].shape[2])
+        return self.logits(states[:, 0]).log_softmax(-1), state
+
+    def advance_to_scores(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
+        """Do ``advance``, with no chance for what is never to be said."""
+        scores, state = self.advance(state, last)
+        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
+        return scores.index_fill(-1, unsaid, -torch.inf), state
+
+    def select_rows(self, state: LicState, rows: Tensor) -> LicState:
+        """Return the state of some rows; they go on sharing what was read."""
+        said = tuple((keys[rows], values[rows]) for keys, values in state.said)
+        return LicState(tuple(memory.chosen(rows) for memory in state.memories), said)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return (…, V) from (…, D)."""
+        table = self.embeddings.token.weight
+        return nn.functional.linear(states, table) if self.words is None else self.words(states, table)
+
+    @contextmanager
+    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+        """Train while the block runs: leave out units, smooth labels, learn from what is read, too."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            self._pooling = True
+            self.train()
+            try:
+                yield
+            finally:
+                self._pooling = False
+                self.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' number format."""
+        return self.embeddings.token.weight.dtype
+
+    # What is read
+
+    def _read(self, exchanges: Sequence[EncodedExchange]) -> tuple["Read", ...]:
+        """Return facts and history, as far as anybody has any."""
+        pieces = ([_facts(e) for e in exchanges], [_history(e) for e in exchanges])
+        laid_out = (Timed.of(sequences, self.device, shared=True) for sequences in pieces)
+        return tuple(self._states(timed) for timed in laid_out if timed.counts)
+
+    def _states(self, timed: Timed) -> "Read":
+        tokens = timed.block.T
+        ids, roles = tokens // len(ROLES), tokens % len(ROLES)
+        x = self.embeddings(ids, roles, start=1)
+        states = self.body(x, [Averaged(layer, (), None, [], self._dropped) for layer in range(len(self.body.blocks))])
+        lengths = torch.tensor([len(row) for row in timed.rows], device=self.device)
+        real = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
+        return Read(ids, real, states, timed)
+
+    def _memories(self, read: Sequence["Read"]) -> tuple[Memory, ...]:
+        """Return what decoders ask, the keys and values of each layer's own attention."""
+        made = []
+        for one in read:
+            kept = tuple(_keys_and_values(block, one.states) for block in self.body.blocks)
+            row, length = (torch.tensor(n, device=self.device) for n in (one.timed.row, one.timed.lengths))
+            made.append(Memory(kept, row, length))
+        return tuple(made)
+
+    # What is said
+
+    def _heard(self, state: LicState, ids: Tensor, start: int) -> tuple[Tensor, LicState]:
+        """Read reply tokens (B, T) behind those already said; return states (B, T, D), and the state with them."""
+        grown: list[Kept] = []
+        attends = [
+            Averaged(layer, state.memories, state.said[layer], grown, self._dropped)
+            for layer in range(len(self.body.blocks))
+        ]
+        states = self.body(self.embeddings(ids, torch.full_like(ids, OWN), start), attends)
+        return states, LicState(state.memories, tuple(grown))
+
+    def _nothing_said(self, rows: int) -> tuple[Kept, ...]:
+        table = self.embeddings.token.weight
+        nothing = table.new_zeros((rows, self._heads, 0, table.shape[1] // self._heads))
+        return tuple((nothing, nothing) for _ in self.body.blocks)
+
+    def _nats(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (N,) −log p of labels, and (N,) the mean of −log p over the whole vocabulary, all words alike."""
+        pieces = []
+        for some, of_them in zip(*(torch.split(part, LABELS_AT_ONCE) for part in (states, labels)), strict=True):
+            logits = self.logits(some)
+            normaliser = logits.logsumexp(-1)
+            pieces.append((normaliser - logits.gather(1, of_them[:, None])[:, 0], normaliser - logits.mean(-1)))
+        nats, even = zip(*pieces, strict=True)
+        return torch.cat(nats), torch.cat(even)
+
+    def _with_reading(self, loss: Loss, even: Tensor, read: Sequence["Read"]) -> Loss:
+        """Return what LIC lowers; what is read counts as the mean over facts and history; nats stay the reply's."""
+        share, total = self.config.smoothing, loss.total
+        if share:
+            total = (1 - share) * total + share * even.mean()
+        told = []
+        for one in read if self.config.reading_weight else ():
+            follows = one.real[:, 1:]
+            if follows.any():
+                told.append(self._nats(one.states[:, :-1][follows], one.ids[:, 1:][follows])[0].mean())
+        if not told:
+            return replace(loss, total=total)
+        reading = torch.stack(told).mean()
+        return replace(loss, total=total + self.config.reading_weight * reading, parts={"reading": reading.detach()})
+
+    @property
+    def _dropped(self) -> float:
+        return self.config.dropout if self._pooling else 0.0
+
+
+@dataclass(frozen=True)
+class Read:
+    """Rows that were read: ids (R, M), which are real, and the states (R, M, D) above them."""
+
+    ids: Tensor
+    real: Tensor
+    states: Tensor
+    timed: Timed
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Attention of one layer: the mean of what it finds to the left in its own sequence, and in each memory.
+
+    Keys and values of the own sequence, those ``before`` included, are left in ``grown``.
+    """
+
+    layer: int
+    memories: tuple[Memory, ...]
+    before: Kept | None
+    grown: list[Kept]
+    dropout: float = 0.0
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Map (B, H, T, d) to (B, H, T, d)."""
+        if self.before is not None:
+            k, v = torch.cat([self.before[0], k], 2), torch.cat([self.before[1], v], 2)
+        self.grown.append((k, v))
+        new, held = q.shape[2], k.shape[2]
+        sees = torch.ones((new, held), dtype=torch.bool, device=q.device).tril(held - new)
+        total = nn.functional.scaled_dot_product_attention(q, k, v, sees, self.dropout)
+        asked = torch.ones(len(q), dtype=q.dtype, device=q.device)
+        for memory in self.memories:
+            total = total + memory.found(self.layer, q, self.dropout)
+            asked = asked + (memory.length > 0)
+        return total / asked[:, None, None, None]
+
+
+class LicEmbeddings(nn.Module):
+    """Token, role and position, then a norm. Positions count from 1, and 0 is that of nothing.
+
+    A table that begins at random is multiplied by √D; a checkpoint's stands as that was trained.
+    """
+
+    def __init__(self, sizes: Sizes, *, scaled: bool) -> None:
+        super().__init__()
+        self.token = nn.Embedding(sizes.vocabulary, sizes.width)
+        self.role = nn.Embedding(len(ROLES), sizes.width)
+        self.position = nn.Embedding(sizes.positions, sizes.width)
+        self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        for table in (self.token, self.role, self.position):
+            nn.init.normal_(table.weight, std=DEVIATION)
+        self.scale = sizes.width**0.5 if scaled else 1.0
+
+    def forward(self, ids: Tensor, roles: Tensor, start: int) -> Tensor:
+        """Return (…, T, D) of tokens (…, T), the first of which stands at ``start``."""
+        places = torch.arange(start, start + ids.shape[-1], device=ids.device)
+        position = self.position(places.clamp(max=self.position.num_embeddings - 1))
+        embedded: Tensor = self.norm(self.scale * self.token(ids) + self.role(roles) + position)
+        return embedded
+
+
+def _facts(exchange: EncodedExchange) -> Ids:
+    return tuple(token * len(ROLES) + FACT for token in exchange.facts)
+
+
+def _history(exchange: EncodedExchange) -> Ids:
+    """Return the turns of a context, each token with whose it is, as one number."""
+    turns = turns_of(exchange)
+    return tuple(token * len(ROLES) + (OWN if own else PARTNER) for own, words in turns for token in words)
+
+
+def _keys_and_values(block: nn.Module, states: Tensor) -> Kept:
+    """Return (R, H, M, d) twice, by the maps that a layer has for its own sequence."""
+    assert isinstance(block, TransformerBlock)
+    width = states.shape[-1]
+    both = nn.functional.linear(states, block.qkv.weight[width:], block.qkv.bias[width:])
+    keys, values = both.view(*states.shape[:-1], 2, block.heads, -1).permute(2, 0, 3, 1, 4)
+    return keys, values

@@ -1,0 +1,107 @@
+"""What stands under and above a unified transformer's layers. Shape letters: V vocabulary, D width, K latents."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.channels import Channels
+from menura.models.parts.transformer import Sizes
+
+DEVIATION = 0.02  # of what no base has: BERT's own
+
+
+class Embeddings(nn.Module):
+    """Token, role, turn and position added up, then one norm (PLATO, A3); a turn below 0 adds nothing.
+
+    Where norms stand before the sublayers, as in GPT-2, none stands here.
+    """
+
+    def __init__(self, sizes: Sizes, roles: int, turns: int, *, normed: bool = True) -> None:
+        super().__init__()
+        self.token = nn.Embedding(sizes.vocabulary, sizes.width)
+        self.role = nn.Embedding(roles, sizes.width)
+        self.turn = nn.Embedding(turns, sizes.width)
+        self.position = nn.Embedding(sizes.positions, sizes.width)
+        self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon) if normed else nn.Identity()
+        for table in (self.token, self.role, self.turn, self.position):
+            nn.init.normal_(table.weight, std=DEVIATION)
+
+    def forward(self, read: Channels) -> Tensor:
+        """Return (B, L, D)."""
+        turn = self.turn(read.turn.clamp(min=0)) * (read.turn >= 0).unsqueeze(-1)
+        place = self.position(read.position.clamp(max=self.position.num_embeddings - 1))
+        role = self.role(read.role.clamp(max=self.role.num_embeddings - 1))
+        embedded: Tensor = self.norm(self.token(read.ids) + role + turn + place)
+        return embedded
+
+    def slot(self, vector: Tensor) -> Tensor:
+        """Return the head slot (…, D): its own vector and nothing beside it, under the same norm."""
+        embedded: Tensor = self.norm(vector)
+        return embedded
+
+
+class Transform(nn.Module):
+    """BERT's own step before its vocabulary: a map, GELU, a norm."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.dense = nn.Linear(sizes.width, sizes.width)
+        self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        nn.init.normal_(self.dense.weight, std=DEVIATION)
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Map (…, D) to (…, D)."""
+        transformed: Tensor = self.norm(nn.functional.gelu(self.dense(states)))
+        return transformed
+
+
+class MaskedWordHead(nn.Module):
+    """BERT's head for masked words over the tokens' own table."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.transform = Transform(sizes)
+        self.bias = nn.Parameter(torch.zeros(sizes.vocabulary))
+
+    def forward(self, states: Tensor, table: Tensor) -> Tensor:
+        """Return logits (…, V) of states (…, D)."""
+        return nn.functional.linear(self.transform(states), table, self.bias)
+
+
+class BagOfWords(nn.Module):
+    """Which words a reply will hold, in no order, from the head slot's state (PLATO, Eq. 6)."""
+
+    def __init__(self, sizes: Sizes, kind: Literal["separate", "tied", "transform"], *, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(sizes.vocabulary, sizes.width)) if kind == "separate" else None
+        if self.weight is not None:
+            nn.init.normal_(self.weight, std=DEVIATION)
+        self.transform = Transform(sizes) if kind == "transform" else None
+        self.bias = nn.Parameter(torch.zeros(sizes.vocabulary)) if bias else None
+
+    def forward(self, states: Tensor, table: Tensor) -> Tensor:
+        """Return logits (…, V) of states (…, D)."""
+        if self.transform is not None:
+            states = self.transform(states)
+        return nn.functional.linear(states, table if self.weight is None else self.weight, self.bias)
+
+
+class Prior(nn.Module):
+    """p(z | c) from a context that was read: one query over its states, then a map; all alike at first."""
+
+    def __init__(self, width: int, latents: int) -> None:
+        super().__init__()
+        self.asks = nn.Parameter(torch.zeros(width))
+        self.out = nn.Linear(width, latents)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return log p(z | c) (B, K) of states (B, C, D), where ``mask`` (B, C) is True; a context may be empty."""
+        scores = (states @ self.asks).masked_fill(~mask, float("-inf"))
+        # A place of score 0 and state 0 stands for what is not there, so that an empty context is no division by 0.
+        weights = torch.cat([scores, scores.new_zeros((len(scores), 1))], 1).softmax(-1)[:, :-1]
+        logits: Tensor = self.out(weights.unsqueeze(1).matmul(states).squeeze(1))
+        return logits.log_softmax(-1)

@@ -1,0 +1,91 @@
+"""The discrete latent act: how it is drawn, what it costs, whether it lives. Shape letters: B exchanges, K latents.
+
+PLATO (Bao et al., 2020), sections 2.3 and 2.4; what the public program does otherwise is said where it matters.
+"""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Sampling = Literal["gumbel_soft", "gumbel_st", "argmax", "sample", "enumerate"]
+
+
+def gumbel_noise(seeds: Sequence[int], latents: int) -> Tensor:
+    """Return (B, K) −log(−log u), a row from a stream of its own: batch mates change nobody's noise."""
+    rows = [torch.rand(latents, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
+    u = torch.stack(rows).clamp(1e-12, 1 - 1e-12)
+    return -(-u.log()).log()
+
+
+def stream_of(seed: int, ids: Sequence[int]) -> int:
+    """Return the seed of an exchange's own stream."""
+    return zlib.crc32(f"{seed}:{tuple(ids)}".encode())
+
+
+def drawn(log_posterior: Tensor, noise: Tensor, how: Sampling, temperature: float) -> Tensor:
+    """Return (B, K) weights of the latents' rows, from log p(z | c, r) (B, K), in its number format.
+
+    gumbel_soft is a mixture of rows (both public programs), gumbel_st one row with the mixture's gradient; argmax and
+    sample are one row without a gradient to the posterior. ``sample`` draws by the same noise (Gumbel's maximum).
+    """
+    if how == "argmax":
+        return _one_hot(log_posterior)
+    perturbed = log_posterior + noise.to(log_posterior)
+    if how == "sample":
+        return _one_hot(perturbed)
+    soft = (perturbed / temperature).softmax(-1)
+    if how == "gumbel_soft":
+        return soft
+    return _one_hot(perturbed) + (soft - soft.detach())  # 0 is added, to the bit
+
+
+def _one_hot(scores: Tensor) -> Tensor:
+    return torch.nn.functional.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
+
+
+def mixture_nats(nats: Tensor, log_prior: Tensor) -> Tensor:
+    """Return (B,) −log Σ_z p(z) p(r | c, z), of nats (B, K) and log p(z) (B, K)."""
+    return -(log_prior - nats).logsumexp(-1)
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether latents are used, over N exchanges, in nats: ``information`` lies between 0 and ln K.
+
+    ``usage`` is the entropy of the mean posterior, ``certainty`` the mean entropy of a posterior, ``dead`` how many
+    latents are nobody's likeliest.
+    """
+
+    usage: float
+    certainty: float
+    dead: int
+    latents: int
+
+    @classmethod
+    def of(cls, log_posterior: Tensor) -> "Health":
+        """Measure log p(z | c, r) (N, K)."""
+        mean, each = information_of(log_posterior)
+        dead = log_posterior.shape[1] - len(set(log_posterior.argmax(-1).tolist()))
+        return cls(float(mean), float(each), dead, log_posterior.shape[1])
+
+    @property
+    def information(self) -> float:
+        """Mutual information of latent and exchange."""
+        return self.usage - self.certainty
+
+    @property
+    def said(self) -> str:
+        """Say it in a line."""
+        most = math.log(self.latents)
+        return f"latents: information {self.information:.2f} of {most:.2f} nats, {self.dead} of {self.latents} unused"
+
+
+def information_of(log_posterior: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the entropy of the mean posterior and the mean of the entropies, () each, finite where some p is 0."""
+    mean = log_posterior.exp().mean(0)
+    return -torch.xlogy(mean, mean).sum(), -(log_posterior.exp() * log_posterior).nan_to_num().sum(-1).mean()

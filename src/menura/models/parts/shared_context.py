@@ -1,0 +1,117 @@
+"""Attention of many rows over contexts that they share: each context is held once, whoever reads it.
+
+Shape letters: B contexts, R rows (each reads one context), C context places, t places of a row's own, n new ones, H
+heads, d of each, G the most rows that read one context.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+Kept = tuple[Tensor, Tensor]  # keys and values of a layer
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Which context each row reads."""
+
+    of: Tensor  # (R,) int64, in ascending order or not
+    contexts: int  # B
+
+    @classmethod
+    def alike(cls, contexts: int, rows: int, device: torch.device) -> "Owners":
+        """Let ``rows`` rows read each context, those of one side by side."""
+        return cls(torch.arange(contexts, device=device).repeat_interleave(rows), contexts)
+
+    @cached_property
+    def slots(self) -> tuple[Tensor | None, int]:
+        """Return where each row stands in a rectangle (B, G) by contexts, None where rows are one already, and G."""
+        count = torch.bincount(self.of, minlength=self.contexts)
+        widest = int(count.max()) if len(self.of) else 0
+        order = self.of.argsort(stable=True)
+        before = count.cumsum(0) - count
+        within = torch.empty_like(self.of)
+        within[order] = torch.arange(len(self.of), device=self.of.device) - before[self.of[order]]
+        slots = self.of * widest + within
+        whole = len(self.of) == self.contexts * widest
+        return (None if whole and bool((slots[1:] > slots[:-1]).all()) else slots), widest
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """Turn (R, H, n, d) into (B, H, G·n, d)."""
+        slots, widest = self.slots
+        if slots is not None:
+            empty = rows.new_zeros((self.contexts * widest, *rows.shape[1:]))
+            rows = empty.index_copy(0, slots, rows)
+        return rows.reshape(self.contexts, widest, *rows.shape[1:]).transpose(1, 2).flatten(2, 3)
+
+    def scattered(self, places: Tensor, new: int) -> Tensor:
+        """Turn (B, H, G·n, x) back into (R, H, n, x)."""
+        slots, widest = self.slots
+        rows = places.reshape(*places.shape[:2], widest, new, places.shape[-1]).transpose(1, 2).flatten(0, 1)
+        return rows if slots is None else rows[slots]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What rows have read: contexts by layer, held once, and by layer what each row has of its own."""
+
+    shared: tuple[Kept, ...]  # (B, H, C, d) twice
+    shut: Tensor  # (B, 1, 1, C): −∞ where a context has nothing, else 0
+    owners: Owners
+    own: tuple[Kept, ...]  # (R, H, t, d) twice
+
+    @property
+    def rows(self) -> int:
+        """How many rows read."""
+        return len(self.owners.of)
+
+    @property
+    def places(self) -> int:
+        """How many keys are held, over all rows."""
+        return self.shut.shape[0] * self.shut.shape[-1] + self.rows * self.own[0][0].shape[2]
+
+    def attends(self, grown: list[Kept], *, both_ways: bool = False, dropout: float = 0.0) -> "list[Extending]":
+        """Return attention by layer for new places that see the context, their row's own, and each other to the left.
+
+        What the rows then have of their own is left in ``grown``. New places see each other ``both_ways`` where they
+        are an utterance of a context that grows.
+        """
+        return [Extending(self, layer, grown, both_ways, dropout) for layer in range(len(self.shared))]
+
+    def chosen(self, rows: Tensor) -> "Reading":
+        """Return what some rows have read; contexts are not copied."""
+        own = tuple((keys[rows], values[rows]) for keys, values in self.own)
+        return replace(self, owners=Owners(self.owners.of[rows], self.owners.contexts), own=own)
+
+
+@dataclass(frozen=True)
+class Extending:
+    """Attention of one layer for the rows of a reading."""
+
+    reading: Reading
+    layer: int
+    grown: list[Kept]
+    both_ways: bool
+    dropout: float
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Map queries, keys, values (R, H, n, d) to (R, H, n, d): one softmax over shared and own places together."""
+        reading, owners, new = self.reading, self.reading.owners, q.shape[2]
+        before = reading.own[self.layer]
+        keys, values = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
+        self.grown.append((keys, values))
+        q = q * q.shape[-1] ** -0.5
+        shared_keys, shared_values = reading.shared[self.layer]
+        shared = owners.scattered(owners.gathered(q) @ shared_keys.transpose(-1, -2) + reading.shut, new)
+        own = q @ keys.transpose(-1, -2)
+        if new > 1 and not self.both_ways:
+            held = keys.shape[2]
+            sees = torch.ones((new, held), dtype=torch.bool, device=q.device).tril(held - new)
+            own = own.masked_fill(~sees, float("-inf"))
+        weights = torch.cat([shared, own], -1).softmax(-1)
+        weights = torch.nn.functional.dropout(weights, self.dropout, self.dropout > 0)
+        context = shared_keys.shape[2]
+        from_shared = owners.scattered(owners.gathered(weights[..., :context]) @ shared_values, new)
+        return from_shared + weights[..., context:] @ values

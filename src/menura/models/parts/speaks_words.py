@@ -1,0 +1,120 @@
+"""What models over words share that say a reply from one vector: the words, a recurrent decoder, what is never said.
+
+Shape letters: B exchanges, R rows, N reply tokens of all rows by time, H size, V vocabulary.
+"""
+
+from abc import ABC
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.batch import Batch
+from menura.batches.timed import Timed
+from menura.models.dialogue_model import DialogueModel, State
+from menura.models.parts.lstm import LstmCell
+
+NEAR_ZERO = 0.01  # deviation of a word's vector where none is known
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """Where a decoder stands, (R, H) twice, and (R, ·) what it is told beside every word."""
+
+    hidden: Tensor
+    cell: Tensor
+    beside: Tensor
+
+    def rows(self, rows: Tensor | slice) -> "DecoderState":
+        """Return the state of some rows."""
+        return DecoderState(self.hidden[rows], self.cell[rows], self.beside[rows])
+
+
+class WordDecoder(nn.Module):
+    """A word in, the chances of the next one out; ``beside`` numbers stand beside each word.
+
+    Embedding and output share their weights.
+    """
+
+    def __init__(self, vocabulary: int, size: int, beside: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, size)
+        nn.init.normal_(self.embedding.weight, std=NEAR_ZERO)
+        self.cell = LstmCell(size + beside, size)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def step(self, state: DecoderState, last: Tensor) -> DecoderState:
+        """Read one word a row, ``last`` (R,)."""
+        given = self.cell.given(torch.cat([self.embedding(last), state.beside], -1))
+        return DecoderState(*self.cell.step(given, state.hidden, state.cell), state.beside)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return (…, V) from (…, H)."""
+        return nn.functional.linear(hidden, self.embedding.weight, self.bias)
+
+    def nats(self, begun: DecoderState, batch: Batch) -> Tensor:
+        """Return (B,) −log p of each reply, from where each one's decoder begins."""
+        spoken = Timed.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], batch.device, shared=False)
+        replies = Timed.of([e.reply for e in batch.exchanges], batch.device, shared=False)
+        order = torch.tensor(spoken.row, device=batch.device).argsort()  # of the rows: the longest reply first
+        states = self._said(begun.rows(order), spoken)
+        token_nats = nn.functional.cross_entropy(self.logits(states), replies.line, reduction="none")
+        return token_nats.new_zeros(len(batch)).index_add(0, order[spoken.standing], token_nats)
+
+    def _said(self, state: DecoderState, spoken: Timed) -> Tensor:
+        """Return (N, H) states after each word; rows of ``state`` stand as said."""
+        words = torch.cat([self.embedding(spoken.line), state.beside[spoken.standing]], -1)
+        after = [state.hidden[:0]]
+        for count, given in zip(spoken.counts, self.cell.given(words).split(list(spoken.counts)), strict=True):
+            hidden, cell = self.cell.step(given, state.hidden[:count], state.cell[:count])
+            state = DecoderState(hidden, cell, state.beside)
+            after.append(hidden)
+        return torch.cat(after)
+
+
+class SpeaksWords(DialogueModel[State], ABC):
+    """A model whose words are those of its decoder."""
+
+    def __init__(self, decoder: WordDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
+
+    def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
+        """Let the words of these rows begin at vectors (·, H); all others keep theirs."""
+        with torch.no_grad():
+            self.decoder.embedding.weight[list(rows)] = vectors.to(self.decoder.embedding.weight)
+
+    def advance_to_scores(self, state: State, last: Tensor) -> tuple[Tensor, State]:
+        """Do ``advance``, with no chance for what is never to be said."""
+        scores, state = self.advance(state, last)
+        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
+        return scores.index_fill(-1, unsaid, -torch.inf), state
+
+    @contextmanager
+    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+        """Leave out a share of the encoders' units between their layers."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.train()
+            try:
+                yield
+            finally:
+                self.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' number format."""
+        return self.decoder.bias.dtype
+
+
+def ends(states: Tensor, timed: Timed) -> Tensor:
+    """Return (B, H) the state (S, R, H) in which each sequence ends, zeros for one without a token."""
+    return places(states)[timed.last]
+
+
+def places(states: Tensor) -> Tensor:
+    """Return (S R + 1, H): the states as a line, and behind them a row of zeros, all that there is of no token."""
+    return nn.functional.pad(states.flatten(0, 1), (0, 0, 0, 1))

@@ -1,0 +1,143 @@
+"""A transformer's layers, told from outside who sees whom.
+
+Shape letters: B rows, N tokens, D width, H heads, d = D/H.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from menura.errors import ConfigError
+from menura.models.parts.adapters import Houlsby
+from menura.models.parts.sight import Attend
+
+Activation = Literal["gelu", "gelu_tanh"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a stack of layers is made of; ``inner`` is the width of its feed-forward networks."""
+
+    vocabulary: int
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    inner: int = 3072
+    positions: int = 512
+    epsilon: float = 1e-12
+    activation: Activation = "gelu"
+
+    def __post_init__(self) -> None:
+        """Refuse a width that the heads do not divide."""
+        if self.width % self.heads:
+            raise ConfigError(f"a width of {self.width} cannot be shared by {self.heads} heads")
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and a feed-forward network, each with its residual; norms after (BERT) or before (GPT-2) them."""
+
+    def __init__(self, sizes: Sizes, *, pre_norm: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.pre_norm, self.dropout = sizes.heads, pre_norm, dropout
+        self.activation = sizes.activation
+        self.qkv = nn.Linear(sizes.width, 3 * sizes.width)
+        self.out = nn.Linear(sizes.width, sizes.width)
+        self.attention_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        self.inner = nn.Linear(sizes.width, sizes.inner)
+        self.outer = nn.Linear(sizes.inner, sizes.width)
+        self.output_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        self.adapters: nn.ModuleList | None = None
+
+    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+        """Map (B, N, D) to (B, N, D)."""
+        if self.pre_norm:
+            x = x + self._attended(self.attention_norm(x), attend)
+            return x + self._fed(self.output_norm(x))
+        x = self.attention_norm(x + self._attended(x, attend))
+        normed: Tensor = self.output_norm(x + self._fed(x))
+        return normed
+
+    def _attended(self, x: Tensor, attend: Attend) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self._given(0, self.out(attend(q, k, v).transpose(1, 2).flatten(2)))
+
+    def _fed(self, x: Tensor) -> Tensor:
+        inner = nn.functional.gelu(self.inner(x), approximate="tanh" if self.activation == "gelu_tanh" else "none")
+        return self._given(1, self.outer(self.dropped(inner)))
+
+    def _given(self, which: int, output: Tensor) -> Tensor:
+        return self.dropped(self.adapters[which](None, output) if self.adapters else output)
+
+    def dropped(self, x: Tensor) -> Tensor:
+        """Leave out units in training."""
+        return nn.functional.dropout(x, self.dropout, self.training)
+
+
+class Transformer(nn.Module):
+    """Layers one above the other, with a norm on top where the norms stand before the sublayers."""
+
+    def __init__(self, sizes: Sizes, *, pre_norm: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = sizes.heads
+        self.blocks = nn.ModuleList(
+            TransformerBlock(sizes, pre_norm=pre_norm, dropout=dropout) for _ in range(sizes.layers)
+        )
+        self.final_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon) if pre_norm else None
+
+    def forward(self, x: Tensor, attends: "list[Attend]") -> Tensor:
+        """Map (B, N, D) to (B, N, D), each layer seeing by its own of ``attends``."""
+        for block, attend in zip(self.blocks, attends, strict=True):
+            x = block(x, attend)
+        return x if self.final_norm is None else self.final_norm(x)
+
+    def adapt_with(self, size: int, width: int) -> None:
+        """Put a pair of bottleneck adapters into every layer; they change nothing yet."""
+        for block in self.blocks:
+            assert isinstance(block, TransformerBlock)
+            block.adapters = nn.ModuleList(Houlsby(width, size) for _ in range(2))
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Attention under a written-out mask (B, 1, N, N), True where a query sees a key."""
+
+    mask: Tensor
+    dropout: float = 0.0
+    plain: bool = False  # the reference, in the open
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend."""
+        if self.plain:
+            scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+            weights = scores.masked_fill(~self.mask, float("-inf")).softmax(-1)
+            return nn.functional.dropout(weights, self.dropout, self.dropout > 0) @ v
+        return nn.functional.scaled_dot_product_attention(q, k, v, self.mask, self.dropout)
+
+
+@dataclass(frozen=True)
+class Flexible:
+    """Attention under FlexAttention's block mask."""
+
+    mask: Any
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend."""
+        from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415  # slow to import
+
+        found: Any = flex_attention(q, k, v, block_mask=self.mask)
+        attended: Tensor = found
+        return attended
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Attention that leaves its keys and values in ``kept``."""
+
+    attend: Attend
+    kept: list[tuple[Tensor, Tensor]]
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend, and keep."""
+        self.kept.append((k, v))
+        return self.attend(q, k, v)

@@ -1,0 +1,180 @@
+"""PLATO's settings and its three presets: what the paper says, what its program does, and that without its defects."""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from menura.batches.channels import Knowledge, KnowledgeTurn, Turns
+from menura.errors import ConfigError
+from menura.models.parts.latent import Sampling
+from menura.models.parts.sight import Attention, Visibility
+
+Preset = Literal["fixed", "release", "paper"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the three presets differ in; the words are those of the paper and of its program (A3 to A9)."""
+
+    sampling: Sampling = "gumbel_st"
+    temperature: float = 0.5  # at the end; training begins at 1 where ``anneal``
+    anneal: bool = True
+    visibility: Visibility = "response_only"
+    knowledge: Knowledge = "after"
+    knowledge_turn: KnowledgeTurn = "none"
+    numbering: Turns = "to_reply"
+    bow_head: Literal["separate", "tied", "transform"] = "transform"
+    biases: bool = True  # b_1 and b_2 of posterior and bag of words
+    mask_from_vocabulary: bool = True  # [M] begins as the base's [MASK]
+    prior: Literal["learned", "uniform"] = "learned"
+    negatives: Literal["corpus", "batch"] = "corpus"
+    fact_tokens: int = 64  # of a fact, its end not counted
+    through: bool = False  # cut through the oldest utterance that is kept
+
+
+RULES: dict[Preset, Rules] = {
+    "fixed": Rules(),
+    "release": Rules(
+        sampling="gumbel_soft",
+        temperature=0.67,
+        anneal=False,
+        visibility="prefix",
+        knowledge_turn="index",
+        bow_head="separate",
+        biases=False,
+        mask_from_vocabulary=False,
+        prior="uniform",
+        negatives="batch",
+        fact_tokens=16,
+        through=True,
+    ),
+    "paper": Rules(
+        sampling="gumbel_soft",
+        temperature=0.67,
+        anneal=False,
+        visibility="prefix",
+        bow_head="separate",
+        mask_from_vocabulary=False,
+        prior="uniform",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PlatoConfig:
+    """A PLATO; what stands as "" (or, of a number, negative) is as the ``preset`` has it.
+
+    ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub's id of a BERT or a
+    GPT-2; ``width``, ``layers``, ``heads`` and ``inner`` are the base's where they are 0, and may differ only with
+    ``init`` random. ``latents`` 0 is "without latent": no head slot, no recognition, no selection. ``adapter_size`` is
+    the bottleneck of adapters in every layer, 0 for none. ``considered`` bounds the latents of an exchange that
+    learning by the mixture goes through, those that recognition thinks likeliest (0 = all); judging goes through all.
+
+    ``visibility`` response_only hides z from the context, so that all candidates share what was read of it.
+    ``context`` block_bi lets an utterance see itself and earlier ones: what was read then stays as it is when the
+    dialogue goes on. ``reduction`` says how the reply's and the bag's nats are averaged, sentence_sum over replies,
+    token_mean over tokens. ``bag`` exact takes the bag's nats as expected under the posterior, not under the one latent
+    that was drawn: the same mean with less noise. ``entropy`` rewards uncertain posteriors, ``usage`` information
+    between latent and exchange.
+    """
+
+    base: str = "minilm"
+    init: Literal["base", "random"] = "base"
+    preset: Preset = "fixed"
+    vocabulary: int = 0
+    width: int = 0
+    layers: int = 0
+    heads: int = 0
+    inner: int = 0
+    positions: int = 0
+    roles: int = 3
+    turns: int = 16
+    latents: int = 20
+    dropout: float = 0.1
+    context: Attention = "bi"
+    norm: Literal["", "post", "pre"] = ""  # empty: as the base was trained
+    lm_head: Literal["tied", "bert_mlm"] = "tied"
+    sampling: Literal["", "gumbel_soft", "gumbel_st", "argmax", "sample", "enumerate"] = ""
+    temperature: float = -1.0
+    visibility: Literal["", "prefix", "response_only"] = ""
+    knowledge: Literal["", "after", "before"] = ""
+    knowledge_turn: Literal["", "none", "index"] = ""
+    bow_head: Literal["", "separate", "tied", "transform"] = ""
+    prior: Literal["", "learned", "uniform"] = ""
+    negatives: Literal["", "corpus", "batch"] = ""
+    wrong_replies: int = 1  # an exchange, for response selection
+    selection_weight: float = 1.0
+    bag_weight: float = 1.0
+    bag: Literal["drawn", "exact"] = "drawn"
+    bag_end: bool = True  # the end token is in the bag
+    reduction: Literal["sentence_sum", "token_mean"] = "sentence_sum"
+    entropy: float = 0.0
+    usage: float = 0.0
+    smoothing: float = 0.0  # of the reply's labels
+    limit: int = 308  # tokens of context and reply: 256 and 52
+    utterance: int = 50  # tokens of an utterance, its end not counted: the last ones are kept
+    reply: int = 50  # tokens of a reply to learn from
+    facts: int = 16  # how many are read
+    fact_tokens: int = 0  # 0: as the preset has it
+    adapter_size: int = 0
+    considered: int = 0
+    start: str = ""
+    attention: Literal["fused", "plain", "flex"] = "fused"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no network, and what rules each other out."""
+        least = {"limit": 32, "roles": 2, "turns": 2, "utterance": 1, "reply": 1, "facts": 1, "wrong_replies": 1}
+        for name in (
+            "vocabulary",
+            "width",
+            "layers",
+            "heads",
+            "inner",
+            "positions",
+            "latents",
+            "adapter_size",
+            "considered",
+            "fact_tokens",
+        ):
+            least[name] = 0
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least {lowest}")
+        if self.temperature == 0:
+            raise ConfigError("model.temperature: 0, must be above 0", hint="--set model.sampling=argmax draws nothing")
+        for name in ("dropout", "smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 0 and below 1")
+        for name in ("selection_weight", "bag_weight", "entropy", "usage"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.latents and self.context == "uni":
+            raise ConfigError(
+                "model.context: uni, but the latent stands at position 0 and recognition there would see nothing",
+                hint="--set model.latents=0, or leave model.context at bi",
+            )
+        if self.context == "block_bi" and (self.rules.visibility == "prefix" and self.latents):
+            raise ConfigError(
+                "model.context: block_bi keeps what was read, but with visibility prefix it depends on the latent",
+                hint="--set model.visibility=response_only",
+            )
+        if self.init == "base" and any((self.width, self.layers, self.heads, self.inner)):
+            raise ConfigError(
+                "model.width, layers, heads, inner: a base's weights fit its own sizes only",
+                hint="--set model.init=random",
+            )
+
+    @property
+    def rules(self) -> Rules:
+        """Return the preset's rules, with what was set in place of them."""
+        preset = RULES[self.preset]
+        given = {}
+        for field in fields(Rules):
+            value = getattr(self, field.name, None)
+            if value not in (None, "", 0) and not (isinstance(value, float) and value < 0):
+                given[field.name] = value
+        if self.context == "block_bi":  # what was read must not move when the dialogue goes on
+            given |= {"knowledge": "before", "numbering": "from_start"}
+        return Rules(**{**{field.name: getattr(preset, field.name) for field in fields(Rules)}, **given})
