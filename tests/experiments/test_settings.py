@@ -112,7 +112,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes, kind:
         with_file(recipe("tiny/maml"), path)
 
 
-@pytest.mark.parametrize("name", ["steps", "tasks", "shots", "queries", "save_every", "check_every", "rate", "clip"])
+@pytest.mark.parametrize("name", ["steps", "tasks", "queries", "save_every", "check_every", "rate", "clip"])
 def test_an_outer_loop_needs_some_of_everything(name: str) -> None:
     values: dict[str, Any] = {name: 0}
     with pytest.raises(ConfigError, match=f"outer.{name}: 0"):

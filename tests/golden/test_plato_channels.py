@@ -17,16 +17,14 @@ EOU, BOU = WORDS.control("<eos>"), WORDS.control("<sos>")
 LAYOUT = utterances(BOU, EOU)
 
 
-def encoded(*lines: tuple[str, str], facts: tuple[str, ...] = (), caps: Caps = Caps(), limit: int = 64) -> EncodedExchange:
+def encoded(*lines: tuple[str, str], facts: tuple[str, ...] = (), limit: int = 64) -> EncodedExchange:
     """Encode the last line as B's reply to those before."""
     turns = tuple(Turn(speaker, text) for speaker, text in lines)
     told = Part(Dialogue("d", turns, {"A": facts} if facts else {}), "A")
-    return Encoder(WORDS, LAYOUT, limit, caps=caps).exchange(list(told.exchanges())[-1])
+    return Encoder(WORDS, LAYOUT, limit).exchange(list(told.exchanges())[-1])
 
 
-EXAMPLE = encoded(
-    ("B", "hi"), ("A", "hello there"), ("B", "how are you"), ("A", "fine"), facts=("i like tea",)
-)
+EXAMPLE = encoded(("B", "hi"), ("A", "hello there"), ("B", "how are you"), ("A", "fine"), facts=("i like tea",))
 
 
 @pytest.mark.parametrize(("knowledge_turn", "turn"), [("none", NOWHERE), ("index", 0)])
@@ -34,7 +32,7 @@ def test_p17_the_worked_example(knowledge_turn: str, turn: int) -> None:
     reading = Reading(EOU, knowledge_turn=knowledge_turn)  # type: ignore[arg-type]
     context = reading.context(EXAMPLE)
     assert [WORDS.decode([token.id]) or "EOU" for token in context] == (
-        "hi EOU hello there EOU how are you EOU i like tea EOU".split()
+        ["hi", "EOU", "hello", "there", "EOU", "how", "are", "you", "EOU", "i", "like", "tea", "EOU"]
     )
     assert [token.role for token in context] == [PARTNER] * 2 + [OWN] * 3 + [PARTNER] * 4 + [FACT] * 4
     assert [token.turn for token in context] == [3, 3, 2, 2, 2, 1, 1, 1, 1, *[turn] * 4]
@@ -86,7 +84,14 @@ BYTES: Tokens = byte_tokens(("<bou>", "<eou>"))
 OPENS, END = BYTES.control("<bou>"), BYTES.control("<eou>")
 RELEASE = Caps(utterance=5, reply=4, turns=3, facts=2, fact=6, through=True)
 TALK = part(
-    "d", "first words", "abcdefgh", "second", "0123456789", "hi", "a long reply", facts=("one fact here", "two", "three")
+    "d",
+    "first words",
+    "abcdefgh",
+    "second",
+    "0123456789",
+    "hi",
+    "a long reply",
+    facts=("one fact here", "two", "three"),
 )
 
 

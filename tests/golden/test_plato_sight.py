@@ -104,7 +104,10 @@ def test_p2_a_reply_costs_what_one_pass_over_all_says(way: str) -> None:
 def test_p2_recognition_reads_the_reply(way: str) -> None:
     model = plato(**WAYS[way])
     exchange = EXCHANGES[0]
-    pairs = [exchange.reply, *(tuple(w + 30 * (n == place) for n, w in enumerate(exchange.reply)) for place in range(3))]
+    pairs = [
+        exchange.reply,
+        *(tuple(w + 30 * (n == place) for n, w in enumerate(exchange.reply)) for place in range(3)),
+    ]
     found = model.recognised([(exchange, reply) for reply in pairs])
     assert (found[1:] - found[0]).abs().amax(-1).min() > 1e-3
     (slot,) = model.mask_slot

@@ -1,4 +1,4 @@
-"""Acceptance checks P12 and P13 of PLATO: how many weights there are, and what they compute when a base's are put in."""
+"""Acceptance checks P12 and P13 of PLATO: how many weights there are, and what those of a base compute."""
 
 import json
 from pathlib import Path

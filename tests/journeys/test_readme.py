@@ -166,3 +166,43 @@ def test_the_demo_ends_by_itself_where_there_is_no_terminal(weights_workspace: P
         assert row in done.stdout
     for line in ("speaker-1", "really", "next   menura adapt"):
         assert line in done.stdout
+
+
+def test_a_plato_says_candidates_and_which_one_is_chosen_and_becomes_a_persona(typed: Answer) -> None:
+    data = ("--set", "data.corpus=chat.jsonl", "--set", "outer.steps=2", "--set", "outer.check_every=2")
+    typed("train", "plato/pretrain", "--size", "tiny", "--out", "first", *data)
+    typed("train", "plato/finetune-personachat", "--size", "tiny", "--set", "model.start=first", "--out", "run", *data)
+    talk = typed("chat", "run", "--candidates", "3", piped="hello\nand then?\n")
+    shown = re.findall(r"^ +z=(\d) +coherence 0\.\d\d +[\d.]+ nats a token  ", talk, re.MULTILINE)
+    assert len(shown) == 6
+    assert len(set(shown[:3])) == 3
+    assert len(re.findall(r"<- chosen: the most coherent \(rs -?\d", talk)) == 2
+    assert len(re.findall(r"^run> ", talk, re.MULTILINE)) == 2
+
+    told = typed("chat", "run", "--candidates", "2", "--rank-by", "lm-norm", "--json", piped="hello\n")
+    events = [json.loads(line) for line in told.splitlines()]
+    assert any("do not compare" in event.get("message", "") for event in events)
+    (candidates,) = [event["candidates"] for event in events if event["event"] == "candidates"]
+    assert [one["chosen"] for one in candidates] == [True, False]
+    assert candidates[0]["text"] == next(event["reply"] for event in events if event["event"] == "reply")
+
+    learnt = typed("adapt", "mira", "chat.jsonl", "--speaker", WHO, "-k", "3", "--base", "run")
+    assert "PPL" in learnt
+    assert "mira> " in typed("chat", "mira", "--greedy", piped="hello\n")
+
+    flags = (
+        "--k",
+        "2",
+        "--queries",
+        "1",
+        "--replies",
+        "1",
+        "--limit",
+        "5",
+        "--metrics",
+        "ppl,ppl-best,ppl-posterior,rouge-l",
+    )
+    table = typed("eval", "run", "--personas", "2", "--upper-bound", "--rank-by", "mixture", *flags)
+    rows = re.findall(r"^\| (un-adapted|upper bound|wrong persona, K=2|adapted, K=2) ", table, re.MULTILINE)
+    assert rows[:4] == ["un-adapted", "upper bound", "wrong persona, K=2", "adapted, K=2"]
+    assert "latents: information" in table

@@ -194,6 +194,14 @@ def test_words_are_the_same_however_a_tokeniser_parts_them(text: str) -> None:
     assert words_of(text) == ("i", "don't", "know", ",", "well-read", "people's", ".")
 
 
+def test_a_do_not_is_a_don_t() -> None:
+    assert words_of("We do not know.") == words_of("we don't know .")
+
+
+def test_a_reply_longer_than_its_reference_is_not_rewarded_for_length() -> None:
+    assert value_of(METRICS["coco-bleu-1"], samples_of([("the hill slowly red", ("the hill",))])) == pytest.approx(0.5)
+
+
 def test_perplexity_under_one_latent_value_is_nan_where_any_reference_lacks_it() -> None:
     known = Sample("p", "d", "", "so", 3.0, 2, posterior_nats=2.0, best_nats=1.0)
     assert value_of(METRICS["ppl-posterior"], [known]) == pytest.approx(2.718281828)

@@ -31,9 +31,9 @@ BEGUN = "begun"
 class LatentPolicy:
     """Lower −(R − b) log π(z | c) − ``bonus`` · H(π) + ``supervised`` · the pooled loss, where π is the learned prior.
 
-    Each query exchange is replied to greedily under all latents, or ``draws`` of them, at most ``limit`` tokens a reply;
-    R is the mean of ``rewards`` (names, comma-separated), b what the other draws earned on average, the mean of the
-    whole batch, or nothing. Support exchanges are for the pooled loss alone.
+    Each query exchange is replied to greedily under all latents, or ``draws`` of them, in at most ``limit`` tokens. R
+    is the mean of ``rewards`` (names, comma-separated), b what the other draws earned on average, the mean of the whole
+    batch, or nothing. Support exchanges are for the pooled loss alone.
 
     The generator is held: only the prior and the latents' rows get a gradient, and the optimiser passes over what has
     none. With ``unfreezes`` all moves, and ``hold`` times the nats of what the model said under the same latents before
@@ -162,8 +162,8 @@ class Begun(nn.Module):
 def drawn(log_policy: Tensor, seeds: Sequence[int], draws: int) -> tuple[Tensor, Tensor]:
     """Return latents (B, S) drawn from π without putting any back, and their weights; ``draws`` 0 are all of them.
 
-    All latents have the weight π(z), which makes the gradient exact. Drawn ones have π(z) over the chance of being among
-    the draws, given the first that is not, divided by their sum (Kool et al., 2019).
+    All latents have the weight π(z), which makes the gradient exact. Drawn ones have π(z) over the chance of being
+    among the draws, given the first that is not, divided by their sum (Kool et al., 2019).
     """
     every = log_policy.shape[1]
     if not 0 < draws < every:
@@ -187,7 +187,7 @@ def said_under(
     """
     assert isinstance(model, HasLatents)
     batch, end = model.batch([replace(exchange, reply=()) for exchange in exchanges]), exchanges[0].reply[-1]
-    acts = latents.unique()  # sorted
+    acts = torch.tensor(sorted(set(latents.flatten().tolist())), device=latents.device)
     places = torch.arange(len(exchanges), device=latents.device)[:, None] * len(acts)
     state = model.begin_with(batch, acts.tolist())
     state = model.select_rows(state, (places + torch.searchsorted(acts, latents.contiguous())).flatten())

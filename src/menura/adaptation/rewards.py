@@ -1,4 +1,4 @@
-"""What the replies under different latents earn, each between 0 and 1. Shape letters: B exchanges, S latents of each."""
+"""What the replies under different latents earn, from 0 to 1 each. Shape letters: B exchanges, S latents of each."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,8 @@ def selection(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], r
     if not (isinstance(model, ChoosesReplies) and model.chooses):
         raise ConfigError("reward rs: this model has no response selection", hint="--set method.rewards=knowledge")
     spoken = [replace(e, reply=said, rivals=()) for e, own in zip(exchanges, replies, strict=True) for said in own]
-    return model.reply_scores(model.batch(spoken)).sigmoid().unflatten(0, (len(exchanges), -1))
+    coherent: Tensor = model.reply_scores(model.batch(spoken)).sigmoid()
+    return coherent.view(len(exchanges), -1)
 
 
 def knowledge(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], replies: Replies) -> Tensor:

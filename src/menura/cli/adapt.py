@@ -38,7 +38,7 @@ def adapt(
     speaker = task.persona.persona_id
     api.check_shots(task, shots)
     # A bad setting is told before the model is loaded, where that is not needed to know the method.
-    way: Method | None = None if method else configured(api.METHOD, given)
+    way: Method | None = None if method else configured(api.usual_method(base), given)
     if given.dry_run:
         screen.say(f"would adapt {name!r} from {shots} of {len(task.parts)} dialogues of {speaker}")
         return

@@ -37,6 +37,10 @@ def evaluate(
     length_penalty: Annotated[float, typer.Option(help="Of the beam: 0 the summed log-probability, 1 its mean.")] = 0.0,
     limit: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
     rank_by: RANK_BY = "rs",
+    upper_bound: Annotated[
+        bool, typer.Option("--upper-bound", help="A row that always picks the best candidate.")
+    ] = False,
+    ranker: Annotated[str, typer.Option(help="A ranker's file, or its run: it chooses among candidates.")] = "",
     scorers: Annotated[str, typer.Option(help="The folder of trained scorers; the workspace's if left out.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where tables and replies are written.")] = Path("results"),
 ) -> None:
@@ -68,6 +72,8 @@ def evaluate(
         choice=decoding(Nucleus(), greedy=greedy, beam=beam, collapse=collapse, length_penalty=length_penalty),
         limit=limit,
         ranking=ranking(rank_by),
+        upper_bound=upper_bound,
+        ranker=ranker,
         metrics=names,
         scorers=scorers,
         seed=given.seed,

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from menura.experiments.run import Run
     from menura.experiments.run_config import RunConfig
 
+RANKER = "ranker/"  # before the folder of the run that it is fitted to
 SIZE = Annotated[str | None, typer.Option("--size", help="Of a recipe that comes in sizes: tiny, cpu or paper.")]
 OUT = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/RECIPE if left out.")]
 
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="A named experiment: menura config list; or scorer/nli, scorer/emoji")],
+    recipe: Annotated[str, typer.Argument(help="A named experiment: menura config list; or scorer/nli, ranker/RUN")],
     size: SIZE = None,
     out: OUT = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the folder holds and begin anew.")] = False,
@@ -41,6 +42,9 @@ def train(
     given: Globals = context.obj
     if is_scorer(recipe):
         train_scorer(recipe, out, given, fresh=fresh)
+        return
+    if recipe.startswith(RANKER):
+        _fit_ranker(Path(recipe.removeprefix(RANKER)), given, fresh=fresh)
         return
     place = place_of(os.environ)
     screen = (_Unseen if place.rank else Screen)(as_json=given.as_json)
@@ -81,6 +85,19 @@ def train(
             screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
         training.go()
     screen.say(f"done: {run.folder}", folder=str(run.folder))
+
+
+def _fit_ranker(folder: Path, given: Globals, *, fresh: bool) -> None:
+    """Fit a ranker of its own candidates to a run; settings by --set, for example --set exchanges=100."""
+    from menura.experiments.train_ranker import RankerConfig, fit_ranker
+
+    screen = Screen(as_json=given.as_json)
+    config = configured(replace(RankerConfig(), seed=given.seed), given)
+    if given.dry_run:
+        screen.say(f"would fit a ranker to {folder} on {config.exchanges} exchanges of its training side")
+        return
+    path = fit_ranker(folder, config, device=device_of(given), offline=given.offline, fresh=fresh, say=screen.say)
+    screen.say(f"done: {path}", path=str(path))
 
 
 @contextmanager

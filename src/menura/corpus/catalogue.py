@@ -157,7 +157,7 @@ def read(paths: Path | Sequence[Path], format: str | None = None) -> list[Dialog
 
 def whole(paths: Sequence[Path], format: str | None = None) -> list[Path]:
     """Return these files and those that they are not read without, each once."""
-    held = [(named(format) if format else detected(path).format).files(path)[:1] for path in paths]
+    held = [(named(format) if format else detected(path).format).files(path) for path in paths]
     return list(dict.fromkeys(file for files in held for file in files))
 
 

@@ -13,7 +13,7 @@ from menura.adaptation.drift import Distances, Drift
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.decoding.candidates import Ranking
+from menura.decoding.candidates import Ranker, Ranking
 from menura.decoding.choice import Nucleus
 from menura.decoding.generate import Decoding
 from menura.errors import ConfigError, EpisodeError
@@ -23,6 +23,7 @@ from menura.experiments.folds import Fold, Protocol, folds_of
 from menura.experiments.spoken import Judge, Judged, text_of
 from menura.experiments.verdicts import Verdicts
 from menura.metrics import catalogue
+from menura.metrics.oracle import best_of
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel
@@ -31,6 +32,7 @@ from menura.models.parts.latent import Health
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
 OF_RANKS = ("hits", "mrr")  # metrics that need the reference ranked among other replies
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
+UPPER = "upper bound"  # of the candidates the one nearest to the reference: what choosing perfectly would give
 PROMPT, WRONG_PROMPT, BOTH = "prompt", "wrong persona's prompt", "adapted + prompt"
 COMPARED = {  # which rows of the same K, beside those without any, a row is compared with
     ADAPTED: (WRONG, PROMPT),
@@ -49,7 +51,9 @@ class EvaluateConfig:
     support dialogues drawn at random. Perplexity is over all query exchanges, generation and ranking over the first
     ``replies`` of each query (0 = all). ``prompt`` adds rows with the support dialogues in the context. With several
     ``epochs`` the inner loop's are chosen among them on held-back training personas first. ``scorers`` is the folder of
-    the trained scorers that some metrics ask for, the workspace's if empty.
+    the trained scorers that some metrics ask for, the workspace's if empty. ``upper_bound`` adds a row in which each
+    reply is the candidate nearest to the reference. ``ranker`` is the file, or run, of a ranker that stands in place of
+    ``ranking``.
     """
 
     shots: tuple[int, ...] = (5,)
@@ -64,6 +68,8 @@ class EvaluateConfig:
     choice: Decoding = field(default_factory=Nucleus)
     limit: int = 40  # tokens a generated reply
     ranking: Ranking = field(default_factory=Ranking)  # of the candidates of a model with latents
+    upper_bound: bool = False
+    ranker: str = ""
     metrics: tuple[str, ...] = catalogue.DEFAULT
     scorers: str = ""
     seed: int = 0
@@ -178,6 +184,7 @@ class Evaluation:
     known: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
     precision: Precision = "float32"
     verdicts: Verdicts = field(default_factory=Verdicts)
+    rank: Ranker | None = None
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
@@ -192,8 +199,17 @@ class Evaluation:
         # Sorted, so that the candidates drawn for one persona do not depend on the order of the others.
         pool = sorted(text_of(self.encoder, exchange) for exchanges in queries for exchange in exchanges)
         self.judge = Judge(
-            *(self.model, self.encoder, config.choice, config.limit, config.replies),
-            *(config.candidates if config.ranks else 0, pool, config.seed, config.speaks, config.ranking),
+            self.model,
+            self.encoder,
+            config.choice,
+            config.limit,
+            config.replies,
+            config.candidates if config.ranks else 0,
+            pool,
+            config.seed,
+            config.speaks,
+            config.ranking,
+            self.rank,
         )
         self.queries = queries
 
@@ -229,8 +245,11 @@ class Evaluation:
     def _unadapted_rows(self) -> Iterator[Row]:
         for kind, weights in (("base", self.bare), (UNADAPTED, {})):
             if kind == UNADAPTED or weights:
-                yield Row(kind, 0, (self.judge.judged(self.queries, weights),))
+                judged = self.judge.judged(self.queries, weights)
+                yield Row(kind, 0, (judged,))
                 self.say(f"{kind}: {len(self.tasks)} personas")
+                if self.config.upper_bound and kind == UNADAPTED:
+                    yield Row(UPPER, 0, (replace(judged, spoken=[_nearest(sample) for sample in judged.spoken]),))
 
     def _rows(self, shots: int) -> list[Row]:
         """Adapt every persona once a fold; its weights serve its own rows and those of whom it is the stranger of."""
@@ -327,6 +346,13 @@ class Evaluation:
             )
             for metric in catalogue.named(self.config.metrics)
         }
+
+
+def _nearest(sample: Sample) -> Sample:
+    """Return a sample whose reply is, of all candidates, the one nearest to the references (spec A14)."""
+    if not sample.said:
+        raise ConfigError("upper bound: this model says no candidates", hint="leave --upper-bound out")
+    return replace(sample, reply=sample.said[best_of(sample.said, sample.references or (sample.reference,))])
 
 
 @dataclass

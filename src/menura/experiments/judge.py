@@ -8,18 +8,22 @@ from typing import Any
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
+from menura.artefacts.loaded import Loaded
+from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
 from menura.experiments.choose import Chosen, chosen_epochs
 from menura.experiments.data_config import encoded
 from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
 from menura.experiments.prepare import Prepared, prepare
+from menura.experiments.ranked import load_ranker, rank_by
 from menura.experiments.recipes import recipe
 from menura.experiments.run import environment
 from menura.experiments.run_config import RunConfig, method_name
 from menura.experiments.settings import from_plain
 from menura.experiments.verdicts import check_trained, verdicts_for
 from menura.models.catalogue import about_settings, model_name
-from menura.models.dialogue_model import bare_weights
+from menura.models.dialogue_model import HasLatents, bare_weights
+from menura.models.plato import Plato
 from menura.tasks.split import strangers
 
 SIDE = "test"
@@ -86,10 +90,17 @@ def judged(
         known=known or {},
         precision=config.precision,
         verdicts=verdicts,
+        rank=_ranker(loaded, settings.ranker) if settings.ranker else None,
         say=say,
     )
     found = evaluation.results()
     return replace(found, about=_about(prepared, settings, len(held_out), chosen))
+
+
+def _ranker(loaded: Loaded, file: str) -> Ranker:
+    if not (isinstance(loaded.model, Plato) and loaded.model.latents):
+        raise ConfigError("a ranker ranks candidates, and this model says none", hint="leave --ranker out")
+    return rank_by(loaded.model, load_ranker(Path(file), loaded.start_sha256))
 
 
 def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: Chosen | None) -> dict[str, Any]:
@@ -122,6 +133,8 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
     if settings.speaks:
         ranked = " and ranked" if settings.ranks else ""
         about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to{ranked}"
+        if isinstance(prepared.loaded.model, HasLatents) and prepared.loaded.model.latents:
+            about["candidates"] = f"one a latent, ranked by {settings.ranker or settings.ranking.by}"
         about["decoding"] = f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}"
     return about
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from menura.adaptation.weights import PersonaWeights, holding
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
-from menura.decoding.candidates import Candidate, Ranking, candidates
+from menura.decoding.candidates import Candidate, Ranker, Ranking, candidates
 from menura.decoding.generate import Decoding, generate
 from menura.metrics.hits import draw_candidates, rank_of
 from menura.metrics.score import Sample
@@ -56,6 +56,7 @@ class Judge:
     seed: int
     speaks: bool = True
     ranking: Ranking = Ranking()  # of the candidates of a model with latents
+    rank: Ranker | None = None  # what ranks them in its place
 
     @torch.no_grad()
     def judged(
@@ -146,8 +147,16 @@ class Judge:
         found.spoken += [said[place] for place in range(len(chosen))]
 
     def _candidates(self, prompts: Sequence[EncodedExchange], seeds: Sequence[int]) -> list[list[Candidate]]:
-        end = self.encoder.layout.end
-        return candidates(self.model, prompts, self.choice, self.ranking, end=end, limit=self.limit, seeds=seeds)
+        return candidates(
+            self.model,
+            prompts,
+            self.choice,
+            self.ranking,
+            end=self.encoder.layout.end,
+            limit=self.limit,
+            seeds=seeds,
+            rank=self.rank,
+        )
 
     def _row_of(self, state: Any, row: int) -> Any:
         return self.model.select_rows(state, torch.tensor([row], device=self.model.device))

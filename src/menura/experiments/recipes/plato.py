@@ -24,41 +24,53 @@ MODELS: dict[Size, PlatoConfig] = {
     "tiny": PlatoConfig(
         base="tiny", init="random", width=32, layers=2, heads=4, inner=64, positions=512, latents=5, limit=160
     ),
-    "cpu": PlatoConfig(lm_head="bert_mlm", limit=96, utterance=32, reply=32, considered=4),
+    # Few steps want a head that knows how often words are said, and a selection that is heard beside sums over tokens.
+    "cpu": PlatoConfig(
+        lm_head="bert_mlm",
+        bag="exact",
+        entropy=0.5,
+        selection_weight=20,
+        limit=96,
+        utterance=32,
+        reply=32,
+        considered=4,
+    ),
     "paper": PlatoConfig(base="google-bert/bert-base-uncased", preset="paper"),
 }
 PRETRAINING: dict[Size, Outer] = {
     "tiny": Outer(10, 2, 0, 1, rate=1e-2, save_every=5, check_every=5, check_personas=2),
-    "cpu": Outer(320, 4, 0, 1, rate=2e-4, warmup=20, clip=1.0, save_every=20, check_every=80, check_personas=30),
+    "cpu": Outer(500, 4, 0, 1, rate=3e-4, warmup=30, clip=1.0, save_every=20, check_every=125, check_personas=30),
     "paper": Outer(
         3_500_000, 64, 0, 1, rate=5e-5, warmup=4000, fall=False, clip=1.0, save_every=5000, check_every=50_000
     ),
 }
 FINETUNING: dict[Size, Outer] = {
     "tiny": Outer(6, 2, 0, 1, rate=1e-2, save_every=3, check_every=3, check_personas=2),
-    "cpu": Outer(160, 4, 0, 1, rate=1e-4, warmup=10, clip=1.0, save_every=20, check_every=40, check_personas=30),
+    "cpu": Outer(160, 4, 0, 1, rate=2e-4, warmup=10, clip=1.0, save_every=20, check_every=50, check_personas=20),
     "paper": Outer(50_000, 2, 0, 1, rate=1e-5, warmup=500, fall=False, clip=1.0, save_every=2000, check_every=2000),
 }
 # A persona differs in its latents, their prior and its adapters.
 PERSONAL = "latent,prior,adapters"
 INNER = Descent(rate=1e-3, epochs=3, batch=16, optimizer="adam")
-SMALL = DataConfig(group="dialogue", facts=False, turns=6, needed=1, least=1, held_most=8)  # of the packaged corpus
+SMALL = DataConfig(turns=6, cap=10, needed=4)  # of the packaged corpus
 
 
 @dataclass(frozen=True)
 class Set:
-    """A dialogue set: its settings, how long its sequences may be, the bottleneck of a persona's adapters."""
+    """A dialogue set: its settings, and at size cpu how long sequences may be, how many steps and tasks there are."""
 
     data: DataConfig
     limit: int
-    adapters: int = 0
+    steps: int = 100
+    tasks: int = 4
+    adapters: int = 0  # the bottleneck of a persona's
     method: Method = PretrainOnly()
 
 
 SETS: Mapping[str, Set] = {
-    "dailydialog": Set(DAILYDIALOG, 96),
-    "personachat": Set(PERSONACHAT, 128, 16, Finetune(INNER, PERSONAL)),
-    "avsd": Set(AVSD, 128),
+    "dailydialog": Set(DAILYDIALOG, 96, 160),
+    "personachat": Set(PERSONACHAT, 128, adapters=16, method=Finetune(INNER, PERSONAL)),
+    "avsd": Set(AVSD, 128, tasks=2),
 }
 
 
@@ -66,7 +78,7 @@ def _without(config: RunConfig) -> RunConfig:
     model = config.model
     assert isinstance(model, PlatoConfig)
     name, _, size = config.recipe.partition("@")
-    method = PretrainOnly() if config.method == Finetune(INNER, PERSONAL) and not model.adapter_size else config.method
+    method = Finetune(INNER, "adapters") if isinstance(config.method, Finetune) else config.method
     return replace(config, recipe=f"{name}-without@{size}", model=replace(model, latents=0), method=method)
 
 
@@ -79,15 +91,15 @@ def pretrain(size: Size) -> RunConfig:
 def finetune(name: str, size: Size) -> RunConfig:
     """Go on with one set."""
     chosen = SETS[name]
-    model = replace(MODELS[size], adapter_size=chosen.adapters)
+    model, outer = replace(MODELS[size], adapter_size=chosen.adapters), FINETUNING[size]
     if size == "cpu":
-        model = replace(model, limit=chosen.limit)
+        model, outer = replace(model, limit=chosen.limit), replace(outer, tasks=chosen.tasks, steps=chosen.steps)
     return RunConfig(
         f"plato/finetune-{name}@{size}",
         model,
         chosen.method,
         SMALL if size == "tiny" else chosen.data,
-        FINETUNING[size],
+        outer,
         _precision(size),
     )
 

@@ -45,7 +45,8 @@ AMOUNTS = {"1k": 1000, "5k": 5000, "9k": 0}  # data.train_most; the set has 8,93
 
 
 def _model(row: Row, size: Size) -> PlatoConfig:
-    made = replace(plato.MODELS[size], context=row.context, **({} if row.latent else {"latents": 0}))
+    usual = plato.MODELS[size]
+    made = replace(usual, context=row.context, latents=usual.latents if row.latent else 0)
     if row.init == "gpt2":
         made = replace(made, norm="pre") if size == "tiny" else replace(made, base="gpt2", lm_head="tied")
     return made

@@ -86,6 +86,8 @@ class Health:
 
 
 def information_of(log_posterior: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the entropy of the mean posterior and the mean of the entropies, () each, finite where some p is 0."""
+    """Return the entropy of the mean posterior and the mean of the entropies, () each; all finite where some p is 0."""
     mean = log_posterior.exp().mean(0)
-    return -torch.xlogy(mean, mean).sum(), -(log_posterior.exp() * log_posterior).nan_to_num().sum(-1).mean()
+    # The logarithm of a mean that is 0 would have no gradient, and weigh nothing.
+    log_mean = mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
+    return -(mean * log_mean).sum(), -(log_posterior.exp() * log_posterior).nan_to_num().sum(-1).mean()

@@ -1,0 +1,142 @@
+"""Row group 6: twenty candidate replies to one context, a latent act each, greedy, 30 tokens after 256.
+
+The shared context is compared with the same model reading it once a candidate, and one batch with a loop over latents.
+``python -m benchmarks.candidates shared`` (or repeated) prints a process's peaks in bytes, after loading and at the end.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.memory import peak_bytes
+from benchmarks.paired import Ratio, Row, Way, against, timed
+from menura.batches.encode import EncodedExchange
+from menura.decoding.choice import Greedy
+from menura.decoding.generate import generate
+from menura.errors import MismatchError
+from menura.models.parts.transformer import Sizes
+from menura.models.plato import Plato
+from menura.models.plato_settings import PlatoConfig
+
+SIZES: dict[str, Sizes] = {
+    "MiniLM's size": Sizes(30522, 384, 6, 12, 1536),
+    "BERT-base's size": Sizes(30522),
+}
+ROWS = dict(zip(("candidates", "candidates-base"), SIZES, strict=True))
+LATENTS, NEW = 20, 30
+TURNS, WORDS = 8, 31  # of the context: 256 tokens with the ends of its turns
+OPENS, END = 1, 2
+SHARED, REPEATED, LOOP = "menura", "the context read once a candidate", "one latent after the other"
+AT_LEAST = {REPEATED: 5.0, LOOP: 3.0}
+ROOM = 2 << 30  # bytes that all candidates may take beside the model
+
+
+def rows() -> dict[str, Row]:
+    """Return the rows by name."""
+    return {**{name: partial(run, size) for name, size in ROWS.items()}, "candidates-memory": run_memory}
+
+
+def run(size: str, rounds: int) -> Iterator[Ratio]:
+    """Compare reading and saying, and reading alone; MismatchError if the ways do not say the same."""
+    model, prompt = made(SIZES[size]), context(SIZES[size].vocabulary)
+    what = f"{LATENTS} candidates, {size}"
+    ways = saying(model, prompt)
+    said = {name: way() for name, way in ways.items()}
+    if any(found != said[SHARED] for found in said.values()):
+        raise MismatchError(f"{what}: not the same replies by {' and '.join(ways)}")
+    yield from against(f"{what}: reading, and {NEW} tokens", SHARED, timed(ways, rounds), AT_LEAST)
+    yield from against(f"{what}: reading alone", SHARED, timed(reading(model, prompt), rounds), {})
+
+
+def run_memory(rounds: int) -> Iterator[Ratio]:
+    """Compare what candidates add to the loaded model, once: memory does not vary."""
+    del rounds
+    added = {way: peaks(way) for way in ("shared", "repeated")}
+    what = f"memory of {LATENTS} candidates beyond the loaded model, MiniLM's size"
+    for way, taken in added.items():
+        print(f"  context {way}: {taken / 1e6:.0f} MB", flush=True)
+    for peer, theirs, least in ((f"{ROOM >> 30} GiB", ROOM, 1.0), (REPEATED, added["repeated"], None)):
+        times = theirs / max(added["shared"], 1)
+        yield Ratio(what, peer, times, times, times, 1, least, "less")
+
+
+def made(sizes: Sizes, latents: int = LATENTS) -> Plato:
+    """Make a model of random weights whose latents share the context."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Plato(PlatoConfig(init="random", latents=latents, dropout=0.0), sizes, end=END).eval()
+        torch.nn.init.normal_(model.latent)  # far enough apart that each says something else
+    return model
+
+
+def context(vocabulary: int) -> EncodedExchange:
+    """Make a context of random words."""
+    stream = random.Random(0)
+    turns = [(*(stream.randrange(3, vocabulary) for _ in range(WORDS)), END) for _ in range(TURNS)]
+    ids = (*(word for turn in turns for word in turn), OPENS)
+    whose = tuple((place % 2 == 1, len(turn)) for place, turn in enumerate(turns))
+    return EncodedExchange("random", "d", (), ids, (), whose)
+
+
+def saying(model: Plato, prompt: EncodedExchange) -> dict[str, Way]:
+    """Return the ways to have all candidates said."""
+    every = range(model.latents)
+    return {
+        SHARED: partial(said, model, prompt, every, shared=True),
+        REPEATED: partial(said, model, prompt, every, shared=False),
+        LOOP: lambda: [reply for latent in every for reply in said(model, prompt, [latent], shared=True)],
+    }
+
+
+@torch.no_grad()
+def said(model: Plato, prompt: EncodedExchange, latents: Sequence[int], *, shared: bool) -> list[list[int]]:
+    """Return the greedy candidates of some latents in one batch; no token ends a reply."""
+    begun = model.begin_with(model.batch([prompt]), latents, shared=shared)
+    batch = model.batch([prompt] * len(latents))
+    return generate(model, batch, Greedy(), end=-1, limit=NEW, seeds=[0] * len(latents), begun=begun)
+
+
+def reading(model: Plato, prompt: EncodedExchange) -> dict[str, Way]:
+    """Return the ways to read the context for all candidates."""
+
+    def read(latents: Sequence[int], *, shared: bool) -> object:
+        with torch.no_grad():
+            return model.begin_with(model.batch([prompt]), latents, shared=shared)
+
+    every = range(model.latents)
+    return {
+        SHARED: partial(read, every, shared=True),
+        REPEATED: partial(read, every, shared=False),
+        LOOP: lambda: [read([latent], shared=True) for latent in every],
+    }
+
+
+def peaks(way: str) -> int:
+    """Return by how many bytes the peak of a fresh process grew after loading."""
+    command = [sys.executable, "-m", "benchmarks.candidates", way]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[1]
+    printed = subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    loaded, peak = json.loads(printed.splitlines()[-1])
+    return int(peak - loaded)
+
+
+def main(way: str) -> None:
+    """Print this process's peaks in bytes, after loading and at the end."""
+    torch.set_num_threads(1)
+    sizes = SIZES["MiniLM's size"]
+    model, prompt = made(sizes), context(sizes.vocabulary)
+    loaded = peak_bytes()
+    said(model, prompt, range(LATENTS), shared=way == "shared")
+    print(json.dumps([loaded, peak_bytes()]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,208 @@
+"""A run becomes the ranker of its own candidates: first is to stand what comes near the reference (PLATO, A14).
+
+Shape letters: N exchanges, S candidates of each, D width.
+"""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from menura.adaptation.latent_policy import said_under
+from menura.artefacts import tensors
+from menura.batches.batch import Batch
+from menura.batches.encode import EncodedExchange, Encoder, Ids
+from menura.errors import ConfigError, DataError, MismatchError
+from menura.experiments.judge import config_of
+from menura.experiments.prepare import Prepared, prepare
+from menura.experiments.ranked import FILE
+from menura.experiments.run import Run, Signals
+from menura.metrics.oracle import auto_score
+from menura.models.parts.ranker import Ranker, listwise, pairwise
+from menura.models.plato import Plato
+
+EXAMPLES = "ranker-examples.safetensors"
+AT_ONCE = 4  # exchanges whose candidates are said side by side
+SAVE_EVERY = 40  # exchanges
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """How a ranker learns; ``exchanges`` are drawn from the run's training side, never from another.
+
+    A candidate is worth BLEU-1 to -4, METEOR and ROUGE-L together, against the one reference of a training exchange.
+    ``temperature`` is that of the listwise target. The share ``aside`` of the exchanges is not learnt from: by it is
+    told what choosing by the ranker is worth.
+    """
+
+    exchanges: int = 400
+    loss: Literal["listwise", "pairwise"] = "listwise"
+    temperature: float = 0.5
+    rate: float = 3e-3
+    decay: float = 0.01
+    epochs: int = 60
+    batch: int = 32
+    limit: int = 30  # tokens of a candidate
+    aside: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what teaches nothing."""
+        for name, least in (("exchanges", 2), ("epochs", 1), ("batch", 1), ("limit", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"ranker.{name}: {getattr(self, name)}, must be at least {least}")
+        for name in ("temperature", "rate"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"ranker.{name}: {getattr(self, name)}, must be > 0")
+        if not 0 <= self.aside < 1:
+            raise ConfigError(f"ranker.aside: {self.aside}, must lie between 0 and 1, 1 left out")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a ranker learns from: states of contexts with candidates, what these are worth, what selection says."""
+
+    states: Tensor  # (N, S, D)
+    worths: Tensor  # (N, S)
+    selection: Tensor  # (N, S) logits; what a ranker is to be better than
+
+
+def fit_ranker(
+    folder: Path,
+    config: RankerConfig = RankerConfig(),
+    *,
+    device: str = "cpu",
+    offline: bool = False,
+    fresh: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Fit a ranker to a run's best weights and write it into the run's folder; return its file.
+
+    Stopped while candidates are made, the same call goes on. What stands there already with the same settings stays;
+    with others, DataError says so unless ``fresh``.
+    """
+    path, run = folder / FILE, Run(folder)
+    prepared = prepare(config_of(str(folder)), device=device, offline=offline, say=say)
+    model = _ranked(prepared)
+    about = {"model_sha256": prepared.loaded.start_sha256, "settings": json.dumps(asdict(config)), **prepared.origin}
+    with run.locked():
+        _check_same([path, folder / EXAMPLES], about, fresh=fresh)
+        if path.exists():
+            say(f"fitted already: {path}")
+            return path
+        made = _made(folder / EXAMPLES, model, _drawn(prepared, config), prepared.loaded.encoder, config, about, say)
+        ranker, told = fitted(made, config)
+        say(", ".join(f"{name} {value}" for name, value in told.items()))
+        tensors.save(path, ranker.state_dict(), {**about, **told})
+        (folder / EXAMPLES).unlink()
+    return path
+
+
+def fitted(made: Examples, config: RankerConfig) -> tuple[Ranker, dict[str, str]]:
+    """Return a ranker, and what the candidates are worth that it, selection and perfect choice take of those aside."""
+    aside = round(config.aside * len(made.worths))
+    order = random.Random(f"{config.seed}:ranker-aside").sample(range(len(made.worths)), len(made.worths))
+    learnt, held = torch.tensor(order[aside:]), torch.tensor(order[:aside], dtype=torch.long)
+    ranker = Ranker(made.states.shape[-1])
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=config.rate, weight_decay=config.decay)
+    stream = torch.Generator().manual_seed(config.seed)
+    for _ in range(config.epochs):
+        for places in torch.split(learnt[torch.randperm(len(learnt), generator=stream)], config.batch):
+            optimizer.zero_grad()
+            _loss(ranker(made.states[places]), made.worths[places], config).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return ranker.eval(), _told(ranker, made, held)
+
+
+def _loss(found: Tensor, worths: Tensor, config: RankerConfig) -> Tensor:
+    return listwise(found, worths, config.temperature) if config.loss == "listwise" else pairwise(found, worths)
+
+
+@torch.no_grad()
+def _told(ranker: Ranker, made: Examples, held: Tensor) -> dict[str, str]:
+    if not len(held):
+        return {}
+    worths = made.worths[held]
+    ways = {"ranker": ranker(made.states[held]), "selection": made.selection[held], "best": worths}
+    chosen = {name: worths.gather(1, way.argmax(1, keepdim=True)).mean() for name, way in ways.items()}
+    return {name: f"{float(value):.3f}" for name, value in {**chosen, "mean": worths.mean()}.items()}
+
+
+def _ranked(prepared: Prepared) -> Plato:
+    model = prepared.loaded.model
+    if not (isinstance(model, Plato) and model.latents):
+        raise ConfigError(
+            "a ranker chooses among the latents' candidates, and this model has no latents",
+            hint="name the run of a plato with latents",
+            code="method_misfit",
+        )
+    return model
+
+
+def _check_same(paths: Sequence[Path], about: dict[str, str], *, fresh: bool) -> None:
+    """Raise DataError for what stands there of another fitting, or delete it."""
+    for path in paths:
+        if not path.exists():
+            continue
+        found = tensors.metadata(path)
+        changed = [name for name, value in about.items() if found.get(name) != value]
+        if changed and not fresh:
+            told = f"fitted with another {', '.join(changed)}"
+            raise DataError(told, place=str(path), hint="fit it fresh", code="config_changed")
+        if fresh:
+            path.unlink()
+
+
+def _drawn(prepared: Prepared, config: RankerConfig) -> list[EncodedExchange]:
+    """Return training exchanges, drawn by seed; fewer are always among more."""
+    every = [e for task in prepared.side("train") for e in chain.from_iterable(task.dialogues) if len(e.reply) > 1]
+    random.Random(f"{config.seed}:ranker").shuffle(every)
+    return every[: config.exchanges]
+
+
+def _made(  # noqa: PLR0913  # what is made, of what, and where it is kept meanwhile
+    path: Path,
+    model: Plato,
+    exchanges: Sequence[EncodedExchange],
+    encoder: Encoder,
+    config: RankerConfig,
+    about: dict[str, str],
+    say: Callable[[str], None],
+) -> Examples:
+    """Return what is learnt from, going on with what is kept at ``path``."""
+    parts = [tensors.load(path)] if path.exists() else []
+    done = sum(len(part["worths"]) for part in parts)
+    with Signals().watched() as signals:
+        while done < len(exchanges):
+            piece = exchanges[done : done + AT_ONCE]
+            parts.append(_examples(model, piece, encoder, config.limit))
+            done += len(piece)
+            if done % SAVE_EVERY == 0 or done == len(exchanges) or signals.caught:
+                parts = [{name: torch.cat([part[name] for part in parts]) for name in parts[0]}]
+                tensors.save(path, parts[0], about)
+                say(f"candidates of {done} of {len(exchanges)} exchanges")
+            if signals.caught:
+                raise signals.stop(f"stopped after {done} exchanges, saved; the same command goes on")
+    return Examples(**parts[0])
+
+
+@torch.no_grad()
+def _examples(model: Plato, exchanges: Sequence[EncodedExchange], encoder: Encoder, limit: int) -> dict[str, Tensor]:
+    """Let each latent reply greedily to each exchange; see what the replies are worth."""
+    latents = torch.arange(model.latents, device=model.device).expand(len(exchanges), -1)
+    said = said_under(model, exchanges, latents, limit)
+    pairs = [(exchange, reply) for exchange, own in zip(exchanges, said, strict=True) for reply in own]
+    states = model.recognised(pairs)
+    worths = [auto_score(encoder.reply_text(reply), [encoder.reply_text(e.reply)]) for e, reply in pairs]
+    shape = (len(exchanges), model.latents)
+    return {
+        "states": states.float().cpu().view(*shape, -1),
+        "worths": torch.tensor(worths).view(shape),
+        "selection": model.selection(states).float().cpu().unflatten(0, shape).squeeze(-1),
+    }
