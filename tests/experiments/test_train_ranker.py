@@ -17,7 +17,8 @@ from menura.errors import ConfigError, DataError, MismatchError
 from menura.experiments import train_ranker
 from menura.experiments.judge import config_of
 from menura.experiments.prepare import Prepared, prepare
-from menura.experiments.train_ranker import Examples, RankerConfig, fit_ranker, fitted, load_ranker, rank_by, scores
+from menura.experiments.ranked import load_ranker, rank_by, scores
+from menura.experiments.train_ranker import Examples, RankerConfig, fit_ranker, fitted
 from menura.models.parts.ranker import Ranker, listwise, pairwise
 from menura.models.plato import Plato
 
@@ -67,7 +68,7 @@ def test_pairwise_counts_pairs_by_how_much_better_one_is() -> None:
     def wrong(by: float) -> float:
         return float(torch.nn.functional.softplus(torch.tensor(-by)))
 
-    assert pairwise(found, worths).item() == pytest.approx((2 * wrong(1 - 3) + 2 * wrong(0 - 3)) / 4)
+    assert pairwise(found, worths).item() == pytest.approx((2 * wrong(1.0 - 3.0) + 2 * wrong(0.0 - 3.0)) / 4)
     assert pairwise(found, torch.ones((1, 3))).item() == 0, "where all are worth the same nothing is to be learnt"
 
 

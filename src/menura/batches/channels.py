@@ -74,6 +74,12 @@ class Reading:
         """Return tokens of a reply, the first of which stands at ``start``; what opens it stands at 0."""
         return [Token(token, OWN, 0, place, 0) for place, token in enumerate(ids, start)]
 
+    def next(self, last: Tensor, place: int) -> Channels:
+        """Return one token of a reply a row, ``last`` (B,), each of which stands at ``place``."""
+        ids = last.unsqueeze(1)
+        none = torch.zeros_like(ids)
+        return Channels(ids, none + OWN, none, none + place, none, torch.ones_like(ids, dtype=torch.bool))
+
     def _said(self, exchange: EncodedExchange, first: int) -> Iterator[Token]:
         ids = iter(exchange.context)
         for number, (own, count) in enumerate(exchange.turns):

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from menura.adaptation.latent_policy import said_under
 from menura.artefacts import tensors
-from menura.batches.batch import Batch
-from menura.batches.encode import EncodedExchange, Encoder, Ids
-from menura.errors import ConfigError, DataError, MismatchError
+from menura.batches.encode import EncodedExchange, Encoder
+from menura.errors import ConfigError, DataError
 from menura.experiments.judge import config_of
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.ranked import FILE

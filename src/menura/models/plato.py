@@ -347,12 +347,16 @@ class Plato(DialogueModel[PlatoState]):
 
     def advance(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Say ``last`` (B,); return log-probabilities (B, V) of the mixture and the new state."""
-        tokens = Channels.of([self.layout.reply((token,), state.said) for token in last.tolist()], self.device)
-        hidden, reading = self._said(state.reading, tokens, state.rows)
-        offered = _wide(self.logits(hidden[:, 0])).log_softmax(-1)
+        scores, state = self._advanced(state, last)
+        return scores if state.weights is not None else scores.log_softmax(-1), state
+
+    def _advanced(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+        """Return what ``advance`` does; of one row an exchange logits, which are not yet log-probabilities."""
+        hidden, reading = self._said(state.reading, self.layout.next(last, state.said), state.rows)
+        offered = _wide(self.logits(hidden[:, 0]))
         if state.weights is None:
             return offered, replace(state, reading=reading, said=state.said + 1)
-        weights = state.weights
+        weights, offered = state.weights, offered.log_softmax(-1)
         if state.offered is not None:
             heard = state.offered.gather(2, last[:, None, None].expand(-1, state.rows, 1)).squeeze(2)
             weights = (weights + heard).log_softmax(-1)
@@ -362,7 +366,7 @@ class Plato(DialogueModel[PlatoState]):
 
     def advance_to_scores(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Do ``advance``, with no chance for what is never to be said."""
-        scores, state = self.advance(state, last)
+        scores, state = self._advanced(state, last)
         unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
         return scores.index_fill(-1, unsaid, -torch.inf), state
 

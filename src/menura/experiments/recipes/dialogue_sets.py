@@ -1,6 +1,6 @@
 """The dialogue sets that PLATO and the systems beside it learn from and are judged on (PLATO, table 1 and section 3.2).
 
-Each held-out side is drawn down to ``HELD`` tasks; ``--set data.held_most=0`` takes all. Where a set has several files
+Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.held_most=0`` takes all. Where a set has several files
 the sides are the publisher's; the beginnings of ids are those of the official files and of two mirrors of them.
 """
 
@@ -18,7 +18,6 @@ DAILYDIALOG = DataConfig(
     turns=0,
     needed=1,
     least=1,
-    held_most=HELD,
 )
 # A persona is a task; replies are grounded in its sentences. Settings are chosen on held-back training personas.
 PERSONACHAT = DataConfig(

@@ -139,5 +139,6 @@ class Keeping:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend, and keep."""
-        self.kept.append((k, v))
+        # Copies: views would hold on to the queries, and be copied at every step that reads them.
+        self.kept.append((k.contiguous(), v.contiguous()))
         return self.attend(q, k, v)
