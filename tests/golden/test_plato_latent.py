@@ -1,16 +1,22 @@
 """Acceptance checks P15 and P18 of PLATO: one context, several replies; the latent as an action."""
 
+import math
+import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
-from small_plato import END, EXCHANGES, plato
+from small_plato import END, EXCHANGES, FIRST_WORD, LATENTS, SIZES, plato, said
 from torch import Tensor
 
 from menura.adaptation import latent_policy, rewards
 from menura.adaptation.latent_policy import LatentPolicy, said_under
+from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
-from menura.batches.encode import EncodedEpisode, EncodedExchange
+from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
+from menura.experiments.train import schedule
+from menura.models.parts.latent import Health
 from menura.models.plato import Plato
 
 ASKED = EXCHANGES[:2]
@@ -93,3 +99,52 @@ def test_p18_leaving_one_out_lowers_the_variance_and_keeps_the_direction(monkeyp
     for baseline, all_draws in found.items():
         likeness = torch.nn.functional.cosine_similarity(all_draws.mean(0), exact, dim=0)
         assert float(likeness) > (0.9 if baseline == "leave-one-out" else 0.5)
+
+
+# P15: eight contexts, each with three replies that are all right
+
+STEPS, RATE, CONTEXTS, REPLIES = 400, 5e-3, 8, 3
+
+
+def one_to_many() -> list[EncodedDialogue]:
+    """Return what was said in each context: three replies of four words."""
+    rng = random.Random(0)
+
+    def words() -> list[int]:
+        return [rng.randrange(FIRST_WORD, SIZES.vocabulary) for _ in range(4)]
+
+    asked = [words() for _ in range(CONTEXTS)]
+    return [tuple(said(a, reply=words(), dialogue=f"d{n}") for _ in range(REPLIES)) for n, a in enumerate(asked)]
+
+
+def taught(found: Sequence[EncodedDialogue], **settings: Any) -> Plato:
+    """Train as a run does, two contexts a step: what an episode's usage counts is then the replies to one context."""
+    model = plato(double=False, stirred=0.0, negatives="batch", **settings)
+    outer = torch.optim.Adam(trained(model).values(), lr=RATE)
+    rng = random.Random(0)
+    for step in range(STEPS):
+        outer.param_groups[0]["lr"] = RATE * schedule(step, STEPS, 20)
+        outer.zero_grad()
+        for dialogue in rng.sample(found, 2):
+            episode = EncodedEpisode("p", (), (dialogue,))
+            (PretrainOnly().objective(model, episode, step / STEPS).total / 2).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(trained(model).values(), 2.0)
+        outer.step()
+    return model
+
+
+@pytest.mark.slow
+def test_p15_one_context_several_replies() -> None:
+    found = one_to_many()
+    ours, without = taught(found, usage=3.0, entropy=2.0), taught(found, latents=0)
+    batch = ours.batch([exchange for dialogue in found for exchange in dialogue])
+    with torch.no_grad():
+        told = ours.latent_nats(batch)
+        nats = {"ours": float(told.mixture.mean()), "without": float(without.loss(batch).nats.mean())}
+    assert nats["ours"] < nats["without"]
+    # The latent tells the replies to one context apart, not contexts: those it would tell apart for nothing.
+    within = [Health.of(rows).information for rows in told.log_posterior.split(REPLIES)]
+    assert sum(within) / CONTEXTS > 0.5 * math.log(REPLIES)
+    each = said_under(ours, [dialogue[0] for dialogue in found], torch.arange(LATENTS).expand(CONTEXTS, -1), 8)
+    met = [len({e.reply for e in dialogue} & set(own)) for dialogue, own in zip(found, each, strict=True)]
+    assert min(met) >= 2, met
