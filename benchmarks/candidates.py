@@ -1,7 +1,7 @@
 """Row group 6: twenty candidate replies to one context, a latent act each, greedy, 30 tokens after 256.
 
 The shared context is compared with the same model reading it once a candidate, and one batch with a loop over latents.
-``python -m benchmarks.candidates shared`` (or repeated) prints a process's peaks in bytes, after loading and at the end.
+``python -m benchmarks.candidates shared`` (or repeated) prints a process's peaks in bytes: loaded, and at the end.
 """
 
 import json
@@ -35,6 +35,7 @@ TURNS, WORDS = 8, 31  # of the context: 256 tokens with the ends of its turns
 OPENS, END = 1, 2
 SHARED, REPEATED, LOOP = "menura", "the context read once a candidate", "one latent after the other"
 AT_LEAST = {REPEATED: 5.0, LOOP: 3.0}
+SHARPER = 8
 ROOM = 2 << 30  # bytes that all candidates may take beside the model
 
 
@@ -71,8 +72,13 @@ def made(sizes: Sizes, latents: int = LATENTS) -> Plato:
     """Make a model of random weights whose latents share the context."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = Plato(PlatoConfig(init="random", latents=latents, dropout=0.0), sizes, end=END).eval()
-        torch.nn.init.normal_(model.latent)  # far enough apart that each says something else
+        model = Plato(
+            PlatoConfig(init="random", latents=latents, lm_head="bert_mlm", dropout=0.0), sizes, end=END
+        ).eval()
+    with torch.no_grad():  # a random model looks everywhere a little, and then all latents say the same
+        for block in model.body.blocks:
+            block.qkv.weight *= SHARPER
+            block.out.weight *= SHARPER
     return model
 
 

@@ -237,10 +237,18 @@ def load(name: str = SHIPPED, *, device: str = "cpu", offline: bool = False) -> 
 
     A folder may hold a base, or be that of a run, whose best weights are the start then.
     """
-    if (Path(name) / "run.json").exists():
+    if _is_run(name):
         return Model(load_model(config_of(name).model, device=device, offline=offline), method=usual_method(name))
     config = shipped_config() if name == SHIPPED else CausalLmConfig(base=name)
     return Model(load_model(config, device=device, offline=offline))
+
+
+def _is_run(name: str) -> bool:
+    """Tell whether a name is that of a run's folder; a name that no file can have is none."""
+    try:
+        return (Path(name) / "run.json").exists()
+    except OSError:
+        return False
 
 
 def usual_method(base: str) -> Method:
@@ -248,7 +256,7 @@ def usual_method(base: str) -> Method:
 
     On the run of a plato, which cannot be held to what it said before: as the run has it, else by latents and prior.
     """
-    run = config_of(base) if (Path(base) / "run.json").exists() else None
+    run = config_of(base) if _is_run(base) else None
     if run is None or not isinstance(run.model, PlatoConfig):
         return METHOD
     return Finetune(plato.INNER, "latent,prior") if isinstance(run.method, PretrainOnly) else run.method
@@ -261,7 +269,7 @@ def method_on(model: Model, base: str, name: str) -> Method:
     lives in it. Raises ConfigError for a name that is none, or a model that the method does not fit.
     """
     method: Method = of_kind("method", name)()
-    if (Path(base) / "run.json").exists() and isinstance(trained := config_of(base).method, type(method)):
+    if _is_run(base) and isinstance(trained := config_of(base).method, type(method)):
         method = trained
     if isinstance(method, Cmaml) and not method.adapts:
         method = replace(method, adapts=",".join(whole(model.loaded.model).names))
@@ -332,7 +340,7 @@ def voices(names: Sequence[str], *, device: str = "cpu", offline: bool = False) 
     made: dict[str, Voice] = {}
     shared: dict[str, Model] = {}
     for name in names:
-        if name == SHIPPED or name in BASES or (Path(name) / "run.json").exists():
+        if name == SHIPPED or name in BASES or _is_run(name):
             made[name] = load(name, device=device, offline=offline)
             continue
         artefact = persona_store.load(name)

@@ -44,7 +44,7 @@ def _folder(name: str) -> Path:
     if missing:
         raise ConfigError(
             f"encoder {name!r} is neither {MINILM} nor a folder with {', '.join(FILES)}",
-            hint=f"name {MINILM}, or such a folder",
+            hint=f"--set encoder={MINILM} for a scorer, --set model.base={MINILM} for a plato",
             code="unknown_encoder",
         )
     return folder

@@ -40,11 +40,8 @@ def train(
     from menura.experiments.train import Training
 
     given: Globals = context.obj
-    if is_scorer(recipe):
-        train_scorer(recipe, out, given, fresh=fresh)
-        return
-    if recipe.startswith(RANKER):
-        _fit_ranker(Path(recipe.removeprefix(RANKER)), given, fresh=fresh)
+    if is_scorer(recipe) or recipe.startswith(RANKER):
+        _train_other(recipe, out, given, fresh=fresh)
         return
     place = place_of(os.environ)
     screen = (_Unseen if place.rank else Screen)(as_json=given.as_json)
@@ -85,6 +82,14 @@ def train(
             screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
         training.go()
     screen.say(f"done: {run.folder}", folder=str(run.folder))
+
+
+def _train_other(target: str, out: Path | None, given: Globals, *, fresh: bool) -> None:
+    """Train what is no dialogue model: a scorer, or the ranker of a run."""
+    if is_scorer(target):
+        train_scorer(target, out, given, fresh=fresh)
+    else:
+        _fit_ranker(Path(target.removeprefix(RANKER)), given, fresh=fresh)
 
 
 def _fit_ranker(folder: Path, given: Globals, *, fresh: bool) -> None:

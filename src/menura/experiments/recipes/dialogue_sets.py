@@ -1,7 +1,7 @@
 """The dialogue sets that PLATO and the systems beside it learn from and are judged on (PLATO, table 1 and section 3.2).
 
-Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.held_most=0`` takes all. Where a set has several files
-the sides are the publisher's; the beginnings of ids are those of the official files and of two mirrors of them.
+Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.held_most=0`` takes all. Where a set has
+several files the sides are the publisher's; ids begin as in the official files or in one of two mirrors of them.
 """
 
 from menura.experiments.data_config import DataConfig

@@ -1,0 +1,41 @@
+from typing import Any
+
+import pytest
+
+from benchmarks import candidates
+from menura.errors import MismatchError
+from menura.models.parts.transformer import Sizes
+
+TINY = Sizes(97, 32, 2, 4, 64)
+
+
+def test_all_ways_say_the_same_and_latents_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "NEW", 6)
+    ways = candidates.saying(candidates.made(TINY, latents=4), candidates.context(TINY.vocabulary))
+    found: list[Any] = [way() for way in ways.values()]
+    assert found[0] == found[1] == found[2]
+    assert len({tuple(reply) for reply in found[0]}) > 1
+    assert {len(reply) for reply in found[0]} == {6}
+
+
+def test_the_context_is_as_long_as_promised_and_read_once_or_once_a_candidate() -> None:
+    prompt = candidates.context(TINY.vocabulary)
+    assert len(prompt.context) - 1 == sum(count for _, count in prompt.turns) == 256
+    ways: Any = candidates.reading(candidates.made(TINY, latents=4), prompt)
+    held = [ways[name]().reading.shared[0][0].shape for name in (candidates.SHARED, candidates.REPEATED)]
+    assert [(shape[0], shape[2]) for shape in held] == [(1, 256), (4, 256)]
+
+
+def test_ways_that_do_not_say_the_same_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(candidates.SIZES, "tiny", TINY)
+    monkeypatch.setattr(candidates, "NEW", 2)
+    made, ways = candidates.made, candidates.saying
+
+    def lying(*given: Any) -> dict[str, candidates.Way]:
+        return {**ways(*given), "liar": lambda: [[]]}
+
+    monkeypatch.setattr(candidates, "made", lambda sizes: made(sizes, latents=2))
+    assert len(list(candidates.run("tiny", 1))) == 4
+    monkeypatch.setattr(candidates, "saying", lying)
+    with pytest.raises(MismatchError, match="not the same replies"):
+        list(candidates.run("tiny", 1))
