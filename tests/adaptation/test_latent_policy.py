@@ -52,9 +52,10 @@ def test_the_generator_is_held() -> None:
 
 
 @pytest.mark.parametrize("visibility", ["response_only", "prefix"])
-def test_the_model_comes_back_as_it_was(visibility: str) -> None:
+@pytest.mark.parametrize("unfreezes", [True, False])
+def test_the_model_comes_back_as_it_was(visibility: str, *, unfreezes: bool) -> None:
     voice = voice_with(visibility=visibility)
-    method = LatentPolicy(rewards="rs,knowledge,distinct", limit=4, draws=2, unfreezes=True)
+    method = LatentPolicy(rewards="rs,knowledge,distinct", limit=4, draws=2, unfreezes=unfreezes)
     method.attach(voice.model)
     before = snapshot(voice.model)
     loss = method.objective(voice.model, episode_of(voice))
