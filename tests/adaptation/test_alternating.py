@@ -20,7 +20,7 @@ def test_a_step_reconstructs_then_generates_then_judges_five_times() -> None:
     method = Alternating(generator_rate=0.5, critic_rate=0.1)
     assert isinstance(method, TakesTurns)
     assert not isinstance(PretrainOnly(), TakesTurns)
-    turns = list(method.turns())
+    turns = list(method.further_turns())
     assert [turn.rate for turn in turns] == [0.5, *[0.1] * 5]
     told = [set(turn.objective(voice.model, episode, 0.0).parts) for turn in turns]
     assert told == [{"kl_generator"}, *[{"kl_critic"}] * 5]
@@ -33,7 +33,7 @@ def test_what_is_drawn_changes_with_progress_and_turn_but_not_with_what_was_draw
     before = snapshot(voice.model)
 
     def totals(progress: float) -> list[float]:
-        objectives = [method.objective, *(turn.objective for turn in method.turns())]
+        objectives = [method.objective, *(turn.objective for turn in method.further_turns())]
         return [objective(voice.model, episode, progress).total.item() for objective in objectives]
 
     first, other = totals(0.25), totals(0.5)
@@ -53,7 +53,7 @@ def test_the_critic_learns_to_tell_and_the_generators_to_hide() -> None:
         found = []
         for step in range(steps):
             optimizer.zero_grad()
-            loss = list(method.turns())[turn].objective(voice.model, episode, step / 1000)
+            loss = list(method.further_turns())[turn].objective(voice.model, episode, step / 1000)
             loss.total.backward()
             optimizer.step()
             found.append(float(*loss.parts.values()))

@@ -11,7 +11,7 @@ TINY = Sizes(97, 32, 2, 4, 64)
 
 def test_all_ways_say_the_same_and_latents_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "NEW", 6)
-    ways = candidates.saying(candidates.made(TINY, latents=4), candidates.context(TINY.vocabulary))
+    ways = candidates.saying(candidates.made(TINY), candidates.context(TINY.vocabulary))
     found: list[Any] = [way() for way in ways.values()]
     assert found[0] == found[1] == found[2]
     assert len({tuple(reply) for reply in found[0]}) > 1

@@ -29,7 +29,7 @@ class Turn:
 class TakesTurns(Protocol):
     """A method whose outer step is several of the optimiser's: its objective, then turns."""
 
-    def turns(self) -> Iterator[Turn]:
+    def further_turns(self) -> Iterator[Turn]:
         """Yield what follows the objective, in order."""
 
 
@@ -77,7 +77,7 @@ class Alternating:
         with model.dropping(seed):
             return model.reconstruction(batch, seed)
 
-    def turns(self) -> Iterator[Turn]:
+    def further_turns(self) -> Iterator[Turn]:
         """Yield the generators' turns, then the critic's."""
         yield from (Turn(partial(_turn, "generator", n), self.generator_rate) for n in range(self.generators))
         yield from (Turn(partial(_turn, "critic", n), self.critic_rate) for n in range(self.critics))

@@ -113,6 +113,7 @@ def _latents(model: DialogueModel[Any], prompt: EncodedExchange, ranking: Rankin
     return [act for act in acts for _ in range(ranking.each)]
 
 
+@torch.no_grad()
 def _said(  # noqa: PLR0913  # as above
     model: DialogueModel[Any],
     prompt: EncodedExchange,

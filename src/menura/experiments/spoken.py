@@ -27,10 +27,10 @@ class Judged:
 
     likely: list[Sample] = field(default_factory=list)  # every query exchange, nothing generated
     spoken: list[Sample] = field(default_factory=list)  # those replied to and ranked
-    log_posteriors: list[Tensor] = field(default_factory=list)  # (B, K) each, of models with latents
     context_tokens: int = 0  # of all likely exchanges
     reply_tokens: int = 0
     reply_seconds: float = 0.0  # reading the prompts and replying, one after the other
+    log_posteriors: list[Tensor] = field(default_factory=list)  # (B, K) each, of models with latents
 
     def add(self, other: "Judged") -> None:
         """Take in another's."""

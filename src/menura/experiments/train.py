@@ -172,7 +172,7 @@ class Training:
     def _outer_step(self, step: int) -> None:
         sums, norm = self._stepped(step, self.objective)
         method = self.config.method
-        for turn in method.turns() if isinstance(method, TakesTurns) else ():
+        for turn in method.further_turns() if isinstance(method, TakesTurns) else ():
             parts = self._stepped(step, turn.objective, turn.rate)[0].parts
             for name, values in parts.items():
                 sums.parts.setdefault(name, []).extend(values)
