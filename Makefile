@@ -103,7 +103,8 @@ PLATO := runs/plato
 LATENT := ppl,ppl-best,ppl-posterior,ppl-word
 SAID := bleu-1-chencherry,bleu-2-chencherry,dist-1,dist-2,dist-1-intra,dist-2-intra
 METRICS_dailydialog := $(LATENT),$(SAID)
-METRICS_personachat := $(LATENT),$(SAID),knowledge-recall,knowledge-precision,knowledge-f1
+KNOWN := ,knowledge-recall,knowledge-precision,knowledge-f1
+METRICS_personachat = $(LATENT),$(SAID)$(if $(filter tiny,$(SIZE)),,$(KNOWN))
 METRICS_avsd := $(LATENT),coco-bleu-1,coco-bleu-2,coco-bleu-3,coco-bleu-4,meteor-exact-stem,rouge-l,cider-d
 ASKED := --greedy --limit 30 --replies 1 --personas 100 --out results/plato
 

@@ -9,9 +9,8 @@ from menura.models.parts.transformer import Sizes
 TINY = Sizes(97, 32, 2, 4, 64)
 
 
-def test_all_ways_say_the_same_and_latents_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "NEW", 6)
-    ways = candidates.saying(candidates.made(TINY), candidates.context(TINY.vocabulary))
+def test_all_ways_say_the_same_and_latents_do_not() -> None:
+    ways = candidates.saying(candidates.made(TINY), candidates.context(TINY.vocabulary), 6)
     found: list[Any] = [way() for way in ways.values()]
     assert found[0] == found[1] == found[2]
     assert len({tuple(reply) for reply in found[0]}) > 1
@@ -28,14 +27,15 @@ def test_the_context_is_as_long_as_promised_and_read_once_or_once_a_candidate() 
 
 def test_ways_that_do_not_say_the_same_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(candidates.SIZES, "tiny", TINY)
-    monkeypatch.setattr(candidates, "NEW", 2)
+    monkeypatch.setattr(candidates, "SHORT", 2)
+    monkeypatch.setattr(candidates, "LONG", 3)
     made, ways = candidates.made, candidates.saying
 
     def lying(*given: Any) -> dict[str, candidates.Way]:
         return {**ways(*given), "liar": lambda: [[]]}
 
     monkeypatch.setattr(candidates, "made", lambda sizes: made(sizes, latents=2))
-    assert len(list(candidates.run("tiny", 1))) == 4
+    assert len(list(candidates.run("tiny", 1))) == 6
     monkeypatch.setattr(candidates, "saying", lying)
     with pytest.raises(MismatchError, match="not the same replies"):
         list(candidates.run("tiny", 1))

@@ -103,7 +103,7 @@ def test_p18_leaving_one_out_lowers_the_variance_and_keeps_the_direction(monkeyp
 
 # P15: eight contexts, each with three replies that are all right
 
-STEPS, RATE, CONTEXTS, REPLIES, SEED = 500, 5e-3, 8, 3, 1
+STEPS, RATE, CONTEXTS, REPLIES, SEED = 500, 5e-3, 8, 3, 5
 
 
 def one_to_many() -> list[EncodedDialogue]:
