@@ -31,7 +31,7 @@ SIZES: dict[str, Sizes] = {
 }
 ROWS = dict(zip(("candidates", "candidates-base"), SIZES, strict=True))
 LATENTS = 20
-SHORT, LONG = 10, 30  # tokens of a reply: about what people say, and the longest that the paper lets a model say
+SHORT, LONG = 10, 30  # tokens of a reply: a short one, and the longest that the paper lets a model say
 TURNS, WORDS = 8, 31  # of the context: 256 tokens with the ends of its turns
 OPENS, END = 1, 2
 SHARED, REPEATED, LOOP = "menura", "the context read once a candidate", "one latent after the other"
