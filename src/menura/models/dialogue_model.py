@@ -13,6 +13,7 @@ from menura.batches.batch import Batch, Expected
 from menura.batches.encode import EncodedExchange
 from menura.batches.filled import FilledBatch
 from menura.batches.layout import Layout
+from menura.models.parts.latent import mixture_nats
 
 State = TypeVar("State")
 
@@ -199,7 +200,7 @@ class LatentNats:
     @property
     def mixture(self) -> Tensor:
         """(B,) −log Σ_z p(z | c) p(r | c, z): all that a model without latents can be compared by."""
-        return -(self.log_prior - self.nats).logsumexp(-1)
+        return mixture_nats(self.nats, self.log_prior)
 
     @property
     def best(self) -> Tensor:
