@@ -309,9 +309,7 @@ class Plato(DialogueModel[PlatoState]):
         contexts = self._headed(self._in_rows(heard.contexts, 1, rows), heads.unsqueeze(1))
         if latents is not None:
             return PlatoState(contexts.reading, 0, 1)
-        read = heard.contexts
-        log_prior = self._uniform(1) if self.prior is None else _wide(self.prior(read.states, read.mask))
-        return PlatoState(contexts.reading, 0, rows, log_prior)
+        return PlatoState(contexts.reading, 0, rows, self._log_prior_above(heard.contexts))
 
     def _silence(self) -> Heard:
         """Return what was heard before anybody spoke."""
@@ -501,15 +499,18 @@ class Plato(DialogueModel[PlatoState]):
         return self._log_prior_of(batch.exchanges, self._contexts(batch.exchanges, None))
 
     def _log_prior_of(self, exchanges: Sequence[EncodedExchange], contexts: Contexts) -> Tensor:
-        """Return log p(z | c) (B, K) above contexts that were read, uniform where none was learnt.
-
-        In training it learns what recognition says, and contexts do not learn from it. Where contexts depend on the
-        latent they are read once more, under none.
-        """
+        """Return log p(z | c) (B, K); contexts that depend on the latent are read once more, under none."""
         if self.prior is None:
             return self._uniform(len(exchanges))
-        if not self.shares_context:
-            contexts = self._contexts(exchanges, None)
+        return self._log_prior_above(contexts if self.shares_context else self._contexts(exchanges, None))
+
+    def _log_prior_above(self, contexts: Contexts) -> Tensor:
+        """Return log p(z | c) (B, K) of contexts that were read under no latent, uniform where none was learnt.
+
+        In training it learns what recognition says, and contexts do not learn from it.
+        """
+        if self.prior is None:
+            return self._uniform(len(contexts.mask))
         states = contexts.states.detach() if self._drawing else contexts.states
         return _wide(self.prior(states, contexts.mask))
 
