@@ -85,15 +85,6 @@ def named(names: Sequence[str] = DEFAULT) -> tuple[Metric, ...]:
     return tuple(known[name] for name in names)
 
 
-def able(names: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """Return the names without those whose program is not on this machine, and a line that says so, empty if none."""
-    try:
-        named(tuple(name for name in names if name in BY_PROGRAM))
-    except ConfigError as error:
-        return tuple(name for name in names if name not in BY_PROGRAM), f"left out: {error}"
-    return tuple(names), ""
-
-
 def _unknown(name: str) -> Problem:
     known = [*METRICS, *BY_PROGRAM]
     near = get_close_matches(name.lower(), known, n=1)
