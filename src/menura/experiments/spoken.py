@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from menura.adaptation.weights import PersonaWeights, holding
+from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.decoding.candidates import Candidate, Ranker, Ranking, candidates
 from menura.decoding.generate import Decoding, generate
@@ -114,25 +115,16 @@ class Judge:
             places = by_length[start : start + ROWS_AT_ONCE]
             prompts = self.model.batch([replace(chosen[place][1], reply=()) for place in places])
             seeds = [_seed(self.seed, chosen[place][1], chosen[place][0]) for place in places]
-            end = self.encoder.layout.end
             began = time.perf_counter()
-            state = self.model.begin(prompts)  # read once, to rank from and to reply from
-            reading = time.perf_counter() - began
+            # Read once, to rank from and to reply from; candidates read the prompt by themselves.
+            state = self.model.begin(prompts) if self.candidates or not self._acts else None
+            reading = 0.0 if self._acts else time.perf_counter() - began
             ranks: list[tuple[int | None, int | None]] = [
                 self._ranks(chosen[place][1], seeds[row], self._row_of(state, row)) if self.candidates else (None, None)
                 for row, place in enumerate(places)
             ]
             began = time.perf_counter()
-            if self._acts:
-                del state
-                found.reply_seconds -= reading  # candidates read the prompt by themselves
-                ranked = self._candidates(prompts.exchanges, seeds)
-                replies = [list(candidates[0].ids) for candidates in ranked]
-                texts = [tuple(self.encoder.reply_text(one.ids) for one in candidates) for candidates in ranked]
-            else:
-                told = {"end": end, "limit": self.limit, "seeds": seeds, "begun": state}
-                replies = generate(self.model, prompts, self.choice, **told)
-                texts = [()] * len(replies)
+            replies, texts = self._replies(prompts, seeds, state)
             found.reply_seconds += reading + time.perf_counter() - began
             found.reply_tokens += sum(len(ids) + 1 for ids in replies)
             for place, (rank, likelihood_rank), ids, all_said in zip(places, ranks, replies, texts, strict=True):
@@ -145,6 +137,19 @@ class Judge:
                     said=all_said,
                 )
         found.spoken += [said[place] for place in range(len(chosen))]
+
+    def _replies(
+        self, prompts: Batch, seeds: Sequence[int], state: Any
+    ) -> tuple[list[list[int]], list[tuple[str, ...]]]:
+        """Return a reply to each prompt, and all candidates it was chosen among, none where there were none."""
+        if not self._acts:
+            end = self.encoder.layout.end
+            told = {"end": end, "limit": self.limit, "seeds": seeds, "begun": state}
+            replies = generate(self.model, prompts, self.choice, **told)
+            return replies, [()] * len(replies)
+        ranked = self._candidates(prompts.exchanges, seeds)
+        texts = [tuple(self.encoder.reply_text(one.ids) for one in found) for found in ranked]
+        return [list(found[0].ids) for found in ranked], texts
 
     def _candidates(self, prompts: Sequence[EncodedExchange], seeds: Sequence[int]) -> list[list[Candidate]]:
         return candidates(
