@@ -49,13 +49,16 @@ quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_sc
     st.lists(dialogues(st.text("abcé ", min_size=1, max_size=9).filter(str.strip), any_text), min_size=1, max_size=3),
     st.data(),
 )
-def test_any_dialogue_survives_jsonl_with_id_facts_and_candidates(
+def test_any_dialogue_survives_jsonl_with_id_facts_candidates_and_profiles(
     tmp_path: Path, talks: list[Dialogue], data: st.DataObject
 ) -> None:
     facts = data.draw(st.dictionaries(st.text("ab", min_size=1), st.lists(any_text, max_size=2).map(tuple), max_size=2))
     candidates = data.draw(st.dictionaries(st.integers(0, 1), st.lists(any_text, max_size=2).map(tuple)))
     candidates = {index: given for index, given in candidates.items() if given}
-    talks = [Dialogue(f"id {i}", talk.turns, facts, candidates) for i, talk in enumerate(talks)]
+    values = st.lists(any_text, min_size=1, max_size=3).map(tuple)
+    known = st.dictionaries(st.text("ab é", min_size=1).filter(str.strip), values, min_size=1, max_size=3)
+    profiles = data.draw(st.dictionaries(st.text("ab", min_size=1), known, max_size=2))
+    talks = [Dialogue(f"id {i}", talk.turns, facts, candidates, profiles) for i, talk in enumerate(talks)]
     write(talks, tmp_path / "t.jsonl", "jsonl")
     assert catalogue.read(tmp_path / "t.jsonl") == talks
 
@@ -106,6 +109,8 @@ def test_each_format_holds_its_own(tmp_path: Path, talk: Dialogue, format: str) 
         (Dialogue("a", ()), "transcript", "dialogue as a whole"),
         (PAIRS, "messages", "dialogue as a whole"),
         (replace(CHAT, candidates={1: ("a", "ahoy")}), "messages", "its candidates"),
+        (replace(TALK, profiles={"Ann": {"age": ("7",)}}), "transcript", "its profiles"),
+        (replace(TALK, profiles={"Ann": {"Age": ("7",)}}), "jsonl", "the dialogue as a whole"),
         (replace(PAIRS, turns=(*PAIRS.turns[:3], Turn("partner", "a\tb"))), "personachat", r"turns\[3\]"),
         (replace(PAIRS, turns=(*PAIRS.turns[:2], Turn("self", " "))), "personachat", "dialogue as a whole"),
         (replace(TALK, turns=(Turn("A:b", "x"), Turn("c", "y"))), "transcript", r"turns\[0\]|whole"),

@@ -23,6 +23,11 @@ EXAMPLES = {
     "sharegpt": json.dumps([{"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]}]),
     "personachat": "1 your persona: i sail.\n2 shall we?\tgladly.\n",
     "mojitalk": "😊 shall we go ?\n",
+    "cped": "TV_ID,Dialogue_ID,Speaker,Gender,Age,Utterance\n8,8_0,Ann,female,young,hi\n8,8_0,Bob,male,young,yo\n",
+    "real_persona_chat": json.dumps(
+        {"dialogue_id": 1, "interlocutors": ["A"], "utterances": [{"interlocutor_id": s, "text": s} for s in "AB"]}
+    ),
+    "personaldialog": json.dumps({"dialog": [["hi"], ["yo"]], "profile": [{"gender": "male"}, {}], "uid": [0, 1]}),
     "transcript": "Ann: shall we?\nBob: gladly.\n",
 }
 
@@ -45,6 +50,7 @@ def test_no_reader_is_missing_from_the_catalogue() -> None:
 def test_each_format_is_detected_and_read(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, EXAMPLES[name], "talk.ori" if name == "mojitalk" else "talk.txt")
     written(tmp_path, "gladly indeed .\n", "talk.rep")
+    written(tmp_path, json.dumps({name: {"persona": []} for name in "AB"}), "interlocutors.json")
     assert catalogue.detect(path) == name
     assert len(catalogue.read(path)) == 1
 

@@ -31,6 +31,13 @@ def test_our_lines_keep_id_facts_and_candidates(tmp_path: Path) -> None:
     assert dialogue == Dialogue("a", turns, {"Bob": ("i sail",)}, {1: ("no", "gladly.")})
 
 
+def test_a_profile_is_a_text_or_texts_by_speaker_and_key_and_what_is_blank_is_not_there(tmp_path: Path) -> None:
+    told = {"gender": "female", "interest": ["tea", "", "chess"], "age": " ", "address": []}
+    record = {"turns": TURNS, "profile": {"Ann": told, "Bob": {"age": ""}}}
+    (dialogue,) = read(jsonl.read, tmp_path, record)
+    assert dialogue.profiles == {"Ann": {"gender": ("female",), "interest": ("tea", "chess")}}
+
+
 def test_dialogues_without_id_are_numbered_by_file(tmp_path: Path) -> None:
     found = read(jsonl.read, tmp_path, {"turns": TURNS}, "", {"turns": TURNS})
     assert [dialogue.dialogue_id for dialogue in found] == ["talk-1", "talk-2"]
@@ -56,6 +63,21 @@ def test_what_one_speaker_says_in_a_row_is_joined_and_its_candidates_dropped(tmp
         ({"turns": [*TURNS, {"speaker": "Ann", "text": " "}]}, "turns[2].text: is empty"),
         ({"turns": [*TURNS, "hi"]}, "turns[2]: is text, must be an object"),
         ({"turns": TURNS, "facts": {"Ann": "x"}}, "facts.Ann: is text, must be an array"),
+        ({"turns": TURNS, "profile": ["x"]}, "profile: is an array, must be an object"),
+        ({"turns": TURNS, "profile": {"Ann": "x"}}, "profile.Ann: is text, must be an object"),
+        (
+            {"turns": TURNS, "profile": {"Ann": {"age": 3}}},
+            "profile.Ann.age: is a number, must be text or an array of texts",
+        ),
+        ({"turns": TURNS, "profile": {"Ann": {"a": ["x", 3]}}}, "profile.Ann.a[1]: is a number, must be text"),
+        (
+            {"turns": TURNS, "profile": {"Ann": {"Age": "x"}}},
+            "profile.Ann.Age: a key is 1 to 64 characters in lower case",
+        ),
+        (
+            {"turns": TURNS, "profile": {"Ann": {" ": "x"}}},
+            "profile.Ann[' ']: a key is 1 to 64 characters in lower case",
+        ),
         ({"turns": TURNS, "candidates": {"one": ["x"]}}, "candidates.one: must be the index of a turn"),
         ({"turns": TURNS, "candidates": {"9": ["x"]}}, "candidates['9']: there is no such turn"),
         ({"turns": TURNS, "dialogue_id": None}, "dialogue_id: is null, must be text"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from menura.corpus.stop_words import FUNCTION_WORDS, STOP_WORDS, hash_of
 from menura.errors import ConfigError, DataError, StorageError
 from menura.metrics import meteor, meteor_jar
 from menura.metrics.agreement import counted, fleiss_kappa, majority, system_score
@@ -16,7 +17,6 @@ from menura.metrics.rouge import rouge_l
 from menura.metrics.score import Sample
 from menura.metrics.significance import score, value_of
 from menura.metrics.smoothed_bleu import SMOOTHED, Method, SmoothedBleu, sentence_bleu
-from menura.metrics.stop_words import FUNCTION_WORDS, STOP_WORDS, hash_of
 from menura.metrics.words import words_of
 
 WORDS = (

@@ -1,6 +1,7 @@
 """How much of one persona is kept."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,14 @@ def lengths(task: Task) -> dict[str, int]:
 def test_the_first_dialogues_stay() -> None:
     assert lengths(first_dialogues(long(2, 4, 6), 2)) == {"d0": 2, "d1": 4}
     assert first_dialogues(long(2, 4), 9) == long(2, 4)
+
+
+def test_the_start_of_a_dialogue_keeps_its_profiles() -> None:
+    (part,) = long(6).parts
+    known = {"mira": {"age": ("7",)}}
+    told = Task(Persona("mira"), (replace(part, dialogue=replace(part.dialogue, profiles=known)),))
+    (kept,) = cap_utterances(told, 4).parts
+    assert (len(kept.dialogue.turns), kept.dialogue.profiles) == (4, known)
 
 
 def test_a_sampled_cap_keeps_order_and_ignores_other_personas() -> None:

@@ -35,6 +35,7 @@ def test_a_cap_keeps_the_first_dialogues_of_each_speaker() -> None:
 
 def test_a_generic_speaker_beside_people_with_names_is_no_persona() -> None:
     assert ids(by_speaker([talk("1", "partner", "Ann"), talk("2", "user", "Bob")])) == {"Ann": ["1"], "Bob": ["2"]}
+    assert ids(by_speaker([talk("1", "其他", "Ann"), talk("2", "Bob", "somebody-2")])) == {"Ann": ["1"], "Bob": ["2"]}
     assert ids(by_speaker([talk("1", "user", "assistant")])) == {"user": ["1"], "assistant": ["1"]}
 
 

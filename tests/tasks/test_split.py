@@ -163,6 +163,20 @@ def test_a_record_tells_on_which_side_a_text_has_changed() -> None:
         from_record(record, changed)
 
 
+def test_other_profiles_are_other_data_and_none_leave_the_checksum_as_it_was() -> None:
+    record = made().record()
+    known = {"anybody": {"age": ("7",)}}
+    told = [replace(task, parts=tuple(_told(part, known) for part in task.parts)) for task in TASKS]
+    with pytest.raises(DataError, match="texts differ"):
+        from_record(record, told)
+    # As it was before dialogues had profiles: splits recorded then are made again now.
+    assert record["sha256"] == "1337fe759aa69f63c61c58deff4c4dd6ce29484b83d1af45821f1e9b9c470abf"
+
+
+def _told(part: Part, profiles: dict[str, dict[str, tuple[str, ...]]]) -> Part:
+    return replace(part, dialogue=replace(part.dialogue, profiles=profiles))
+
+
 def _reworded(task: Task, name: str) -> Task:
     if task.persona.persona_id != name:
         return task

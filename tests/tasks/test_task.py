@@ -1,5 +1,7 @@
 """Exchanges: what a persona answered, after everything said before."""
 
+from dataclasses import replace
+
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.task import Part, Persona, Task
 
@@ -13,6 +15,15 @@ def test_every_reply_comes_with_all_that_was_said_before() -> None:
     assert exchange.reply == TURNS[1]
     assert exchange.facts == ("i sail",)
     assert exchange.candidates == ("zero", "two")
+
+
+def test_an_exchange_has_the_profiles_of_everybody_in_the_dialogue() -> None:
+    profiles = {"Ann": {"age": ("7",)}, "Bob": {"interest": ("tea", "chess")}}
+    (exchange,) = Part(replace(TALK, facts={}, profiles=profiles), "Bob").exchanges()
+    assert exchange.profiles == profiles
+    assert exchange.facts == ()
+    (bare,) = Part(TALK, "Bob").exchanges()
+    assert bare.profiles == {}
 
 
 def test_an_opening_turn_answers_nothing() -> None:

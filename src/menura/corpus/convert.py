@@ -15,8 +15,8 @@ HINT = "jsonl keeps everything"
 def write(dialogues: Iterable[Dialogue], path: Path, format: str) -> None:
     """Write the dialogues to ``path``, whole or not at all.
 
-    Turns, facts and candidates come back as they were, ids only from jsonl. Raises ConfigError if the format is not
-    written, DataError naming every dialogue that would lose something, StorageError if the disk refuses.
+    Turns, facts, candidates and profiles come back as they were, ids only from jsonl. Raises ConfigError if the format
+    is not written, DataError naming every dialogue that would lose something, StorageError if the disk refuses.
     """
     entry = named(format)
     if entry.render is None:
@@ -72,3 +72,5 @@ def _differing(dialogue: Dialogue, back: Dialogue) -> Iterator[str]:
         yield "its facts"
     if dict(dialogue.candidates) != dict(back.candidates):
         yield "its candidates"
+    if dict(dialogue.profiles) != dict(back.profiles):
+        yield "its profiles"

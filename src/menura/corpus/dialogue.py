@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+Profile = Mapping[str, tuple[str, ...]]  # what is known of a speaker: values by key, such as gender
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -17,13 +19,15 @@ class Turn:
 class Dialogue:
     """Turns in order; ``facts`` are profile lines by speaker; ``candidates`` are given replies by turn index.
 
-    Turns alternate between speakers: readers join what one speaker says in a row with a newline.
+    Turns alternate between speakers: readers join what one speaker says in a row with a newline. ``profiles`` are
+    attributes by speaker, keys in lower case, each with one value or more; what is not known is not there.
     """
 
     dialogue_id: str
     turns: tuple[Turn, ...]
     facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     candidates: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from menura.corpus.dialogue import Dialogue, Turn, joined
+from menura.corpus.dialogue import Dialogue, Profile, Turn, joined
 from menura.errors import DataError, Problem, shown
 
 Found = Dialogue | Problem
@@ -19,6 +19,7 @@ class Draft:
     turns: list[Turn] = field(default_factory=list)
     facts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     candidates: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def say(self, turn: Turn, place: str, candidates: tuple[str, ...] = ()) -> None:
@@ -53,7 +54,7 @@ class Draft:
             return
         yield from self.problems
         if not self._broken():
-            yield Dialogue(self.dialogue_id, tuple(self.turns), self.facts, self.candidates)
+            yield Dialogue(self.dialogue_id, tuple(self.turns), self.facts, self.candidates, self.profiles)
 
     def _broken(self) -> bool:
         return any(problem.level == "error" for problem in self.problems)

@@ -1,7 +1,7 @@
 """Menura's own lines become dialogues: one JSON object a line, the only format that keeps everything.
 
 ``{"dialogue_id": "a", "turns": [{"speaker": "Ann", "text": "hi"}, …],
-"facts": {"Ann": […]}, "candidates": {"1": […]}}``,
+"facts": {"Ann": […]}, "candidates": {"1": […]}, "profile": {"Ann": {"gender": "female", "interest": ["tea", …]}}}``,
 where all but ``turns`` may be left out; keys of ``candidates`` are turn indices from 0.
 """
 
@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from menura.corpus.dialogue import Dialogue, Turn
+from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.corpus.draft import Draft, Found, strict
-from menura.corpus.schema import Schema
+from menura.corpus.schema import KINDS, Schema
 from menura.corpus.source import Source, opened
 from menura.corpus.strict_json import Record, records, step
 from menura.errors import Problem, shown
 
-FIELDS = ("dialogue_id", "turns", "facts", "candidates")
+FIELDS = ("dialogue_id", "turns", "facts", "candidates", "profile")
+KEY_LIMIT = 64  # characters of a profile's key
 MARK = re.compile(r'^\s*\{.*?"turns"\s*:\s*\[\s*(\{|\])', re.DOTALL)
 
 
@@ -50,6 +51,8 @@ def render(dialogue: Dialogue) -> str:
         record["facts"] = {speaker: list(facts) for speaker, facts in dialogue.facts.items()}
     if dialogue.candidates:
         record["candidates"] = {str(index): list(given) for index, given in dialogue.candidates.items()}
+    if dialogue.profiles:
+        record["profile"] = {speaker: _written(known) for speaker, known in dialogue.profiles.items()}
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
@@ -67,6 +70,7 @@ def _draft(record: Record, default_id: str) -> Draft:
             if not schema.problems:
                 draft.say(turn, record.place, given)
     draft.facts.update(_facts(schema, value))
+    draft.profiles.update(_profiles(schema, value))
     for index in candidates if not schema.problems else ():
         schema.wrong(step("candidates", str(index)), "there is no such turn")
     draft.problems.extend(schema.problems)
@@ -78,6 +82,32 @@ def _draft(record: Record, default_id: str) -> Draft:
 def _facts(schema: Schema, value: dict[str, object]) -> dict[str, tuple[str, ...]]:
     facts = schema.fields(value.get("facts", {}), "facts")
     return {speaker: schema.texts(lines, step("facts", speaker)) for speaker, lines in facts.items()}
+
+
+def _profiles(schema: Schema, value: dict[str, object]) -> dict[str, Profile]:
+    """Return what is known of each speaker; who has nothing known is left out."""
+    given = schema.fields(value.get("profile", {}), "profile").items()
+    profiles = {speaker: _profile(schema, known, step("profile", speaker)) for speaker, known in given}
+    return {speaker: known for speaker, known in profiles.items() if known}
+
+
+def _profile(schema: Schema, value: object, path: str) -> Profile:
+    known: dict[str, tuple[str, ...]] = {}
+    for key, given in schema.fields(value, path).items():
+        at = step(path, key)
+        if not key.strip() or len(key) > KEY_LIMIT or key != key.lower():
+            schema.wrong(at, f"a key is 1 to {KEY_LIMIT} characters in lower case")
+        if isinstance(given, str | list):
+            listed = schema.elements(given, at) if isinstance(given, list) else [(at, given)]
+            told = [schema.words(item, place, blank=True) for place, item in listed]
+            known[key] = tuple(text for text in told if text.strip())
+        else:
+            schema.wrong(at, f"is {KINDS[type(given)]}, must be text or an array of texts")
+    return {key: values for key, values in known.items() if values}
+
+
+def _written(known: Profile) -> dict[str, object]:
+    return {key: values[0] if len(values) == 1 else list(values) for key, values in known.items()}
 
 
 def _candidates(schema: Schema, value: dict[str, object]) -> dict[int, tuple[str, ...]]:

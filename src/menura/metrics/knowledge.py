@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from menura.corpus.stop_words import STOP_WORDS, hash_of
 from menura.metrics.score import Sample, summed
-from menura.metrics.stop_words import STOP_WORDS, hash_of
 from menura.metrics.words import words_of
 
 Part = Literal["recall", "precision", "f1"]

@@ -14,8 +14,8 @@ from typing import Literal
 
 import snowballstemmer
 
+from menura.corpus.stop_words import FUNCTION_WORDS, hash_of
 from menura.metrics.score import Sample, references_said, summed
-from menura.metrics.stop_words import FUNCTION_WORDS, hash_of
 from menura.metrics.words import words_of
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # of precision, of fragmentation twice, of words that say something

@@ -4,13 +4,17 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from menura.corpus.cped import OTHERS
 from menura.corpus.dialogue import Dialogue
+from menura.corpus.personaldialog import SOMEBODY
 from menura.errors import ConfigError, DataError, Problem, shown
 from menura.tasks.bounds import first_dialogues
 from menura.tasks.task import Part, Persona, Task
 
 # Names that formats give to whoever speaks; the same name in two dialogues says nothing about the person.
-GENERIC_SPEAKERS = frozenset({"self", "partner", "user", "assistant", "human", "gpt", "asker"})
+GENERIC_SPEAKERS = frozenset(
+    {"self", "partner", "user", "assistant", "human", "gpt", "asker", OTHERS, *SOMEBODY},
+)
 
 Variant = frozenset[str]  # the profile sentences of one speaker in one dialogue
 

@@ -295,7 +295,9 @@ def _content(part: Part) -> list[object]:
     dialogue: Dialogue = part.dialogue
     turns = [[turn.speaker, turn.text] for turn in dialogue.turns]
     facts = {speaker: list(lines) for speaker, lines in dialogue.facts.items()}
-    return [dialogue.dialogue_id, part.speaker, turns, facts]
+    # Only where there are some: the checksums of splits made before profiles were read stay as they are.
+    profiles = {speaker: {k: list(v) for k, v in known.items()} for speaker, known in dialogue.profiles.items()}
+    return [dialogue.dialogue_id, part.speaker, turns, facts, *([profiles] if profiles else ())]
 
 
 def _sha256(value: object) -> str:

@@ -1,9 +1,9 @@
 """What a task is: one persona and the dialogues it speaks in."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from menura.corpus.dialogue import Dialogue, Turn
+from menura.corpus.dialogue import Dialogue, Profile, Turn
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Exchange:
     """One training example: everything said before, and what the persona replied.
 
     ``speaker`` is the persona's name inside this dialogue (``reply.speaker``); ``candidates`` are the replies
-    to choose from that a data set gives, empty where it gives none.
+    to choose from that a data set gives, empty where it gives none; ``profiles`` are the attributes of everybody in the
+    dialogue, by name.
     """
 
     dialogue_id: str
@@ -27,6 +28,7 @@ class Exchange:
     reply: Turn
     facts: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Part:
                     turn,
                     dialogue.facts.get(self.speaker, ()),
                     dialogue.candidates.get(index, ()),
+                    dialogue.profiles,
                 )
 
 
