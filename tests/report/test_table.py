@@ -84,6 +84,7 @@ def test_digits_fit_the_unit() -> None:
         "12346",
     ]
     assert [cell(5.25, "%"), cell(0.61234, "share"), cell(1.23456, "bits")] == ["5.2", "0.612", "1.235"]
+    assert cell(0.000171, "small share") == "0.00017"
 
 
 def test_differences_are_signed_with_their_p() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from menura.models.dialogue_model import DialogueModel, Loss
 
 NAMED = 8  # layers, where none matches
 PersonaWeights = Mapping[str, Tensor]  # by parameter name
+Decaying = Literal["all", "matrices"]  # matrices: no norm, no bias, no gate
 
 
 def trained(model: DialogueModel[Any]) -> dict[str, Tensor]:
@@ -21,12 +22,16 @@ def trained(model: DialogueModel[Any]) -> dict[str, Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def outer_groups(model: DialogueModel[Any], decay: float) -> list[dict[str, Any]]:
-    """Return the outer optimiser's groups: weights decay, the logarithms of learnt rates do not."""
+def outer_groups(model: DialogueModel[Any], decay: float, decay_of: Decaying = "all") -> list[dict[str, Any]]:
+    """Return the outer optimiser's groups: weights decay, the logarithms of learnt rates do not.
+
+    Of ``matrices`` only those do: towards 0 a norm's scale or a gate loses what it says, whatever its size.
+    """
     groups: dict[float, list[Tensor]] = {decay: []}
     for name, parameter in trained(model).items():
-        groups.setdefault(0.0 if name.startswith(RATES) else decay, []).append(parameter)
-    return [{"params": parameters, "weight_decay": share} for share, parameters in groups.items()]
+        still = name.startswith(RATES) or (decay_of == "matrices" and parameter.ndim < 2)
+        groups.setdefault(0.0 if still else decay, []).append(parameter)
+    return [{"params": parameters, "weight_decay": share} for share, parameters in groups.items() if parameters]
 
 
 def adaptable(model: DialogueModel[Any]) -> dict[str, Tensor]:

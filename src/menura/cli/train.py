@@ -12,15 +12,21 @@ import typer
 from menura.cli.globals import Globals, configured, device_of
 from menura.cli.scorer import is_scorer, train_scorer
 from menura.cli.screen import Screen
-from menura.errors import MenuraError, PeerError
+from menura.errors import ConfigError, MenuraError, PeerError
 
 if TYPE_CHECKING:
+    from menura.experiments.find_rate import Sweep
+    from menura.experiments.prepare import Prepared
     from menura.experiments.run import Run
     from menura.experiments.run_config import RunConfig
 
 RANKER = "ranker/"  # before the folder of the run that it is fitted to
 SIZE = Annotated[str | None, typer.Option("--size", help="Of a recipe that comes in sizes: tiny, cpu or paper.")]
 OUT = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/RECIPE if left out.")]
+FIND = Annotated[bool, typer.Option("--find-rate", help="Train nothing: try rising rates and suggest one.")]
+FROM = Annotated[float | None, typer.Option("--from", help="Of --find-rate: the lowest rate, 1e-7 if left out.")]
+TO = Annotated[float | None, typer.Option("--to", help="Of --find-rate: the highest rate, 10 if left out.")]
+POINTS = Annotated[int | None, typer.Option("--points", help="Of --find-rate: how many rates, 100 if left out.")]
 
 
 def train(
@@ -30,6 +36,10 @@ def train(
     out: OUT = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the folder holds and begin anew.")] = False,
     allow_config_change: Annotated[bool, typer.Option(help="Go on although settings or data differ.")] = False,
+    find_rate: FIND = False,
+    start: FROM = None,
+    end: TO = None,
+    points: POINTS = None,
 ) -> None:
     """Train by a recipe; the same command again goes on where it stopped. Under torchrun, ranks share the tasks."""
     from menura.experiments.prepare import prepare
@@ -40,13 +50,16 @@ def train(
     from menura.experiments.train import Training
 
     given: Globals = context.obj
+    if sweep := _sweep({"start": start, "end": end, "points": points}, asked=find_rate):
+        _find_rate(recipe, size, out, given, sweep)
+        return
     if is_scorer(recipe) or recipe.startswith(RANKER):
         _train_other(recipe, out, given, fresh=fresh)
         return
     place = place_of(os.environ)
     screen = (_Unseen if place.rank else Screen)(as_json=given.as_json)
     config = _config(recipe, size, given)
-    run = (Elsewhere if place.rank else Run)(out or Path("runs") / config.recipe.replace("/", "-").replace("@", "-"))
+    run = (Elsewhere if place.rank else Run)(out or _folder_of(config))
     if given.dry_run:
         screen.say(f"would train {recipe} in {run.folder}: {config.outer.steps} steps of {config.outer.tasks} tasks")
         return
@@ -70,9 +83,7 @@ def train(
             held.enter_context(run.locked())
             if fresh:
                 run.clear()
-            run.open(config, prepared.sources, changed_allowed=allow_config_change)
-            run.write_split(prepared.split.record())
-            run.write_lexicon(prepared.loaded.lexicon)
+            _open(run, prepared, config, changed_allowed=allow_config_change)
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
         screen.say(
             f"{recipe}: {personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps "
@@ -82,6 +93,60 @@ def train(
             screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
         training.go()
     screen.say(f"done: {run.folder}", folder=str(run.folder))
+
+
+def _open(run: "Run", prepared: "Prepared", config: "RunConfig", *, changed_allowed: bool) -> None:
+    """Write down what the run is made from, or see to it that it still is."""
+    run.open(config, prepared.sources, changed_allowed=changed_allowed)
+    run.write_split(prepared.split.record())
+    run.write_lexicon(prepared.loaded.lexicon)
+
+
+def _folder_of(config: "RunConfig", *, beside: str = "") -> Path:
+    return Path("runs") / (config.recipe.replace("/", "-").replace("@", "-") + beside)
+
+
+def _sweep(told: dict[str, float | int | None], *, asked: bool) -> "Sweep | None":
+    """Return which rates to try, if asked for; ConfigError where only how is told."""
+    given = {name: value for name, value in told.items() if value is not None}
+    if not asked:
+        if given:
+            raise ConfigError("--from, --to and --points belong to --find-rate", hint="add --find-rate", code="usage")
+        return None
+    from menura.experiments.find_rate import Sweep
+
+    return Sweep(**given)  # type: ignore[arg-type]  # each was read as what it is
+
+
+def _find_rate(recipe: str, size: str | None, out: Path | None, given: Globals, sweep: "Sweep") -> None:
+    """Try rising rates on a recipe; write the points and a picture, and no run."""
+    from menura.artefacts.files import write_text
+    from menura.experiments.find_rate import find_rate, suggestion
+    from menura.experiments.prepare import prepare
+    from menura.experiments.run import Run
+    from menura.experiments.torchrun import place_of
+    from menura.experiments.train import Training
+    from menura.report import curves, rates
+
+    if is_scorer(recipe) or recipe.startswith(RANKER) or place_of(os.environ).size > 1:
+        raise ConfigError("--find-rate: of recipes of dialogue models, in one process", hint="menura config list")
+    screen, config = Screen(as_json=given.as_json), _config(recipe, size, given)
+    folder = out or _folder_of(config, beside="-rates")
+    if (folder / "run.json").exists():
+        raise ConfigError(f"--find-rate: {folder} is a run's folder", hint=f"--out {folder}-rates")
+    curves.check_plots()
+    if given.dry_run:
+        screen.say(f"would try {sweep.points} rates from {sweep.start:g} to {sweep.end:g} -> {folder}")
+        return
+    prepared = prepare(config, device=device_of(given), offline=given.offline, say=screen.say)
+    model, sides = prepared.loaded.model, (prepared.side("train"), prepared.side("valid"))
+    training = Training(Run(folder), config, model, *sides, _Tried(screen), prepared.origin)
+    tried = find_rate(training, sweep)
+    write_text(folder / "rates.csv", rates.csv_text(tried))
+    rate = suggestion(tried)
+    write_text(folder / "rates.svg", rates.svg(tried, rate, recipe))
+    told = f"steepest descent at {rate:.1e}: --set outer.rate={rate:.1e}; {len(tried)} of {sweep.points} rates"
+    screen.say(f"{told} -> {folder}", rate=rate, folder=str(folder))
 
 
 def _train_other(target: str, out: Path | None, given: Globals, *, fresh: bool) -> None:
@@ -139,6 +204,19 @@ class _Shown:
 
     def say(self, line: str) -> None:
         self._run.log(line)
+        self._screen.say(line)
+
+
+class _Tried:
+    """Progress of a sweep on the screen; it has no log."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        self._screen.bar("rates", step, steps, f"loss {loss:.3f}")
+
+    def say(self, line: str) -> None:
         self._screen.say(line)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from menura.adaptation.catalogue import METHODS, Method
 from menura.adaptation.plain import Finetune
+from menura.adaptation.weights import Decaying
 from menura.errors import ConfigError
 from menura.experiments.data_config import DataConfig
 from menura.experiments.finite import Precision
@@ -20,8 +21,10 @@ LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
 class Outer:
     """The outer loop: Adam, or AdamW, on the mean objective of some tasks a step.
 
-    ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. ``save_every`` and ``check_every``
-    are in steps; ``check_personas`` held-back personas are adapted at each check, never one of the test side.
+    ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. With ``plateau`` it is multiplied
+    by ``plateau_factor`` once more steps in a row than that had no new lowest training loss, down to ``floor``.
+    ``save_every`` and ``check_every`` are in steps; ``check_personas`` held-back personas are adapted at each check,
+    never one of the test side.
     ``compile`` makes machine code of a task's whole gradient before the first step, which takes minutes.
     """
 
@@ -32,7 +35,11 @@ class Outer:
     rate: float = 3e-4
     warmup: int = 0
     decay: float = 0.0  # of the weights towards zero, apart from the gradient (AdamW); 0 is plain Adam
+    decay_of: Decaying = "all"  # or of the matrices alone: norms, biases and gates then do not decay
     fall: bool = True  # the cosine; without it the rate stays
+    plateau: int = 0  # steps without a new lowest loss that are borne; 0 is off
+    plateau_factor: float = 0.5
+    floor: float = 0.0  # the lowest rate of a plateau
     clip: float = 2.0  # of the gradient's norm
     save_every: int = 10
     check_every: int = 25
@@ -44,7 +51,7 @@ class Outer:
         for name in ("steps", "tasks", "queries", "save_every", "check_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
-        for name in ("warmup", "check_personas", "decay", "shots"):
+        for name in ("warmup", "check_personas", "decay", "shots", "plateau", "floor"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must not be negative")
         for name in ("rate", "clip"):
@@ -52,6 +59,15 @@ class Outer:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be > 0")
         if self.rate > LARGEST_RATE:
             raise ConfigError(f"outer.rate: {self.rate}, must be at most {LARGEST_RATE}")
+        if not 0 < self.plateau_factor < 1:
+            raise ConfigError(f"outer.plateau_factor: {self.plateau_factor}, must be between 0 and 1")
+
+    def check_together(self) -> None:
+        """Refuse settings that rule each other out; not before all are set, as each is set by itself."""
+        if self.plateau and self.fall:
+            raise ConfigError("outer.plateau: not with outer.fall, the cosine", hint="--set outer.fall=no")
+        if self.plateau and self.floor > self.rate:
+            raise ConfigError(f"outer.floor: {self.floor}, must be at most outer.rate, {self.rate}")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from menura.errors import EpisodeError, NumericalError, PeerError
 from menura.experiments import run_structures
 from menura.experiments.data_config import EncodedTask
 from menura.experiments.finite import approximately, check_finite
+from menura.experiments.plateau import Plateau
 from menura.experiments.ranks import ALONE, Ranks, meeting
 from menura.experiments.rivals import loss_beside, with_rivals
 from menura.experiments.run import Run, Signals
@@ -84,6 +85,7 @@ class Training:
     def __post_init__(self) -> None:
         """Set up the optimiser and see to it that every task can be drawn from."""
         outer = self.config.outer
+        outer.check_together()
         run_structures.check_alone(self.config.method, self.ranks.size)
         self.train = [t for t in self.train if len(t.dialogues) >= outer.shots + outer.queries]
         if not self.train:
@@ -93,7 +95,8 @@ class Training:
         if outer.compile:
             self.objective = compiled_objective(self.config.method, self.model, self.progress.say)
         self.weights = trained(self.model)
-        self.optimizer = torch.optim.AdamW(outer_groups(self.model, outer.decay), lr=outer.rate)
+        self.optimizer = torch.optim.AdamW(outer_groups(self.model, outer.decay, outer.decay_of), lr=outer.rate)
+        self.plateau = Plateau(outer.rate, outer.plateau, outer.plateau_factor, outer.floor)
         self.step, self.best = 0, math.inf
         self.structures: Mapping[str, Structure] = {}  # by persona, of methods that learn jointly
 
@@ -170,10 +173,10 @@ class Training:
             raise
 
     def _outer_step(self, step: int) -> None:
-        sums, norm = self._stepped(step, self.objective)
-        method = self.config.method
+        method, rate = self.config.method, self.rate(step)
+        sums, norm = self.take(step, rate)
         for turn in method.further_turns() if isinstance(method, TakesTurns) else ():
-            parts = self._stepped(step, turn.objective, turn.rate)[0].parts
+            parts = self.take(step, rate * turn.rate, turn.objective)[0].parts
             for name, values in parts.items():
                 sums.parts.setdefault(name, []).extend(values)
         check_finite(self.weights, f"step {step + 1}", self._smaller_rate)
@@ -184,16 +187,23 @@ class Training:
             norm=norm,
             tokens=sums.tokens,
             **{name: sum(values) / len(values) for name, values in sums.parts.items()},
+            **({"rate": rate} if self.config.outer.plateau else {}),
         )
+        if self.config.outer.plateau:
+            self.plateau.see(sums.loss)
         self.progress.step(step + 1, self.config.outer.steps, sums.loss)
 
-    def _stepped(self, step: int, objective: Objective, share: float = 1.0) -> tuple[Sums, float]:
-        """Take one step of the optimiser, at a share of the step's rate; return the losses and the gradient's norm."""
+    def rate(self, step: int) -> float:
+        """Return the optimiser's rate at a step."""
         outer = self.config.outer
+        return self.plateau.rate * schedule(step, outer.steps, outer.warmup, fall=outer.fall)
+
+    def take(self, step: int, rate: float, objective: Objective | None = None) -> tuple[Sums, float]:
+        """Take one step of the optimiser at a rate; return the losses before it, and the gradient's norm."""
         for group in self.optimizer.param_groups:
-            group["lr"] = outer.rate * share * schedule(step, outer.steps, outer.warmup, fall=outer.fall)
+            group["lr"] = rate
         sums = self.gradient(step, objective)
-        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), outer.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.config.outer.clip)
         if not (math.isfinite(sums.nats) and torch.isfinite(norm)):
             raise self._not_finite(step)
         with moving_only(self.optimizer, self.weights, self._moves(step)):
@@ -244,6 +254,10 @@ class Training:
         structures = [self.structures[episode.persona_id] for episode in self._episodes(step)]
         return self.config.method.moves(self.model, structures)
 
+    def drawn(self, step: int) -> list[str]:
+        """Return whose episodes a step learns from, on all ranks."""
+        return [episode.persona_id for episode in self._episodes(step)]
+
     def _episodes(self, step: int) -> Iterator[EncodedEpisode]:
         """Yield this step's episodes; each step has its own random stream, so going on needs no generator's state."""
         rng = random.Random(f"{self.config.seed}:{step}")
@@ -287,7 +301,10 @@ class Training:
         if self.ranks.rank:
             return
         state = checkpoint.optimizer_state(self.optimizer, self.weights)
-        checkpoint.write(self.run.checkpoints, Checkpoint(step, self.weights, state, {"best": _finite(self.best)}))
+        kept: dict[str, Any] = {"best": _finite(self.best)}
+        if self.config.outer.plateau:
+            kept["plateau"] = self.plateau.state()
+        checkpoint.write(self.run.checkpoints, Checkpoint(step, self.weights, state, kept))
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, which rank 0 reads; without one, from rank 0's weights."""
@@ -306,12 +323,14 @@ class Training:
                 value.copy_(found.weights[name])
         checkpoint.put_optimizer_state(self.optimizer, self.weights, found.optimizer)
         self.best = found.state["best"] if found.state["best"] is not None else math.inf
+        if "plateau" in found.state:
+            self.plateau.put(found.state["plateau"])
         self.step = found.step
         if self.step:
             self.progress.say(f"going on after step {self.step}")
 
     def _not_finite(self, step: int) -> NumericalError:
-        personas = ", ".join(e.persona_id for e in self._episodes(step))
+        personas = ", ".join(self.drawn(step))
         return NumericalError(
             f"step {step + 1}: loss or gradient not finite (personas {personas}); the last good state is kept",
             place=str(self.run.checkpoints),

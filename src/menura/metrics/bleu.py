@@ -17,11 +17,13 @@ class Bleu:
     """Corpus BLEU-4 in per cent, case-insensitive, one reference.
 
     ``tokenize`` "none" with ``smooth`` "none" counts as ``multi-bleu.perl -lc`` does on space-tokenised text.
+    "char" is for text without blanks.
+
     ``paml`` is the mean over dialogues, each a corpus of its own, as PAML printed it.
     """
 
     name: str
-    tokenize: Literal["13a", "none"]
+    tokenize: Literal["13a", "none", "char"]
     smooth: Literal["exp", "none"]
     aggregation: Aggregation = "pooled"
 

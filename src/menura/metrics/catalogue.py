@@ -5,6 +5,8 @@ from difflib import get_close_matches
 
 from menura.errors import ConfigError, Problem, shown
 from menura.metrics import meteor_jar
+from menura.metrics.as_released import BleuReleased, DistinctReleased, F1Released, PerplexityReleased
+from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.bleu import Bleu
 from menura.metrics.cider import CiderD
 from menura.metrics.coco import CocoBleu
@@ -64,6 +66,18 @@ METRICS: dict[str, Metric] = {
     "rouge-l": RougeL(),
     "cider-d": CiderD(),
     "meteor-exact-stem": MeteorExactStem(),
+    # Of text without blanks between words, and of how often a reply tells who speaks.
+    "f1-char": WordF1("char"),
+    "bleu-char": Bleu("bleu-char", tokenize="char", smooth="exp"),
+    "dist-1-char": Distinct(1, cut="char"),
+    "dist-2-char": Distinct(2, cut="char"),
+    "attribute-overlap": AttributeOverlap(),
+    # As the tables of AR and AR+ were made: of little worth but beside those.
+    "ppl-release-sum": PerplexityReleased(),
+    "f1-release-macro": F1Released(),
+    "bleu-release-padded": BleuReleased(),
+    "dist-1-release": DistinctReleased(length=1),
+    "dist-2-release": DistinctReleased(length=2),
 }
 # By a program that Menura does not ship: there where it is installed, and never replaced by another.
 BY_PROGRAM: dict[str, Metric] = {"meteor": meteor_jar.Meteor()}

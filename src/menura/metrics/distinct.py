@@ -12,6 +12,7 @@ from menura.metrics.score import Sample, summed
 
 Gathered = tuple[frozenset[tuple[str, ...]], int]  # the persona's different n-grams, and how many units in all
 Unit = Literal["n-grams", "words"]
+Cut = Literal["space", "char"]  # what a reply falls into: words, or characters but for blanks
 
 
 @dataclass(frozen=True)
@@ -19,28 +20,30 @@ class Distinct:
     """Different n-grams / all n-grams over every reply of a system together, in 0..1.
 
     It falls as a system says more, so it compares systems that answered the same number of turns. ``per`` words divides
-    by them, as PLATO's text says.
+    by them, as PLATO's text says. ``cut`` char counts characters, for text without blanks.
     """
 
-    length: int  # words in an n-gram
+    length: int  # words, or characters, in an n-gram
     per: Unit = "n-grams"
+    cut: Cut = "space"
     unit: str = "share"
     better: Literal["higher"] = "higher"
 
     @property
     def name(self) -> str:
-        """``dist-1``, ``dist-2``, …"""
-        return f"dist-{self.length}" + ("-words" if self.per == "words" else "")
+        """``dist-1``, ``dist-2``, …, ``dist-2-words``, ``dist-1-char``."""
+        return f"dist-{self.length}" + "-words" * (self.per == "words") + "-char" * (self.cut == "char")
 
     @property
     def signature(self) -> str:
         """Names how words are cut and what is pooled."""
-        return f"{self.name}|case:lc|tok:space|pooled:replies"
+        return f"{self.name}|case:lc|tok:{self.cut}|pooled:replies"
 
     def gather(self, samples: Sequence[Sample]) -> Gathered:
         """Return the different n-grams and the number of all; an n-gram never crosses from reply to reply."""
-        grams = [gram for sample in samples for gram in _grams(sample.reply, self.length)]
-        return frozenset(grams), sum(len(s.reply.split()) for s in samples) if self.per == "words" else len(grams)
+        replies = [_cut(sample.reply, self.cut) for sample in samples]
+        grams = [gram for reply in replies for gram in _grams(reply, self.length)]
+        return frozenset(grams), sum(map(len, replies)) if self.per == "words" else len(grams)
 
     def value(self, gathered: Sequence[Gathered]) -> float:
         """Return the share; 0 for replies too short to hold an n-gram, ``nan`` without a persona."""
@@ -82,7 +85,7 @@ class DistinctWithin:
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
         """Return (sum of shares, replies)."""
-        found = [list(_grams(sample.reply, self.length)) for sample in samples]
+        found = [list(_grams(_cut(sample.reply, "space"), self.length)) for sample in samples]
         return math.fsum(len(set(grams)) / len(grams) for grams in found if grams), float(len(found))
 
     def value(self, gathered: Sequence[tuple[float, float]]) -> float:
@@ -91,6 +94,10 @@ class DistinctWithin:
         return total / replies if replies else math.nan
 
 
-def _grams(reply: str, length: int) -> Iterator[tuple[str, ...]]:
+def _cut(reply: str, cut: Cut) -> list[str]:
     words = reply.lower().split()
+    return words if cut == "space" else list("".join(words))
+
+
+def _grams(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
     return zip(*(words[start:] for start in range(length)), strict=False)  # the tails differ in length

@@ -24,6 +24,9 @@ class Sample:
     ``references`` are all references where there are several, ``reference`` among them; ``said`` are all candidates
     that ``reply`` was chosen from. Of a model with a latent act, ``posterior_nats`` are those of the reference under
     the act that the model recognises in it, ``best_nats`` those under the act that makes it likeliest.
+
+    Of a model that learns from a second stream, ``auxiliary_nats`` are the summed nats of what that stream predicts in
+    this exchange, ``auxiliary_tokens`` how many tokens that is.
     """
 
     persona_id: str
@@ -46,6 +49,8 @@ class Sample:
     said: tuple[str, ...] = ()
     posterior_nats: float | None = None
     best_nats: float | None = None
+    auxiliary_nats: float | None = None
+    auxiliary_tokens: int = 0
 
     @property
     def all_references(self) -> tuple[str, ...]:

@@ -5,7 +5,9 @@ import io
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from menura.errors import ConfigError
@@ -71,21 +73,36 @@ def svg(found: Sequence[Point], metrics: Sequence[str], titles: Mapping[str, str
 
     Bars are 95 % intervals over personas. The same points give the same bytes. Raises ConfigError without matplotlib.
     """
-    try:
-        import matplotlib as mpl  # noqa: PLC0415  # an extra; a table needs none
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError("curves need matplotlib", hint='pip install "menura[plot]"') from error
-    with mpl.rc_context({"svg.hashsalt": "menura", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(WIDTH * len(metrics) + LEGEND, HEIGHT), layout="constrained")
+    with picture(WIDTH * len(metrics) + LEGEND, HEIGHT) as (figure, text):
         for panel, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
             _draw(panel, _lines(found, metric))
             panel.set(xlabel="support dialogues K", title=titles.get(metric, metric))
             panel.grid(alpha=0.3)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
+
+
+def check_plots() -> None:
+    """Raise ConfigError without matplotlib, which is an extra: a table needs none."""
+    if find_spec("matplotlib") is None:
+        raise ConfigError("curves need matplotlib", hint='pip install "menura[plot]"')
+
+
+@contextmanager
+def picture(width: float, height: float) -> Iterator[tuple[Any, io.StringIO]]:
+    """Lend an empty figure, in inches, and the text that is its SVG once the block is over.
+
+    The same drawing gives the same bytes. Raises ConfigError without matplotlib.
+    """
+    check_plots()
+    import matplotlib as mpl  # noqa: PLC0415  # an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "menura", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, text
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def _draw(panel: Any, lines: Mapping[str, Sequence[Point]]) -> None:

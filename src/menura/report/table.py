@@ -15,7 +15,7 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 MISSING = "–"  # this row was not scored by this metric
 UNKNOWN = "n/a"  # it was, and nothing could be said
 
-_DECIMALS = {"%": 1, "share": 3, "bits": 3}
+_DECIMALS = {"%": 1, "share": 3, "small share": 5, "bits": 3}  # small ones: AR's tables begin at 0.00017
 _COLUMNS = ("label", "metric", "value", "low", "high", "unit", "better", "personas", "samples", "signature", "notes")
 
 

@@ -1,0 +1,143 @@
+"""A training becomes the losses of a rising rate, which suggest one; the training is afterwards as it was.
+
+The sweep of Smith (2017): the rate grows by the same factor from step to step, and the suggestion is where the smoothed
+loss falls most steeply, well below the rate at which it turns.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from menura.adaptation.joint import LearnsJointly
+from menura.errors import ConfigError, NumericalError
+from menura.experiments import run_structures
+from menura.experiments.finite import approximately
+from menura.experiments.train import Training
+
+SMOOTHING = 0.9  # of the running mean: about ten steps count
+DIVERGED = 4.0  # times the lowest smoothed loss
+UNSURE = 10  # points at the beginning, of which the running mean is of few losses
+LEAST = 5  # points from which a slope can be told
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Which rates are tried: ``points`` of them, from ``start`` to ``end``, each the same factor above the last.
+
+    There is no default rate to start from but a very low one: a sweep that starts high never looks below.
+    """
+
+    start: float = 1e-7
+    end: float = 10.0
+    points: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse what does not rise."""
+        if not 0 < self.start < self.end:
+            raise ConfigError(f"--from {self.start:g} --to {self.end:g}: rates must be above 0 and rise")
+        if self.points < LEAST:
+            raise ConfigError(f"--points {self.points}: must be at least {LEAST}")
+
+    def rates(self) -> list[float]:
+        """Return the rates, both ends among them."""
+        return [self.start * (self.end / self.start) ** (point / (self.points - 1)) for point in range(self.points)]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One step of a sweep: losses in nats per token, of the weights that the step found."""
+
+    rate: float
+    loss: float
+    smoothed: float
+
+
+def find_rate(training: Training, sweep: Sweep) -> list[Tried]:
+    """Return what was tried, up to where the loss diverged; weights, optimiser and random numbers are restored.
+
+    Nothing is written. Raises NumericalError where it diverges before a slope can be told.
+    """
+    tried: list[Tried] = []
+    with _restoring(training):
+        _find_structures(training, sweep)
+        for point, rate in enumerate(sweep.rates()):
+            loss = _loss(training, point % training.config.outer.steps, rate)
+            smoothed = _smoothed(tried, loss)
+            if not smoothed <= DIVERGED * min((t.smoothed for t in tried), default=math.inf):
+                break
+            tried.append(Tried(rate, loss, smoothed))
+            training.progress.step(point + 1, sweep.points, loss)
+    if len(tried) < LEAST:
+        raise NumericalError(
+            f"the loss diverged after {len(tried)} points, from rate {sweep.start:g} on: too few to tell a slope",
+            hint=f"start lower: --from {sweep.start / 1000:.0e}",
+            code="diverged_at_once",
+        )
+    return tried
+
+
+def suggestion(tried: Sequence[Tried]) -> float:
+    """Return the rate at which the smoothed loss falls most steeply over the logarithm of the rate.
+
+    Raises NumericalError where it nowhere falls.
+    """
+    first = max(1, min(UNSURE, len(tried) // 2))
+    slopes = {place: _slope(tried[place - 1], tried[place + 1]) for place in range(first, len(tried) - 1)}
+    steepest = min(slopes, key=lambda place: slopes[place], default=0)
+    if slopes.get(steepest, 0.0) >= 0:
+        hint = "try more rates: a lower --from, a higher --to, or more tasks a step: --set outer.tasks=8"
+        raise NumericalError("the loss falls at no rate that was tried", hint=hint, code="no_descent")
+    return tried[steepest].rate
+
+
+def _slope(before: Tried, after: Tried) -> float:
+    return (after.smoothed - before.smoothed) / math.log(after.rate / before.rate)
+
+
+def _smoothed(tried: Sequence[Tried], loss: float) -> float:
+    """Return the running mean with this loss, corrected for having begun at nothing."""
+    before, count = (tried[-1].smoothed if tried else 0.0), len(tried)
+    mean = SMOOTHING * before * (1 - SMOOTHING**count) + (1 - SMOOTHING) * loss
+    return mean / (1 - SMOOTHING ** (count + 1))
+
+
+def _loss(training: Training, step: int, rate: float) -> float:
+    """Take a step; return the loss before it, ``nan`` where a number overflowed."""
+    try:
+        return training.take(step, rate)[0].loss
+    except NumericalError:
+        return math.nan
+
+
+def _find_structures(training: Training, sweep: Sweep) -> None:
+    """Find, without writing it, what each persona of the sweep keeps, where the method asks for it."""
+    method, outer = training.config.method, training.config.outer
+    if not isinstance(method, LearnsJointly):
+        return
+    drawn = {persona_id for step in range(min(sweep.points, outer.steps)) for persona_id in training.drawn(step)}
+    tasks = [task for task in training.train if task.persona_id in drawn]
+    with approximately(training.config.precision, training.model.device):
+        *_, training.structures = run_structures.find_structures(training.model, method, tasks, outer.shots, {})
+
+
+@contextmanager
+def _restoring(training: Training) -> Iterator[None]:
+    """Put everything back that steps move: weights, buffers, optimiser, gradients, structures, random numbers."""
+    kept = {**training.weights, **dict(training.model.named_buffers())}
+    before = {name: value.detach().clone() for name, value in kept.items()}
+    optimizer = copy.deepcopy(training.optimizer.state_dict())
+    structures, device = training.structures, training.model.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in kept.items():
+                    value.copy_(before[name])
+            training.optimizer.load_state_dict(optimizer)
+            training.optimizer.zero_grad()
+            training.structures = structures

@@ -1,0 +1,33 @@
+"""A sweep of rates becomes a CSV and a picture with the suggestion in it."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from menura.experiments.find_rate import Tried
+from menura.report.curves import HEIGHT, WIDTH, picture
+
+COLUMNS = ("rate", "loss", "smoothed")
+
+
+def csv_text(tried: Sequence[Tried]) -> str:
+    """Return one line a rate, numbers in full."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(vars(one) for one in tried)
+    return text.getvalue()
+
+
+def svg(tried: Sequence[Tried], rate: float, title: str) -> str:
+    """Return a picture: loss over rate, as it was and smoothed, and a line at the rate suggested."""
+    rates = [one.rate for one in tried]
+    with picture(WIDTH, HEIGHT) as (figure, text):
+        panel = figure.subplots()
+        panel.plot(rates, [one.loss for one in tried], lw=0.6, alpha=0.5, label="a step's loss")
+        panel.plot(rates, [one.smoothed for one in tried], lw=1.4, label="smoothed")
+        panel.axvline(rate, ls="--", lw=0.8, color="black", label=f"suggestion {rate:.1e}")
+        panel.set(xscale="log", xlabel="outer.rate", ylabel="nats per token", title=title)
+        panel.legend(fontsize=7)
+        panel.grid(alpha=0.3)
+    return text.getvalue()
