@@ -13,7 +13,17 @@ from pathlib import Path
 import torch
 from transformers.utils import logging as transformers_logging
 
-from benchmarks import adapting, candidates, environment, generating, many_personas, memory, meta_step, recurrent
+from benchmarks import (
+    adapting,
+    candidates,
+    environment,
+    generating,
+    many_personas,
+    memory,
+    meta_step,
+    recurrent,
+    routing,
+)
 from benchmarks.paired import HEAD, Ratio, Row
 from menura.artefacts.files import write_json, write_text
 from menura.cli.screen import columns
@@ -21,7 +31,7 @@ from menura.errors import MenuraError
 
 ROUNDS = 5
 RESULTS = Path("results/benchmarks.json")
-GROUPS = (meta_step, recurrent, adapting, generating, many_personas, memory, candidates)
+GROUPS = (meta_step, recurrent, adapting, generating, many_personas, memory, candidates, routing)
 
 
 def main(words: list[str]) -> int:

@@ -9,11 +9,15 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from menura.artefacts import base as bases
+from menura.artefacts.piece_lexicon import PieceLexicon, mark
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName, utterances, words
-from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens
+from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName, separated, utterances, words
+from menura.batches.profile import words_of_profiles
+from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens, piece_tokens
 from menura.corpus.dialogue import Dialogue, Turn
+from menura.models.attention_routing import AttentionRouting
+from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import MODELS, build
 from menura.models.lic import LicConfig
 from menura.models.parts.adapters import Adapters
@@ -24,14 +28,17 @@ from menura.models.seq2seq import Seq2SeqConfig
 from menura.tasks.task import Part
 
 FACTS = ("i mend clocks.", "my goat is called fern.")
+PROFILES = {"mira": {"craft": ("clocks",), "pet": ("goat fern", "owl")}, "guest": {"craft": ("none at all",)}}
 
 
 def part(dialogue_id: str, *lines: str, facts: Sequence[str] = ()) -> Part:
     """Make a dialogue of lines said by turns; every second line is the persona's."""
     speakers = ("guest", "mira")
     turns = tuple(Turn(speakers[index % 2], line) for index, line in enumerate(lines))
-    return Part(Dialogue(dialogue_id, turns, {"mira": tuple(facts)} if facts else {}), "mira")
+    return Part(Dialogue(dialogue_id, turns, {"mira": tuple(facts)} if facts else {}, profiles=PROFILES), "mira")
 
+
+ROUTED = {"width": 16, "layers": 4, "heads": 2, "inner": 24, "embedding": 6, "groups": 2, "rank": 5, "limit": 512}
 
 SUPPORT = (
     part("s1", "hi", "tick tock, hello!", "what is that noise?", "my clocks, all forty.", facts=FACTS),
@@ -82,12 +89,14 @@ class Variant:
     @property
     def over_network(self) -> bool:
         """Tell whether it stands on one that a base brings."""
-        return not self.over_words and self.model not in ("plato", "lic")
+        return not self.over_words and self.model not in ("plato", "lic", "attention_routing")
 
     def voice(self, *, stirred: bool = True, double: bool = False) -> Voice:
         """Build it; ``stirred`` moves all that adapts away from its start, so that nothing of it is zero."""
         if self.over_words:
             return self._over_words(stirred=stirred, double=double)
+        if self.model == "attention_routing":
+            return self._routed(stirred=stirred, double=double)
         if self.model == "lic":
             return self._shared(stirred=stirred, double=double)
         if not self.over_network:
@@ -139,6 +148,26 @@ class Variant:
             stir(model, size=0.2)
         return Voice(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.limit))
 
+    def _routed(self, *, stirred: bool, double: bool) -> Voice:
+        """Build attention routing over the printable characters, and the attributes of ``PROFILES``."""
+        letters = [chr(code) for code in range(32, 127)]
+        keys = ("craft", "pet")
+        tokens = piece_tokens("char", letters, most=200, control=[mark(key) for key in keys])
+        words = words_of_profiles(PROFILES.values())
+        lexicon = PieceLexicon("char", tokens.to_json(), keys, tuple(words), ())
+        config = AttentionRoutingConfig(**{**ROUTED, **self.settings})
+        torch.manual_seed(7)
+        model: Any = AttentionRouting(config, len(tokens), lexicon.profile_words).eval()
+        if stirred:
+            stir(model, size=0.2)
+            with torch.no_grad():
+                for table in model.modules():
+                    if isinstance(table, nn.Embedding):
+                        table.weight[0] = 0
+        profile = lexicon.profile_tokens(by_words=config.memory)
+        encoder = Encoder(tokens, separated(tokens), config.limit, profile=profile)
+        return Voice(model.double() if double else model, encoder)
+
 
 VARIANTS = {
     "houlsby": Variant(),
@@ -173,6 +202,24 @@ VARIANTS = {
     "lic": Variant(model="lic"),
     "lic-bert-mlm": Variant(model="lic", settings={"lm_head": "bert_mlm"}),
     "ivae-mi": Variant(model="ivae_mi", settings={"latent": 5, "samples": 3}),
+    "ar+": Variant(model="attention_routing"),
+    "ar+-release": Variant(model="attention_routing", settings={"preset": "release"}),
+    "ar+-paper": Variant(model="attention_routing", settings={"preset": "paper", "persona_path": "both"}),
+    "ar+-strength": Variant(
+        model="attention_routing", settings={"persona_path": "memory_stream", "strength_by": "predicted"}
+    ),
+    "ar": Variant(
+        model="attention_routing",
+        settings={
+            "rezero": False,
+            "embedding": 0,
+            "groups": 1,
+            "feed_forward": "full",
+            "memory": False,
+            "auxiliary": "lm",
+            "tied": True,
+        },
+    ),
     "plato": Variant(model="plato"),
     "plato-release": Variant(model="plato", settings={"preset": "release", "adapter_size": 3}),
     "plato-by-blocks": Variant(model="plato", settings={"context": "block_bi", "lm_head": "bert_mlm"}),

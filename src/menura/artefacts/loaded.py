@@ -14,15 +14,18 @@ from menura.adaptation.rates import bring_rates
 from menura.adaptation.weights import trained
 from menura.artefacts import base as bases
 from menura.artefacts import lexicon as lexicons
-from menura.artefacts import tensors
+from menura.artefacts import piece_lexicon, tensors
 from menura.artefacts.base import Base
 from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.piece_lexicon import PieceLexicon
 from menura.artefacts.pretrained import pretrained, put
 from menura.artefacts.word_vectors import word_vectors
 from menura.batches.encode import Caps, Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, utterances, words
-from menura.batches.tokenizer import END_OF_REPLY, WORD_TOKENS
+from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, separated, utterances, words
+from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, WORD_TOKENS, Tokens
 from menura.errors import ConfigError, DataError, MismatchError
+from menura.models.attention_routing import AttentionRouting
+from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig, build, over_network, voice_of
 from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
 from menura.models.dialogue_model import DialogueModel
@@ -49,7 +52,7 @@ class Loaded:
     config: ModelConfig
     start_sha256: str = ""
     start_about: Mapping[str, str] = field(default_factory=dict)  # what the start was trained on
-    lexicon: Lexicon | None = None
+    lexicon: Lexicon | PieceLexicon | None = None
 
 
 def load_model(
@@ -59,7 +62,7 @@ def load_model(
     device: str = "cpu",
     offline: bool = False,
     say: Callable[[str], None] = lambda line: None,
-    lexicon: Lexicon | None = None,
+    lexicon: Lexicon | PieceLexicon | None = None,
 ) -> Loaded:
     """Build a model; what is fresh in it comes from ``seed``.
 
@@ -67,7 +70,11 @@ def load_model(
     and MismatchError for start weights made for another base, other words or other adapters.
     """
     if isinstance(config, Seq2SeqConfig):
+        assert not isinstance(lexicon, PieceLexicon)
         return _over_words(config, lexicon, seed, device)
+    if isinstance(config, AttentionRoutingConfig):
+        assert not isinstance(lexicon, Lexicon)
+        return _routed(config, lexicon, seed, device)
     if isinstance(config, PlatoConfig):
         return _unified(config, seed, device, offline=offline, say=say)
     if isinstance(config, LicConfig):
@@ -140,6 +147,36 @@ def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, devic
     return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
 
 
+def _routed(config: AttentionRoutingConfig, lexicon: PieceLexicon | None, seed: int, device: str) -> Loaded:
+    """Begin attention routing at random, over the pieces and attributes of its training side."""
+    if config.start:
+        lexicon = piece_lexicon.read(start_file(config).parent)
+    if lexicon is None:
+        raise ConfigError("a model over pieces has none before it was trained", hint="name the folder of its run")
+    tokens, read = lexicon.tokens, lexicon.profile_tokens(by_words=config.memory)
+    config = replace(config, vocabulary=len(tokens), profile_vocabulary=lexicon.profile_words)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AttentionRouting(config, config.vocabulary, config.profile_vocabulary).eval()
+    if config.vectors and not config.start:
+        model.begin_words(*_vectors(config.vectors, tokens, config.embedded, seed))
+    model.unsaid = tuple(sorted(tokens.never_said() - {tokens.control(END_OF_REPLY)}))
+    base = Base("pieces", "run", "", sum(p.numel() for p in model.parameters()), "", lexicon.sha256)
+    caps = Caps(config.utterance, config.reply, config.turns)
+    encoder = Encoder(tokens, separated(tokens), config.limit, caps=caps, profile=read)
+    start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
+    about = tensors.metadata(start_file(config)) if config.start else {}
+    return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
+
+
+def _vectors(name: str, tokens: Tokens, size: int, seed: int) -> tuple[list[int], Tensor]:
+    """Return rows of tokens of which word vectors are known, and these fitted to the table's width."""
+    rows = {piece: row for piece, row in tokens.rows().items() if piece not in PIECE_TOKENS}
+    found = word_vectors(name, rows)
+    fitted = found.fitted(size, project=True, generator=torch.Generator().manual_seed(seed))
+    return [rows[word] for word in found.words], fitted
+
+
 def _begin_words(model: Seq2Seq | SpeaksWords[Any], config: Seq2SeqConfig, lexicon: Lexicon, seed: int) -> None:
     """Let words begin where word vectors are known of them."""
     rows = {word: row for row, word in enumerate(lexicon.words, start=len(WORD_TOKENS))}
@@ -171,7 +208,7 @@ def _over_network(
 
 def start_file(config: ModelConfig) -> Path:
     """Return the file of the start weights that ``config.start`` names."""
-    if config.start != SHIPPED or isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig):
+    if config.start != SHIPPED or isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig | AttentionRoutingConfig):
         path = Path(config.start)
         return path / "best.safetensors" if path.is_dir() else path
     path = Path(str(files("menura.artefacts") / "starts" / f"{config.base}.safetensors"))

@@ -1,12 +1,14 @@
 """An exchange becomes token ids: facts, context, reply. Truncation lives here and nowhere else."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from menura.batches.layout import Layout
+from menura.batches.profile import Profile, ProfileTokens, Slots
 from menura.batches.tokenizer import Tokens
 from menura.corpus.dialogue import Turn
 from menura.episodes.episode import Episode
@@ -14,6 +16,7 @@ from menura.errors import DataError
 from menura.tasks.task import Exchange, Part
 
 Ids = tuple[int, ...]
+TOO_LONG = "too_long"
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,9 @@ class EncodedExchange:
 
     ``turns`` says whose the context's tokens are, as (the persona's own, tokens) by turns; what opens the reply is the
     persona's own too. ``rivals`` are exchanges of other personas whose replies (or facts) are wrong here.
+
+    Where profiles are read, ``profiles`` are those of the persona and then of the others, in order of appearance, and
+    ``said_by`` whose each turn is; ``expresses`` tells whether the reply says something of the persona's.
     """
 
     persona_id: str
@@ -31,6 +37,9 @@ class EncodedExchange:
     reply: Ids
     turns: tuple[tuple[bool, int], ...] = ()
     rivals: tuple["EncodedExchange", ...] = ()
+    profiles: tuple[Slots, ...] = ()
+    said_by: tuple[int, ...] = ()
+    expresses: bool = False
 
     @property
     def prefix(self) -> Ids:
@@ -82,31 +91,46 @@ class Encoder:
     layout: Layout
     limit: int = 512
     cut: Counter[str] = field(default_factory=Counter, compare=False)
+    read: Counter[str] = field(default_factory=Counter, compare=False)  # tokens of what was said, and unknown ones
     caps: Caps = Caps()
+    profile: ProfileTokens | None = None  # of a model that reads profiles
 
     def exchange(self, exchange: Exchange, persona_id: str = "") -> EncodedExchange:
         """Encode one exchange with its reply and the end token."""
-        said = self._kept("reply tokens", self.tokens.encode(exchange.reply.text), self.caps.reply)
+        said = self._kept("reply tokens", self._ids(exchange.reply.text), self.caps.reply)
         reply = (*said, self.layout.end)
         facts = self._facts(exchange.facts)
         room = self.limit - len(facts) - len(reply) - len(self.layout.reply_open)
         if room < 0:
             raise DataError(
                 f"facts and reply of {exchange.dialogue_id!r} take {self.limit - room} tokens, limit {self.limit}",
-                code="too_long",
+                code=TOO_LONG,
                 hint="raise it with --set model.limit=…, or shorten the reply",
             )
-        context, turns = self._context(exchange.context, exchange.reply.speaker, room)
-        return EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply, turns)
+        speaker = exchange.reply.speaker
+        context, turns = self._context(exchange.context, speaker, room)
+        encoded = EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply, turns)
+        if self.profile is None:
+            return encoded
+        told = self._profiled(encoded, exchange.context, speaker, exchange.profiles)
+        return replace(told, expresses=self.profile.expressed(exchange.profiles.get(speaker, {}), exchange.reply.text))
 
-    def prompt(self, context: Sequence[Turn], speaker: str, facts: Sequence[str] = (), *, room: int) -> EncodedExchange:
+    def prompt(
+        self,
+        context: Sequence[Turn],
+        speaker: str,
+        facts: Sequence[str] = (),
+        profiles: Mapping[str, Profile] = MappingProxyType({}),
+        *,
+        room: int,
+    ) -> EncodedExchange:
         """Encode a context to reply to, leaving ``room`` tokens for the reply, which is empty here."""
         head = self._facts(tuple(facts))
         left = self.limit - len(head) - room - len(self.layout.reply_open)
         if left < 0:
-            raise DataError(f"facts take {len(head)} tokens, which leaves no room for a reply", code="too_long")
+            raise DataError(f"facts take {len(head)} tokens, which leaves no room for a reply", code=TOO_LONG)
         read, turns = self._context(tuple(context), speaker, left)
-        return EncodedExchange("", "", head, read, (), turns)
+        return self._profiled(EncodedExchange("", "", head, read, (), turns), context, speaker, profiles)
 
     def dialogue(self, part: Part, persona_id: str) -> EncodedDialogue:
         """Encode every exchange of one dialogue; those whose reply alone is too long are left out and counted."""
@@ -114,7 +138,9 @@ class Encoder:
         for exchange in part.exchanges():
             try:
                 made.append(self.exchange(exchange, persona_id))
-            except DataError:
+            except DataError as error:
+                if any(problem.code != TOO_LONG for problem in error.problems):
+                    raise
                 self.cut["exchanges"] += 1
         return tuple(made)
 
@@ -132,7 +158,7 @@ class Encoder:
         """Put whole dialogues before an exchange's own context, within ``limit`` tokens; the first ones go first."""
         room = limit - len(exchange.ids)
         pieces: list[Ids] = []
-        turns = exchange.turns
+        turns, kept = exchange.turns, [exchange]
         for dialogue in reversed(before):
             last = dialogue[-1]
             piece = (*last.context, *last.reply, *self.layout.after_end)
@@ -143,8 +169,10 @@ class Encoder:
             room -= len(piece)
             said = sum(count for _, count in last.turns)
             turns = (*last.turns, (True, len(piece) - said), *turns)
+            kept.insert(0, last)
         context = (*(i for piece in reversed(pieces) for i in piece), *exchange.context)
-        return replace(exchange, context=context, turns=turns)
+        long = replace(exchange, context=context, turns=turns)
+        return long if self.profile is None else _told_by_all(long, kept)
 
     def reply_text(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids, up to the end token."""
@@ -158,8 +186,27 @@ class Encoder:
         """Say what was left out so far, empty if nothing was."""
         return ", ".join(f"{count} {what}" for what, count in sorted(self.cut.items()))
 
+    @property
+    def unknown_text(self) -> str:
+        """Say what was unknown so far, of what was said and of profiles, empty if nothing was."""
+        share = self.read["unknown"] / max(self.read["tokens"], 1)
+        said = [f"{share:.2%} of what is said is not in the vocabulary"] if share else []
+        missing = self.profile.missing if self.profile else {}
+        return ", ".join(said + [f"{count} profiles do not tell {key}" for key, count in sorted(missing.items())])
+
+    def _profiled(
+        self, encoded: EncodedExchange, context: Sequence[Turn], speaker: str, profiles: Mapping[str, Profile]
+    ) -> EncodedExchange:
+        """Return an exchange with the profiles of who speaks in what is left of its context."""
+        if self.profile is None:
+            return encoded
+        said = [turn.speaker for turn in context[len(context) - len(encoded.turns) :]]
+        people = tuple(dict.fromkeys((speaker, *said)))
+        read = tuple(self.profile.slots(profiles.get(person, {})) for person in people)
+        return replace(encoded, profiles=read, said_by=tuple(people.index(person) for person in said))
+
     def _facts(self, facts: Sequence[str]) -> Ids:
-        if not facts:
+        if not facts or self.profile is not None:  # who reads profiles reads no facts
             return ()
         if not self.layout.fact_close:
             return (*self.layout.facts_open, *self.tokens.encode("\n".join(facts)), *self.layout.facts_close)
@@ -173,6 +220,13 @@ class Encoder:
             pieces.pop()
             self.cut["facts"] += 1
         return (*self.layout.facts_open, *chain.from_iterable(pieces), *self.layout.facts_close)
+
+    def _ids(self, text: str) -> Ids:
+        """Return what was said as ids, and count how much of it the vocabulary lacks."""
+        ids = self.tokens.encode(text)
+        if self.tokens.unknown is not None:
+            self.read.update(tokens=len(ids), unknown=ids.count(self.tokens.unknown))
+        return ids
 
     def _kept(self, what: str, pieces: tuple[Any, ...], most: int) -> tuple[Any, ...]:
         """Return the first ``most`` pieces (0 = all), the others counted as left out."""
@@ -202,9 +256,22 @@ class Encoder:
         return ids, tuple(reversed(whose))
 
     def _turn(self, turn: Turn, speaker: str) -> Ids:
-        content = self.tokens.encode(turn.text)
+        content = self._ids(turn.text)
         most = self.caps.utterance
         if most and len(content) > most:
             self.cut["utterance tokens"] += len(content) - most
             content = content[len(content) - most :]
         return self.layout.turn(content, own=turn.speaker == speaker)
+
+
+def _told_by_all(long: EncodedExchange, kept: Sequence[EncodedExchange]) -> EncodedExchange:
+    """Return an exchange that others now stand before, with the profiles of all of them; who replies is always 0."""
+    profiles = list(long.profiles[:1])
+    said_by: list[int] = []
+    for each in kept:
+        first = len(profiles) - 1
+        profiles += each.profiles[1:]
+        said_by += [first + speaker if speaker else 0 for speaker in each.said_by]
+        if each is not kept[-1]:
+            said_by.append(0)
+    return replace(long, profiles=tuple(profiles), said_by=tuple(said_by))

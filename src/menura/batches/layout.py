@@ -88,4 +88,10 @@ def utterances(opens: int, end: int) -> Layout:
     return Layout("utterances", (), (), (), (end,), (opens,), end, alike=True, fact_close=(end,))
 
 
+def separated(tokens: Tokens) -> Layout:
+    """Lay out as attention routing does: a token of its own stands behind each turn, others around the reply (B1)."""
+    opens, closes, end = (tokens.control(name) for name in ("<bos>", "<sep>", END_OF_REPLY))
+    return Layout("separated", (), (), (), (closes,), (opens,), end, alike=True)
+
+
 LAYOUTS = {"chat": chat, "special": special, "plain": plain}

@@ -4,14 +4,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from menura.errors import ConfigError
 
 CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 END_OF_REPLY = "<eos>"
 WORD_TOKENS = ("<unk>", "<pad>", END_OF_REPLY, "<sos>")  # ids 0 to 3
+PIECE_TOKENS = ("<pad>", "<unk>", "<bos>", END_OF_REPLY, "<sep>", "<mask>")  # ids 0 to 5
 TAKEN_APART = re.compile(r"(?<=\w) (['’-]) (?=\w)")  # "don ' t", "well - known"
 MARK = re.compile(r"\[(unused\d+|PAD|UNK|CLS|SEP|MASK)\]")  # of BERT's vocabulary
 # Clitics apart, as word vectors have them: "don't" is "do" and "n't", "i'm" is "i" and "'m".
@@ -30,6 +32,11 @@ class Tokens:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
+
+    @classmethod
+    def from_json(cls, text: str, *, wordpiece: bool = False) -> "Tokens":
+        """Read what ``to_json`` wrote."""
+        return cls(Tokenizer.from_str(text), wordpiece=wordpiece)
 
     @classmethod
     def from_file(cls, path: Path, *, wordpiece: bool = False) -> "Tokens":
@@ -63,6 +70,10 @@ class Tokens:
         """Tell whether the vocabulary holds this token."""
         return self._tokenizer.token_to_id(name) is not None
 
+    def rows(self) -> dict[str, int]:
+        """Return the id of each token."""
+        return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
     def never_said(self) -> set[int]:
         """Return the ids of control tokens, and of BERT's unused rows and marks, which stand for no text."""
         named = self._tokenizer.get_vocab(with_added_tokens=True).items()
@@ -74,6 +85,12 @@ class Tokens:
         grown = Tokenizer.from_str(self._tokenizer.to_str())
         grown.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
         return Tokens(grown, wordpiece=self._wordpiece)
+
+    @property
+    def unknown(self) -> int | None:
+        """The id of what is in no vocabulary; None where everything can be spelt."""
+        unknown: int | None = self._tokenizer.token_to_id(PIECE_TOKENS[1])
+        return unknown
 
     def to_json(self) -> str:
         """Return the whole vocabulary as ``tokenizer.json`` text."""
@@ -102,6 +119,55 @@ def word_tokens(words: Iterable[str]) -> Tokens:
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in WORD_TOKENS])
+    return Tokens(tokenizer)
+
+
+Pieces = Literal["char", "wordpiece", "bpe"]
+
+
+def piece_tokens(
+    kind: Pieces, texts: Iterable[str], *, most: int, least: int = 1, control: Sequence[str] = ()
+) -> Tokens:
+    """Make a vocabulary of what texts are made of, behind ``PIECE_TOKENS`` and more control tokens.
+
+    Characters that are said at least ``least`` times, or ``most`` word pieces or byte pairs that are learnt from them.
+    """
+    names = [*PIECE_TOKENS, *control]
+    if kind == "char":
+        return _character_tokens(texts, names, most, least)
+    if kind == "wordpiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token=PIECE_TOKENS[1]))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        trainer: trainers.Trainer = trainers.WordPieceTrainer(
+            vocab_size=most, min_frequency=least, special_tokens=names, show_progress=False
+        )
+    else:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=most,
+            min_frequency=least,
+            special_tokens=names,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+    tokenizer.train_from_iterator(texts, trainer)
+    return Tokens(tokenizer, wordpiece=kind == "wordpiece")
+
+
+def _character_tokens(texts: Iterable[str], names: Sequence[str], most: int, least: int) -> Tokens:
+    said = Counter(character for text in texts for character in text)
+    vocabulary = {name: number for number, name in enumerate(names)}
+    for character, times in said.most_common(max(most - len(names), 0)):
+        if times >= least:
+            vocabulary.setdefault(character, len(vocabulary))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=PIECE_TOKENS[1]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     return Tokens(tokenizer)
 
 

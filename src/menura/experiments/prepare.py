@@ -1,16 +1,22 @@
 """A run's settings become everything that run needs: data on its sides, a model, and the hashes of both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from menura.artefacts import lexicon as lexicons
+from menura.artefacts import piece_lexicon
+from menura.artefacts.lexicon import Lexicon
 from menura.artefacts.loaded import Loaded, load_model
+from menura.artefacts.piece_lexicon import PieceLexicon
 from menura.errors import MismatchError
 from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
 from menura.experiments.run_config import RunConfig
+from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.catalogue import ModelConfig
 from menura.models.seq2seq import Seq2SeqConfig
 from menura.tasks.split import Split
+from menura.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,19 @@ class Prepared:
         }
 
 
+def _lexicon(model: ModelConfig, tasks: Sequence[Task]) -> Lexicon | PieceLexicon | None:
+    """Return what a model over words or pieces stands on: what the training side says."""
+    if isinstance(model, AttentionRoutingConfig):
+        return piece_lexicon.of_tasks(tasks, model)
+    return lexicons.of_tasks(tasks, least=model.least_said) if isinstance(model, Seq2SeqConfig) else None
+
+
 def prepare(
     config: RunConfig, *, device: str = "cpu", offline: bool = False, say: Callable[[str], None] = lambda line: None
 ) -> Prepared:
     """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
-    lexicon = None
-    if isinstance(config.model, Seq2SeqConfig) and not config.model.start:
-        lexicon = lexicons.of_tasks(split.sides["train"], least=config.model.least_said)
+    lexicon = None if config.model.start else _lexicon(config.model, split.sides["train"])
     loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, lexicon=lexicon)
     return Prepared(config, loaded, split)

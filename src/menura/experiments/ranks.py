@@ -16,6 +16,7 @@ from torch import Tensor
 
 from menura.artefacts.checkpoint import Checkpoint
 from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.piece_lexicon import PieceLexicon
 from menura.errors import DataError, MenuraError, PeerError, Problem
 from menura.experiments.run import Run
 from menura.experiments.run_config import RunConfig, differences
@@ -160,7 +161,7 @@ class Elsewhere(Run):
     def write_split(self, record: dict[str, Any]) -> None:
         """Leave it to rank 0."""
 
-    def write_lexicon(self, lexicon: Lexicon | None) -> None:
+    def write_lexicon(self, lexicon: Lexicon | PieceLexicon | None) -> None:
         """Leave it to rank 0."""
 
     def status(self, state: str, **details: Any) -> None:

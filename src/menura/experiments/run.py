@@ -20,6 +20,7 @@ import yaml
 
 from menura.artefacts.files import read_json, write_json, write_text
 from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.piece_lexicon import PieceLexicon
 from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, DataError, Problem, Stopped
 from menura.experiments.run_config import RunConfig, as_json, differences
@@ -90,7 +91,7 @@ class Run:
         """Write down which personas and dialogues stand on which side."""
         write_json(self.folder / "data.lock.json", record)
 
-    def write_lexicon(self, lexicon: Lexicon | None) -> None:
+    def write_lexicon(self, lexicon: Lexicon | PieceLexicon | None) -> None:
         """Write down the words and people that a model over words stands on; nothing for others."""
         if lexicon:
             lexicon.write(self.folder)

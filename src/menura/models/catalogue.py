@@ -8,6 +8,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from menura.batches.layout import Layout
+from menura.models.attention_routing import AttentionRouting
+from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.causal_lm import CausalLm, CausalLmConfig
 from menura.models.dialogue_model import DialogueModel
 from menura.models.hierarchical import Hierarchical, HierarchicalConfig
@@ -33,6 +35,7 @@ ModelConfig = (
     | IvaeMiConfig
     | PlatoConfig
     | LicConfig
+    | AttentionRoutingConfig
 )
 Build = Callable[["Ground", Any], DialogueModel[Any]]
 
@@ -118,6 +121,12 @@ MODELS = {
         lambda ground, config: Lic(config, config.sizes(ground.sizes or Sizes(config.vocabulary))),
         "one stack of layers reads facts, reads the history and says the reply (Lost in Conversation)",
     ),
+    "attention_routing": ModelEntry(
+        AttentionRoutingConfig,
+        AttentionRouting,
+        lambda ground, config: AttentionRouting(config, config.vocabulary, config.profile_vocabulary),
+        "a small transformer that weighs persona, context and what it said, over attributes (AR, AR+)",
+    ),
 }
 
 
@@ -145,6 +154,10 @@ def about_settings(config: ModelConfig) -> dict[str, str]:
         return {"preset": config.preset, "latents": latents, "visibility": config.rules.visibility}
     if isinstance(config, LicConfig):
         return {"sizes": f"{config.base}, begun {'at random' if config.init == 'random' else 'with its weights'}"}
+    if isinstance(config, AttentionRoutingConfig):
+        kind = "rezero" if config.rezero else "norms"
+        shared = f"{config.different} of {config.layers} layers differ"
+        return {"preset": config.preset, "sizes": f"{config.width} wide, {shared}, {config.network}, {kind}"}
     adapters = f"{config.adapters.kind} {config.adapters.size}, {config.adapters.layers} layers"
     forgotten = {} if config.reinit == "none" else {"weights": f"forgotten ({config.reinit})"}
     return {"adapters": adapters, **forgotten}
@@ -152,7 +165,7 @@ def about_settings(config: ModelConfig) -> dict[str, str]:
 
 def over_network(config: ModelConfig) -> CausalLmConfig:
     """Return settings of which it is known that they are of a model over a network."""
-    assert not isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig)
+    assert not isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig | AttentionRoutingConfig)
     return config
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -13,6 +13,7 @@ from menura.batches.batch import Batch, Expected
 from menura.batches.encode import EncodedExchange
 from menura.batches.filled import FilledBatch
 from menura.batches.layout import Layout
+from menura.errors import ConfigError
 from menura.models.parts.latent import mixture_nats
 
 State = TypeVar("State")
@@ -254,6 +255,30 @@ class JudgesReplies(Protocol):
 
 
 @runtime_checkable
+class HasStrength(Protocol):
+    """A model that reads its persona apart from the context, and can be told how much the persona weighs."""
+
+    @property
+    def weighs_persona(self) -> bool:
+        """Whether there is a stream of the persona's to weigh; False where it was left out."""
+
+    def at_strength(self, strength: float | None) -> AbstractContextManager[None]:
+        """Weigh every persona by ``strength`` (0..1) while the block runs (None: as the model has it)."""
+
+
+@runtime_checkable
+class HasSecondTask(Protocol):
+    """A model that learns a second task beside its replies (Eq. 3 of AR)."""
+
+    @property
+    def has_second_task(self) -> bool:
+        """Whether there is one; False where it was left out."""
+
+    def auxiliary_nats(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """Return (B,) −log p of each reply in the second task, and (B,) tokens; what is lost is drawn from ``seed``."""
+
+
+@runtime_checkable
 class StandsOnBase(Protocol):
     """A model that is a base and something added, and can be that base alone."""
 
@@ -264,6 +289,26 @@ class StandsOnBase(Protocol):
 def bare_weights(model: DialogueModel[Any]) -> dict[str, Tensor]:
     """Return weights under which a model is its base; none where it stands on no base."""
     return model.bare_weights() if isinstance(model, StandsOnBase) else {}
+
+
+def check_share(strength: float | None) -> None:
+    """Raise ConfigError for a strength outside 0..1; None is no strength."""
+    if strength is not None and not 0 <= strength <= 1:
+        raise ConfigError(f"strength: {strength}, must be between 0 and 1")
+
+
+def check_strength(model: DialogueModel[Any], strength: float | None) -> None:
+    """Raise ConfigError for a strength outside 0..1, or of a model that has no persona to weigh; None is none."""
+    check_share(strength)
+    if strength is not None and not (isinstance(model, HasStrength) and model.weighs_persona):
+        hint = "train arplus/strength, or any arplus/… with --set model.persona_path=memory_stream"
+        raise ConfigError("strength: this model has no stream of the persona's to weigh", hint=hint)
+
+
+def weighing(model: DialogueModel[Any], strength: float | None) -> AbstractContextManager[None]:
+    """Let every persona weigh ``strength`` while the block runs, None as the model has it; raises as the check does."""
+    check_strength(model, strength)
+    return model.at_strength(strength) if isinstance(model, HasStrength) else nullcontext()
 
 
 def nats_of(model: DialogueModel[Any], batch: Batch, begun: Any = None) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from menura.errors import ConfigError
-from menura.experiments.recipes import cmaml, mamlviapp, plato, plato_grid, plato_quoted, quoted, start, tiny
+from menura.experiments.recipes import arplus, cmaml, mamlviapp, plato, plato_grid, plato_quoted, quoted, start, tiny
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import RunConfig
 
@@ -27,6 +27,7 @@ SIZED: dict[str, Callable[[Size], RunConfig]] = {  # each at every size
     **plato.ROWS,
     **plato_grid.ROWS,
     **plato_quoted.ROWS,
+    **arplus.ROWS,
 }
 SIZES: tuple[Size, ...] = ("tiny", "cpu", "paper")
 USUAL: Size = "cpu"

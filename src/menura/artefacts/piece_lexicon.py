@@ -1,0 +1,133 @@
+"""What a model of pieces and profiles stands on: what its training side is made of, kept with the run."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from menura.artefacts.files import read_json, write_json
+from menura.artefacts.lexicon import FILE
+from menura.batches.profile import Profile, ProfileTokens, common_pieces, word_numbers, words_of_profiles
+from menura.batches.tokenizer import Pieces, Tokens, piece_tokens
+from menura.errors import ConfigError, DataError
+from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.tasks.task import Task
+
+COMMON = 0.1  # the share of profiles from which on a piece tells nothing of anybody
+FIRST = 2  # the first number of a profile's vocabulary behind padding and what is unknown
+MOST = 30_000  # pieces that are learnt where no number is set
+
+
+@dataclass(frozen=True)
+class PieceLexicon:
+    """``pieces`` is the kind of the vocabulary whose JSON text is ``vocabulary``; ``words`` are those of profiles.
+
+    ``chosen``: the keys were named, not found.
+    """
+
+    pieces: Pieces
+    vocabulary: str
+    keys: tuple[str, ...]
+    words: tuple[str, ...]
+    common: tuple[str, ...]
+    chosen: bool = False
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The vocabulary of what is said."""
+        return Tokens.from_json(self.vocabulary, wordpiece=self.pieces == "wordpiece")
+
+    @property
+    def profile_words(self) -> int:
+        """How many numbers a profile's vocabulary has."""
+        return FIRST + len(self.keys) + len(self.words)
+
+    def profile_tokens(self, *, by_words: bool) -> ProfileTokens:
+        """Return how profiles are read: in a vocabulary of their own, or in that of what is said."""
+        common = frozenset(self.common)
+        if by_words:
+            keys = {key: number for number, key in enumerate(self.keys, start=FIRST)}
+            return ProfileTokens(keys, word_numbers(self.words, FIRST + len(keys)), common, self.chosen)
+        return ProfileTokens(
+            {k: self.tokens.control(mark(k)) for k in self.keys}, self.tokens.encode, common, self.chosen
+        )
+
+    @property
+    def sha256(self) -> str:
+        """The hash that personas are made for."""
+        return hashlib.sha256(json.dumps(asdict(self), ensure_ascii=False).encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write it whole or not at all."""
+        write_json(folder / FILE, {**asdict(self), "vocabulary": json.loads(self.vocabulary)})
+
+
+def mark(key: str) -> str:
+    """Return the control token that stands for a key among what is said."""
+    return f"<{key}>"
+
+
+def read(folder: Path) -> PieceLexicon:
+    """Read the lexicon of a run; DataError where there is none, or it is damaged."""
+    path = folder / FILE
+    if not path.exists():
+        hint = "name the folder of such a run"
+        raise DataError("no pieces: this is not the run of a model with profiles", place=str(path), hint=hint)
+    found = read_json(path)
+    try:
+        lists = {name: tuple(found[name]) for name in ("keys", "words", "common")}
+        vocabulary = json.dumps(found["vocabulary"], ensure_ascii=False)
+        return PieceLexicon(found["pieces"], vocabulary, **lists, chosen=found["chosen"])
+    except (KeyError, TypeError) as error:
+        raise DataError("damaged: not pieces, keys and words", place=str(path), code="damaged") from error
+
+
+def of_tasks(tasks: Sequence[Task], config: AttentionRoutingConfig) -> PieceLexicon:
+    """Return what training tasks say and tell of people; ConfigError that lists every attribute that nobody has."""
+    profiles = list(_profiles(tasks))
+    found = tuple(dict.fromkeys(key for profile in profiles for key in profile))
+    keys = tuple(key.strip() for key in config.attributes.split(",") if key.strip()) or found
+    there = ", ".join(found) or "none"
+    missing = [
+        ConfigError(f"model.attributes: nobody has {key!r}", hint=f"there are {there}")
+        for key in keys
+        if key not in found
+    ]
+    if missing:
+        raise ConfigError.of([problem for error in missing for problem in error.problems])
+    read_ones = [{key: profile[key] for key in keys if key in profile} for profile in profiles]
+    tokens = piece_tokens(
+        config.pieces,
+        _texts(tasks, keys),
+        most=config.vocabulary or MOST,
+        least=config.least_said,
+        control=[mark(key) for key in keys],
+    )
+    words = words_of_profiles(read_ones)
+    room = config.profile_vocabulary - FIRST - len(keys) if config.profile_vocabulary else len(words)
+    common = tuple(sorted(common_pieces(read_ones, COMMON)))
+    return PieceLexicon(
+        config.pieces, tokens.to_json(), keys, tuple(words[: max(room, 0)]), common, bool(config.attributes)
+    )
+
+
+def _profiles(tasks: Sequence[Task]) -> Iterator[Profile]:
+    """Yield each different profile of whoever speaks, once."""
+    seen: set[tuple[tuple[str, tuple[str, ...]], ...]] = set()
+    for task in tasks:
+        for part in task.parts:
+            for profile in part.dialogue.profiles.values():
+                held = tuple(profile.items())
+                if held not in seen:
+                    seen.add(held)
+                    yield profile
+
+
+def _texts(tasks: Sequence[Task], keys: Sequence[str]) -> Iterator[str]:
+    for profile in _profiles(tasks):
+        yield from (value for key in keys for value in profile.get(key, ()))
+    for task in tasks:
+        for part in task.parts:
+            yield from (turn.text for turn in part.dialogue.turns)

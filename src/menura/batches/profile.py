@@ -1,0 +1,88 @@
+"""A profile becomes slots: the number of a key, and those of what one of its values is made of."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from menura.corpus.pieces import content_pieces, pieces, says_any
+from menura.errors import DataError, Problem, shown
+
+Profile = Mapping[str, tuple[str, ...]]  # values by key
+Slot = tuple[int, tuple[int, ...]]  # the number of a key, and those of a value
+Slots = tuple[Slot, ...]
+
+PADDING, UNKNOWN = 0, 1
+
+
+@dataclass(frozen=True)
+class ProfileTokens:
+    """What a model knows of profiles: its keys, and numbers of values.
+
+    ``keys`` are in the order in which they are read, each with its number; ``chosen``: they were named, and others are
+    passed over. ``split`` takes a value apart into numbers.
+    ``common`` are pieces that so many profiles hold that a reply which says one tells nothing of the persona.
+    ``missing`` counts profiles that have no value of a key.
+    """
+
+    keys: Mapping[str, int]
+    split: Callable[[str], tuple[int, ...]]
+    common: frozenset[str] = frozenset()
+    chosen: bool = False
+    missing: Counter[str] = field(default_factory=Counter, compare=False)
+    _made: dict[tuple[tuple[str, tuple[str, ...]], ...], Slots] = field(default_factory=dict, repr=False, compare=False)
+
+    def slots(self, profile: Profile) -> Slots:
+        """Return a slot for each value of each known key; a key without a value has one that is unknown, and counts.
+
+        Raises DataError that lists every key that is not known, unless the known ones were chosen.
+        """
+        held = tuple(profile.items())
+        if held not in self._made:
+            self._made[held] = self._slots(profile)
+        return self._made[held]
+
+    def _slots(self, profile: Profile) -> Slots:
+        self._check_known(profile)
+        made: list[Slot] = []
+        for key, number in self.keys.items():
+            values = profile.get(key, ())
+            if not values:
+                self.missing[key] += 1
+            made += [(number, self.split(value) or (UNKNOWN,)) for value in values] or [(number, (UNKNOWN,))]
+        return tuple(made)
+
+    def expressed(self, profile: Profile, reply: str) -> bool:
+        """Tell whether a reply says a piece of the profile's values that is not common to many profiles."""
+        values = (value for key in self.keys for value in profile.get(key, ()))
+        return says_any(reply, frozenset().union(*map(content_pieces, values)) - self.common)
+
+    def _check_known(self, profile: Profile) -> None:
+        known = ", ".join(self.keys) or "none"
+        hint = f"the model was trained with {known}; leave the others out of the data, or train with them"
+        strange = [] if self.chosen else [key for key in profile if key not in self.keys]
+        if strange:
+            message = "profile key {} is unknown to the model"
+            raise DataError.of([Problem("unknown_attribute", message.format(shown(key)), hint=hint) for key in strange])
+
+
+def word_numbers(words: Sequence[str], first: int) -> Callable[[str], tuple[int, ...]]:
+    """Return what takes a value apart into the numbers of its pieces, the first word's being ``first``."""
+    numbers = {word: number for number, word in enumerate(words, start=first)}
+    return lambda value: tuple(numbers.get(piece, UNKNOWN) for piece in pieces(value))
+
+
+def words_of_profiles(profiles: Iterable[Profile], *, least: int = 1) -> list[str]:
+    """Return the pieces that values of at least so many profiles hold, each once, in order of first appearance."""
+    held: Counter[str] = Counter()
+    for profile in profiles:
+        told = (piece for values in profile.values() for value in values for piece in pieces(value))
+        held.update(list(dict.fromkeys(told)))
+    return [piece for piece, times in held.items() if times >= least]
+
+
+def common_pieces(profiles: Sequence[Profile], share: float) -> frozenset[str]:
+    """Return the content that more than a share of the profiles hold."""
+    held: Counter[str] = Counter()
+    for profile in profiles:
+        held.update(frozenset().union(*(content_pieces(value) for values in profile.values() for value in values)))
+    return frozenset(piece for piece, times in held.items() if times > share * len(profiles))

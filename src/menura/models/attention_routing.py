@@ -1,0 +1,510 @@
+"""AR and AR+: a reply attends to itself, to the context and to the persona's attributes by the same maps (spec part B).
+
+Encoder and decoder are the same layers, gone through ``groups`` times. A context's tokens know who says them by the sum
+of that person's attribute tokens. In AR+ the attributes are also read from a memory, layers are gated (ReZero), and the
+second task restores a reply that lost a span.
+
+Shape letters: B exchanges, S context tokens, T reply tokens, R different profiles, M slots or tokens of a profile,
+e width of embeddings, D width, H heads, d = D/H, L layers, V vocabulary.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.batch import Batch
+from menura.batches.collate import Ids, pad
+from menura.batches.encode import EncodedExchange
+from menura.batches.profile import PADDING, Slots
+from menura.batches.turned import turns_of
+from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.parts.dropping import dropped
+from menura.models.parts.infilling import infilled
+from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query
+from menura.models.parts.routing import (
+    Attends,
+    FactorFeedForward,
+    Kept,
+    Routed,
+    RoutedLayer,
+    SharedAttention,
+    feed_forward,
+)
+
+ENCODER, DECODER = range(2)
+STREAMS = ("context", "persona", "auxiliary", "reply")
+LABELS_AT_ONCE = 4096  # bounds memory, changes nothing else
+MASK = 5  # of ``PIECE_TOKENS``
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What was read, as keys and values of each different layer, and which of them are real; rows by exchange."""
+
+    kept: tuple[Kept, ...]
+    real: Tensor  # (R, S)
+    row: Tensor | None = None  # (B,) None where each exchange has a row of its own, in order
+
+    def chosen(self, rows: Tensor) -> "Stream":
+        """Return the stream of some exchanges; nothing is copied."""
+        return replace(self, row=rows if self.row is None else self.row[rows])
+
+    def found(self, attention: SharedAttention, layer: int, q: Tensor) -> Tensor:
+        """Return (B, T, D) what queries (B, H, T, d) find, zero where there is nothing."""
+        keys, values = self.kept[layer]
+        some = self.real.any(1)
+        real = self.real | ~some[:, None]  # to see nothing at all is no number
+        kept = (self._rows(keys), self._rows(values))
+        return attention.found(q, kept, self._rows(real)[:, None, None]) * self._rows(some)[:, None, None]
+
+    def _rows(self, each: Tensor) -> Tensor:
+        """Return the rows of the exchanges, (B, …) from (R, …); one row for all is not copied."""
+        if self.row is None or len(each) == 1:
+            return each
+        return each[self.row]
+
+
+@dataclass(frozen=True)
+class RoutingState:
+    """What each exchange has read, how much its persona weighs, and keys and values of what it said, by application."""
+
+    context: Stream | None
+    persona: Stream | None
+    strength: Tensor  # (B,)
+    said: tuple[Kept, ...]
+    predicted: Tensor | None = None  # (B,) log-odds that the reply says something of the persona's
+
+
+class AttentionRouting(DialogueModel[RoutingState]):
+    """Contexts and profiles in, the reply out; ``vocabulary`` and ``profile_words`` are the sizes of the tables."""
+
+    def __init__(self, config: AttentionRoutingConfig, vocabulary: int, profile_words: int) -> None:
+        super().__init__()
+        self.config = config
+        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold
+        self.given_strength: float | None = None
+        self._noise: random.Random | None = None
+        embedded = config.embedded
+        self.table = nn.Embedding(vocabulary, embedded, padding_idx=PADDING)
+        self.profile_table = nn.Embedding(profile_words, embedded, padding_idx=PADDING) if config.memory else None
+        self.memory = self._a_memory(profile_words) if config.memory else None
+        self.projections = self._projections()
+        self.layers = nn.ModuleList(self._layer() for _ in range(config.different))
+        self.gates = self._gates()
+        self.predictor = nn.Linear(config.width, 1) if config.strength_by != "given" else None
+        self.output = None if config.tied else nn.Linear(config.width, vocabulary, bias=False)
+        self.dead = self._unused()
+        self._begin_weights()
+
+    # The contract
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the dialogue loss; in pooled training ``total`` holds that of the other tasks, too (Eq. 3)."""
+        state = self.begin(batch)
+        if self._noise is not None and self.config.strength_by == "labelled":
+            state = replace(state, strength=self._labels(batch))
+        loss = Loss.of(self._reply_nats(state, batch.exchanges), batch.reply_tokens)
+        return loss if self._noise is None else self._with_more(loss, batch, state)
+
+    def begin(self, batch: Batch) -> RoutingState:
+        """Read contexts and profiles."""
+        profiles = self._profiles(batch.exchanges)
+        embedded, real = self._context(batch.exchanges, profiles)
+        persona = None
+        if self.memory is not None:
+            embedded, slots = self._remembered(batch.exchanges, profiles, embedded)
+            if self.config.streams and slots.shape[1]:
+                persona = (slots, self._pairs(profiles).real)
+        elif profiles.different and any(profiles.different):
+            persona = self._persona(profiles)
+        context = self._encoded(self._dropped(embedded), real) if real.shape[1] else embedded
+        strength, predicted = self._strength(context, real)
+        streams = self._streams([(context, real), *([persona] if persona else [])])
+        return RoutingState(
+            streams[0] if real.shape[1] else None,
+            replace(streams[1], row=profiles.own) if persona else None,
+            strength,
+            self._nothing_said(len(batch)),
+            predicted,
+        )
+
+    def advance(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
+        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        states, state = self._heard(state, last[:, None])
+        return self.logits(states[:, 0]).log_softmax(-1), state
+
+    def advance_to_scores(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
+        """Do ``advance``, with no chance for what is never to be said."""
+        states, state = self._heard(state, last[:, None])
+        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=last.device)
+        return self.logits(states[:, 0]).index_fill(-1, unsaid, -torch.inf), state
+
+    def select_rows(self, state: RoutingState, rows: Tensor) -> RoutingState:
+        """Return the state of some rows; they go on sharing what was read."""
+        return RoutingState(
+            state.context and state.context.chosen(rows),
+            state.persona and state.persona.chosen(rows),
+            state.strength[rows],
+            tuple((keys[rows], values[rows]) for keys, values in state.said),
+        )
+
+    # Abilities
+
+    @property
+    def weighs_persona(self) -> bool:
+        """Whether a persona has a stream of its own."""
+        return self.config.streams
+
+    @property
+    def has_second_task(self) -> bool:
+        """Whether replies are learnt in a second way."""
+        return self.config.auxiliary != "none"
+
+    def scores_of(self, state: RoutingState, ids: Tensor) -> Tensor:
+        """Return (B, T, V) scores after each of the tokens (B, T) said at once: what the cache has to equal."""
+        return self.logits(self._heard(state, ids)[0])
+
+    def auxiliary_nats(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """Return (B,) −log p of each reply in the second task, and (B,) tokens; what is lost is drawn from ``seed``."""
+        return self._second_task(batch, random.Random(seed)), batch.reply_tokens
+
+    @contextmanager
+    def at_strength(self, strength: float | None) -> Iterator[None]:
+        """Weigh every persona by ``strength`` while the block runs (None: as the model has it)."""
+        before, self.given_strength = self.given_strength, strength
+        try:
+            yield
+        finally:
+            self.given_strength = before
+
+    @contextmanager
+    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+        """Train while the block runs: leave out units, and learn the second task and the predictor beside."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            self._noise = random.Random(seed)
+            self.train()
+            try:
+                yield
+            finally:
+                self._noise = None
+                self.eval()
+
+    def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
+        """Let the tokens of these rows begin at vectors (·, e); all others keep theirs."""
+        with torch.no_grad():
+            self.table.weight[list(rows)] = vectors.to(self.table.weight)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return (…, V) from (…, D); in a tied table padding has the score of a vector of zeros, and learns nothing."""
+        if self.output is not None:
+            scores: Tensor = self.output(states)
+            return scores
+        return nn.functional.pad(nn.functional.linear(states, self.table.weight[1:]), (1, 0))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' number format."""
+        return self.table.weight.dtype
+
+    # What it is made of
+
+    def _a_memory(self, words: int) -> PersonaMemory:
+        return PersonaMemory(words, self.config.width, self.config.hops, amplified=self.config.rules.amplified_hops)
+
+    def _projections(self) -> nn.ModuleDict:
+        embedded, width = self.config.embedded, self.config.width
+        if embedded == width:
+            return nn.ModuleDict()
+        names = ("all",) if self.config.rules.shared_projection else STREAMS
+        return nn.ModuleDict({name: nn.Linear(embedded, width) for name in names})
+
+    def _layer(self) -> RoutedLayer:
+        config = self.config
+        network = feed_forward(config.network, (config.width, config.inner, config.rank), config.dropout)
+        if isinstance(network, FactorFeedForward):
+            network.recomputed = not config.keep
+        attention = SharedAttention(config.width, config.heads, config.dropout)
+        skip = config.rules.normed_skip
+        return RoutedLayer(attention, network, rezero=config.rezero, normed_skip=skip, bias=config.bias)
+
+    def _gates(self) -> nn.Parameter | None:
+        """Return (encoder | decoder, L, attention | network) gates, or fewer that several share; all begin closed."""
+        if not self.config.rezero:
+            return None
+        layers, different = self.config.layers, self.config.different
+        shapes = {"per_model": (1,), "per_layer": (different, 1), "per_sublayer": (2, layers, 2)}
+        return nn.Parameter(torch.zeros(shapes[self.config.gating]))
+
+    def _unused(self) -> nn.ParameterList:
+        """Return what a program holds and counts, and nothing uses."""
+        width, inner, layers = self.config.width, self.config.inner, self.config.different
+        shapes: list[tuple[int, ...]] = []
+        if self.config.unused == "stubs":
+            shapes += [(inner, width), (inner,)] * layers
+        elif self.config.unused == "norms":  # of two norms and a gate what the layer itself does not have
+            shapes += [(width,)] * (4 if self.config.rezero else 2) * layers
+            shapes += [] if self.config.rezero else [(1,)] * layers
+        return nn.ParameterList(nn.Parameter(torch.zeros(shape), requires_grad=False) for shape in shapes)
+
+    def _begin_weights(self) -> None:
+        """Begin every matrix as Xavier has it, uniformly, every vector at its usual value; padding is zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.xavier_uniform_(module.weight)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+            if isinstance(module, nn.Embedding):
+                with torch.no_grad():
+                    module.weight[PADDING] = 0
+
+    # Embeddings
+
+    def _projected(self, stream: str, embedded: Tensor) -> Tensor:
+        if not self.projections:
+            return embedded
+        name = "all" if "all" in self.projections else stream
+        projected: Tensor = self.projections[name](embedded)
+        return projected
+
+    def _said(self, ids: Tensor, stream: str, start: int = 0) -> Tensor:
+        """Return (B, T, D): √e E + place, the first of which is ``start``, projected."""
+        embedded = self.config.embedded**0.5 * self.table(ids)
+        return self._projected(stream, embedded + sinusoids(start, ids.shape[1], embedded))
+
+    def _profiles(self, exchanges: Sequence[EncodedExchange]) -> "Profiles":
+        return Profiles.of(exchanges, self.device)
+
+    def _context(self, exchanges: Sequence[EncodedExchange], profiles: "Profiles") -> tuple[Tensor, Tensor]:
+        """Return contexts (B, S, D), the last token but one of each prefix at its end, and which places are real."""
+        ids, real = (part.to(self.device) for part in pad([e.context[:-1] for e in exchanges]))
+        embedded = self.config.embedded**0.5 * self.table(ids)
+        people, _ = pad([profiles.by_token(row, exchange) for row, exchange in enumerate(exchanges)])
+        told = self._told(profiles)
+        if len(told) > 1:
+            embedded = embedded + told[people.to(self.device)]
+        return self._projected("context", embedded + sinusoids(0, ids.shape[1], embedded)), real
+
+    def _told(self, profiles: "Profiles") -> Tensor:
+        """Return (R + 1, e) the sum of each profile's value tokens, behind a row of zeros for nobody."""
+        table = self.profile_table or self.table
+        ids, _ = pad([(), *(tuple(chain.from_iterable(v for _, v in slots)) for slots in profiles.different)])
+        summed: Tensor = table(ids.to(self.device)).sum(1)
+        return summed
+
+    def _persona(self, profiles: "Profiles") -> tuple[Tensor, Tensor]:
+        """Return the encoded streams of profiles (R, M, D), keys as tokens, and which places are real."""
+        told = [tuple(chain.from_iterable((key, *value) for key, value in slots)) for slots in profiles.different]
+        ids, real = (part.to(self.device) for part in pad(told))
+        embedded = self._projected("persona", self.config.embedded**0.5 * self.table(ids))
+        return self._encoded(self._dropped(embedded), real), real
+
+    def _pairs(self, profiles: "Profiles") -> Pairs:
+        return Pairs.of(profiles.different, self.device, tokens=self.config.rules.token_slots)
+
+    def _remembered(
+        self, exchanges: Sequence[EncodedExchange], profiles: "Profiles", embedded: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Ask the memory; return contexts with what it says on every place, and the slots of its last hop (R, M, D)."""
+        assert self.memory is not None
+        asked = Query(asked_places(exchanges, whole=self.config.rules.whole_query).to(self.device))
+        found, slots = self.memory(self._pairs(profiles), profiles.own, asked, embedded)
+        biased = embedded + found[:, None] if self.config.persona_path != "memory_stream" else embedded
+        return biased, slots
+
+    # Layers
+
+    def _applications(self, side: int) -> Iterator[tuple[int, RoutedLayer, Tensor | None]]:
+        """Yield the layers as they are gone through: number of the different one, the layer, its gates (2,)."""
+        for application in range(self.config.layers):
+            number = application % self.config.different
+            layer = self.layers[number]
+            assert isinstance(layer, RoutedLayer)
+            yield number, layer, self._gate(side, application, number)
+
+    def _gate(self, side: int, application: int, number: int) -> Tensor | None:
+        if self.gates is None or self.config.gating == "per_sublayer":
+            return None if self.gates is None else self.gates[side, application]
+        return (self.gates if self.config.gating == "per_model" else self.gates[number]).expand(2)
+
+    def _encoded(self, x: Tensor, real: Tensor) -> Tensor:
+        """Read (B, S, D) as a whole; ``real`` (B, S)."""
+        seen = (real | ~real.any(1, keepdim=True))[:, None, None]
+
+        def attends(attention: SharedAttention, normed: Tensor) -> Routed:
+            q, k, v = attention.all_of(normed)
+            return Routed(attention.found(q, (k, v), seen))
+
+        for _, layer, gates in self._applications(ENCODER):
+            x = layer(x, attends, gates)
+        return x
+
+    def _streams(self, read: Sequence[tuple[Tensor, Tensor]]) -> list[Stream]:
+        """Return streams of what was read, projected at once for each different layer."""
+        kept = [layer.attention.kept_of([states for states, _ in read]) for layer in self._different()]
+        return [Stream(tuple(each[index] for each in kept), real) for index, (_, real) in enumerate(read)]
+
+    def _different(self) -> Iterator[RoutedLayer]:
+        for layer in self.layers:
+            assert isinstance(layer, RoutedLayer)
+            yield layer
+
+    def _heard(self, state: RoutingState, ids: Tensor, stream: str = "reply") -> tuple[Tensor, RoutingState]:
+        """Read reply tokens (B, T) behind those already said; return states (B, T, D), and the state with them."""
+        before = state.said[0][0].shape[2]
+        x = self._dropped(self._said(ids, stream, before))
+        grown: list[Kept] = []
+        for (number, layer, gates), said in zip(self._applications(DECODER), state.said, strict=True):
+            x = layer(x, self._attending(state, number, said, grown), gates)
+        return x, replace(state, said=tuple(grown))
+
+    def _attending(self, state: RoutingState, number: int, said: Kept, grown: list[Kept]) -> Attends:
+        """Return how one application attends: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1), what is absent is 0."""
+        a = state.strength[:, None, None]
+
+        def attends(attention: SharedAttention, normed: Tensor) -> Routed:
+            q, k, v = attention.all_of(normed)
+            new, begun = q.shape[2], said[0].shape[2]
+            if begun:
+                k, v = torch.cat([said[0], k], 2), torch.cat([said[1], v], 2)
+            grown.append((k, v))
+            # One new token sees all before it.
+            sees = None if new == 1 else torch.ones((new, k.shape[2]), dtype=torch.bool, device=q.device).tril(begun)
+            merged, fixed = attention.found(q, (k, v), sees), None
+            if state.context is not None:
+                of_context = state.context.found(attention, number, q)
+                merged, fixed = merged + (2 - a) * of_context, of_context
+            if state.persona is not None:
+                of_persona = state.persona.found(attention, number, q)
+                merged = merged + a * of_persona
+                fixed = of_persona if fixed is None else fixed + of_persona
+            return Routed(merged, fixed)
+
+        return attends
+
+    def _nothing_said(self, rows: int) -> tuple[Kept, ...]:
+        heads, width = self.config.heads, self.config.width
+        nothing = self.table.weight.new_zeros((rows, heads, 0, width // heads))
+        return ((nothing, nothing),) * self.config.layers
+
+    # How much the persona weighs
+
+    def _strength(self, context: Tensor, real: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return a (B,) and, where it is predicted from the context, its log-odds: w · mean(E_C) + b."""
+        predicted = None
+        if self.predictor is not None:
+            count = real.sum(1, keepdim=True).clamp(min=1)
+            predicted = self.predictor((context * real[..., None]).sum(1) / count)[:, 0]
+        if predicted is None or self.given_strength is not None:
+            given = self.config.strength if self.given_strength is None else self.given_strength
+            return context.new_full((len(context),), given), predicted
+        return predicted.sigmoid(), predicted
+
+    def _labels(self, batch: Batch) -> Tensor:
+        return torch.tensor([float(e.expresses) for e in batch.exchanges], device=self.device, dtype=self.dtype)
+
+    # Losses
+
+    def _reply_nats(self, state: RoutingState, exchanges: Sequence[EncodedExchange], stream: str = "reply") -> Tensor:
+        """Return (B,) −log p of each reply."""
+        ids, mask = (part.to(self.device) for part in pad([(e.prefix[-1], *e.reply[:-1]) for e in exchanges]))
+        states = self._heard(state, ids, stream)[0][mask]
+        labels = torch.tensor([token for e in exchanges for token in e.reply], device=self.device)
+        nats = torch.cat(
+            [
+                nn.functional.cross_entropy(self.logits(some), of_them, reduction="none")
+                for some, of_them in zip(*(torch.split(each, LABELS_AT_ONCE) for each in (states, labels)), strict=True)
+            ]
+        )
+        lengths = torch.tensor([len(e.reply) for e in exchanges], device=self.device)
+        whose = torch.arange(len(exchanges), device=self.device).repeat_interleave(lengths)
+        return nats.new_zeros(len(exchanges)).index_add(0, whose, nats)
+
+    def _with_more(self, loss: Loss, batch: Batch, state: RoutingState) -> Loss:
+        """Return L = L_D + λ1 L_LM + λ2 L_W (Eq. 3); its nats stay those of the dialogue."""
+        assert self._noise is not None
+        total, parts = loss.total, {}
+        if self.config.auxiliary != "none":
+            second = self._second_task(batch, self._noise).sum() / loss.tokens.sum()
+            total, parts["auxiliary"] = total + self.config.auxiliary_weight * second, second.detach()
+        if state.predicted is not None:
+            told = nn.functional.binary_cross_entropy_with_logits(state.predicted, self._labels(batch))
+            total, parts["predictor"] = total + self.config.predictor_weight * told, told.detach()
+        return replace(loss, total=total, parts=parts)
+
+    def _second_task(self, batch: Batch, noise: random.Random) -> Tensor:
+        """Return (B,) −log p of each reply by itself (lm), or read from what is left of it (mlm, bart)."""
+        context = None
+        if self.config.auxiliary in ("mlm", "bart"):
+            whole = [(e.prefix[-1], *e.reply) for e in batch.exchanges]
+            ids, real = (
+                part.to(self.device)
+                for part in pad([infilled(each, MASK, noise, bart=self.config.auxiliary == "bart") for each in whole])
+            )
+            context = self._streams([(self._encoded(self._dropped(self._said(ids, "auxiliary")), real), real)])[0]
+        strength = torch.ones(len(batch), device=self.device, dtype=self.dtype)
+        state = RoutingState(context, None, strength, self._nothing_said(len(batch)))
+        return self._reply_nats(state, batch.exchanges, "reply" if context else "auxiliary")
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return dropped(x, self.config.dropout * self.training)
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The different profiles of a batch, and for each exchange which is its own, and which those of its speakers."""
+
+    different: tuple[Slots, ...]
+    own: Tensor  # (B,)
+    speakers: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, exchanges: Sequence[EncodedExchange], device: torch.device) -> "Profiles":
+        """Number the profiles; who has none has the empty one."""
+        numbers: dict[Slots, int] = {}
+        speakers = tuple(
+            tuple(numbers.setdefault(slots, len(numbers)) for slots in exchange.profiles or ((),))
+            for exchange in exchanges
+        )
+        own = torch.tensor([people[0] for people in speakers], dtype=torch.long, device=device)
+        return cls(tuple(numbers), own, speakers)
+
+    def by_token(self, row: int, exchange: EncodedExchange) -> Ids:
+        """Return 1 + the number of the profile of who says each token of a context, 0 for nobody known."""
+        if not exchange.said_by:
+            return (0,) * max(len(exchange.context) - 1, 0)
+        turns = zip(exchange.said_by, exchange.turns, strict=True)
+        return tuple(1 + self.speakers[row][speaker] for speaker, (_, tokens) in turns for _ in range(tokens))
+
+
+def asked_places(exchanges: Sequence[EncodedExchange], *, whole: bool) -> Tensor:
+    """Return (B, S) the numbers, from 1, of what a memory is asked: the last turn's content, or the whole context.
+
+    As the program has it, ``whole`` leaves out the context's last token, which closes its last turn.
+    """
+    places = []
+    for exchange in exchanges:
+        length = len(exchange.context) - 1
+        turns = [len(words) for _, words in turns_of(exchange)]
+        asked = max(length - 1 if whole else turns[-1] - 1 if turns else 0, 0)
+        start = 0 if whole else length - 1 - asked
+        places.append((*([0] * max(start, 0)), *range(1, asked + 1), *([0] * (length - max(start, 0) - asked))))
+    return pad(places)[0]
+
+
+def sinusoids(start: int, length: int, like: Tensor) -> Tensor:
+    """Return (length, e) sines and cosines of places from ``start`` on (Vaswani et al., 2017)."""
+    width = like.shape[-1]
+    place = torch.arange(start, start + length, device=like.device, dtype=torch.float32)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, device=like.device, dtype=torch.float32) * (-9.210340371976184 / width))
+    table = torch.zeros(length, width, device=like.device)
+    table[:, 0::2] = (place * rate).sin()
+    table[:, 1::2] = (place * rate[: width // 2]).cos()
+    return table.to(like.dtype)

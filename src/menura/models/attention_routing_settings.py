@@ -1,0 +1,180 @@
+"""Settings of AR and AR+, and what three presets differ in: the paper, its program, and that without its defects."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from menura.batches.tokenizer import Pieces
+from menura.errors import ConfigError
+
+Preset = Literal["fixed", "release", "paper"]
+FeedForwardKind = Literal["full", "factor_release", "factor_fixed"]
+Gates = Literal["per_model", "per_layer", "per_sublayer"]
+PersonaPath = Literal["context_bias", "memory_stream", "both"]
+Auxiliary = Literal["none", "lm", "mlm", "bart"]
+Strength = Literal["given", "predicted", "labelled"]
+# What the programs hold and count and nothing uses: norms and a gate in AR+'s layers, maps to a predictor in AR's.
+Dead = Literal["none", "norms", "stubs"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the three presets differ in (spec B2 to B8)."""
+
+    factor: FeedForwardKind = "factor_fixed"  # what a factorised feed-forward network is
+    gates: Gates = "per_sublayer"
+    normed_skip: bool = False  # the norm stands on the skip path, too
+    shared_projection: bool = True  # one map from embeddings to states for all streams
+    token_slots: bool = False  # each token of a profile is a slot of the memory, keys as well
+    whole_query: bool = False  # the memory is asked by the whole context, not by what was said last
+    amplified_hops: bool = False  # what a hop found is pooled again over the places it was added to
+    dead: "Dead" = "none"
+
+
+RULES: dict[Preset, Rules] = {
+    "fixed": Rules(),
+    "release": Rules(
+        factor="factor_release",
+        gates="per_layer",
+        normed_skip=True,
+        shared_projection=False,
+        token_slots=True,
+        whole_query=True,
+        amplified_hops=True,
+        dead="norms",
+    ),
+    "paper": Rules(gates="per_model", shared_projection=False),
+}
+
+
+@dataclass(frozen=True)
+class AttentionRoutingConfig:
+    """AR+ as it stands; AR and the rows of the ablation are recipes that change some of it.
+
+    ``pieces`` are what texts are made of, ``vocabulary`` the most of them that are learnt from the training side (0 =
+    all that are said ``least_said`` times). ``attributes`` are the keys of profiles that are read, comma-separated
+    ("" = all there are). ``embedding`` 0 is the width. ``groups`` is how often a stack of layers / groups different
+    layers is gone through. With ``memory`` profiles are read by words from a memory of ``hops`` hops, and reach the
+    reply by ``persona_path``; without it by characters, as a stream of their own.
+
+    ``strength`` is a of Eq 1, the weight of the persona's stream; ``strength_by`` predicted computes it from the
+    context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that.
+    ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
+    loss ``predictor_weight`` times (λ2). ``keep`` bounds what is kept for the backward pass: the wide layer of a
+    factorised network is computed again, which is a tenth of a layer's work.
+    """
+
+    preset: Preset = "fixed"
+    pieces: Pieces = "char"
+    vocabulary: int = 0
+    profile_vocabulary: int = 0
+    least_said: int = 2
+    attributes: str = ""
+    width: int = 512
+    layers: int = 6
+    heads: int = 8
+    inner: int = 2048
+    embedding: int = 200
+    groups: int = 6
+    feed_forward: Literal["", "full", "factor_release", "factor_fixed"] = ""
+    rank: int = 100
+    rezero: bool = True
+    gates: Literal["", "per_model", "per_layer", "per_sublayer"] = ""
+    bias: float = 0.1  # b of Eq 5
+    memory: bool = True
+    hops: int = 3
+    persona_path: PersonaPath = "context_bias"
+    strength: float = 1.0
+    strength_by: Strength = "given"
+    predictor_weight: float = 0.5
+    auxiliary: Auxiliary = "mlm"
+    auxiliary_weight: float = 0.5
+    tied: bool = False  # output and embedding are one table
+    dead: Literal["", "none", "norms", "stubs"] = ""
+    dropout: float = 0.1
+    keep: bool = False
+    vectors: str = ""
+    turns: int = 7
+    utterance: int = 15
+    reply: int = 15
+    limit: int = 160
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no network; all that are wrong are reported together."""
+        problems = [*self._sizes(), *self._shares()]
+        if problems:
+            raise ConfigError.of([p for error in problems for p in error.problems])
+
+    @property
+    def rules(self) -> Rules:
+        """The preset's rules."""
+        return RULES[self.preset]
+
+    @property
+    def network(self) -> FeedForwardKind:
+        """What the feed-forward networks are."""
+        return self.feed_forward or self.rules.factor
+
+    @property
+    def gating(self) -> Gates:
+        """How many gates there are."""
+        return self.gates or self.rules.gates
+
+    @property
+    def unused(self) -> Dead:
+        """What is there and never used."""
+        return self.dead or self.rules.dead
+
+    @property
+    def embedded(self) -> int:
+        """The width of the embeddings, e."""
+        return self.embedding or self.width
+
+    @property
+    def different(self) -> int:
+        """How many layers differ."""
+        return self.layers // self.groups
+
+    @property
+    def streams(self) -> bool:
+        """Whether a persona has a stream of its own in the decoder."""
+        return not self.memory or self.persona_path != "context_bias"
+
+    def _sizes(self) -> list[ConfigError]:
+        wrong = []
+        for name in ("width", "layers", "heads", "inner", "groups", "rank", "hops", "least_said"):
+            if getattr(self, name) < 1:
+                wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 1"))
+        for name in ("vocabulary", "profile_vocabulary", "embedding", "turns", "utterance", "reply"):
+            if getattr(self, name) < 0:
+                wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))
+        if self.heads > 0 and self.width % self.heads:
+            wrong.append(ConfigError(f"a width of {self.width} cannot be shared by {self.heads} heads"))
+        if self.groups > 0 and self.layers % self.groups:
+            goes = ", ".join(str(n) for n in range(1, self.layers + 1) if not self.layers % n)
+            wrong.append(
+                ConfigError(
+                    f"model.groups: {self.layers} layers cannot be {self.groups} times the same stack",
+                    hint=f"--set model.groups= one of {goes}",
+                )
+            )
+        if self.limit < 16:
+            wrong.append(ConfigError(f"model.limit: {self.limit}, must be at least 16"))
+        return wrong
+
+    def _shares(self) -> list[ConfigError]:
+        wrong = []
+        if not 0 <= self.strength <= 1:
+            wrong.append(ConfigError(f"model.strength: {self.strength}, must be between 0 and 1"))
+        if not 0 <= self.dropout < 1:
+            wrong.append(ConfigError(f"model.dropout: {self.dropout}, must be at least 0 and below 1"))
+        for name in ("auxiliary_weight", "predictor_weight", "bias"):
+            if getattr(self, name) < 0:
+                wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))
+        if self.tied and self.embedded != self.width:
+            hint = "--set model.embedding=0"
+            wrong.append(ConfigError("model.tied: output and embedding have different widths", hint=hint))
+        if self.strength_by != "given" and not self.streams:
+            hint = "--set model.persona_path=memory_stream"
+            wrong.append(ConfigError("model.strength_by: no stream of the persona's is there to weigh", hint=hint))
+        return wrong

@@ -1,0 +1,170 @@
+"""A layer that encoder and decoder share, and the attention that serves all their streams (AR, Eq. 1, 2; AR+, Eq. 5).
+
+Shape letters: B rows, T queries, S keys, D width, H heads, d = D/H, F width of the feed-forward network, R its rank.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from menura.models.parts.dropping import dropped
+
+Kept = tuple[Tensor, Tensor]  # keys and values, (B, H, S, d) each
+Weights = tuple[Tensor, Tensor | None]  # of a map, and its bias
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What a layer's attention found: all streams weighted (Eq. 1), and the persona's and the context's unweighted."""
+
+    merged: Tensor  # (B, T, D)
+    fixed: Tensor | None = None  # (B, T, D) O_T + O_C
+
+
+Attends = Callable[["SharedAttention", Tensor], Routed]
+
+
+class SharedAttention(nn.Module):
+    """Multi-head attention: one set of maps for what reads itself, the context and the persona."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def all_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values (B, H, T, d) of (B, T, D)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def kept_of(self, streams: Sequence[Tensor]) -> list[Kept]:
+        """Return keys and values of streams (·, S, D) by one projection of all of them."""
+        width = streams[0].shape[-1]
+        line = torch.cat([stream.reshape(-1, width) for stream in streams])
+        both = nn.functional.linear(line, self.qkv.weight[width:], self.qkv.bias[width:])
+        kept = []
+        for stream, part in zip(streams, torch.split(both, [s[..., 0].numel() for s in streams]), strict=True):
+            keys, values = part.view(*stream.shape[:2], 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+            kept.append((keys, values))
+        return kept
+
+    def found(self, q: Tensor, kept: Kept, mask: Tensor | None) -> Tensor:
+        """Return (B, T, D) of queries (B, H, T, d); ``mask`` is True where a key is seen, and broadcasts to them."""
+        if self.training and self.dropout:
+            scores = (q @ kept[0].transpose(-1, -2)) * q.shape[-1] ** -0.5
+            scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
+            heard = dropped(scores.softmax(-1), self.dropout) @ kept[1]
+        else:
+            heard = nn.functional.scaled_dot_product_attention(q, *kept, mask)
+        output: Tensor = self.out(heard.transpose(1, 2).flatten(2))
+        return output
+
+
+class FullFeedForward(nn.Module):
+    """D to F to D."""
+
+    def __init__(self, width: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, D) to (…, D)."""
+        wide = dropped(self.inner(x).relu(), self.dropout * self.training)
+        output: Tensor = self.outer(wide)
+        return output
+
+
+class FactorFeedForward(nn.Module):
+    """D to R to F to R to D (AR+, factorised feed-forward; spec B7).
+
+    ``release`` is what the public program computes: it bends at R and nowhere at F, so that the two maps around F are
+    together one of R to R. Otherwise W = UV stands for each map of the full network, which bends at F alone.
+    """
+
+    def __init__(self, width: int, inner: int, rank: int, dropout: float, *, release: bool) -> None:
+        super().__init__()
+        self.release, self.dropout = release, dropout
+        self.narrow, self.widen = nn.Linear(width, rank, bias=release), nn.Linear(rank, inner)
+        self.narrow_again, self.widen_again = nn.Linear(inner, rank, bias=release), nn.Linear(rank, width)
+        self.recomputed = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, D) to (…, D)."""
+        narrow = self.narrow(x)
+        if self.release:
+            narrow = narrow.relu()
+        recomputed = self.recomputed and self.training and torch.is_grad_enabled()
+        # When it is computed again the model may have stopped training: what is left out is said now.
+        # The same of its weights, which may be others' for the time of one call.
+        up, down = ((linear.weight, linear.bias) for linear in (self.widen, self.narrow_again))
+        given = (narrow, self.dropout * self.training, up, down)
+        low = checkpoint(self._wide, *given, use_reentrant=False) if recomputed else self._wide(*given)
+        output: Tensor = self.widen_again(low)
+        return output
+
+    def _wide(self, narrow: Tensor, dropout: float, up: Weights, down: Weights) -> Tensor:
+        """Map (…, R) to (…, R) through F, the only part that is wide."""
+        wide = _mapped(narrow, up)
+        wide = wide if self.release else wide.relu()
+        low = _mapped(dropped(wide, dropout), down)
+        return low.relu() if self.release else low
+
+
+def _mapped(x: Tensor, weights: Weights) -> Tensor:
+    """Apply a map in the format of autocast: its own casts are kept by it, and would differ when computed again."""
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    weight, bias = weights
+    with torch.autocast(kind, enabled=False):
+        return nn.functional.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+
+
+def feed_forward(
+    kind: Literal["full", "factor_release", "factor_fixed"], sizes: tuple[int, int, int], dropout: float
+) -> nn.Module:
+    """Return a feed-forward network of (D, F, R)."""
+    width, inner, rank = sizes
+    if kind == "full":
+        return FullFeedForward(width, inner, dropout)
+    return FactorFeedForward(width, inner, rank, dropout, release=kind == "factor_release")
+
+
+class RoutedLayer(nn.Module):
+    """One layer, told from outside what it attends to; of an encoder and of a decoder alike.
+
+    Without ReZero it goes on from its normed input, with a second norm behind attention (AR). With it, gates weigh what
+    attention and feed-forward network add; ``normed_skip`` puts the norm on the skip path, too.
+    """
+
+    def __init__(
+        self, attention: SharedAttention, network: nn.Module, *, rezero: bool, normed_skip: bool, bias: float
+    ) -> None:
+        super().__init__()
+        self.attention, self.network = attention, network
+        width = attention.out.out_features
+        self.norm = nn.LayerNorm(width)
+        self.middle_norm = None if rezero else nn.LayerNorm(width)
+        self.rezero, self.normed_skip, self.bias = rezero, normed_skip, bias
+
+    def forward(self, x: Tensor, attends: Attends, gates: Tensor | None) -> Tensor:
+        """Map (B, T, D) to (B, T, D); ``gates`` (2,) are those of attention and network, None without ReZero."""
+        normed = self.norm(x)
+        found = attends(self.attention, normed)
+        if gates is None:
+            assert self.middle_norm is not None
+            y = self.middle_norm(normed + self._dropped(found.merged))
+            output: Tensor = y + self._dropped(self.network(y))
+            return output
+        x = (normed if self.normed_skip else x) + gates[0] * self._dropped(found.merged)
+        if found.fixed is not None:
+            x = x + self.bias * found.fixed
+        return x + gates[1] * self._dropped(self.network(x))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return dropped(x, self.attention.dropout * self.training)
