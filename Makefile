@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test check format unit docs bench weights start mamlviapp cmaml plato grid clean
+.PHONY: demo test check format unit docs bench weights start mamlviapp cmaml plato grid arplus ablations strength clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -151,3 +151,36 @@ grid: $(VENV)/run
 	  --set data.train_most=$(amount) --set model.start=$(FIRST_$(row)) --out $(GRID)/$(row)-$(amount) && )) true
 	for cell in $(CELLS); do $(BIN)/menura eval $(GRID)/$$cell -k 0 --queries 1 --metrics ppl,ppl-word,bits-per-byte --out results/plato-grid || exit; done
 	$(BIN)/menura report $(foreach cell,$(CELLS),results/plato-grid/$(subst /,-,$(GRID))-$(cell)) --out results/plato-grid/table
+
+# AR and AR+ on RealPersonaChat (docs/results/arplus.md): each at its best rate and at the study's; how strong the persona is; a person on top.
+# Needs the corpus: menura data add rpc dialogues.jsonl, with interlocutors.json beside it.
+ROUTED := runs/arplus
+STRENGTHS := 0 0.25 0.5 0.75 1
+AR_HONEST := ppl,f1-char,bleu-char,dist-1-char,dist-2-char
+AR_RELEASED := ppl-release-sum,f1-release-macro,bleu-release-padded,dist-1-release,dist-2-release
+REPLIED := -k 0 --queries 2 --replies 4 --nucleus 0.9 --temperature 0.7 --least 1 --limit 40
+OF_ROUTED = $(foreach row,$(1),results/arplus/$(subst /,-,$(ROUTED))-$(row))
+
+arplus: $(VENV)/run
+	for row in ar arplus ar-as-published arplus-as-published; do \
+	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
+	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
+	done
+	$(BIN)/menura report $(call OF_ROUTED,ar ar-as-published arplus-as-published arplus) --against $(subst /,-,$(ROUTED))-ar --out results/arplus/table
+	$(BIN)/menura eval $(ROUTED)/arplus -k 5 --queries 2 --epochs 1,2,4 --metrics ppl --out results/arplus/adapted
+
+ABLATED := no-rezero no-albert no-factor-ff no-memn2n no-bart-mlm no-rezero-as-published no-bart-mlm-as-published
+
+ablations: $(VENV)/run
+	for row in arplus $(ABLATED); do \
+	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
+	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
+	done
+	$(BIN)/menura report $(call OF_ROUTED,arplus $(ABLATED)) --against $(subst /,-,$(ROUTED))-arplus --out results/arplus/ablations
+
+strength: $(VENV)/run
+	$(BIN)/menura train arplus/no-memn2n --size $(SIZE) --out $(ROUTED)/no-memn2n
+	$(BIN)/menura train arplus/strength --size $(SIZE) --set model.start=$(ROUTED)/no-memn2n --out $(ROUTED)/strength
+	for a in $(STRENGTHS); do \
+	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --replies 0 --strength $$a --metrics ppl,attribute-overlap --out results/arplus/strength-$$a || exit; \
+	done

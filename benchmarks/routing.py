@@ -1,7 +1,7 @@
 """Row group 7: AR+ beside AR: what a training step costs, and what its memory; replies with a cache and without.
 
-A step is forward, backward and Adam in pooled training with dropout and both tasks, over random exchanges of the study's
-shape. ``python -m benchmarks.routing ar paper`` prints a process's peaks in bytes: before the model, and at the end.
+A step is forward, backward and Adam in pooled training with dropout and both tasks, over random exchanges of the
+study's shape. ``python -m benchmarks.routing ar paper`` prints a process's peaks in bytes: before the model, and at the end.
 """
 
 import json
@@ -109,7 +109,7 @@ def run_cache(rounds: int) -> Iterator[Ratio]:
         if len({json.dumps(found) for found in said.values()}) > 1:
             raise MismatchError(f"AR+ of size {size}: not the same replies by {' and '.join(ways)}")
         what = f"{replies} replies of {limit} tokens, AR+ of size {size}"
-        promised = {name: CACHED for name in ways}
+        promised = dict.fromkeys(ways, CACHED)
         yield from against(what, "menura", timed(ways, rounds), promised)
 
 

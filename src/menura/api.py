@@ -1,9 +1,10 @@
 """The library's front: a name becomes a model, dialogues become a persona, a line becomes its reply."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -18,6 +19,7 @@ from menura.artefacts.base_catalogue import BASES
 from menura.artefacts.loaded import SHIPPED, Loaded, load_model, shipped_config
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
+from menura.batches.profile import Profile
 from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.decoding.candidates import Ranking, candidates
@@ -29,12 +31,14 @@ from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import config_of, judged
 from menura.experiments.prepare import Prepared
-from menura.experiments.recipes import plato
+from menura.experiments.profiles import check_profile, profile_of
+from menura.experiments.recipes import arplus, plato
 from menura.experiments.recipes.start import ANCHORED
 from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import model_settings, of_kind
+from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.causal_lm import CausalLmConfig
-from menura.models.dialogue_model import HasLatents, nats_of
+from menura.models.dialogue_model import HasLatents, check_strength, nats_of, weighing
 from menura.models.plato_settings import PlatoConfig
 from menura.report import results as report
 from menura.tasks.group import by_speaker
@@ -63,9 +67,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Voice:
-    """Whoever can reply: a model as it is, or a persona."""
+    """Whoever can reply: a model as it is, or a persona.
+
+    ``strength`` is how much its persona weighs, ``profile`` what it is told of it; ``at_strength``, ``with_profile``.
+    """
 
     loaded: Loaded
+    strength: float | None = field(default=None, kw_only=True)
+    profile: Profile = field(default_factory=dict, kw_only=True)
 
     @property
     def _weights(self) -> Mapping[str, Any]:
@@ -74,6 +83,21 @@ class Voice:
     @property
     def _facts(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def _profile(self) -> Profile:
+        return self.profile
+
+    def at_strength(self, strength: float | None) -> Self:
+        """Return the same voice, its persona weighing so much, 0 to 1 (None: as the model has it); else ConfigError."""
+        check_strength(self.loaded.model, strength)
+        return replace(self, strength=strength)
+
+    def with_profile(self, profile: Mapping[str, str | Sequence[str]]) -> Self:
+        """Return the same voice with these values of its profile, by key; others stay. Raises as ``check_profile``."""
+        told = {key: (given,) if isinstance(given, str) else tuple(given) for key, given in profile.items()}
+        check_profile(self.loaded, told)
+        return replace(self, profile={**self.profile, **told})
 
     def reply(
         self, context: Context, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
@@ -107,7 +131,7 @@ class Voice:
             return self._ranked(prompt, ways if self.acts else replace(ways, each=count), choice, limit, seed)[:count]
         model, encoder = self.loaded.model, self.loaded.encoder
         seeds = list(range(seed, seed + count))
-        with holding(model, self._weights):
+        with self._speaking():
             ids = several(model, prompt, choice or Nucleus(), end=encoder.layout.end, limit=limit, seeds=seeds)
             scored = model.batch([replace(prompt, reply=(*reply, encoder.layout.end)) for reply in ids])
             nats = (nats_of(model, scored) / scored.reply_tokens).tolist()
@@ -118,7 +142,7 @@ class Voice:
         self, prompt: EncodedExchange, ranking: Ranking, choice: Decoding | None, limit: int, seed: int
     ) -> list[Candidate]:
         model, encoder = self.loaded.model, self.loaded.encoder
-        with holding(model, self._weights):
+        with self._speaking():
             (found,) = candidates(
                 model, [prompt], choice or Greedy(), ranking, end=encoder.layout.end, limit=limit, seeds=[seed]
             )
@@ -144,7 +168,7 @@ class Voice:
             return
         model, encoder = self.loaded.model, self.loaded.encoder
         prompt = model.batch([self._prompt(context, limit)])
-        with holding(model, self._weights):
+        with self._speaking():
             ids: list[int] = []
             shown = 0
             chosen = stream(model, prompt, choice or Nucleus(), end=encoder.layout.end, limit=limit, seed=seed)
@@ -162,7 +186,13 @@ class Voice:
         turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)
         if not turns:
             raise DataError("nothing to reply to: the context is empty", code="empty")
-        return self.loaded.encoder.prompt(turns, PERSONA, self._facts, room=limit)
+        return self.loaded.encoder.prompt(turns, PERSONA, self._facts, {PERSONA: self._profile}, room=limit)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Let the model be this voice while the block runs."""
+        with holding(self.loaded.model, self._weights), weighing(self.loaded.model, self.strength):
+            yield
 
 
 @dataclass(frozen=True)
@@ -184,6 +214,10 @@ class Persona(Voice):
     @property
     def _facts(self) -> tuple[str, ...]:
         return self.artefact.facts
+
+    @property
+    def _profile(self) -> Profile:
+        return {**{key: tuple(told) for key, told in self.artefact.recipe.get("profile", {}).items()}, **self.profile}
 
     def save(self, path: str | Path) -> Path:
         """Write the persona as one file (a CHARX package)."""
@@ -226,9 +260,13 @@ class Model(Voice):
         dialogues = catalogue.read(Path(source), format) if isinstance(source, str | Path) else list(source)
         task = task_of(dialogues, speaker)
         check_shots(task, k)
+        told = profile_of(task) if self.loaded.encoder.profile else {}
         artefact, check = adapt_persona(
             self.loaded, self.method, task, name=name or task.persona.persona_id, shots=k, watch=watch
         )
+        if told:  # lists, as they are read again
+            recipe = {**artefact.recipe, "profile": {key: list(values) for key, values in told.items()}}
+            artefact = replace(artefact, recipe=recipe)
         return Persona(self.loaded, artefact=artefact, check=check)
 
 
@@ -254,12 +292,14 @@ def _is_run(name: str) -> bool:
 def usual_method(base: str) -> Method:
     """Return how a persona on this base is learnt where nothing else is said.
 
-    On the run of a plato, which cannot be held to what it said before: as the run has it, else by latents and prior.
+    On the run of a model that cannot be held to what it said before: as the run has it, else a plato by latents, prior.
     """
     run = config_of(base) if _is_run(base) else None
-    if run is None or not isinstance(run.model, PlatoConfig):
+    if run is None or not isinstance(run.model, PlatoConfig | AttentionRoutingConfig):
         return METHOD
-    return Finetune(plato.INNER, "latent,prior") if isinstance(run.method, PretrainOnly) else run.method
+    if not isinstance(run.method, PretrainOnly):
+        return run.method
+    return Finetune(plato.INNER, "latent,prior") if isinstance(run.model, PlatoConfig) else Finetune(arplus.INNER)
 
 
 def method_on(model: Model, base: str, name: str) -> Method:

@@ -11,12 +11,13 @@ from menura.adaptation.weights import Decaying, outer_groups
 
 
 class Gated(nn.Module):
-    """A matrix with its bias, a norm, a gate, and a learnt rate."""
+    """A matrix with its bias, a norm, gates, and a learnt rate."""
 
     def __init__(self) -> None:
         super().__init__()
         self.linear, self.norm = nn.Linear(3, 2), nn.LayerNorm(2)
         self.gate = nn.Parameter(torch.tensor(0.5))
+        self.gates = nn.Parameter(torch.zeros(2, 4, 2))  # as attention routing has them
         self.register_module(RATES.rstrip("."), nn.Linear(2, 2, bias=False))
 
 
@@ -30,7 +31,7 @@ def decaying(model: Any, of: Decaying) -> set[str]:
 def test_of_matrices_alone_no_norm_no_bias_and_no_gate_decays() -> None:
     model = Gated()
     assert decaying(model, "matrices") == {"linear.weight"}
-    assert decaying(model, "all") == {"linear.weight", "linear.bias", "norm.weight", "norm.bias", "gate"}
+    assert decaying(model, "all") == {"linear.weight", "linear.bias", "norm.weight", "norm.bias", "gate", "gates"}
 
 
 @pytest.mark.parametrize(("of", "wanted"), [("all", 0.45), ("matrices", 0.5)])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from menura.errors import ConfigError, DataError, MenuraError, UnsafeError
-from menura.experiments.recipes import RECIPES, recipe
+from menura.experiments.recipes import RECIPES, SIZED, SIZES, recipe
 from menura.experiments.run_config import Outer, RunConfig, as_json, differences, fingerprint
 from menura.experiments.settings import from_plain, paths_of, with_file, with_settings
 
@@ -27,6 +27,22 @@ def test_settings_survive_being_saved(name: str) -> None:
     saved = json.loads(json.dumps(as_json(config)))
     assert from_plain(RunConfig(""), saved) == config
     assert differences(saved, as_json(from_plain(RunConfig(""), saved))) == []
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_settings_of_every_size_survive_being_saved(name: str) -> None:
+    for size in SIZES:
+        config = recipe(name, size)
+        assert from_plain(RunConfig(""), json.loads(json.dumps(as_json(config)))) == config
+
+
+def test_settings_that_only_make_sense_together_are_set_together_in_any_order() -> None:
+    config = recipe("arplus/arplus", "cpu")
+    for both in (["model.layers=4", "model.groups=4"], ["model.groups=4", "model.layers=4"]):
+        changed = with_settings(config, both).model
+        assert (changed.layers, changed.groups) == (4, 4)  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="4 layers cannot be 6 times the same stack"):
+        with_settings(config, ["model.layers=4"])
 
 
 @pytest.mark.parametrize("name", RECIPES)

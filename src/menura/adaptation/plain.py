@@ -10,19 +10,29 @@ from typing import Any
 import torch
 
 from menura.adaptation.descent import Descent, Watch, descend
-from menura.adaptation.weights import PersonaWeights, adapting
+from menura.adaptation.weights import PersonaWeights, adapting, loss_with, trained, with_part
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, DropsOut, Loss
 
 
-def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-    """Return the loss over support and query together, no persona told from another."""
+def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0, learns: str = "") -> Loss:
+    """Return the loss over support and query together, no persona told from another.
+
+    Its gradient is that of the weights ``with_part`` ``learns``; the others get none, and so do not decay either.
+    """
     exchanges = tuple(chain.from_iterable(episode.support + episode.query))
     # Drawn from what is read, so that the same training goes the same way, however often it was stopped.
     seed = zlib.crc32(repr([exchange.ids for exchange in exchanges]).encode())
     with model.dropping(seed, progress) if isinstance(model, DropsOut) else nullcontext():
-        loss: Loss = model(model.batch(exchanges))
+        batch = model.batch(exchanges)
+        loss: Loss = loss_with(model, _still(model, learns), batch) if learns else model(batch)
     return loss
+
+
+def _still(model: DialogueModel[Any], learns: str) -> PersonaWeights:
+    """Return what does not learn, cut off from its gradient."""
+    moves = with_part(trained(model), learns)
+    return {name: value.detach() for name, value in trained(model).items() if name not in moves}
 
 
 def fitted(
@@ -42,16 +52,22 @@ def fitted(
 
 @dataclass(frozen=True)
 class PretrainOnly:
-    """Pooled training, no adaptation: the un-adapted row of every table."""
+    """Pooled training, no adaptation: the un-adapted row of every table.
+
+    ``learns`` are parts of names, comma-separated: only what has one in its name trains ("" = all).
+    """
+
+    learns: str = ""
 
     second_order = False
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Need nothing beside the model."""
+        """Need nothing beside the model; ConfigError if nothing is there to learn."""
+        adapting(model, self.learns, "method.learns")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
-        return pooled(model, episode, progress)
+        return pooled(model, episode, progress, self.learns)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None

@@ -25,11 +25,11 @@ def trained(model: DialogueModel[Any]) -> dict[str, Tensor]:
 def outer_groups(model: DialogueModel[Any], decay: float, decay_of: Decaying = "all") -> list[dict[str, Any]]:
     """Return the outer optimiser's groups: weights decay, the logarithms of learnt rates do not.
 
-    Of ``matrices`` only those do: towards 0 a norm's scale or a gate loses what it says, whatever its size.
+    Of ``matrices`` only those do, which have two dimensions: towards 0 a norm's scale or a gate loses what it says.
     """
     groups: dict[float, list[Tensor]] = {decay: []}
     for name, parameter in trained(model).items():
-        still = name.startswith(RATES) or (decay_of == "matrices" and parameter.ndim < 2)
+        still = name.startswith(RATES) or (decay_of == "matrices" and parameter.ndim != 2)
         groups.setdefault(0.0 if still else decay, []).append(parameter)
     return [{"params": parameters, "weight_decay": share} for share, parameters in groups.items() if parameters]
 
@@ -45,17 +45,17 @@ def with_part(weights: PersonaWeights, parts: str) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if not wanted or any(part in name for part in wanted)}
 
 
-def adapting(model: DialogueModel[Any], parts: str = "") -> dict[str, Tensor]:
+def adapting(model: DialogueModel[Any], parts: str = "", setting: str = "method.adapts") -> dict[str, Tensor]:
     """Return what the inner loop moves: of what can adapt, the names ``with_part``.
 
-    Raises ConfigError, with what there is, where a part is in no name.
+    Raises ConfigError with what there is, of the setting that names them, where a part is in no name.
     """
     there = adaptable(model)
     for part in _listed(parts):
         if not any(part in name for name in there):
             layers = sorted({name.rpartition(".")[0] for name in there})
             named = ", ".join(layers[:NAMED]) + (", …" if len(layers) > NAMED else "")
-            raise ConfigError(f"method.adapts: no weight has {part!r} in its name", hint=f"there are {named}")
+            raise ConfigError(f"{setting}: no weight has {part!r} in its name", hint=f"there are {named}")
     return with_part(there, parts)
 
 

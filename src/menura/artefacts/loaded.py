@@ -1,7 +1,8 @@
 """Settings become a model that can speak: base from disk, adapters attached, start weights in place."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from menura.artefacts import base as bases
 from menura.artefacts import lexicon as lexicons
 from menura.artefacts import piece_lexicon, tensors
 from menura.artefacts.base import Base
+from menura.artefacts.begun_routing import encoder_named, frozen_encoder, put_layers
 from menura.artefacts.lexicon import Lexicon
 from menura.artefacts.piece_lexicon import PieceLexicon
-from menura.artefacts.pretrained import pretrained, put
+from menura.artefacts.pretrained import Pretrained, pretrained, put
 from menura.artefacts.word_vectors import word_vectors
 from menura.batches.encode import Caps, Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, separated, utterances, words
@@ -74,7 +76,7 @@ def load_model(
         return _over_words(config, lexicon, seed, device)
     if isinstance(config, AttentionRoutingConfig):
         assert not isinstance(lexicon, Lexicon)
-        return _routed(config, lexicon, seed, device)
+        return _routed(config, lexicon, seed, device, encoders=partial(encoder_named, offline=offline, say=say))
     if isinstance(config, PlatoConfig):
         return _unified(config, seed, device, offline=offline, say=say)
     if isinstance(config, LicConfig):
@@ -104,7 +106,7 @@ def _unified(config: PlatoConfig, seed: int, device: str, *, offline: bool, say:
         config.utterance, config.reply, config.turns - 1, config.facts, model.rules.fact_tokens, model.rules.through
     )
     encoder = Encoder(begun.tokens, utterances(opens, end), config.limit, caps=caps)
-    start_sha256 = _put_weights(model, start_file(config), fresh="adapters.") if config.start else ""
+    start_sha256 = _put_weights(model, start_file(config), ["adapters."]) if config.start else ""
     about = tensors.metadata(start_file(config)) if config.start else {}
     return Loaded(model.to(device), encoder, begun.base, config, start_sha256, about)
 
@@ -147,24 +149,43 @@ def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, devic
     return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
 
 
-def _routed(config: AttentionRoutingConfig, lexicon: PieceLexicon | None, seed: int, device: str) -> Loaded:
-    """Begin attention routing at random, over the pieces and attributes of its training side."""
+def _routed(
+    config: AttentionRoutingConfig,
+    lexicon: PieceLexicon | None,
+    seed: int,
+    device: str,
+    *,
+    encoders: Callable[[str], Pretrained],
+) -> Loaded:
+    """Begin attention routing at random or with a BERT's layers, over the pieces and attributes of its training side.
+
+    A BERT whose states are read is read here and stays as it is.
+    """
     if config.start:
         lexicon = piece_lexicon.read(start_file(config).parent)
     if lexicon is None:
         raise ConfigError("a model over pieces has none before it was trained", hint="name the folder of its run")
     tokens, read = lexicon.tokens, lexicon.profile_tokens(by_words=config.memory)
     config = replace(config, vocabulary=len(tokens), profile_vocabulary=lexicon.profile_words)
+    read_beside = encoders(config.pretrained_features) if config.pretrained_features else None
+    if read_beside:
+        config = replace(config, features_width=read_beside.sizes.width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AttentionRouting(config, config.vocabulary, config.profile_vocabulary).eval()
     if config.vectors and not config.start:
         model.begin_words(*_vectors(config.vectors, tokens, config.embedded, seed))
+    if config.pretrained_weights and not config.start:
+        put_layers(encoders(config.pretrained_weights), config, model)
+    if read_beside and model.features:
+        model.features.reads(frozen_encoder(read_beside, config, tokens))
     model.unsaid = tuple(sorted(tokens.never_said() - {tokens.control(END_OF_REPLY)}))
     base = Base("pieces", "run", "", sum(p.numel() for p in model.parameters()), "", lexicon.sha256)
     caps = Caps(config.utterance, config.reply, config.turns)
     encoder = Encoder(tokens, separated(tokens), config.limit, caps=caps, profile=read)
-    start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
+    # Adapters, and a predictor, may be what goes on learning alone.
+    fresh = [name for name, there in (("adapters.", config.adapter_size), ("predictor.", model.predictor)) if there]
+    start_sha256 = _put_weights(model, start_file(config), fresh) if config.start else ""
     about = tensors.metadata(start_file(config)) if config.start else {}
     return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
 
@@ -274,16 +295,20 @@ def _put_start(model: DialogueModel[Any], config: CausalLmConfig, base: Base) ->
     return _put_weights(model, path)
 
 
-def _put_weights(model: DialogueModel[Any], path: Path, fresh: str = "") -> str:
+def _in(name: str, parts: Sequence[str]) -> bool:
+    return any(part in name for part in parts)
+
+
+def _put_weights(model: DialogueModel[Any], path: Path, fresh: Sequence[str] = ()) -> str:
     """Give all that trains the values in a file; return the hash of what it holds.
 
-    What has ``fresh`` in its name may be missing there, and then stays as it begins.
+    What has one of ``fresh`` in its name may be missing there, and then stays as it begins.
     """
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")
     bring_rates(model, found)
-    wanted = {name: value for name, value in trained(model).items() if name in found or not fresh or fresh not in name}
+    wanted = {name: value for name, value in trained(model).items() if name in found or not _in(name, fresh)}
     tensors.check_same_shape(found, wanted, f"start {path.name}")
     with torch.no_grad():
         for name, value in found.items():

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from menura.artefacts.begun_routing import encoder_named
 from menura.artefacts.files import read_json, write_json
 from menura.artefacts.lexicon import FILE
+from menura.batches.borrowed_pieces import borrowed_pieces
 from menura.batches.profile import Profile, ProfileTokens, common_pieces, word_numbers, words_of_profiles
-from menura.batches.tokenizer import Pieces, Tokens, piece_tokens
+from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.tasks.task import Task
@@ -56,17 +59,21 @@ class PieceLexicon:
 
     @property
     def sha256(self) -> str:
-        """The hash that personas are made for."""
-        return hashlib.sha256(json.dumps(asdict(self), ensure_ascii=False).encode()).hexdigest()
+        """The hash that personas are made for; the same before it is written and after it is read."""
+        return hashlib.sha256(json.dumps(self._written(), ensure_ascii=False).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write it whole or not at all."""
-        write_json(folder / FILE, {**asdict(self), "vocabulary": json.loads(self.vocabulary)})
+        write_json(folder / FILE, self._written())
+
+    def _written(self) -> dict[str, Any]:
+        return {**asdict(self), "vocabulary": json.loads(self.vocabulary)}
 
 
 def mark(key: str) -> str:
     """Return the control token that stands for a key among what is said."""
-    return f"<{key}>"
+    name = f"<{key}>"
+    return f"<{name}>" if name in PIECE_TOKENS else name  # a key may be called mask
 
 
 def read(folder: Path) -> PieceLexicon:
@@ -98,19 +105,21 @@ def of_tasks(tasks: Sequence[Task], config: AttentionRoutingConfig) -> PieceLexi
     if missing:
         raise ConfigError.of([problem for error in missing for problem in error.problems])
     read_ones = [{key: profile[key] for key in keys if key in profile} for profile in profiles]
-    tokens = piece_tokens(
-        config.pieces,
-        _texts(tasks, keys),
-        most=config.vocabulary or MOST,
-        least=config.least_said,
-        control=[mark(key) for key in keys],
-    )
+    tokens = _tokens(config, _texts(tasks, keys), [mark(key) for key in keys])
     words = words_of_profiles(read_ones)
     room = config.profile_vocabulary - FIRST - len(keys) if config.profile_vocabulary else len(words)
     common = tuple(sorted(common_pieces(read_ones, COMMON)))
     return PieceLexicon(
         config.pieces, tokens.to_json(), keys, tuple(words[: max(room, 0)]), common, bool(config.attributes)
     )
+
+
+def _tokens(config: AttentionRoutingConfig, texts: Iterator[str], control: Sequence[str]) -> Tokens:
+    most, least = config.vocabulary or MOST, config.least_said
+    if not config.pieces_of:
+        return piece_tokens(config.pieces, texts, most=most, least=least, control=control)
+    theirs = encoder_named(config.pieces_of, weights=False).tokens
+    return borrowed_pieces(theirs, texts, most=most, least=least, control=control)
 
 
 def _profiles(tasks: Sequence[Task]) -> Iterator[Profile]:

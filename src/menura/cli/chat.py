@@ -27,8 +27,10 @@ class Shown:
 
 
 HELP = (
-    "/cand N: N replies with their likelihood · /base: the base answers too · /new: forget what was said · /who · /quit"
+    "/cand N: N replies with their likelihood · /base: the base answers too · /strength A: the persona weighs 0 to 1 · "
+    "/new: forget what was said · /who · /quit"
 )
+PROFILE = typer.Option(metavar="KEY=VALUE", help="What is known of the persona; several times for more, or several.")
 
 
 def chat(
@@ -40,6 +42,8 @@ def chat(
     beam: Annotated[int, typer.Option(help="Search the likeliest reply with a beam of this width.", min=0)] = 0,
     candidates: Annotated[int, typer.Option(help="Show so many replies, and which was chosen.", min=0, max=64)] = 0,
     rank_by: RANK_BY = "",
+    strength: Annotated[float | None, typer.Option(help="How much the persona weighs, 0 to 1, where it can.")] = None,
+    profile: Annotated[list[str] | None, PROFILE] = None,
 ) -> None:
     """Talk in the terminal; two names answer side by side."""
     from menura import api
@@ -48,8 +52,12 @@ def chat(
 
     given: Globals = context.obj
     choice = decoding(Nucleus(nucleus, temperature), greedy=greedy, beam=beam)
+    told = _profile(profile or ())
     screen = Screen(as_json=given.as_json)
     voices = api.voices(names.split(","), device=device_of(given), offline=given.offline)
+    voices = {name: voice.at_strength(strength) for name, voice in voices.items()}
+    if told:
+        voices = {name: voice.with_profile(told) for name, voice in voices.items()}
     screen.say(f"{' and '.join(voices)} · {choice.signature} · /help")
     shown = None
     if candidates:
@@ -121,6 +129,8 @@ def _command(
         screen.say(", ".join(f"{name} on {voice.loaded.base.name}" for name, voice in voices.items()))
     elif word == "/cand" and (rest or "4").isdigit() and 1 <= int(rest or "4") <= 32:
         _candidates(screen, voices, said, choice, int(rest or "4"))
+    elif word == "/strength":
+        _weigh(rest, screen, voices)
     elif word == "/base":
         from menura.api import without_persona
 
@@ -130,6 +140,37 @@ def _command(
         screen.say("(the base answers too)")
     else:
         screen.say(HELP)
+
+
+def _weigh(given: str, screen: Screen, voices: "dict[str, Voice]") -> None:
+    """Let every persona weigh as much as is said, with nothing said as its model has it; a wrong word changes none."""
+    from menura.errors import ConfigError, shown
+
+    try:
+        weighed = {name: voice.at_strength(float(given) if given else None) for name, voice in voices.items()}
+    except ConfigError as error:
+        screen.say(str(error))
+    except ValueError:
+        screen.say(f"/strength {shown(given)}: a number from 0 to 1 wanted")
+    else:
+        voices.update(weighed)
+        screen.say(f"(strength {given or 'as the model has it'})")
+
+
+def _profile(given: Sequence[str]) -> dict[str, list[str]]:
+    """Return values by key from ``KEY=VALUE``; all that are no such pair are told at once."""
+    from menura.errors import ConfigError, Problem, shown
+
+    pairs = [tuple(part.strip() for part in one.partition("=")) for one in given]
+    wrong = [one for one, (key, _, value) in zip(given, pairs, strict=True) if not (key and value)]
+    if wrong:
+        hint = "--profile gender=Female, once for each value"
+        message = "--profile {}: KEY=VALUE wanted"
+        raise ConfigError.of([Problem(ConfigError.code, message.format(shown(one)), hint=hint) for one in wrong])
+    told: dict[str, list[str]] = {}
+    for key, _, value in pairs:
+        told.setdefault(key, []).append(value)
+    return told
 
 
 def _candidates(

@@ -31,11 +31,15 @@ def evaluate(
     replies: Annotated[int, typer.Option(help="Exchanges a persona to reply to and to rank; 0 = all.")] = 4,
     candidates: Annotated[int, typer.Option(help="Replies that the real one is ranked among, itself included.")] = 20,
     metrics: Annotated[str, typer.Option(help="Names, comma-separated; empty = the default set.")] = "",
-    greedy: Annotated[bool, typer.Option("--greedy", help="Decode greedily instead of nucleus 0.92.")] = False,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Decode greedily instead.")] = False,
+    nucleus: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
+    temperature: Annotated[float, typer.Option(help="Below 1 is more sober, above 1 wilder.")] = 1.0,
     beam: Annotated[int, typer.Option(help="Decode by a beam of this width.", min=0)] = 0,
     collapse: Annotated[bool, typer.Option("--collapse", help="Leave out words the beam's reply repeats.")] = False,
     length_penalty: Annotated[float, typer.Option(help="Of the beam: 0 the summed log-probability, 1 its mean.")] = 0.0,
     limit: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
+    least: Annotated[int, typer.Option(help="Tokens a reply must have before it may end.", min=0)] = 0,
+    strength: Annotated[float | None, typer.Option(help="How much a persona weighs, 0 to 1, where it can.")] = None,
     rank_by: RANK_BY = "rs",
     upper_bound: Annotated[
         bool, typer.Option("--upper-bound", help="A row that always picks the best candidate.")
@@ -69,13 +73,17 @@ def evaluate(
         prompt=prompt,
         replies=replies,
         candidates=candidates,
-        choice=decoding(Nucleus(), greedy=greedy, beam=beam, collapse=collapse, length_penalty=length_penalty),
+        choice=decoding(
+            Nucleus(nucleus, temperature), greedy=greedy, beam=beam, collapse=collapse, length_penalty=length_penalty
+        ),
         limit=limit,
+        least=least,
         ranking=ranking(rank_by),
         upper_bound=upper_bound,
         ranker=ranker,
         metrics=names,
         scorers=scorers,
+        strength=strength,
         seed=given.seed,
     )
     configs = {target: configured(config_of(target, size), given) for target in targets}

@@ -91,6 +91,8 @@ def train(
         )
         if cut := prepared.loaded.encoder.cut_text:
             screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
+        if unknown := prepared.loaded.encoder.unknown_text:
+            screen.say(unknown)
         training.go()
     screen.say(f"done: {run.folder}", folder=str(run.folder))
 

@@ -55,10 +55,17 @@ class Hypothesis:
 
 
 @torch.no_grad()
-def beam_search(
-    model: DialogueModel[Any], batch: Batch, beam: Beam, *, end: int, limit: int, begun: Any = None
+def beam_search(  # noqa: PLR0913  # each one changes the replies
+    model: DialogueModel[Any],
+    batch: Batch,
+    beam: Beam,
+    *,
+    end: int,
+    limit: int,
+    begun: Any = None,
+    least: int = 0,
 ) -> list[list[Hypothesis]]:
-    """Return for every row up to ``width`` replies of up to ``limit`` tokens, the best first.
+    """Return for every row up to ``width`` replies of ``least`` to ``limit`` tokens, the best first.
 
     A search goes on until no live hypothesis can rise above the worst of ``width`` ended ones. No row sees another, so
     batch mates change no reply. ``begun`` is ``model.begin(batch)`` where the caller has it already; it is used up.
@@ -70,7 +77,8 @@ def beam_search(
         list(searches), torch.zeros(len(batch), 1, dtype=scores.dtype, device=scores.device), [[()] for _ in searches]
     )
     for step in range(limit):
-        parents, last = live.grow(scores.log_softmax(-1), end)
+        likely = scores.log_softmax(-1)
+        parents, last = live.grow(unended(likely, end) if step < least else likely, end)
         rows = live.leave()
         if not live.searches or step == limit - 1:
             break
@@ -78,6 +86,11 @@ def beam_search(
         scores, state = model.advance_to_scores(state, last[rows].flatten())
     live.cut_off()
     return [search.best() for search in searches]
+
+
+def unended(scores: Tensor, end: int) -> Tensor:
+    """Return (…, V) scores under which no reply ends."""
+    return scores.index_fill(-1, torch.tensor([end], device=scores.device), -torch.inf)
 
 
 def collapsed(ids: tuple[int, ...]) -> list[int]:
@@ -126,7 +139,7 @@ class _Live:
         totals, places = continued.topk(min(2 * size, width * words), -1)  # at most W of them end
         parents, tokens = places // words, places % words
         ends = tokens == end
-        self._set_aside(totals[:, :size], parents[:, :size], ends[:, :size])
+        self._set_aside(totals[:, :size], parents[:, :size], (ends & totals.isfinite())[:, :size])
         order = ends.long().argsort(dim=-1, stable=True)[:, : min(size, width * (words - 1))]
         self.totals, parents, tokens = (each.gather(-1, order) for each in (totals, parents, tokens))
         self.said = [

@@ -80,6 +80,7 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
     limit: int,
     seeds: Sequence[int],
     rank: Ranker | None = None,
+    least: int = 0,
 ) -> list[list[Candidate]]:
     """Return the candidates of each prompt, the best first; the lowest latent of those that score alike.
 
@@ -91,7 +92,7 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
     latents = [_latents(model, prompt, ranking) for prompt in prompts]
     found = []
     for prompt, acts, seed in zip(prompts, latents, seeds, strict=True):
-        said = _said(model, prompt, acts, choice, end=end, limit=limit, seed=seed)
+        said = _said(model, prompt, acts, choice, end=end, limit=limit, seed=seed, least=least)
         spoken = model.batch([replace(prompt, reply=(*ids, end)) for ids in said])
         scores, nats, coherence = _judged(model, spoken, acts, ranking, rank)
         made = [
@@ -123,6 +124,7 @@ def _said(  # noqa: PLR0913  # as above
     end: int,
     limit: int,
     seed: int,
+    least: int,
 ) -> list[list[int]]:
     """Return what is said under each latent; those that share a context read it once."""
     said: list[list[int]] = []
@@ -132,7 +134,7 @@ def _said(  # noqa: PLR0913  # as above
         latents = [act for act in some if act is not None]
         begun = model.begin_with(model.batch([prompt]), latents) if isinstance(model, HasLatents) and latents else None
         streams = [seed * 1009 + number for number in range(start, start + len(some))]
-        said += generate(model, rows, choice, end=end, limit=limit, seeds=streams, begun=begun)
+        said += generate(model, rows, choice, end=end, limit=limit, seeds=streams, begun=begun, least=least)
     return said
 
 

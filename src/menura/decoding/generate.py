@@ -8,7 +8,7 @@ import torch
 
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
-from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed
+from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed, unended
 from menura.decoding.choice import Choice, uniforms
 from menura.models.dialogue_model import DialogueModel
 
@@ -25,14 +25,15 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     limit: int,
     seeds: Sequence[int],
     begun: Any = None,
+    least: int = 0,
 ) -> list[list[int]]:
-    """Return a reply's ids for every row: up to ``limit`` tokens, cut before the ``end`` token.
+    """Return a reply's ids for every row: ``least`` to ``limit`` tokens, cut before the ``end`` token.
 
     ``seeds`` (one a row) make each row's random stream; batch mates, padding and order change no reply. ``begun`` is
     ``model.begin(batch)`` where the caller has it already; it is used up. A beam draws nothing.
     """
     if isinstance(choice, Beam):
-        found = beam_search(model, batch, choice, end=end, limit=limit, begun=begun)
+        found = beam_search(model, batch, choice, end=end, limit=limit, begun=begun, least=least)
         return [_ids(choice, best) for best, *_ in found]
     numbers = torch.stack([uniforms(seed, limit) for seed in seeds])  # (rows still running, limit)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
@@ -42,6 +43,8 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     for step in range(limit):
         if step:
             scores, state = model.advance_to_scores(state, last)
+        if step < least:
+            scores = unended(scores, end)
         last = choice.choose(scores, numbers[:, step].to(scores.device))
         tokens = last.tolist()
         running = [place for place, token in enumerate(tokens) if token != end]

@@ -26,10 +26,11 @@ from menura.metrics import catalogue
 from menura.metrics.oracle import best_of
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
-from menura.models.dialogue_model import DialogueModel
+from menura.models.dialogue_model import DialogueModel, check_share
 from menura.models.parts.latent import Health
 
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
+OF_SECOND_TASK = "ppl-release-sum"  # the metric that asks how well a second task is done
 OF_RANKS = ("hits", "mrr")  # metrics that need the reference ranked among other replies
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
 UPPER = "upper bound"  # of the candidates the one nearest to the reference: what choosing perfectly would give
@@ -49,11 +50,12 @@ class EvaluateConfig:
     ``leave-one-out`` each of the first ``queries`` dialogues (0 = all) is the query once and the first other ones are
     learnt from. Either way every row has the same query. ``draws`` repeats the adapted rows, from the second on with
     support dialogues drawn at random. Perplexity is over all query exchanges, generation and ranking over the first
-    ``replies`` of each query (0 = all). ``prompt`` adds rows with the support dialogues in the context. With several
-    ``epochs`` the inner loop's are chosen among them on held-back training personas first. ``scorers`` is the folder of
-    the trained scorers that some metrics ask for, the workspace's if empty. ``upper_bound`` adds a row in which each
-    reply is the candidate nearest to the reference. ``ranker`` is the file, or run, of a ranker that stands in place of
-    ``ranking``.
+    ``replies`` of each query (0 = all). ``strength`` is how much a persona weighs in all that is judged, 0 to 1, for a
+    model that weighs it (None: as the model has it); what is learnt is learnt as the model has it. ``prompt`` adds rows
+    with the support dialogues in the context. With several ``epochs`` the inner loop's are chosen among them on
+    held-back training personas first. ``scorers`` is the folder of the trained scorers that some metrics ask for, the
+    workspace's if empty. ``upper_bound`` adds a row in which each reply is the candidate nearest to the reference.
+    ``ranker`` is the file, or run, of a ranker that stands in place of ``ranking``.
     """
 
     shots: tuple[int, ...] = (5,)
@@ -67,11 +69,13 @@ class EvaluateConfig:
     candidates: int = 20
     choice: Decoding = field(default_factory=Nucleus)
     limit: int = 40  # tokens a generated reply
+    least: int = 0  # tokens of it before it may end; an empty one is none of AR's (1)
     ranking: Ranking = field(default_factory=Ranking)  # of the candidates of a model with latents
     upper_bound: bool = False
     ranker: str = ""
     metrics: tuple[str, ...] = catalogue.DEFAULT
     scorers: str = ""
+    strength: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,10 +84,12 @@ class EvaluateConfig:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
         if self.epochs and min(self.epochs) < 1:
             raise ConfigError(f"epochs {self.epochs}: each must be at least 1")
-        leasts = {"queries": int(self.protocol == "following"), "draws": 1, "replies": 0, "candidates": 2, "limit": 1}
+        leasts = {"queries": int(self.protocol == "following"), "draws": 1, "replies": 0, "candidates": 2, "least": 0}
+        leasts["limit"] = max(self.least, 1)
         for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}: {getattr(self, name)}, must be at least {least}")
+        check_share(self.strength)
 
     @property
     def needed(self) -> int:
@@ -210,6 +216,9 @@ class Evaluation:
             config.speaks,
             config.ranking,
             self.rank,
+            config.strength,
+            second_task=OF_SECOND_TASK in config.metrics,
+            least=config.least,
         )
         self.queries = queries
 

@@ -22,7 +22,7 @@ from menura.experiments.run_config import RunConfig, method_name
 from menura.experiments.settings import from_plain
 from menura.experiments.verdicts import check_trained, verdicts_for
 from menura.models.catalogue import about_settings, model_name
-from menura.models.dialogue_model import HasLatents, bare_weights
+from menura.models.dialogue_model import HasLatents, bare_weights, check_strength
 from menura.models.plato import Plato
 from menura.tasks.split import strangers
 
@@ -67,6 +67,7 @@ def judged(
     """Evaluate what is already loaded; ``known`` are weights adapted already, by persona and shots."""
     config, loaded = prepared.config, prepared.loaded
     prepared.check_unseen()
+    check_strength(loaded.model, settings.strength)
     # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
     enough = [task for task in prepared.split.sides[SIDE] if len(task.parts) >= settings.needed]
     held_out = enough[: personas or None]
@@ -130,12 +131,15 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         about["support"] = f"{settings.draws} draws: file order, then at random from seed {settings.seed}"
     if settings.prompt:
         about["prompt"] = f"support dialogues in the context, at most {settings.prompt_limit} tokens"
+    if settings.strength is not None:
+        about["strength"] = f"every persona weighs {settings.strength:g} where it is judged"
     if settings.speaks:
         ranked = " and ranked" if settings.ranks else ""
         about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to{ranked}"
         if isinstance(prepared.loaded.model, HasLatents) and prepared.loaded.model.latents:
             about["candidates"] = f"one a latent, ranked by {settings.ranker or settings.ranking.by}"
-        about["decoding"] = f"{settings.choice.signature}, at most {settings.limit} tokens, seed {settings.seed}"
+        least = f"at least {settings.least}, " if settings.least else ""
+        about["decoding"] = f"{settings.choice.signature}, {least}at most {settings.limit} tokens, seed {settings.seed}"
     return about
 
 

@@ -1,7 +1,8 @@
 """``--set path=value`` and YAML become changed settings; an unknown path is an error with the nearest name."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,18 +76,41 @@ def _parsed(text: str, what: str, place: str = "") -> Any:
 
 
 def _with_all(config: Config, pairs: Sequence[tuple[str, Any]]) -> Config:
+    """Apply assignments that make sense together: fewer layers, say, make none before there are fewer groups."""
     problems: list[Problem] = []
+    try:
+        whole = config
+        for path, value in pairs:
+            whole = _with(whole, path, path.split("."), value, _unchecked)
+        return _again(whole)
+    except MenuraError as error:
+        problems += error.problems
+    one_by_one: list[Problem] = []  # which of them are wrong, wherever each stands
     for path, value in pairs:
         try:
-            config = _with(config, path, path.split("."), value)
+            config = _with(config, path, path.split("."), value, replace)
         except MenuraError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError.of(problems)
-    return config
+            one_by_one += error.problems
+    raise ConfigError.of(one_by_one or problems)
 
 
-def _with(config: Any, path: str, names: Sequence[str], value: Any) -> Any:
+def _unchecked(config: Any, **changes: Any) -> Any:
+    """Return changed settings that nobody has looked at yet."""
+    made = copy(config)
+    for name, value in changes.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def _again(config: Config) -> Config:
+    """Return the same settings, each of their parts made anew and so checked."""
+    settings: Any = config
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    made: Config = replace(settings, **{name: _again(value) for name, value in values.items() if is_dataclass(value)})
+    return made
+
+
+def _with(config: Any, path: str, names: Sequence[str], value: Any, made: Callable[..., Any]) -> Any:
     known = {field.name for field in fields(config)}
     name, *rest = names
     if name not in known:
@@ -97,12 +121,12 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any) -> Any:
     if rest:
         if not is_dataclass(current):
             raise ConfigError(f"setting {path}: {name} has no parts", code="unknown_setting")
-        return replace(config, **{name: _with(current, path, rest, value)})
+        return made(config, **{name: _with(current, path, rest, value, made)})
     if name in KINDS:
-        return replace(config, **{name: _changed_to(of_kind(name, str(value)), current)})
+        return made(config, **{name: _changed_to(of_kind(name, str(value)), current)})
     if is_dataclass(current):
         raise ConfigError(f"setting {path} has parts: set one of {', '.join(f.name for f in fields(current))}")
-    return replace(config, **{name: _checked(config, path, name, value)})
+    return made(config, **{name: _checked(config, path, name, value)})
 
 
 def _checked(config: Any, path: str, name: str, value: Any) -> Any:

@@ -17,7 +17,14 @@ from menura.decoding.candidates import Candidate, Ranker, Ranking, candidates
 from menura.decoding.generate import Decoding, generate
 from menura.metrics.hits import draw_candidates, rank_of
 from menura.metrics.score import Sample
-from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nats_of
+from menura.models.dialogue_model import (
+    ChoosesReplies,
+    DialogueModel,
+    HasLatents,
+    HasSecondTask,
+    nats_of,
+    weighing,
+)
 
 ROWS_AT_ONCE = 16  # prompts in one generation: bounds memory, changes no reply
 
@@ -58,6 +65,9 @@ class Judge:
     speaks: bool = True
     ranking: Ranking = Ranking()  # of the candidates of a model with latents
     rank: Ranker | None = None  # what ranks them in its place
+    strength: float | None = None  # of every persona; None: as the model has it
+    least: int = 0  # tokens of a reply before it may end
+    second_task: bool = False  # whether replies are looked for in the model's second task, too
 
     @torch.no_grad()
     def judged(
@@ -71,10 +81,12 @@ class Judge:
         """Judge each fold's exchanges, with dialogues placed ``before`` their contexts where there are any."""
         found = Judged()
         chosen: list[tuple[int, EncodedExchange, Sample]] = []
-        with holding(self.model, weights):
+        with holding(self.model, weights), weighing(self.model, self.strength):
             for own in folds:
                 exchanges = [self.encoder.after(e, before, prompt_limit) for e in own] if before else list(own)
                 samples = self._likelihoods(exchanges, found)
+                if self.second_task and isinstance(self.model, HasSecondTask) and self.model.has_second_task:
+                    samples = self._auxiliary(self.model, exchanges, samples)
                 found.likely += samples
                 found.context_tokens += sum(len(e.prefix) for e in exchanges)
                 chosen += zip(range(self.replies or len(exchanges)), exchanges, samples, strict=False)
@@ -97,6 +109,16 @@ class Judge:
             replace(self._sample(e, mixture), posterior_nats=posterior, best_nats=best)
             for e, mixture, posterior, best in zip(exchanges, *columns, strict=True)
         ]
+
+    def _auxiliary(
+        self, model: HasSecondTask, exchanges: Sequence[EncodedExchange], samples: Sequence[Sample]
+    ) -> list[Sample]:
+        """Return samples that say how likely the second task finds each reference, one by one: each has its stream."""
+        told = []
+        for number, (exchange, sample) in enumerate(zip(exchanges, samples, strict=True)):
+            nats, tokens = model.auxiliary_nats(self.model.batch([exchange]), _seed(self.seed, exchange, number))
+            told.append(replace(sample, auxiliary_nats=float(nats), auxiliary_tokens=int(tokens)))
+        return told
 
     def _sample(self, exchange: EncodedExchange, nats: float) -> Sample:
         reference = text_of(self.encoder, exchange)
@@ -144,7 +166,7 @@ class Judge:
         """Return a reply to each prompt, and all candidates it was chosen among, none where there were none."""
         if not self._acts:
             end = self.encoder.layout.end
-            told = {"end": end, "limit": self.limit, "seeds": seeds, "begun": state}
+            told = {"end": end, "limit": self.limit, "seeds": seeds, "begun": state, "least": self.least}
             replies = generate(self.model, prompts, self.choice, **told)
             return replies, [()] * len(replies)
         ranked = self._candidates(prompts.exchanges, seeds)
@@ -161,6 +183,7 @@ class Judge:
             limit=self.limit,
             seeds=seeds,
             rank=self.rank,
+            least=self.least,
         )
 
     def _row_of(self, state: Any, row: int) -> Any:

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Protocol
 
 from torch import Tensor
 
-from menura.errors import DataError, shown
+from menura.errors import ConfigError, DataError, shown
+from menura.experiments.profiles import told_in
 from menura.metrics import catalogue
+from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.consistency import OfFacts
 from menura.metrics.knowledge import Knowledge
 from menura.metrics.score import NeedsScorer, Sample
 from menura.scorers import store
 from menura.scorers.emoji import EmojiClassifier
 from menura.scorers.entailment import Entailment
-from menura.tasks.task import Task
+from menura.tasks.task import Part, Task
 
 Facts = Mapping[tuple[str, str], tuple[str, ...]]  # by persona and dialogue
 
@@ -101,10 +104,9 @@ def verdicts_for(metrics: Sequence[str], tasks: Sequence[Task], scorers: str = "
     """Return what reads the samples of these personas for these metrics.
 
     ``scorers`` is the folder they lie in, the workspace's if empty. Raises DataError where no persona has facts to
-    agree with, and where a persona is no emoji of the classifier.
+    agree with, and where a persona is no emoji of the classifier; ConfigError for metrics that need different facts.
     """
-    about_facts = any(isinstance(metric, OfFacts | Knowledge) for metric in catalogue.named(metrics))
-    made = Verdicts(facts=_facts_of(tasks) if about_facts else {})
+    made = Verdicts(facts=_facts_for(metrics, tasks))
     for name in scorers_needed(metrics):
         stored = store.read(name, store.folder_of(name, scorers), device=device)
         line = stored.about.line
@@ -116,18 +118,40 @@ def verdicts_for(metrics: Sequence[str], tasks: Sequence[Task], scorers: str = "
     return made
 
 
-def _facts_of(tasks: Sequence[Task]) -> Facts:
+def _facts_for(metrics: Sequence[str], tasks: Sequence[Task]) -> Facts:
+    """Return what these metrics hold replies against: sentences, or for what tells who speaks profiles too."""
+    asked = catalogue.named(metrics)
+    with_profiles = any(isinstance(metric, AttributeOverlap) for metric in asked)
+    apart = [metric.name for metric in asked if isinstance(metric, OfFacts | Knowledge)]
+    if not (with_profiles or apart):
+        return {}
+    facts = _facts_of(tasks, with_profiles=with_profiles)
+    if with_profiles and apart and facts != _facts_of(tasks, with_profiles=False):
+        found = f"attribute-overlap counts the values of profiles as facts, {apart[0]} does not"
+        raise ConfigError(found, hint="ask for them in two evaluations")
+    return facts
+
+
+def _facts_of(tasks: Sequence[Task], *, with_profiles: bool) -> Facts:
     """Return the facts each persona has in each dialogue, also those that no model reads."""
     facts = {
-        (task.persona.persona_id, part.dialogue.dialogue_id): part.facts
+        (task.persona.persona_id, part.dialogue.dialogue_id): told
         for task in tasks
         for part in task.parts
-        if part.facts
+        if (told := _told(part, with_profiles=with_profiles))
     }
     if not facts:
-        hint = "leave the c- metrics out, and the knowledge- ones, or take a corpus with persona sentences"
+        hint = (
+            "leave the c- metrics out, the knowledge- ones, attribute-overlap, or take a corpus with persona sentences"
+        )
         raise DataError("no persona of these has facts to agree with", hint=hint, code="no_facts")
     return facts
+
+
+def _told(part: Part, *, with_profiles: bool) -> tuple[str, ...]:
+    """Return what one dialogue tells of its persona; a value that is a fact already is told once."""
+    values = dict.fromkeys(chain.from_iterable(told_in(part).values()) if with_profiles else ())
+    return (*part.facts, *(value for value in values if value not in part.facts))
 
 
 def _emojis(tasks: Sequence[Task], labels: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 
 import torch
@@ -22,9 +23,11 @@ from menura.batches.collate import Ids, pad
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import PADDING, Slots
 from menura.batches.turned import turns_of
+from menura.errors import ConfigError
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.dropping import dropped
+from menura.models.parts.frozen_encoder import FrozenFeatures
 from menura.models.parts.infilling import infilled
 from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query
 from menura.models.parts.routing import (
@@ -55,13 +58,20 @@ class Stream:
         """Return the stream of some exchanges; nothing is copied."""
         return replace(self, row=rows if self.row is None else self.row[rows])
 
-    def found(self, attention: SharedAttention, layer: int, q: Tensor) -> Tensor:
-        """Return (B, T, D) what queries (B, H, T, d) find, zero where there is nothing."""
+    def heard(self, attention: SharedAttention, layer: int, q: Tensor) -> Tensor:
+        """Return (B, T, D) what queries (B, H, T, d) hear, not yet projected; of nothing, padding."""
         keys, values = self.kept[layer]
-        some = self.real.any(1)
-        real = self.real | ~some[:, None]  # to see nothing at all is no number
         kept = (self._rows(keys), self._rows(values))
-        return attention.found(q, kept, self._rows(real)[:, None, None]) * self._rows(some)[:, None, None]
+        return attention.heard(q, kept, self._rows(self._seen)[:, None, None])
+
+    @cached_property
+    def some(self) -> Tensor:
+        """(B, 1, 1) True where anything was read."""
+        return self._rows(self.real.any(1))[:, None, None]
+
+    @cached_property
+    def _seen(self) -> Tensor:
+        return self.real | ~self.real.any(1, keepdim=True)  # to see nothing at all is no number
 
     def _rows(self, each: Tensor) -> Tensor:
         """Return the rows of the exchanges, (B, …) from (R, …); one row for all is not copied."""
@@ -100,7 +110,11 @@ class AttentionRouting(DialogueModel[RoutingState]):
         self.predictor = nn.Linear(config.width, 1) if config.strength_by != "given" else None
         self.output = None if config.tied else nn.Linear(config.width, vocabulary, bias=False)
         self.dead = self._unused()
+        self.features = self._features() if config.pretrained_features else None
         self._begin_weights()
+        if config.adapter_size:  # behind what begins every matrix: adapters begin as nothing
+            for layer in self._different():
+                layer.adapt_with(config.adapter_size)
 
     # The contract
 
@@ -235,12 +249,19 @@ class AttentionRouting(DialogueModel[RoutingState]):
         skip = config.rules.normed_skip
         return RoutedLayer(attention, network, rezero=config.rezero, normed_skip=skip, bias=config.bias)
 
+    def _features(self) -> FrozenFeatures:
+        width = self.config.features_width
+        if not width:
+            told = f"model.features_width: how wide are the states of {self.config.pretrained_features}?"
+            raise ConfigError(told, hint="--set model.features_width=384 is MiniLM's")
+        return FrozenFeatures(self.config.embedded, width, self.config.features_as)
+
     def _gates(self) -> nn.Parameter | None:
         """Return (encoder | decoder, L, attention | network) gates, or fewer that several share; all begin closed."""
         if not self.config.rezero:
             return None
         layers, different = self.config.layers, self.config.different
-        shapes = {"per_model": (1,), "per_layer": (different, 1), "per_sublayer": (2, layers, 2)}
+        shapes = {"per_model": (1,), "per_layer": (different,), "per_sublayer": (2, layers, 2)}
         return nn.Parameter(torch.zeros(shapes[self.config.gating]))
 
     def _unused(self) -> nn.ParameterList:
@@ -286,6 +307,8 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Return contexts (B, S, D), the last token but one of each prefix at its end, and which places are real."""
         ids, real = (part.to(self.device) for part in pad([e.context[:-1] for e in exchanges]))
         embedded = self.config.embedded**0.5 * self.table(ids)
+        if self.features is not None:
+            embedded = self.features(ids, real, embedded)
         people, _ = pad([profiles.by_token(row, exchange) for row, exchange in enumerate(exchanges)])
         told = self._told(profiles)
         if len(told) > 1:
@@ -340,7 +363,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             q, k, v = attention.all_of(normed)
-            return Routed(attention.found(q, (k, v), seen))
+            return Routed(attention.out(attention.heard(q, (k, v), seen)))
 
         for _, layer, gates in self._applications(ENCODER):
             x = layer(x, attends, gates)
@@ -368,6 +391,8 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def _attending(self, state: RoutingState, number: int, said: Kept, grown: list[Kept]) -> Attends:
         """Return how one application attends: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1), what is absent is 0."""
         a = state.strength[:, None, None]
+        weighed = ((state.context, 2 - a), (state.persona, a))
+        read = [(stream, weight) for stream, weight in weighed if stream is not None]
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             q, k, v = attention.all_of(normed)
@@ -377,14 +402,12 @@ class AttentionRouting(DialogueModel[RoutingState]):
             grown.append((k, v))
             # One new token sees all before it.
             sees = None if new == 1 else torch.ones((new, k.shape[2]), dtype=torch.bool, device=q.device).tril(begun)
-            merged, fixed = attention.found(q, (k, v), sees), None
-            if state.context is not None:
-                of_context = state.context.found(attention, number, q)
-                merged, fixed = merged + (2 - a) * of_context, of_context
-            if state.persona is not None:
-                of_persona = state.persona.found(attention, number, q)
-                merged = merged + a * of_persona
-                fixed = of_persona if fixed is None else fixed + of_persona
+            heard = [attention.heard(q, (k, v), sees)] + [s.heard(attention, number, q) for s, _ in read]
+            merged, *found = attention.outputs(heard)
+            fixed = None
+            for (stream, weight), output in zip(read, found, strict=True):
+                output = output * stream.some
+                merged, fixed = merged + weight * output, output if fixed is None else fixed + output
             return Routed(merged, fixed)
 
         return attends

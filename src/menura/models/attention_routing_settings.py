@@ -5,6 +5,7 @@ from typing import Literal
 
 from menura.batches.tokenizer import Pieces
 from menura.errors import ConfigError
+from menura.models.parts.frozen_encoder import FeaturesAs
 
 Preset = Literal["fixed", "release", "paper"]
 FeedForwardKind = Literal["full", "factor_release", "factor_fixed"]
@@ -61,6 +62,12 @@ class AttentionRoutingConfig:
     ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
     loss ``predictor_weight`` times (λ2). ``keep`` bounds what is kept for the backward pass: the wide layer of a
     factorised network is computed again, which is a tenth of a layer's work.
+
+    What the study found ineffective, all off: ``adapter_size`` is the bottleneck of two networks in every layer, which the
+    encoder and the decoder go through alike. ``pretrained_weights`` names a BERT (minilm, a folder) whose layers the
+    layers begin as. ``pretrained_features`` names one whose states of a context, of layer ``features_layer`` (0 is the
+    embeddings), stand beside the table's rows or in their place; ``features_width`` is filled in. With ``pieces_of``
+    the word pieces are those of an encoder; features need those of their own.
     """
 
     preset: Preset = "fixed"
@@ -98,10 +105,17 @@ class AttentionRoutingConfig:
     reply: int = 15
     limit: int = 160
     start: str = ""
+    adapter_size: int = 0
+    pretrained_weights: str = ""
+    pretrained_features: str = ""
+    features_as: FeaturesAs = "concat"
+    features_layer: int = -1
+    features_width: int = 0
+    pieces_of: str = ""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no network; all that are wrong are reported together."""
-        problems = [*self._sizes(), *self._shares()]
+        problems = [*self._sizes(), *self._shares(), *self._borrowed()]
         if problems:
             raise ConfigError.of([p for error in problems for p in error.problems])
 
@@ -145,7 +159,7 @@ class AttentionRoutingConfig:
         for name in ("width", "layers", "heads", "inner", "groups", "rank", "hops", "least_said"):
             if getattr(self, name) < 1:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 1"))
-        for name in ("vocabulary", "profile_vocabulary", "embedding", "turns", "utterance", "reply"):
+        for name in ("vocabulary", "profile_vocabulary", "embedding", "turns", "utterance", "reply", "adapter_size"):
             if getattr(self, name) < 0:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))
         if self.heads > 0 and self.width % self.heads:
@@ -177,4 +191,15 @@ class AttentionRoutingConfig:
         if self.strength_by != "given" and not self.streams:
             hint = "--set model.persona_path=memory_stream"
             wrong.append(ConfigError("model.strength_by: no stream of the persona's is there to weigh", hint=hint))
+        return wrong
+
+    def _borrowed(self) -> list[ConfigError]:
+        wrong = []
+        if self.pieces_of and self.pieces != "wordpiece":
+            hint = "--set model.pieces=wordpiece"
+            wrong.append(ConfigError(f"model.pieces_of: of an encoder are word pieces, not {self.pieces}", hint=hint))
+        if self.pretrained_features and self.pieces_of != self.pretrained_features:
+            told = f"model.pretrained_features: {self.pretrained_features} reads no word pieces but its own"
+            hint = f"--set model.pieces=wordpiece --set model.pieces_of={self.pretrained_features}"
+            wrong.append(ConfigError(told, hint=hint))
         return wrong

@@ -4,7 +4,18 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from menura.errors import ConfigError
-from menura.experiments.recipes import arplus, cmaml, mamlviapp, plato, plato_grid, plato_quoted, quoted, start, tiny
+from menura.experiments.recipes import (
+    arplus,
+    arplus_ineffective,
+    cmaml,
+    mamlviapp,
+    plato,
+    plato_grid,
+    plato_quoted,
+    quoted,
+    start,
+    tiny,
+)
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import RunConfig
 
@@ -28,6 +39,7 @@ SIZED: dict[str, Callable[[Size], RunConfig]] = {  # each at every size
     **plato_grid.ROWS,
     **plato_quoted.ROWS,
     **arplus.ROWS,
+    **arplus_ineffective.ROWS,
 }
 SIZES: tuple[Size, ...] = ("tiny", "cpu", "paper")
 USUAL: Size = "cpu"

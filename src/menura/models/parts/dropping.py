@@ -16,7 +16,7 @@ def dropped(x: Tensor, share: float) -> Tensor:
         return x
     if x.device.type != "cpu":
         return nn.functional.dropout(x, share)
-    least = round(share * STEPS)
+    least = min(round(share * STEPS), STEPS - 1)
     drawn = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(LOWEST, None)
     kept = drawn.view(torch.int16)[: x.numel()].view(x.shape) >= least - STEPS // 2
     return x * (kept.to(x.dtype) * (STEPS / (STEPS - least)))

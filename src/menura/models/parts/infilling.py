@@ -25,11 +25,10 @@ def infilled(ids: Ids, mask: int, rng: random.Random, *, bart: bool = False) -> 
 def _as_bart(ids: Ids, mask: int, rng: random.Random) -> Ids:
     left = round(SHARE * (len(ids) - 2))
     while left > 0:
-        span = min(_poisson(rng), left, len(ids) - 2)
+        span = min(_poisson(rng), left)
         start = rng.randint(1, len(ids) - span - 1)
         if mask not in ids[start : start + span]:
-            ids = _without(ids, start, span, mask)
-        left -= max(span, 1)
+            ids, left = _without(ids, start, span, mask), left - span
     return ids
 
 

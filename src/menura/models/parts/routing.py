@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from menura.models.parts.adapters import Houlsby
 from menura.models.parts.dropping import dropped
 
 Kept = tuple[Tensor, Tensor]  # keys and values, (B, H, S, d) each
@@ -50,19 +51,24 @@ class SharedAttention(nn.Module):
         kept = []
         for stream, part in zip(streams, torch.split(both, [s[..., 0].numel() for s in streams]), strict=True):
             keys, values = part.view(*stream.shape[:2], 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-            kept.append((keys, values))
+            kept.append((keys.contiguous(), values.contiguous()))  # they are read again for each token
         return kept
 
-    def found(self, q: Tensor, kept: Kept, mask: Tensor | None) -> Tensor:
-        """Return (B, T, D) of queries (B, H, T, d); ``mask`` is True where a key is seen, and broadcasts to them."""
-        if self.training and self.dropout:
+    def heard(self, q: Tensor, kept: Kept, mask: Tensor | None) -> Tensor:
+        """Return (B, T, D), not yet projected, of queries (B, H, T, d); ``mask`` is True where a key is seen."""
+        dropping = self.training and self.dropout > 0
+        if dropping or q.shape[2] == 1:  # the fused kernel draws slowly, and for one query begins slowly
             scores = (q @ kept[0].transpose(-1, -2)) * q.shape[-1] ** -0.5
             scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
-            heard = dropped(scores.softmax(-1), self.dropout) @ kept[1]
+            heard = dropped(scores.softmax(-1), self.dropout * dropping) @ kept[1]
         else:
             heard = nn.functional.scaled_dot_product_attention(q, *kept, mask)
-        output: Tensor = self.out(heard.transpose(1, 2).flatten(2))
-        return output
+        return heard.transpose(1, 2).flatten(2)
+
+    def outputs(self, heard: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return what was heard of each stream (B, T, D), projected at once."""
+        projected: tuple[Tensor, ...] = self.out(torch.cat(list(heard))).chunk(len(heard))
+        return projected
 
 
 class FullFeedForward(nn.Module):
@@ -151,6 +157,11 @@ class RoutedLayer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.middle_norm = None if rezero else nn.LayerNorm(width)
         self.rezero, self.normed_skip, self.bias = rezero, normed_skip, bias
+        self.adapters: nn.ModuleList | None = None
+
+    def adapt_with(self, size: int) -> None:
+        """Put bottlenecks behind attention and network; they change nothing yet (F-A16: in the decoder, too)."""
+        self.adapters = nn.ModuleList(Houlsby(self.attention.out.out_features, size) for _ in range(2))
 
     def forward(self, x: Tensor, attends: Attends, gates: Tensor | None) -> Tensor:
         """Map (B, T, D) to (B, T, D); ``gates`` (2,) are those of attention and network, None without ReZero."""
@@ -158,13 +169,14 @@ class RoutedLayer(nn.Module):
         found = attends(self.attention, normed)
         if gates is None:
             assert self.middle_norm is not None
-            y = self.middle_norm(normed + self._dropped(found.merged))
-            output: Tensor = y + self._dropped(self.network(y))
+            y = self.middle_norm(normed + self._given(0, found.merged))
+            output: Tensor = y + self._given(1, self.network(y))
             return output
-        x = (normed if self.normed_skip else x) + gates[0] * self._dropped(found.merged)
+        x = (normed if self.normed_skip else x) + gates[0] * self._given(0, found.merged)
         if found.fixed is not None:
             x = x + self.bias * found.fixed
-        return x + gates[1] * self._dropped(self.network(x))
+        return x + gates[1] * self._given(1, self.network(x))
 
-    def _dropped(self, x: Tensor) -> Tensor:
-        return dropped(x, self.attention.dropout * self.training)
+    def _given(self, which: int, output: Tensor) -> Tensor:
+        adapted = self.adapters[which](None, output) if self.adapters is not None else output
+        return dropped(adapted, self.attention.dropout * self.training)

@@ -1,0 +1,113 @@
+"""What a BERT gives to attention routing: its word pieces, its layers, its states (AR+, the methods found ineffective).
+
+The paper's program fills weights in and then begins every matrix at random (spec F-A1): here what was copied is there.
+"""
+
+import string
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from torch import nn
+
+from menura.artefacts.base import Base
+from menura.artefacts.pretrained import BERT_TOKENS, ENDS, MASK, OPENS, Pretrained, Weights, pretrained
+from menura.batches.borrowed_pieces import AS_BERT, their_rows
+from menura.batches.tokenizer import Tokens
+from menura.errors import ConfigError
+from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.parts.frozen_encoder import FrozenEncoder
+from menura.models.parts.transformer import Sizes, Transformer
+
+TINY = "tiny"  # letters, and weights that know nothing of them: for tests, without any file
+TINY_SIZES = Sizes(0, 32, 2, 4, 64, 256)
+MAPS = {"attention.qkv": "qkv", "attention.out": "out", "network.inner": "inner", "network.outer": "outer"}
+
+
+def encoder_named(
+    name: str, *, weights: bool = True, offline: bool = False, say: Callable[[str], None] = lambda line: None
+) -> Pretrained:
+    """Return a BERT: ``tiny``, ``minilm``, a folder or a hub's id; ConfigError for what is none."""
+    made = _tiny() if name == TINY else pretrained(name, weights=weights, offline=offline, say=say)
+    if made.mask is None:
+        hint = "name minilm, or a folder with a BERT"
+        raise ConfigError(f"{name!r} is no BERT: attention routing takes pieces, layers and states of these", hint=hint)
+    return made
+
+
+def check_layers_fit(config: AttentionRoutingConfig, sizes: Sizes) -> None:
+    """Raise ConfigError, with the settings that fit, unless the layers are of the shapes of a BERT's."""
+    wanted = {"width": sizes.width, "heads": sizes.heads, "inner": sizes.inner, "groups": 1, "feed_forward": "full"}
+    found = {name: config.network if name == "feed_forward" else getattr(config, name) for name in wanted}
+    wrong = [f"{name} {found[name]}, not {value}" for name, value in wanted.items() if found[name] != value]
+    if config.layers > sizes.layers:
+        wrong.append(f"layers {config.layers}, more than {sizes.layers}")
+    if wrong:
+        fits = {**wanted, "layers": min(config.layers, sizes.layers)}
+        hint = " ".join(f"--set model.{name}={value}" for name, value in fits.items())
+        told = f"model.pretrained_weights: {config.pretrained_weights} does not fit: {'; '.join(wrong)}"
+        raise ConfigError(told, hint=hint)
+
+
+def put_layers(begun: Pretrained, config: AttentionRoutingConfig, model: nn.Module) -> None:
+    """Write a BERT's lowest layers into the layers; ConfigError for shapes that do not fit.
+
+    A layer's first norm is what stands before it in a BERT, the norm of the layer below; ReZero has no second one.
+    Our networks bend by relu, a BERT's by gelu: what is copied is a beginning, not the same function.
+    """
+    check_layers_fit(config, begun.sizes)
+    ours = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in layers_of(begun.weights, config.layers).items():
+            if name in ours:
+                ours[name].copy_(value)
+
+
+def layers_of(found: Weights, count: int) -> Weights:
+    """Return a BERT's lowest layers by the names of attention routing."""
+    named: Weights = {}
+    for layer in range(count):
+        its, own = f"body.blocks.{layer}", f"layers.{layer}"
+        below = f"body.blocks.{layer - 1}.output_norm" if layer else "embeddings.norm"
+        pairs = {f"{own}.{ours}": f"{its}.{theirs}" for ours, theirs in MAPS.items()}
+        pairs |= {f"{own}.norm": below, f"{own}.middle_norm": f"{its}.attention_norm"}
+        named |= {f"{o}.{part}": found[f"{t}.{part}"] for o, t in pairs.items() for part in ("weight", "bias")}
+    return named
+
+
+def frozen_encoder(begun: Pretrained, config: AttentionRoutingConfig, ours: Tokens) -> FrozenEncoder:
+    """Return the encoder whose states are read of contexts in our tokens."""
+    if config.limit + 1 > begun.sizes.positions:
+        most = begun.sizes.positions - 1
+        told = f"model.limit: {config.limit}, but {config.pretrained_features} has {most + 1} places"
+        raise ConfigError(told, hint=f"--set model.limit={most}")
+    rows = their_rows(ours, begun.tokens)
+    opens = begun.tokens.control(AS_BERT["<bos>"])
+    return FrozenEncoder(begun.sizes, begun.weights, rows, config.features_layer, opens)
+
+
+@cache
+def _tiny() -> Pretrained:
+    """Make a BERT of two layers over single letters; the same each time."""
+    marks = [*dict.fromkeys([*BERT_TOKENS, *AS_BERT.values()])]
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    vocabulary = {piece: row for row, piece in enumerate([*marks, *letters, *(f"##{letter}" for letter in letters)])}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    made.add_special_tokens([mark for mark in marks if "unused" not in mark])
+    sizes = Sizes(
+        len(vocabulary), *(getattr(TINY_SIZES, n) for n in ("width", "layers", "heads", "inner", "positions"))
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        body = Transformer(sizes)
+        norm = nn.LayerNorm(sizes.width)
+        tables = {"token": len(vocabulary), "position": sizes.positions, "role": 2}
+        weights = {f"embeddings.{name}.weight": torch.randn(rows, sizes.width) for name, rows in tables.items()}
+    weights |= {f"embeddings.norm.{name}": value.detach() for name, value in norm.named_parameters()}
+    weights |= {f"body.{name}": value.detach() for name, value in body.named_parameters()}
+    base = Base(TINY, "code", "", sum(value.numel() for value in weights.values()), "", "")
+    tokens = Tokens(made, wordpiece=True)
+    return Pretrained(base, sizes, tokens, OPENS, ENDS, weights, mask=tokens.control(MASK))

@@ -1,0 +1,72 @@
+"""The word pieces of an encoder become a vocabulary of ours: those that are said, behind our own control tokens."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tokenizers import Tokenizer, decoders, models
+
+from menura.batches.tokenizer import MARK, PIECE_TOKENS, Tokens
+from menura.errors import ConfigError
+
+# What our control tokens are to a BERT; any other control token is unknown to it.
+AS_BERT = {
+    "<pad>": "[PAD]",
+    "<unk>": "[UNK]",
+    "<bos>": "[CLS]",
+    "<eos>": "[SEP]",
+    "<sep>": "[SEP]",
+    "<mask>": "[MASK]",
+}
+
+
+def borrowed_pieces(
+    theirs: Tokens, texts: Iterable[str], *, most: int, least: int = 1, control: Sequence[str] = ()
+) -> Tokens:
+    """Make a vocabulary of the pieces that texts are made of by an encoder's own rules, the most frequent first kept.
+
+    Kept are ``most`` in all with the control tokens, of pieces said ``least`` times, and of letters said at all: with
+    these a word of rarer pieces can be spelt. ConfigError for an encoder without word pieces.
+    """
+    plain = json.loads(theirs.to_json())
+    if plain["model"]["type"] != "WordPiece":
+        raise ConfigError(
+            f"model.pieces_of: its vocabulary is a {plain['model']['type']}, not word pieces",
+            hint="--set model.pieces_of=minilm, or a folder with a BERT",
+        )
+    said = Counter(row for text in texts for row in theirs.encode(text))
+    prefix = str(plain["model"]["continuing_subword_prefix"])
+    by_row = {row: piece for piece, row in theirs.rows().items() if not MARK.fullmatch(piece)}
+    letters = set("".join(by_row[row].removeprefix(prefix) for row in said if row in by_row))
+    spelt = [row for row, piece in by_row.items() if piece.removeprefix(prefix) in letters]
+    often = [row for row, times in said.most_common() if times >= least and row in by_row]
+    names = [*PIECE_TOKENS, *control]
+    kept = sorted(list(dict.fromkeys([*spelt, *often]))[: max(most - len(names), 0)])
+    vocabulary = {name: number for number, name in enumerate([*names, *(by_row[row] for row in kept)])}
+    source = Tokenizer.from_str(theirs.to_json())
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token=PIECE_TOKENS[1], continuing_subword_prefix=prefix))
+    made.normalizer, made.pre_tokenizer = source.normalizer, source.pre_tokenizer
+    made.decoder = decoders.WordPiece(prefix=prefix)
+    made.add_special_tokens(names)
+    return Tokens(made, wordpiece=True)
+
+
+def their_rows(ours: Tokens, theirs: Tokens) -> list[int]:
+    """Return for each of our ids the encoder's; ConfigError where a piece is none of its own."""
+    known = theirs.rows()
+    unknown = known[AS_BERT["<unk>"]]
+    rows, missing = [unknown] * len(ours), []
+    control = ours.never_said()
+    for piece, row in ours.rows().items():
+        if row in control:
+            rows[row] = known.get(AS_BERT.get(piece, ""), unknown)
+        elif piece in known:
+            rows[row] = known[piece]
+        else:
+            missing.append(piece)
+    if missing:
+        raise ConfigError(
+            f"model.pretrained_features: {len(missing)} word pieces are not the encoder's ({', '.join(missing[:3])})",
+            hint="begin from a run of the same model.pieces_of",
+        )
+    return rows

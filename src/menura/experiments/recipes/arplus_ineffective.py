@@ -1,0 +1,93 @@
+"""What AR+'s study found ineffective, and the row without any of it (spec B12, F-A1, F-A16).
+
+``arplus-ineffective/base`` is AR+ over a BERT's word pieces with layers of its shapes, no two of them the same.
+``adapters`` goes on from its run, which ``--set model.start=`` names, and moves nothing but bottlenecks; ``weights``
+begins its layers as the BERT's; ``features-…`` read the BERT's states of the context beside the table's rows or in
+their place. Data, steps and rate are the same for all. ``tiny`` has an encoder made from code, ``cpu`` MiniLM and its
+two lowest layers, ``paper`` a BERT of the base's size and the study's steps, on a hub or in a folder
+(``--set model.pieces_of=``). Nobody tells any attributes here: the packaged corpus has none.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from menura.adaptation.plain import PretrainOnly
+from menura.experiments.data_config import DataConfig
+from menura.experiments.finite import Precision
+from menura.experiments.recipes.arplus import OUTER, TINY
+from menura.experiments.recipes.mamlviapp import Size
+from menura.experiments.run_config import Outer, RunConfig
+from menura.models.attention_routing_settings import AttentionRoutingConfig
+
+ENCODERS: Mapping[Size, str] = {"tiny": "tiny", "cpu": "minilm", "paper": "google-bert/bert-base-uncased"}
+SHAPES: Mapping[Size, Mapping[str, Any]] = {  # of the encoder's layers
+    "tiny": {"width": 32, "heads": 4, "inner": 64, "layers": 2, "embedding": 16},
+    "cpu": {"width": 384, "heads": 12, "inner": 1536, "layers": 2, "embedding": 128},
+    "paper": {"width": 768, "heads": 12, "inner": 3072, "layers": 6},
+}
+READ: Mapping[Size, Mapping[str, Any]] = {"cpu": {"turns": 2, "utterance": 20, "reply": 20, "limit": 80}}
+BOTTLENECKS: Mapping[Size, int] = {"tiny": 4, "cpu": 64, "paper": 2048}
+CHITCHAT = DataConfig(facts=False, turns=6, cap=10, needed=4)
+STEPS: Mapping[Size, Outer] = {
+    "tiny": OUTER["tiny"],
+    "cpu": Outer(
+        120,
+        2,
+        0,
+        2,
+        rate=1e-3,
+        warmup=15,
+        decay=0.05,
+        decay_of="matrices",
+        clip=1.0,
+        save_every=20,
+        check_every=40,
+        check_personas=10,
+    ),
+    "paper": OUTER["paper"],
+}
+
+
+def base(size: Size, **changed: Any) -> RunConfig:
+    """AR+ in the encoder's pieces and shapes, begun at random."""
+    model = AttentionRoutingConfig(
+        pieces="wordpiece",
+        pieces_of=ENCODERS[size],
+        feed_forward="full",
+        groups=1,
+        **{**SHAPES[size], **READ.get(size, {}), **changed},
+    )
+    data = TINY if size == "tiny" else CHITCHAT
+    precision: Precision = "bfloat16" if size == "cpu" else "float32"
+    return RunConfig(f"arplus-ineffective/base@{size}", model, PretrainOnly(), data, STEPS[size], precision)
+
+
+def adapters(size: Size) -> RunConfig:
+    """Bottlenecks behind attention and network of every layer, in encoder and decoder; only they move."""
+    made = _row("adapters", size, adapter_size=BOTTLENECKS[size])
+    return replace(made, method=PretrainOnly(learns="adapters"))
+
+
+def weights(size: Size) -> RunConfig:
+    """Layers that begin as a BERT's."""
+    return _row("weights", size, pretrained_weights=ENCODERS[size])
+
+
+def features(way: str, size: Size) -> RunConfig:
+    """States of a frozen BERT as embeddings of the context."""
+    return _row(f"features-{way}", size, pretrained_features=ENCODERS[size], features_as=way)
+
+
+def _row(name: str, size: Size, **changed: Any) -> RunConfig:
+    return replace(base(size, **changed), recipe=f"arplus-ineffective/{name}@{size}")
+
+
+ROWS: dict[str, Callable[[Size], RunConfig]] = {
+    "arplus-ineffective/base": base,
+    "arplus-ineffective/adapters": adapters,
+    "arplus-ineffective/weights": weights,
+    "arplus-ineffective/features-concat": partial(features, "concat"),
+    "arplus-ineffective/features-replace": partial(features, "replace"),
+}

@@ -1,0 +1,55 @@
+import pytest
+
+from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
+from menura.models.attention_routing import MASK
+
+TEXTS = ["the old clock ticks", "the clock stops", "時計が止まる", "tick tock, said the clock"]
+every_kind = pytest.mark.parametrize("kind", ["char", "wordpiece", "bpe"])
+
+
+def made(kind: Pieces, *, most: int = 400, least: int = 1) -> Tokens:
+    return piece_tokens(kind, TEXTS, most=most, least=least, control=["<pet>"])
+
+
+@every_kind
+def test_control_tokens_stand_first_and_are_never_typed(kind: Pieces) -> None:
+    tokens = made(kind)
+    assert [tokens.control(name) for name in (*PIECE_TOKENS, "<pet>")] == list(range(7))
+    assert tokens.control("<mask>") == MASK
+    assert tokens.never_said() == set(range(7))
+    typed = tokens.encode("the <mask> <pet> <eos> clock")
+    assert not set(typed) & (tokens.never_said() - {1})
+
+
+@every_kind
+def test_text_comes_back(kind: Pieces) -> None:
+    tokens = made(kind)
+    assert [tokens.decode(tokens.encode(text)) for text in TEXTS[:2]] == TEXTS[:2]
+    again = Tokens.from_json(tokens.to_json(), wordpiece=kind == "wordpiece")
+    assert again.encode(TEXTS[3]) == tokens.encode(TEXTS[3])
+    assert len(again) == len(tokens)
+
+
+def test_characters_are_one_token_each_blanks_and_line_breaks_too() -> None:
+    tokens = piece_tokens("char", ["a b\nc時"], most=100)
+    assert len(tokens.encode("a b\nc時")) == 6
+    assert tokens.decode(tokens.encode("c時\na b")) == "c時\na b"
+
+
+def test_the_commonest_characters_are_kept_and_others_are_unknown() -> None:
+    tokens = piece_tokens("char", ["aaab", "abcc", "d"], most=8, least=1)
+    assert len(tokens) == 8
+    assert tokens.encode("abd") == (6, 7, 1)
+    assert tokens.decode(tokens.encode("adb")) == "ab"
+    rare = piece_tokens("char", ["aab"], most=100, least=2)
+    assert rare.encode("ab") == (6, 1)
+    assert piece_tokens("char", ["abc"], most=3).encode("abc") == (1, 1, 1)
+
+
+def test_word_pieces_know_the_beginning_of_a_word_and_bytes_know_all() -> None:
+    words = made("wordpiece")
+    assert words.unknown in words.encode("the 猫")
+    assert words.decode(words.encode("The CLOCK")) == "the clock"
+    pairs = made("bpe")
+    assert 1 not in pairs.encode("猫 ✿")
+    assert pairs.decode(pairs.encode("猫 ✿")) == "猫 ✿"

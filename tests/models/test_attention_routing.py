@@ -1,0 +1,378 @@
+"""Attention routing against all that it computes written out, and what it does at the edges."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from made_up import PROFILES, Voice, part
+from small_routing import ALL, AR, by_hand, exchanges_of, routing, said, sinusoids, through
+from small_routing import nats_of as nats_by_hand
+from torch import Tensor
+
+from menura.adaptation.plain import Finetune, pooled
+from menura.adaptation.weights import adaptable, loss_with, trained
+from menura.batches.encode import EncodedEpisode, EncodedExchange
+from menura.corpus.dialogue import Dialogue, Turn
+from menura.decoding.choice import Greedy
+from menura.decoding.generate import generate
+from menura.errors import ConfigError, DataError
+from menura.models.attention_routing import MASK
+from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.dialogue_model import nats_of, weighing
+from menura.tasks.task import Part
+
+WAYS: dict[str, dict[str, Any]] = {
+    "fixed": {},
+    "release": {"preset": "release"},
+    "paper": {"preset": "paper", "persona_path": "both", "strength": 0.3},
+    "ar": AR,
+    "ar, a quarter": {**AR, "strength": 0.25},
+    "no-rezero": {"rezero": False},
+    "no-albert": {"embedding": 0, "groups": 1},
+    "no-factor-ff": {"feed_forward": "full", "preset": "release"},
+    "no-memn2n": {"memory": False, "strength": 0.6},
+    "slots": {"persona_path": "memory_stream", "strength": 0.7, "hops": 2},
+    "predicted": {"persona_path": "both", "strength_by": "predicted"},
+    "release without groups": {"preset": "release", "groups": 1, "memory": False},
+}
+every_way = pytest.mark.parametrize("way", WAYS)
+
+
+def nats(voice: Voice, rows: list[EncodedExchange]) -> list[float]:
+    with torch.no_grad():
+        found: list[float] = voice.model.loss(voice.model.batch(rows)).nats.tolist()
+    return found
+
+
+@every_way
+def test_the_loss_is_that_of_the_formulas_written_out(way: str) -> None:
+    voice = routing(**WAYS[way])
+    rows = exchanges_of(voice)[1:4]
+    with torch.no_grad():
+        wanted = [float(by_hand(voice.model, row)) for row in rows]
+    assert nats(voice, rows) == pytest.approx(wanted, rel=1e-10)
+
+
+def test_places_are_sines_and_cosines_of_falling_rates() -> None:
+    found = sinusoids(3, 4, torch.zeros(1, 6, dtype=torch.float64))
+    for row, place in enumerate(range(3, 7)):
+        for k in range(3):
+            angle = torch.tensor(place / 10000 ** (2 * k / 6), dtype=torch.float64)
+            assert found[row, 2 * k].item() == pytest.approx(angle.sin().item(), abs=1e-6)
+            assert found[row, 2 * k + 1].item() == pytest.approx(angle.cos().item(), abs=1e-6)
+    assert sinusoids(0, 2, torch.zeros(1, 5)).shape == (2, 5)
+
+
+def test_the_mark_of_a_lost_span_is_the_vocabularys() -> None:
+    assert routing().encoder.tokens.control("<mask>") == MASK
+
+
+# The second task and the predictor
+
+
+@pytest.mark.parametrize("settings", [AR, {"auxiliary": "lm"}, {"auxiliary": "lm", "preset": "release"}])
+def test_the_second_task_lm_reads_the_reply_alone(settings: dict[str, Any]) -> None:
+    voice = routing(**settings)
+    rows = exchanges_of(voice)[:3]
+    with torch.no_grad():
+        found = voice.model.auxiliary_nats(voice.model.batch(rows), 0)[0].tolist()
+        wanted = [float(nats_by_hand(voice.model, row, (None, None), 1.0, "auxiliary")) for row in rows]
+    assert found == pytest.approx(wanted, rel=1e-10)
+
+
+@pytest.mark.parametrize("settings", [{}, {"preset": "release"}])
+def test_the_second_task_mlm_reads_what_is_left_of_the_reply(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = routing(**settings)
+    model, rows = voice.model, exchanges_of(voice)[:3]
+    left = "menura.models.attention_routing.infilled"
+    monkeypatch.setattr(left, lambda ids, mask, noise, bart: (ids[0], mask, *ids[3:]))
+    with torch.no_grad():
+        found = model.auxiliary_nats(model.batch(rows), 0)[0].tolist()
+        wanted = []
+        for row in rows:
+            ids = (row.prefix[-1], MASK, *row.reply[2:])
+            read = through(model, 0, said(model, ids, "auxiliary"))
+            wanted.append(float(nats_by_hand(model, row, (read, None), 1.0, "reply")))
+    assert found == pytest.approx(wanted, rel=1e-10)
+
+
+def test_pooled_training_lowers_the_sum_of_eq_3() -> None:
+    settings = {"persona_path": "both", "strength_by": "labelled", "dropout": 0.0, "auxiliary": "lm"}
+    voice = routing(**settings, auxiliary_weight=0.3, predictor_weight=0.7)
+    model, rows = voice.model, exchanges_of(voice)
+    batch = model.batch([replace(row, expresses=bool(index % 2)) for index, row in enumerate(rows)])
+    with torch.no_grad(), model.dropping(3):
+        loss = model.loss(batch)
+    labels = torch.tensor([float(index % 2) for index in range(len(rows))], dtype=torch.float64)
+    with torch.no_grad():
+        tokens = sum(len(row.reply) for row in rows)
+        # In training a is what the reply does say of the persona.
+        with model.at_strength(0.0):
+            without = nats(voice, rows)
+        with model.at_strength(1.0):
+            wholly = nats(voice, rows)
+        dialogue = [one if index % 2 else none for index, (one, none) in enumerate(zip(wholly, without, strict=True))]
+        second = model.auxiliary_nats(batch, 0)[0].sum() / tokens
+        told = model.begin(batch).predicted.sigmoid()
+        weighed = -(labels * told.log() + (1 - labels) * (1 - told).log()).mean()
+    assert loss.nats.tolist() == pytest.approx(dialogue, rel=1e-10)
+    assert loss.total.item() == pytest.approx(sum(dialogue) / tokens + 0.3 * second.item() + 0.7 * weighed.item())
+    assert loss.parts["auxiliary"].item() == pytest.approx(second.item())
+    assert loss.parts["predictor"].item() == pytest.approx(weighed.item())
+
+
+def test_a_reply_that_names_an_attribute_expresses_it() -> None:
+    voice = routing()
+    dialogue = part("d", "who?", "fern, of course.", "when?", "never.")
+    assert [exchange.expresses for exchange in voice.dialogues([dialogue])[0]] == [True, False]
+
+
+# What there is less of
+
+
+@every_way
+def test_a_prompt_without_context_or_profile_is_answered(way: str) -> None:
+    voice = routing(**WAYS[way])
+    empty = voice.encoder.prompt((), "mira", room=8)
+    untold = voice.encoder.prompt((Turn("guest", "hello there"),), "mira", room=8)
+    full = voice.encoder.prompt((Turn("guest", "hello there"),), "mira", profiles=PROFILES, room=8)
+    bare = EncodedExchange("", "", (), (empty.context[-1],), ())
+    rows = [empty, untold, full, bare]
+    together = generate(voice.model, voice.model.batch(rows), Greedy(), end=voice.end, limit=4, seeds=range(4))
+    alone = [
+        generate(voice.model, voice.model.batch([r]), Greedy(), end=voice.end, limit=4, seeds=[0])[0] for r in rows
+    ]
+    assert together == alone
+    with_replies = [replace(row, reply=(70, 71, voice.end)) for row in rows]
+    separate = [nats(voice, [row])[0] for row in with_replies]
+    assert nats(voice, with_replies) == pytest.approx(separate, rel=1e-10)
+
+
+def test_what_is_absent_adds_nothing_not_even_a_bias() -> None:
+    voice = routing(memory=False)
+    row = exchanges_of(voice)[2]
+    bare = replace(row, context=row.context[-1:], turns=(), said_by=(), profiles=())
+    wanted = nats_by_hand(voice.model, bare, (None, None), 1.0, "reply").item()
+    assert nats(voice, [bare]) == pytest.approx([wanted], rel=1e-10)
+    assert nats(voice, [bare, row])[0] == pytest.approx(wanted, rel=1e-10)
+
+
+def test_a_context_cut_on_the_left_keeps_whose_tokens_are_whose() -> None:
+    voice = routing()
+    short = replace(voice.encoder, limit=30)
+    dialogue = part("d", "x" * 50, "tick", "tock", "yes.")
+    whole, cut = short.dialogue(dialogue, "mira")
+    assert (len(whole.context), whole.turns, whole.said_by) == (25, ((False, 24),), (1,))
+    assert [count for _, count in cut.turns] == [5, 5]
+    assert cut.said_by == (0, 1)
+    with torch.no_grad():
+        wanted = [float(by_hand(voice.model, row)) for row in (whole, cut)]
+    assert nats(voice, [whole, cut]) == pytest.approx(wanted, rel=1e-10)
+
+
+def test_each_of_many_speakers_brings_a_profile() -> None:
+    voice = routing()
+    people = {**PROFILES, "owl": {"pet": ("mouse",)}, "ghost": {}}
+    turns = tuple(Turn(who, f"i am {who}") for who in ("guest", "owl", "ghost", "mira"))
+    dialogue = Part(Dialogue("many", turns, profiles=people), "mira")
+    (exchange,) = voice.encoder.dialogue(dialogue, "mira")
+    assert exchange.said_by == (1, 2, 3)
+    slots = voice.encoder.profile.slots
+    assert exchange.profiles == tuple(slots(people[who]) for who in ("mira", "guest", "owl", "ghost"))
+    with torch.no_grad():
+        assert nats(voice, [exchange]) == pytest.approx([float(by_hand(voice.model, exchange))], rel=1e-10)
+    changed = replace(exchange, said_by=(1, 2, 1))
+    assert nats(voice, [changed]) != pytest.approx(nats(voice, [exchange]), rel=1e-6)
+
+
+@pytest.mark.parametrize("way", ["fixed", "ar"])
+def test_dialogues_put_before_a_prompt_bring_who_said_what(way: str) -> None:
+    voice = routing(**WAYS[way])
+    people = {**PROFILES, "owl": {"pet": ("mouse",)}}
+    turns = (Turn("owl", "who?"), Turn("mira", "me."))
+    (first,) = voice.dialogues(ALL[:1])
+    (second,) = voice.dialogues([Part(Dialogue("owls", turns, profiles=people), "mira")])
+    long = voice.encoder.after(second[0], [first, first[:1]], 500)
+    last = (*first[-1].context, *first[-1].reply, *first[0].context, *first[0].reply)
+    assert long.context == (*last, *second[0].context)
+    told = [voice.encoder.profile.slots(people[who]) for who in ("mira", "guest", "owl")]
+    assert [long.profiles[speaker] for speaker in long.said_by] == [told[each] for each in (1, 0, 1, 0, 1, 0, 2)]
+    assert long.profiles[0] == told[0]
+    with torch.no_grad():
+        assert nats(voice, [long]) == pytest.approx([float(by_hand(voice.model, long))], rel=1e-10)
+
+
+# How it is trained
+
+
+def gradients(voice: Voice, seed: int = 5) -> list[Tensor]:
+    rows = exchanges_of(voice)
+    with voice.model.dropping(seed):
+        loss = voice.model.loss(voice.model.batch(rows))
+    return list(torch.autograd.grad(loss.total, list(trained(voice.model).values()), allow_unused=True))
+
+
+@pytest.mark.parametrize("preset", ["fixed", "release"])
+def test_what_is_computed_again_gives_the_same_gradient(preset: str) -> None:
+    again, kept = (gradients(routing(preset=preset, keep=keep, dropout=0.4)) for keep in (False, True))
+    other = gradients(routing(preset=preset, keep=True, dropout=0.4), seed=6)
+    assert all(torch.equal(one, two) for one, two in zip(again, kept, strict=True) if one is not None)
+    assert not all(torch.equal(one, two) for one, two in zip(other, kept, strict=True) if one is not None)
+
+
+def test_what_is_computed_again_is_computed_with_the_weights_it_was_computed_with() -> None:
+    found = []
+    for keep in (False, True):
+        model = (voice := routing(keep=keep, dropout=0.2)).model
+        weights = {name: (1.5 * value).detach().requires_grad_() for name, value in adaptable(model).items()}
+        with model.dropping(1):
+            loss = loss_with(model, weights, model.batch(exchanges_of(voice)))
+        found.append(torch.autograd.grad(loss.total, list(weights.values()), allow_unused=True))
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True) if one is not None)
+
+
+def test_training_can_be_differentiated_twice() -> None:
+    found = []
+    for keep in (False, True):
+        voice = routing(keep=keep, dropout=0.2)
+        weight = voice.model.layers[0].network.widen.weight
+        with voice.model.dropping(1):
+            loss = voice.model.loss(voice.model.batch(exchanges_of(voice)[:2]))
+        (first,) = torch.autograd.grad(loss.total, [weight], create_graph=True)
+        (second,) = torch.autograd.grad((first**2).sum(), [weight])
+        found.append(second)
+    assert float(found[1].abs().max()) > 0
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("way", ["fixed", "ar"])
+def test_what_is_left_out_comes_from_the_seed_and_touches_no_other_randomness(way: str) -> None:
+    voice = routing(**{**WAYS[way], "dropout": 0.3})
+    batch = voice.model.batch(exchanges_of(voice))
+    torch.manual_seed(11)
+    wanted = torch.rand(3)
+    torch.manual_seed(11)
+    totals = []
+    for seed in (1, 1, 2):
+        with voice.model.dropping(seed):
+            assert voice.model.training
+            totals.append(voice.model.loss(batch).total.item())
+    assert torch.equal(torch.rand(3), wanted)
+    assert totals[0] == totals[1] != totals[2]
+    assert not voice.model.training
+    assert voice.model.loss(batch).parts == {}
+
+
+def test_pooled_training_lowers_the_loss_and_leaves_dead_weights_alone() -> None:
+    voice = routing(preset="release", dead="stubs", rezero=True, stirred=False)
+    model = voice.model
+    before = [value.clone() for value in model.dead]
+    assert len(before) == 2 * len(model.layers)
+    assert not [name for name in trained(model) if name.startswith("dead")]
+    episode = EncodedEpisode("mira", voice.dialogues(ALL), ())
+    optimizer = torch.optim.AdamW(trained(model).values(), lr=3e-3)
+    rows = exchanges_of(voice)
+    begun = sum(nats(voice, rows))
+    for _ in range(12):
+        optimizer.zero_grad()
+        pooled(model, episode).total.backward()  # type: ignore[no-untyped-call]  # torch's own
+        optimizer.step()
+    assert sum(nats(voice, rows)) < 0.9 * begun
+    assert all(torch.equal(one, two) for one, two in zip(before, model.dead, strict=True))
+    assert isinstance(Finetune().adapt(model, voice.dialogues(ALL[:1])), Mapping)
+
+
+# How much the persona weighs
+
+
+def test_strength_moves_what_is_said_and_comes_back() -> None:
+    voice = routing(persona_path="memory_stream", strength=0.5)
+    rows = exchanges_of(voice)
+    usual = nats(voice, rows)
+    found = []
+    for strength in (0.0, 0.5, 1.0):
+        with weighing(voice.model, strength):
+            found.append(nats(voice, rows))
+    assert found[1] == usual == nats(voice, rows)
+    assert found[0] != found[1] != found[2]
+    with pytest.raises(ConfigError, match="strength"), weighing(voice.model, 1.5):
+        pass
+
+
+def test_a_strength_that_is_set_overrides_one_that_is_predicted() -> None:
+    predicted = routing(persona_path="both", strength_by="predicted")
+    given = routing(persona_path="both", strength=0.2)
+    rows = exchanges_of(predicted)
+    given.model.load_state_dict(predicted.model.state_dict(), strict=False)
+    with weighing(predicted.model, 0.2):
+        assert nats(predicted, rows) == nats(given, rows)
+    assert nats(predicted, rows) != nats(given, rows)
+
+
+def test_replies_scored_together_share_what_was_read() -> None:
+    voice = routing(memory=False)
+    row = exchanges_of(voice)[2]
+    rows = [replace(row, reply=(*voice.encoder.tokens.encode(text), voice.end)) for text in ("yes", "no, never", "")]
+    with torch.no_grad():
+        assert nats_of(voice.model, voice.model.batch(rows)).tolist() == pytest.approx(nats(voice, rows), rel=1e-10)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"strength": 1.5}, "model.strength: 1.5"),
+        ({"strength": float("nan")}, "model.strength: nan"),
+        ({"layers": 6, "groups": 4}, "6 layers cannot be 4 times the same stack"),
+        ({"heads": 3, "width": 32}, "a width of 32 cannot be shared by 3 heads"),
+        ({"dropout": 1.0}, "model.dropout"),
+        ({"hops": 0}, "model.hops"),
+        ({"tied": True}, "model.tied"),
+        ({"strength_by": "predicted"}, "model.strength_by"),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(settings: dict[str, Any], found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        AttentionRoutingConfig(**settings)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        AttentionRoutingConfig(strength=2, layers=6, groups=4, heads=0)
+    assert len(caught.value.problems) == 3
+
+
+def test_attributes_that_the_model_does_not_know_are_all_listed_and_not_passed_over() -> None:
+    voice = routing()
+    people = {"mira": {"craft": ("clocks",), "height": ("tall",), "sign": ("leo",)}}
+    dialogue = Part(Dialogue("d", (Turn("guest", "hi"), Turn("mira", "hello")), profiles=people), "mira")
+    with pytest.raises(DataError) as caught:
+        voice.encoder.dialogue(dialogue, "mira")
+    assert len(caught.value.problems) == 2
+    assert all(name in str(caught.value) for name in ("height", "sign"))
+    assert not voice.encoder.cut
+
+
+def test_what_is_in_no_vocabulary_and_what_is_not_told_is_counted() -> None:
+    voice = routing()
+    people = {"mira": {"craft": ("clocks",)}}
+    dialogue = Part(Dialogue("d", (Turn("guest", "hi ✿✿"), Turn("mira", "abcde")), profiles=people), "mira")
+    voice.encoder.dialogue(dialogue, "mira")
+    assert voice.encoder.profile.missing == Counter(pet=2, craft=1)
+    assert "20.00% of what is said is not in the vocabulary" in voice.encoder.unknown_text
+    assert "2 profiles do not tell pet" in voice.encoder.unknown_text
+
+
+def test_facts_that_are_not_read_take_no_room() -> None:
+    voice = routing()
+    short = replace(voice.encoder, limit=30)
+    (exchange,) = short.dialogue(part("d", "hello", "hi there", facts=["x" * 100]), "mira")
+    assert not exchange.facts
+    assert not short.cut
