@@ -1,7 +1,8 @@
 """Row group 7: AR+ beside AR: what a training step costs, and what its memory; replies with a cache and without.
 
 A step is forward, backward and Adam in pooled training with dropout and both tasks, over random exchanges of the
-study's shape. ``python -m benchmarks.routing ar paper`` prints a process's peaks in bytes: before the model, and at the end.
+study's shape. ``python -m benchmarks.routing ar paper`` prints a process's peaks in bytes: before the model, and at the
+end.
 """
 
 import json
