@@ -15,6 +15,7 @@ from menura.cli.screen import Screen
 from menura.errors import ConfigError, MenuraError, PeerError
 
 if TYPE_CHECKING:
+    from menura.batches.encode import Encoder
     from menura.experiments.find_rate import Sweep
     from menura.experiments.prepare import Prepared
     from menura.experiments.run import Run
@@ -89,10 +90,7 @@ def train(
             f"{recipe}: {personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps "
             f"-> {run.folder}" + f", {ranks.size} ranks" * (ranks.size > 1)
         )
-        if cut := prepared.loaded.encoder.cut_text:
-            screen.say(f"left out to fit {config.model.limit} tokens: {cut}")
-        if unknown := prepared.loaded.encoder.unknown_text:
-            screen.say(unknown)
+        _tell_unread(screen, prepared.loaded.encoder)
         training.go()
     screen.say(f"done: {run.folder}", folder=str(run.folder))
 
@@ -149,6 +147,14 @@ def _find_rate(recipe: str, size: str | None, out: Path | None, given: Globals, 
     write_text(folder / "rates.svg", rates.svg(tried, rate, recipe))
     told = f"steepest descent at {rate:.1e}: --set outer.rate={rate:.1e}; {len(tried)} of {sweep.points} rates"
     screen.say(f"{told} -> {folder}", rate=rate, folder=str(folder))
+
+
+def _tell_unread(screen: Screen, encoder: "Encoder") -> None:
+    """Say what of the data was left out, or is unknown to the model."""
+    if cut := encoder.cut_text:
+        screen.say(f"left out to fit {encoder.limit} tokens: {cut}")
+    if unknown := encoder.unknown_text:
+        screen.say(unknown)
 
 
 def _train_other(target: str, out: Path | None, given: Globals, *, fresh: bool) -> None:

@@ -2,10 +2,11 @@
 
 ``arplus/ar`` and ``arplus/arplus`` are the two systems, each at the best rate of a sweep on held-back speakers at size
 ``cpu``; ``arplus/no-…`` take one part of AR+ away, at AR+'s rate; those that end in ``-as-published`` take the rate of
-the study's files. ``arplus/strength`` learns how much of the persona a reply shall hold (it can go on from ``arplus/no-memn2n``), ``arplus/cped`` is AR+ on
-Chinese, ``arplus/maml`` goes on from a run of AR+, which ``--set model.start=`` names. ``tiny`` takes seconds, on the
-packaged corpus, whose speakers tell nothing of themselves. ``cpu`` is a smaller network on RealPersonaChat, the same
-exchanges for all rows; ``paper`` has the study's sizes and its corpus, which is given on request and was not run.
+the study's files. ``arplus/strength`` learns how much of the persona a reply shall hold, and can go on from a run of
+``arplus/no-memn2n``, which ``--set model.start=`` names, as ``arplus/maml`` goes on from one of AR+. ``arplus/cped`` is
+AR+ on Chinese. ``tiny`` takes seconds, on the packaged corpus, whose speakers tell nothing of themselves. ``cpu`` is a
+smaller network on RealPersonaChat, the same exchanges for all rows; ``paper`` has the study's sizes and its corpus,
+which is given on request and was not run.
 """
 
 from collections.abc import Callable, Mapping
