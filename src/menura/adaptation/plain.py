@@ -21,8 +21,9 @@ def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float =
     Its gradient is that of the weights ``with_part`` ``learns``; the others get none, and so do not decay either.
     """
     exchanges = tuple(chain.from_iterable(episode.support + episode.query))
-    # Drawn from what is read, so that the same training goes the same way, however often it was stopped.
-    seed = zlib.crc32(repr([exchange.ids for exchange in exchanges]).encode())
+    # Drawn from what is read and when, so that the same training goes the same way, however often it was stopped, and
+    # a dialogue that is read again loses other units.
+    seed = zlib.crc32(repr((progress, [exchange.ids for exchange in exchanges])).encode())
     with model.dropping(seed, progress) if isinstance(model, DropsOut) else nullcontext():
         batch = model.batch(exchanges)
         loss: Loss = loss_with(model, _still(model, learns), batch) if learns else model(batch)

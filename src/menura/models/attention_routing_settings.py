@@ -63,9 +63,9 @@ class AttentionRoutingConfig:
     loss ``predictor_weight`` times (λ2). ``keep`` bounds what is kept for the backward pass: the wide layer of a
     factorised network is computed again, which is a tenth of a layer's work.
 
-    What the study found ineffective, all off: ``adapter_size`` is the bottleneck of two networks in every layer, which the
-    encoder and the decoder go through alike. ``pretrained_weights`` names a BERT (minilm, a folder) whose layers the
-    layers begin as. ``pretrained_features`` names one whose states of a context, of layer ``features_layer`` (0 is the
+    What the study found ineffective, all off: ``adapter_size`` is the bottleneck of two networks in every layer, which
+    encoder and decoder go through alike. ``pretrained_weights`` names a BERT (minilm, a folder) whose layers the layers
+    begin as. ``pretrained_features`` names one whose states of a context, of layer ``features_layer`` (0 is the
     embeddings), stand beside the table's rows or in their place; ``features_width`` is filled in. With ``pieces_of``
     the word pieces are those of an encoder; features need those of their own.
     """
