@@ -44,7 +44,7 @@ def _point(found: Any, metric: str) -> tuple[float, float, float, float]:
 
 
 def cost(results: Path) -> str:
-    """Return a picture of how many times quicker than AR each system trains, and how many times less memory it takes."""
+    """Return a picture of how much quicker than AR each system trains, and in how much less memory."""
     rows = json.loads(results.read_text(encoding="utf-8"))["rows"]
     panels = {"times as quick as AR": STEP, "times less memory than AR": MEMORY}
     with picture(2 * WIDTH, HEIGHT) as (figure, text):

@@ -9,8 +9,8 @@ from made_up import Voice
 from small_routing import AR, began, exchanges_of, looked, normed, routing
 from torch import Tensor, nn
 
-from menura.models.attention_routing import RoutingState
 from menura.models.parts.routing import FactorFeedForward, FullFeedForward, Routed
+from menura.models.parts.streams import RoutingState
 
 EXACT = {"rtol": 0.0, "atol": 1e-10}
 STREAMED = {"memory": False, "groups": 4}  # one layer, and a stream of the persona's

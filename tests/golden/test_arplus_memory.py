@@ -10,7 +10,7 @@ from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Slots
-from menura.models.attention_routing import Profiles, asked_places
+from menura.batches.profiled import Profiles, asked_places
 from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query, as_tokens
 
 CPU = torch.device("cpu")

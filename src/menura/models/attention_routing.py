@@ -11,18 +11,17 @@ e width of embeddings, D width, H heads, d = D/H, L layers, V vocabulary.
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.collate import Ids, pad
+from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import PADDING, Slots
-from menura.batches.turned import turns_of
+from menura.batches.profile import PADDING
+from menura.batches.profiled import Profiles, asked_places
 from menura.errors import ConfigError
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import DialogueModel, Loss
@@ -39,56 +38,12 @@ from menura.models.parts.routing import (
     SharedAttention,
     feed_forward,
 )
+from menura.models.parts.streams import RoutingState, Stream, sinusoids
 
 ENCODER, DECODER = range(2)
 STREAMS = ("context", "persona", "auxiliary", "reply")
 LABELS_AT_ONCE = 4096  # bounds memory, changes nothing else
 MASK = 5  # of ``PIECE_TOKENS``
-
-
-@dataclass(frozen=True)
-class Stream:
-    """What was read, as keys and values of each different layer, and which of them are real; rows by exchange."""
-
-    kept: tuple[Kept, ...]
-    real: Tensor  # (R, S)
-    row: Tensor | None = None  # (B,) None where each exchange has a row of its own, in order
-
-    def chosen(self, rows: Tensor) -> "Stream":
-        """Return the stream of some exchanges; nothing is copied."""
-        return replace(self, row=rows if self.row is None else self.row[rows])
-
-    def heard(self, attention: SharedAttention, layer: int, q: Tensor) -> Tensor:
-        """Return (B, T, D) what queries (B, H, T, d) hear, not yet projected; of nothing, padding."""
-        keys, values = self.kept[layer]
-        kept = (self._rows(keys), self._rows(values))
-        return attention.heard(q, kept, self._rows(self._seen)[:, None, None])
-
-    @cached_property
-    def some(self) -> Tensor:
-        """(B, 1, 1) True where anything was read."""
-        return self._rows(self.real.any(1))[:, None, None]
-
-    @cached_property
-    def _seen(self) -> Tensor:
-        return self.real | ~self.real.any(1, keepdim=True)  # to see nothing at all is no number
-
-    def _rows(self, each: Tensor) -> Tensor:
-        """Return the rows of the exchanges, (B, …) from (R, …); one row for all is not copied."""
-        if self.row is None or len(each) == 1:
-            return each
-        return each[self.row]
-
-
-@dataclass(frozen=True)
-class RoutingState:
-    """What each exchange has read, how much its persona weighs, and keys and values of what it said, by application."""
-
-    context: Stream | None
-    persona: Stream | None
-    strength: Tensor  # (B,)
-    said: tuple[Kept, ...]
-    predicted: Tensor | None = None  # (B,) log-odds that the reply says something of the persona's
 
 
 class AttentionRouting(DialogueModel[RoutingState]):
@@ -478,56 +433,3 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def _dropped(self, x: Tensor) -> Tensor:
         return dropped(x, self.config.dropout * self.training)
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """The different profiles of a batch, and for each exchange which is its own, and which those of its speakers."""
-
-    different: tuple[Slots, ...]
-    own: Tensor  # (B,)
-    speakers: tuple[tuple[int, ...], ...]
-
-    @classmethod
-    def of(cls, exchanges: Sequence[EncodedExchange], device: torch.device) -> "Profiles":
-        """Number the profiles; who has none has the empty one."""
-        numbers: dict[Slots, int] = {}
-        speakers = tuple(
-            tuple(numbers.setdefault(slots, len(numbers)) for slots in exchange.profiles or ((),))
-            for exchange in exchanges
-        )
-        own = torch.tensor([people[0] for people in speakers], dtype=torch.long, device=device)
-        return cls(tuple(numbers), own, speakers)
-
-    def by_token(self, row: int, exchange: EncodedExchange) -> Ids:
-        """Return 1 + the number of the profile of who says each token of a context, 0 for nobody known."""
-        if not exchange.said_by:
-            return (0,) * max(len(exchange.context) - 1, 0)
-        turns = zip(exchange.said_by, exchange.turns, strict=True)
-        return tuple(1 + self.speakers[row][speaker] for speaker, (_, tokens) in turns for _ in range(tokens))
-
-
-def asked_places(exchanges: Sequence[EncodedExchange], *, whole: bool) -> Tensor:
-    """Return (B, S) the numbers, from 1, of what a memory is asked: the last turn's content, or the whole context.
-
-    As the program has it, ``whole`` leaves out the context's last token, which closes its last turn.
-    """
-    places = []
-    for exchange in exchanges:
-        length = len(exchange.context) - 1
-        turns = [len(words) for _, words in turns_of(exchange)]
-        asked = max(length - 1 if whole else turns[-1] - 1 if turns else 0, 0)
-        start = 0 if whole else length - 1 - asked
-        places.append((*([0] * max(start, 0)), *range(1, asked + 1), *([0] * (length - max(start, 0) - asked))))
-    return pad(places)[0]
-
-
-def sinusoids(start: int, length: int, like: Tensor) -> Tensor:
-    """Return (length, e) sines and cosines of places from ``start`` on (Vaswani et al., 2017)."""
-    width = like.shape[-1]
-    place = torch.arange(start, start + length, device=like.device, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, device=like.device, dtype=torch.float32) * (-9.210340371976184 / width))
-    table = torch.zeros(length, width, device=like.device)
-    table[:, 0::2] = (place * rate).sin()
-    table[:, 1::2] = (place * rate[: width // 2]).cos()
-    return table.to(like.dtype)

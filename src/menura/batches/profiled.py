@@ -1,0 +1,57 @@
+"""Exchanges become who speaks in them, by profile, and what of a context is asked about.
+
+Shape letters: B exchanges, S context tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from menura.batches.collate import Ids, pad
+from menura.batches.encode import EncodedExchange
+from menura.batches.profile import Slots
+from menura.batches.turned import turns_of
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The different profiles of a batch, and for each exchange which is its own, and which those of its speakers."""
+
+    different: tuple[Slots, ...]
+    own: Tensor  # (B,)
+    speakers: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, exchanges: Sequence[EncodedExchange], device: torch.device) -> "Profiles":
+        """Number the profiles; who has none has the empty one."""
+        numbers: dict[Slots, int] = {}
+        speakers = tuple(
+            tuple(numbers.setdefault(slots, len(numbers)) for slots in exchange.profiles or ((),))
+            for exchange in exchanges
+        )
+        own = torch.tensor([people[0] for people in speakers], dtype=torch.long, device=device)
+        return cls(tuple(numbers), own, speakers)
+
+    def by_token(self, row: int, exchange: EncodedExchange) -> Ids:
+        """Return 1 + the number of the profile of who says each token of a context, 0 for nobody known."""
+        if not exchange.said_by:
+            return (0,) * max(len(exchange.context) - 1, 0)
+        turns = zip(exchange.said_by, exchange.turns, strict=True)
+        return tuple(1 + self.speakers[row][speaker] for speaker, (_, tokens) in turns for _ in range(tokens))
+
+
+def asked_places(exchanges: Sequence[EncodedExchange], *, whole: bool) -> Tensor:
+    """Return (B, S) the numbers, from 1, of what a memory is asked: the last turn's content, or the whole context.
+
+    As the program has it, ``whole`` leaves out the context's last token, which closes its last turn.
+    """
+    places = []
+    for exchange in exchanges:
+        length = len(exchange.context) - 1
+        turns = [len(words) for _, words in turns_of(exchange)]
+        asked = max(length - 1 if whole else turns[-1] - 1 if turns else 0, 0)
+        start = 0 if whole else length - 1 - asked
+        places.append((*([0] * max(start, 0)), *range(1, asked + 1), *([0] * (length - max(start, 0) - asked))))
+    return pad(places)[0]
