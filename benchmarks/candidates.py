@@ -1,4 +1,4 @@
-"""Row group 6: twenty candidate replies to one context, a latent act each, greedy, 10 and 30 tokens after 256.
+"""Row group 6: twenty candidate replies to one context, a latent act each, greedy, 12 and 30 tokens after 256.
 
 The shared context is compared with the same model reading it once a candidate, and one batch with a loop over latents.
 ``python -m benchmarks.candidates shared`` (or repeated) prints a process's peaks in bytes: loaded, and at the end.
@@ -31,7 +31,7 @@ SIZES: dict[str, Sizes] = {
 }
 ROWS = dict(zip(("candidates", "candidates-base"), SIZES, strict=True))
 LATENTS = 20
-SHORT, LONG = 10, 30  # tokens of a reply: a short one, and the longest that the paper lets a model say
+SHORT, LONG = 12, 30  # tokens of a reply: as many as answers of AVSD have on average (11.6), and a long one
 TURNS, WORDS = 8, 31  # of the context: 256 tokens with the ends of its turns
 OPENS, END = 1, 2
 SHARED, REPEATED, LOOP = "menura", "the context read once a candidate", "one latent after the other"

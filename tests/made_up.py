@@ -16,6 +16,7 @@ from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName, separated
 from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens, piece_tokens
 from menura.corpus.dialogue import Dialogue, Turn
+from menura.experiments.recipes.arplus import AR
 from menura.models.attention_routing import AttentionRouting
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import MODELS, build
@@ -208,18 +209,7 @@ VARIANTS = {
     "ar+-strength": Variant(
         model="attention_routing", settings={"persona_path": "memory_stream", "strength_by": "predicted"}
     ),
-    "ar": Variant(
-        model="attention_routing",
-        settings={
-            "rezero": False,
-            "embedding": 0,
-            "groups": 1,
-            "feed_forward": "full",
-            "memory": False,
-            "auxiliary": "lm",
-            "tied": True,
-        },
-    ),
+    "ar": Variant(model="attention_routing", settings=AR),
     "plato": Variant(model="plato"),
     "plato-release": Variant(model="plato", settings={"preset": "release", "adapter_size": 3}),
     "plato-by-blocks": Variant(model="plato", settings={"context": "block_bi", "lm_head": "bert_mlm"}),
