@@ -184,3 +184,5 @@ strength: $(VENV)/run
 	for a in $(STRENGTHS); do \
 	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --replies 0 --strength $$a --metrics ppl,attribute-overlap --out results/arplus/strength-$$a || exit; \
 	done
+	$(PIP) -e ".[plot]"
+	$(BIN)/python -m benchmarks.figures strength $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength) --out results/arplus/strength.svg

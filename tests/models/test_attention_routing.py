@@ -1,7 +1,7 @@
 """Attention routing against all that it computes written out, and what it does at the edges."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from menura.decoding.generate import generate
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing import MASK
 from menura.models.attention_routing_settings import AttentionRoutingConfig
-from menura.models.dialogue_model import nats_of, weighing
+from menura.models.dialogue_model import Loss, nats_of, weighing
 from menura.tasks.task import Part
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -376,3 +376,22 @@ def test_facts_that_are_not_read_take_no_room() -> None:
     (exchange,) = short.dialogue(part("d", "hello", "hi there", facts=["x" * 100]), "mira")
     assert not exchange.facts
     assert not short.cut
+
+
+def test_replies_that_say_something_of_the_persona_count_more_where_that_is_labelled() -> None:
+    alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0}
+    settings: dict[str, Any] = {"memory": False, "strength_by": "labelled", **alone}
+    voices = [routing(**settings, expressed_weight=weight) for weight in (1.0, 4.0)]
+    rows = [replace(row, expresses=place % 3 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
+    plain, weighed = (trained_loss(voice, rows) for voice in voices)
+    assert torch.equal(plain.nats, weighed.nats)
+    said = torch.tensor([row.expresses for row in rows])
+    weights = torch.where(said, 4.0, 1.0).double()
+    torch.testing.assert_close(plain.total, plain.nats.sum() / plain.tokens.sum())
+    torch.testing.assert_close(weighed.total, (weights * weighed.nats).sum() / (weights * weighed.tokens).sum())
+
+
+def trained_loss(voice: Voice, rows: Sequence[EncodedExchange]) -> Loss:
+    with voice.model.dropping(0), torch.no_grad():
+        loss: Loss = voice.model.loss(voice.model.batch(rows))
+    return loss

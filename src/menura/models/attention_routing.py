@@ -75,10 +75,13 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the dialogue loss; in pooled training ``total`` holds that of the other tasks, too (Eq. 3)."""
-        state = self.begin(batch)
-        if self._noise is not None and self.config.strength_by == "labelled":
+        state, labelled = self.begin(batch), self._noise is not None and self.config.strength_by == "labelled"
+        if labelled:
             state = replace(state, strength=self._labels(batch))
         loss = Loss.of(self._reply_nats(state, batch.exchanges), batch.reply_tokens)
+        if labelled:
+            weights = 1 + (self.config.expressed_weight - 1) * state.strength
+            loss = replace(loss, total=(weights * loss.nats).sum() / (weights * loss.tokens).sum())
         return loss if self._noise is None else self._with_more(loss, batch, state)
 
     def begin(self, batch: Batch) -> RoutingState:

@@ -58,7 +58,8 @@ class AttentionRoutingConfig:
     reply by ``persona_path``; without it by characters, as a stream of their own.
 
     ``strength`` is a of Eq 1, the weight of the persona's stream; ``strength_by`` predicted computes it from the
-    context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that.
+    context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that;
+    such replies, which are few, then count ``expressed_weight`` times.
     ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
     loss ``predictor_weight`` times (λ2). ``keep`` bounds what is kept for the backward pass: the wide layer of a
     factorised network is computed again, which is a tenth of a layer's work.
@@ -93,6 +94,7 @@ class AttentionRoutingConfig:
     strength: float = 1.0
     strength_by: Strength = "given"
     predictor_weight: float = 0.5
+    expressed_weight: float = 1.0
     auxiliary: Auxiliary = "mlm"
     auxiliary_weight: float = 0.5
     tied: bool = False  # output and embedding are one table
@@ -182,7 +184,7 @@ class AttentionRoutingConfig:
             wrong.append(ConfigError(f"model.strength: {self.strength}, must be between 0 and 1"))
         if not 0 <= self.dropout < 1:
             wrong.append(ConfigError(f"model.dropout: {self.dropout}, must be at least 0 and below 1"))
-        for name in ("auxiliary_weight", "predictor_weight", "bias"):
+        for name in ("auxiliary_weight", "predictor_weight", "expressed_weight", "bias"):
             if getattr(self, name) < 0:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))
         if self.tied and self.embedded != self.width:

@@ -82,8 +82,8 @@ OUTER: dict[Size, Outer] = {
     ),
 }
 SLOW, USUAL = 1.5e-4, 2e-3  # the study's rates: of AR, and of AR+
-SWEPT: Mapping[str, float] = {"ar": 3e-4}  # at size cpu; of all others AR+'s, 1e-2
-INNER = Descent(rate=1e-3, epochs=3, batch=16, optimizer="adam")
+SWEPT: Mapping[str, float] = {"ar": 3e-4, "strength": 4e-3}  # at size cpu; of all others AR+'s, 1e-2
+INNER = Descent(rate=1e-3, epochs=1, batch=16, optimizer="adam")  # more passes lose on held-back speakers
 DATA: dict[Size, DataConfig] = {"tiny": TINY, "cpu": RPC, "paper": PERSONALDIALOG}
 
 
@@ -116,7 +116,7 @@ def maml(size: Size) -> RunConfig:
     """AR+ that goes on to learn how to adapt, by MAML of the first order."""
     made = _row("maml", {}, size)
     outer = replace(made.outer, steps=min(60, made.outer.steps), shots=2, queries=1, rate=made.outer.rate / 20)
-    inner = replace(INNER, epochs=1, rate=0.05, optimizer="sgd")
+    inner = replace(INNER, rate=0.05, optimizer="sgd")
     return replace(made, method=Maml(inner), outer=replace(outer, check_every=20, plateau=0, floor=0.0))
 
 
@@ -129,7 +129,9 @@ ROWS: dict[str, Callable[[Size], RunConfig]] = {
     "arplus/no-rezero-as-published": partial(_as_published, "no-rezero", ABLATIONS["no-rezero"], SLOW),
     "arplus/no-bart-mlm-as-published": partial(_as_published, "no-bart-mlm", ABLATIONS["no-bart-mlm"], SLOW),
     # A persona has a stream of its own, of the pieces that replies are made of; a reply that says some weighs it fully.
-    "arplus/strength": partial(_row, "strength", {"memory": False, "strength_by": "labelled"}),
+    "arplus/strength": partial(
+        _row, "strength", {"memory": False, "strength_by": "labelled", "expressed_weight": 20.0}
+    ),
     "arplus/maml": maml,
     "arplus/cped": cped,
 }
