@@ -30,6 +30,7 @@ AR: Mapping[str, Any] = {
     "memory": False,
     "auxiliary": "lm",
     "tied": True,
+    "dead": "none",  # the release's norms are those of AR+
 }
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "no-rezero": {"rezero": False},
