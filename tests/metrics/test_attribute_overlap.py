@@ -16,9 +16,9 @@ def said(reply: str, *facts: str) -> Sample:
 @pytest.mark.parametrize(
     ("reply", "facts", "wanted"),
     [
-        ("昨日は東京駅にいた", ("東京に住んでいます",), True),
+        ("昨日は東京駅にいた", ("東京の川で舟をこぐ",), True),
         ("ラーメンがいい", ("好物はラーメンとサッカー",), True),
-        ("そうですね。", ("東京に住んでいます。",), False),
+        ("そうですね。", ("東京の川で舟をこぐ。",), False),
         ("My Tulips are out!", ("i grow tulips", "i am a nurse"), True),
         ("i am a person with them", ("i am a person with goats",), True),
         ("i like you with them", ("i like goats with them",), False),
