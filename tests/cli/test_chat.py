@@ -44,9 +44,16 @@ def said(out: str) -> list[str]:
     return [line["reply"] for line in lines]
 
 
-def test_a_strength_changes_what_is_said_and_is_the_same_within_the_chat(chat: Answer) -> None:
+def nats(out: str) -> list[float]:
+    """Return the nats a token of the candidates that a chat shows as JSON lines."""
+    lines = [json.loads(line) for line in out.splitlines() if '"candidates"' in line]
+    return [one["nats"] for line in lines for one in line["candidates"]]
+
+
+def test_a_strength_changes_how_likely_replies_are_and_is_the_same_within_the_chat(chat: Answer) -> None:
+    shown = [chat("weighed", "--json", "--candidates", "1", "--strength", a)[1] for a in ("0", "1")]
+    assert nats(shown[0]) != nats(shown[1])
     low, high = (said(chat("weighed", "--json", "--strength", a)[1]) for a in ("0", "1"))
-    assert low != high
     code, out, _ = chat("weighed", "--json", piped="/strength 0\nhello\n/new\n/strength 1\nhello\n")
     assert code == 0
     assert said(out) == low + high
@@ -80,12 +87,12 @@ def test_a_wrong_strength_within_the_chat_is_told_and_the_chat_goes_on(chat: Ans
     assert "biased on pieces" in out
 
 
-def test_a_profile_changes_what_is_said_and_all_values_of_a_key_count(chat: Answer) -> None:
-    unknown = said(chat("weighed", "--json")[1])
-    one = said(chat("weighed", "--json", "--profile", "thing=boats")[1])
-    both = said(chat("weighed", "--json", "--profile", "thing=boats", "--profile", "thing= tea")[1])
-    assert len({*unknown, *one, *both}) == 3
-    assert said(chat("weighed", "--json", "--profile", "thing=tea", "--profile", "thing=boats")[1]) != one
+def test_a_profile_changes_how_likely_replies_are_and_all_values_of_a_key_count(chat: Answer) -> None:
+    told = ([], ["thing=boats"], ["thing=boats", "thing= tea"], ["thing=tea"])
+    flags = [[word for value in values for word in ("--profile", value)] for values in told]
+    found = [tuple(nats(chat("weighed", "--json", "--candidates", "1", *words)[1])) for words in flags]
+    assert len(set(found)) == len(found)
+    assert all(map(len, found))
 
 
 def test_a_key_that_the_model_does_not_know_is_refused(chat: Answer) -> None:
