@@ -7,6 +7,7 @@ samples nor the names of personas can show. Shape letters: S samples, C columns,
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ def characters(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Batched:
+class _Batched(ABC):
     """What these metrics share: rows of numbers, put in order, cut into batches, a figure a batch, their mean."""
 
     unit: str = "share"
@@ -54,16 +55,16 @@ class _Batched:
         starts = numpy.arange(0, len(order), BATCH)
         return self._mean(self._figures(columns[numpy.argsort(order, kind="stable")], starts))
 
+    @abstractmethod
     def _row(self, sample: Sample) -> Sequence[float]:
         """Return what is counted of a sample."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _figures(self, columns: Numbers, starts: Numbers) -> Numbers:
         """Return (B,) figures, from (S, C) columns in order and (B,) places where batches start."""
-        raise NotImplementedError
 
     def _mean(self, figures: Numbers) -> float:
-        return math.fsum(figures.tolist()) / len(figures)
+        return _mean(figures)
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,11 @@ class PerplexityReleased(_Batched):
         return figures
 
     def _mean(self, figures: Numbers) -> float:
-        return perplexity_of([super()._mean(figures)], [1], "pooled")
+        return perplexity_of([_mean(figures)], [1], "pooled")
 
 
 @dataclass(frozen=True)
-class F1Released(_Batched):
+class F1Released:
     """F1 of each class of token, place by place, averaged over ``classes`` and batches (spec D6, A7).
 
     Replies and references of a batch are padded to its longest, or to ``padded`` tokens, and the pad is a class. Nearly
@@ -176,6 +177,7 @@ class F1Released(_Batched):
 
     name: str = "f1-release-macro"
     unit: str = "small share"
+    better: Literal["higher"] = "higher"
 
     def __post_init__(self) -> None:
         """Refuse a mean over nothing."""
@@ -208,7 +210,7 @@ class F1Released(_Batched):
         batch[ranked] = numpy.arange(len(order)) // BATCH  # the batch of each sample
         starts = numpy.arange(0, len(order), BATCH)
         pads = self._pad_class(counts[ranked, :2], starts)
-        return self._mean((_class_sums(numpy.repeat(batch, counts[:, 2]), entries, len(starts)) + pads) / self.classes)
+        return _mean((_class_sums(numpy.repeat(batch, counts[:, 2]), entries, len(starts)) + pads) / self.classes)
 
     def recentred(self, figures: Numbers, value: float) -> Numbers:
         """Move the figures of resampled personas so that their median lies on ``value``.
@@ -242,6 +244,10 @@ def _class_sums(batch: Numbers, entries: Numbers, batches: int) -> Numbers:
     keys, places = numpy.unique(batch * classes + entries[:, 0], return_inverse=True)
     shared, total = (numpy.bincount(places, weights=entries[:, column]) for column in (1, 2))
     return numpy.bincount(keys // classes, weights=2 * shared / total, minlength=batches)
+
+
+def _mean(figures: Numbers) -> float:
+    return math.fsum(figures.tolist()) / len(figures)
 
 
 def _counts(starts: Numbers, samples: int) -> Numbers:
