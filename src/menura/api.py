@@ -19,9 +19,8 @@ from menura.artefacts.base_catalogue import BASES
 from menura.artefacts.loaded import SHIPPED, Loaded, load_model, shipped_config
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Profile
 from menura.corpus import catalogue
-from menura.corpus.dialogue import Dialogue, Turn
+from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.decoding.candidates import Ranking, candidates
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from menura.batches.layout import Layout
-from menura.batches.profile import Profile, ProfileTokens, Slots
+from menura.batches.profile import ProfileTokens, Slots
 from menura.batches.tokenizer import Tokens
-from menura.corpus.dialogue import Turn
+from menura.corpus.dialogue import Profile, Turn
 from menura.episodes.episode import Episode
 from menura.errors import DataError
 from menura.tasks.task import Exchange, Part

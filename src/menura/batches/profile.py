@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from menura.corpus.dialogue import Profile
 from menura.corpus.pieces import content_pieces, pieces, says_any
 from menura.errors import DataError, Problem, shown
 
-Profile = Mapping[str, tuple[str, ...]]  # values by key
 Slot = tuple[int, tuple[int, ...]]  # the number of a key, and those of a value
 Slots = tuple[Slot, ...]
 

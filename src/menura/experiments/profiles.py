@@ -1,7 +1,7 @@
 """What dialogues tell of their persona, beside its facts: the profile that a model reads."""
 
 from menura.artefacts.loaded import Loaded
-from menura.batches.profile import Profile
+from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError
 from menura.tasks.task import Part, Task
 

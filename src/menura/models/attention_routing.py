@@ -22,6 +22,7 @@ from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import PADDING
 from menura.batches.profiled import Profiles, asked_places
+from menura.batches.tokenizer import PIECE_TOKENS
 from menura.errors import ConfigError
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import DialogueModel, Loss
@@ -37,13 +38,14 @@ from menura.models.parts.routing import (
     RoutedLayer,
     SharedAttention,
     feed_forward,
+    seen_of,
 )
 from menura.models.parts.streams import RoutingState, Stream, sinusoids
 
 ENCODER, DECODER = range(2)
 STREAMS = ("context", "persona", "auxiliary", "reply")
 LABELS_AT_ONCE = 4096  # bounds memory, changes nothing else
-MASK = 5  # of ``PIECE_TOKENS``
+MASK = PIECE_TOKENS.index("<mask>")
 
 
 class AttentionRouting(DialogueModel[RoutingState]):
@@ -317,7 +319,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def _encoded(self, x: Tensor, real: Tensor) -> Tensor:
         """Read (B, S, D) as a whole; ``real`` (B, S)."""
-        seen = (real | ~real.any(1, keepdim=True))[:, None, None]
+        seen = seen_of(real)[:, None, None]
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             q, k, v = attention.all_of(normed)

@@ -28,7 +28,7 @@ class Rules:
     token_slots: bool = False  # each token of a profile is a slot of the memory, keys as well
     whole_query: bool = False  # the memory is asked by the whole context, not by what was said last
     amplified_hops: bool = False  # what a hop found is pooled again over the places it was added to
-    dead: "Dead" = "none"
+    dead: Dead = "none"
 
 
 RULES: dict[Preset, Rules] = {
@@ -61,8 +61,8 @@ class AttentionRoutingConfig:
     context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that;
     such replies, which are few, then count ``expressed_weight`` times.
     ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
-    loss ``predictor_weight`` times (λ2). ``keep`` bounds what is kept for the backward pass: the wide layer of a
-    factorised network is computed again, which is a tenth of a layer's work.
+    loss ``predictor_weight`` times (λ2). Without ``keep`` the wide layer of a factorised
+    network is not kept for the backward pass but computed again, which is a tenth of a layer's work.
 
     What the study found ineffective, all off: ``adapter_size`` is the bottleneck of two networks in every layer, which
     encoder and decoder go through alike. ``pretrained_weights`` names a BERT (minilm, a folder) whose layers the layers

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.profile import PADDING, Slots
+from menura.models.parts.routing import seen_of
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ class PersonaMemory(nn.Module):
         ``rows`` (B,) says whose profile each exchange is, ``embedded`` (B, S, D) are the contexts' embeddings.
         """
         values = [self._means(table, pairs) for table in self.tables]
-        real = pairs.real[rows]
-        real = real | ~real.any(1, keepdim=True)  # a profile of nothing finds padding, which is zero
+        real = seen_of(pairs.real[rows])  # a profile of nothing finds padding, which is zero
         asked = first = query.pooled(embedded)
         output = torch.zeros_like(asked)
         for hop, table in enumerate(list(self.tables)[:-1]):

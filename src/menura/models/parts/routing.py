@@ -71,6 +71,11 @@ class SharedAttention(nn.Module):
         return projected
 
 
+def seen_of(real: Tensor) -> Tensor:
+    """Return what is attended to of (R, S) real places: of a row without any all, as nothing is no number."""
+    return real | ~real.any(1, keepdim=True)
+
+
 class FullFeedForward(nn.Module):
     """D to F to D."""
 
@@ -156,7 +161,7 @@ class RoutedLayer(nn.Module):
         width = attention.out.out_features
         self.norm = nn.LayerNorm(width)
         self.middle_norm = None if rezero else nn.LayerNorm(width)
-        self.rezero, self.normed_skip, self.bias = rezero, normed_skip, bias
+        self.normed_skip, self.bias = normed_skip, bias
         self.adapters: nn.ModuleList | None = None
 
     def adapt_with(self, size: int) -> None:

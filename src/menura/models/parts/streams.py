@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from menura.models.parts.routing import Kept, SharedAttention
+from menura.models.parts.routing import Kept, SharedAttention, seen_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Stream:
 
     @cached_property
     def _seen(self) -> Tensor:
-        return self.real | ~self.real.any(1, keepdim=True)  # to see nothing at all is no number
+        return seen_of(self.real)
 
     def _rows(self, each: Tensor) -> Tensor:
         """Return the rows of the exchanges, (B, …) from (R, …); one row for all is not copied."""
