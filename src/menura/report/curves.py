@@ -59,10 +59,10 @@ def check_there(found: Sequence[Point], metrics: Sequence[str]) -> None:
         )
 
 
-def csv_text(found: Sequence[Point]) -> str:
-    """Return one line a point, numbers in full."""
+def csv_text(found: Sequence[Any], columns: Sequence[str] = COLUMNS) -> str:
+    """Return one line a point, or another value of these fields, numbers in full."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(vars(point) for point in found)
     return text.getvalue()

@@ -1,10 +1,9 @@
 """A sweep of rates becomes a CSV and a picture with the suggestion in it."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 from menura.experiments.find_rate import Tried
+from menura.report import curves
 from menura.report.curves import HEIGHT, WIDTH, picture
 
 COLUMNS = ("rate", "loss", "smoothed")
@@ -12,11 +11,7 @@ COLUMNS = ("rate", "loss", "smoothed")
 
 def csv_text(tried: Sequence[Tried]) -> str:
     """Return one line a rate, numbers in full."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(vars(one) for one in tried)
-    return text.getvalue()
+    return curves.csv_text(tried, COLUMNS)
 
 
 def svg(tried: Sequence[Tried], rate: float, title: str) -> str:
