@@ -378,17 +378,36 @@ def test_facts_that_are_not_read_take_no_room() -> None:
     assert not short.cut
 
 
-def test_replies_that_say_something_of_the_persona_count_more_where_that_is_labelled() -> None:
+def test_training_by_labels_learns_from_what_says_something_and_from_a_share_of_the_rest() -> None:
     alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0}
     settings: dict[str, Any] = {"memory": False, "strength_by": "labelled", **alone}
-    voices = [routing(**settings, expressed_weight=weight) for weight in (1.0, 4.0)]
+    voices = [routing(**settings, unexpressed_share=share) for share in (1.0, 0.0)]
     rows = [replace(row, expresses=place % 3 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
-    plain, weighed = (trained_loss(voice, rows) for voice in voices)
-    assert torch.equal(plain.nats, weighed.nats)
+    plain, thinned = (trained_loss(voice, rows) for voice in voices)
     said = torch.tensor([row.expresses for row in rows])
-    weights = torch.where(said, 4.0, 1.0).double()
-    torch.testing.assert_close(plain.total, plain.nats.sum() / plain.tokens.sum())
-    torch.testing.assert_close(weighed.total, (weights * weighed.nats).sum() / (weights * weighed.tokens).sum())
+    assert 0 < said.sum() < len(rows)
+    torch.testing.assert_close(thinned.nats, plain.nats[said])
+    torch.testing.assert_close(thinned.total, thinned.nats.sum() / plain.tokens[said].sum())
+
+
+def test_graded_strengths_of_training_lie_between_those_of_the_labels() -> None:
+    alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0}
+    voices = [routing(memory=False, strength_by=by, **alone) for by in ("labelled", "graded")]
+    rows = [replace(row, expresses=place % 2 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
+    by_label, by_grade = (trained_loss(voice, rows).nats for voice in voices)
+    assert (by_label - by_grade).abs().min() > 1e-6
+    assert trained_loss(voices[1], rows).nats.tolist() == by_grade.tolist()
+
+
+def test_a_persona_s_tokens_have_places_where_that_is_set() -> None:
+    for places in (False, True):
+        voice = routing(memory=False, persona_places=places)
+        row = exchanges_of(voice)[0]
+        (key, value), *others = row.profiles[0]
+        turned = ((key, value[::-1]), *others)
+        assert turned != row.profiles[0]
+        found = nats(voice, [row, replace(row, profiles=(turned, *row.profiles[1:]))])
+        assert (abs(found[0] - found[1]) > 1e-9) == places
 
 
 def trained_loss(voice: Voice, rows: Sequence[EncodedExchange]) -> Loss:

@@ -10,6 +10,7 @@ from menura.errors import DataError, Problem, shown
 
 Slot = tuple[int, tuple[int, ...]]  # the number of a key, and those of a value
 Slots = tuple[Slot, ...]
+Held = tuple[tuple[str, tuple[str, ...]], ...]  # a profile's keys and values
 
 PADDING, UNKNOWN = 0, 1
 
@@ -29,7 +30,8 @@ class ProfileTokens:
     common: frozenset[str] = frozenset()
     chosen: bool = False
     missing: Counter[str] = field(default_factory=Counter, compare=False)
-    _made: dict[tuple[tuple[str, tuple[str, ...]], ...], Slots] = field(default_factory=dict, repr=False, compare=False)
+    _made: dict[Held, Slots] = field(default_factory=dict, repr=False, compare=False)
+    _telling: dict[Held, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def slots(self, profile: Profile) -> Slots:
         """Return a slot for each value of each known key; a key without a value has one that is unknown, and counts.
@@ -53,8 +55,11 @@ class ProfileTokens:
 
     def expressed(self, profile: Profile, reply: str) -> bool:
         """Tell whether a reply says a piece of the profile's values that is not common to many profiles."""
-        values = (value for key in self.keys for value in profile.get(key, ()))
-        return says_any(reply, frozenset().union(*map(content_pieces, values)) - self.common)
+        held = tuple(profile.items())
+        if held not in self._telling:
+            values = (value for key in self.keys for value in profile.get(key, ()))
+            self._telling[held] = frozenset().union(*map(content_pieces, values)) - self.common
+        return says_any(reply, self._telling[held])
 
     def _check_known(self, profile: Profile) -> None:
         known = ", ".join(self.keys) or "none"

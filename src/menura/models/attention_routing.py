@@ -30,6 +30,7 @@ from menura.models.parts.dropping import dropped
 from menura.models.parts.frozen_encoder import FrozenFeatures
 from menura.models.parts.infilling import infilled
 from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query
+from menura.models.parts.persona_weight import graded, telling
 from menura.models.parts.routing import (
     Attends,
     FactorFeedForward,
@@ -77,14 +78,15 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the dialogue loss; in pooled training ``total`` holds that of the other tasks, too (Eq. 3)."""
-        state, labelled = self.begin(batch), self._noise is not None and self.config.strength_by == "labelled"
-        if labelled:
-            state = replace(state, strength=self._labels(batch))
+        noise, by = self._noise, self.config.strength_by
+        if noise is None or by not in ("labelled", "graded"):
+            state = self.begin(batch)
+        else:
+            batch = replace(batch, exchanges=telling(batch.exchanges, self.config.unexpressed_share, noise))
+            labels = self._labels(batch)
+            state = replace(self.begin(batch), strength=graded(labels, noise) if by == "graded" else labels)
         loss = Loss.of(self._reply_nats(state, batch.exchanges), batch.reply_tokens)
-        if labelled:
-            weights = 1 + (self.config.expressed_weight - 1) * state.strength
-            loss = replace(loss, total=(weights * loss.nats).sum() / (weights * loss.tokens).sum())
-        return loss if self._noise is None else self._with_more(loss, batch, state)
+        return loss if noise is None else self._with_more(loss, batch, state)
 
     def begin(self, batch: Batch) -> RoutingState:
         """Read contexts and profiles."""
@@ -286,7 +288,10 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Return the encoded streams of profiles (R, M, D), keys as tokens, and which places are real."""
         told = [tuple(chain.from_iterable((key, *value) for key, value in slots)) for slots in profiles.different]
         ids, real = (part.to(self.device) for part in pad(told))
-        embedded = self._projected("persona", self.config.embedded**0.5 * self.table(ids))
+        if self.config.persona_places:
+            embedded = self._said(ids, "persona")
+        else:
+            embedded = self._projected("persona", self.config.embedded**0.5 * self.table(ids))
         return self._encoded(self._dropped(embedded), real), real
 
     def _pairs(self, profiles: "Profiles") -> Pairs:

@@ -12,7 +12,7 @@ FeedForwardKind = Literal["full", "factor_release", "factor_fixed"]
 Gates = Literal["per_model", "per_layer", "per_sublayer"]
 PersonaPath = Literal["context_bias", "memory_stream", "both"]
 Auxiliary = Literal["none", "lm", "mlm", "bart"]
-Strength = Literal["given", "predicted", "labelled"]
+Strength = Literal["given", "predicted", "labelled", "graded"]
 # What the programs hold and count and nothing uses: norms and a gate in AR+'s layers, maps to a predictor in AR's.
 Dead = Literal["none", "norms", "stubs"]
 
@@ -59,7 +59,9 @@ class AttentionRoutingConfig:
 
     ``strength`` is a of Eq 1, the weight of the persona's stream; ``strength_by`` predicted computes it from the
     context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that;
-    such replies, which are few, then count ``expressed_weight`` times.
+    graded takes a number between 0 and 1 that is likelier the nearer it is to that label, so that what lies between
+    is learnt, too. Replies that say something are few: of the others both learn from ``unexpressed_share`` only.
+    With ``persona_places`` the tokens of a persona's stream have places, as those of a context have.
     ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
     loss ``predictor_weight`` times (λ2). Without ``keep`` the wide layer of a factorised
     network is not kept for the backward pass but computed again, which is a tenth of a layer's work.
@@ -94,7 +96,8 @@ class AttentionRoutingConfig:
     strength: float = 1.0
     strength_by: Strength = "given"
     predictor_weight: float = 0.5
-    expressed_weight: float = 1.0
+    unexpressed_share: float = 1.0
+    persona_places: bool = False
     auxiliary: Auxiliary = "mlm"
     auxiliary_weight: float = 0.5
     tied: bool = False  # output and embedding are one table
@@ -184,7 +187,10 @@ class AttentionRoutingConfig:
             wrong.append(ConfigError(f"model.strength: {self.strength}, must be between 0 and 1"))
         if not 0 <= self.dropout < 1:
             wrong.append(ConfigError(f"model.dropout: {self.dropout}, must be at least 0 and below 1"))
-        for name in ("auxiliary_weight", "predictor_weight", "expressed_weight", "bias"):
+        if not 0 <= self.unexpressed_share <= 1:
+            told = f"model.unexpressed_share: {self.unexpressed_share}, must be between 0 and 1"
+            wrong.append(ConfigError(told))
+        for name in ("auxiliary_weight", "predictor_weight", "bias"):
             if getattr(self, name) < 0:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))
         if self.tied and self.embedded != self.width:

@@ -131,7 +131,7 @@ ROWS: dict[str, Callable[[Size], RunConfig]] = {
     "arplus/no-bart-mlm-as-published": partial(_as_published, "no-bart-mlm", ABLATIONS["no-bart-mlm"], SLOW),
     # A persona has a stream of its own, of the pieces that replies are made of; a reply that says some weighs it fully.
     "arplus/strength": partial(
-        _row, "strength", {"memory": False, "strength_by": "labelled", "expressed_weight": 20.0}
+        _row, "strength", {"memory": False, "strength_by": "labelled", "unexpressed_share": 0.05}
     ),
     "arplus/maml": maml,
     "arplus/cped": cped,
