@@ -180,8 +180,8 @@ ablations: $(VENV)/run
 	$(BIN)/menura report $(call OF_ROUTED,arplus $(ABLATED)) --against $(subst /,-,$(ROUTED))-arplus --out results/arplus/ablations
 
 strength: $(VENV)/run
-	$(BIN)/menura train arplus/no-memn2n --size $(SIZE) --out $(ROUTED)/no-memn2n
-	$(BIN)/menura train arplus/strength --size $(SIZE) --set model.start=$(ROUTED)/no-memn2n --out $(ROUTED)/strength
+	$(BIN)/menura train arplus/arplus --size $(SIZE) --out $(ROUTED)/arplus
+	$(BIN)/menura train arplus/strength --size $(SIZE) --set model.start=$(ROUTED)/arplus --out $(ROUTED)/strength
 	for a in $(STRENGTHS); do \
 	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
 	done

@@ -304,6 +304,15 @@ def test_strength_moves_what_is_said_and_comes_back() -> None:
         pass
 
 
+def test_a_persona_s_stream_holds_its_values_or_where_that_is_set_each_of_their_words() -> None:
+    for slots in ("values", "tokens"):
+        voice = routing(persona_path="memory_stream", slots=slots)
+        told = ((2, (4, 5, 6)), (3, (5,)))
+        row = replace(exchanges_of(voice)[0], profiles=(told,), said_by=())
+        persona = voice.model.begin(voice.model.batch([row])).persona
+        assert int(persona.real.sum()) == {"values": 2, "tokens": 6}[slots]
+
+
 def test_a_strength_that_is_set_overrides_one_that_is_predicted() -> None:
     predicted = routing(persona_path="both", strength_by="predicted")
     given = routing(persona_path="both", strength=0.2)
@@ -397,17 +406,6 @@ def test_graded_strengths_of_training_lie_between_those_of_the_labels() -> None:
     by_label, by_grade = (trained_loss(voice, rows).nats for voice in voices)
     assert (by_label - by_grade).abs().min() > 1e-6
     assert trained_loss(voices[1], rows).nats.tolist() == by_grade.tolist()
-
-
-def test_a_persona_s_tokens_have_places_where_that_is_set() -> None:
-    for places in (False, True):
-        voice = routing(memory=False, persona_places=places)
-        row = exchanges_of(voice)[0]
-        (key, value), *others = row.profiles[0]
-        turned = ((key, value[::-1]), *others)
-        assert turned != row.profiles[0]
-        found = nats(voice, [row, replace(row, profiles=(turned, *row.profiles[1:]))])
-        assert (abs(found[0] - found[1]) > 1e-9) == places
 
 
 def trained_loss(voice: Voice, rows: Sequence[EncodedExchange]) -> Loss:

@@ -288,14 +288,11 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Return the encoded streams of profiles (R, M, D), keys as tokens, and which places are real."""
         told = [tuple(chain.from_iterable((key, *value) for key, value in slots)) for slots in profiles.different]
         ids, real = (part.to(self.device) for part in pad(told))
-        if self.config.persona_places:
-            embedded = self._said(ids, "persona")
-        else:
-            embedded = self._projected("persona", self.config.embedded**0.5 * self.table(ids))
+        embedded = self._projected("persona", self.config.embedded**0.5 * self.table(ids))
         return self._encoded(self._dropped(embedded), real), real
 
     def _pairs(self, profiles: "Profiles") -> Pairs:
-        return Pairs.of(profiles.different, self.device, tokens=self.config.rules.token_slots)
+        return Pairs.of(profiles.different, self.device, tokens=self.config.token_slots)
 
     def _remembered(
         self, exchanges: Sequence[EncodedExchange], profiles: "Profiles", embedded: Tensor

@@ -54,14 +54,14 @@ class AttentionRoutingConfig:
     ``pieces`` are what texts are made of, ``vocabulary`` the most of them that are learnt from the training side (0 =
     all that are said ``least_said`` times). ``attributes`` are the keys of profiles that are read, comma-separated
     ("" = all there are). ``embedding`` 0 is the width. ``groups`` is how often a stack of layers / groups different
-    layers is gone through. With ``memory`` profiles are read by words from a memory of ``hops`` hops, and reach the
-    reply by ``persona_path``; without it by characters, as a stream of their own.
+    layers is gone through. With ``memory`` profiles are read by words from a memory of ``hops`` hops, whose ``slots``
+    are their values, or each word of these ("" = as the preset has it), and reach the reply by ``persona_path``;
+    without it by characters, as a stream of their own.
 
     ``strength`` is a of Eq 1, the weight of the persona's stream; ``strength_by`` predicted computes it from the
     context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that;
     graded takes a number between 0 and 1 that is likelier the nearer it is to that label, so that what lies between
     is learnt, too. Replies that say something are few: of the others both learn from ``unexpressed_share`` only.
-    With ``persona_places`` the tokens of a persona's stream have places, as those of a context have.
     ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
     loss ``predictor_weight`` times (λ2). Without ``keep`` the wide layer of a factorised
     network is not kept for the backward pass but computed again, which is a tenth of a layer's work.
@@ -91,13 +91,13 @@ class AttentionRoutingConfig:
     gates: Literal["", "per_model", "per_layer", "per_sublayer"] = ""
     bias: float = 0.1  # b of Eq 5
     memory: bool = True
+    slots: Literal["", "values", "tokens"] = ""
     hops: int = 3
     persona_path: PersonaPath = "context_bias"
     strength: float = 1.0
     strength_by: Strength = "given"
     predictor_weight: float = 0.5
     unexpressed_share: float = 1.0
-    persona_places: bool = False
     auxiliary: Auxiliary = "mlm"
     auxiliary_weight: float = 0.5
     tied: bool = False  # output and embedding are one table
@@ -138,6 +138,11 @@ class AttentionRoutingConfig:
     def gating(self) -> Gates:
         """How many gates there are."""
         return self.gates or self.rules.gates
+
+    @property
+    def token_slots(self) -> bool:
+        """Whether each token of a profile is a slot of the memory."""
+        return self.slots == "tokens" if self.slots else self.rules.token_slots
 
     @property
     def unused(self) -> Dead:
