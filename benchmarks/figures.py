@@ -36,11 +36,16 @@ def strength(folders: Sequence[Path], metric: str = "attribute-overlap") -> str:
     return text.getvalue()
 
 
-def _point(found: Any, metric: str) -> tuple[float, float, float, float]:
+def strength_of(found: Any) -> float:
+    """Return how much every persona weighed in an evaluation, as its scores.json tells."""
     weight = re.search(r"\d+(\.\d+)?", found["about"]["strength"])
     assert weight, "an evaluation without --strength"
+    return float(weight.group())
+
+
+def _point(found: Any, metric: str) -> tuple[float, float, float, float]:
     score = next(row["scores"][metric] for row in found["rows"] if row["label"] == "un-adapted")
-    return float(weight.group()), score["value"], score["low"], score["high"]
+    return strength_of(found), score["value"], score["low"], score["high"]
 
 
 def cost(results: Path) -> str:

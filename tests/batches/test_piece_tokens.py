@@ -1,6 +1,7 @@
 import pytest
 
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
+from menura.corpus.pieces import pieces
 from menura.models.attention_routing import MASK
 
 TEXTS = ["the old clock ticks", "the clock stops", "時計が止まる", "tick tock, said the clock"]
@@ -53,3 +54,12 @@ def test_word_pieces_know_the_beginning_of_a_word_and_bytes_know_all() -> None:
     pairs = made("bpe")
     assert 1 not in pairs.encode("猫 ✿")
     assert pairs.decode(pairs.encode("猫 ✿")) == "猫 ✿"
+
+
+def test_no_byte_pair_reaches_from_one_script_into_another() -> None:
+    said = ["茶が好きです。", "お茶ですか", "紅茶とケーキが好き"] * 20
+    pairs = piece_tokens("bpe", said, most=400)
+    words = [pairs.decode([token]) for token in pairs.encode("茶が好きですか、ケーキと")]
+    assert "ケーキ" in words
+    runs = [pieces(word) for word in words]
+    assert all(len(run) == 1 for run in runs), words

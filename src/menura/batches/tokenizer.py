@@ -8,6 +8,7 @@ from typing import Literal
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from menura.corpus.pieces import UNBLANKED_RUN
 from menura.errors import ConfigError
 
 CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -131,6 +132,7 @@ def piece_tokens(
     """Make a vocabulary of what texts are made of, behind ``PIECE_TOKENS`` and more control tokens.
 
     Characters that are said at least ``least`` times, or ``most`` word pieces or byte pairs that are learnt from them.
+    No byte pair reaches from one script of Japanese or Chinese into another: there a word mostly ends.
     """
     names = [*PIECE_TOKENS, *control]
     if kind == "char":
@@ -145,7 +147,8 @@ def piece_tokens(
         )
     else:
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        runs = pre_tokenizers.Split(Regex(UNBLANKED_RUN), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([runs, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=most,
