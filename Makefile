@@ -179,11 +179,13 @@ ablations: $(VENV)/run
 	done
 	$(BIN)/menura report $(call OF_ROUTED,arplus $(ABLATED)) --against $(subst /,-,$(ROUTED))-arplus --out results/arplus/ablations
 
+TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength)
+
 strength: $(VENV)/run
-	$(BIN)/menura train arplus/arplus --size $(SIZE) --out $(ROUTED)/arplus
-	$(BIN)/menura train arplus/strength --size $(SIZE) --set model.start=$(ROUTED)/arplus --out $(ROUTED)/strength
+	$(BIN)/menura train arplus/strength --size $(SIZE) --out $(ROUTED)/strength
 	for a in $(STRENGTHS); do \
-	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
+	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --queries 4 --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
 	done
 	$(PIP) -e ".[plot]"
-	$(if $(filter tiny,$(SIZE)),true,$(BIN)/python -m benchmarks.figures strength) $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength) --out results/arplus/strength.svg
+	$(if $(filter tiny,$(SIZE)),true,$(BIN)/python -m benchmarks.figures strength) $(TOLD) --out results/arplus/strength.svg
+	$(if $(filter tiny,$(SIZE)),true,$(BIN)/python -m benchmarks.overlap) $(TOLD) --out results/arplus/strength.md
