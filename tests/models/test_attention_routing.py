@@ -313,6 +313,17 @@ def test_a_persona_s_stream_holds_its_values_or_where_that_is_set_each_of_their_
         assert int(persona.real.sum()) == {"values": 2, "tokens": 6}[slots]
 
 
+def test_only_those_whose_replies_are_said_are_read_as_streams() -> None:
+    voice = routing(memory=False)
+    row = exchanges_of(voice)[0]
+    told = row.profiles[0]
+    rows = [replace(row, profiles=(told, ((2, (6,)),)), said_by=tuple(1 for _ in row.turns)) for _ in range(2)]
+    other = replace(row, profiles=(((2, (5,)),), told))
+    state = voice.model.begin(voice.model.batch([*rows, other]))
+    assert len(state.persona.real) == 2
+    assert state.persona.row.tolist() == [0, 0, 1]
+
+
 def test_a_strength_that_is_set_overrides_one_that_is_predicted() -> None:
     predicted = routing(persona_path="both", strength_by="predicted")
     given = routing(persona_path="both", strength=0.2)

@@ -34,6 +34,13 @@ class Profiles:
         own = torch.tensor([people[0] for people in speakers], dtype=torch.long, device=device)
         return cls(tuple(numbers), own, speakers)
 
+    def of_the_speakers(self) -> tuple[tuple[Slots, ...], Tensor]:
+        """Return the different profiles of whose replies these are, and (B,) which of them is whose."""
+        own = self.own.tolist()
+        place = {number: index for index, number in enumerate(dict.fromkeys(own))}
+        row = torch.tensor([place[number] for number in own], dtype=torch.long, device=self.own.device)
+        return tuple(self.different[number] for number in place), row
+
     def by_token(self, row: int, exchange: EncodedExchange) -> Ids:
         """Return 1 + the number of the profile of who says each token of a context, 0 for nobody known."""
         if not exchange.said_by:

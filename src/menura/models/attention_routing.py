@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from menura.batches.batch import Batch
 from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import PADDING
+from menura.batches.profile import PADDING, Slots
 from menura.batches.profiled import Profiles, asked_places
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.errors import ConfigError
@@ -92,19 +92,20 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Read contexts and profiles."""
         profiles = self._profiles(batch.exchanges)
         embedded, real = self._context(batch.exchanges, profiles)
-        persona = None
+        persona, row = None, profiles.own
         if self.memory is not None:
             embedded, slots = self._remembered(batch.exchanges, profiles, embedded)
             if self.config.streams and slots.shape[1]:
                 persona = (slots, self._pairs(profiles).real)
-        elif profiles.different and any(profiles.different):
-            persona = self._persona(profiles)
+        else:
+            own, row = profiles.of_the_speakers()
+            persona = self._persona(own) if any(own) else None
         context = self._encoded(self._dropped(embedded), real) if real.shape[1] else embedded
         strength, predicted = self._strength(context, real)
         streams = self._streams([(context, real), *([persona] if persona else [])])
         return RoutingState(
             streams[0] if real.shape[1] else None,
-            replace(streams[1], row=profiles.own) if persona else None,
+            replace(streams[1], row=row) if persona else None,
             strength,
             self._nothing_said(len(batch)),
             predicted,
@@ -284,9 +285,9 @@ class AttentionRouting(DialogueModel[RoutingState]):
         summed: Tensor = table(ids.to(self.device)).sum(1)
         return summed
 
-    def _persona(self, profiles: "Profiles") -> tuple[Tensor, Tensor]:
+    def _persona(self, profiles: Sequence[Slots]) -> tuple[Tensor, Tensor]:
         """Return the encoded streams of profiles (R, M, D), keys as tokens, and which places are real."""
-        told = [tuple(chain.from_iterable((key, *value) for key, value in slots)) for slots in profiles.different]
+        told = [tuple(chain.from_iterable((key, *value) for key, value in slots)) for slots in profiles]
         ids, real = (part.to(self.device) for part in pad(told))
         embedded = self._projected("persona", self.config.embedded**0.5 * self.table(ids))
         return self._encoded(self._dropped(embedded), real), real
