@@ -24,6 +24,7 @@ PIECE = re.compile(
     rf"|(?P<signs>(?:_|[^\w\s])+)"
 )
 UNBLANKED = re.compile(rf"[{KANJI}{HIRAGANA}{KATAKANA}]")
+# A run of one script where no blanks stand between words, as a pattern for other programs.
 UNBLANKED_RUN = rf"[{KANJI}]+|[{KATAKANA}]+|[{HIRAGANA}][{HIRAGANA}{LONG}]*"
 LEAST_CHARACTERS = 2  # of a run without blanks around; a single kanji is as often part of a phrase as a word
 LEAST_LETTERS = 4  # of a word between blanks
