@@ -356,6 +356,7 @@ def test_replies_scored_together_share_what_was_read() -> None:
         ({"hops": 0}, "model.hops"),
         ({"tied": True}, "model.tied"),
         ({"strength_by": "predicted"}, "model.strength_by"),
+        ({"unexpressed_share": 1.5}, "model.unexpressed_share: 1.5"),
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings: dict[str, Any], found: str) -> None:
