@@ -54,6 +54,18 @@ def test_a_reply_expresses_what_is_not_common_to_all() -> None:
     assert not read.expressed({"sign": ("leo rising",)}, "leo rising")
 
 
+def test_lenders_are_found_by_what_a_reply_says_of_them_that_is_not_common() -> None:
+    read = tokens(common=frozenset({"harbour"})).lending([*PEOPLE, PEOPLE[0]])
+    first, second, third = (read.slots(person) for person in PEOPLE)
+    assert read.lent_for("an OLD mill") == ((second,),)
+    assert read.lent_for("a strong female") == ((first, third), (third,))
+    assert read.lent_for("the harbour of tea") == ()
+
+
+def test_without_lenders_no_reply_is_lent_anything() -> None:
+    assert tokens().lent_for("an old mill") == ()
+
+
 def test_words_are_those_that_enough_profiles_hold() -> None:
     assert words_of_profiles(PEOPLE)[:4] == ["female", "old", "harbour", "owls"]
     assert words_of_profiles(PEOPLE, least=2) == ["female", "old", "tea"]

@@ -357,6 +357,7 @@ def test_replies_scored_together_share_what_was_read() -> None:
         ({"tied": True}, "model.tied"),
         ({"strength_by": "predicted"}, "model.strength_by"),
         ({"unexpressed_share": 1.5}, "model.unexpressed_share: 1.5"),
+        ({"lent_share": -0.1}, "model.lent_share: -0.1"),
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings: dict[str, Any], found: str) -> None:
@@ -409,6 +410,18 @@ def test_training_by_labels_learns_from_what_says_something_and_from_a_share_of_
     assert 0 < said.sum() < len(rows)
     torch.testing.assert_close(thinned.nats, plain.nats[said])
     torch.testing.assert_close(thinned.total, thinned.nats.sum() / plain.tokens[said].sum())
+
+
+def test_a_reply_that_is_lent_a_profile_is_learnt_as_its_lenders() -> None:
+    alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0, "unexpressed_share": 0.0}
+    voice = routing(memory=False, strength_by="labelled", lent_share=1.0, **alone)
+    first = exchanges_of(voice)[0]
+    lender = first.profiles[0][:1]
+    able = replace(first, lent=((lender,),), expresses=False)
+    as_lent = replace(first, profiles=(lender, *first.profiles[1:]), expresses=True)
+    found, wanted = (trained_loss(voice, [row]).nats for row in (able, as_lent))
+    torch.testing.assert_close(found, wanted)
+    assert (found - trained_loss(voice, [replace(first, expresses=True)]).nats).abs().min() > 1e-6
 
 
 def test_graded_strengths_of_training_lie_between_those_of_the_labels() -> None:

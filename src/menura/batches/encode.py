@@ -27,7 +27,8 @@ class EncodedExchange:
     persona's own too. ``rivals`` are exchanges of other personas whose replies (or facts) are wrong here.
 
     Where profiles are read, ``profiles`` are those of the persona and then of the others, in order of appearance, and
-    ``said_by`` whose each turn is; ``expresses`` tells whether the reply says something of the persona's.
+    ``said_by`` whose each turn is; ``expresses`` tells whether the reply says something of the persona's. ``lent`` are
+    other people's profiles that it says something of, grouped by what it says.
     """
 
     persona_id: str
@@ -40,6 +41,7 @@ class EncodedExchange:
     profiles: tuple[Slots, ...] = ()
     said_by: tuple[int, ...] = ()
     expresses: bool = False
+    lent: tuple[tuple[Slots, ...], ...] = ()
 
     @property
     def prefix(self) -> Ids:
@@ -113,7 +115,9 @@ class Encoder:
         if self.profile is None:
             return encoded
         told = self._profiled(encoded, exchange.context, speaker, exchange.profiles)
-        return replace(told, expresses=self.profile.expressed(exchange.profiles.get(speaker, {}), exchange.reply.text))
+        text = exchange.reply.text
+        own = self.profile.expressed(exchange.profiles.get(speaker, {}), text)
+        return replace(told, expresses=own, lent=self.profile.lent_for(text))
 
     def prompt(
         self,

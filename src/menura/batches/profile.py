@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from menura.corpus.dialogue import Profile
 from menura.corpus.pieces import content_pieces, pieces, says_any
@@ -11,6 +11,7 @@ from menura.errors import DataError, Problem, shown
 Slot = tuple[int, tuple[int, ...]]  # the number of a key, and those of a value
 Slots = tuple[Slot, ...]
 Held = tuple[tuple[str, tuple[str, ...]], ...]  # a profile's keys and values
+Lenders = Mapping[str, tuple[Slots, ...]]  # by content piece, the profiles that tell it
 
 PADDING, UNKNOWN = 0, 1
 
@@ -22,13 +23,14 @@ class ProfileTokens:
     ``keys`` are in the order in which they are read, each with its number; ``chosen``: they were named, and others are
     passed over. ``split`` takes a value apart into numbers.
     ``common`` are pieces that so many profiles hold that a reply which says one tells nothing of the persona.
-    ``missing`` counts profiles that have no value of a key.
+    ``missing`` counts profiles that have no value of a key. ``lenders`` are other people's profiles, by what they tell.
     """
 
     keys: Mapping[str, int]
     split: Callable[[str], tuple[int, ...]]
     common: frozenset[str] = frozenset()
     chosen: bool = False
+    lenders: Lenders = field(default_factory=dict, repr=False, compare=False)
     missing: Counter[str] = field(default_factory=Counter, compare=False)
     _made: dict[Held, Slots] = field(default_factory=dict, repr=False, compare=False)
     _telling: dict[Held, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -55,11 +57,29 @@ class ProfileTokens:
 
     def expressed(self, profile: Profile, reply: str) -> bool:
         """Tell whether a reply says a piece of the profile's values that is not common to many profiles."""
+        return says_any(reply, self._told(profile))
+
+    def lending(self, profiles: Iterable[Profile]) -> "ProfileTokens":
+        """Return this with profiles that others' replies may be learnt with."""
+        lenders: dict[str, dict[Slots, None]] = {}
+        for profile in profiles:
+            for piece in sorted(self._told(profile)):
+                lenders.setdefault(piece, {})[self.slots(profile)] = None
+        return replace(self, lenders={piece: tuple(slots) for piece, slots in lenders.items()})
+
+    def lent_for(self, reply: str) -> tuple[tuple[Slots, ...], ...]:
+        """Return, for each content piece of a reply that lenders tell, whose profiles tell it."""
+        if not self.lenders:
+            return ()
+        return tuple(self.lenders[piece] for piece in sorted(content_pieces(reply)) if piece in self.lenders)
+
+    def _told(self, profile: Profile) -> frozenset[str]:
+        """Return the content pieces of a profile's values that are not common to many profiles."""
         held = tuple(profile.items())
         if held not in self._telling:
             values = (value for key in self.keys for value in profile.get(key, ()))
             self._telling[held] = frozenset().union(*map(content_pieces, values)) - self.common
-        return says_any(reply, self._telling[held])
+        return self._telling[held]
 
     def _check_known(self, profile: Profile) -> None:
         known = ", ".join(self.keys) or "none"

@@ -1,7 +1,7 @@
 """A run's settings become everything that run needs: data on its sides, a model, and the hashes of both."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from menura.artefacts import lexicon as lexicons
@@ -11,6 +11,7 @@ from menura.artefacts.loaded import Loaded, load_model
 from menura.artefacts.piece_lexicon import PieceLexicon
 from menura.errors import MismatchError
 from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
+from menura.experiments.profiles import told_in
 from menura.experiments.run_config import RunConfig
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig
@@ -28,8 +29,13 @@ class Prepared:
     split: Split
 
     def side(self, name: str) -> list[EncodedTask]:
-        """Return one side's tasks as ids."""
-        return encoded(self.split.sides[name], self.loaded.encoder)
+        """Return one side's tasks as ids; those of the training side can be lent one another's profiles."""
+        tasks, encoder = self.split.sides[name], self.loaded.encoder
+        model = self.config.model
+        if name == "train" and encoder.profile and isinstance(model, AttentionRoutingConfig) and model.lent_share:
+            profiles = (told_in(part) for task in tasks for part in task.parts)
+            encoder = replace(encoder, profile=encoder.profile.lending(profiles))
+        return encoded(tasks, encoder)
 
     @property
     def origin(self) -> dict[str, str]:

@@ -61,7 +61,9 @@ class AttentionRoutingConfig:
     ``strength`` is a of Eq 1, the weight of the persona's stream; ``strength_by`` predicted computes it from the
     context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that;
     graded takes a number between 0 and 1 that is likelier the nearer it is to that label, so that what lies between
-    is learnt, too. Replies that say something are few: of the others both learn from ``unexpressed_share`` only.
+    is learnt, too. Replies that say something are few: of the others both learn from ``unexpressed_share`` only, and of
+    these that say something of another training speaker's, ``lent_share`` is learnt as though another had replied, who
+    tells a piece of it or does not.
     ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
     loss ``predictor_weight`` times (λ2). Without ``keep`` the wide layer of a factorised
     network is not kept for the backward pass but computed again, which is a tenth of a layer's work.
@@ -98,6 +100,7 @@ class AttentionRoutingConfig:
     strength_by: Strength = "given"
     predictor_weight: float = 0.5
     unexpressed_share: float = 1.0
+    lent_share: float = 0.0
     auxiliary: Auxiliary = "mlm"
     auxiliary_weight: float = 0.5
     tied: bool = False  # output and embedding are one table
@@ -192,9 +195,9 @@ class AttentionRoutingConfig:
             wrong.append(ConfigError(f"model.strength: {self.strength}, must be between 0 and 1"))
         if not 0 <= self.dropout < 1:
             wrong.append(ConfigError(f"model.dropout: {self.dropout}, must be at least 0 and below 1"))
-        if not 0 <= self.unexpressed_share <= 1:
-            told = f"model.unexpressed_share: {self.unexpressed_share}, must be between 0 and 1"
-            wrong.append(ConfigError(told))
+        for name in ("unexpressed_share", "lent_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must be between 0 and 1"))
         for name in ("auxiliary_weight", "predictor_weight", "bias"):
             if getattr(self, name) < 0:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))

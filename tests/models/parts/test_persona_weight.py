@@ -1,10 +1,13 @@
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from menura.batches.encode import EncodedExchange
-from menura.models.parts.persona_weight import graded, telling
+from menura.batches.profile import Slots
+from menura.models.parts.persona_weight import graded, lent, telling
 
 
 def exchange(place: int, *, expresses: bool) -> EncodedExchange:
@@ -22,6 +25,41 @@ def test_a_share_of_the_replies_that_say_nothing_of_their_persona_is_kept_and_al
 def test_where_no_reply_would_be_left_the_first_is_learnt_from() -> None:
     replies = [exchange(place, expresses=False) for place in range(3)]
     assert telling(replies, 0.0, random.Random(0)) == tuple(replies[:1])
+
+
+def told(number: int) -> Slots:
+    return ((4, (number,)),)
+
+
+def lendable(place: int, **settings: Any) -> EncodedExchange:
+    """Said by profile 1 to profile 2; it says something of two others, of each of which two people tell."""
+    others = tuple((told(10 * place + about), told(10 * place + about + 1)) for about in (3, 6))
+    made = replace(exchange(place, expresses=False), profiles=(told(1), told(2)), lent=others)
+    return replace(made, **settings)
+
+
+def test_half_of_what_is_lent_tells_of_the_lender_and_half_does_not() -> None:
+    replies = [lendable(place) for place in range(2000)]
+    found = lent(replies, 0.4, random.Random(2))
+    others = [(e, as_lent) for e, as_lent in zip(replies, found, strict=True) if as_lent != e]
+    assert len(others) / 2000 == pytest.approx(0.4, abs=0.04)
+    assert sum(as_lent.expresses for _, as_lent in others) / len(others) == pytest.approx(0.5, abs=0.05)
+    for e, as_lent in others:
+        assert as_lent.expresses == any(as_lent.profiles[0] in profiles for profiles in e.lent)
+        assert as_lent.profiles[1:] == e.profiles[1:]
+        assert as_lent == replace(e, profiles=as_lent.profiles, expresses=as_lent.expresses)
+    own = {next(i for i, profiles in enumerate(e.lent) if s.profiles[0] in profiles) for e, s in others if s.expresses}
+    assert own == {0, 1}
+
+
+def test_nothing_is_lent_to_whoever_tells_of_himself_or_has_no_profile_or_says_nothing_of_others() -> None:
+    replies = [lendable(1, expresses=True), lendable(2, profiles=()), lendable(3, lent=())]
+    assert lent(replies, 1.0, random.Random(0)) == tuple(replies)
+
+
+def test_whoever_alone_could_be_lent_a_profile_is_lent_one_of_whom_he_tells() -> None:
+    (found,) = lent([lendable(1)], 1.0, random.Random(0))
+    assert found.expresses
 
 
 def test_a_graded_strength_is_the_chance_of_its_label_where_both_are_as_many() -> None:
