@@ -27,7 +27,7 @@ def exchanges(given: Prepared, side: str) -> list[EncodedExchange]:
 def test_training_replies_are_lent_profiles_of_training_speakers_alone(corpus: Path) -> None:
     given = prepared(corpus, 0.5)
     train, held_back = exchanges(given, "train"), exchanges(given, "valid")
-    lenders = {profile for exchange in train for profiles in exchange.lent for profile in profiles}
+    lenders = {profile for exchange in train for tells in exchange.lent for _, profile in tells}
     assert lenders
     assert lenders <= {exchange.profiles[0] for exchange in train}
     assert held_back

@@ -417,7 +417,7 @@ def test_a_reply_that_is_lent_a_profile_is_learnt_as_its_lenders() -> None:
     voice = routing(memory=False, strength_by="labelled", lent_share=1.0, **alone)
     first = exchanges_of(voice)[0]
     lender = first.profiles[0][:1]
-    able = replace(first, lent=((lender,),), expresses=False)
+    able = replace(first, lent=(((lender[0], lender),),), expresses=False)
     as_lent = replace(first, profiles=(lender, *first.profiles[1:]), expresses=True)
     found, wanted = (trained_loss(voice, [row]).nats for row in (able, as_lent))
     torch.testing.assert_close(found, wanted)

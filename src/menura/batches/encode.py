@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from menura.batches.layout import Layout
-from menura.batches.profile import ProfileTokens, Slots
+from menura.batches.profile import Lent, ProfileTokens, Slots
 from menura.batches.tokenizer import Tokens
 from menura.corpus.dialogue import Profile, Turn
 from menura.episodes.episode import Episode
@@ -41,7 +41,7 @@ class EncodedExchange:
     profiles: tuple[Slots, ...] = ()
     said_by: tuple[int, ...] = ()
     expresses: bool = False
-    lent: tuple[tuple[Slots, ...], ...] = ()
+    lent: tuple[tuple[Lent, ...], ...] = ()
 
     @property
     def prefix(self) -> Ids:

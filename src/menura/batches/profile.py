@@ -11,7 +11,7 @@ from menura.errors import DataError, Problem, shown
 Slot = tuple[int, tuple[int, ...]]  # the number of a key, and those of a value
 Slots = tuple[Slot, ...]
 Held = tuple[tuple[str, tuple[str, ...]], ...]  # a profile's keys and values
-Lenders = Mapping[str, tuple[Slots, ...]]  # by content piece, the profiles that tell it
+Lent = tuple[Slot, Slots]  # what tells something, and the profile that it is of
 
 PADDING, UNKNOWN = 0, 1
 
@@ -23,14 +23,14 @@ class ProfileTokens:
     ``keys`` are in the order in which they are read, each with its number; ``chosen``: they were named, and others are
     passed over. ``split`` takes a value apart into numbers.
     ``common`` are pieces that so many profiles hold that a reply which says one tells nothing of the persona.
-    ``missing`` counts profiles that have no value of a key. ``lenders`` are other people's profiles, by what they tell.
+    ``missing`` counts profiles that have no value of a key. ``lenders`` are other people's profiles, by the content pieces they tell.
     """
 
     keys: Mapping[str, int]
     split: Callable[[str], tuple[int, ...]]
     common: frozenset[str] = frozenset()
     chosen: bool = False
-    lenders: Lenders = field(default_factory=dict, repr=False, compare=False)
+    lenders: Mapping[str, tuple[Lent, ...]] = field(default_factory=dict, repr=False, compare=False)
     missing: Counter[str] = field(default_factory=Counter, compare=False)
     _made: dict[Held, Slots] = field(default_factory=dict, repr=False, compare=False)
     _telling: dict[Held, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -52,7 +52,7 @@ class ProfileTokens:
             values = profile.get(key, ())
             if not values:
                 self.missing[key] += 1
-            made += [(number, self.split(value) or (UNKNOWN,)) for value in values] or [(number, (UNKNOWN,))]
+            made += [self._slot(key, value) for value in values] or [(number, (UNKNOWN,))]
         return tuple(made)
 
     def expressed(self, profile: Profile, reply: str) -> bool:
@@ -61,14 +61,16 @@ class ProfileTokens:
 
     def lending(self, profiles: Iterable[Profile]) -> "ProfileTokens":
         """Return this with profiles that others' replies may be learnt with."""
-        lenders: dict[str, dict[Slots, None]] = {}
+        lenders: dict[str, dict[Lent, None]] = {}
         for profile in profiles:
-            for piece in sorted(self._told(profile)):
-                lenders.setdefault(piece, {})[self.slots(profile)] = None
-        return replace(self, lenders={piece: tuple(slots) for piece, slots in lenders.items()})
+            slots = self.slots(profile)
+            for key, value in ((key, value) for key in self.keys for value in profile.get(key, ())):
+                for piece in sorted(content_pieces(value) - self.common):
+                    lenders.setdefault(piece, {})[self._slot(key, value), slots] = None
+        return replace(self, lenders={piece: tuple(lent) for piece, lent in lenders.items()})
 
-    def lent_for(self, reply: str) -> tuple[tuple[Slots, ...], ...]:
-        """Return, for each content piece of a reply that lenders tell, whose profiles tell it."""
+    def lent_for(self, reply: str) -> tuple[tuple[Lent, ...], ...]:
+        """Return, for each content piece of a reply that lenders tell, who tells it, and where."""
         if not self.lenders:
             return ()
         return tuple(self.lenders[piece] for piece in sorted(content_pieces(reply)) if piece in self.lenders)
@@ -80,6 +82,9 @@ class ProfileTokens:
             values = (value for key in self.keys for value in profile.get(key, ()))
             self._telling[held] = frozenset().union(*map(content_pieces, values)) - self.common
         return self._telling[held]
+
+    def _slot(self, key: str, value: str) -> Slot:
+        return self.keys[key], self.split(value) or (UNKNOWN,)
 
     def _check_known(self, profile: Profile) -> None:
         known = ", ".join(self.keys) or "none"

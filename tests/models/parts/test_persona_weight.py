@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Slots
+from menura.batches.profile import Lent, Slot, Slots
 from menura.models.parts.persona_weight import graded, lent, telling
 
 
@@ -31,11 +31,21 @@ def told(number: int) -> Slots:
     return ((4, (number,)),)
 
 
+def lent_by(number: int) -> Lent:
+    """What is told stands third of ten."""
+    tells = (5, (number,))
+    return tells, (*((3, (number, place)) for place in range(2)), tells, *((6, (number, place)) for place in range(7)))
+
+
 def lendable(place: int, **settings: Any) -> EncodedExchange:
     """Said by profile 1 to profile 2; it says something of two others, of each of which two people tell."""
-    others = tuple((told(10 * place + about), told(10 * place + about + 1)) for about in (3, 6))
+    others = tuple((lent_by(10 * place + about), lent_by(10 * place + about + 1)) for about in (3, 6))
     made = replace(exchange(place, expresses=False), profiles=(told(1), told(2)), lent=others)
     return replace(made, **settings)
+
+
+def told_of(exchange: EncodedExchange) -> set[Slot]:
+    return {slot for tells in exchange.lent for slot, _ in tells}
 
 
 def test_half_of_what_is_lent_tells_of_the_lender_and_half_does_not() -> None:
@@ -45,11 +55,22 @@ def test_half_of_what_is_lent_tells_of_the_lender_and_half_does_not() -> None:
     assert len(others) / 2000 == pytest.approx(0.4, abs=0.04)
     assert sum(as_lent.expresses for _, as_lent in others) / len(others) == pytest.approx(0.5, abs=0.05)
     for e, as_lent in others:
-        assert as_lent.expresses == any(as_lent.profiles[0] in profiles for profiles in e.lent)
+        assert as_lent.expresses == bool(told_of(e) & set(as_lent.profiles[0]))
         assert as_lent.profiles[1:] == e.profiles[1:]
         assert as_lent == replace(e, profiles=as_lent.profiles, expresses=as_lent.expresses)
-    own = {next(i for i, profiles in enumerate(e.lent) if s.profiles[0] in profiles) for e, s in others if s.expresses}
-    assert own == {0, 1}
+    told = {value[0] % 10 for e, as_lent in others for _, value in told_of(e) & set(as_lent.profiles[0])}
+    assert told == {3, 4, 6, 7}
+
+
+def test_of_a_lent_profile_a_few_slots_are_left_in_their_order_and_always_what_tells() -> None:
+    whole = lent_by(7)[1]
+    lenders = [lent([lendable(1, lent=((lent_by(7),),))], 1.0, random.Random(seed))[0] for seed in range(200)]
+    for one in lenders:
+        left = one.profiles[0]
+        assert whole[2] in left
+        assert left == tuple(slot for slot in whole if slot in left)
+    assert {len(one.profiles[0]) for one in lenders} == {1, 2, 3, 4, 5, 6}
+    assert {slot for one in lenders for slot in one.profiles[0]} == set(whole)
 
 
 def test_nothing_is_lent_to_whoever_tells_of_himself_or_has_no_profile_or_says_nothing_of_others() -> None:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Slots
+from menura.batches.profile import Lent, Slots
+
+OTHERS = 5  # at most that much of a lent profile stands around what is told; a short one is sooner learnt from
 
 
 def telling(
@@ -36,14 +38,18 @@ def lent(exchanges: Sequence[EncodedExchange], share: float, noise: random.Rando
 def _said_by_another(
     exchange: EncodedExchange, others: Sequence[EncodedExchange], noise: random.Random
 ) -> EncodedExchange:
-    expresses = noise.random() < 0.5
-    lender = _one_of(exchange if expresses else noise.choice(others), noise)
-    told_of = any(lender in profiles for profiles in exchange.lent)
-    return replace(exchange, profiles=(lender, *exchange.profiles[1:]), expresses=told_of)
+    teller = exchange if noise.random() < 0.5 else noise.choice(others)
+    profile = _shortened(noise.choice(noise.choice(teller.lent)), noise)
+    told = {slot for tells in exchange.lent for slot, _ in tells}
+    return replace(exchange, profiles=(profile, *exchange.profiles[1:]), expresses=not told.isdisjoint(profile))
 
 
-def _one_of(exchange: EncodedExchange, noise: random.Random) -> Slots:
-    return noise.choice(noise.choice(exchange.lent))
+def _shortened(lent: Lent, noise: random.Random) -> Slots:
+    """Return what tells something among a few other slots of its profile, in their order."""
+    told, profile = lent
+    others = [place for place, slot in enumerate(profile) if slot != told]
+    kept = {profile.index(told), *noise.sample(others, min(noise.randint(0, OTHERS), len(others)))}
+    return tuple(profile[place] for place in sorted(kept))
 
 
 def graded(labels: Tensor, noise: random.Random) -> Tensor:
