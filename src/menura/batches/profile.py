@@ -23,7 +23,8 @@ class ProfileTokens:
     ``keys`` are in the order in which they are read, each with its number; ``chosen``: they were named, and others are
     passed over. ``split`` takes a value apart into numbers.
     ``common`` are pieces that so many profiles hold that a reply which says one tells nothing of the persona.
-    ``missing`` counts profiles that have no value of a key. ``lenders`` are other people's profiles, by the content pieces they tell.
+    ``missing`` counts profiles that have no value of a key. ``lenders`` are other people's profiles, by the content
+    pieces they tell.
     """
 
     keys: Mapping[str, int]
@@ -64,7 +65,8 @@ class ProfileTokens:
         lenders: dict[str, dict[Lent, None]] = {}
         for profile in profiles:
             slots = self.slots(profile)
-            for key, value in ((key, value) for key in self.keys for value in profile.get(key, ())):
+            told = [(key, value) for key in self.keys for value in profile.get(key, ())]
+            for key, value in told:
                 for piece in sorted(content_pieces(value) - self.common):
                     lenders.setdefault(piece, {})[self._slot(key, value), slots] = None
         return replace(self, lenders={piece: tuple(lent) for piece, lent in lenders.items()})
