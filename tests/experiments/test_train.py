@@ -251,6 +251,13 @@ def test_a_check_looks_only_at_held_back_personas_and_changes_no_weights(
     assert not looked_at & test
 
 
+def test_where_nobody_is_held_back_the_last_weights_are_kept(corpus: Path, tmp_path: Path) -> None:
+    train(config_for(corpus, "outer.check_personas=0", "outer.check_every=2"), tmp_path / "run")
+    left = ended(tmp_path / "run")
+    assert left["best"][0] == left["model"]
+    assert left["best"][1]["step"] == str(STEPS)
+
+
 def test_too_few_dialogues_everywhere_are_told_before_training(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match=r"no training persona has 9 \+ 1 dialogues"):
         train(config_for(corpus, "outer.shots=9"), tmp_path / "run")

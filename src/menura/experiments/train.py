@@ -273,13 +273,17 @@ class Training:
     def _check(self, step: int) -> None:
         """Adapt held-back personas and note the query loss before and after; keep the weights of the best.
 
+        Where there are none, the last weights are kept.
         A model that learns from rivals is the best where the adapted loss and what it lowers beside are together.
 
         Rank 0 does it for all: what it writes is then whole, whatever becomes of the others.
         """
         outer = self.config.outer
         eligible = [t for t in self.valid if len(t.dialogues) > outer.shots][: outer.check_personas]
-        if not eligible or self.ranks.rank:
+        if self.ranks.rank:
+            return
+        if not eligible:
+            self._keep(step)
             return
         with approximately(self.config.precision, self.model.device):
             before, after = held_out_nats(self.model, self.config.method.adapt, eligible, outer.shots, outer.queries)
@@ -295,7 +299,10 @@ class Training:
         self.progress.say(f"step {step}: held-back personas PPL {ppl_before:.2f} -> {ppl_after:.2f} adapted")
         if after + beside < self.best:
             self.best = after + beside
-            tensors.save(self.run.best, self.weights, {"step": str(step), **self.origin})
+            self._keep(step)
+
+    def _keep(self, step: int) -> None:
+        tensors.save(self.run.best, self.weights, {"step": str(step), **self.origin})
 
     def _save(self, step: int) -> None:
         if self.ranks.rank:

@@ -30,7 +30,7 @@ from menura.models.parts.dropping import dropped
 from menura.models.parts.frozen_encoder import FrozenFeatures
 from menura.models.parts.infilling import infilled
 from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query
-from menura.models.parts.persona_weight import graded, lent, telling
+from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
 from menura.models.parts.routing import (
     Attends,
     FactorFeedForward,
@@ -82,7 +82,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         if noise is None or by not in ("labelled", "graded"):
             state = self.begin(batch)
         else:
-            exchanges = lent(batch.exchanges, self.config.lent_share, noise)
+            exchanges = with_lent_profiles(batch.exchanges, self.config.lent_share, noise)
             batch = replace(batch, exchanges=telling(exchanges, self.config.unexpressed_share, noise))
             labels = self._labels(batch)
             state = replace(self.begin(batch), strength=graded(labels, noise) if by == "graded" else labels)

@@ -7,7 +7,7 @@ import torch
 
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Lent, Slot, Slots
-from menura.models.parts.persona_weight import graded, lent, telling
+from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
 
 
 def exchange(place: int, *, expresses: bool) -> EncodedExchange:
@@ -50,7 +50,7 @@ def told_of(exchange: EncodedExchange) -> set[Slot]:
 
 def test_half_of_what_is_lent_tells_of_the_lender_and_half_does_not() -> None:
     replies = [lendable(place) for place in range(2000)]
-    found = lent(replies, 0.4, random.Random(2))
+    found = with_lent_profiles(replies, 0.4, random.Random(2))
     others = [(e, as_lent) for e, as_lent in zip(replies, found, strict=True) if as_lent != e]
     assert len(others) / 2000 == pytest.approx(0.4, abs=0.04)
     assert sum(as_lent.expresses for _, as_lent in others) / len(others) == pytest.approx(0.5, abs=0.05)
@@ -64,7 +64,9 @@ def test_half_of_what_is_lent_tells_of_the_lender_and_half_does_not() -> None:
 
 def test_of_a_lent_profile_a_few_slots_are_left_in_their_order_and_always_what_tells() -> None:
     whole = lent_by(7)[1]
-    lenders = [lent([lendable(1, lent=((lent_by(7),),))], 1.0, random.Random(seed))[0] for seed in range(200)]
+    lenders = [
+        with_lent_profiles([lendable(1, lent=((lent_by(7),),))], 1.0, random.Random(seed))[0] for seed in range(200)
+    ]
     for one in lenders:
         left = one.profiles[0]
         assert whole[2] in left
@@ -75,11 +77,11 @@ def test_of_a_lent_profile_a_few_slots_are_left_in_their_order_and_always_what_t
 
 def test_nothing_is_lent_to_whoever_tells_of_himself_or_has_no_profile_or_says_nothing_of_others() -> None:
     replies = [lendable(1, expresses=True), lendable(2, profiles=()), lendable(3, lent=())]
-    assert lent(replies, 1.0, random.Random(0)) == tuple(replies)
+    assert with_lent_profiles(replies, 1.0, random.Random(0)) == tuple(replies)
 
 
 def test_whoever_alone_could_be_lent_a_profile_is_lent_one_of_whom_he_tells() -> None:
-    (found,) = lent([lendable(1)], 1.0, random.Random(0))
+    (found,) = with_lent_profiles([lendable(1)], 1.0, random.Random(0))
     assert found.expresses
 
 

@@ -24,7 +24,9 @@ def telling(
     return kept or tuple(exchanges[:1])
 
 
-def lent(exchanges: Sequence[EncodedExchange], share: float, noise: random.Random) -> tuple[EncodedExchange, ...]:
+def with_lent_profiles(
+    exchanges: Sequence[EncodedExchange], share: float, noise: random.Random
+) -> tuple[EncodedExchange, ...]:
     """Return exchanges, of which a share of those that can are learnt as though another person had replied.
 
     They can where the reply says nothing of its own persona and something of others'. Half of the lenders are of these;
