@@ -1,8 +1,8 @@
 """Row group 7: AR+ beside AR: what a training step costs, and what its memory; replies with a cache and without.
 
-A step is forward, backward and Adam in pooled training with dropout and both tasks, over random exchanges of the
-study's shape. ``python -m benchmarks.routing ar paper`` prints a process's peaks in bytes: before the model, and at the
-end.
+A step is forward, backward and Adam in pooled training with dropout and both tasks, over random exchanges of the shape
+of RealPersonaChat's, or of the study's. ``python -m benchmarks.routing ar paper`` prints a process's peaks in bytes:
+before the model, and at the end.
 """
 
 import json
@@ -37,11 +37,16 @@ CACHED = 10.0
 SAYING = (32, 15)  # rows, tokens of a reply
 BOS, END, SEP = 2, 3, 4
 FIRST = 12  # the first number that stands for something said, or told
+KEYS = 6  # of profiles, numbered before it
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is read and said: exchanges of a step, turns, tokens of a turn and of a reply, tables."""
+    """What is read and said: exchanges of a step, turns, tokens of a turn and of a reply, tables.
+
+    ``speakers`` reply in turn, each to two people; of everybody values of so many words are ``told``, each of
+    ``spelt`` characters.
+    """
 
     exchanges: int
     turns: int
@@ -49,11 +54,15 @@ class Shape:
     reply: int
     vocabulary: int
     words: int
+    speakers: int
+    told: tuple[int, ...]
+    spelt: int
 
 
 SHAPES = {
-    "cpu": Shape(32, 3, 24, 24, 3000, 3000),  # RealPersonaChat's
-    "paper": Shape(64, 7, 15, 15, 9489, 10004),  # the study's
+    # A step of the recipes: two speakers, of each five attributes and ten sentences.
+    "cpu": Shape(58, 3, 24, 24, 3000, 3000, speakers=2, told=(*[1] * 5, *[9] * 10), spelt=2),
+    "paper": Shape(64, 7, 15, 15, 9489, 10004, speakers=64, told=(1, 2, 3), spelt=3),  # the study's
 }
 PEER = "AR"
 
@@ -128,30 +137,29 @@ def made(system: str, size: str) -> AttentionRouting:
 
 
 def batch_of(model: AttentionRouting, size: str, exchanges: int = 0, *, said: bool = True) -> Batch:
-    """Make exchanges of random tokens; everybody tells three attributes, by characters or by words."""
+    """Make exchanges of random tokens; what is told of people is read by characters or by words."""
     shape, stream = SHAPES[size], random.Random(0)
     least = shape.words if model.config.memory else shape.vocabulary
 
     def told() -> Slots:
-        spelt = 1 if model.config.memory else 3  # numbers of a word
-        values = (1, 2, 3)
+        spelt = 1 if model.config.memory else shape.spelt  # numbers of a word
         return tuple(
-            (FIRST - 6 + key, tuple(stream.randrange(FIRST, least) for _ in range(spelt * words)))
-            for key, words in enumerate(values)
+            (FIRST - KEYS + min(place, KEYS - 1), tuple(stream.randrange(FIRST, least) for _ in range(spelt * words)))
+            for place, words in enumerate(shape.told)
         )
 
     def words(count: int) -> tuple[int, ...]:
         return tuple(stream.randrange(FIRST, shape.vocabulary) for _ in range(count))
 
+    speakers, partners = ([told() for _ in range(many * shape.speakers)] for many in (1, 2))
     made_up = []
     for number in range(exchanges or shape.exchanges):
         context = tuple(token for _ in range(shape.turns) for token in (*words(shape.turn), SEP))
         turns = tuple((place % 2 == 1, shape.turn + 1) for place in range(shape.turns))
         whose = tuple(place % 2 for place in range(shape.turns))
         reply = (*words(shape.reply), END) if said else ()
-        made_up.append(
-            EncodedExchange("p", f"d{number}", (), (*context, BOS), reply, turns, (), (told(), told()), whose)
-        )
+        people = (speakers[number % len(speakers)], partners[number % len(partners)])
+        made_up.append(EncodedExchange("p", f"d{number}", (), (*context, BOS), reply, turns, (), people, whose))
     return model.batch(made_up)
 
 

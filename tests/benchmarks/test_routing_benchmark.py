@@ -7,7 +7,7 @@ import pytest
 from benchmarks import routing
 from menura.errors import MismatchError
 
-TINY = routing.Shape(3, 2, 4, 5, 40, 30)
+TINY = routing.Shape(3, 2, 4, 5, 40, 30, speakers=2, told=(1, 2), spelt=3)
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,14 @@ def test_every_system_takes_the_same_exchanges_and_learns_from_them() -> None:
         adam = routing.optimizer(model)
         losses = [routing.step(model, adam, batch) for _ in range(25)]
         assert losses[-1] < losses[0], system
+
+
+def test_speakers_reply_in_turn_and_tell_as_much_by_words_or_by_characters() -> None:
+    for system, numbers in (("arplus", [1, 2]), ("ar", [3, 6])):
+        first, second, third = routing.batch_of(routing.made(system, "cpu"), "cpu").exchanges
+        assert first.profiles[0] == third.profiles[0] != second.profiles[0]
+        assert first.profiles[1] != third.profiles[1]
+        assert [len(value) for _, value in first.profiles[0]] == numbers
 
 
 def test_a_row_of_each_system_is_compared_with_ar() -> None:
