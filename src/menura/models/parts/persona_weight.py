@@ -30,7 +30,7 @@ def with_lent_profiles(
     """Return exchanges, of which a share of those that can are learnt as though another person had replied.
 
     They can where the reply says nothing of its own persona and something of others'. Half of the lenders are of these;
-    the other half the reply says nothing of, so that not even a strange profile tells that the reply is about it.
+    the other half are of any reply's, mostly not told of, so that a strange profile alone does not tell that it is.
     """
     able = [e for e in exchanges if e.lent and e.profiles and not e.expresses]
     drawn = {id(e) for e in able if noise.random() < share}
