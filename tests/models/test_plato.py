@@ -1,4 +1,3 @@
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import PersonaWeights, adapting, holding, loss_with
 from menura.artefacts.loaded import load_model
 from menura.batches.encode import EncodedEpisode
-from menura.decoding.choice import Greedy, Nucleus
+from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import ConfigError
 from menura.models.dialogue_model import (
@@ -283,70 +282,6 @@ def test_a_first_word_can_be_said_without_facts_and_without_context(way: str) ->
         torch.testing.assert_close(told.nats[0], each, rtol=1e-10, atol=1e-10)
         assert torch.isfinite(model.reply_scores(model.batch(rows))).all()
     assert generate(model, model.batch([bare]), Greedy(), end=END, limit=4, seeds=[0])[0] is not None
-
-
-def test_what_is_never_to_be_said_is_never_said() -> None:
-    model = plato(stirred=0.05)
-    model.unsaid = tuple(word for word in range(97) if word % 7)
-    for choice in (Greedy(), Nucleus(1.0, temperature=3.0)):
-        replies = generate(model, model.batch(EXCHANGES), choice, end=END, limit=9, seeds=range(len(EXCHANGES)))
-        assert {word % 7 for reply in replies for word in reply} <= {0}
-        assert any(replies)
-
-
-def test_fresh_adapters_change_nothing() -> None:
-    without, with_them = plato(stirred=0), plato(stirred=0, adapter_size=4)
-    fresh = {name for name, _ in with_them.named_parameters() if "adapters" in name}
-    assert fresh
-    missing = with_them.load_state_dict(without.state_dict(), strict=False).missing_keys
-    assert set(missing) == fresh
-    batch = without.batch(EXCHANGES)
-    torch.testing.assert_close(with_them.loss(batch).nats, without.loss(batch).nats, rtol=1e-12, atol=1e-12)
-
-
-# Attention
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_attention_in_the_open_is_the_fused_one_and_so_is_its_gradient(way: str) -> None:
-    found = []
-    for attention in ("plain", "fused"):
-        model = plato(attention=attention, **WAYS[way])
-        loss = model.loss(model.batch(EXCHANGES))
-        found.append((loss.nats.detach(), torch.autograd.grad(loss.total, list(model.body.parameters()))))
-    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-10, atol=1e-10)
-    for one, other in zip(found[0][1], found[1][1], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["prefix", "block_bi"])
-def test_flexible_attention_is_the_fused_one_and_gives_way_where_it_cannot_learn(way: str) -> None:
-    flex, fused = (plato(attention=attention, **WAYS[way]) for attention in ("flex", "fused"))
-    batch = flex.batch(EXCHANGES)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "flex_attention called without torch.compile", UserWarning)
-        torch.testing.assert_close(flex.loss(batch).nats, fused.loss(batch).nats, rtol=1e-10, atol=1e-10)
-        if flex.latents:
-            torch.testing.assert_close(flex.reply_scores(batch), fused.reply_scores(batch), rtol=1e-10, atol=1e-10)
-    slopes = [
-        torch.autograd.grad(model.loss(batch).total, model.body.blocks[0].qkv.weight)[0]  # type: ignore[union-attr]
-        for model in (flex, fused)
-    ]
-    torch.testing.assert_close(*slopes, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_half_precision_is_near(way: str) -> None:
-    model = plato(double=False, stirred=0.1, **WAYS[way])
-    batch = model.batch(EXCHANGES)
-    with torch.no_grad():
-        wanted = model.loss(batch).nats
-        with torch.autocast("cpu", torch.bfloat16):
-            found = model.loss(batch).nats
-    assert found.dtype == torch.float32
-    # A reply's nats: the gate of spec H6 for sums over a few tokens.
-    assert ((found - wanted) / wanted).abs().max() < 2e-3
 
 
 # Adapting

@@ -8,7 +8,8 @@ from made_up import SUPPORT, VARIANTS, Voice, part
 
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
-from menura.models.plato import Heard, Plato
+from menura.models.plato import Plato
+from menura.models.plato_network import Heard
 
 LONG = part("x", "what is new?", "goats", "how many goats?", "three", "and what do they eat?", "all")
 

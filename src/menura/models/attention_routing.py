@@ -23,22 +23,19 @@ from menura.batches.encode import EncodedExchange
 from menura.batches.profile import PADDING, Slots
 from menura.batches.profiled import Profiles, asked_places
 from menura.batches.tokenizer import PIECE_TOKENS
-from menura.errors import ConfigError
+from menura.models import attention_routing_modules as modules
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.dropping import dropped
-from menura.models.parts.frozen_encoder import FrozenFeatures
 from menura.models.parts.infilling import infilled
-from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query
+from menura.models.parts.persona_memory import Pairs, Query
 from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
 from menura.models.parts.routing import (
     Attends,
-    FactorFeedForward,
     Kept,
     Routed,
     RoutedLayer,
     SharedAttention,
-    feed_forward,
     seen_of,
 )
 from menura.models.parts.streams import RoutingState, Stream, sinusoids
@@ -61,15 +58,15 @@ class AttentionRouting(DialogueModel[RoutingState]):
         embedded = config.embedded
         self.table = nn.Embedding(vocabulary, embedded, padding_idx=PADDING)
         self.profile_table = nn.Embedding(profile_words, embedded, padding_idx=PADDING) if config.memory else None
-        self.memory = self._a_memory(profile_words) if config.memory else None
-        self.projections = self._projections()
-        self.layers = nn.ModuleList(self._layer() for _ in range(config.different))
-        self.gates = self._gates()
+        self.memory = modules.memory(config, profile_words) if config.memory else None
+        self.projections = modules.projections(config, STREAMS)
+        self.layers = nn.ModuleList(modules.layer(config) for _ in range(config.different))
+        self.gates = modules.gates(config)
         self.predictor = nn.Linear(config.width, 1) if config.strength_by != "given" else None
         self.output = None if config.tied else nn.Linear(config.width, vocabulary, bias=False)
-        self.dead = self._unused()
-        self.features = self._features() if config.pretrained_features else None
-        self._begin_weights()
+        self.dead = modules.unused(config)
+        self.features = modules.features(config) if config.pretrained_features else None
+        modules.begin_weights(self)
         if config.adapter_size:  # behind what begins every matrix: adapters begin as nothing
             for layer in self._different():
                 layer.adapt_with(config.adapter_size)
@@ -191,64 +188,6 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def dtype(self) -> torch.dtype:
         """The weights' number format."""
         return self.table.weight.dtype
-
-    # What it is made of
-
-    def _a_memory(self, words: int) -> PersonaMemory:
-        return PersonaMemory(words, self.config.width, self.config.hops, amplified=self.config.rules.amplified_hops)
-
-    def _projections(self) -> nn.ModuleDict:
-        embedded, width = self.config.embedded, self.config.width
-        if embedded == width:
-            return nn.ModuleDict()
-        names = ("all",) if self.config.rules.shared_projection else STREAMS
-        return nn.ModuleDict({name: nn.Linear(embedded, width) for name in names})
-
-    def _layer(self) -> RoutedLayer:
-        config = self.config
-        network = feed_forward(config.network, (config.width, config.inner, config.rank), config.dropout)
-        if isinstance(network, FactorFeedForward):
-            network.recomputed = not config.keep
-        attention = SharedAttention(config.width, config.heads, config.dropout)
-        skip = config.rules.normed_skip
-        return RoutedLayer(attention, network, rezero=config.rezero, normed_skip=skip, bias=config.bias)
-
-    def _features(self) -> FrozenFeatures:
-        width = self.config.features_width
-        if not width:
-            told = f"model.features_width: how wide are the states of {self.config.pretrained_features}?"
-            raise ConfigError(told, hint="--set model.features_width=384 is MiniLM's")
-        return FrozenFeatures(self.config.embedded, width, self.config.features_as)
-
-    def _gates(self) -> nn.Parameter | None:
-        """Return (encoder | decoder, L, attention | network) gates, or fewer that several share; all begin closed."""
-        if not self.config.rezero:
-            return None
-        layers, different = self.config.layers, self.config.different
-        shapes = {"per_model": (1,), "per_layer": (different,), "per_sublayer": (2, layers, 2)}
-        return nn.Parameter(torch.zeros(shapes[self.config.gating]))
-
-    def _unused(self) -> nn.ParameterList:
-        """Return what a program holds and counts, and nothing uses."""
-        width, inner, layers = self.config.width, self.config.inner, self.config.different
-        shapes: list[tuple[int, ...]] = []
-        if self.config.unused == "stubs":
-            shapes += [(inner, width), (inner,)] * layers
-        elif self.config.unused == "norms":  # of two norms and a gate what the layer itself does not have
-            shapes += [(width,)] * (4 if self.config.rezero else 2) * layers
-            shapes += [] if self.config.rezero else [(1,)] * layers
-        return nn.ParameterList(nn.Parameter(torch.zeros(shape), requires_grad=False) for shape in shapes)
-
-    def _begin_weights(self) -> None:
-        """Begin every matrix as Xavier has it, uniformly, every vector at its usual value; padding is zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.xavier_uniform_(module.weight)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
-            if isinstance(module, nn.Embedding):
-                with torch.no_grad():
-                    module.weight[PADDING] = 0
 
     # Embeddings
 

@@ -61,6 +61,9 @@ MODELS: dict[Size, AttentionRoutingConfig] = {
 }
 TINY = DataConfig(turns=8, cap=10, needed=4)
 RPC = DataConfig(corpus="rpc", facts=False, turns=0, cap=20, needed=10)
+# What led to the recipe of strength was judged on the test speakers of seed 0. Of seeds 0 to 199 the test side of this
+# one has the fewest of them: 3 of 54.
+UNSEEN_SPLIT = 118
 # The test side is of two shows that share nobody with the others.
 CPED = DataConfig(corpus="cped", facts=False, turns=0, cap=40, needed=4, test_ids="32_,39_")
 PERSONALDIALOG = DataConfig(
@@ -137,7 +140,7 @@ def strength(size: Size) -> RunConfig:
     if size != "cpu":
         return made
     outer = replace(made.outer, steps=1300, tasks=2, queries=12, check_every=1300, plateau=0, floor=0.0)
-    return replace(made, data=replace(made.data, cap=200), outer=outer, precision="float32")
+    return replace(made, data=replace(made.data, cap=200, seed=UNSEEN_SPLIT), outer=outer, precision="float32")
 
 
 def maml(size: Size) -> RunConfig:

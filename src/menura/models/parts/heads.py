@@ -105,3 +105,8 @@ class Prior(nn.Module):
         weights = torch.cat([scores, scores.new_zeros((len(scores), 1))], 1).softmax(-1)[:, :-1]
         logits: Tensor = self.out(weights.unsqueeze(1).matmul(states).squeeze(1))
         return logits.log_softmax(-1)
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return values in at least float32: sums over the vocabulary want it."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

@@ -1,0 +1,77 @@
+"""AR's settings become the modules that it is made of (spec B2 to B8)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from menura.batches.profile import PADDING
+from menura.errors import ConfigError
+from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.parts.frozen_encoder import FrozenFeatures
+from menura.models.parts.persona_memory import PersonaMemory
+from menura.models.parts.routing import FactorFeedForward, RoutedLayer, SharedAttention, feed_forward
+
+
+def memory(config: AttentionRoutingConfig, words: int) -> PersonaMemory:
+    """Return a key-value memory over a profile's ``words``."""
+    return PersonaMemory(words, config.width, config.hops, amplified=config.rules.amplified_hops)
+
+
+def projections(config: AttentionRoutingConfig, streams: Sequence[str]) -> nn.ModuleDict:
+    """Return maps from embeddings to the layers' width, one for all streams or one each; none if widths are alike."""
+    embedded, width = config.embedded, config.width
+    if embedded == width:
+        return nn.ModuleDict()
+    names = ("all",) if config.rules.shared_projection else streams
+    return nn.ModuleDict({name: nn.Linear(embedded, width) for name in names})
+
+
+def layer(config: AttentionRoutingConfig) -> RoutedLayer:
+    """Return one of the different layers."""
+    network = feed_forward(config.network, (config.width, config.inner, config.rank), config.dropout)
+    if isinstance(network, FactorFeedForward):
+        network.recomputed = not config.keep
+    attention = SharedAttention(config.width, config.heads, config.dropout)
+    skip = config.rules.normed_skip
+    return RoutedLayer(attention, network, rezero=config.rezero, normed_skip=skip, bias=config.bias)
+
+
+def features(config: AttentionRoutingConfig) -> FrozenFeatures:
+    """Return what takes in the states of a pre-trained encoder; ConfigError where nobody says how wide they are."""
+    if not config.features_width:
+        told = f"model.features_width: how wide are the states of {config.pretrained_features}?"
+        raise ConfigError(told, hint="--set model.features_width=384 is MiniLM's")
+    return FrozenFeatures(config.embedded, config.features_width, config.features_as)
+
+
+def gates(config: AttentionRoutingConfig) -> nn.Parameter | None:
+    """Return (encoder | decoder, L, attention | network) gates, or fewer that several share; all begin closed."""
+    if not config.rezero:
+        return None
+    shapes = {"per_model": (1,), "per_layer": (config.different,), "per_sublayer": (2, config.layers, 2)}
+    return nn.Parameter(torch.zeros(shapes[config.gating]))
+
+
+def unused(config: AttentionRoutingConfig) -> nn.ParameterList:
+    """Return what a program holds and counts, and nothing uses."""
+    width, inner, layers = config.width, config.inner, config.different
+    shapes: list[tuple[int, ...]] = []
+    if config.unused == "stubs":
+        shapes += [(inner, width), (inner,)] * layers
+    elif config.unused == "norms":  # of two norms and a gate what the layer itself does not have
+        shapes += [(width,)] * (4 if config.rezero else 2) * layers
+        shapes += [] if config.rezero else [(1,)] * layers
+    return nn.ParameterList(nn.Parameter(torch.zeros(shape), requires_grad=False) for shape in shapes)
+
+
+def begin_weights(model: nn.Module) -> None:
+    """Begin every matrix as Xavier has it, uniformly, every vector at its usual value; padding is zero."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.xavier_uniform_(module.weight)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Embedding):
+            with torch.no_grad():
+                module.weight[PADDING] = 0

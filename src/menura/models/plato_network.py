@@ -1,0 +1,333 @@
+"""PLATO's network: how a transformer reads contexts and replies under a latent act, and says the next token.
+
+Shape letters: B exchanges, P pairs of context and reply, C context tokens, S latents in play, R = B·S rows, K latents,
+D width, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from menura.batches.batch import Batch
+from menura.batches.channels import Channels, Token
+from menura.batches.channels import Reading as Layout
+from menura.batches.collate import Ids
+from menura.batches.encode import EncodedExchange
+from menura.errors import ConfigError
+from menura.models.dialogue_model import DialogueModel
+from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
+from menura.models.parts.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
+from menura.models.parts.shared_context import Kept, Owners, Reading
+from menura.models.parts.sight import Attend, Places, Sight
+from menura.models.parts.transformer import Flexible, Keeping, Masked, Sizes, Transformer
+from menura.models.plato_settings import PlatoConfig
+
+
+@dataclass(frozen=True)
+class PlatoState:
+    """What was read, and where the replies stand: S rows an exchange, side by side, one a latent.
+
+    ``weights`` (B, S) are log p(z | c, what was said so far); ``offered`` (B, S, V) what each row gives the next token.
+    With one row an exchange both are None.
+    """
+
+    reading: Reading
+    said: int  # tokens of the reply that were read
+    rows: int  # S
+    weights: Tensor | None = None
+    offered: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A training pass: the seed of its randomness, and the share (0 to 1) of training that is done."""
+
+    seed: int
+    progress: float
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A dialogue that was read and can be read on, turn by turn."""
+
+    ids: tuple[int, ...]
+    contexts: "Contexts"
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Contexts that were read: what rows go on from, the states above them, and those of the head slots."""
+
+    reading: Reading
+    states: Tensor  # (B, C, D), or (R, C, D) where the context depends on the latent
+    mask: Tensor  # True where real
+    heads: Tensor | None = None  # (R, D)
+
+
+class PlatoNetwork(DialogueModel[PlatoState]):
+    """Generation reads [z; context] both ways and the reply from left to right; recognition reads all both ways.
+
+    ``advance`` predicts by the mixture Σ_z p(z | c) p(r | c, z). What it learns from is in ``plato``.
+    """
+
+    def __init__(self, config: PlatoConfig, sizes: Sizes, *, end: int = 0, pre_norm: bool = False) -> None:
+        super().__init__()
+        self.config, self.rules, self.latents = config, config.rules, config.latents
+        rules, width = self.rules, sizes.width
+        self.layout = Layout(end, rules.knowledge, rules.knowledge_turn, rules.numbering, config.turns)
+        pre_norm = pre_norm if config.norm == "" else config.norm == "pre"
+        self.embeddings = Embeddings(sizes, config.roles, config.turns, normed=not pre_norm)
+        self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
+        self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
+        self.prior: Prior | None = None
+        if config.latents:
+            self.latent = nn.Parameter(torch.empty(config.latents, width).normal_(std=0.02))
+            self.mask_slot = nn.Parameter(torch.empty(1, width).normal_(std=0.02))
+            self.posterior = nn.Linear(width, config.latents, bias=rules.biases)
+            self.bag = BagOfWords(sizes, rules.bow_head, bias=rules.biases)
+            self.selection = nn.Linear(width, 1)
+            self.prior = Prior(width, config.latents) if rules.prior == "learned" else None
+            for head in (self.posterior, self.selection):
+                nn.init.normal_(head.weight, std=0.02)
+                if head.bias is not None:
+                    nn.init.zeros_(head.bias)
+        if config.adapter_size:
+            self.body.adapt_with(config.adapter_size, width)
+        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold
+        self._drawing: Drawing | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' number format."""
+        dtype: torch.dtype = self.embeddings.token.weight.dtype
+        return dtype
+
+    @property
+    def shares_context(self) -> bool:
+        """Whether what is read of a context serves all latents."""
+        return self.rules.visibility == "response_only" or not self.latents
+
+    # Recognition
+
+    def recognised(self, pairs: Sequence[tuple[EncodedExchange, Ids]]) -> Tensor:
+        """Return h_[M] (P, D) of contexts with replies, their end tokens always there."""
+        rows = [(self.layout.context(e), self.layout.reply((e.prefix[-1], *reply))) for e, reply in pairs]
+        found: dict[int, Tensor] = {}
+        for places in alike([len(context) + len(reply) for context, reply in rows], TOKENS_AT_ONCE):
+            states = self._both_ways([rows[place] for place in places])
+            found.update(zip(places, states, strict=True))
+        return torch.stack([found[place] for place in range(len(pairs))])
+
+    def _both_ways(self, rows: Sequence[tuple[list[Token], list[Token]]]) -> Tensor:
+        context = Channels.of([context for context, _ in rows], self.device)
+        reply = Channels.of([reply for _, reply in rows], self.device)
+        places = Places.of(context.mask, context.block, reply.mask, head=True)
+        slot = self.embeddings.slot(self.mask_slot).expand(len(rows), 1, -1)
+        x = torch.cat([slot, self.embeddings(context), self.embeddings(reply)], 1)
+        attend = self._attention(Sight(recognition=True, context=self.config.context), places)
+        states: Tensor = self.body(x, [attend] * len(self.body.blocks))
+        return states[:, 0]
+
+    # Generation
+
+    def begin(self, batch: Batch) -> PlatoState:
+        """Read each context once, or once a latent where it depends on it; all latents stand side by side."""
+        if not self.latents:
+            return PlatoState(self._contexts(batch.exchanges, None).reading, 0, 1)
+        contexts = self._contexts(batch.exchanges, self._all_heads(len(batch)))
+        return PlatoState(contexts.reading, 0, self.latents, self._log_prior_of(batch.exchanges, contexts))
+
+    def begin_with(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> PlatoState:
+        """Begin a row for each exchange and each of ``latents``, those of an exchange side by side.
+
+        ``shared`` False reads the context anew for every row, as a model must whose context depends on the latent; such
+        a one raises ConfigError where True is asked for. None: as the model can.
+        """
+        if shared and not self.shares_context:
+            raise ConfigError(
+                "shared: with visibility prefix what is read of a context depends on the latent, so none can share it",
+                hint="--set model.visibility=response_only trains one whose latents share it",
+            )
+        heads = self.latent[list(latents)].expand(len(batch), -1, -1)
+        if shared is not False:
+            return PlatoState(self._contexts(batch.exchanges, heads).reading, 0, 1)
+        each = tuple(e for e in batch.exchanges for _ in latents)
+        return PlatoState(self._contexts(each, heads.reshape(-1, 1, heads.shape[-1])).reading, 0, 1)
+
+    def advance(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+        """Say ``last`` (B,); return log-probabilities (B, V) of the mixture and the new state."""
+        scores, state = self._advanced(state, last)
+        return scores if state.weights is not None else scores.log_softmax(-1), state
+
+    def _advanced(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+        """Return what ``advance`` does; of one row an exchange logits, which are not yet log-probabilities."""
+        hidden, reading = self._said(state.reading, self.layout.next(last, state.said), state.rows)
+        offered = wide(self.logits(hidden[:, 0]))
+        if state.weights is None:
+            return offered, replace(state, reading=reading, said=state.said + 1)
+        weights, offered = state.weights, offered.log_softmax(-1)
+        if state.offered is not None:
+            heard = state.offered.gather(2, last[:, None, None].expand(-1, state.rows, 1)).squeeze(2)
+            weights = (weights + heard).log_softmax(-1)
+        offered = offered.view(-1, state.rows, offered.shape[-1])
+        mixed = (weights.unsqueeze(2) + offered).logsumexp(1)
+        return mixed, replace(state, reading=reading, said=state.said + 1, weights=weights, offered=offered)
+
+    def advance_to_scores(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+        """Do ``advance``, with no chance for what is never to be said."""
+        scores, state = self._advanced(state, last)
+        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
+        return scores.index_fill(-1, unsaid, -torch.inf), state
+
+    def select_rows(self, state: PlatoState, rows: Tensor) -> PlatoState:
+        """Return the state of some exchanges; contexts are not copied."""
+        each = (rows[:, None] * state.rows + torch.arange(state.rows, device=rows.device)).flatten()
+        weights = None if state.weights is None else state.weights[rows]
+        offered = None if state.offered is None else state.offered[rows]
+        return PlatoState(state.reading.chosen(each), state.said, state.rows, weights, offered)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return (…, V) of states (…, D)."""
+        table = self.embeddings.token.weight
+        return nn.functional.linear(states, table) if self.words is None else self.words(states, table)
+
+    # A dialogue that goes on
+
+    def read_on(self, exchange: EncodedExchange, before: Heard | None = None) -> Heard:
+        """Read an exchange's context; of what was read ``before`` only the turns that came since.
+
+        Raises ConfigError where what was read changes when the dialogue goes on: with any context but block_bi.
+        """
+        if self.config.context != "block_bi":
+            told = f"model.context: {self.config.context}, so that every turn is read anew with those that follow it"
+            raise ConfigError(told, hint="train with --set model.context=block_bi to keep what was read")
+        tokens = self.layout.context(exchange)
+        ids = tuple(token.id for token in tokens)
+        heard = before if before and ids[: len(before.ids)] == before.ids else self._silence()
+        for _, turn in groupby(tokens[len(heard.ids) :], key=lambda token: token.block):
+            heard = self._read_turn(heard, list(turn))
+        return heard
+
+    def begin_heard(self, heard: Heard, latents: Sequence[int] | None = None) -> PlatoState:
+        """Begin one reply after what was heard: under all latents at once, or a row for each of ``latents``."""
+        if not self.latents:
+            return PlatoState(heard.contexts.reading, 0, 1)
+        heads = self.latent if latents is None else self.latent[list(latents)]
+        rows = len(heads)
+        contexts = self._headed(self._in_rows(heard.contexts, 1, rows), heads.unsqueeze(1))
+        if latents is not None:
+            return PlatoState(contexts.reading, 0, 1)
+        return PlatoState(contexts.reading, 0, rows, self._log_prior_above(heard.contexts))
+
+    def _silence(self) -> Heard:
+        """Return what was heard before anybody spoke."""
+        width, layers = self.embeddings.token.embedding_dim, len(self.body.blocks)
+        nothing = self.embeddings.token.weight.new_zeros((1, 0, width))
+        kept = nothing.view(1, self.body.heads, 0, width // self.body.heads)
+        none = ((kept, kept),) * layers
+        reading = Reading(none, nothing.new_zeros((1, 1, 1, 0)), Owners.alike(1, 1, self.device), none)
+        return Heard((), Contexts(reading, nothing, torch.zeros((1, 0), dtype=torch.bool, device=self.device)))
+
+    def _read_turn(self, heard: Heard, turn: list[Token]) -> Heard:
+        """Read one more utterance: it sees itself both ways, and all that was heard."""
+        read = Channels.of([turn], self.device)
+        contexts, grown = heard.contexts, list[Kept]()
+        states = self.body(self.embeddings(read), contexts.reading.attends(grown, both_ways=True))
+        before = contexts.reading
+        shared = tuple(
+            (torch.cat([keys, new_keys], 2), torch.cat([values, new_values], 2))
+            for (keys, values), (new_keys, new_values) in zip(before.shared, grown, strict=True)
+        )
+        shut = torch.cat([before.shut, before.shut.new_zeros((1, 1, 1, len(turn)))], 3)
+        together = Contexts(
+            replace(before, shared=shared, shut=shut),
+            torch.cat([contexts.states, states], 1),
+            torch.cat([contexts.mask, read.mask], 1),
+        )
+        return Heard((*heard.ids, *(token.id for token in turn)), together)
+
+    # What is read
+
+    def _all_heads(self, exchanges: int) -> Tensor:
+        """Return (B, K, D): each latent's row for each exchange."""
+        return self.latent.expand(exchanges, -1, -1)
+
+    def _contexts(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None) -> Contexts:
+        """Read contexts under head slots (B, S, D), or under none."""
+        read = Channels.of([self.layout.context(exchange) for exchange in exchanges], self.device)
+        x = self.embeddings(read)
+        if heads is None or self.shares_context:
+            contexts = self._read(x, read, head=False)
+            if heads is None:
+                return contexts
+            spread = self._in_rows(contexts, len(exchanges), heads.shape[1])
+            return self._headed(spread, heads.flatten(0, 1).unsqueeze(1))
+        rows = heads.shape[1]
+        wide = Channels(*(value.repeat_interleave(rows, 0) for value in vars(read).values()))
+        slot = self.embeddings.slot(heads.flatten(0, 1)).unsqueeze(1)
+        return self._read(torch.cat([slot, x.repeat_interleave(rows, 0)], 1), wide, head=True)
+
+    def _read(self, x: Tensor, read: Channels, *, head: bool) -> Contexts:
+        """Read what stands before the reply in one pass, keeping keys and values."""
+        places = Places.of(read.mask, read.block, read.mask[:, :0], head=head)
+        kept: list[Kept] = []
+        attend = self._attention(Sight(context=self.config.context, latent=self.rules.visibility), places)
+        states = self.body(x, [Keeping(attend, kept)] * len(self.body.blocks))
+        shut = torch.zeros_like(places.segment, dtype=x.dtype).masked_fill(places.segment < 0, float("-inf"))
+        own = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in kept)
+        reading = Reading(tuple(kept), shut[:, None, None], Owners.alike(len(x), 1, self.device), own)
+        return Contexts(reading, states[:, int(head) :], read.mask, states[:, 0] if head else None)
+
+    def _in_rows(self, contexts: Contexts, exchanges: int, rows: int) -> Contexts:
+        """Let ``rows`` rows read each of some contexts, with nothing of their own yet."""
+        shared = contexts.reading.shared
+        own = tuple((keys[:1, :, :0].expand(exchanges * rows, -1, -1, -1),) * 2 for keys, _ in shared)
+        owners = Owners.alike(exchanges, rows, self.device)
+        return replace(contexts, reading=replace(contexts.reading, owners=owners, own=own))
+
+    def _headed(self, contexts: Contexts, heads: Tensor) -> Contexts:
+        """Let head slots (R, 1, D) read contexts that do not see them."""
+        grown: list[Kept] = []
+        states = self.body(self.embeddings.slot(heads), contexts.reading.attends(grown, dropout=self._dropped))
+        return replace(contexts, reading=replace(contexts.reading, own=tuple(grown)), heads=states[:, 0])
+
+    def _said(self, reading: Reading, tokens: Channels, rows: int) -> tuple[Tensor, Reading]:
+        """Return states (R, T, D) of reply tokens (B, T), said in ``rows`` rows each, and what is read now."""
+        grown: list[Kept] = []
+        x = self.embeddings(tokens).repeat_interleave(rows, 0)
+        return self.body(x, reading.attends(grown, dropout=self._dropped)), replace(reading, own=tuple(grown))
+
+    def _attention(self, sight: Sight, places: Places) -> Attend:
+        # FlexAttention leaves no weights out, and has no gradient on a CPU.
+        flexible = not self._dropped and not (torch.is_grad_enabled() and self.device.type == "cpu")
+        if self.config.attention == "flex" and flexible:
+            return Flexible(sight.block_mask(places))
+        return Masked(sight.fused(places), self._dropped, plain=self.config.attention == "plain")
+
+    @property
+    def _dropped(self) -> float:
+        return self.config.dropout if self._drawing else 0.0
+
+    # The prior
+
+    def _log_prior_of(self, exchanges: Sequence[EncodedExchange], contexts: Contexts) -> Tensor:
+        """Return log p(z | c) (B, K); contexts that depend on the latent are read once more, under none."""
+        if self.prior is None:
+            return self._uniform(len(exchanges))
+        return self._log_prior_above(contexts if self.shares_context else self._contexts(exchanges, None))
+
+    def _log_prior_above(self, contexts: Contexts) -> Tensor:
+        """Return log p(z | c) (B, K) of contexts that were read under no latent, uniform where none was learnt.
+
+        In training it learns what recognition says, and contexts do not learn from it.
+        """
+        if self.prior is None:
+            return self._uniform(len(contexts.mask))
+        states = contexts.states.detach() if self._drawing else contexts.states
+        return wide(self.prior(states, contexts.mask))
+
+    def _uniform(self, exchanges: int) -> Tensor:
+        return self.embeddings.token.weight.new_zeros((exchanges, max(self.latents, 1))).log_softmax(-1)
