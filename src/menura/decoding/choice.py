@@ -35,13 +35,17 @@ class Greedy:
     def choose(self, scores: Tensor, uniform: Tensor) -> Tensor:
         """Return (B,) the likeliest."""
         del uniform
-        if scores.shape[-1] % BLOCK or scores.numel() < MANY:
+        whole = scores.shape[-1] // BLOCK * BLOCK
+        if not whole or scores.numel() < MANY:
             return scores.argmax(-1)
         # Looking for a place is slower than looking for a value: the block that holds the maximum, then where in it.
-        blocks = scores.view(len(scores), -1, BLOCK)
-        block = blocks.amax(-1).argmax(-1)
-        within = blocks[torch.arange(len(scores), device=scores.device), block].argmax(-1)
-        return block * BLOCK + within
+        blocks = scores[:, :whole].reshape(len(scores), -1, BLOCK)
+        highest, block = blocks.amax(-1).max(-1)
+        best = block * BLOCK + blocks[torch.arange(len(scores), device=scores.device), block].argmax(-1)
+        if whole == scores.shape[-1]:
+            return best
+        beyond, place = scores[:, whole:].max(-1)  # what is left of the last block
+        return torch.where(beyond > highest, whole + place, best)
 
     @property
     def signature(self) -> str:

@@ -20,6 +20,7 @@ from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel
 from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
 from menura.models.parts.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
+from menura.models.parts.packed import Packed
 from menura.models.parts.shared_context import Kept, Owners, Reading
 from menura.models.parts.sight import Attend, Places, Sight
 from menura.models.parts.transformer import Flexible, Keeping, Masked, Sizes, Transformer
@@ -82,6 +83,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         self.embeddings = Embeddings(sizes, config.roles, config.turns, normed=not pre_norm)
         self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
         self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
+        self._packed = Packed()  # of the table that says words
         self.prior: Prior | None = None
         if config.latents:
             self.latent = nn.Parameter(torch.empty(config.latents, width).normal_(std=0.02))
@@ -192,7 +194,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
     def logits(self, states: Tensor) -> Tensor:
         """Return (…, V) of states (…, D)."""
         table = self.embeddings.token.weight
-        return nn.functional.linear(states, table) if self.words is None else self.words(states, table)
+        return self._packed.linear(states, table, None) if self.words is None else self.words(states, table)
 
     # A dialogue that goes on
 

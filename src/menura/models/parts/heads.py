@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.channels import Channels
+from menura.models.parts.packed import Packed, PackedLinear
 from menura.models.parts.transformer import Sizes
 
 DEVIATION = 0.02  # of what no base has: BERT's own
@@ -46,7 +47,7 @@ class Transform(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.dense = nn.Linear(sizes.width, sizes.width)
+        self.dense = PackedLinear(sizes.width, sizes.width)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
         nn.init.normal_(self.dense.weight, std=DEVIATION)
         nn.init.zeros_(self.dense.bias)
@@ -64,10 +65,11 @@ class MaskedWordHead(nn.Module):
         super().__init__()
         self.transform = Transform(sizes)
         self.bias = nn.Parameter(torch.zeros(sizes.vocabulary))
+        self.packed = Packed()
 
     def forward(self, states: Tensor, table: Tensor) -> Tensor:
         """Return logits (…, V) of states (…, D)."""
-        return nn.functional.linear(self.transform(states), table, self.bias)
+        return self.packed.linear(self.transform(states), table, self.bias)
 
 
 class BagOfWords(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from menura.errors import ConfigError
 from menura.models.parts.adapters import Houlsby
+from menura.models.parts.packed import PackedLinear
 from menura.models.parts.sight import Attend
 
 Activation = Literal["gelu", "gelu_tanh"]
@@ -41,11 +42,11 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.heads, self.pre_norm, self.dropout = sizes.heads, pre_norm, dropout
         self.activation = sizes.activation
-        self.qkv = nn.Linear(sizes.width, 3 * sizes.width)
-        self.out = nn.Linear(sizes.width, sizes.width)
+        self.qkv = PackedLinear(sizes.width, 3 * sizes.width)
+        self.out = PackedLinear(sizes.width, sizes.width)
         self.attention_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
-        self.inner = nn.Linear(sizes.width, sizes.inner)
-        self.outer = nn.Linear(sizes.inner, sizes.width)
+        self.inner = PackedLinear(sizes.width, sizes.inner)
+        self.outer = PackedLinear(sizes.inner, sizes.width)
         self.output_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
         self.adapters: nn.ModuleList | None = None
 

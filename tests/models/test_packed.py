@@ -1,0 +1,157 @@
+"""Matrices that are kept packed multiply as they did, and follow what becomes of the matrix."""
+
+import pickle
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from menura.models.parts import packed
+from menura.models.parts.packed import Packed, PackedLinear
+
+needs_onednn = pytest.mark.skipif(not packed.AVAILABLE, reason="this PyTorch was built without oneDNN")
+WIDTH, SIZE = 256, 300
+
+
+@pytest.fixture
+def linear() -> PackedLinear:
+    """Make a map large enough to be packed."""
+    torch.manual_seed(0)
+    made = PackedLinear(WIDTH, SIZE)
+    made.weight = nn.Parameter(made.weight.detach().clone())  # that was never written to
+    return made
+
+
+def usual(linear: nn.Linear, x: Tensor) -> Tensor:
+    """Return the product in float64."""
+    assert linear.bias is not None
+    return nn.functional.linear(x.double(), linear.weight.double(), linear.bias.double())
+
+
+def packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count in the returned list how often a matrix is packed."""
+    made: list[int] = []
+    known = Packed._of
+
+    def of(self: Packed, weight: Tensor) -> Tensor:
+        before = self._copy
+        copy = known(self, weight)
+        made.extend([1] if copy is not before else [])
+        return copy
+
+    monkeypatch.setattr(Packed, "_of", of)
+    return made
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [1, 2, 20, 300])
+def test_a_packed_matrix_multiplies_as_it_did(linear: PackedLinear, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, x = packs(monkeypatch), torch.randn(rows, 3, WIDTH)
+    with torch.no_grad():
+        for _ in range(2):
+            torch.testing.assert_close(linear(x).double(), usual(linear, x), atol=1e-5, rtol=1e-5)
+    assert made == [1]
+
+
+def doubled(linear: PackedLinear) -> None:
+    """Change the matrix in place."""
+    with torch.no_grad():
+        linear.weight *= 2
+
+
+def loaded(linear: PackedLinear) -> None:
+    """Load another one."""
+    linear.load_state_dict(PackedLinear(WIDTH, SIZE).state_dict())
+
+
+def replaced(linear: PackedLinear) -> None:
+    """Put another one in its place."""
+    linear.weight = nn.Parameter(torch.randn(SIZE, WIDTH))
+
+
+def pointed_elsewhere(linear: PackedLinear) -> None:
+    """Let it hold other numbers, as ``to`` does."""
+    linear.weight.data = torch.randn(SIZE, WIDTH)
+
+
+def put_in_the_same_place(linear: PackedLinear) -> None:
+    """Put another one in its place whose numbers stand where its own stood."""
+    numbers = linear.weight.detach().numpy()
+    numbers *= 2
+    linear.weight = nn.Parameter(torch.from_numpy(numbers))
+
+
+def taught(linear: PackedLinear) -> None:
+    """Take an optimiser's step."""
+    with torch.enable_grad():
+        linear(torch.ones(1, WIDTH)).sum().backward()
+    torch.optim.AdamW(linear.parameters(), lr=1.0).step()
+
+
+@needs_onednn
+@pytest.mark.parametrize("change", [doubled, loaded, replaced, pointed_elsewhere, put_in_the_same_place, taught])
+def test_a_matrix_that_changed_is_packed_anew(linear: PackedLinear, change: Callable[[PackedLinear], None]) -> None:
+    x = torch.randn(4, WIDTH)
+    with torch.no_grad():
+        before = linear(x)
+        change(linear)
+        after = linear(x)
+    torch.testing.assert_close(after.double(), usual(linear, x), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(before, after, atol=1e-2)
+
+
+@needs_onednn
+def test_nothing_is_packed_where_something_may_be_learnt(linear: PackedLinear, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, x = packs(monkeypatch), torch.randn(4, WIDTH, requires_grad=True)
+    linear(x).sum().backward()
+    assert not made
+    assert linear.weight.grad is not None
+    torch.testing.assert_close(linear.weight.grad[0], x.detach().sum(0))
+
+
+@needs_onednn
+def test_a_matrix_that_is_given_for_one_call_is_the_one_that_multiplies(
+    linear: PackedLinear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, x = torch.randn(SIZE, WIDTH), torch.randn(4, WIDTH)
+    with torch.no_grad():
+        linear(x)
+        made = packs(monkeypatch)
+        found = torch.func.functional_call(linear, {"weight": given}, (x,))
+    torch.testing.assert_close(found, nn.functional.linear(x, given, linear.bias))
+    assert not made
+
+
+@needs_onednn
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_number_formats_keep_theirs(linear: PackedLinear, dtype: torch.dtype) -> None:
+    linear.to(dtype)
+    x = torch.randn(4, WIDTH, dtype=dtype)
+    with torch.no_grad():
+        assert torch.equal(linear(x), nn.functional.linear(x, linear.weight, linear.bias))
+
+
+@needs_onednn
+def test_autocast_decides_the_format(linear: PackedLinear) -> None:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert linear(torch.randn(4, WIDTH)).dtype == torch.bfloat16
+
+
+def test_a_copy_and_what_was_pickled_pack_their_own(linear: PackedLinear) -> None:
+    x = torch.randn(4, WIDTH)
+    with torch.no_grad():
+        linear(x)
+        for other in (deepcopy(linear), pickle.loads(pickle.dumps(linear))):
+            other.weight *= 2
+            torch.testing.assert_close(other(x).double(), usual(other, x), atol=1e-4, rtol=1e-4)
+    assert linear.state_dict().keys() == {"weight", "bias"}
+
+
+def test_without_onednn_the_product_is_the_usual_one(linear: PackedLinear, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "AVAILABLE", False)
+    made, x = packs(monkeypatch), torch.randn(4, WIDTH)
+    with torch.no_grad():
+        assert torch.equal(linear(x), nn.functional.linear(x, linear.weight, linear.bias))
+    assert not made
