@@ -435,6 +435,8 @@ SETTINGS = (
         "epochs no number", "eval runs/tiny-maml --epochs few", 2, "config", "--epochs 'few': numbers .*--epochs 1,2,4"
     ),
     Bad("no such protocol", "eval runs/tiny-maml --protocol loo", 2, "config", "--protocol 'loo': .*leave-one-out"),
+    Bad("no such side", "eval runs/tiny-maml --side train", 2, "config", "--side 'train': test or valid wanted"),
+    Bad("chosen by who judges", "eval runs/tiny-maml --side valid --epochs 1,2", 2, "config", "epochs .*held-back"),
     Bad("no draws", "eval runs/tiny-maml --draws 0", 2, "config", "draws: 0, must be at least 1"),
     Bad(
         "no such size",

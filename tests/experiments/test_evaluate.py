@@ -333,3 +333,15 @@ def test_nothing_is_ranked_where_no_metric_asks_for_a_rank(given: Prepared) -> N
     table = judged(given, replace(QUICK, metrics=("f1",)), personas=2, say=quiet)
     assert {sample.rank for row in table.rows for sample in row.spoken} == {None}
     assert table.about["replies"].endswith("replied to")
+
+
+def test_settings_can_be_chosen_by_held_back_personas_without_a_look_at_the_test_personas(given: Prepared) -> None:
+    found = judged(given, replace(QUICK, side="valid"), personas=0, say=quiet)
+    seen = {sample.persona_id for row in found.rows for sample in row.likely}
+    assert seen == {task.persona.persona_id for task in given.split.sides["valid"]}
+    assert " valid personas" in found.about["data"]
+
+
+def test_who_epochs_are_chosen_by_does_not_judge_them() -> None:
+    with pytest.raises(ConfigError, match="held-back personas, who are those to be judged"):
+        replace(QUICK, side="valid", epochs=(1, 2))

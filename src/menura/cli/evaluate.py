@@ -12,6 +12,7 @@ from menura.cli.screen import Screen
 from menura.cli.train import SIZE
 
 if TYPE_CHECKING:
+    from menura.experiments.evaluate import Side
     from menura.experiments.folds import Protocol
 
 EXAMPLES = {"--k": "0,1,3,5,10", "--epochs": "1,2,4"}  # of flags that take numbers
@@ -40,6 +41,7 @@ def evaluate(
     limit: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
     least: Annotated[int, typer.Option(help="Tokens a reply must have before it may end.", min=0)] = 0,
     strength: Annotated[float | None, typer.Option(help="How much a persona weighs, 0 to 1, where it can.")] = None,
+    side: Annotated[str, typer.Option(help="Who is judged: test, or valid, by whom settings may be chosen.")] = "test",
     rank_by: RANK_BY = "rs",
     upper_bound: Annotated[
         bool, typer.Option("--upper-bound", help="A row that always picks the best candidate.")
@@ -84,6 +86,7 @@ def evaluate(
         metrics=names,
         scorers=scorers,
         strength=strength,
+        side=_side(side),
         seed=given.seed,
     )
     configs = {target: configured(config_of(target, size), given) for target in targets}
@@ -109,6 +112,15 @@ def _protocol(name: str) -> "Protocol":
         case "leave-one-out":
             return "leave-one-out"
     raise ConfigError(f"--protocol {shown(name)}: following or leave-one-out wanted")
+
+
+def _side(name: str) -> "Side":
+    from menura.errors import ConfigError, shown
+
+    match name:
+        case "test" | "valid":
+            return name
+    raise ConfigError(f"--side {shown(name)}: test or valid wanted")
 
 
 def _numbers(text: str, flag: str = "--k") -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
 from menura.experiments.adapt_persona import adapt_persona
 from menura.experiments.evaluate import EvaluateConfig, Results
-from menura.experiments.judge import SIDE, judged
+from menura.experiments.judge import judged
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.recipes.start import shipped
 from menura.models.dialogue_model import bare_weights
@@ -58,7 +58,7 @@ class Demonstration:
     @property
     def held_out(self) -> Sequence[Task]:
         """The speakers that no training has seen."""
-        return self.given.split.sides[SIDE]
+        return self.given.split.sides["test"]
 
     @property
     def introduction(self) -> str:
@@ -67,7 +67,7 @@ class Demonstration:
         adapters = sum(weight.numel() for weight in adaptable(loaded.model).values())
         return (
             f"base   {loaded.base.name} ({loaded.base.parameters:,} parameters, frozen; {adapters:,} in adapters)\n"
-            f"data   chitchat: {len(sides['train'])} training speakers, {len(sides[SIDE])} held out; "
+            f"data   chitchat: {len(sides['train'])} training speakers, {len(sides['test'])} held out; "
             "none of these speakers, and none of their dialogues, was trained on"
         )
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -42,6 +42,9 @@ COMPARED = {  # which rows of the same K, beside those without any, a row is com
 }
 
 
+Side = Literal["test", "valid"]  # of a split
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How a table is made.
@@ -55,7 +58,8 @@ class EvaluateConfig:
     with the support dialogues in the context. With several ``epochs`` the inner loop's are chosen among them on
     held-back training personas first. ``scorers`` is the folder of the trained scorers that some metrics ask for, the
     workspace's if empty. ``upper_bound`` adds a row in which each reply is the candidate nearest to the reference.
-    ``ranker`` is the file, or run, of a ranker that stands in place of ``ranking``.
+    ``ranker`` is the file, or run, of a ranker that stands in place of ``ranking``. ``side`` says who is judged: the
+    test personas, or (``valid``) the held-back training personas, by whom settings may be chosen.
     """
 
     shots: tuple[int, ...] = (5,)
@@ -76,10 +80,16 @@ class EvaluateConfig:
     metrics: tuple[str, ...] = catalogue.DEFAULT
     scorers: str = ""
     strength: float | None = None
+    side: Side = "test"
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to score."""
+        if self.side == "valid" and self.epochs:
+            raise ConfigError(
+                "epochs are chosen on held-back personas, who are those to be judged here",
+                hint="leave --epochs out, or --side valid",
+            )
         if not self.shots or min(self.shots) < 0:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
         if self.epochs and min(self.epochs) < 1:

@@ -26,8 +26,6 @@ from menura.models.dialogue_model import HasLatents, bare_weights, check_strengt
 from menura.models.plato import Plato
 from menura.tasks.split import strangers
 
-SIDE = "test"
-
 
 def config_of(target: str, size: str | None = None) -> RunConfig:
     """Return the settings of a recipe, of a size where it has sizes, or of a run's folder with its best weights."""
@@ -50,7 +48,7 @@ def judge(
     offline: bool = False,
     say: Callable[[str], None] = print,
 ) -> Results:
-    """Evaluate a method on the first ``personas`` held-out personas (0 = all), the training ones never looked at."""
+    """Evaluate a method on the first ``personas`` of a held-out side (0 = all), the training ones never looked at."""
     check_trained(settings.metrics, settings.scorers)
     prepared = prepare(config, device=device, offline=offline, say=say)
     return judged(prepared, settings, personas=personas, say=say)
@@ -69,7 +67,7 @@ def judged(
     prepared.check_unseen()
     check_strength(loaded.model, settings.strength)
     # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
-    enough = [task for task in prepared.split.sides[SIDE] if len(task.parts) >= settings.needed]
+    enough = [task for task in prepared.split.sides[settings.side] if len(task.parts) >= settings.needed]
     held_out = enough[: personas or None]
     if len(held_out) < 2:
         raise EpisodeError(
@@ -116,7 +114,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         **about_settings(prepared.loaded.config),
         "method": f"{method_name(config.method)} {chosen.method if chosen else config.method}",
         "inner epochs": chosen.said if chosen else "as the recipe has them",
-        "data": f"{config.data.corpus}, {_turns(config.data.turns)}, {personas} {SIDE} personas, "
+        "data": f"{config.data.corpus}, {_turns(config.data.turns)}, {personas} {settings.side} personas, "
         + ("facts before each dialogue" if config.data.facts else "no facts"),
         "split": f"seed {config.data.seed}, sha256 {str(prepared.split.record()['sha256'])[:12]}",
         **_chosen_data(prepared),

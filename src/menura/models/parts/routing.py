@@ -130,8 +130,10 @@ class FactorFeedForward(nn.Module):
 def _mapped(x: Tensor, weights: Weights) -> Tensor:
     """Apply a map in the format of autocast: its own casts are kept by it, and would differ when computed again."""
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     weight, bias = weights
+    if not torch.is_autocast_enabled(kind):
+        return nn.functional.linear(x, weight, bias)
+    dtype = torch.get_autocast_dtype(kind)
     with torch.autocast(kind, enabled=False):
         return nn.functional.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
 
