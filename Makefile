@@ -185,7 +185,8 @@ ablations: $(VENV)/plot
 TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength)
 
 strength: $(VENV)/plot
-	$(BIN)/menura train arplus/strength --size $(SIZE) --out $(ROUTED)/strength
+	$(BIN)/menura train arplus/strength --size $(SIZE) --out $(ROUTED)/strength-begun
+	$(BIN)/menura train arplus/strength-alone --size $(SIZE) --set model.start=$(ROUTED)/strength-begun --out $(ROUTED)/strength
 	for a in $(STRENGTHS); do \
 	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --queries 4 --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
 	done

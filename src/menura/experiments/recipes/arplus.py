@@ -2,8 +2,8 @@
 
 ``arplus/ar`` and ``arplus/arplus`` are the two systems, each at the best rate of a sweep on held-back speakers at size
 ``cpu``; ``arplus/no-…`` take one part of AR+ away, at AR+'s rate; those that end in ``-as-published`` take the rate of
-the study's files. ``arplus/strength`` learns how much of the persona a reply shall hold. ``arplus/maml`` can go on from
-a run of AR+, which ``--set model.start=`` names. ``arplus/cped`` is AR+ on Chinese. ``tiny`` takes seconds, on the
+the study's files. ``arplus/strength`` learns how much of the persona a reply shall hold, ``arplus/strength-alone`` goes
+on from it. ``arplus/maml`` can go on from a run of AR+, which ``--set model.start=`` names. ``arplus/cped`` is AR+ on Chinese. ``tiny`` takes seconds, on the
 packaged corpus, whose speakers tell nothing of themselves. ``cpu`` is a smaller network on RealPersonaChat, the same
 exchanges for all rows; ``paper`` has the study's sizes and its corpus, which is given on request and was not run.
 """
@@ -143,6 +143,16 @@ def strength(size: Size) -> RunConfig:
     return replace(made, data=replace(made.data, cap=200, seed=UNSEEN_SPLIT), outer=outer, precision="float32")
 
 
+def strength_alone(size: Size) -> RunConfig:
+    """Go on from a run of ``arplus/strength``, without b of Eq. 5: the persona is heard by its strength alone.
+
+    What b adds straight to the states is what copying is first learnt by; with it, a persona of strength 0 is heard.
+    """
+    made = strength(size)
+    outer = made.outer if size != "cpu" else replace(made.outer, steps=400, check_every=400, rate=1e-3)
+    return replace(made, recipe=f"arplus/strength-alone@{size}", model=replace(made.model, bias=0.0), outer=outer)
+
+
 def maml(size: Size) -> RunConfig:
     """AR+ that goes on to learn how to adapt, by MAML of the first order."""
     made = _row("maml", {}, size)
@@ -160,6 +170,7 @@ ROWS: dict[str, Callable[[Size], RunConfig]] = {
     "arplus/no-rezero-as-published": partial(_as_published, "no-rezero", ABLATIONS["no-rezero"], SLOW),
     "arplus/no-bart-mlm-as-published": partial(_as_published, "no-bart-mlm", ABLATIONS["no-bart-mlm"], SLOW),
     "arplus/strength": strength,
+    "arplus/strength-alone": strength_alone,
     "arplus/maml": maml,
     "arplus/cped": cped,
 }
