@@ -37,6 +37,7 @@ OPENS, END = 1, 2
 SHARED, REPEATED, LOOP = "menura", "the context read once a candidate", "one latent after the other"
 AT_LEAST = {REPEATED: 5.0, LOOP: 3.0}
 SHARPER = 8
+TIE = 1e-3  # nats: so near are two tokens that rounding may choose between them
 ROOM = 2 << 30  # bytes that all candidates may take beside the model
 
 
@@ -46,15 +47,20 @@ def rows() -> dict[str, Row]:
 
 
 def run(size: str, rounds: int) -> Iterator[Ratio]:
-    """Compare reading and saying, and reading alone; MismatchError if the ways do not say the same."""
+    """Compare reading and saying, and reading alone; MismatchError if a way does not say what is likeliest."""
     model, prompt = made(SIZES[size]), context(SIZES[size].vocabulary)
     what = f"{LATENTS} candidates, {size}"
     # The longer the replies, the more time goes to what all ways do alike: no ratio is promised for long ones.
     for limit, least in ((SHORT, AT_LEAST), (LONG, {})):
         ways = saying(model, prompt, limit)
-        said = {name: way() for name, way in ways.items()}
-        if any(found != said[SHARED] for found in said.values()):
-            raise MismatchError(f"{what}: not the same replies by {' and '.join(ways)}")
+        for name, way in ways.items():
+            replies = way()
+            if [len(reply) for reply in replies] != [limit] * model.latents:
+                raise MismatchError(f"{what}: {name} does not say {limit} tokens under each latent")
+            lost = below_best(model, prompt, replies)
+            print(f"  {limit} tokens, {name}: at most {lost:.1e} nats below the likeliest", flush=True)
+            if lost > TIE:
+                raise MismatchError(f"{what}: {name} says what is not the likeliest, by {lost:.1e} nats")
         yield from against(f"{what}: reading, and {limit} tokens", SHARED, timed(ways, rounds), least)
     yield from against(f"{what}: reading alone", SHARED, timed(reading(model, prompt), rounds), {})
 
@@ -110,6 +116,24 @@ def said(model: Plato, prompt: EncodedExchange, latents: Sequence[int], limit: i
     begun = model.begin_with(model.batch([prompt]), latents, shared=shared)
     batch = model.batch([prompt] * len(latents))
     return generate(model, batch, Greedy(), end=-1, limit=limit, seeds=[0] * len(latents), begun=begun)
+
+
+@torch.no_grad()
+def below_best(model: Plato, prompt: EncodedExchange, replies: Sequence[Sequence[int]]) -> float:
+    """Return by how many nats a token of these replies, one a latent, is less likely than the likeliest in its place.
+
+    They are read by the shared context. Rounding differs with the number of rows, so what is nearly as likely may be
+    said as well, and then all behind it is another reply.
+    """
+    scores, state = model.advance_to_scores(
+        model.begin_with(model.batch([prompt]), range(len(replies)), shared=True),
+        torch.full((len(replies),), prompt.prefix[-1]),
+    )
+    lost = 0.0
+    for tokens in torch.tensor(replies).unbind(1):
+        lost = max(lost, float((scores.amax(-1) - scores.gather(-1, tokens[:, None])[:, 0]).max()))
+        scores, state = model.advance_to_scores(state, tokens)
+    return lost
 
 
 def reading(model: Plato, prompt: EncodedExchange) -> dict[str, Way]:

@@ -25,17 +25,28 @@ def test_the_context_is_as_long_as_promised_and_read_once_or_once_a_candidate() 
     assert [(shape[0], shape[2]) for shape in held] == [(1, 256), (4, 256)]
 
 
-def test_ways_that_do_not_say_the_same_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("said", "found"), [([[]], "does not say 2 tokens"), ([[5, 5], [5, 5]], "not the likeliest")])
+def test_ways_that_do_not_say_the_same_are_an_error(
+    said: list[list[int]], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(candidates.SIZES, "tiny", TINY)
     monkeypatch.setattr(candidates, "SHORT", 2)
     monkeypatch.setattr(candidates, "LONG", 3)
     made, ways = candidates.made, candidates.saying
 
     def lying(*given: Any) -> dict[str, candidates.Way]:
-        return {**ways(*given), "liar": lambda: [[]]}
+        return {**ways(*given), "liar": lambda: said}
 
     monkeypatch.setattr(candidates, "made", lambda sizes: made(sizes, latents=2))
     assert len(list(candidates.run("tiny", 1))) == 6
     monkeypatch.setattr(candidates, "saying", lying)
-    with pytest.raises(MismatchError, match="not the same replies"):
+    with pytest.raises(MismatchError, match=f"liar .*{found}"):
         list(candidates.run("tiny", 1))
+
+
+def test_a_token_as_likely_as_the_likeliest_may_be_said() -> None:
+    model, prompt = candidates.made(TINY, latents=2), candidates.context(TINY.vocabulary)
+    likeliest = candidates.said(model, prompt, range(2), 3, shared=True)
+    assert candidates.below_best(model, prompt, likeliest) == 0
+    other = [[(token + 1) % TINY.vocabulary for token in reply] for reply in likeliest]
+    assert candidates.below_best(model, prompt, other) > candidates.TIE

@@ -20,7 +20,9 @@ def test_each_row_of_the_ablation_differs_from_ar_plus_in_its_part_alone(size: s
 
 @pytest.mark.parametrize("size", SIZES)
 def test_all_rows_of_the_tables_learn_from_the_same_dialogues_in_as_many_steps(size: str) -> None:
-    compared = [name for name in ROWS if name.removeprefix("arplus/") not in ("strength", "strength-alone", "maml", "cped")]
+    compared = [
+        name for name in ROWS if name.removeprefix("arplus/") not in ("strength", "strength-alone", "maml", "cped")
+    ]
     made = [recipe(name, size) for name in compared]
     assert len({config.data for config in made}) == 1
     assert len({replace(c.outer, rate=1.0, plateau=0, floor=0.0) for c in made}) == 1

@@ -182,7 +182,8 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         """Do ``advance``, with no chance for what is never to be said."""
         scores, state = self._advanced(state, last)
         unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
-        return scores.index_fill(-1, unsaid, -torch.inf), state
+        fill = scores.index_fill if scores.requires_grad else scores.index_fill_  # nobody else holds them
+        return fill(-1, unsaid, -torch.inf), state
 
     def select_rows(self, state: PlatoState, rows: Tensor) -> PlatoState:
         """Return the state of some exchanges; contexts are not copied."""

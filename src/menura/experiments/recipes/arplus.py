@@ -2,10 +2,11 @@
 
 ``arplus/ar`` and ``arplus/arplus`` are the two systems, each at the best rate of a sweep on held-back speakers at size
 ``cpu``; ``arplus/no-…`` take one part of AR+ away, at AR+'s rate; those that end in ``-as-published`` take the rate of
-the study's files. ``arplus/strength`` learns how much of the persona a reply shall hold, ``arplus/strength-alone`` goes
-on from it. ``arplus/maml`` can go on from a run of AR+, which ``--set model.start=`` names. ``arplus/cped`` is AR+ on Chinese. ``tiny`` takes seconds, on the
-packaged corpus, whose speakers tell nothing of themselves. ``cpu`` is a smaller network on RealPersonaChat, the same
-exchanges for all rows; ``paper`` has the study's sizes and its corpus, which is given on request and was not run.
+the study's files. ``arplus/strength`` learns how much of the persona a reply shall hold, and ``arplus/strength-alone``
+goes on from it. ``arplus/maml`` can go on from a run of AR+, which ``--set model.start=`` names. ``arplus/cped`` is AR+
+on Chinese. ``tiny`` takes seconds, on the packaged corpus, whose speakers tell nothing of themselves. ``cpu`` is a
+smaller network on RealPersonaChat, the same exchanges for all rows; ``paper`` has the study's sizes and its corpus,
+which is given on request and was not run.
 """
 
 from collections.abc import Callable, Mapping
@@ -148,9 +149,11 @@ def strength_alone(size: Size) -> RunConfig:
 
     What b adds straight to the states is what copying is first learnt by; with it, a persona of strength 0 is heard.
     """
-    made = strength(size)
-    outer = made.outer if size != "cpu" else replace(made.outer, steps=400, check_every=400, rate=1e-3)
-    return replace(made, recipe=f"arplus/strength-alone@{size}", model=replace(made.model, bias=0.0), outer=outer)
+    if size != "cpu":
+        return _row("strength-alone", {**TELLING, "bias": 0.0}, size)
+    begun, made = strength(size), _row("strength-alone", {**TELLING, "bias": 0.0}, size)
+    outer = replace(begun.outer, steps=400, check_every=400, rate=1e-3)
+    return replace(made, data=begun.data, outer=outer, precision=begun.precision)
 
 
 def maml(size: Size) -> RunConfig:
