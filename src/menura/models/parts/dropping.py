@@ -18,5 +18,6 @@ def dropped(x: Tensor, share: float) -> Tensor:
         return nn.functional.dropout(x, share)
     least = min(round(share * STEPS), STEPS - 1)
     drawn = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(LOWEST, None)
-    kept = drawn.view(torch.int16)[: x.numel()].view(x.shape) >= least - STEPS // 2
+    # Compared in place, as numbers of 0 and 1: by way of truth values it takes five times as long.
+    kept = drawn.view(torch.int16)[: x.numel()].view(x.shape).ge_(least - STEPS // 2)
     return x * (kept.to(x.dtype) * (STEPS / (STEPS - least)))
