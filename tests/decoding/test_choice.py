@@ -91,11 +91,11 @@ def test_a_constant_added_to_a_rows_scores_changes_no_choice(seed: int, vocabula
     assert choice.choose(moved, uniform).tolist() == choice.choose(log_probs, uniform).tolist()
 
 
-@pytest.mark.parametrize("vocabulary", [BLOCK, 7 * BLOCK, 7 * BLOCK + 1])
+@pytest.mark.parametrize("vocabulary", [BLOCK, 7 * BLOCK, 7 * BLOCK + 1, 8 * BLOCK - 1])
 def test_the_likeliest_of_many_is_the_first_of_the_largest(vocabulary: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "MANY", 0)
     scores = drawn(40, vocabulary, 2).mul(2).round()  # coarse, so that the largest are many
-    scores[7, vocabulary // 2] = math.nan  # the largest of all, as it is elsewhere
+    scores[7, vocabulary // 2] = scores[8, -1] = math.nan  # the largest of all, as it is elsewhere
     assert int((scores == scores.amax(-1, keepdim=True)).sum()) > 40
     assert Greedy().choose(scores, numbers(40, 0)).tolist() == scores.argmax(-1).tolist()
 

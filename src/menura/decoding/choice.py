@@ -45,7 +45,7 @@ class Greedy:
         if whole == scores.shape[-1]:
             return best
         beyond, place = scores[:, whole:].max(-1)  # what is left of the last block
-        return torch.where(beyond > highest, whole + place, best)
+        return torch.where(torch.stack([highest, beyond]).argmax(0) == 1, whole + place, best)
 
     @property
     def signature(self) -> str:
