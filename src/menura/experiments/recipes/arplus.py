@@ -149,9 +149,10 @@ def strength_alone(size: Size) -> RunConfig:
 
     What b adds straight to the states is what copying is first learnt by; with it, a persona of strength 0 is heard.
     """
+    made = _row("strength-alone", {**TELLING, "bias": 0.0}, size)
     if size != "cpu":
-        return _row("strength-alone", {**TELLING, "bias": 0.0}, size)
-    begun, made = strength(size), _row("strength-alone", {**TELLING, "bias": 0.0}, size)
+        return made
+    begun = strength(size)
     outer = replace(begun.outer, steps=400, check_every=400, rate=1e-3)
     return replace(made, data=begun.data, outer=outer, precision=begun.precision)
 
