@@ -23,6 +23,7 @@ from benchmarks import (
     meta_step,
     recurrent,
     routing,
+    routing_profile,
 )
 from benchmarks.paired import HEAD, Ratio, Row
 from menura.artefacts.files import write_json, write_text
@@ -31,7 +32,7 @@ from menura.errors import MenuraError
 
 ROUNDS = 5
 RESULTS = Path("results/benchmarks.json")
-GROUPS = (meta_step, recurrent, adapting, generating, many_personas, memory, candidates, routing)
+GROUPS = (meta_step, recurrent, adapting, generating, many_personas, memory, candidates, routing, routing_profile)
 
 
 def main(words: list[str]) -> int:

@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import pytest
@@ -7,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from menura.decoding import choice as choosing
-from menura.decoding.choice import BLOCK, FIRST_LOOK, Choice, Greedy, Nucleus, TopK, uniforms
+from menura.decoding.choice import FIRST_LOOK, Choice, Greedy, Nucleus, TopK, uniforms
 from menura.errors import ConfigError
 
 CHOICES = [Greedy(), Nucleus(0.9), Nucleus(1.0), Nucleus(0.5, 2.0), TopK(1), TopK(3), TopK(1000, 0.7)]
@@ -89,15 +87,6 @@ def test_a_constant_added_to_a_rows_scores_changes_no_choice(seed: int, vocabula
     log_probs, uniform = drawn(3, vocabulary, seed), numbers(3, seed)
     moved = log_probs + torch.tensor([[3.0], [-40.0], [700.0]])
     assert choice.choose(moved, uniform).tolist() == choice.choose(log_probs, uniform).tolist()
-
-
-@pytest.mark.parametrize("vocabulary", [BLOCK, 7 * BLOCK, 7 * BLOCK + 1, 8 * BLOCK - 1])
-def test_the_likeliest_of_many_is_the_first_of_the_largest(vocabulary: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choosing, "MANY", 0)
-    scores = drawn(40, vocabulary, 2).mul(2).round()  # coarse, so that the largest are many
-    scores[7, vocabulary // 2] = scores[8, -1] = math.nan  # the largest of all, as it is elsewhere
-    assert int((scores == scores.amax(-1, keepdim=True)).sum()) > 40
-    assert Greedy().choose(scores, numbers(40, 0)).tolist() == scores.argmax(-1).tolist()
 
 
 @given(seeds, st.integers(2, 600))

@@ -1,11 +1,15 @@
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from small_plato import END, EXCHANGES, WAYS, plato
+from torch import Tensor
 
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import generate
+from menura.models.parts import likeliest, packed
+from menura.models.parts.likeliest import LikeliestWord
 
 
 def test_what_is_never_to_be_said_is_never_said() -> None:
@@ -70,3 +74,42 @@ def test_half_precision_is_near(way: str) -> None:
     assert found.dtype == torch.float32
     # A reply's nats: the gate of spec H6 for sums over a few tokens.
     assert ((found - wanted) / wanted).abs().max() < 2e-3
+
+
+# The likeliest word
+
+
+@pytest.mark.skipif(not likeliest.QUICK, reason="this processor does not multiply in bfloat16")
+@pytest.mark.parametrize("head", ["tied", "bert_mlm"])
+@pytest.mark.parametrize("least", [0, 4])
+def test_greedy_replies_are_alike_whether_all_words_are_scored_or_not(
+    head: str, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "LEAST", 0)
+    model = plato(double=False, lm_head=head, stirred=1.0)
+    model.unsaid = (3, 96)
+    found: list[Tensor | None] = []
+    known = LikeliestWord.of
+
+    def of(*given: Any) -> Tensor | None:
+        found.append(known(*given))
+        return found[-1]
+
+    monkeypatch.setattr(LikeliestWord, "of", of)
+
+    def replies(end: int) -> list[list[int]]:
+        latents = range(model.latents)
+        with torch.no_grad():
+            begun = model.begin_with(model.batch(EXCHANGES[:1]), latents)
+        batch = model.batch(EXCHANGES[:1] * len(latents))
+        return generate(model, batch, Greedy(), end=end, limit=12, seeds=latents, begun=begun, least=least)
+
+    never = replies(-1)
+    assert len({tuple(reply) for reply in never}) > 1
+    end = next(word for row in never for word in row if len({(*each, word).index(word) for each in never}) > 1)
+    quick = [never, replies(end)]
+    assert sum(word is not None for word in found) > 5
+    monkeypatch.setattr(likeliest, "QUICK", False)
+    assert quick == [replies(-1), replies(end)]
+    assert least or len({len(reply) for reply in quick[1]}) > 1
+    assert all(len(reply) >= least for reply in quick[1])

@@ -66,6 +66,27 @@ def test_attention_over_a_shared_context_is_that_over_copies(
     assert torch.equal(values, torch.cat([reading.own[0][1], qkv[2]], 2))
 
 
+@pytest.mark.parametrize("own", [0, 3])
+@pytest.mark.parametrize("held", [0, 1, 5])
+def test_where_nothing_is_learnt_rows_of_one_context_attend_to_it_alike(held: int, own: int) -> None:
+    reading = reading_of([0, 0, 0, 0], 1, held, own)
+    qkv = [10 * drawn(4, HEADS, 1, WIDE, seed=seed) for seed in (5, 6, 7)]
+    learning = attended(reading, qkv)
+    with torch.no_grad():
+        found, (keys, values) = attended(reading, qkv)
+    torch.testing.assert_close(found, written_out(reading, qkv), rtol=1e-12, atol=1e-12)
+    assert torch.equal(keys, learning[1][0])
+    assert torch.equal(values, learning[1][1])
+
+
+def test_units_are_left_out_where_nothing_is_learnt_too() -> None:
+    reading = reading_of([0, 0, 0, 0], 1, 5, 3)
+    qkv = [drawn(4, HEADS, 1, WIDE, seed=seed) for seed in (5, 6, 7)]
+    with torch.no_grad():
+        (attend,) = reading.attends([], dropout=0.5)
+        assert not torch.allclose(attend(*qkv), written_out(reading, qkv))
+
+
 @pytest.mark.parametrize("of", [OWNERS["alike"], OWNERS["ragged"]])
 def test_gradients_reach_context_own_places_and_new_ones_as_through_copies(of: list[int]) -> None:
     reading = reading_of(of, 3, 5, 2)

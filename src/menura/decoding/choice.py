@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from menura.errors import ConfigError
+from menura.models.parts.likeliest import likeliest
 
 FIRST_LOOK = 256  # tokens sorted before the whole vocabulary is; enough where their mass exceeds p
-BLOCK = 128  # tokens of which greedy choice finds the largest first,
-MANY = 1 << 15  # where there are at least so many scores
 
 
 class Choice(Protocol):
@@ -35,17 +34,7 @@ class Greedy:
     def choose(self, scores: Tensor, uniform: Tensor) -> Tensor:
         """Return (B,) the likeliest."""
         del uniform
-        whole = scores.shape[-1] // BLOCK * BLOCK
-        if not whole or scores.numel() < MANY:
-            return scores.argmax(-1)
-        # Looking for a place is slower than looking for a value: the block that holds the maximum, then where in it.
-        blocks = scores[:, :whole].reshape(len(scores), -1, BLOCK)
-        highest, block = blocks.amax(-1).max(-1)
-        best = block * BLOCK + blocks[torch.arange(len(scores), device=scores.device), block].argmax(-1)
-        if whole == scores.shape[-1]:
-            return best
-        beyond, place = scores[:, whole:].max(-1)  # what is left of the last block
-        return torch.where(torch.stack([highest, beyond]).argmax(0) == 1, whole + place, best)
+        return likeliest(scores)
 
     @property
     def signature(self) -> str:

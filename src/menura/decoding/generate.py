@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed, unended
-from menura.decoding.choice import Choice, uniforms
-from menura.models.dialogue_model import DialogueModel
+from menura.decoding.choice import Choice, Greedy, uniforms
+from menura.models.dialogue_model import DialogueModel, FindsLikeliest
 
 Decoding = Choice | Beam
 
@@ -39,13 +40,9 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
     last = batch.prefix.ids[:, -1]  # which ``begin`` leaves unread
-    scores, state = model.advance_to_scores(begun, last) if begun else model.begin_to_scores(batch)
+    speaking = _Speaking(model, choice, batch, begun)
     for step in range(limit):
-        if step:
-            scores, state = model.advance_to_scores(state, last)
-        if step < least:
-            scores = unended(scores, end)
-        last = choice.choose(scores, numbers[:, step].to(scores.device))
+        last = speaking.next(last, numbers[:, step], unless=end if step < least else None)
         tokens = last.tolist()
         running = [place for place, token in enumerate(tokens) if token != end]
         for place in running:
@@ -54,9 +51,39 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
             break
         if len(running) < len(alive):  # rows that ended leave, so that the rest runs faster
             kept = torch.tensor(running, device=last.device)
-            state, last, numbers = model.select_rows(state, kept), last[kept], numbers[running]
+            speaking.go_on_with(kept)
+            last, numbers = last[kept], numbers[running]
             alive = [alive[place] for place in running]
     return replies
+
+
+class _Speaking:
+    """A batch of replies that grow; the first token is the one behind the prefix."""
+
+    def __init__(self, model: DialogueModel[Any], choice: Choice, batch: Batch, begun: Any = None) -> None:
+        self.model, self.choice = model, choice
+        self._finder = model if isinstance(choice, Greedy) and isinstance(model, FindsLikeliest) else None
+        self._state: Any = begun
+        self._scores: Tensor | None = None  # of the next token, where they are there already
+        if begun is None and self._finder is not None:
+            self._state = model.begin(batch)
+        elif begun is None:
+            self._scores, self._state = model.begin_to_scores(batch)
+
+    def next(self, last: Tensor, uniform: Tensor, unless: int | None = None) -> Tensor:
+        """Return (B,) the tokens after ``last`` (B,), of which none is ``unless``; (B,) numbers choose."""
+        if unless is None and self._scores is None and self._finder is not None:
+            last, self._state = self._finder.advance_to_likeliest(self._state, last)
+            return last
+        scores, self._scores = self._scores, None
+        if scores is None:
+            scores, self._state = self.model.advance_to_scores(self._state, last)
+        scores = scores if unless is None else unended(scores, unless)
+        return self.choice.choose(scores, uniform.to(scores.device))
+
+    def go_on_with(self, rows: Tensor) -> None:
+        """Go on with some rows alone."""
+        self._state = self.model.select_rows(self._state, rows)
 
 
 def several(
@@ -83,11 +110,9 @@ def stream(
         yield from generate(model, batch, choice, end=end, limit=limit, seeds=[seed])[0]
         return
     numbers, last = uniforms(seed, limit), batch.prefix.ids[:, -1]
-    scores, state = model.begin_to_scores(batch)
+    speaking = _Speaking(model, choice, batch)
     for step in range(limit):
-        if step:
-            scores, state = model.advance_to_scores(state, last)
-        last = choice.choose(scores, numbers[step : step + 1].to(scores.device))
+        last = speaking.next(last, numbers[step : step + 1])
         if int(last) == end:
             return
         yield int(last)

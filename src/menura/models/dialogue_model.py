@@ -105,6 +105,14 @@ class RanksReplies(Protocol):
 
 
 @runtime_checkable
+class FindsLikeliest(Protocol):
+    """A model that can find the likeliest next token at less than all tokens' price."""
+
+    def advance_to_likeliest(self, state: Any, last: Tensor) -> tuple[Tensor, Any]:
+        """Do ``advance``; return (B,) tokens whose scores are the largest, of equals the first, and the new state."""
+
+
+@runtime_checkable
 class HasFrozenLower(Protocol):
     """A model whose lower layers never change and whose output there can be kept."""
 

@@ -179,11 +179,13 @@ class Plato(PlatoNetwork):
         for places in alike(sizes, TOKENS_AT_ONCE):
             piece = [exchanges[place] for place in places]
             contexts = self._contexts(piece, None if heads is None else heads[places])
+            under_drawn = bags and not (self._exact_bags and rows == 1)
+            contexts = self._headed(contexts) if under_drawn else contexts
             told = [self._scored(contexts.reading, piece, rows), self._log_prior_of(piece, contexts)]
-            if bags and self._exact_bags and rows == 1:
-                told.append(self._bags(self._under_all(contexts, len(piece)), piece, self.latents))
-            elif bags:
+            if under_drawn:
                 told.append(self._bags(contexts, piece, rows))
+            elif bags:
+                told.append(self._bags(self._under_all(contexts, len(piece)), piece, self.latents))
             for number, place in enumerate(places):
                 found[place] = tuple(part[number] for part in told)
         nats, log_prior, *rest = (torch.stack(parts) for parts in zip(*found, strict=True))
@@ -191,8 +193,8 @@ class Plato(PlatoNetwork):
 
     def _under_all(self, contexts: Contexts, exchanges: int) -> Contexts:
         """Return contexts, that were read already, under every latent."""
-        heads = self._all_heads(exchanges).flatten(0, 1).unsqueeze(1)
-        return self._headed(self._in_rows(contexts, exchanges, self.latents), heads)
+        heads = self._all_heads(exchanges).flatten(0, 1)
+        return self._headed(self._awaiting(self._in_rows(contexts, exchanges, self.latents), heads))
 
     def _scored(self, reading: Reading, exchanges: Sequence[EncodedExchange], rows: int) -> Tensor:
         """Return (B, S) nats of replies after what was read."""

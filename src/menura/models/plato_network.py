@@ -20,6 +20,7 @@ from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel
 from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
 from menura.models.parts.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
+from menura.models.parts.likeliest import LikeliestWord, likeliest
 from menura.models.parts.packed import Packed
 from menura.models.parts.shared_context import Kept, Owners, Reading
 from menura.models.parts.sight import Attend, Places, Sight
@@ -84,6 +85,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
         self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
         self._packed = Packed()  # of the table that says words
+        self._likeliest = LikeliestWord()
         self.prior: Prior | None = None
         if config.latents:
             self.latent = nn.Parameter(torch.empty(config.latents, width).normal_(std=0.02))
@@ -166,24 +168,42 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     def _advanced(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Return what ``advance`` does; of one row an exchange logits, which are not yet log-probabilities."""
-        hidden, reading = self._said(state.reading, self.layout.next(last, state.said), state.rows)
-        offered = wide(self.logits(hidden[:, 0]))
+        states, after = self._read_last(state, last)
+        offered = wide(self.logits(states))
         if state.weights is None:
-            return offered, replace(state, reading=reading, said=state.said + 1)
+            return offered, after
         weights, offered = state.weights, offered.log_softmax(-1)
         if state.offered is not None:
             heard = state.offered.gather(2, last[:, None, None].expand(-1, state.rows, 1)).squeeze(2)
             weights = (weights + heard).log_softmax(-1)
         offered = offered.view(-1, state.rows, offered.shape[-1])
         mixed = (weights.unsqueeze(2) + offered).logsumexp(1)
-        return mixed, replace(state, reading=reading, said=state.said + 1, weights=weights, offered=offered)
+        return mixed, replace(after, weights=weights, offered=offered)
+
+    def _read_last(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+        """Return states (R, D) above ``last``, and what was read now; what latents say of it is as it was."""
+        hidden, reading = self._said(state.reading, self.layout.next(last, state.said), state.rows)
+        return hidden[:, 0], replace(state, reading=reading, said=state.said + 1)
 
     def advance_to_scores(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Do ``advance``, with no chance for what is never to be said."""
         scores, state = self._advanced(state, last)
+        return self._allowed(scores), state
+
+    def advance_to_likeliest(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+        """Do ``advance``; return (B,) tokens of the largest scores, of one row an exchange without scoring all."""
+        if state.weights is not None:
+            scores, state = self.advance_to_scores(state, last)
+            return likeliest(scores), state
+        states, state = self._read_last(state, last)
+        found = self._likeliest_word(states)
+        return likeliest(self._allowed(wide(self.logits(states)))) if found is None else found, state
+
+    def _allowed(self, scores: Tensor) -> Tensor:
+        """Take every chance from what is never to be said; the scores given are used up."""
         unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
-        fill = scores.index_fill if scores.requires_grad else scores.index_fill_  # nobody else holds them
-        return fill(-1, unsaid, -torch.inf), state
+        fill = scores.index_fill if scores.requires_grad else scores.index_fill_
+        return fill(-1, unsaid, -torch.inf)
 
     def select_rows(self, state: PlatoState, rows: Tensor) -> PlatoState:
         """Return the state of some exchanges; contexts are not copied."""
@@ -196,6 +216,13 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         """Return (…, V) of states (…, D)."""
         table = self.embeddings.token.weight
         return self._packed.linear(states, table, None) if self.words is None else self.words(states, table)
+
+    def _likeliest_word(self, states: Tensor) -> Tensor | None:
+        """Return (B,) what ``logits`` of states (B, D) are largest of; None where all have to be computed."""
+        table, words = self.embeddings.token.weight, self.words
+        if words is None:
+            return self._likeliest.of(states, table, None, self.unsaid)
+        return self._likeliest.of(words.transform(states), table, words.bias, self.unsaid)
 
     # A dialogue that goes on
 
@@ -220,7 +247,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
             return PlatoState(heard.contexts.reading, 0, 1)
         heads = self.latent if latents is None else self.latent[list(latents)]
         rows = len(heads)
-        contexts = self._headed(self._in_rows(heard.contexts, 1, rows), heads.unsqueeze(1))
+        contexts = self._awaiting(self._in_rows(heard.contexts, 1, rows), heads)
         if latents is not None:
             return PlatoState(contexts.reading, 0, 1)
         return PlatoState(contexts.reading, 0, rows, self._log_prior_above(heard.contexts))
@@ -259,15 +286,14 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return self.latent.expand(exchanges, -1, -1)
 
     def _contexts(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None) -> Contexts:
-        """Read contexts under head slots (B, S, D), or under none."""
+        """Read contexts under head slots (B, S, D), or under none; slots that contexts do not see wait to be read."""
         read = Channels.of([self.layout.context(exchange) for exchange in exchanges], self.device)
         x = self.embeddings(read)
         if heads is None or self.shares_context:
             contexts = self._read(x, read, head=False)
             if heads is None:
                 return contexts
-            spread = self._in_rows(contexts, len(exchanges), heads.shape[1])
-            return self._headed(spread, heads.flatten(0, 1).unsqueeze(1))
+            return self._awaiting(self._in_rows(contexts, len(exchanges), heads.shape[1]), heads.flatten(0, 1))
         rows = heads.shape[1]
         wide = Channels(*(value.repeat_interleave(rows, 0) for value in vars(read).values()))
         slot = self.embeddings.slot(heads.flatten(0, 1)).unsqueeze(1)
@@ -291,17 +317,24 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         owners = Owners.alike(exchanges, rows, self.device)
         return replace(contexts, reading=replace(contexts.reading, owners=owners, own=own))
 
-    def _headed(self, contexts: Contexts, heads: Tensor) -> Contexts:
-        """Let head slots (R, 1, D) read contexts that do not see them."""
-        grown: list[Kept] = []
-        states = self.body(self.embeddings.slot(heads), contexts.reading.attends(grown, dropout=self._dropped))
-        return replace(contexts, reading=replace(contexts.reading, own=tuple(grown)), heads=states[:, 0])
+    def _awaiting(self, contexts: Contexts, heads: Tensor) -> Contexts:
+        """Let head slots (R, D), which contexts do not see, be read with what comes next."""
+        return replace(contexts, reading=replace(contexts.reading, waiting=self.embeddings.slot(heads).unsqueeze(1)))
+
+    def _headed(self, contexts: Contexts) -> Contexts:
+        """Read the head slots that wait, and return the states above them, too."""
+        reading, grown = contexts.reading, list[Kept]()
+        if reading.waiting is None:
+            return contexts
+        states = self.body(reading.waiting, reading.attends(grown, dropout=self._dropped))
+        return replace(contexts, reading=replace(reading, own=tuple(grown), waiting=None), heads=states[:, 0])
 
     def _said(self, reading: Reading, tokens: Channels, rows: int) -> tuple[Tensor, Reading]:
         """Return states (R, T, D) of reply tokens (B, T), said in ``rows`` rows each, and what is read now."""
-        grown: list[Kept] = []
-        x = self.embeddings(tokens).repeat_interleave(rows, 0)
-        return self.body(x, reading.attends(grown, dropout=self._dropped)), replace(reading, own=tuple(grown))
+        x, grown = self.embeddings(tokens).repeat_interleave(rows, 0), list[Kept]()
+        before = () if reading.waiting is None else (reading.waiting,)
+        states = self.body(torch.cat([*before, x], 1), reading.attends(grown, dropout=self._dropped))
+        return states[:, len(before) :], replace(reading, own=tuple(grown), waiting=None)
 
     def _attention(self, sight: Sight, places: Places) -> Attend:
         # FlexAttention leaves no weights out, and has no gradient on a CPU.

@@ -4,7 +4,7 @@ What PyTorch otherwise asks reads a matrix anew as it finds it, and on processor
 slow way through it: for the few rows of a token that is said, some three times as long.
 """
 
-from typing import Any
+from typing import Any, Self
 from weakref import ref
 
 import torch
@@ -28,7 +28,7 @@ class Packed:
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return x weightᵀ + bias (…, N), from x (…, M) and a weight (N, M)."""
-        if not _serves(x, weight):
+        if not serves(x, weight):
             return nn.functional.linear(x, weight, bias)
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._of(weight), bias, "none", [], "")
         return found
@@ -37,17 +37,21 @@ class Packed:
         state = (weight._version, weight.data_ptr())
         made_of = self._made_of
         if self._copy is None or made_of is None or made_of[0]() is not weight or made_of[1:] != state:
-            self._copy = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+            self._copy = self._made(weight.detach())
             self._made_of = (ref(weight), *state)
         return self._copy
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Packed":
-        """Return one that has made nothing yet."""
-        return Packed()
+    def _made(self, weight: Tensor) -> Tensor:
+        made: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
+        return made
 
-    def __reduce__(self) -> tuple[type["Packed"], tuple[()]]:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return one that has made nothing yet."""
+        return type(self)()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         """Pickle as one that has made nothing yet."""
-        return Packed, ()
+        return type(self), ()
 
 
 class PackedLinear(nn.Linear):
@@ -62,7 +66,8 @@ class PackedLinear(nn.Linear):
         return self.packed.linear(x, self.weight, self.bias)
 
 
-def _serves(x: Tensor, weight: Tensor) -> bool:
+def serves(x: Tensor, weight: Tensor) -> bool:
+    """Return whether a product is one that a packed matrix serves for."""
     return (
         AVAILABLE
         and not torch.is_grad_enabled()

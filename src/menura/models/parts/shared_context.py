@@ -61,6 +61,7 @@ class Reading:
     shut: Tensor  # (B, 1, 1, C): −∞ where a context has nothing, else 0
     owners: Owners
     own: tuple[Kept, ...]  # (R, H, t, d) twice
+    waiting: Tensor | None = None  # (R, 1, D): what each row reads first of all, with its next token
 
     @property
     def rows(self) -> int:
@@ -83,7 +84,8 @@ class Reading:
     def chosen(self, rows: Tensor) -> "Reading":
         """Return what some rows have read; contexts are not copied."""
         own = tuple((keys[rows], values[rows]) for keys, values in self.own)
-        return replace(self, owners=Owners(self.owners.of[rows], self.owners.contexts), own=own)
+        waiting = None if self.waiting is None else self.waiting[rows]
+        return replace(self, owners=Owners(self.owners.of[rows], self.owners.contexts), own=own, waiting=waiting)
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,10 @@ class Extending:
         before = reading.own[self.layer]
         keys, values = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
         self.grown.append((keys, values))
-        q = q * q.shape[-1] ** -0.5
         shared_keys, shared_values = reading.shared[self.layer]
+        if new == 1 and self._fused_serves(q, shared_keys):
+            return _merged(q, (shared_keys, shared_values), (keys, values))
+        q = q * q.shape[-1] ** -0.5
         shared = owners.scattered(owners.gathered(q) @ shared_keys.transpose(-1, -2) + reading.shut, new)
         own = q @ keys.transpose(-1, -2)
         if new > 1 and not self.both_ways:
@@ -115,3 +119,23 @@ class Extending:
         context = shared_keys.shape[2]
         from_shared = owners.scattered(owners.gathered(weights[..., :context]) @ shared_values, new)
         return from_shared + weights[..., context:] @ values
+
+    def _fused_serves(self, q: Tensor, shared_keys: Tensor) -> bool:
+        return (
+            len(shared_keys) == 1
+            and shared_keys.shape[2] > 0
+            and q.device.type == "cpu"
+            and not self.dropout
+            and not torch.is_grad_enabled()
+        )
+
+
+def _merged(q: Tensor, shared: Kept, own: Kept) -> Tensor:
+    """Attend to one context and to a row's own apart, and weigh both by their shares of the softmax."""
+    together = q[:, :, 0].transpose(0, 1).unsqueeze(0)  # (1, H, R, d): rows are places
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    of_shared, much = fused(together, *shared)
+    of_own, little = fused(q, *own)
+    of_shared = of_shared[0].transpose(0, 1).unsqueeze(2)
+    share = (much[0].transpose(0, 1).unsqueeze(2) - little).sigmoid().unsqueeze(-1)
+    return torch.lerp(of_own, of_shared, share)

@@ -1,0 +1,35 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import routing, routing_profile
+
+TINY = routing.Shape(3, 2, 4, 5, 40, 30, speakers=2, told=(1, 2), spelt=3)
+
+
+def test_a_step_of_each_system_is_taken_apart_into_what_it_computes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = replace(routing.MODELS["cpu"], width=16, layers=2, heads=2, inner=24, embedding=6, groups=2, rank=3)
+    monkeypatch.setitem(routing.MODELS, "cpu", small)
+    monkeypatch.setitem(routing.SHAPES, "cpu", TINY)
+    monkeypatch.setitem(routing.SYSTEMS, "ar", {**routing.AR, "groups": 1})
+    monkeypatch.setattr(routing_profile, "SHOWN", 100)  # so small, what takes long is not what does in earnest
+    assert list(routing_profile.run("cpu", 1)) == []
+    printed = capsys.readouterr().out
+    for told in ("ar", "arplus", "products of matrices", "units left out", "whole"):
+        assert told in printed
+    assert "aten::addmm" not in printed
+
+
+def test_the_longest_come_first_and_rows_make_up_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing_profile, "SHOWN", 2)
+    spent = {"ar": Counter(a=60.0, b=30.0, c=10.0), "arplus": Counter(a=10.0, b=30.0, d=10.0)}
+    assert routing_profile.table(spent) == [
+        ["a training step", "ar", "arplus"],
+        ["a", "60 ms, 60%", "10 ms, 20%"],
+        ["b", "30 ms, 30%", "30 ms, 60%"],
+        ["all else", "10 ms, 10%", "10 ms, 20%"],
+        ["whole", "100 ms, 100%", "50 ms, 100%"],
+    ]
