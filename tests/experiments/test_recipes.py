@@ -66,7 +66,10 @@ def test_every_row_trains_and_is_evaluated_in_seconds_at_tiny_size(
 ) -> None:
     corpus = write(tmp_path / "chat.jsonl")
     sets = settings(corpus, "outer.steps=2", "outer.check_every=2")
-    folder = str(tmp_path / "run")
+    folder, begun = str(tmp_path / "run"), str(tmp_path / "begun")
+    if name == "arplus/strength-alone":
+        assert run(["train", "arplus/strength", "--size", "tiny", "--out", begun, *sets]) == 0
+        sets += ["--set", f"model.start={begun}"]
     assert run(["train", name, "--size", "tiny", "--out", folder, *sets]) == 0
     words = ["eval", folder, "--k", "1,2", "--personas", "3", "--queries", "1", "--metrics", "ppl"]
     assert run([*words, "--out", str(tmp_path / "results")]) == 0

@@ -25,7 +25,7 @@ from menura.artefacts.word_vectors import word_vectors
 from menura.batches.encode import Caps, Encoder
 from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, separated, utterances, words
 from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, WORD_TOKENS, Tokens
-from menura.errors import ConfigError, DataError, MismatchError
+from menura.errors import ConfigError, DataError, MismatchError, StorageError
 from menura.models.attention_routing import AttentionRouting
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig, build, over_network, voice_of
@@ -228,10 +228,14 @@ def _over_network(
 
 
 def start_file(config: ModelConfig) -> Path:
-    """Return the file of the start weights that ``config.start`` names."""
+    """Return the file of the start weights that ``config.start`` names; StorageError where nothing is there."""
     if config.start != SHIPPED or isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig | AttentionRoutingConfig):
         path = Path(config.start)
-        return path / "best.safetensors" if path.is_dir() else path
+        path = path / "best.safetensors" if path.is_dir() else path
+        if not path.exists():
+            hint = "train that run first, or --set model.start=FOLDER to begin at another one"
+            raise StorageError(f"model.start: {path}: No such file or directory", hint=hint)
+        return path
     path = Path(str(files("menura.artefacts") / "starts" / f"{config.base}.safetensors"))
     if not path.exists():
         raise ConfigError(f"no start is shipped for base {config.base!r}", hint='--set model.start="" begins afresh')

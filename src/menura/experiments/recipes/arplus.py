@@ -148,8 +148,9 @@ def strength_alone(size: Size) -> RunConfig:
     """Go on from a run of ``arplus/strength``, without b of Eq. 5: the persona is heard by its strength alone.
 
     What b adds straight to the states is what copying is first learnt by; with it, a persona of strength 0 is heard.
+    It begins where ``menura train arplus/strength`` leaves its run.
     """
-    made = _row("strength-alone", {**TELLING, "bias": 0.0}, size)
+    made = _row("strength-alone", {**TELLING, "bias": 0.0, "start": f"runs/arplus-strength-{size}"}, size)
     if size != "cpu":
         return made
     begun = strength(size)
