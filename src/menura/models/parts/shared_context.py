@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Kept = tuple[Tensor, Tensor]  # keys and values of a layer
+FUSED = "_scaled_dot_product_flash_attention_for_cpu"  # of torch.ops.aten; not a public operation
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class Extending:
 
     def _fused_serves(self, q: Tensor, shared_keys: Tensor) -> bool:
         return (
-            len(shared_keys) == 1
+            hasattr(torch.ops.aten, FUSED)
+            and len(shared_keys) == 1
             and shared_keys.shape[2] > 0
             and q.device.type == "cpu"
             and not self.dropout
@@ -131,9 +133,9 @@ class Extending:
 
 
 def _merged(q: Tensor, shared: Kept, own: Kept) -> Tensor:
-    """Attend to one context and to a row's own apart, and weigh both by their shares of the softmax."""
+    """Attend with q (R, H, 1, d) to one context and to a row's own, and weigh both by their shares of the softmax."""
     together = q[:, :, 0].transpose(0, 1).unsqueeze(0)  # (1, H, R, d): rows are places
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    fused = getattr(torch.ops.aten, FUSED)  # which tells the logarithm of the sum of its weights, too
     of_shared, much = fused(together, *shared)
     of_own, little = fused(q, *own)
     of_shared = of_shared[0].transpose(0, 1).unsqueeze(2)
