@@ -102,7 +102,7 @@ class Plato(PlatoNetwork):
         paired = [(e, e.reply) for e in exchanges] + [(exchanges[i], reply) for i, reply in wrong]
         recognised = self.recognised(paired)
         log_posterior = self._log_posterior(recognised[: len(exchanges)])
-        nats, bag, log_prior = self._bags_of_these(exchanges, log_posterior, drawing)
+        nats, bag, log_prior = self._under_drawn(exchanges, log_posterior, drawing)
         counts = tokens.sum() if self.config.reduction == "token_mean" else len(exchanges)
         scores = wide(self.selection(recognised).squeeze(1))
         right, false = scores[: len(exchanges)], scores[len(exchanges) :]
@@ -119,7 +119,7 @@ class Plato(PlatoNetwork):
             total = total + parts["prior"]
         return Loss(total, nats, tokens, {name: value.detach() for name, value in parts.items()})
 
-    def _bags_of_these(
+    def _under_drawn(
         self, exchanges: Sequence[EncodedExchange], log_posterior: Tensor, drawing: Drawing
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return (B,) nats of replies and of their bags under drawn latents, or expected under all, and the prior."""
@@ -179,13 +179,12 @@ class Plato(PlatoNetwork):
         for places in alike(sizes, TOKENS_AT_ONCE):
             piece = [exchanges[place] for place in places]
             contexts = self._contexts(piece, None if heads is None else heads[places])
-            bags_of_these = bags and not (self._exact_bags and rows == 1)
-            contexts = self._headed(contexts) if bags_of_these else contexts
+            contexts = self._headed(contexts) if bags else contexts
             told = [self._scored(contexts.reading, piece, rows), self._log_prior_of(piece, contexts)]
-            if bags_of_these:
-                told.append(self._bags(contexts, piece, rows))
-            elif bags:
+            if bags and self._exact_bags and rows == 1:
                 told.append(self._bags(self._under_all(contexts, len(piece)), piece, self.latents))
+            elif bags:
+                told.append(self._bags(contexts, piece, rows))
             for number, place in enumerate(places):
                 found[place] = tuple(part[number] for part in told)
         nats, log_prior, *rest = (torch.stack(parts) for parts in zip(*found, strict=True))
