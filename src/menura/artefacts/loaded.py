@@ -234,7 +234,7 @@ def start_file(config: ModelConfig) -> Path:
         path = path / "best.safetensors" if path.is_dir() else path
         if not path.exists():
             hint = "train that run first, or --set model.start=FOLDER to begin at another one"
-            raise StorageError(f"model.start: {path}: No such file or directory", hint=hint)
+            raise StorageError(f"model.start: {path}: No such file or directory", hint=hint, code="missing")
         return path
     path = Path(str(files("menura.artefacts") / "starts" / f"{config.base}.safetensors"))
     if not path.exists():
