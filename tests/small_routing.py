@@ -142,16 +142,20 @@ def remembered(model: AttentionRouting, slots: Slots, asked: Tensor) -> tuple[Te
     release = model.config.preset == "release"
     if release:
         slots = tuple((0, (token,)) for key, values in slots for token in (key, *values))
-    tables: list[Any] = [table.weight for table in model.memory.tables] if model.memory else []
+    assert model.memory is not None
+    tables: list[Any] = [table.weight for table in model.memory.tables]
+    onward = model.memory.onward
     u = first = pooled(asked)
     o = torch.zeros_like(u)
-    for hop in range(model.config.hops):
+    for number in range(model.config.hops):
+        hop = 0 if onward else number
         addresses = torch.stack([tables[hop][list(values)].mean(0) + tables[hop][key] for key, values in slots])
         given = torch.stack([tables[hop + 1][list(values)].mean(0) for _, values in slots])
         o = (addresses @ u).softmax(0) @ given
         width = torch.arange(1, len(u) + 1) / len(u)
+        u = u if onward is None else onward.weight @ u
         u = u + (((len(asked) - 1) / 2 + width) * o if release else o)
-    return (o if release else u - first), given
+    return (o if release or onward else u - first), given
 
 
 def began(model: AttentionRouting, exchange: EncodedExchange) -> Read:

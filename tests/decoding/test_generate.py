@@ -120,7 +120,7 @@ def test_a_state_that_was_begun_elsewhere_is_gone_on_with_and_nothing_read_again
     assert generate(voice.model, batch, Greedy(), end=voice.end, limit=15, seeds=seeds, begun=begun) == wanted
 
 
-@pytest.mark.parametrize("name", ["houlsby", "gpt2-in-place", "special", "transfer-transfo"])
+@pytest.mark.parametrize("name", ["houlsby", "gpt2-in-place", "special", "transfer-transfo", "ar", "ar+"])
 def test_what_spoke_can_learn_from_the_same_batch_afterwards(name: str) -> None:
     voice = VARIANTS[name].voice()
     fresh, batch = voice.batch(PARTS), voice.batch(PARTS)

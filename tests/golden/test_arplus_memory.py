@@ -22,8 +22,8 @@ def numbers(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def memory(hops: int = 3, *, amplified: bool = False) -> PersonaMemory:
-    made = PersonaMemory(WORDS, WIDTH, hops, amplified=amplified).double()
+def memory(hops: int = 3, *, amplified: bool = False, layer_wise: bool = False) -> PersonaMemory:
+    made = PersonaMemory(WORDS, WIDTH, hops, amplified=amplified, layer_wise=layer_wise).double()
     with torch.no_grad():
         for seed, table in enumerate(made.tables):
             table.weight.copy_(numbers(WORDS, WIDTH, seed=seed))  # type: ignore[union-attr,operator]  # an embedding's
@@ -83,6 +83,24 @@ def test_a6_hops_address_by_key_and_value_and_go_on_from_what_they_found(*, ampl
     torch.testing.assert_close(found_by(made, PROFILE, asked=asked)[0], o if amplified else u - first, **EXACT)
 
 
+@pytest.mark.parametrize("hops", [1, 3])
+@torch.no_grad()
+def test_hops_that_are_tied_layer_wise_address_one_table_and_read_another(hops: int) -> None:
+    made, asked = memory(hops, layer_wise=True), numbers(5, WIDTH, seed=9)
+    addressed, read = (numbers(WORDS, WIDTH, seed=seed) for seed in range(2))
+    assert len(made.tables) == 2
+    assert made.onward is not None
+    w = numbers(WIDTH, WIDTH, seed=7)
+    made.onward.weight.copy_(w)
+    m = torch.stack([addressed[key] + addressed[list(value)].mean(0) for key, value in PROFILE])
+    c = torch.stack([read[list(value)].mean(0) for _, value in PROFILE])
+    u = (weights(5) * asked).sum(0)
+    for _ in range(hops):
+        o = (m @ u).softmax(0) @ c
+        u = w @ u + o
+    torch.testing.assert_close(found_by(made, PROFILE, asked=asked)[0], o, **EXACT)
+
+
 @torch.no_grad()
 def test_a6_the_release_adds_what_it_found_to_each_place_and_pools_again() -> None:
     asked, table = numbers(5, WIDTH, seed=9), memory(2, amplified=True)
@@ -122,8 +140,9 @@ def test_a6_a_single_slot_is_given_whatever_was_asked() -> None:
         torch.testing.assert_close(found, value, **EXACT)
 
 
-def test_a6_of_nothing_nothing_is_found() -> None:
-    made, asked = memory(), numbers(5, WIDTH, seed=9)
+@pytest.mark.parametrize("layer_wise", [False, True])
+def test_a6_of_nothing_nothing_is_found(*, layer_wise: bool) -> None:
+    made, asked = memory(layer_wise=layer_wise), numbers(5, WIDTH, seed=9)
     for profiles in [((),), ((), PROFILE)]:
         assert not found_by(made, *profiles, asked=asked)[0].any()
 

@@ -22,6 +22,7 @@ from menura.errors import ConfigError, DataError
 from menura.models.attention_routing import MASK
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import Loss, nats_of, weighing
+from menura.models.parts.routing import SharedAttention
 from menura.tasks.task import Part
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -35,6 +36,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "no-factor-ff": {"feed_forward": "full", "preset": "release"},
     "no-memn2n": {"memory": False, "strength": 0.6},
     "slots": {"persona_path": "memory_stream", "strength": 0.7, "hops": 2},
+    "layer-wise": {"persona_path": "both", "hop_tying": "layer_wise", "hops": 2},
+    "layer-wise release": {"preset": "release", "hop_tying": "layer_wise"},
     "predicted": {"persona_path": "both", "strength_by": "predicted"},
     "release without groups": {"preset": "release", "groups": 1, "memory": False},
 }
@@ -81,6 +84,23 @@ def test_the_second_task_lm_reads_the_reply_alone(settings: dict[str, Any]) -> N
         found = voice.model.auxiliary_nats(voice.model.batch(rows), 0)[0].tolist()
         wanted = [float(nats_by_hand(voice.model, row, (None, None), 1.0, "auxiliary")) for row in rows]
     assert found == pytest.approx(wanted, rel=1e-10)
+
+
+def test_the_second_task_lm_says_the_context_too_where_it_is_told_to() -> None:
+    voice = routing(auxiliary="lm", auxiliary_text="context_and_reply")
+    rows = exchanges_of(voice)[:3]
+    batch = voice.model.batch(rows)
+    whole = [replace(row, reply=(*row.context[:-1], *row.reply)) for row in rows]
+    with torch.no_grad():
+        found, tokens = voice.model.auxiliary_nats(batch, 0)
+        wanted = [float(nats_by_hand(voice.model, row, (None, None), 1.0, "auxiliary")) for row in whole]
+        with voice.model.dropping(0):
+            learnt = voice.model.eval().loss(batch)
+    assert found.tolist() == pytest.approx(wanted, rel=1e-10)
+    assert tokens.tolist() == [len(row.reply) for row in whole]
+    assert all(len(row.context) > 1 for row in rows)
+    assert learnt.parts["auxiliary"].item() == pytest.approx(sum(wanted) / int(tokens.sum()))
+    assert learnt.tokens.tolist() == [len(row.reply) for row in rows]
 
 
 @pytest.mark.parametrize("settings", [{}, {"preset": "release"}])
@@ -268,6 +288,32 @@ def test_what_is_left_out_comes_from_the_seed_and_touches_no_other_randomness(wa
     assert voice.model.loss(batch).parts == {}
 
 
+def test_a_reply_of_one_token_leaves_out_shares_of_attention_in_training_as_longer_ones_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    voice = routing(auxiliary="none")
+    rows = [replace(row, reply=(voice.end,)) for row in exchanges_of(voice)]
+    monkeypatch.delattr(SharedAttention, "heard_of_said")  # by which a token is said, and nothing is left out
+    with voice.model.dropping(0):
+        assert voice.model.loss(voice.model.batch(rows)).total.isfinite()
+
+
+def test_a_token_that_is_said_where_something_is_learnt_has_a_gradient() -> None:
+    voice = routing()
+    batch = voice.model.batch(exchanges_of(voice)[:2])
+    said: list[Tensor] = []
+    for grows in (False, True):
+        with torch.set_grad_enabled(grows):
+            state = voice.model.begin(batch)
+            for _ in range(3):
+                scores, state = voice.model.advance_to_scores(state, torch.tensor([9, 9]))
+        said.append(scores)
+        assert scores.requires_grad == grows
+    torch.testing.assert_close(*said, rtol=0, atol=1e-12)
+    told = torch.autograd.grad(said[1][:, 9].sum(), list(adaptable(voice.model).values()), allow_unused=True)
+    assert any(gradient is not None and gradient.any() for gradient in told)
+
+
 def test_pooled_training_lowers_the_loss_and_leaves_dead_weights_alone() -> None:
     voice = routing(preset="release", dead="stubs", rezero=True, stirred=False)
     model = voice.model
@@ -356,6 +402,7 @@ def test_replies_scored_together_share_what_was_read() -> None:
         ({"hops": 0}, "model.hops"),
         ({"tied": True}, "model.tied"),
         ({"strength_by": "predicted"}, "model.strength_by"),
+        ({"auxiliary_text": "context_and_reply"}, "model.auxiliary_text: only lm says a context"),
         ({"unexpressed_share": 1.5}, "model.unexpressed_share: 1.5"),
         ({"lent_share": -0.1}, "model.lent_share: -0.1"),
     ],

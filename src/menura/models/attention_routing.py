@@ -28,17 +28,19 @@ from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.dropping import dropped
 from menura.models.parts.infilling import infilled
+from menura.models.parts.likeliest import allowed
+from menura.models.parts.packed import Packed
 from menura.models.parts.persona_memory import Pairs, Query
 from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
 from menura.models.parts.routing import (
     Attends,
-    Kept,
+    Gates,
     Routed,
     RoutedLayer,
     SharedAttention,
-    seen_of,
+    shut_to,
 )
-from menura.models.parts.streams import RoutingState, Stream, sinusoids
+from menura.models.parts.streams import RoutingState, Said, Stream, sinusoids
 
 ENCODER, DECODER = range(2)
 STREAMS = ("context", "persona", "auxiliary", "reply")
@@ -54,6 +56,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         self.config = config
         self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold
         self.given_strength: float | None = None
+        self._packed = Packed()  # of what says tokens
         self._noise: random.Random | None = None
         embedded = config.embedded
         self.table = nn.Embedding(vocabulary, embedded, padding_idx=PADDING)
@@ -116,9 +119,10 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def advance_to_scores(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
         """Do ``advance``, with no chance for what is never to be said."""
-        states, state = self._heard(state, last[:, None])
-        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=last.device)
-        return self.logits(states[:, 0]).index_fill(-1, unsaid, -torch.inf), state
+        # A token is many small operations: here they keep no books for a gradient that nobody will ask for.
+        with torch.inference_mode(not torch.is_grad_enabled()):
+            states, state = self._heard(state, last[:, None])
+            return allowed(self.logits(states[:, 0]), self.unsaid), state
 
     def select_rows(self, state: RoutingState, rows: Tensor) -> RoutingState:
         """Return the state of some rows; they go on sharing what was read."""
@@ -126,7 +130,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             state.context and state.context.chosen(rows),
             state.persona and state.persona.chosen(rows),
             state.strength[rows],
-            tuple((keys[rows], values[rows]) for keys, values in state.said),
+            tuple(said.chosen(rows) for said in state.said),
         )
 
     # Abilities
@@ -146,8 +150,8 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return self.logits(self._heard(state, ids)[0])
 
     def auxiliary_nats(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
-        """Return (B,) −log p of each reply in the second task, and (B,) tokens; what is lost is drawn from ``seed``."""
-        return self._second_task(batch, random.Random(seed)), batch.reply_tokens
+        """Return (B,) nats in the second task and (B,) tokens that it says; what is lost is drawn from ``seed``."""
+        return self._second_task(batch, random.Random(seed))
 
     @contextmanager
     def at_strength(self, strength: float | None) -> Iterator[None]:
@@ -180,8 +184,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def logits(self, states: Tensor) -> Tensor:
         """Return (…, V) from (…, D); in a tied table padding has the score of a vector of zeros, and learns nothing."""
         if self.output is not None:
-            scores: Tensor = self.output(states)
-            return scores
+            return self._packed.linear(states, self.output.weight, None)
         return nn.functional.pad(nn.functional.linear(states, self.table.weight[1:]), (1, 0))
 
     @property
@@ -247,26 +250,33 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     # Layers
 
-    def _applications(self, side: int) -> Iterator[tuple[int, RoutedLayer, Tensor | None]]:
-        """Yield the layers as they are gone through: number of the different one, the layer, its gates (2,)."""
+    def _applications(self, side: int) -> Iterator[tuple[int, RoutedLayer, Gates | None]]:
+        """Yield the layers as they are gone through: number of the different one, the layer, its gates."""
+        gates = self._gates(side)
         for application in range(self.config.layers):
             number = application % self.config.different
             layer = self.layers[number]
             assert isinstance(layer, RoutedLayer)
-            yield number, layer, self._gate(side, application, number)
+            yield number, layer, gates[application] if gates else None
 
-    def _gate(self, side: int, application: int, number: int) -> Tensor | None:
-        if self.gates is None or self.config.gating == "per_sublayer":
-            return None if self.gates is None else self.gates[side, application]
-        return (self.gates if self.config.gating == "per_model" else self.gates[number]).expand(2)
+    def _gates(self, side: int) -> Sequence[Gates]:
+        """Return the gates of each application, of encoder or decoder; none without ReZero."""
+        if self.gates is None:
+            return ()
+        layers = self.config.layers
+        if self.config.gating == "per_sublayer":
+            each = self.gates[side].flatten().unbind()
+            return list(zip(each[::2], each[1::2], strict=True))
+        each = self.gates.unbind()  # one, or one of each different layer
+        return [(each[place % len(each)],) * 2 for place in range(layers)]
 
     def _encoded(self, x: Tensor, real: Tensor) -> Tensor:
         """Read (B, S, D) as a whole; ``real`` (B, S)."""
-        seen = seen_of(real)[:, None, None]
+        shut = shut_to(real, x.dtype)
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             q, k, v = attention.all_of(normed)
-            return Routed(attention.out(attention.heard(q, (k, v), seen)))
+            return Routed(attention.out(attention.heard(q, (k, v), shut)))
 
         for _, layer, gates in self._applications(ENCODER):
             x = layer(x, attends, gates)
@@ -284,41 +294,40 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def _heard(self, state: RoutingState, ids: Tensor, stream: str = "reply") -> tuple[Tensor, RoutingState]:
         """Read reply tokens (B, T) behind those already said; return states (B, T, D), and the state with them."""
-        before = state.said[0][0].shape[2]
+        before = state.said[0].count
         x = self._dropped(self._said(ids, stream, before))
-        grown: list[Kept] = []
+        grown: list[Said] = []
         for (number, layer, gates), said in zip(self._applications(DECODER), state.said, strict=True):
             x = layer(x, self._attending(state, number, said, grown), gates)
         return x, replace(state, said=tuple(grown))
 
-    def _attending(self, state: RoutingState, number: int, said: Kept, grown: list[Kept]) -> Attends:
+    def _attending(self, state: RoutingState, number: int, said: Said, grown: list[Said]) -> Attends:
         """Return how one application attends: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1), what is absent is 0."""
-        a = state.strength[:, None, None]
-        weighed = ((state.context, 2 - a), (state.persona, a))
-        read = [(stream, weight) for stream, weight in weighed if stream is not None]
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
-            q, k, v = attention.all_of(normed)
-            new, begun = q.shape[2], said[0].shape[2]
-            if begun:
-                k, v = torch.cat([said[0], k], 2), torch.cat([said[1], v], 2)
-            grown.append((k, v))
-            # One new token sees all before it.
-            sees = None if new == 1 else torch.ones((new, k.shape[2]), dtype=torch.bool, device=q.device).tril(begun)
-            heard = [attention.heard(q, (k, v), sees)] + [s.heard(attention, number, q) for s, _ in read]
+            every = attention.all_of(normed)
+            q, new = every[0], every.shape[3]
+            after = said.followed_by(every[1:].permute(3, 0, 1, 2, 4))
+            grown.append(after)
+            if new == 1 and not self.training:  # one new token sees all before it
+                own = attention.heard_of_said(q, after.tokens)
+            else:
+                k, v = after.tokens.permute(1, 2, 3, 0, 4)
+                later = q.new_full((new, after.count), float("-inf")).triu(said.count + 1)
+                own = attention.heard(q, (k, v), later)
+            heard = [own] + [stream.heard(attention, number, q) for stream, _ in state.read]
             merged, *found = attention.outputs(heard)
             fixed = None
-            for (stream, weight), output in zip(read, found, strict=True):
-                output = output * stream.some
+            for (stream, weight), output in zip(state.read, found, strict=True):
+                output = output if stream.some is None else output * stream.some
                 merged, fixed = merged + weight * output, output if fixed is None else fixed + output
             return Routed(merged, fixed)
 
         return attends
 
-    def _nothing_said(self, rows: int) -> tuple[Kept, ...]:
+    def _nothing_said(self, rows: int) -> tuple[Said, ...]:
         heads, width = self.config.heads, self.config.width
-        nothing = self.table.weight.new_zeros((rows, heads, 0, width // heads))
-        return ((nothing, nothing),) * self.config.layers
+        return (Said(self.table.weight.new_zeros((0, 2, rows, heads, width // heads)), 0),) * self.config.layers
 
     # How much the persona weighs
 
@@ -358,16 +367,24 @@ class AttentionRouting(DialogueModel[RoutingState]):
         assert self._noise is not None
         total, parts = loss.total, {}
         if self.config.auxiliary != "none":
-            second = self._second_task(batch, self._noise).sum() / loss.tokens.sum()
+            nats, tokens = self._second_task(batch, self._noise)
+            second = nats.sum() / tokens.sum()
             total, parts["auxiliary"] = total + self.config.auxiliary_weight * second, second.detach()
         if state.predicted is not None:
             told = nn.functional.binary_cross_entropy_with_logits(state.predicted, self._labels(batch))
             total, parts["predictor"] = total + self.config.predictor_weight * told, told.detach()
         return replace(loss, total=total, parts=parts)
 
-    def _second_task(self, batch: Batch, noise: random.Random) -> Tensor:
-        """Return (B,) −log p of each reply by itself (lm), or read from what is left of it (mlm, bart)."""
-        context = None
+    def _second_task(self, batch: Batch, noise: random.Random) -> tuple[Tensor, Tensor]:
+        """Return (B,) −log p of each reply and (B,) its tokens: by itself (lm), or read from what is left (mlm, bart).
+
+        As lm says it, a context can stand before the reply, and is said with it.
+        """
+        context, said = None, batch
+        if self.config.auxiliary_text == "context_and_reply":
+            said = replace(
+                batch, exchanges=tuple(replace(e, reply=(*e.context[:-1], *e.reply)) for e in batch.exchanges)
+            )
         if self.config.auxiliary in ("mlm", "bart"):
             whole = [(e.prefix[-1], *e.reply) for e in batch.exchanges]
             ids, real = (
@@ -377,7 +394,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             context = self._streams([(self._encoded(self._dropped(self._said(ids, "auxiliary")), real), real)])[0]
         strength = torch.ones(len(batch), device=self.device, dtype=self.dtype)
         state = RoutingState(context, None, strength, self._nothing_said(len(batch)))
-        return self._reply_nats(state, batch.exchanges, "reply" if context else "auxiliary")
+        return self._reply_nats(state, said.exchanges, "reply" if context else "auxiliary"), said.reply_tokens
 
     def _dropped(self, x: Tensor) -> Tensor:
         return dropped(x, self.config.dropout * self.training)

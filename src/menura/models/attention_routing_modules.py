@@ -15,7 +15,8 @@ from menura.models.parts.routing import FactorFeedForward, RoutedLayer, SharedAt
 
 def memory(config: AttentionRoutingConfig, words: int) -> PersonaMemory:
     """Return a key-value memory over a profile's ``words``."""
-    return PersonaMemory(words, config.width, config.hops, amplified=config.rules.amplified_hops)
+    tied = config.hop_tying == "layer_wise"
+    return PersonaMemory(words, config.width, config.hops, amplified=config.rules.amplified_hops, layer_wise=tied)
 
 
 def projections(config: AttentionRoutingConfig, streams: Sequence[str]) -> nn.ModuleDict:

@@ -11,7 +11,9 @@ Preset = Literal["fixed", "release", "paper"]
 FeedForwardKind = Literal["full", "factor_release", "factor_fixed"]
 Gates = Literal["per_model", "per_layer", "per_sublayer"]
 PersonaPath = Literal["context_bias", "memory_stream", "both"]
+HopTying = Literal["adjacent", "layer_wise"]
 Auxiliary = Literal["none", "lm", "mlm", "bart"]
+AuxiliaryText = Literal["reply", "context_and_reply"]
 Strength = Literal["given", "predicted", "labelled", "graded"]
 # What the programs hold and count and nothing uses: norms and a gate in AR+'s layers, maps to a predictor in AR's.
 Dead = Literal["none", "norms", "stubs"]
@@ -56,7 +58,8 @@ class AttentionRoutingConfig:
     ("" = all there are). ``embedding`` 0 is the width. ``groups`` is how often a stack of layers / groups different
     layers is gone through. With ``memory`` profiles are read by words from a memory of ``hops`` hops, whose ``slots``
     are their values, or each word of these ("" = as the preset has it), and reach the reply by ``persona_path``;
-    without it by characters, as a stream of their own.
+    without it by characters, as a stream of their own. ``hop_tying`` adjacent has hops + 1 tables, layer_wise two and a
+    map from hop to hop.
 
     ``strength`` is a of Eq 1, the weight of the persona's stream; ``strength_by`` predicted computes it from the
     context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that;
@@ -65,8 +68,8 @@ class AttentionRoutingConfig:
     these that say something of another training speaker's, ``lent_share`` is learnt as though another had replied, who
     tells a piece of it or does not.
     ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
-    loss ``predictor_weight`` times (λ2). Without ``keep`` the wide layer of a factorised
-    network is not kept for the backward pass but computed again, which is a tenth of a layer's work.
+    loss ``predictor_weight`` times (λ2); what lm says is ``auxiliary_text``. Without ``keep`` the wide layer of a
+    factorised network is not kept for the backward pass but computed again, which is a tenth of a layer's work.
 
     What the study found ineffective, all off: ``adapter_size`` is the bottleneck of two networks in every layer, which
     encoder and decoder go through alike. ``pretrained_weights`` names a BERT (minilm, a folder) whose layers the layers
@@ -95,6 +98,7 @@ class AttentionRoutingConfig:
     memory: bool = True
     slots: Literal["", "values", "tokens"] = ""
     hops: int = 3
+    hop_tying: HopTying = "adjacent"
     persona_path: PersonaPath = "context_bias"
     strength: float = 1.0
     strength_by: Strength = "given"
@@ -102,6 +106,7 @@ class AttentionRoutingConfig:
     unexpressed_share: float = 1.0
     lent_share: float = 0.0
     auxiliary: Auxiliary = "mlm"
+    auxiliary_text: AuxiliaryText = "reply"
     auxiliary_weight: float = 0.5
     tied: bool = False  # output and embedding are one table
     dead: Literal["", "none", "norms", "stubs"] = ""
@@ -204,6 +209,9 @@ class AttentionRoutingConfig:
         if self.tied and self.embedded != self.width:
             hint = "--set model.embedding=0"
             wrong.append(ConfigError("model.tied: output and embedding have different widths", hint=hint))
+        if self.auxiliary_text != "reply" and self.auxiliary != "lm":
+            told = f"model.auxiliary_text: only lm says a context, too; the second task is {self.auxiliary}"
+            wrong.append(ConfigError(told, hint="--set model.auxiliary=lm"))
         if self.strength_by != "given" and not self.streams:
             hint = "--set model.persona_path=memory_stream"
             wrong.append(ConfigError("model.strength_by: no stream of the persona's is there to weigh", hint=hint))

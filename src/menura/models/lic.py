@@ -28,6 +28,7 @@ from menura.batches.turned import turns_of
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.heads import DEVIATION, MaskedWordHead
+from menura.models.parts.likeliest import allowed
 from menura.models.parts.transformer import Sizes, Transformer, TransformerBlock
 
 ROLES = OWN, PARTNER, FACT = range(3)
@@ -150,8 +151,7 @@ class Lic(DialogueModel[LicState]):
     def advance_to_scores(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
         """Do ``advance``, with no chance for what is never to be said."""
         scores, state = self.advance(state, last)
-        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
-        return scores.index_fill(-1, unsaid, -torch.inf), state
+        return allowed(scores, self.unsaid), state
 
     def select_rows(self, state: LicState, rows: Tensor) -> LicState:
         """Return the state of some rows; they go on sharing what was read."""

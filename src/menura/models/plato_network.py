@@ -20,7 +20,7 @@ from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel
 from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
 from menura.models.parts.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
-from menura.models.parts.likeliest import LikeliestWord, likeliest
+from menura.models.parts.likeliest import LikeliestWord, allowed, likeliest
 from menura.models.parts.packed import Packed
 from menura.models.parts.shared_context import Kept, Owners, Reading
 from menura.models.parts.sight import Attend, Places, Sight
@@ -188,7 +188,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
     def advance_to_scores(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Do ``advance``, with no chance for what is never to be said."""
         scores, state = self._advanced(state, last)
-        return self._allowed(scores), state
+        return allowed(scores, self.unsaid), state
 
     def advance_to_likeliest(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Do ``advance``; return (B,) tokens of the largest scores, of one row an exchange without scoring all."""
@@ -197,13 +197,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
             return likeliest(scores), state
         states, state = self._read_last(state, last)
         found = self._likeliest_word(states)
-        return likeliest(self._allowed(wide(self.logits(states)))) if found is None else found, state
-
-    def _allowed(self, scores: Tensor) -> Tensor:
-        """Take every chance from what is never to be said; the scores given are used up."""
-        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
-        fill = scores.index_fill if scores.requires_grad else scores.index_fill_
-        return fill(-1, unsaid, -torch.inf)
+        return likeliest(allowed(wide(self.logits(states)), self.unsaid)) if found is None else found, state
 
     def select_rows(self, state: PlatoState, rows: Tensor) -> PlatoState:
         """Return the state of some exchanges; contexts are not copied."""

@@ -15,6 +15,7 @@ from menura.batches.batch import Batch, Expected
 from menura.batches.timed import Timed
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
+from menura.models.parts.likeliest import allowed
 from menura.models.parts.lstm import Lstm, LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word's vector where none is known (CMAML's public code)
@@ -129,9 +130,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
     def advance_to_scores(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
         """Do ``advance``, with no chance for what is never to be said."""
         scores, state = self.advance(state, last)
-        return scores.index_fill(
-            -1, torch.tensor(self.unsaid, dtype=torch.long, device=scores.device), -torch.inf
-        ), state
+        return allowed(scores, self.unsaid), state
 
     def select_rows(self, state: Seq2SeqState, rows: Tensor) -> Seq2SeqState:
         """Return the state of some rows; they go on sharing what was read."""

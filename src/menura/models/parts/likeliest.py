@@ -3,6 +3,8 @@
 Shape letters: B rows, M width, V vocabulary, N words, of all rows together, that may be their row's likeliest.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,13 @@ BLOCK = 128  # words of which the largest score is found first,
 MANY = 1 << 15  # where there are at least so many scores
 ROUNDING = 2.0**-8  # by which share bfloat16 may be off
 MOST = 32  # words a row: of more, all are scored exactly at once
+
+
+def allowed(scores: Tensor, unsaid: Sequence[int]) -> Tensor:
+    """Return scores (…, V) with no chance for words that are never to be said; the scores given are used up."""
+    words = torch.tensor(tuple(unsaid), dtype=torch.long, device=scores.device)
+    fill = scores.index_fill if scores.requires_grad else scores.index_fill_
+    return fill(-1, words, -torch.inf)
 
 
 def likeliest(scores: Tensor) -> Tensor:
@@ -51,9 +60,8 @@ class LikeliestWord(Packed):
         matrix = self._of(table)
         words, rows = len(table), len(states)
         added = table.new_zeros(words) if bias is None else bias.detach()
-        allowed = nn.functional.pad(added, (0, -words % BLOCK), value=-torch.inf)
-        allowed.index_fill_(0, torch.tensor(unsaid, dtype=torch.long), -torch.inf)
-        rough = torch.ops.mkldnn._linear_pointwise(states.bfloat16(), matrix, allowed.bfloat16(), "none", [], "")
+        offered = allowed(nn.functional.pad(added, (0, -words % BLOCK), value=-torch.inf), unsaid)
+        rough = torch.ops.mkldnn._linear_pointwise(states.bfloat16(), matrix, offered.bfloat16(), "none", [], "")
         blocks = rough.view(rows, -1, BLOCK)
         highest = blocks.float().amax(-1)  # which takes half as long as in bfloat16
         top = highest.amax(-1)

@@ -77,31 +77,40 @@ def steps(embedded: Tensor) -> Tensor:
 
 
 class PersonaMemory(nn.Module):
-    """Queries in, what the persona's slots give out; table k + 1 is read by hop k and addressed by hop k + 1.
+    """Queries in, what the persona's slots give out (Sukhbaatar et al., 2015).
 
-    A slot is addressed by its key and the mean of its value's tokens, and gives the mean of its value's tokens.
+    A slot is addressed by its key and the mean of its value's tokens, and gives the mean of its value's tokens. Tied
+    adjacently, table k + 1 is read by hop k and addressed by hop k + 1; tied ``layer_wise``, all hops address one table
+    and read another, and a query goes on as W u + o.
     """
 
-    def __init__(self, words: int, width: int, hops: int, *, amplified: bool = False) -> None:
+    def __init__(self, words: int, width: int, hops: int, *, amplified: bool = False, layer_wise: bool = False) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(words, width, padding_idx=PADDING) for _ in range(hops + 1))
-        self.amplified = amplified
+        tables = 2 if layer_wise else hops + 1
+        self.tables = nn.ModuleList(nn.Embedding(words, width, padding_idx=PADDING) for _ in range(tables))
+        self.onward = nn.Linear(width, width, bias=False) if layer_wise else None  # W
+        self.hops, self.amplified = hops, amplified
 
     def forward(self, pairs: Pairs, rows: Tensor, query: Query, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Return what was found (B, D), and what the slots of the last hop give (R, M, D).
 
+        What was found is the sum over the hops, u_H − u_0; amplified or ``layer_wise``, the last hop's alone: where W
+        changes a query, u_H − u_0 would be something even of a profile of nothing.
         ``rows`` (B,) says whose profile each exchange is, ``embedded`` (B, S, D) are the contexts' embeddings.
         """
         values = [self._means(table, pairs) for table in self.tables]
         real = seen_of(pairs.real[rows])  # a profile of nothing finds padding, which is zero
         asked = first = query.pooled(embedded)
         output = torch.zeros_like(asked)
-        for hop, table in enumerate(list(self.tables)[:-1]):
-            addresses = (values[hop] + table(pairs.keys))[rows]
+        for hop in range(self.hops):
+            addressed = 0 if self.onward is not None else hop
+            addresses = (values[addressed] + self.tables[addressed](pairs.keys))[rows]
             scores = torch.einsum("bmd,bd->bm", addresses, asked).masked_fill(~real, float("-inf"))
-            output = torch.einsum("bm,bmd->bd", scores.softmax(-1), values[hop + 1][rows])
+            output = torch.einsum("bm,bmd->bd", scores.softmax(-1), values[addressed + 1][rows])
+            asked = asked if self.onward is None else self.onward(asked)
             asked = asked + (query.sums(embedded) * output if self.amplified else output)
-        return (output if self.amplified else asked - first), values[-1]
+        of_last = self.amplified or self.onward is not None
+        return (output if of_last else asked - first), values[-1]
 
     def _means(self, table: nn.Module, pairs: Pairs) -> Tensor:
         """Return (R, M, D) the mean over each value's tokens; that of padding is 0."""

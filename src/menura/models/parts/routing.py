@@ -15,6 +15,7 @@ from menura.models.parts.adapters import Houlsby
 from menura.models.parts.dropping import dropped
 
 Kept = tuple[Tensor, Tensor]  # keys and values, (B, H, S, d) each
+Gates = tuple[Tensor, Tensor]  # of attention and of the network
 Weights = tuple[Tensor, Tensor | None]  # of a map, and its bias
 
 
@@ -38,10 +39,10 @@ class SharedAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def all_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values (B, H, T, d) of (B, T, D)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return q, k, v
+    def all_of(self, x: Tensor) -> Tensor:
+        """Return queries, keys and values (3, B, H, T, d) of (B, T, D)."""
+        every: Tensor = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return every
 
     def kept_of(self, streams: Sequence[Tensor]) -> list[Kept]:
         """Return keys and values of streams (·, S, D) by one projection of all of them."""
@@ -54,16 +55,25 @@ class SharedAttention(nn.Module):
             kept.append((keys.contiguous(), values.contiguous()))  # they are read again for each token
         return kept
 
-    def heard(self, q: Tensor, kept: Kept, mask: Tensor | None) -> Tensor:
-        """Return (B, T, D), not yet projected, of queries (B, H, T, d); ``mask`` is True where a key is seen."""
-        dropping = self.training and self.dropout > 0
-        if dropping or q.shape[2] == 1:  # the fused kernel draws slowly, and for one query begins slowly
-            scores = (q @ kept[0].transpose(-1, -2)) * q.shape[-1] ** -0.5
-            scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
-            heard = dropped(scores.softmax(-1), self.dropout * dropping) @ kept[1]
+    def heard(self, q: Tensor, kept: Kept, shut: Tensor | None) -> Tensor:
+        """Return (B, T, D), not yet projected, of queries (B, H, T, d); ``shut`` is −inf where a key is not seen."""
+        keys, values = kept
+        if self.training and self.dropout > 0:  # the fused kernel draws slowly,
+            scores = (q @ keys.transpose(-1, -2)) * q.shape[-1] ** -0.5
+            scores = scores if shut is None else scores + shut
+            heard = dropped(scores.softmax(-1), self.dropout) @ values
+        elif q.shape[2] == 1:  # and for one query begins slowly
+            heard = _heard_by_one(q, keys, values, shut)
         else:
-            heard = nn.functional.scaled_dot_product_attention(q, *kept, mask)
+            heard = nn.functional.scaled_dot_product_attention(q, keys, values, shut)
         return heard.transpose(1, 2).flatten(2)
+
+    def heard_of_said(self, q: Tensor, said: Tensor) -> Tensor:
+        """Return (B, 1, D), as ``heard`` does, of one query (B, H, 1, d) that sees all of ``said`` (S, 2, B, H, d)."""
+        keys, values = said.unbind(1)
+        scores = (keys * (q * q.shape[-1] ** -0.5).squeeze(2)).sum(-1, keepdim=True)
+        heard: Tensor = (scores.softmax(0) * values).sum(0)
+        return heard.flatten(1).unsqueeze(1)
 
     def outputs(self, heard: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return what was heard of each stream (B, T, D), projected at once."""
@@ -71,9 +81,24 @@ class SharedAttention(nn.Module):
         return projected
 
 
+def _heard_by_one(q: Tensor, keys: Tensor, values: Tensor, shut: Tensor | None) -> Tensor:
+    """Return (B, H, 1, d) of queries (B, H, 1, d), in few operations: begun for so little, each is what it costs."""
+    rows, heads, _, width = q.shape
+    keys, values = (each.expand(rows, -1, -1, -1).flatten(0, 1) for each in (keys, values))
+    scores = torch.bmm((q * width**-0.5).flatten(0, 1), keys.transpose(1, 2)).view(rows, heads, 1, -1)
+    shares = (scores if shut is None else scores + shut).softmax(-1)
+    return torch.bmm(shares.flatten(0, 1), values).view(rows, heads, 1, width)
+
+
 def seen_of(real: Tensor) -> Tensor:
     """Return what is attended to of (R, S) real places: of a row without any all, as nothing is no number."""
     return real | ~real.any(1, keepdim=True)
+
+
+def shut_to(real: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (R, 1, 1, S), 0 where ``seen_of`` has a place, else −inf."""
+    shut = torch.zeros(real.shape, dtype=dtype, device=real.device)
+    return shut.masked_fill_(~seen_of(real), float("-inf"))[:, None, None]
 
 
 class FullFeedForward(nn.Module):
@@ -170,8 +195,8 @@ class RoutedLayer(nn.Module):
         """Put bottlenecks behind attention and network; they change nothing yet (F-A16: in the decoder, too)."""
         self.adapters = nn.ModuleList(Houlsby(self.attention.out.out_features, size) for _ in range(2))
 
-    def forward(self, x: Tensor, attends: Attends, gates: Tensor | None) -> Tensor:
-        """Map (B, T, D) to (B, T, D); ``gates`` (2,) are those of attention and network, None without ReZero."""
+    def forward(self, x: Tensor, attends: Attends, gates: Gates | None) -> Tensor:
+        """Map (B, T, D) to (B, T, D); ``gates`` are those of attention and network, None without ReZero."""
         normed = self.norm(x)
         found = attends(self.attention, normed)
         if gates is None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from menura.batches.batch import Batch
 from menura.batches.timed import Timed
 from menura.models.dialogue_model import DialogueModel, State
+from menura.models.parts.likeliest import allowed
 from menura.models.parts.lstm import LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word's vector where none is known
@@ -90,8 +91,7 @@ class SpeaksWords(DialogueModel[State], ABC):
     def advance_to_scores(self, state: State, last: Tensor) -> tuple[Tensor, State]:
         """Do ``advance``, with no chance for what is never to be said."""
         scores, state = self.advance(state, last)
-        unsaid = torch.tensor(self.unsaid, dtype=torch.long, device=scores.device)
-        return scores.index_fill(-1, unsaid, -torch.inf), state
+        return allowed(scores, self.unsaid), state
 
     @contextmanager
     def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
