@@ -21,8 +21,10 @@ from menura.experiments.judge import config_of, judge, judged
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.run_config import RunConfig
 from menura.experiments.spoken import Judge, Judged
+from menura.metrics.catalogue import BY_CHARACTERS, DEFAULT
 from menura.metrics.score import Sample
 from menura.tasks.split import strangers
+from menura.tasks.task import Task
 
 QUICK = EvaluateConfig(shots=(1, 2), queries=1, replies=1, candidates=3, limit=4, metrics=("ppl", "f1", "hits@1"))
 
@@ -299,6 +301,27 @@ def test_inner_epochs_are_chosen_on_held_back_personas_and_never_on_test_ones(
 def test_a_likelihood_only_table_says_nothing_of_replies(given: Prepared) -> None:
     about = judged(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=2, say=quiet).about
     assert not {"replies", "decoding"} & set(about)
+
+
+def test_where_no_metrics_are_named_a_table_has_the_usual_ones_of_its_text(given: Prepared) -> None:
+    settings = replace(QUICK, shots=(0,), metrics=())
+    assert tuple(judged(given, settings, personas=2, say=quiet).rows[0].scores) == DEFAULT
+    sides = {side: [in_kana(task) for task in tasks] for side, tasks in given.split.sides.items()}
+    told = replace(given, split=replace(given.split, sides=sides))
+    assert tuple(judged(told, settings, personas=2, say=quiet).rows[0].scores) == BY_CHARACTERS
+
+
+def in_kana(task: Task) -> Task:
+    """Let everybody say what they say letter by letter in hiragana, without blanks."""
+
+    def spelt(text: str) -> str:
+        return "".join(chr(0x3041 + ord(sign) % 80) for sign in text if sign != " ")
+
+    parts = []
+    for part in task.parts:
+        turns = tuple(replace(turn, text=spelt(turn.text)) for turn in part.dialogue.turns)
+        parts.append(replace(part, dialogue=replace(part.dialogue, turns=turns)))
+    return replace(task, parts=tuple(parts))
 
 
 def test_personas_with_too_few_dialogues_are_told(given: Prepared) -> None:

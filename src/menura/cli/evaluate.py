@@ -31,7 +31,9 @@ def evaluate(
     size: SIZE = None,
     replies: Annotated[int, typer.Option(help="Exchanges a persona to reply to and to rank; 0 = all.")] = 4,
     candidates: Annotated[int, typer.Option(help="Replies that the real one is ranked among, itself included.")] = 20,
-    metrics: Annotated[str, typer.Option(help="Names, comma-separated; empty = the default set.")] = "",
+    metrics: Annotated[
+        str, typer.Option(help="Names, comma-separated; empty = the usual, by words or characters.")
+    ] = "",
     greedy: Annotated[bool, typer.Option("--greedy", help="Decode greedily instead.")] = False,
     nucleus: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
     temperature: Annotated[float, typer.Option(help="Below 1 is more sober, above 1 wilder.")] = 1.0,
@@ -64,7 +66,7 @@ def evaluate(
             check_scorer(target, scorers, given)
         return
     screen = Screen(as_json=given.as_json)
-    names = tuple(name for name in metrics.split(",") if name) or catalogue.DEFAULT
+    names = tuple(name for name in metrics.split(",") if name)
     catalogue.named(names)
     settings = EvaluateConfig(
         shots=_numbers(shots),

@@ -59,7 +59,8 @@ class EvaluateConfig:
     held-back training personas first. ``scorers`` is the folder of the trained scorers that some metrics ask for, the
     workspace's if empty. ``upper_bound`` adds a row in which each reply is the candidate nearest to the reference.
     ``ranker`` is the file, or run, of a ranker that stands in place of ``ranking``. ``side`` says who is judged: the
-    test personas, or (``valid``) the held-back training personas, by whom settings may be chosen.
+    test personas, or (``valid``) the held-back training personas, by whom settings may be chosen. Where no ``metrics``
+    are named ``judge`` takes the usual ones of the text.
     """
 
     shots: tuple[int, ...] = (5,)
@@ -77,7 +78,7 @@ class EvaluateConfig:
     ranking: Ranking = field(default_factory=Ranking)  # of the candidates of a model with latents
     upper_bound: bool = False
     ranker: str = ""
-    metrics: tuple[str, ...] = catalogue.DEFAULT
+    metrics: tuple[str, ...] = ()
     scorers: str = ""
     strength: float | None = None
     side: Side = "test"

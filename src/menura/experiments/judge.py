@@ -21,6 +21,7 @@ from menura.experiments.run import environment
 from menura.experiments.run_config import RunConfig, method_name
 from menura.experiments.settings import from_plain
 from menura.experiments.verdicts import check_trained, verdicts_for
+from menura.metrics import catalogue
 from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import HasLatents, bare_weights, check_strength
 from menura.models.plato import Plato
@@ -74,6 +75,9 @@ def judged(
             f"{len(held_out)} held-out personas with {settings.needed} dialogues or more; a wrong persona takes 2",
             hint="a smaller --k, or more --personas",
         )
+    if not settings.metrics:
+        said = (turn.text for task in held_out for part in task.parts for turn in part.dialogue.turns)
+        settings = replace(settings, metrics=catalogue.usual(said))
     if isinstance(config.method, PretrainOnly) and not settings.prompt:
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
     verdicts = verdicts_for(settings.metrics, held_out, settings.scorers, str(loaded.model.device))

@@ -1,8 +1,9 @@
 """The metrics there are, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from menura.corpus.pieces import UNBLANKED
 from menura.errors import ConfigError, Problem, shown
 from menura.metrics import meteor_jar
 from menura.metrics.as_released import BleuReleased, DistinctReleased, F1Released, PerplexityReleased
@@ -83,6 +84,17 @@ METRICS: dict[str, Metric] = {
 BY_PROGRAM: dict[str, Metric] = {"meteor": meteor_jar.Meteor()}
 
 DEFAULT = ("ppl", "ppl-word", "bits-per-byte", "f1", "dist-1", "dist-2", "bleu", "hits@1")
+# The same of text without blanks, of which a whole sentence would be one word.
+BY_CHARACTERS = ("ppl", "ppl-char", "bits-per-byte", "f1-char", "dist-1-char", "dist-2-char", "bleu-char", "hits@1")
+
+
+def usual(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the metrics for texts where none are named: by words, or by characters where most are of such scripts."""
+    letters = unblanked = 0
+    for text in texts:
+        letters += sum(map(str.isalpha, text))
+        unblanked += len(UNBLANKED.findall(text))
+    return BY_CHARACTERS if 2 * unblanked > letters else DEFAULT
 
 
 def named(names: Sequence[str] = DEFAULT) -> tuple[Metric, ...]:
