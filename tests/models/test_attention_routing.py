@@ -12,8 +12,9 @@ from small_routing import ALL, AR, by_hand, exchanges_of, routing, said, sinusoi
 from small_routing import nats_of as nats_by_hand
 from torch import Tensor
 
+from menura.adaptation.descent import Descent
 from menura.adaptation.plain import Finetune, pooled
-from menura.adaptation.weights import adaptable, loss_with, trained
+from menura.adaptation.weights import adaptable, holding, loss_with, trained
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.decoding.choice import Greedy
@@ -378,6 +379,20 @@ def test_a_strength_that_is_set_overrides_one_that_is_predicted() -> None:
     with weighing(predicted.model, 0.2):
         assert nats(predicted, rows) == nats(given, rows)
     assert nats(predicted, rows) != nats(given, rows)
+
+
+def test_gates_and_how_much_a_persona_weighs_can_be_all_that_adapts() -> None:
+    voice = routing(persona_path="both", strength_by="predicted", dropout=0.0, auxiliary="none")
+    model, batch = voice.model, voice.model.batch(exchanges_of(voice)[:3])
+    start = {name: value.detach().clone() for name, value in adaptable(model).items()}
+    method = Finetune(Descent(rate=0.05, epochs=2), adapts="gates,predictor")
+    weights = method.adapt(model, voice.dialogues(ALL[:1]))
+    moved = {name for name, value in weights.items() if not torch.equal(value, start[name])}
+    assert moved == {"gates", "predictor.weight", "predictor.bias"}
+    with torch.no_grad():
+        before = model.begin(batch).strength
+        with holding(model, weights):
+            assert (model.begin(batch).strength - before).abs().min() > 1e-4
 
 
 def test_replies_scored_together_share_what_was_read() -> None:
