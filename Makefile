@@ -173,14 +173,16 @@ arplus: $(VENV)/plot
 	$(BIN)/menura report $(call OF_ROUTED,ar ar-as-published arplus-as-published arplus) --against $(subst /,-,$(ROUTED))-ar --out results/arplus/table
 	$(BIN)/menura eval $(ROUTED)/arplus -k $(if $(filter tiny,$(SIZE)),2,5) --queries 2 --epochs 1,2,4 --metrics ppl --out results/arplus/adapted
 
-ABLATED := no-rezero no-albert no-factor-ff no-memn2n no-bart-mlm no-rezero-as-published no-bart-mlm-as-published
+ABLATED := arplus no-rezero no-albert no-factor-ff no-memn2n no-bart-mlm
+PUBLISHED := $(addsuffix -as-published,$(ABLATED))
 
 ablations: $(VENV)/plot
-	for row in arplus $(ABLATED); do \
+	for row in $(ABLATED) $(PUBLISHED); do \
 	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
 	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
 	done
-	$(BIN)/menura report $(call OF_ROUTED,arplus $(ABLATED)) --against $(subst /,-,$(ROUTED))-arplus --out results/arplus/ablations
+	$(BIN)/menura report $(call OF_ROUTED,$(ABLATED)) --against $(subst /,-,$(ROUTED))-arplus --out results/arplus/ablations
+	$(BIN)/menura report $(call OF_ROUTED,$(PUBLISHED)) --against $(subst /,-,$(ROUTED))-arplus-as-published --out results/arplus/ablations-as-published
 
 TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength)
 

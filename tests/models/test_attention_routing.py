@@ -381,6 +381,26 @@ def test_a_strength_that_is_set_overrides_one_that_is_predicted() -> None:
     assert nats(predicted, rows) != nats(given, rows)
 
 
+@pytest.mark.parametrize("way", ["ar", "slots", "no-memn2n"])
+@torch.no_grad()
+def test_rows_that_share_a_persona_say_what_each_says_alone(way: str) -> None:
+    voice = routing(**WAYS[way])
+    model, profile = voice.model, exchanges_of(voice)[0].profiles[:1]
+    rows = [replace(row, profiles=profile, said_by=tuple(0 for _ in row.turns)) for row in exchanges_of(voice)[:3]]
+
+    def scores_of(rows: Sequence[EncodedExchange], said: Tensor) -> Tensor:
+        state, scores = model.begin(model.batch(rows)), []
+        assert len(state.persona.real) == 1
+        for last in said.T:
+            found, state = model.advance(state, last)
+            scores.append(found)
+        return torch.stack(scores, 1)
+
+    said = torch.tensor([[9, 10, 11, 12], [12, 9, 9, 20], [30, 31, 9, 7]])
+    alone = [scores_of([row], tokens[None]) for row, tokens in zip(rows, said, strict=True)]
+    torch.testing.assert_close(scores_of(rows, said), torch.cat(alone), rtol=0, atol=1e-12)
+
+
 def test_gates_and_how_much_a_persona_weighs_can_be_all_that_adapts() -> None:
     voice = routing(persona_path="both", strength_by="predicted", dropout=0.0, auxiliary="none")
     model, batch = voice.model, voice.model.batch(exchanges_of(voice)[:3])

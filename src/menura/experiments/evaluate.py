@@ -207,6 +207,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         """See to it that every persona has support and query."""
         config, needed = self.config, self.config.needed
+        assert config.metrics, "the usual ones of the text are taken before"
         short = [t.persona_id for t in self.tasks if len(t.dialogues) < needed]
         if short or not self.tasks:
             first = f", the first is {short[0]!r}" if short else ""

@@ -119,10 +119,8 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def advance_to_scores(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
         """Do ``advance``, with no chance for what is never to be said."""
-        # A token is many small operations: here they keep no books for a gradient that nobody will ask for.
-        with torch.inference_mode(not torch.is_grad_enabled()):
-            states, state = self._heard(state, last[:, None])
-            return allowed(self.logits(states[:, 0]), self.unsaid), state
+        states, state = self._heard(state, last[:, None])
+        return allowed(self.logits(states[:, 0]), self.unsaid), state
 
     def select_rows(self, state: RoutingState, rows: Tensor) -> RoutingState:
         """Return the state of some rows; they go on sharing what was read."""
@@ -285,7 +283,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def _streams(self, read: Sequence[tuple[Tensor, Tensor]]) -> list[Stream]:
         """Return streams of what was read, projected at once for each different layer."""
         kept = [layer.attention.kept_of([states for states, _ in read]) for layer in self._different()]
-        return [Stream(tuple(each[index] for each in kept), real) for index, (_, real) in enumerate(read)]
+        return [Stream.of(tuple(each[index] for each in kept), real) for index, (_, real) in enumerate(read)]
 
     def _different(self) -> Iterator[RoutedLayer]:
         for layer in self.layers:

@@ -9,7 +9,7 @@ from menura.models.parts.frozen_encoder import FeaturesAs
 
 Preset = Literal["fixed", "release", "paper"]
 FeedForwardKind = Literal["full", "factor_release", "factor_fixed"]
-Gates = Literal["per_model", "per_layer", "per_sublayer"]
+Gating = Literal["per_model", "per_layer", "per_sublayer"]
 PersonaPath = Literal["context_bias", "memory_stream", "both"]
 HopTying = Literal["adjacent", "layer_wise"]
 Auxiliary = Literal["none", "lm", "mlm", "bart"]
@@ -24,7 +24,7 @@ class Rules:
     """What the three presets differ in (spec B2 to B8)."""
 
     factor: FeedForwardKind = "factor_fixed"  # what a factorised feed-forward network is
-    gates: Gates = "per_sublayer"
+    gates: Gating = "per_sublayer"
     normed_skip: bool = False  # the norm stands on the skip path, too
     shared_projection: bool = True  # one map from embeddings to states for all streams
     token_slots: bool = False  # each token of a profile is a slot of the memory, keys as well
@@ -143,7 +143,7 @@ class AttentionRoutingConfig:
         return self.feed_forward or self.rules.factor
 
     @property
-    def gating(self) -> Gates:
+    def gating(self) -> Gating:
         """How many gates there are."""
         return self.gates or self.rules.gates
 

@@ -283,7 +283,7 @@ class HasSecondTask(Protocol):
         """Whether there is one; False where it was left out."""
 
     def auxiliary_nats(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
-        """Return (B,) −log p of each reply in the second task, and (B,) tokens; what is lost is drawn from ``seed``."""
+        """Return (B,) nats in the second task and (B,) tokens that it says; what is lost is drawn from ``seed``."""
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """A layer that encoder and decoder share, and the attention that serves all their streams (AR, Eq. 1, 2; AR+, Eq. 5).
 
-Shape letters: B rows, T queries, S keys, D width, H heads, d = D/H, F width of the feed-forward network, R its rank.
+Shape letters: B rows, T queries, S keys, D width, H heads, d = D/H, F width of the feed-forward network, R its rank; of
+keys and values R rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from menura.models.parts.adapters import Houlsby
 from menura.models.parts.dropping import dropped
 
 Kept = tuple[Tensor, Tensor]  # keys and values, (B, H, S, d) each
-Gates = tuple[Tensor, Tensor]  # of attention and of the network
+Gates = tuple[Tensor, Tensor]  # of attention and of the network, () each
 Weights = tuple[Tensor, Tensor | None]  # of a map, and its bias
 
 
@@ -56,7 +57,11 @@ class SharedAttention(nn.Module):
         return kept
 
     def heard(self, q: Tensor, kept: Kept, shut: Tensor | None) -> Tensor:
-        """Return (B, T, D), not yet projected, of queries (B, H, T, d); ``shut`` is −inf where a key is not seen."""
+        """Return (B, T, D), not yet projected, of queries (B, H, T, d).
+
+        Keys and values are (R, H, S, d) of R = B rows, or of one that serves all; ``shut``, (R, 1, 1, S) or (T, S), is
+        −inf where a key is not seen, else 0.
+        """
         keys, values = kept
         if self.training and self.dropout > 0:  # the fused kernel draws slowly,
             scores = (q @ keys.transpose(-1, -2)) * q.shape[-1] ** -0.5
@@ -69,7 +74,7 @@ class SharedAttention(nn.Module):
         return heard.transpose(1, 2).flatten(2)
 
     def heard_of_said(self, q: Tensor, said: Tensor) -> Tensor:
-        """Return (B, 1, D), as ``heard`` does, of one query (B, H, 1, d) that sees all of ``said`` (S, 2, B, H, d)."""
+        """Return (B, 1, D), as ``heard`` does, of one query (B, H, 1, d) that sees all of ``said`` (T, 2, B, H, d)."""
         keys, values = said.unbind(1)
         scores = (keys * (q * q.shape[-1] ** -0.5).squeeze(2)).sum(-1, keepdim=True)
         heard: Tensor = (scores.softmax(0) * values).sum(0)
@@ -82,12 +87,18 @@ class SharedAttention(nn.Module):
 
 
 def _heard_by_one(q: Tensor, keys: Tensor, values: Tensor, shut: Tensor | None) -> Tensor:
-    """Return (B, H, 1, d) of queries (B, H, 1, d), in few operations: begun for so little, each is what it costs."""
-    rows, heads, _, width = q.shape
-    keys, values = (each.expand(rows, -1, -1, -1).flatten(0, 1) for each in (keys, values))
-    scores = torch.bmm((q * width**-0.5).flatten(0, 1), keys.transpose(1, 2)).view(rows, heads, 1, -1)
+    """Return (B, H, 1, d) of queries (B, H, 1, d), in few operations: begun for so little, each is what it costs.
+
+    Shapes are those of ``SharedAttention.heard``.
+    """
+    shared = len(keys) < len(q)  # one row for all, which are then its queries
+    asked = q * q.shape[-1] ** -0.5
+    asked = asked.transpose(0, 2) if shared else asked
+    rows, heads, queries, width = asked.shape
+    scores = torch.bmm(asked.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2)).view(rows, heads, queries, -1)
     shares = (scores if shut is None else scores + shut).softmax(-1)
-    return torch.bmm(shares.flatten(0, 1), values).view(rows, heads, 1, width)
+    heard = torch.bmm(shares.flatten(0, 1), values.flatten(0, 1)).view(rows, heads, queries, width)
+    return heard.transpose(0, 2) if shared else heard
 
 
 def seen_of(real: Tensor) -> Tensor:

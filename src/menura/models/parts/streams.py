@@ -20,7 +20,13 @@ class Stream:
 
     kept: tuple[Kept, ...]
     real: Tensor  # (R, S)
+    everybody: bool  # has read something
     row: Tensor | None = None  # (B,) None where each exchange has a row of its own, in order
+
+    @classmethod
+    def of(cls, kept: tuple[Kept, ...], real: Tensor) -> "Stream":
+        """Return a stream with a row for each exchange."""
+        return cls(kept, real, bool(real.any(1).all()))
 
     def chosen(self, rows: Tensor) -> "Stream":
         """Return the stream of some exchanges; nothing is copied."""
@@ -34,9 +40,8 @@ class Stream:
 
     @cached_property
     def some(self) -> Tensor | None:
-        """(B, 1, 1) True where anything was read; None where everybody has read."""
-        some = self.real.any(1)
-        return None if bool(some.all()) else self._rows(some)[:, None, None]
+        """(B, 1, 1) True where anything was read; None where everybody has."""
+        return None if self.everybody else self._rows(self.real.any(1))[:, None, None]
 
     @cached_property
     def _by_row(self) -> tuple[Kept, ...]:
@@ -77,7 +82,7 @@ class Said:
     def followed_by(self, new: Tensor) -> "Said":
         """Return what was said with new keys and values (T, 2, B, H, d) behind it; this one is used up.
 
-        Where nothing is learnt they are written into the room, so that what was said before is not copied.
+        Where nothing is learnt they are written into the room; what was said before is copied only for a larger one.
         """
         end = self.count + len(new)
         if not self.count:
