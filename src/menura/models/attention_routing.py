@@ -274,7 +274,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             q, k, v = attention.all_of(normed)
-            return Routed(attention.out(attention.heard(q, (k, v), shut)))
+            return Routed(attention.out(attention.heard(q, (k, v), shut.to(q.dtype))))
 
         for _, layer, gates in self._applications(ENCODER):
             x = layer(x, attends, gates)
