@@ -43,6 +43,30 @@ def test_every_difference_is_told_and_nothing_is_written(run: Run) -> None:
     assert (run.folder / "run.json").read_bytes() == before
 
 
+def test_a_setting_that_came_after_a_run_began_is_no_change_unless_it_is_set(run: Run) -> None:
+    run.open(maml(), SOURCES)
+    path = run.folder / "run.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    del written["settings"]["outer"]["plateau"]
+    path.write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(DataError) as refused:
+        run.open(replace(maml(), outer=replace(maml().outer, plateau=5)), SOURCES)
+    assert [problem.message for problem in refused.value.problems] == ["settings.outer.plateau: 0 -> 5"]
+    run.open(maml(), SOURCES)
+    assert json.loads(path.read_text(encoding="utf-8"))["settings"]["outer"]["plateau"] == 0
+
+
+def test_a_setting_that_there_is_no_more_is_told(run: Run) -> None:
+    run.open(maml(), SOURCES)
+    path = run.folder / "run.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    written["settings"]["outer"]["patience"] = 7
+    path.write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(DataError) as refused:
+        run.open(maml(), SOURCES)
+    assert [problem.message for problem in refused.value.problems] == ["settings.outer.patience: 7 -> None"]
+
+
 def test_a_change_on_purpose_is_written_and_logged(run: Run) -> None:
     run.open(maml(), SOURCES)
     run.open(replace(maml(), seed=3), SOURCES, changed_allowed=True)

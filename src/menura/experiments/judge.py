@@ -19,7 +19,7 @@ from menura.experiments.ranked import load_ranker, rank_by
 from menura.experiments.recipes import recipe
 from menura.experiments.run import environment
 from menura.experiments.run_config import RunConfig, method_name
-from menura.experiments.settings import from_plain
+from menura.experiments.settings import of_written
 from menura.experiments.verdicts import check_trained, verdicts_for
 from menura.metrics import catalogue
 from menura.models.catalogue import about_settings, model_name
@@ -33,8 +33,7 @@ def config_of(target: str, size: str | None = None) -> RunConfig:
     folder = Path(target)
     if not (folder / "run.json").exists():
         return recipe(target, size)
-    saved = read_json(folder / "run.json")["settings"]
-    config = from_plain(RunConfig(saved["recipe"]), {k: v for k, v in saved.items() if k != "recipe"})
+    config = of_written(read_json(folder / "run.json")["settings"])
     if not (folder / "best.safetensors").exists():
         raise ConfigError(f"run {target} has no checked weights yet", hint=f"menura train {config.recipe}")
     return replace(config, model=replace(config.model, start=str(folder)))

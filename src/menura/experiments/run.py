@@ -22,8 +22,9 @@ from menura.artefacts.files import read_json, write_json, write_text
 from menura.artefacts.lexicon import Lexicon
 from menura.artefacts.piece_lexicon import PieceLexicon
 from menura.corpus.whole_file import reporting
-from menura.errors import BusyError, DataError, Problem, Stopped
+from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
 from menura.experiments.run_config import RunConfig, as_json, differences
+from menura.experiments.settings import of_written
 
 FILES = (
     *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json", "lexicon.json"),
@@ -66,7 +67,7 @@ class Run:
         now = {"settings": as_json(config), "sources": sources}
         path = self.folder / "run.json"
         if path.exists():
-            changed = differences(read_json(path), now)
+            changed = differences(_as_of_now(read_json(path)), now)
             if changed and not changed_allowed:
                 hint = "use another --out, --fresh to start anew, or --allow-config-change"
                 problems = [
@@ -195,3 +196,11 @@ class Signals:
         """Return the error to raise once the state is saved."""
         assert self.caught is not None
         return Stopped(self.caught, message)
+
+
+def _as_of_now(written: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run wrote down, with the usual values of settings that came since."""
+    try:
+        return {**written, "settings": as_json(of_written(written["settings"]))}
+    except ConfigError:  # of a version that had settings this one does not know: they are told as they are
+        return written

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from menura.adaptation.catalogue import METHODS
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError, Problem, shown
+from menura.experiments.run_config import RunConfig
 from menura.models.catalogue import MODELS, ModelConfig
 
 Config = TypeVar("Config")
@@ -46,6 +47,13 @@ def with_settings(config: Config, assignments: Sequence[str]) -> Config:
 def from_plain(default: Config, plain: Mapping[str, Any]) -> Config:
     """Return settings from plain data that ``asdict`` made of them."""
     return _with_all(default, list(_flat(plain)))
+
+
+def of_written(plain: Mapping[str, Any]) -> RunConfig:
+    """Return the settings that a run wrote down; what was no setting then has its usual value."""
+    return from_plain(
+        RunConfig(str(plain["recipe"])), {name: value for name, value in plain.items() if name != "recipe"}
+    )
 
 
 def model_settings(plain: Mapping[str, Any]) -> ModelConfig:
