@@ -67,6 +67,15 @@ def test_a_setting_that_there_is_no_more_is_told(run: Run) -> None:
     assert [problem.message for problem in refused.value.problems] == ["settings.outer.patience: 7 -> None"]
 
 
+def test_a_record_without_settings_is_told_as_a_change(run: Run) -> None:
+    run.open(maml(), SOURCES)
+    for written in ({"sources": SOURCES}, {"settings": {"seed": 0}, "sources": SOURCES}):
+        (run.folder / "run.json").write_text(json.dumps(written), encoding="utf-8")
+        with pytest.raises(DataError) as refused:
+            run.open(maml(), SOURCES)
+        assert {problem.code for problem in refused.value.problems} == {"config_changed"}
+
+
 def test_a_change_on_purpose_is_written_and_logged(run: Run) -> None:
     run.open(maml(), SOURCES)
     run.open(replace(maml(), seed=3), SOURCES, changed_allowed=True)

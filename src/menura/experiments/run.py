@@ -202,5 +202,5 @@ def _as_of_now(written: dict[str, Any]) -> dict[str, Any]:
     """Return what a run wrote down, with the usual values of settings that came since."""
     try:
         return {**written, "settings": as_json(of_written(written["settings"]))}
-    except ConfigError:  # of a version that had settings this one does not know: they are told as they are
+    except (ConfigError, KeyError):  # what this version does not know, or what is not there, is told as it is
         return written
