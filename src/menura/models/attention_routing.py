@@ -261,12 +261,11 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Return the gates of each application, of encoder or decoder; none without ReZero."""
         if self.gates is None:
             return ()
-        layers = self.config.layers
         if self.config.gating == "per_sublayer":
             each = self.gates[side].flatten().unbind()
             return list(zip(each[::2], each[1::2], strict=True))
         each = self.gates.unbind()  # one, or one of each different layer
-        return [(each[place % len(each)],) * 2 for place in range(layers)]
+        return [(each[place % len(each)],) * 2 for place in range(self.config.layers)]
 
     def _encoded(self, x: Tensor, real: Tensor) -> Tensor:
         """Read (B, S, D) as a whole; ``real`` (B, S)."""
