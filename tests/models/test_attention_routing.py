@@ -302,13 +302,16 @@ def test_a_reply_of_one_token_leaves_out_shares_of_attention_in_training_as_long
 @pytest.mark.parametrize("way", ["fixed", "ar", "no-albert"])
 def test_masks_are_of_the_format_that_attention_computes_in(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     voice = routing(**WAYS[way], double=False)
-    formats, heard = [], SharedAttention.heard
-    monkeypatch.setattr(
-        SharedAttention, "heard", lambda self, q, kept, shut: (formats.append((q, shut)), heard(self, q, kept, shut))[1]
-    )
+    formats, heard = set(), SharedAttention.heard
+
+    def watched(self: SharedAttention, q: Tensor, kept: Any, shut: Tensor) -> Tensor:
+        formats.add((q.dtype, shut.dtype))
+        return heard(self, q, kept, shut)
+
+    monkeypatch.setattr(SharedAttention, "heard", watched)
     with torch.autocast("cpu", torch.bfloat16), voice.model.dropping(0):
         voice.model.loss(voice.model.batch(exchanges_of(voice)[:3]))
-    assert {(q.dtype, shut.dtype) for q, shut in formats} == {(torch.bfloat16, torch.bfloat16)}
+    assert formats == {(torch.bfloat16, torch.bfloat16)}
 
 
 def test_a_token_that_is_said_where_something_is_learnt_has_a_gradient() -> None:
