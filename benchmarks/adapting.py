@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks.material import network, ours, ragged
 from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.padded import loss, padded, twin
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.batches.encode import EncodedDialogue
 from menura.models.causal_lm import CausalLm
@@ -46,7 +46,7 @@ def run(rounds: int) -> Iterator[Ratio]:
 def adapt(model: CausalLm, support: Sequence[EncodedDialogue]) -> None:
     """Adapt with nothing kept from an earlier visit."""
     model.forget_lower()
-    Finetune(Descent(rate=RATE, epochs=STEPS, batch=BATCH, optimizer="adam")).adapt(model, support)
+    Finetune(InnerLoop(lr=RATE, epochs=STEPS, batch_size=BATCH, optimizer="adam")).adapt(model, support)
 
 
 def lora(whole: CausalLm) -> nn.Module:

@@ -48,7 +48,7 @@ def rows() -> dict[str, Row]:
 
 def run(size: str, rounds: int) -> Iterator[Ratio]:
     """Compare reading and saying, and reading alone; MismatchError if a way does not say what is likeliest."""
-    model, prompt = made(SIZES[size]), context(SIZES[size].vocabulary)
+    model, prompt = made(SIZES[size]), context(SIZES[size].vocab_size)
     what = f"{LATENTS} candidates, {size}"
     # The longer the replies, the more time goes to what all ways do alike: no ratio is promised for long ones.
     for limit, least in ((SHORT, AT_LEAST), (LONG, {})):
@@ -82,7 +82,7 @@ def made(sizes: Sizes, latents: int = LATENTS) -> Plato:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Plato(
-            PlatoConfig(init="random", latents=latents, lm_head="bert_mlm", dropout=0.0), sizes, end=END
+            PlatoConfig(init="random", num_latents=latents, lm_head="bert_mlm", dropout=0.0), sizes, end=END
         ).eval()
     with torch.no_grad():  # a random model looks everywhere a little, and then all latents say the same
         for block in model.body.blocks:
@@ -113,9 +113,9 @@ def saying(model: Plato, prompt: EncodedExchange, limit: int) -> dict[str, Way]:
 @torch.no_grad()
 def said(model: Plato, prompt: EncodedExchange, latents: Sequence[int], limit: int, *, shared: bool) -> list[list[int]]:
     """Return the greedy candidates of some latents in one batch; no token ends a reply."""
-    begun = model.begin_with(model.batch([prompt]), latents, shared=shared)
+    begun = model.prefill_latents(model.batch([prompt]), latents, shared=shared)
     batch = model.batch([prompt] * len(latents))
-    return generate(model, batch, Greedy(), end=-1, limit=limit, seeds=[0] * len(latents), begun=begun)
+    return generate(model, batch, Greedy(), end=-1, max_new_tokens=limit, seeds=[0] * len(latents), prefilled=begun)
 
 
 @torch.no_grad()
@@ -125,14 +125,14 @@ def below_best(model: Plato, prompt: EncodedExchange, replies: Sequence[Sequence
     They are read by the shared context. Rounding differs with the number of rows, so what is nearly as likely may be
     said as well, and then all behind it is another reply.
     """
-    scores, state = model.advance_to_scores(
-        model.begin_with(model.batch([prompt]), range(len(replies)), shared=True),
+    scores, state = model.step_logits(
+        model.prefill_latents(model.batch([prompt]), range(len(replies)), shared=True),
         torch.full((len(replies),), prompt.prefix[-1]),
     )
     lost = 0.0
     for tokens in torch.tensor(replies).unbind(1):
         lost = max(lost, float((scores.amax(-1) - scores.gather(-1, tokens[:, None])[:, 0]).max()))
-        scores, state = model.advance_to_scores(state, tokens)
+        scores, state = model.step_logits(state, tokens)
     return lost
 
 
@@ -141,7 +141,7 @@ def reading(model: Plato, prompt: EncodedExchange) -> dict[str, Way]:
 
     def read(latents: Sequence[int], *, shared: bool) -> object:
         with torch.no_grad():
-            return model.begin_with(model.batch([prompt]), latents, shared=shared)
+            return model.prefill_latents(model.batch([prompt]), latents, shared=shared)
 
     every = range(model.latents)
     return {
@@ -165,7 +165,7 @@ def main(way: str) -> None:
     """Print this process's peaks in bytes, after loading and at the end."""
     torch.set_num_threads(1)
     sizes = SIZES["MiniLM's size"]
-    model, prompt = made(sizes), context(sizes.vocabulary)
+    model, prompt = made(sizes), context(sizes.vocab_size)
     loaded = peak_bytes()
     said(model, prompt, range(LATENTS), LONG, shared=way == "shared")
     print(json.dumps([loaded, peak_bytes()]))

@@ -74,7 +74,7 @@ def compared(
 
 def our_way(model: CausalLm, batch: Batch, choice: Choice) -> list[list[int]]:
     """Generate; no token ends a reply, so that both write all."""
-    return generate(model, batch, choice, end=-1, limit=NEW, seeds=range(len(batch)))
+    return generate(model, batch, choice, end=-1, max_new_tokens=NEW, seeds=range(len(batch)))
 
 
 def their_way(model: CausalLm, batch: Batch, *, sampling: bool) -> list[list[int]]:

@@ -21,7 +21,7 @@ from menura.decoding.choice import Greedy
 from menura.errors import MismatchError
 from menura.models.causal_lm import CausalLm, CausalLmConfig, without_adapters
 from menura.models.parts.adapters import Adapters
-from menura.models.parts.bank import Bank
+from menura.models.parts.bank import AdapterBank
 
 PERSONAS, RANK = 32, 8
 BOTTLENECK = 32  # 133,376 parameters a persona; LoRA of rank 8 on every linear map has 131,072
@@ -45,9 +45,13 @@ class Case:
 
 CASES = {
     "many-personas": Case(
-        "adapters all over", Adapters("houlsby", BOTTLENECK, "all"), "all-linear", same=False, at_least={MIXED: 3.0}
+        "adapters all over",
+        Adapters("houlsby", bottleneck=BOTTLENECK, layers="all"),
+        "all-linear",
+        same=False,
+        at_least={MIXED: 3.0},
     ),
-    "many-personas-lora": Case("the same LoRA", Adapters("lora", RANK, "all"), ["c_attn"], same=True),
+    "many-personas-lora": Case("the same LoRA", Adapters("lora", rank=RANK, layers="all"), ["c_attn"], same=True),
 }
 
 
@@ -79,7 +83,7 @@ def all_ways(case: Case, count: int, size: Size) -> dict[str, Way]:
     theirs = with_peft(case, personas, size)
     batch = prompts(model, count, size.vocabulary)
     return {
-        BANK: partial(banked, model, Bank.of(personas), batch),
+        BANK: partial(banked, model, AdapterBank.of(personas), batch),
         MIXED: partial(mixed, theirs, batch),
         SWAPPED: partial(swapped, theirs, batch),
         ALONE: partial(alone, model, personas, batch),
@@ -103,9 +107,9 @@ def drawn(model: CausalLm, seed: int) -> dict[str, Tensor]:
     return {name: DEVIATION * torch.randn(p.shape, generator=stream) for name, p in adaptable(model).items()}
 
 
-def banked(model: CausalLm, bank: Bank, batch: Batch) -> list[list[int]]:
+def banked(model: CausalLm, bank: AdapterBank, batch: Batch) -> list[list[int]]:
     """Write all rows in one batch; the personas are stacked beforehand, as peft has loaded its own beforehand."""
-    with model.speaking_as(bank, range(len(batch))):
+    with model.using_adapters(bank, range(len(batch))):
         return our_way(model, batch, Greedy())
 
 

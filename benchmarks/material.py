@@ -60,7 +60,9 @@ def network(size: Size = SMALL, *, head_deviation: float = 0.0) -> GPT2LMHeadMod
 def ours(base: GPT2LMHeadModel, layers: Layers, *, size: int = ADAPTER) -> CausalLm:
     """Build our model around a network; what adapts is moved a little, so that every gradient is there."""
     kind: Literal["none", "houlsby"] = "none" if layers == "none" else "houlsby"
-    adapters = Adapters(kind, size, "all" if layers == "none" else layers)
+    adapters = Adapters(
+        kind, bottleneck=size, rank=size, num_virtual_tokens=size, layers="all" if layers == "none" else layers
+    )
     model = CausalLm(base, CausalLmConfig("random", "plain", 512, adapters)).eval()
     if layers != "none":
         stir(model)

@@ -11,7 +11,7 @@ from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.meta_engines import PEERS, reference
 from benchmarks.peers.padded import peer_name, relative_error, twin
 from menura.adaptation.compiled import Objective, compiled_objective
-from menura.adaptation.descent import Descent, Order
+from menura.adaptation.descent import InnerLoop, Order
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedEpisode
 from menura.errors import NumericalError
@@ -94,7 +94,7 @@ def peer_ways(model: CausalLm, order: Order, drawn: Sequence[EncodedEpisode]) ->
 
 def method(order: Order) -> Maml:
     """Return the method whose step all rows take."""
-    return Maml(Descent(rate=RATE, epochs=1, batch=0), order)
+    return Maml(InnerLoop(lr=RATE, epochs=1, batch_size=0), order)
 
 
 def step(

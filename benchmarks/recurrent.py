@@ -13,14 +13,14 @@ from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.meta_engines import load_learn2learn
 from benchmarks.peers.padded import gradients, relative_error
 from benchmarks.peers.padded_seq2spg import Encoder, PaddedSeq2Spg, padded, under_our_names
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.errors import NumericalError
 from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
 
 # As in cmaml/maml_seq2spg@cpu, on dialogues as long as Persona-Chat's.
-CONFIG = Seq2SpgConfig(vocabulary=8000, size=150, layers=2, dropout=0.0)
+CONFIG = Seq2SpgConfig(vocab_size=8000, hidden_size=150, num_layers=2, dropout=0.0)
 TASKS, SUPPORT, QUERY = 4, 2, 1  # of a meta-step; dialogues of a task
 EXCHANGES = 7  # of a dialogue
 SHORTEST, LONGEST = 6, 16  # words of an utterance
@@ -39,7 +39,7 @@ def rows() -> dict[str, Row]:
 
 def run(rounds: int, *, config: Seq2SpgConfig = CONFIG, tasks: int = TASKS) -> Iterator[Ratio]:
     """Compare; NumericalError if our gradient is off."""
-    model, drawn = made(config), episodes(tasks, config.vocabulary)
+    model, drawn = made(config), episodes(tasks, config.vocab_size)
     ways: dict[str, Way] = {"menura": partial(step, model, drawn)}
     ways |= {name: partial(learn2learn, PaddedSeq2Spg(model, kind), drawn) for name, kind in PEERS.items()}
     wanted = reference(model, drawn)
@@ -91,7 +91,7 @@ def utterance(stream: random.Random, vocabulary: int) -> tuple[int, ...]:
 
 def step(model: Seq2Spg, drawn: Sequence[EncodedEpisode]) -> dict[str, Tensor]:
     """Compute our meta-gradient, task by task, as training calls it."""
-    method = Maml(Descent(rate=RATE, epochs=1, batch=BATCH))
+    method = Maml(InnerLoop(lr=RATE, epochs=1, batch_size=BATCH))
     model.zero_grad(set_to_none=True)
     for episode in drawn:
         (method.objective(model, episode).total / len(drawn)).backward()  # type: ignore[no-untyped-call]

@@ -171,7 +171,7 @@ def optimizer(model: AttentionRouting) -> torch.optim.Optimizer:
 def step(model: AttentionRouting, adam: torch.optim.Optimizer, batch: Batch) -> float:
     """Take one step of training."""
     adam.zero_grad()
-    with model.dropping(0):
+    with model.dropout(0):
         loss = model.loss(batch)
     loss.total.backward()  # type: ignore[no-untyped-call]
     adam.step()
@@ -180,7 +180,7 @@ def step(model: AttentionRouting, adam: torch.optim.Optimizer, batch: Batch) -> 
 
 def cached(model: AttentionRouting, prompts: Batch, limit: int) -> list[list[int]]:
     """Say replies as the house does; no token ends one."""
-    return generate(model, prompts, Greedy(), end=-1, limit=limit, seeds=[0] * len(prompts))
+    return generate(model, prompts, Greedy(), end=-1, max_new_tokens=limit, seeds=[0] * len(prompts))
 
 
 @torch.no_grad()
@@ -188,7 +188,7 @@ def uncached(model: AttentionRouting, prompts: Batch, limit: int) -> list[list[i
     """Say replies as the public program does: contexts and all that was said are read again for each token (F-A17)."""
     ids = torch.full((len(prompts), 1), BOS)
     for _ in range(limit):
-        scores = model.scores_of(model.begin(prompts), ids)[:, -1]
+        scores = model.scores_of(model.prefill(prompts), ids)[:, -1]
         ids = torch.cat([ids, scores.argmax(-1, keepdim=True)], 1)
     found: list[list[int]] = ids[:, 1:].tolist()
     return found

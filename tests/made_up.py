@@ -9,10 +9,10 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from menura.artefacts import base as bases
-from menura.artefacts.piece_lexicon import PieceLexicon, mark
+from menura.artefacts.piece_lexicon import SubwordVocabulary, mark
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName, separated, utterances, words
+from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName, separated, utterances, words
 from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens, piece_tokens
 from menura.corpus.dialogue import Dialogue, Turn
@@ -26,20 +26,31 @@ from menura.models.parts.transformer import Sizes
 from menura.models.plato import Plato, sized
 from menura.models.plato_settings import PlatoConfig
 from menura.models.seq2seq import Seq2SeqConfig
-from menura.tasks.task import Part
+from menura.tasks.task import DialogueView
 
 FACTS = ("i mend clocks.", "my goat is called fern.")
 PROFILES = {"mira": {"craft": ("clocks",), "pet": ("goat fern", "owl")}, "guest": {"craft": ("none at all",)}}
 
 
-def part(dialogue_id: str, *lines: str, facts: Sequence[str] = ()) -> Part:
+def part(dialogue_id: str, *lines: str, facts: Sequence[str] = ()) -> DialogueView:
     """Make a dialogue of lines said by turns; every second line is the persona's."""
     speakers = ("guest", "mira")
     turns = tuple(Turn(speakers[index % 2], line) for index, line in enumerate(lines))
-    return Part(Dialogue(dialogue_id, turns, {"mira": tuple(facts)} if facts else {}, profiles=PROFILES), "mira")
+    return DialogueView(
+        Dialogue(dialogue_id, turns, {"mira": tuple(facts)} if facts else {}, profiles=PROFILES), "mira"
+    )
 
 
-ROUTED = {"width": 16, "layers": 4, "heads": 2, "inner": 24, "embedding": 6, "groups": 2, "rank": 5, "limit": 512}
+ROUTED = {
+    "hidden_size": 16,
+    "num_layers": 4,
+    "num_heads": 2,
+    "intermediate_size": 24,
+    "embedding": 6,
+    "groups": 2,
+    "rank": 5,
+    "max_length": 512,
+}
 
 SUPPORT = (
     part("s1", "hi", "tick tock, hello!", "what is that noise?", "my clocks, all forty.", facts=FACTS),
@@ -49,24 +60,24 @@ QUERY = (part("q1", "good evening", "half past six, good evening!", "tired?", "n
 
 
 @dataclass(frozen=True)
-class Voice:
+class Toy:
     """A small model with the encoder that fits it."""
 
     model: Any  # of the catalogue; what it can do beside the contract, tests ask of those that can
     encoder: Encoder
 
-    def dialogues(self, parts: Sequence[Part]) -> tuple[EncodedDialogue, ...]:
+    def dialogues(self, parts: Sequence[DialogueView]) -> tuple[EncodedDialogue, ...]:
         """Encode dialogues."""
         return self.encoder.dialogues(parts, "mira")
 
-    def batch(self, parts: Sequence[Part]) -> Batch:
+    def batch(self, parts: Sequence[DialogueView]) -> Batch:
         """Make one batch of all the exchanges in dialogues."""
         return self.model.batch([exchange for dialogue in self.dialogues(parts) for exchange in dialogue])
 
     @property
     def end(self) -> int:
         """The token that ends a reply."""
-        return self.encoder.layout.end
+        return self.encoder.chat_format.end
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class Variant:
     network: str = "tiny"  # "tiny" is a Llama, "gpt2" another architecture
     kind: str = "houlsby"
     layers: str = "all"
-    layout: LayoutName = "chat"
+    layout: ChatFormatName = "chat"
     train_base: bool = False
     init: str = "identity"
     model: str = "causal_lm"  # of the catalogue
@@ -92,7 +103,7 @@ class Variant:
         """Tell whether it stands on one that a base brings."""
         return not self.over_words and self.model not in ("plato", "lic", "attention_routing")
 
-    def voice(self, *, stirred: bool = True, double: bool = False) -> Voice:
+    def toy(self, *, stirred: bool = True, double: bool = False) -> Toy:
         """Build it; ``stirred`` moves all that adapts away from its start, so that nothing of it is zero."""
         if self.over_words:
             return self._over_words(stirred=stirred, double=double)
@@ -102,60 +113,62 @@ class Variant:
             return self._shared(stirred=stirred, double=double)
         if not self.over_network:
             return self._unified(stirred=stirred, double=double)
-        adapters = Adapters(kind=self.kind, size=4, layers=self.layers, init=self.init)
+        adapters = Adapters(
+            kind=self.kind, bottleneck=4, rank=4, num_virtual_tokens=4, layers=self.layers, init=self.init
+        )
         made = MODELS[self.model].config
         config = made("tiny", self.layout, 512, adapters, self.train_base, **self.settings)
         tokens = byte_tokens()
         if self.layout == "special":
             tokens = tokens.adding(SPECIAL_TOKENS)
-        layout = LAYOUTS[self.layout](tokens)
+        layout = CHAT_FORMATS[self.layout](tokens)
         torch.manual_seed(7)
         model: Any = build(gpt2() if self.network == "gpt2" else llama(), config, layout).eval()
         if stirred:
             stir(model)
-        encoder = Encoder(tokens, layout, config.limit)
-        return Voice(in_double(model) if double else model, encoder)
+        encoder = Encoder(tokens, layout, config.max_length)
+        return Toy(in_double(model) if double else model, encoder)
 
-    def _over_words(self, *, stirred: bool, double: bool) -> Voice:
+    def _over_words(self, *, stirred: bool, double: bool) -> Toy:
         """Build it over bytes, which know all words."""
         tokens = byte_tokens((*CHAT_TOKENS, *WORD_TOKENS))
-        config = MODELS[self.model].config(len(tokens), size=6, layers=2, limit=512, **self.settings)
+        config = MODELS[self.model].config(len(tokens), hidden_size=6, num_layers=2, max_length=512, **self.settings)
         torch.manual_seed(7)
         model: Any = build(None, config, people=("mira",)).eval()
         if stirred:
             stir(model, size=0.5)
-        return Voice(model.double() if double else model, Encoder(tokens, words(tokens), config.limit))
+        return Toy(model.double() if double else model, Encoder(tokens, words(tokens), config.max_length))
 
-    def _unified(self, *, stirred: bool, double: bool) -> Voice:
+    def _unified(self, *, stirred: bool, double: bool) -> Toy:
         """Build it over bytes, with a token that opens replies and one that ends utterances."""
         tokens = byte_tokens((*CHAT_TOKENS, "<bou>", "<eou>"))
-        settings = {"latents": 5, "limit": 256, "turns": 4, **self.settings}
+        settings = {"num_latents": 5, "max_length": 256, "max_turns": 4, **self.settings}
         config = PlatoConfig(init="random", **settings)
         opens, end = tokens.control("<bou>"), tokens.control("<eou>")
         torch.manual_seed(7)
         model: Any = Plato(config, sized(config, Sizes(len(tokens), 16, 2, 2, 32, 128)), end=end).eval()
         if stirred:
             stir(model, size=0.2)
-        return Voice(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.limit))
+        return Toy(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.max_length))
 
-    def _shared(self, *, stirred: bool, double: bool) -> Voice:
+    def _shared(self, *, stirred: bool, double: bool) -> Toy:
         """Build layers that encoder and decoder share, over the same bytes."""
         tokens = byte_tokens((*CHAT_TOKENS, "<bou>", "<eou>"))
         opens, end = tokens.control("<bou>"), tokens.control("<eou>")
-        config = LicConfig(init="random", limit=512, **self.settings)
+        config = LicConfig(init="random", max_length=512, **self.settings)
         torch.manual_seed(7)
         model: Any = build(None, config, sizes=Sizes(len(tokens), 16, 2, 2, 32, 128)).eval()
         if stirred:
             stir(model, size=0.2)
-        return Voice(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.limit))
+        return Toy(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.max_length))
 
-    def _routed(self, *, stirred: bool, double: bool) -> Voice:
+    def _routed(self, *, stirred: bool, double: bool) -> Toy:
         """Build attention routing over the printable characters, and the attributes of ``PROFILES``."""
         letters = [chr(code) for code in range(32, 127)]
         keys = ("craft", "pet")
-        tokens = piece_tokens("char", letters, most=200, control=[mark(key) for key in keys])
+        tokens = piece_tokens("char", letters, max_size=200, control=[mark(key) for key in keys])
         words = words_of_profiles(PROFILES.values())
-        lexicon = PieceLexicon("char", tokens.to_json(), keys, tuple(words), ())
+        lexicon = SubwordVocabulary("char", tokens.to_json(), keys, tuple(words), ())
         config = AttentionRoutingConfig(**{**ROUTED, **self.settings})
         torch.manual_seed(7)
         model: Any = AttentionRouting(config, len(tokens), lexicon.profile_words).eval()
@@ -166,8 +179,8 @@ class Variant:
                     if isinstance(table, nn.Embedding):
                         table.weight[0] = 0
         profile = lexicon.profile_tokens(by_words=config.memory)
-        encoder = Encoder(tokens, separated(tokens), config.limit, profile=profile)
-        return Voice(model.double() if double else model, encoder)
+        encoder = Encoder(tokens, separated(tokens), config.max_length, profile=profile)
+        return Toy(model.double() if double else model, encoder)
 
 
 VARIANTS = {
@@ -190,19 +203,19 @@ VARIANTS = {
     "gpt2-ia3": Variant("gpt2", kind="ia3"),
     "gpt2-prompt": Variant("gpt2", kind="prompt"),
     "transfer-transfo": Variant(model="transfer_transfo"),
-    "transfer-transfo-upper": Variant(layers="upper", model="transfer_transfo", settings={"kinds": False}),
+    "transfer-transfo-upper": Variant(layers="upper", model="transfer_transfo", settings={"token_types": False}),
     "transfer-transfo-special": Variant(layout="special", model="transfer_transfo"),
-    "transfer-transfo-lm": Variant(model="transfer_transfo", settings={"choice_weight": 0.0}),
+    "transfer-transfo-lm": Variant(model="transfer_transfo", settings={"next_utterance_weight": 0.0}),
     "gpt2-transfer-transfo-in-place": Variant("gpt2", kind="none", model="transfer_transfo"),
     "p2-bot": Variant(model="p2_bot"),
     "seq2seq": Variant(model="seq2seq"),
-    "speaker": Variant(model="speaker", settings={"users": 2, "user_size": 3}),
+    "speaker": Variant(model="speaker", settings={"num_users": 2, "user_size": 3}),
     "seq2spg": Variant(model="seq2spg"),
     "seq2spg-prime": Variant(model="seq2spg", settings={"reads": "state", "gate": "repo"}),
     "hierarchical": Variant(model="hierarchical"),
     "lic": Variant(model="lic"),
     "lic-bert-mlm": Variant(model="lic", settings={"lm_head": "bert_mlm"}),
-    "ivae-mi": Variant(model="ivae_mi", settings={"latent": 5, "samples": 3}),
+    "ivae-mi": Variant(model="ivae_mi", settings={"latent_size": 5, "num_samples": 3}),
     "ar+": Variant(model="attention_routing"),
     "ar+-release": Variant(model="attention_routing", settings={"preset": "release"}),
     "ar+-paper": Variant(model="attention_routing", settings={"preset": "paper", "persona_path": "both"}),
@@ -211,10 +224,10 @@ VARIANTS = {
     ),
     "ar": Variant(model="attention_routing", settings=AR),
     "plato": Variant(model="plato"),
-    "plato-release": Variant(model="plato", settings={"preset": "release", "adapter_size": 3}),
+    "plato-release": Variant(model="plato", settings={"preset": "release", "adapter_bottleneck": 3}),
     "plato-by-blocks": Variant(model="plato", settings={"context": "block_bi", "lm_head": "bert_mlm"}),
-    "plato-without": Variant(model="plato", settings={"latents": 0}),
-    "plato-one-way": Variant(model="plato", settings={"latents": 0, "context": "uni", "norm": "pre"}),
+    "plato-without": Variant(model="plato", settings={"num_latents": 0}),
+    "plato-one-way": Variant(model="plato", settings={"num_latents": 0, "context": "uni", "norm": "pre"}),
 }
 
 

@@ -11,15 +11,15 @@ QUESTIONS = ("what do you do?", "and today?", "is it hard?", "who taught you?", 
 
 # Settings under which a training of tiny/… on this corpus takes part of a second a step.
 QUICK = (
-    "data.needed=4",
-    "data.turns=4",
-    "model.limit=128",
-    "outer.tasks=1",
+    "data.min_heldout_dialogues=4",
+    "data.max_turns=4",
+    "model.max_length=128",
+    "outer.meta_batch_size=1",
     "outer.shots=2",
     "outer.queries=1",
     "outer.save_every=2",
-    "outer.check_every=4",
-    "outer.check_personas=1",
+    "outer.eval_every=4",
+    "outer.eval_personas=1",
 )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from toys import NoDecoding, exchange, points
 
-from menura.adaptation.structures import Layer, Structure, whole
+from menura.adaptation.structures import LayerMask, PersonaMask, whole
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.models.dialogue_model import Loss
@@ -70,15 +70,15 @@ class ThreeEdges(NoDecoding):
         return Loss.of(((self.private.weight - targets) ** 2).sum(1) / 2, batch.reply_tokens)
 
 
-def of_edges(shape: Structure, *edges: Sequence[Sequence[int]] | None) -> Structure:
+def of_edges(shape: PersonaMask, *edges: Sequence[Sequence[int]] | None) -> PersonaMask:
     """Return a structure with these edges by layer; None is a whole layer."""
-    layers: list[Layer] = []
+    layers: list[LayerMask] = []
     for layer, kept in zip(shape.layers, edges, strict=True):
         layers.append(layer if kept is None else layer.with_edges(torch.tensor(kept, dtype=torch.bool)))
-    return Structure(tuple(layers))
+    return PersonaMask(tuple(layers))
 
 
-def any_structure(model: PrivateNet, seed: int, share: float = 0.6) -> Structure:
+def any_structure(model: PrivateNet, seed: int, share: float = 0.6) -> PersonaMask:
     """Draw a structure: edges of the inner layers at random, whatever leads to a dead node cut off."""
     stream, living, layers = torch.Generator().manual_seed(seed), None, []
     shape = whole(model).layers
@@ -91,7 +91,7 @@ def any_structure(model: PrivateNet, seed: int, share: float = 0.6) -> Structure
         kept = kept if living is None else kept & living[:, None]
         living = kept.any(0)
         layers.append(layer.with_edges(kept))
-    return Structure(tuple(layers[::-1]))
+    return PersonaMask(tuple(layers[::-1]))
 
 
 def one_point(name: str) -> EncodedEpisode:

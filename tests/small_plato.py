@@ -17,7 +17,7 @@ from menura.artefacts import tensors
 from menura.batches.channels import NOWHERE, OWN, Channels, Token
 from menura.batches.encode import EncodedExchange
 from menura.batches.tokenizer import byte_tokens
-from menura.models.parts.sight import Places, Sight
+from menura.models.parts.sight import AttentionMask, SegmentIds
 from menura.models.parts.transformer import Masked, Sizes
 from menura.models.plato import Plato
 from menura.models.plato_settings import PlatoConfig
@@ -32,14 +32,14 @@ WAYS: dict[str, dict[str, Any]] = {
     "prefix": {"visibility": "prefix"},
     "response_only": {"visibility": "response_only"},
     "block_bi": {"context": "block_bi"},
-    "uni without latent": {"context": "uni", "latents": 0},
-    "without latent": {"latents": 0},
+    "uni without latent": {"context": "uni", "num_latents": 0},
+    "without latent": {"num_latents": 0},
 }
 
 
 def plato(*, double: bool = True, stirred: float = 0.3, seed: int = 0, **settings: Any) -> Plato:
     """Make one whose weights are far enough from zero that all of them matter; nothing is left out in training."""
-    config = PlatoConfig(init="random", **{"latents": LATENTS, "dropout": 0.0, **settings})
+    config = PlatoConfig(init="random", **{"num_latents": LATENTS, "dropout": 0.0, **settings})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Plato(config, SIZES, end=END).eval()
@@ -76,21 +76,21 @@ class Whole:
     reply: Tensor  # (T, D)
 
 
-def whole(model: Plato, exchange: EncodedExchange, slot: Tensor | None, sight: Sight | None = None) -> Whole:
+def whole(model: Plato, exchange: EncodedExchange, slot: Tensor | None, sight: AttentionMask | None = None) -> Whole:
     """Read head slot (D,), context and reply in one pass, each place seeing what a written-out table says.
 
     The reply is read without its end, as in generation, or with it, as in recognition.
     """
-    sight = sight or Sight(context=model.config.context, latent=model.rules.visibility)
+    sight = sight or AttentionMask(context=model.config.context, latent=model.rules.visibility)
     ids = (exchange.prefix[-1], *(exchange.reply if sight.recognition else exchange.reply[:-1]))
     context = Channels.of([model.layout.context(exchange)], model.device)
     reply = Channels.of([model.layout.reply(ids)], model.device)
-    places = Places.of(context.mask, context.block, reply.mask, head=slot is not None)
+    places = SegmentIds.of(context.mask, context.block, reply.mask, head=slot is not None)
     x = torch.cat([model.embeddings(context), model.embeddings(reply)], 1)
     if slot is not None:
         x = torch.cat([model.embeddings.slot(slot)[None, None], x], 1)
     attend = Masked(sight.dense(places).unsqueeze(1), plain=True)
-    states = model.body(x, [attend] * SIZES.layers)[0]
+    states = model.body(x, [attend] * SIZES.num_layers)[0]
     head = int(slot is not None)
     split = head + context.ids.shape[1]
     return Whole(states[0] if head else None, states[head:split], states[split:])
@@ -106,7 +106,7 @@ def log_probs(model: Plato, states: Tensor) -> Tensor:
     return model.logits(states).log_softmax(-1)
 
 
-def nats(model: Plato, exchange: EncodedExchange, slot: Tensor | None) -> Tensor:
+def nll(model: Plato, exchange: EncodedExchange, slot: Tensor | None) -> Tensor:
     """Return () −log p of a reply, by one pass over all."""
     told = log_probs(model, whole(model, exchange, slot).reply)
     return -told[torch.arange(len(exchange.reply)), torch.tensor(exchange.reply)].sum()
@@ -165,9 +165,9 @@ def alone(ids: Sequence[int]) -> Channels:
     return Channels.of([[Token(token, OWN, NOWHERE, place, 0) for place, token in enumerate(ids)]], torch.device("cpu"))
 
 
-def states_of(model: Plato, ids: Sequence[int], sight: Sight) -> Tensor:
+def states_of(model: Plato, ids: Sequence[int], sight: AttentionMask) -> Tensor:
     """Return (N, D) states of a row of tokens, each seeing by ``sight``."""
     read = alone(ids)
-    places = Places.of(read.mask, read.block, read.mask[:, :0], head=False)
+    places = SegmentIds.of(read.mask, read.block, read.mask[:, :0], head=False)
     attend = Masked(sight.fused(places))
     return model.body(model.embeddings(read), [attend] * len(model.body.blocks))[0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Voice, part
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
@@ -18,14 +18,14 @@ AR: dict[str, Any] = dict(VARIANTS["ar"].settings)
 Read = tuple[Tensor | None, Tensor | None]  # states of the context and of the persona, (S, D) and (M, D)
 
 
-def routing(*, double: bool = True, stirred: bool = True, **settings: Any) -> Voice:
+def routing(*, double: bool = True, stirred: bool = True, **settings: Any) -> Toy:
     """Make one over the printable characters; stirred, so that no gate is closed."""
-    return replace(VARIANTS["ar+"], settings=settings).voice(stirred=stirred, double=double)
+    return replace(VARIANTS["ar+"], settings=settings).toy(stirred=stirred, double=double)
 
 
-def exchanges_of(voice: Voice) -> list[EncodedExchange]:
+def exchanges_of(toy: Toy) -> list[EncodedExchange]:
     """Return exchanges of unequal length."""
-    return [exchange for dialogue in voice.dialogues(ALL) for exchange in dialogue]
+    return [exchange for dialogue in toy.dialogues(ALL) for exchange in dialogue]
 
 
 def looked(attention: Any, queries: Tensor, read: Tensor, *, causal: bool = False) -> Tensor:
@@ -79,8 +79,8 @@ def through(
     """Go through all layers, by Eq. 1 and 5; a decoder's are told what was read."""
     settings = model.config
     kind = settings.feed_forward or ("factor_release" if settings.preset == "release" else "factor_fixed")
-    for application in range(settings.layers):
-        layer: Any = model.layers[application % (settings.layers // settings.groups)]
+    for application in range(settings.num_layers):
+        layer: Any = model.layers[application % (settings.num_layers // settings.groups)]
         entered = normed(layer.norm, x)
         of_itself = looked(layer.attention, entered, entered, causal=side == 1)
         of_context, of_persona = (
@@ -174,7 +174,7 @@ def began(model: AttentionRouting, exchange: EncodedExchange) -> Read:
     return through(model, 0, x), slots if settings.persona_path != "context_bias" else None
 
 
-def nats_of(model: AttentionRouting, exchange: EncodedExchange, read: Read, a: float | Tensor, stream: str) -> Tensor:
+def nll_of(model: AttentionRouting, exchange: EncodedExchange, read: Read, a: float | Tensor, stream: str) -> Tensor:
     """Return −log p of a reply."""
     ids = [exchange.prefix[-1], *exchange.reply[:-1]]
     states = through(model, 1, said(model, ids, stream), read, a)
@@ -189,4 +189,4 @@ def by_hand(model: AttentionRouting, exchange: EncodedExchange) -> Tensor:
     a: float | Tensor = model.config.strength
     if model.predictor is not None and context is not None:
         a = 1 / (1 + (-(context.mean(0) @ model.predictor.weight[0] + model.predictor.bias[0])).exp())
-    return nats_of(model, exchange, (context, persona), a, "reply")
+    return nll_of(model, exchange, (context, persona), a, "reply")

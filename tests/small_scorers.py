@@ -60,7 +60,7 @@ def nli(folder: Path, *more: str) -> NliConfig:
     small = (
         f"data.corpus={folder / 'pairs-train.txt'},{folder / 'pairs-valid.txt'}",
         f"encoder={encoder(folder / 'encoder')}",
-        *("learning.epochs=6", "learning.batch=16", "learning.rate=0.01", "dropout=0"),
+        *("learning.epochs=6", "learning.batch_size=16", "learning.lr=0.01", "dropout=0"),
     )
     return with_settings(NliConfig(), (*small, *more))
 
@@ -86,7 +86,7 @@ def emoji(folder: Path, *more: str) -> EmojiConfig:
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     small = (
         f"data.corpus={folder / 'dev.jsonl'},{folder / 'test.jsonl'}",
-        *("width=8", "learning.epochs=8", "learning.batch=8", "learning.rate=0.03", "least=1"),
+        *("width=8", "learning.epochs=8", "learning.batch_size=8", "learning.lr=0.03", "least=1"),
     )
     return with_settings(EmojiConfig(), (*small, *more))
 

@@ -35,7 +35,7 @@ def test_a_file_becomes_a_persona_that_replies(persona: menura.Persona) -> None:
     assert persona.name == WHO
     assert persona.check is not None
     assert persona.check.dialogues == 4
-    assert isinstance(persona.reply("what do you do?", limit=8), str)
+    assert isinstance(persona.reply("what do you do?", max_new_tokens=8), str)
 
 
 def test_dialogues_at_hand_give_the_same_persona_as_their_file(
@@ -47,28 +47,30 @@ def test_dialogues_at_hand_give_the_same_persona_as_their_file(
 
 
 def test_the_same_seed_gives_the_same_reply(persona: menura.Persona) -> None:
-    assert persona.reply("and today?", seed=4, limit=12) == persona.reply("and today?", seed=4, limit=12)
-    assert len({persona.reply("and today?", seed=seed, limit=12) for seed in range(4)}) > 1
+    assert persona.reply("and today?", seed=4, max_new_tokens=12) == persona.reply(
+        "and today?", seed=4, max_new_tokens=12
+    )
+    assert len({persona.reply("and today?", seed=seed, max_new_tokens=12) for seed in range(4)}) > 1
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_pieces_of_a_stream_are_the_reply(persona: menura.Persona, seed: int) -> None:
-    pieces = list(persona.stream("is it hard?", seed=seed, limit=24))
-    assert "".join(pieces).strip() == persona.reply("is it hard?", seed=seed, limit=24).strip()
+    pieces = list(persona.stream("is it hard?", seed=seed, max_new_tokens=24))
+    assert "".join(pieces).strip() == persona.reply("is it hard?", seed=seed, max_new_tokens=24).strip()
 
 
 def test_candidates_stand_in_order_of_likelihood_and_hold_the_reply(persona: menura.Persona) -> None:
-    found = persona.candidates("is it hard?", 4, seed=7, limit=10)
+    found = persona.candidates("is it hard?", 4, seed=7, max_new_tokens=10)
     assert len(found) == 4
-    assert [one.nats for one in found] == sorted(one.nats for one in found)
-    alone = [persona.reply("is it hard?", seed=seed, limit=10) for seed in range(7, 11)]
+    assert [one.nll for one in found] == sorted(one.nll for one in found)
+    alone = [persona.reply("is it hard?", seed=seed, max_new_tokens=10) for seed in range(7, 11)]
     assert sorted(one.text for one in found) == sorted(alone)
 
 
 def test_a_dialogue_so_far_is_replied_to(persona: menura.Persona) -> None:
     said = [Turn("you", "what do you do?"), Turn("persona", "i mend clocks."), Turn("you", "many?")]
-    whole = persona.candidates(said, 1, choice=Greedy(), limit=6)[0]
-    last = persona.candidates(said[2].text, 1, choice=Greedy(), limit=6)[0]
+    whole = persona.candidates(said, 1, decoding=Greedy(), max_new_tokens=6)[0]
+    last = persona.candidates(said[2].text, 1, decoding=Greedy(), max_new_tokens=6)[0]
     assert whole != last
 
 
@@ -80,35 +82,37 @@ def test_nothing_cannot_be_replied_to(persona: menura.Persona) -> None:
 def test_a_persona_speaks_otherwise_than_its_model_and_leaves_it_alone(
     model: menura.Model, persona: menura.Persona
 ) -> None:
-    before = model.candidates("and today?", 1, choice=Greedy(), limit=6)
-    likely = persona.candidates("and today?", 1, choice=Greedy(), limit=6)
-    assert model.candidates("and today?", 1, choice=Greedy(), limit=6) == before
+    before = model.candidates("and today?", 1, decoding=Greedy(), max_new_tokens=6)
+    likely = persona.candidates("and today?", 1, decoding=Greedy(), max_new_tokens=6)
+    assert model.candidates("and today?", 1, decoding=Greedy(), max_new_tokens=6) == before
     assert likely != before
-    assert api.without_persona(persona).candidates("and today?", 1, choice=Greedy(), limit=6) == before
+    assert api.without_persona(persona).candidates("and today?", 1, decoding=Greedy(), max_new_tokens=6) == before
 
 
 def test_a_saved_persona_says_the_same(model: menura.Model, persona: menura.Persona, tmp_path: Path) -> None:
     path = persona.save(tmp_path / "noa.persona")
-    wanted = persona.candidates("who taught you?", 2, limit=8)
+    wanted = persona.candidates("who taught you?", 2, max_new_tokens=8)
     for loaded in (menura.Persona.load(path), menura.Persona.load(path, base=model)):
         assert loaded.name == WHO
-        assert loaded.candidates("who taught you?", 2, limit=8) == wanted
+        assert loaded.candidates("who taught you?", 2, max_new_tokens=8) == wanted
 
 
 def test_a_persona_is_found_by_name(persona: menura.Persona) -> None:
     persona_store.save(persona.artefact)
     assert menura.Persona.load(WHO).artefact.recipe == persona.artefact.recipe
-    voices = api.voices([WHO, "tiny", WHO])
-    assert list(voices) == [WHO, "tiny"]
+    agents = api.agents([WHO, "tiny", WHO])
+    assert list(agents) == [WHO, "tiny"]
     with pytest.raises(ConfigError, match="unknown persona 'nobody'"):
         menura.Persona.load("nobody")
 
 
 def test_a_persona_of_another_model_is_refused(persona: menura.Persona, tmp_path: Path) -> None:
     path = persona.save(tmp_path / "noa.persona")
-    other = api.Model(api.load_model(api.CausalLmConfig(base="tiny", adapters=api.CausalLmConfig().adapters, start="")))
+    other = api.Model(
+        api.load_model(api.CausalLmConfig(base="tiny", adapters=api.CausalLmConfig().adapters, init_from=""))
+    )
     menura.Persona.load(path, base=other)  # the same settings are the same model
-    smaller = api.replace(other.loaded.config, adapters=api.replace(other.loaded.config.adapters, size=8))
+    smaller = api.replace(other.loaded.config, adapters=api.replace(other.loaded.config.adapters, bottleneck=8))
     with pytest.raises(MismatchError, match="wanted"):
         menura.Persona.load(path, base=api.Model(api.load_model(smaller)))
 
@@ -130,7 +134,7 @@ def test_shots_that_cannot_be_meant_are_refused(
 
 def test_held_out_people_of_a_file_become_a_table(model: menura.Model, tmp_path: Path) -> None:
     path = write(tmp_path / "chat.jsonl", people=4)
-    settings = EvaluateConfig(queries=1, replies=1, candidates=2, limit=4, metrics=("ppl", "hits@1"))
+    settings = EvaluateConfig(queries=1, replies=1, candidates=2, max_new_tokens=4, metrics=("ppl", "hits@1"))
     found = menura.evaluate(model, data=path, k=(1, 2), settings=settings)
     assert [row.label for row in found.results.rows][0] == "un-adapted"
     assert len(found.results.rows) == 5

@@ -7,7 +7,7 @@ from made_up_chat import THINGS, TRADES, settings, write
 
 from menura.cli.main import run
 
-RUNS = ("data.facts=no", "outer.steps=2", "outer.check_every=2", "model.width=16", "model.heads=2")
+RUNS = ("data.with_facts=no", "outer.steps=2", "outer.eval_every=2", "model.hidden_size=16", "model.num_heads=2")
 
 
 def person_of(speaker: str) -> int:

@@ -15,13 +15,13 @@ from menura.models.dialogue_model import DialogueModel, Loss
 class NoDecoding(DialogueModel[None]):
     """What the models made for these checks share: nothing is decoded with them."""
 
-    def begin(self, batch: Batch) -> None:
+    def prefill(self, batch: Batch) -> None:
         raise NotImplementedError
 
-    def advance(self, state: None, last: Tensor) -> tuple[Tensor, None]:
+    def step(self, state: None, last: Tensor) -> tuple[Tensor, None]:
         raise NotImplementedError
 
-    def select_rows(self, state: None, rows: Tensor) -> None:
+    def reorder_cache(self, state: None, rows: Tensor) -> None:
         raise NotImplementedError
 
 
@@ -36,8 +36,8 @@ class Quadratic(NoDecoding):
 
     def loss(self, batch: Batch) -> Loss:
         shapes = [self.shapes[exchange.dialogue_id] for exchange in batch.exchanges]
-        nats = torch.stack([curvature / 2 * (self.theta - centre) ** 2 for curvature, centre in shapes])
-        return Loss.of(nats, batch.reply_tokens)
+        nll = torch.stack([curvature / 2 * (self.theta - centre) ** 2 for curvature, centre in shapes])
+        return Loss.of(nll, batch.reply_tokens)
 
 
 class TanhNet(NoDecoding):

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from benchmarks.material import flat
-from benchmarks.peers.padded import Rows, adapting, gradients, loss, padded
+from benchmarks.peers.padded import SequenceLayout, adapting, gradients, loss, padded
 from menura.adaptation.descent import Order
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
@@ -121,7 +121,10 @@ def vmapped(
 
     def one(support_ids: Tensor, support_labels: Tensor, query_ids: Tensor, query_labels: Tensor) -> dict[str, Tensor]:
         # No mask: what is filled up stands on the right, where causal attention never looks, and vmap cannot branch.
-        support, query = Rows(support_ids, None, support_labels), Rows(query_ids, None, query_labels)
+        support, query = (
+            SequenceLayout(support_ids, None, support_labels),
+            SequenceLayout(query_ids, None, query_labels),
+        )
         found: dict[str, Tensor] = meta_gradient(start, support, query)
         return found
 
@@ -155,7 +158,12 @@ PEERS: Mapping[str, Engine] = {
 
 
 def _task_loss(
-    network: GPT2LMHeadModel, rate: float, order: Order, start: Mapping[str, Tensor], support: Rows, query: Rows
+    network: GPT2LMHeadModel,
+    rate: float,
+    order: Order,
+    start: Mapping[str, Tensor],
+    support: SequenceLayout,
+    query: SequenceLayout,
 ) -> Tensor:
     exact = order == "exact"
     support_loss, weights = _loss_at(network, start, support), dict(start)
@@ -165,7 +173,7 @@ def _task_loss(
     return _loss_at(network, weights, query)
 
 
-def _loss_at(network: GPT2LMHeadModel, weights: Mapping[str, Tensor], rows: Rows) -> Tensor:
+def _loss_at(network: GPT2LMHeadModel, weights: Mapping[str, Tensor], rows: SequenceLayout) -> Tensor:
     inputs = {"input_ids": rows.ids, "attention_mask": rows.mask, "labels": rows.labels, "use_cache": False}
     found: Tensor = torch.func.functional_call(network, dict(weights), (), inputs).loss
     return found

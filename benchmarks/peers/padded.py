@@ -60,7 +60,7 @@ def peer_name(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SequenceLayout:
     """Sequences filled up on the right; ``labels`` (B, L) are ids where there is loss and ``IGNORED`` elsewhere."""
 
     ids: Tensor  # (B, L)
@@ -68,7 +68,7 @@ class Rows:
     labels: Tensor  # (B, L)
 
 
-def padded(dialogues: Sequence[EncodedDialogue], length: int | None = None) -> Rows:
+def padded(dialogues: Sequence[EncodedDialogue], length: int | None = None) -> SequenceLayout:
     """Fill up to the longest, or to ``length``."""
     exchanges = flat(dialogues)
     length = length or max(len(e.ids) for e in exchanges)
@@ -79,10 +79,10 @@ def padded(dialogues: Sequence[EncodedDialogue], length: int | None = None) -> R
         ids[row, :end] = torch.tensor(one.ids)
         mask[row, :end] = 1
         labels[row, len(one.prefix) : end] = torch.tensor(one.reply)
-    return Rows(ids, mask, labels)
+    return SequenceLayout(ids, mask, labels)
 
 
-def loss(network: nn.Module, rows: Rows) -> Tensor:
+def loss(network: nn.Module, rows: SequenceLayout) -> Tensor:
     """Return the mean over labels, computed by transformers: every position meets the whole vocabulary."""
     output = network(input_ids=rows.ids, attention_mask=rows.mask, labels=rows.labels, use_cache=False)
     found: Tensor = output.loss

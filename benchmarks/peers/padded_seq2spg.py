@@ -22,7 +22,7 @@ Encoder = Literal["cells", "packed"]
 
 
 @dataclass(frozen=True)
-class Rows:
+class SequenceLayout:
     """Contexts, what the decoder is told, and what it should say, ``IGNORED`` where there is nothing."""
 
     source: Tensor  # (B, S)
@@ -31,13 +31,13 @@ class Rows:
     labels: Tensor  # (B, R)
 
 
-def padded(dialogues: Sequence[EncodedDialogue]) -> Rows:
+def padded(dialogues: Sequence[EncodedDialogue]) -> SequenceLayout:
     """Fill up on the right."""
     exchanges = flat(dialogues)
     source = [torch.tensor(e.prefix[:-1]) for e in exchanges]
     given = [torch.tensor((e.prefix[-1], *e.reply[:-1])) for e in exchanges]
     labels = [torch.tensor(e.reply) for e in exchanges]
-    return Rows(
+    return SequenceLayout(
         nn.utils.rnn.pad_sequence(source, batch_first=True),
         torch.tensor([len(ids) for ids in source]),
         nn.utils.rnn.pad_sequence(given, batch_first=True),
@@ -56,7 +56,7 @@ class PaddedSeq2Spg(nn.Module):
         cells = copy.deepcopy(model.encoder.cells)
         self.encoder = cells if encoder == "cells" else as_library(cells)
 
-    def forward(self, rows: Rows) -> Tensor:
+    def forward(self, rows: SequenceLayout) -> Tensor:
         """Return the mean over labels."""
         memory, hidden, cell = self.read(self.embedding(rows.source), rows.lengths)
         seen = torch.arange(rows.source.shape[1])[None] < rows.lengths[:, None]

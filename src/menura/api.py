@@ -16,7 +16,7 @@ from menura.adaptation.structures import whole
 from menura.adaptation.weights import holding
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.base_catalogue import BASES
-from menura.artefacts.loaded import SHIPPED, Loaded, load_model, shipped_config
+from menura.artefacts.loaded import SHIPPED, LoadedModel, load_model, shipped_config
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.corpus import catalogue
@@ -28,7 +28,7 @@ from menura.errors import ConfigError, DataError, EpisodeError
 from menura.experiments.adapt_persona import Check, adapt_persona
 from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Results
-from menura.experiments.judge import config_of, judged
+from menura.experiments.judge import config_of, evaluate_prepared
 from menura.experiments.prepare import Prepared
 from menura.experiments.profiles import check_profile, profile_of
 from menura.experiments.recipes import arplus, plato
@@ -37,7 +37,7 @@ from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import model_settings, of_kind
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.causal_lm import CausalLmConfig
-from menura.models.dialogue_model import HasLatents, check_strength, nats_of, weighing
+from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
 from menura.models.plato_settings import PlatoConfig
 from menura.report import results as report
 from menura.tasks.group import by_speaker
@@ -58,20 +58,20 @@ class Candidate:
     """
 
     text: str
-    nats: float
+    nll: float
     latent: int | None = None
     coherence: float | None = None
     score: float = 0.0
 
 
 @dataclass(frozen=True)
-class Voice:
+class Agent:
     """Whoever can reply: a model as it is, or a persona.
 
     ``strength`` is how much its persona weighs, ``profile`` what it is told of it; ``at_strength``, ``with_profile``.
     """
 
-    loaded: Loaded
+    loaded: LoadedModel
     strength: float | None = field(default=None, kw_only=True)
     profile: Profile = field(default_factory=dict, kw_only=True)
 
@@ -99,10 +99,10 @@ class Voice:
         return replace(self, profile={**self.profile, **told})
 
     def reply(
-        self, context: Context, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+        self, context: Context, *, decoding: Decoding | None = None, max_new_tokens: int = REPLY_TOKENS, seed: int = 0
     ) -> str:
         """Return one reply to a line, or to a dialogue so far (turns of speaker ``persona`` are its own)."""
-        return self.candidates(context, 1, choice=choice, limit=limit, seed=seed)[0].text
+        return self.candidates(context, 1, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)[0].text
 
     @property
     def acts(self) -> int:
@@ -114,8 +114,8 @@ class Voice:
         context: Context,
         count: int,
         *,
-        choice: Decoding | None = None,
-        limit: int = REPLY_TOKENS,
+        decoding: Decoding | None = None,
+        max_new_tokens: int = REPLY_TOKENS,
         seed: int = 0,
         ranking: Ranking | None = None,
     ) -> list[Candidate]:
@@ -124,53 +124,75 @@ class Voice:
         A model with latents says one under each, and returns the best ``count`` by ``ranking`` (response selection if
         nothing is said).
         """
-        prompt = self._prompt(context, limit)
+        prompt = self._prompt(context, max_new_tokens)
         if self.acts or ranking is not None:
             ways = ranking or Ranking()
-            return self._ranked(prompt, ways if self.acts else replace(ways, each=count), choice, limit, seed)[:count]
+            return self._ranked(
+                prompt, ways if self.acts else replace(ways, each=count), decoding, max_new_tokens, seed
+            )[:count]
         model, encoder = self.loaded.model, self.loaded.encoder
         seeds = list(range(seed, seed + count))
-        with self._speaking():
-            ids = several(model, prompt, choice or Nucleus(), end=encoder.layout.end, limit=limit, seeds=seeds)
-            scored = model.batch([replace(prompt, reply=(*reply, encoder.layout.end)) for reply in ids])
-            nats = (nats_of(model, scored) / scored.reply_tokens).tolist()
-        made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nats, strict=True)]
-        return sorted(made, key=lambda candidate: candidate.nats)
+        with self._as_agent():
+            ids = several(
+                model,
+                prompt,
+                decoding or Nucleus(),
+                end=encoder.chat_format.end,
+                max_new_tokens=max_new_tokens,
+                seeds=seeds,
+            )
+            scored = model.batch([replace(prompt, reply=(*reply, encoder.chat_format.end)) for reply in ids])
+            nll = (nll_of(model, scored) / scored.reply_tokens).tolist()
+        made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nll, strict=True)]
+        return sorted(made, key=lambda candidate: candidate.nll)
 
     def _ranked(
-        self, prompt: EncodedExchange, ranking: Ranking, choice: Decoding | None, limit: int, seed: int
+        self, prompt: EncodedExchange, ranking: Ranking, decoding: Decoding | None, max_new_tokens: int, seed: int
     ) -> list[Candidate]:
         model, encoder = self.loaded.model, self.loaded.encoder
-        with self._speaking():
+        with self._as_agent():
             (found,) = candidates(
-                model, [prompt], choice or Greedy(), ranking, end=encoder.layout.end, limit=limit, seeds=[seed]
+                model,
+                [prompt],
+                decoding or Greedy(),
+                ranking,
+                end=encoder.chat_format.end,
+                max_new_tokens=max_new_tokens,
+                seeds=[seed],
             )
-            said = model.batch([replace(prompt, reply=(*one.ids, encoder.layout.end)) for one in found])
+            said = model.batch([replace(prompt, reply=(*one.ids, encoder.chat_format.end)) for one in found])
             acts = [one.latent for one in found if one.latent is not None]
             with torch.no_grad():
-                own = model.nats_under(said, acts) if isinstance(model, HasLatents) and acts else nats_of(model, said)
-            nats = (own / said.reply_tokens).tolist()
+                own = model.nll_under(said, acts) if isinstance(model, HasLatents) and acts else nll_of(model, said)
+            nll = (own / said.reply_tokens).tolist()
         return [
             Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
-            for one, value in zip(found, nats, strict=True)
+            for one, value in zip(found, nll, strict=True)
         ]
 
     def stream(
-        self, context: Context, *, choice: Decoding | None = None, limit: int = REPLY_TOKENS, seed: int = 0
+        self, context: Context, *, decoding: Decoding | None = None, max_new_tokens: int = REPLY_TOKENS, seed: int = 0
     ) -> Iterator[str]:
         """Yield a reply piece by piece; the pieces together are ``reply`` with the same seed, but for outer spaces.
 
         A reply that was chosen among candidates comes in one piece.
         """
         if self.acts:
-            yield self.reply(context, choice=choice, limit=limit, seed=seed)
+            yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
             return
         model, encoder = self.loaded.model, self.loaded.encoder
-        prompt = model.batch([self._prompt(context, limit)])
-        with self._speaking():
+        prompt = model.batch([self._prompt(context, max_new_tokens)])
+        with self._as_agent():
             ids: list[int] = []
             shown = 0
-            chosen = stream(model, prompt, choice or Nucleus(), end=encoder.layout.end, limit=limit, seed=seed)
+            chosen = stream(
+                model,
+                prompt,
+                decoding or Nucleus(),
+                end=encoder.chat_format.end,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+            )
             for token in chosen:
                 ids.append(token)
                 text = encoder.tokens.decode(ids)
@@ -181,21 +203,21 @@ class Voice:
             if rest:  # it ended within a character
                 yield rest
 
-    def _prompt(self, context: Context, limit: int) -> EncodedExchange:
+    def _prompt(self, context: Context, max_new_tokens: int) -> EncodedExchange:
         turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)
         if not turns:
             raise DataError("nothing to reply to: the context is empty", code="empty")
-        return self.loaded.encoder.prompt(turns, PERSONA, self._facts, {PERSONA: self._profile}, room=limit)
+        return self.loaded.encoder.prompt(turns, PERSONA, self._facts, {PERSONA: self._profile}, room=max_new_tokens)
 
     @contextmanager
-    def _speaking(self) -> Iterator[None]:
+    def _as_agent(self) -> Iterator[None]:
         """Let the model be this voice while the block runs."""
         with holding(self.loaded.model, self._weights), weighing(self.loaded.model, self.strength):
             yield
 
 
 @dataclass(frozen=True)
-class Persona(Voice):
+class Persona(Agent):
     """A voice learnt from someone's dialogues."""
 
     artefact: PersonaArtefact = field(kw_only=True)
@@ -237,7 +259,7 @@ class Persona(Voice):
 
 
 @dataclass(frozen=True)
-class Model(Voice):
+class Model(Agent):
     """A loaded model and the method by which it takes on a persona."""
 
     method: Method = field(default=METHOD, kw_only=True)
@@ -310,8 +332,8 @@ def method_on(model: Model, base: str, name: str) -> Method:
     method: Method = of_kind("method", name)()
     if _is_run(base) and isinstance(trained := config_of(base).method, type(method)):
         method = trained
-    if isinstance(method, Cmaml) and not method.adapts:
-        method = replace(method, adapts=",".join(whole(model.loaded.model).names))
+    if isinstance(method, Cmaml) and not method.trainable:
+        method = replace(method, trainable=",".join(whole(model.loaded.model).names))
     return method
 
 
@@ -344,11 +366,11 @@ def evaluate(
     Raises MismatchError if the model's start may have been trained on them.
     """
     if isinstance(data, str | Path):
-        data = DataConfig(corpus=str(data), turns=0, needed=max(k) + 1, train=0, valid=0, test=1)
+        data = DataConfig(corpus=str(data), max_turns=0, min_heldout_dialogues=max(k) + 1, train=0, valid=0, test=1)
     run = RunConfig("api", model=model.loaded.config, method=model.method, data=data or DataConfig())
     prepared = Prepared(run, model.loaded, split_of(run.data, tasks_of(run.data)))
     chosen = replace(settings or EvaluateConfig(), shots=tuple(k))
-    return Evaluated(judged(prepared, chosen, personas=personas, say=lambda line: None))
+    return Evaluated(evaluate_prepared(prepared, chosen, personas=personas, say=lambda line: None))
 
 
 def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
@@ -358,7 +380,7 @@ def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
         return next(iter(tasks.values()))
     if speaker in tasks:
         return tasks[speaker]
-    most = sorted(tasks, key=lambda name: -len(tasks[name].parts))[:10]
+    most = sorted(tasks, key=lambda name: -len(tasks[name].dialogues))[:10]
     said = f"unknown speaker {speaker!r}" if speaker else "whose persona? several people speak"
     raise ConfigError(said, hint=f"--speaker with one of: {', '.join(most)}", code="unknown_speaker")
 
@@ -367,16 +389,16 @@ def check_shots(task: Task, shots: int) -> None:
     """Raise EpisodeError if a task has fewer dialogues than shots."""
     if shots < 1:
         raise ConfigError(f"-k {shots}: at least 1 dialogue is needed to learn from")
-    if len(task.parts) < shots:
+    if len(task.dialogues) < shots:
         raise EpisodeError(
-            f"{task.persona.persona_id!r} speaks in {len(task.parts)} dialogues, too few for {shots} shots",
-            hint=f"use -k {len(task.parts)}, or give more dialogues",
+            f"{task.persona.persona_id!r} speaks in {len(task.dialogues)} dialogues, too few for {shots} shots",
+            hint=f"use -k {len(task.dialogues)}, or give more dialogues",
         )
 
 
-def voices(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Voice]:
+def agents(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Agent]:
     """Return personas, models or runs by name; personas made for one model share it in memory."""
-    made: dict[str, Voice] = {}
+    made: dict[str, Agent] = {}
     shared: dict[str, Model] = {}
     for name in names:
         if name == SHIPPED or name in BASES or _is_run(name):
@@ -392,6 +414,6 @@ def voices(names: Sequence[str], *, device: str = "cpu", offline: bool = False) 
     return made
 
 
-def without_persona(voice: Voice) -> Voice:
+def without_persona(agent: Agent) -> Agent:
     """Return the model a voice stands on, speaking for itself."""
-    return Model(voice.loaded)
+    return Model(agent.loaded)

@@ -1,59 +1,59 @@
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Voice, assert_same_bits, snapshot
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 
 from menura.adaptation.alternating import Alternating, TakesTurns
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 
 
-def given() -> tuple[Voice, EncodedEpisode]:
-    voice = VARIANTS["ivae-mi"].voice(double=True)
-    return voice, EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+def given() -> tuple[Toy, EncodedEpisode]:
+    toy = VARIANTS["ivae-mi"].toy(double=True)
+    return toy, EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
 
 
 def test_a_step_reconstructs_then_generates_then_judges_five_times() -> None:
-    voice, episode = given()
-    method = Alternating(generator_rate=0.5, critic_rate=0.1)
+    toy, episode = given()
+    method = Alternating(generator_lr_scale=0.5, critic_lr_scale=0.1)
     assert isinstance(method, TakesTurns)
     assert not isinstance(PretrainOnly(), TakesTurns)
     turns = list(method.further_turns())
-    assert [turn.rate for turn in turns] == [0.5, *[0.1] * 5]
-    told = [set(turn.objective(voice.model, episode, 0.0).parts) for turn in turns]
+    assert [turn.lr_scale for turn in turns] == [0.5, *[0.1] * 5]
+    told = [set(turn.objective(toy.model, episode, 0.0).parts) for turn in turns]
     assert told == [{"kl_generator"}, *[{"kl_critic"}] * 5]
-    assert not method.objective(voice.model, episode, 0.0).parts
+    assert not method.objective(toy.model, episode, 0.0).parts
 
 
 def test_what_is_drawn_changes_with_progress_and_turn_but_not_with_what_was_drawn_before() -> None:
-    voice, episode = given()
-    method = Alternating(critics=2)
-    before = snapshot(voice.model)
+    toy, episode = given()
+    method = Alternating(critic_steps=2)
+    before = snapshot(toy.model)
 
     def totals(progress: float) -> list[float]:
         objectives = [method.objective, *(turn.objective for turn in method.further_turns())]
-        return [objective(voice.model, episode, progress).total.item() for objective in objectives]
+        return [objective(toy.model, episode, progress).total.item() for objective in objectives]
 
     first, other = totals(0.25), totals(0.5)
     assert totals(0.25) == first
     assert all(one != two for one, two in zip(first, other, strict=True))
     assert first[2] != first[3], "two turns of the critic draw anew"
-    assert_same_bits(voice.model, before, "a turn")
+    assert_same_bits(toy.model, before, "a turn")
 
 
 def test_the_critic_learns_to_tell_and_the_generators_to_hide() -> None:
-    voice, episode = given()
+    toy, episode = given()
     method = Alternating()
-    optimizer = torch.optim.Adam(list(adaptable(voice.model).values()), lr=1e-2)
+    optimizer = torch.optim.Adam(list(adaptable(toy.model).values()), lr=1e-2)
 
     def go(turn: int, steps: int) -> list[float]:
         """Take some steps of one turn; return its estimates of the divergence."""
         found = []
         for step in range(steps):
             optimizer.zero_grad()
-            loss = list(method.further_turns())[turn].objective(voice.model, episode, step / 1000)
+            loss = list(method.further_turns())[turn].objective(toy.model, episode, step / 1000)
             loss.total.backward()
             optimizer.step()
             found.append(float(*loss.parts.values()))
@@ -66,20 +66,22 @@ def test_the_critic_learns_to_tell_and_the_generators_to_hide() -> None:
 
 
 def test_a_persona_is_learnt_by_the_mixture() -> None:
-    voice, episode = given()
-    support = voice.batch(SUPPORT)
-    weights = Alternating(Descent(rate=0.05, epochs=4, batch=2)).adapt(voice.model, episode.support)
-    before, after = (loss_with(voice.model, w, support).total.item() for w in ({}, weights))
+    toy, episode = given()
+    support = toy.batch(SUPPORT)
+    weights = Alternating(InnerLoop(lr=0.05, epochs=4, batch_size=2)).adapt(toy.model, episode.support)
+    before, after = (loss_with(toy.model, w, support).total.item() for w in ({}, weights))
     assert after < before - 0.01
 
 
 def test_a_model_that_does_not_learn_in_turns_is_refused() -> None:
     with pytest.raises(ConfigError, match="Seq2Seq does not learn in turns"):
-        Alternating().attach(VARIANTS["seq2seq"].voice().model)
-    Alternating().attach(VARIANTS["ivae-mi"].voice().model)
+        Alternating().attach(VARIANTS["seq2seq"].toy().model)
+    Alternating().attach(VARIANTS["ivae-mi"].toy().model)
 
 
-@pytest.mark.parametrize("settings", [{"critics": 0}, {"generators": 0}, {"critic_rate": 0.0}, {"generator_rate": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"critic_steps": 0}, {"generator_steps": 0}, {"critic_lr_scale": 0.0}, {"generator_lr_scale": -1}]
+)
 def test_turns_that_are_none_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"method.{next(iter(settings))}"):
         Alternating(**settings)  # type: ignore[arg-type]  # one of four numbers

@@ -11,21 +11,21 @@ from toys import NET_EPISODE, TanhNet, flat, gradient, points, slope
 
 from menura.adaptation.catalogue import METHODS
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import Descent, mini_batches
+from menura.adaptation.descent import InnerLoop, mini_batches
 from menura.adaptation.joint import LearnsJointly, Together, walking
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.sparse import Penalty, sparse_copy
-from menura.adaptation.steps import Ground
-from menura.adaptation.structures import Structure, jaccard, whole, with_zeros, within
+from menura.adaptation.steps import InnerProblem
+from menura.adaptation.structures import PersonaMask, jaccard, whole, with_zeros, within
 from menura.adaptation.weights import adaptable, loss_with, trained
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
 
-INNER = Descent(rate=0.1, epochs=2, batch=2)
+INNER = InnerLoop(lr=0.1, epochs=2, batch_size=2)
 
 
-def ours(model: PrivateNet) -> list[Structure]:
+def ours(model: PrivateNet) -> list[PersonaMask]:
     return [any_structure(model, seed) for seed in range(len(EPISODES))]
 
 
@@ -39,7 +39,9 @@ def test_a_step_of_the_copy_goes_down_the_loss_and_the_sum_of_private_magnitudes
         model.private[1].weight[0, 0] = 0.0
         model.private[1].weight[0, 1] = 1e-4
     start, names = adaptable(model), frozenset(whole(model).names)
-    found = sparse_copy(Ground(model, 0.1, adam=False), start, [batch], Descent(rate=0.1), Penalty(names, 0.01, kind))
+    found = sparse_copy(
+        InnerProblem(model, 0.1, adam=False), start, [batch], InnerLoop(lr=0.1), Penalty(names, 0.01, kind)
+    )
     slopes = torch.autograd.grad(model.loss(batch).total, list(start.values()))
     for (name, value), by_loss in zip(start.items(), slopes, strict=True):
         down = value.detach() - 0.1 * by_loss
@@ -55,7 +57,7 @@ def test_the_proximal_copy_has_zeros_where_the_subgradient_s_only_comes_near() -
     model = PrivateNet()
     counts = {}
     for kind in ("subgradient", "proximal"):
-        method = Cmaml(INNER, sparsity=0.5, l1=kind, prune_epochs=10)  # type: ignore[arg-type]
+        method = Cmaml(INNER, l1_weight=0.5, l1_step=kind, prune_epochs=10)  # type: ignore[arg-type]
         copy = method._sparse(model, EPISODES[0].support, whole(model))
         counts[kind] = sum(int((copy[name] == 0).sum()) for name in whole(model).names)
     assert counts["proximal"] > 10
@@ -67,27 +69,27 @@ def test_more_sparsity_leaves_fewer_edges_and_the_model_as_it_was() -> None:
     before = snapshot(model)
     kept = []
     for sparsity in (0.0, 0.1, 0.4):
-        structure = Cmaml(INNER, sparsity=sparsity, l1="proximal", gamma=0.2).find_structure(model, NET_EPISODE.support)
-        kept.append(sum(int(layer.edges().sum()) for layer in structure.layers))
+        mask = Cmaml(INNER, l1_weight=sparsity, l1_step="proximal", gamma=0.2).find_mask(model, NET_EPISODE.support)
+        kept.append(sum(int(layer.edges().sum()) for layer in mask.layers))
     assert kept == sorted(kept, reverse=True)
     assert len(set(kept)) == 3
     assert_same_bits(model, before)
 
 
 def test_personas_that_say_other_things_keep_other_weights() -> None:
-    model, method = PrivateNet(), Cmaml(INNER, gamma=0.1, sparsity=0.02, prune_epochs=20)
-    structures = [method.find_structure(model, episode.support) for episode in EPISODES]
-    assert jaccard(structures[0], method.find_structure(model, EPISODES[0].support)) == 1
-    assert 0 < jaccard(structures[0], structures[1]) < 0.95
+    model, method = PrivateNet(), Cmaml(INNER, gamma=0.1, l1_weight=0.02, prune_epochs=20)
+    masks = [method.find_mask(model, episode.support) for episode in EPISODES]
+    assert jaccard(masks[0], method.find_mask(model, EPISODES[0].support)) == 1
+    assert 0 < jaccard(masks[0], masks[1]) < 0.95
 
 
 # One persona
 
 
 def test_a_persona_is_learnt_from_the_meta_weights_within_its_structure() -> None:
-    model, method = PrivateNet(), Cmaml(replace(INNER, epochs=1, batch=0), gamma=0.2, sparsity=0.1)
-    weights, structure = method.adapted(model, EPISODES[0].support)
-    kept = structure.kept()
+    model, method = PrivateNet(), Cmaml(replace(INNER, epochs=1, batch_size=0), gamma=0.2, l1_weight=0.1)
+    weights, mask = method.adapted(model, EPISODES[0].support)
+    kept = mask.kept()
     assert any((~there).any() for there in kept.values())
     leaves = {name: value.detach().requires_grad_() for name, value in adaptable(model).items()}
     batch = model.batch(EPISODES[0].support[0])
@@ -98,26 +100,26 @@ def test_a_persona_is_learnt_from_the_meta_weights_within_its_structure() -> Non
 
 
 def test_with_private_weights_alone_a_persona_holds_nothing_else_and_still_learns() -> None:
-    voice = VARIANTS["seq2spg"].voice(double=True)
-    names = whole(voice.model).names
-    method = Cmaml(replace(INNER, rate=0.5), gamma=0.3, sparsity=0.05, adapts=",".join(names))
-    method.attach(voice.model)
-    weights, structure = method.adapted(voice.model, voice.dialogues(SUPPORT))
+    toy = VARIANTS["seq2spg"].toy(double=True)
+    names = whole(toy.model).names
+    method = Cmaml(replace(INNER, lr=0.5), gamma=0.3, l1_weight=0.05, trainable=",".join(names))
+    method.attach(toy.model)
+    weights, mask = method.adapted(toy.model, toy.dialogues(SUPPORT))
     assert weights.keys() == set(names)
-    bare = within({name: adaptable(voice.model)[name].detach() for name in names}, structure)
-    support = voice.batch(SUPPORT)
-    losses = [float(loss_with(voice.model, each, support).total.detach()) for each in (bare, weights)]
+    bare = within({name: adaptable(toy.model)[name].detach() for name in names}, mask)
+    support = toy.batch(SUPPORT)
+    losses = [float(loss_with(toy.model, each, support).total.detach()) for each in (bare, weights)]
     assert losses[1] < losses[0]
 
 
 def test_in_joint_training_what_does_not_adapt_still_learns_from_the_query() -> None:
     model = PrivateNet()
     names = whole(model).names
-    total, _ = Cmaml(INNER, adapts=",".join(names)).joint_objective(model, EPISODES[:2], [whole(model)] * 2)
+    total, _ = Cmaml(INNER, trainable=",".join(names)).joint_objective(model, EPISODES[:2], [whole(model)] * 2)
     by_query = dict(zip(adaptable(model), torch.autograd.grad(total, list(adaptable(model).values())), strict=True))
     assert by_query["shared.weight"].abs().sum() > 0
     walk = Together(
-        Ground(model, 0.1, adam=False), adaptable(model), [whole(model)], exact=False, moving=frozenset(names)
+        InnerProblem(model, 0.1, adam=False), adaptable(model), [whole(model)], exact=False, moving=frozenset(names)
     )
     walk.step({0: model.batch(EPISODES[0].support[0])})
     assert torch.equal(walk.weights(0)["shared.weight"], model.shared.weight)
@@ -125,14 +127,14 @@ def test_in_joint_training_what_does_not_adapt_still_learns_from_the_query() -> 
 
 
 def test_private_weights_that_would_not_adapt_are_refused() -> None:
-    with pytest.raises(ConfigError, match="adapts: private.0 leaves out private.1.bias"):
-        Cmaml(adapts="private.0").attach(PrivateNet())
+    with pytest.raises(ConfigError, match="trainable: private.0 leaves out private.1.bias"):
+        Cmaml(trainable="private.0").attach(PrivateNet())
 
 
 def test_as_the_public_program_a_persona_is_learnt_on_from_the_copy_and_what_is_cut_off_still_acts() -> None:
-    model, method = PrivateNet(), Cmaml(INNER, gamma=0.3, sparsity=0.1, preset="repo")
-    weights, structure = method.adapted(model, EPISODES[0].support)
-    copy, kept = method._sparse(model, EPISODES[0].support, whole(model)), structure.kept()
+    model, method = PrivateNet(), Cmaml(INNER, gamma=0.3, l1_weight=0.1, preset="repo")
+    weights, mask = method.adapted(model, EPISODES[0].support)
+    copy, kept = method._sparse(model, EPISODES[0].support, whole(model)), mask.kept()
     assert set(kept) == {f"private.{n}.weight" for n in range(4)} | {f"private.{n}.bias" for n in range(3)}
     for name, there in kept.items():
         assert torch.equal(weights[name][~there], copy[name][~there])
@@ -143,10 +145,10 @@ def test_as_the_public_program_a_persona_is_learnt_on_from_the_copy_and_what_is_
 def test_an_empty_support_leaves_the_base_whole() -> None:
     model = PrivateNet()
     for support in ((), ((),)):
-        weights, structure = Cmaml(INNER, gamma=0.2).adapted(model, support)
+        weights, mask = Cmaml(INNER, gamma=0.2).adapted(model, support)
         assert all(torch.equal(weights[name], value) for name, value in adaptable(model).items())
         assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in model.parameters()}
-        assert structure.kept() == {}
+        assert mask.kept() == {}
 
 
 def test_the_watch_sees_the_steps_that_stay() -> None:
@@ -158,29 +160,29 @@ def test_the_watch_sees_the_steps_that_stay() -> None:
 
 @pytest.mark.parametrize("name", ["seq2spg", "seq2spg-prime"])
 def test_a_seq2spg_adapts_within_its_structure_and_comes_back_as_it_was(name: str) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    method, support = Cmaml(INNER, gamma=0.3, sparsity=0.05), voice.batch(SUPPORT)
-    method.attach(voice.model)
-    before = snapshot(voice.model)
-    weights, structure = method.adapted(voice.model, voice.dialogues(SUPPORT))
-    assert_same_bits(voice.model, before)
-    bare = within({n: v.detach() for n, v in adaptable(voice.model).items()}, structure)
-    losses = [float(loss_with(voice.model, w, support).total.detach()) for w in (bare, weights)]
+    toy = VARIANTS[name].toy(double=True)
+    method, support = Cmaml(INNER, gamma=0.3, l1_weight=0.05), toy.batch(SUPPORT)
+    method.attach(toy.model)
+    before = snapshot(toy.model)
+    weights, mask = method.adapted(toy.model, toy.dialogues(SUPPORT))
+    assert_same_bits(toy.model, before)
+    bare = within({n: v.detach() for n, v in adaptable(toy.model).items()}, mask)
+    losses = [float(loss_with(toy.model, w, support).total.detach()) for w in (bare, weights)]
     assert losses[1] < losses[0] - 0.01
-    assert all(not weights[name][~there].any() for name, there in structure.kept().items())
-    assert any(0 < share < 1 for share in structure.density().values())
+    assert all(not weights[name][~there].any() for name, there in mask.kept().items())
+    assert any(0 < share < 1 for share in mask.density().values())
 
 
 def test_the_exact_joint_gradient_of_a_seq2spg_is_the_central_difference() -> None:
-    voice = VARIANTS["seq2spg"].voice(double=True)
-    model, parts = voice.model, [voice.dialogues(SUPPORT), voice.dialogues(QUERY)]
+    toy = VARIANTS["seq2spg"].toy(double=True)
+    model, parts = toy.model, [toy.dialogues(SUPPORT), toy.dialogues(QUERY)]
     episodes = [EncodedEpisode("a", parts[0], parts[1]), EncodedEpisode("b", parts[1], parts[0][1:])]
-    method = Cmaml(replace(INNER, batch=2), order="exact", gamma=0.3)
-    structures = [method.find_structure(model, episode.support) for episode in episodes]
-    assert jaccard(*structures) < 1
+    method = Cmaml(replace(INNER, batch_size=2), order="exact", gamma=0.3)
+    masks = [method.find_mask(model, episode.support) for episode in episodes]
+    assert jaccard(*masks) < 1
 
     def total() -> torch.Tensor:
-        return method.joint_objective(model, episodes, structures)[0]
+        return method.joint_objective(model, episodes, masks)[0]
 
     found = flat(gradient(model, total()))
     stream = torch.Generator().manual_seed(1)
@@ -197,8 +199,8 @@ def test_the_exact_joint_gradient_of_a_seq2spg_is_the_central_difference() -> No
 def test_every_task_takes_its_own_steps_and_shares_those_of_the_private_weights_while_it_has_any(order: str) -> None:
     """The lock-step, written out with whole lists: supports of 7, 3 and 5 in batches of two are 8, 4 and 6 steps."""
     model = PrivateNet()
-    structures = ours(model)
-    private = set(structures[0].names)
+    masks = ours(model)
+    private = set(masks[0].names)
     exact = order == "exact"
     batches = [mini_batches(model, e.support, 2) for e in EPISODES]
     own = [dict(adaptable(model)) for _ in EPISODES]
@@ -208,30 +210,30 @@ def test_every_task_takes_its_own_steps_and_shares_those_of_the_private_weights_
         for task in range(3):
             if step < 2 * len(batches[task]):
                 here = {**own[task], **pool}
-                loss = loss_with(model, within(here, structures[task]), batches[task][step % len(batches[task])]).total
+                loss = loss_with(model, within(here, masks[task]), batches[task][step % len(batches[task])]).total
                 grads = torch.autograd.grad(loss, list(here.values()), create_graph=True)
                 slopes[task] = dict(zip(here, grads, strict=True))
         for task, slope_of in slopes.items():
             own[task] = {name: value - 0.1 * slope_of[name] for name, value in own[task].items()}
         for name in pool:
-            owners = sum(structures[t].kept().get(name, torch.ones(pool[name].shape)).double() for t in slopes)
+            owners = sum(masks[t].kept().get(name, torch.ones(pool[name].shape)).double() for t in slopes)
             assert isinstance(owners, torch.Tensor)
             pool[name] = pool[name] - 0.1 * sum(s[name] for s in slopes.values()) / owners.clamp(min=1)
     totals = [
-        loss_with(model, within({**own[t], **pool}, structures[t]), model.batch(e.query[0])).total
+        loss_with(model, within({**own[t], **pool}, masks[t]), model.batch(e.query[0])).total
         for t, e in enumerate(EPISODES)
     ]
-    value, losses = Cmaml(INNER, order=order).joint_objective(model, EPISODES, structures)  # type: ignore[arg-type]
+    value, losses = Cmaml(INNER, order=order).joint_objective(model, EPISODES, masks)  # type: ignore[arg-type]
     assert [float(loss.total) for loss in losses] == pytest.approx([float(t.detach()) for t in totals], abs=1e-14)
-    assert not any(loss.total.requires_grad or loss.nats.requires_grad for loss in losses)
+    assert not any(loss.total.requires_grad or loss.nll.requires_grad for loss in losses)
     if exact:
         wanted = flat(gradient(model, torch.stack(totals).sum()))
         assert float((flat(gradient(model, value)) - wanted).abs().max()) < 1e-13
 
 
 def test_first_order_is_the_gradient_where_the_tasks_end_added_up() -> None:
-    model, structures = PrivateNet(), ours(PrivateNet())
-    walk = Together(Ground(model, 0.1, adam=False), adaptable(model), structures, exact=False)
+    model, masks = PrivateNet(), ours(PrivateNet())
+    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
     for _ in walking(walk, [mini_batches(model, e.support, 2) for e in EPISODES], INNER):
         pass
     wanted = torch.zeros(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
@@ -240,18 +242,18 @@ def test_first_order_is_the_gradient_where_the_tasks_end_added_up() -> None:
         slopes = torch.autograd.grad(
             loss_with(model, leaves, model.batch(episode.query[0])).total, list(leaves.values())
         )
-        kept = structures[place].kept()
+        kept = masks[place].kept()
         wanted += flat(with_zeros(dict(zip(leaves, slopes, strict=True)), kept))
-    found = flat(gradient(model, Cmaml(INNER).joint_objective(model, EPISODES, structures)[0]))
+    found = flat(gradient(model, Cmaml(INNER).joint_objective(model, EPISODES, masks)[0]))
     assert float((found - wanted).abs().max()) < 1e-14
 
 
 def test_as_the_public_program_tasks_share_no_step_and_the_query_sees_all_weights() -> None:
-    model, structures = PrivateNet(), ours(PrivateNet())
+    model, masks = PrivateNet(), ours(PrivateNet())
     method = Cmaml(INNER, preset="repo")
-    _, losses = method.joint_objective(model, EPISODES, structures)
-    for episode, structure, loss in zip(EPISODES, structures, losses, strict=True):
-        weights, kept = {n: v.detach() for n, v in adaptable(model).items()}, structure.kept()
+    _, losses = method.joint_objective(model, EPISODES, masks)
+    for episode, mask, loss in zip(EPISODES, masks, losses, strict=True):
+        weights, kept = {n: v.detach() for n, v in adaptable(model).items()}, mask.kept()
         batches = mini_batches(model, episode.support, 2)
         for batch in batches * 2:
             leaves = {name: value.requires_grad_() for name, value in weights.items()}
@@ -260,15 +262,15 @@ def test_as_the_public_program_tasks_share_no_step_and_the_query_sees_all_weight
             weights = {name: (value - 0.1 * held[name]).detach() for name, value in leaves.items()}
         wanted = float(loss_with(model, weights, model.batch(episode.query[0])).total)
         assert float(loss.total) == pytest.approx(wanted, abs=1e-14)
-    assert method.moves(model, structures) == {}
+    assert method.moves(model, masks) == {}
 
 
 def test_the_objective_of_one_task_is_joint_learning_alone() -> None:
     model, method = PrivateNet(), Cmaml(INNER, gamma=0.2)
-    structure = method.find_structure(model, EPISODES[0].support)
+    mask = method.find_mask(model, EPISODES[0].support)
     alone = method.objective(model, EPISODES[0])
-    together, (loss,) = method.joint_objective(model, EPISODES[:1], [structure])
-    assert torch.equal(alone.nats, loss.nats)
+    together, (loss,) = method.joint_objective(model, EPISODES[:1], [mask])
+    assert torch.equal(alone.nll, loss.nll)
     assert torch.equal(flat(gradient(model, alone.total)), flat(gradient(model, together)))
 
 
@@ -284,11 +286,11 @@ def test_without_a_private_part_it_is_maml(order: str) -> None:
 
 
 def test_a_loss_that_is_no_number_names_its_dialogues() -> None:
-    model, structures = PrivateNet(), ours(PrivateNet())
+    model, masks = PrivateNet(), ours(PrivateNet())
     with pytest.raises(NumericalError, match=r"inner step \d+: the loss is not finite \(dialogues s0"):
-        Cmaml(Descent(rate=1e200, epochs=3)).joint_objective(model, EPISODES[:1], structures[:1])
+        Cmaml(InnerLoop(lr=1e200, epochs=3)).joint_objective(model, EPISODES[:1], masks[:1])
     with pytest.raises(NumericalError, match="smaller inner rate"):
-        Cmaml(Descent(rate=1e200, epochs=3)).find_structure(model, EPISODES[0].support)
+        Cmaml(InnerLoop(lr=1e200, epochs=3)).find_mask(model, EPISODES[0].support)
 
 
 # The outer step
@@ -296,19 +298,19 @@ def test_a_loss_that_is_no_number_names_its_dialogues() -> None:
 
 def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
     models = [PrivateNet(), PrivateNet()]
-    structures = ours(models[0])
+    masks = ours(models[0])
     method = Cmaml(INNER)
     plain = replace(method, private_adam="plain")
-    assert plain.moves(models[0], structures) == {}
-    union = method.moves(models[0], structures)
-    wanted = {n: torch.stack([s.kept()[n] for s in structures]).any(0) for n in structures[0].kept()}
+    assert plain.moves(models[0], masks) == {}
+    union = method.moves(models[0], masks)
+    wanted = {n: torch.stack([s.kept()[n] for s in masks]).any(0) for n in masks[0].kept()}
     assert {n: v.tolist() for n, v in union.items()} == {n: v.tolist() for n, v in wanted.items()}
     for model, made in zip(models, (method, plain), strict=True):
         adam = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
         for _ in range(3):
             adam.zero_grad()
-            made.joint_objective(model, EPISODES, structures)[0].backward()
-            with moving_only(adam, trained(model), made.moves(model, structures)):
+            made.joint_objective(model, EPISODES, masks)[0].backward()
+            with moving_only(adam, trained(model), made.moves(model, masks)):
                 adam.step()
     for (name, masked), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
         there = union.get(name, torch.ones_like(masked, dtype=torch.bool))
@@ -324,12 +326,15 @@ def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
     ("settings", "told"),
     [
         ({"gamma": 0.1, "threshold": "quantile"}, r"method.gamma: 0.1, but threshold quantile looks at keep"),
-        ({"keep": 0.1}, r"method.keep: 0.1, but threshold absolute looks at gamma"),
-        ({"l1": "proximal", "sparsity": 0.0}, r"method.l1: proximal, but without sparsity"),
-        ({"l1": "proximal", "prune_epochs": 0}, r"method.l1: proximal, but without sparsity"),
+        ({"keep_share": 0.1}, r"method.keep_share: 0.1, but threshold absolute looks at gamma"),
+        ({"l1_step": "proximal", "l1_weight": 0.0}, r"method.l1_step: proximal, but without sparsity"),
+        ({"l1_step": "proximal", "prune_epochs": 0}, r"method.l1_step: proximal, but without sparsity"),
         ({"preset": "repo", "private_reduce": "sum"}, r"method.private_reduce: sum, but preset repo"),
-        ({"inner": Descent(anchor=0.5)}, r"method.inner.anchor: 0.5, but cmaml's steps look at words alone"),
-        ({"inner": Descent(optimizer="adam")}, r"method.inner.optimizer: adam, but steps that are shared are SGD's"),
+        (
+            {"inner": InnerLoop(distill_weight=0.5)},
+            r"method.inner.distill_weight: 0.5, but cmaml's steps look at words alone",
+        ),
+        ({"inner": InnerLoop(optimizer="adam")}, r"method.inner.optimizer: adam, but steps that are shared are SGD's"),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(settings: dict[str, Any], told: str) -> None:
@@ -338,7 +343,7 @@ def test_settings_that_contradict_one_another_are_refused(settings: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "settings", [{"gamma": -1.0}, {"keep": 0.0}, {"keep": 1.1}, {"sparsity": -0.1}, {"order": "reptile"}]
+    "settings", [{"gamma": -1.0}, {"keep_share": 0.0}, {"keep_share": 1.1}, {"l1_weight": -0.1}, {"order": "reptile"}]
 )
 def test_numbers_that_mean_nothing_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"method.{next(iter(settings))}"):

@@ -7,7 +7,7 @@ from typing import Any
 import made_up
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Voice, part
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
 from not_compiled import as_it_is
 from torch import Tensor
 from torch._inductor import config as inductor_config
@@ -16,33 +16,33 @@ from toys import TanhNet, flat, gradient
 from menura.adaptation import compiled as compiling
 from menura.adaptation import graph
 from menura.adaptation.compiled import CompiledMaml, compiled_objective
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.graph import Graph, check_compiler, compiled
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
 
-ONE_STEP = Descent(rate=0.05, batch=0)
-TWO_STEPS = Descent(rate=0.05, batch=2)  # of three exchanges
+ONE_STEP = InnerLoop(lr=0.05, batch_size=0)
+TWO_STEPS = InnerLoop(lr=0.05, batch_size=2)  # of three exchanges
 SHORT = (part("q2", "eh?", "a"), part("q3", "well, what did the goat say to you this morning?", "nothing at all."))
 OPTIONS: dict[str, Maml] = {
     "exact": Maml(TWO_STEPS, "exact"),
     "first": Maml(TWO_STEPS, "first"),
-    "exact, hold": Maml(ONE_STEP, "exact", hold=0.3),
-    "first, hold": Maml(ONE_STEP, "first", hold=0.3),
-    "exact, adam, twice": Maml(replace(ONE_STEP, optimizer="adam", epochs=2, rate=0.01), "exact"),
-    "first, adam, twice": Maml(replace(ONE_STEP, optimizer="adam", epochs=2, rate=0.01), "first"),
-    "exact, parts": Maml(ONE_STEP, "exact", adapts="attention"),
-    "first, parts": Maml(ONE_STEP, "first", adapts="attention"),
-    "exact, no step": Maml(Descent(epochs=0), "exact"),
+    "exact, hold": Maml(ONE_STEP, "exact", unadapted_loss_weight=0.3),
+    "first, hold": Maml(ONE_STEP, "first", unadapted_loss_weight=0.3),
+    "exact, adam, twice": Maml(replace(ONE_STEP, optimizer="adam", epochs=2, lr=0.01), "exact"),
+    "first, adam, twice": Maml(replace(ONE_STEP, optimizer="adam", epochs=2, lr=0.01), "first"),
+    "exact, parts": Maml(ONE_STEP, "exact", trainable="attention"),
+    "first, parts": Maml(ONE_STEP, "first", trainable="attention"),
+    "exact, no step": Maml(InnerLoop(epochs=0), "exact"),
 }
 COMPILABLE = [name for name, variant in VARIANTS.items() if variant.model == "causal_lm"]
 
 
-def episodes(voice: Voice) -> list[EncodedEpisode]:
+def episodes(toy: Toy) -> list[EncodedEpisode]:
     """Return ragged episodes, the second and third of other sizes than the first; the last has a single label."""
-    support, query, short = (voice.dialogues(parts) for parts in (SUPPORT, QUERY, SHORT))
+    support, query, short = (toy.dialogues(parts) for parts in (SUPPORT, QUERY, SHORT))
     one_label = (replace(short[0][0], reply=short[0][0].reply[-1:]),)
     return [
         EncodedEpisode("mira", made, asked)
@@ -54,15 +54,15 @@ def episodes(voice: Voice) -> list[EncodedEpisode]:
     ]
 
 
-def compare(voice: Voice, plain: Maml, made: CompiledMaml, near: float, progress: float = 1.0) -> None:
-    for episode in episodes(voice):
-        wanted, found = (method.objective(voice.model, episode, progress) for method in (plain, made))
+def compare(toy: Toy, plain: Maml, made: CompiledMaml, near: float, progress: float = 1.0) -> None:
+    for episode in episodes(toy):
+        wanted, found = (method.objective(toy.model, episode, progress) for method in (plain, made))
         assert found.total.item() == pytest.approx(wanted.total.item(), rel=near)
-        assert torch.allclose(found.nats.double(), wanted.nats.detach().double(), rtol=near, atol=0)
+        assert torch.allclose(found.nll.double(), wanted.nll.detach().double(), rtol=near, atol=0)
         assert torch.equal(found.tokens, wanted.tokens)
         assert found.parts.keys() == wanted.parts.keys()
         assert all(torch.allclose(found.parts[name], value, rtol=near) for name, value in wanted.parts.items())
-        ours, theirs = (flat(gradient(voice.model, loss.total)) for loss in (found, wanted))
+        ours, theirs = (flat(gradient(toy.model, loss.total)) for loss in (found, wanted))
         assert float((ours - theirs).norm() / theirs.norm()) < near
 
 
@@ -92,9 +92,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("name", COMPILABLE)
 @pytest.mark.parametrize("order", ["exact", "first"])
 def test_filled_tensors_give_every_variants_loss_and_gradient(name: str, order: Any) -> None:
-    voice, said = VARIANTS[name].voice(double=True), []
+    toy, said = VARIANTS[name].toy(double=True), []
     method = Maml(ONE_STEP, order)
-    compare(voice, method, CompiledMaml(method, voice.model, said.append), 1e-12)
+    compare(toy, method, CompiledMaml(method, toy.model, said.append), 1e-12)
     assert len(said) == 2, "one graph, for all sizes"
 
 
@@ -102,9 +102,9 @@ def test_filled_tensors_give_every_variants_loss_and_gradient(name: str, order: 
 @pytest.mark.parametrize("name", ["lora", "gpt2-in-place"])
 @pytest.mark.parametrize("order", ["exact", "first"])
 def test_filled_tensors_give_the_same_in_single_precision(name: str, order: Any) -> None:
-    voice = VARIANTS[name].voice()
+    toy = VARIANTS[name].toy()
     method = Maml(ONE_STEP, order)
-    compare(voice, method, CompiledMaml(method, voice.model, print), 1e-6)
+    compare(toy, method, CompiledMaml(method, toy.model, print), 1e-6)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -112,32 +112,32 @@ def test_filled_tensors_give_the_same_in_single_precision(name: str, order: Any)
 def test_filled_tensors_give_every_options_loss_and_gradient(options: str) -> None:
     method = OPTIONS[options]
     # Where a gradient is all but zero Adam divides rounding by rounding.
-    voice = VARIANTS["gpt2-houlsby"].voice(double=True)
-    compare(voice, method, CompiledMaml(method, voice.model, print), 1e-11)
+    toy = VARIANTS["gpt2-houlsby"].toy(double=True)
+    compare(toy, method, CompiledMaml(method, toy.model, print), 1e-11)
 
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize(("name", "options"), [("gpt2-houlsby", "exact, hold"), ("gpt2-upper", "first")])
 def test_what_is_traced_for_one_episode_holds_for_others(name: str, options: str) -> None:
-    voice, said = VARIANTS[name].voice(double=True), []
-    made = CompiledMaml(OPTIONS[options], voice.model, said.append)
-    compare(voice, OPTIONS[options], made, 1e-12)
+    toy, said = VARIANTS[name].toy(double=True), []
+    made = CompiledMaml(OPTIONS[options], toy.model, said.append)
+    compare(toy, OPTIONS[options], made, 1e-12)
     assert len(said) == 2, "one graph, for all sizes"
     # The weights of now are read, not those of then.
     with torch.no_grad():
-        for weight in voice.model.parameters():
+        for weight in toy.model.parameters():
             weight *= 1.1
-    voice.model.forget_lower()
-    compare(voice, OPTIONS[options], made, 1e-12)
+    toy.model.forget_lower()
+    compare(toy, OPTIONS[options], made, 1e-12)
     assert len(said) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("machine")
 def test_machine_code_gives_the_plain_gradient_of_all_sizes() -> None:
-    voice, said = VARIANTS["gpt2-houlsby"].voice(), []
+    toy, said = VARIANTS["gpt2-houlsby"].toy(), []
     method = Maml(ONE_STEP, "exact")
-    compare(voice, method, CompiledMaml(method, voice.model, said.append), 1e-6)
+    compare(toy, method, CompiledMaml(method, toy.model, said.append), 1e-6)
     assert len(said) == 2, "one graph, for all sizes"
     assert said[0].startswith("compiling the exact gradient through 1 inner step: ")
 
@@ -164,14 +164,14 @@ def test_a_graph_is_not_used_for_sizes_it_does_not_hold_for() -> None:
 @pytest.mark.usefixtures("uncompiled")
 def test_each_number_of_steps_and_each_order_has_a_graph_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "KEPT_GRAPHS", 2)
-    voice, said = VARIANTS["gpt2-houlsby"].voice(), []
-    made = CompiledMaml(Maml(replace(ONE_STEP, batch=1), exact_from=0.5), voice.model, said.append)
-    whole = episodes(voice)[0]
+    toy, said = VARIANTS["gpt2-houlsby"].toy(), []
+    made = CompiledMaml(Maml(replace(ONE_STEP, batch_size=1), exact_from=0.5), toy.model, said.append)
+    whole = episodes(toy)[0]
     one, two = (replace(whole, support=whole.support[at:]) for at in (1, 0))
 
     def compiles(episode: EncodedEpisode, progress: float) -> bool:
         before = len(said)
-        made.objective(voice.model, episode, progress)
+        made.objective(toy.model, episode, progress)
         return len(said) > before
 
     assert [compiles(one, 0), compiles(two, 0), compiles(one, 0.4)] == [True, True, False]
@@ -182,12 +182,12 @@ def test_each_number_of_steps_and_each_order_has_a_graph_and_few_are_kept(monkey
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("order", ["exact", "first"])
 def test_a_step_that_diverges_is_named_as_it_is_without_compiling(order: Any) -> None:
-    voice = VARIANTS["gpt2-in-place"].voice()
-    method = Maml(Descent(rate=1e30, batch=2, epochs=2), order)
+    toy = VARIANTS["gpt2-in-place"].toy()
+    method = Maml(InnerLoop(lr=1e30, batch_size=2, epochs=2), order)
     errors = []
-    for made in (method, CompiledMaml(method, voice.model, print)):
+    for made in (method, CompiledMaml(method, toy.model, print)):
         with pytest.raises(NumericalError) as caught:
-            made.objective(voice.model, episodes(voice)[0])
+            made.objective(toy.model, episodes(toy)[0])
         errors.append(str(caught.value))
     assert errors[0] == errors[1]
 
@@ -198,27 +198,27 @@ def test_a_step_that_diverges_is_named_as_it_is_without_compiling(order: Any) ->
         Finetune(),
         Maml(order="reptile"),
         Maml(multi_step=0.5),
-        Maml(order="exact", recursion=True),
-        Maml(rates="layer"),
-        Maml(Descent(anchor=0.5)),
+        Maml(order="exact", recompute=True),
+        Maml(lr_mode="layer"),
+        Maml(InnerLoop(distill_weight=0.5)),
     ],
 )
 def test_methods_that_are_not_compiled_are_refused(method: Any) -> None:
     with pytest.raises(ConfigError, match=r"outer\.compile.*hint: leave"):
-        compiled_objective(method, VARIANTS["gpt2-houlsby"].voice().model, print)
+        compiled_objective(method, VARIANTS["gpt2-houlsby"].toy().model, print)
 
 
 @pytest.mark.parametrize("name", ["transfer-transfo", "p2-bot"])
 def test_models_that_are_not_compiled_are_refused(name: str) -> None:
-    for model in (VARIANTS[name].voice().model, TanhNet()):
+    for model in (VARIANTS[name].toy().model, TanhNet()):
         with pytest.raises(ConfigError, match=r"outer\.compile.*causal_lm can"):
             compiled_objective(Maml(), model, print)
 
 
 def test_a_network_of_unknown_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("menura.models.parts.known_layers.FORMS", {})
+    monkeypatch.setattr("menura.models.parts.known_layers.NETWORKS", {})
     with pytest.raises(ConfigError, match="only Llama's and GPT-2's"):
-        compiled_objective(Maml(), VARIANTS["gpt2-houlsby"].voice().model, print)
+        compiled_objective(Maml(), VARIANTS["gpt2-houlsby"].toy().model, print)
 
 
 def test_a_machine_without_a_compiler_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

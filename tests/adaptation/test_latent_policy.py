@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Variant, Voice, assert_same_bits, part, snapshot
+from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, Variant, assert_same_bits, part, snapshot
 
 from menura.adaptation import rewards
 from menura.adaptation.catalogue import METHODS
@@ -21,20 +21,20 @@ from menura.errors import ConfigError
 LATENTS = 5
 
 
-def voice_with(**settings: Any) -> Voice:
-    return Variant(model="plato", settings=settings).voice()
+def toy_with(**settings: Any) -> Toy:
+    return Variant(model="plato", settings=settings).toy()
 
 
-def episode_of(voice: Voice) -> EncodedEpisode:
-    return EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+def episode_of(toy: Toy) -> EncodedEpisode:
+    return EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
 
 
-def reached(voice: Voice, method: LatentPolicy) -> set[str]:
+def reached(toy: Toy, method: LatentPolicy) -> set[str]:
     """Return the names of what the objective's gradient reaches."""
-    for parameter in voice.model.parameters():
+    for parameter in toy.model.parameters():
         parameter.grad = None
-    method.objective(voice.model, episode_of(voice)).total.backward()
-    return {name for name, p in voice.model.named_parameters() if p.grad is not None}
+    method.objective(toy.model, episode_of(toy)).total.backward()
+    return {name for name, p in toy.model.named_parameters() if p.grad is not None}
 
 
 PRIOR = {"prior.asks", "prior.out.weight", "prior.out.bias"}
@@ -45,61 +45,71 @@ def test_it_is_in_the_catalogue() -> None:
 
 
 def test_the_generator_is_held() -> None:
-    voice = voice_with()
-    assert reached(voice, LatentPolicy(rewards="distinct", limit=4, supervised=0.0)) == PRIOR
-    assert reached(voice, LatentPolicy(rewards="distinct", limit=4)) == {*PRIOR, "latent"}
-    assert reached(voice, LatentPolicy(rewards="distinct", limit=4, unfreezes=True, hold=0.0)) > {*PRIOR, "latent"}
+    toy = toy_with()
+    assert reached(toy, LatentPolicy(rewards="distinct", max_new_tokens=4, supervised_weight=0.0)) == PRIOR
+    assert reached(toy, LatentPolicy(rewards="distinct", max_new_tokens=4)) == {*PRIOR, "latent"}
+    assert reached(
+        toy, LatentPolicy(rewards="distinct", max_new_tokens=4, train_generator=True, reference_loss_weight=0.0)
+    ) > {*PRIOR, "latent"}
 
 
 @pytest.mark.parametrize("visibility", ["response_only", "prefix"])
 @pytest.mark.parametrize("unfreezes", [True, False])
 def test_the_model_comes_back_as_it_was(visibility: str, *, unfreezes: bool) -> None:
-    voice = voice_with(visibility=visibility)
-    method = LatentPolicy(rewards="rs,knowledge,distinct", limit=4, draws=2, unfreezes=unfreezes)
-    method.attach(voice.model)
-    before = snapshot(voice.model)
-    loss = method.objective(voice.model, episode_of(voice))
+    toy = toy_with(visibility=visibility)
+    method = LatentPolicy(rewards="rs,knowledge,distinct", max_new_tokens=4, num_latents=2, train_generator=unfreezes)
+    method.attach(toy.model)
+    before = snapshot(toy.model)
+    loss = method.objective(toy.model, episode_of(toy))
     assert torch.isfinite(loss.total)
-    assert_same_bits(voice.model, before)
+    assert_same_bits(toy.model, before)
 
 
-def test_its_nats_are_those_of_the_pooled_loss_and_its_parts_tell_the_reward() -> None:
-    voice = voice_with()
-    plain, ours = (f(voice.model, episode_of(voice)) for f in (pooled, LatentPolicy(limit=4).objective))
-    assert torch.equal(ours.nats, plain.nats)
+def test_its_nll_are_those_of_the_pooled_loss_and_its_parts_tell_the_reward() -> None:
+    toy = toy_with()
+    plain, ours = (f(toy.model, episode_of(toy)) for f in (pooled, LatentPolicy(max_new_tokens=4).objective))
+    assert torch.equal(ours.nll, plain.nll)
     assert set(ours.parts) - set(plain.parts) == {"reward", "uncertainty"}
     assert 0 < float(ours.parts["reward"]) < 1
 
 
 def test_a_model_without_latents_learns_by_the_pooled_loss() -> None:
-    voice = voice_with(latents=0)
-    ours, plain = (f(voice.model, episode_of(voice)).total for f in (LatentPolicy().objective, pooled))
+    toy = toy_with(num_latents=0)
+    ours, plain = (f(toy.model, episode_of(toy)).total for f in (LatentPolicy().objective, pooled))
     assert torch.equal(ours, plain)
 
 
-@pytest.mark.parametrize("settings", [{"latents": 0}, {"latents": 1}, {"prior": "uniform"}])
+@pytest.mark.parametrize("settings", [{"num_latents": 0}, {"num_latents": 1}, {"prior": "uniform"}])
 def test_a_model_without_a_policy_to_train_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="learned prior over two latents"):
-        LatentPolicy().attach(voice_with(**settings).model)
+        LatentPolicy().attach(toy_with(**settings).model)
 
 
 def test_a_model_that_has_no_latents_at_all_is_refused() -> None:
     with pytest.raises(ConfigError, match="learned prior over two latents"):
-        LatentPolicy().attach(VARIANTS["houlsby"].voice().model)
+        LatentPolicy().attach(VARIANTS["houlsby"].toy().model)
 
 
 def test_unfrozen_it_is_held_to_what_it_said_before_the_training() -> None:
-    voice = voice_with()
-    method = LatentPolicy(rewards="distinct", limit=4, bonus=0.0, supervised=0.0, unfreezes=True, hold=1.0)
-    method.attach(voice.model)
-    assert isinstance(voice.model.begun, Begun)
-    assert not {name for name in voice.model.state_dict() if name.startswith("begun")}, "it is not saved"
-    weights = list(adaptable(voice.model).values())
+    toy = toy_with()
+    method = LatentPolicy(
+        rewards="distinct",
+        max_new_tokens=4,
+        entropy_bonus=0.0,
+        supervised_weight=0.0,
+        train_generator=True,
+        reference_loss_weight=1.0,
+    )
+    method.attach(toy.model)
+    assert isinstance(toy.model.begun, Begun)
+    assert not {name for name in toy.model.state_dict() if name.startswith("begun")}, "it is not saved"
+    weights = list(adaptable(toy.model).values())
     away = [torch.randn(w.shape, generator=torch.Generator().manual_seed(n)) for n, w in enumerate(weights)]
 
     def held() -> float:
         whole, rest = (
-            m.objective(voice.model, episode_of(voice)).total.item() for m in (method, replace(method, hold=0.0))
+            m.objective(toy.model, episode_of(toy)).total.item()
+            for m in (method, replace(method, reference_loss_weight=0.0))
         )
         return whole - rest
 
@@ -112,7 +122,7 @@ def test_unfrozen_it_is_held_to_what_it_said_before_the_training() -> None:
     outer = torch.optim.Adam(weights, lr=0.01)
     for _ in range(15):
         outer.zero_grad()
-        method.objective(voice.model, episode_of(voice)).total.backward()
+        method.objective(toy.model, episode_of(toy)).total.backward()
         outer.step()
     assert held() < gone - 0.5, "lowering the loss leads back"
 
@@ -142,23 +152,23 @@ def test_what_is_drawn_stands_for_the_policy_on_average() -> None:
 
 @pytest.mark.parametrize("visibility", ["response_only", "prefix"])
 def test_what_is_said_side_by_side_is_what_each_latent_says_alone(visibility: str) -> None:
-    voice = voice_with(visibility=visibility)
-    exchanges = [exchange for dialogue in voice.dialogues((*SUPPORT, *QUERY)) for exchange in dialogue]
+    toy = toy_with(visibility=visibility)
+    exchanges = [exchange for dialogue in toy.dialogues((*SUPPORT, *QUERY)) for exchange in dialogue]
     latents = torch.stack([torch.randperm(LATENTS, generator=torch.Generator().manual_seed(n))[:3] for n in range(5)])
-    found = said_under(voice.model, exchanges, latents, 6)
+    found = said_under(toy.model, exchanges, latents, 6)
     for exchange, row, replies in zip(exchanges, latents.tolist(), found, strict=True):
-        prompt = voice.model.batch([replace(exchange, reply=())])
+        prompt = toy.model.batch([replace(exchange, reply=())])
         for act, reply in zip(row, replies, strict=True):
-            begun = voice.model.begin_with(prompt, [act])
-            (ids,) = generate(voice.model, prompt, Greedy(), end=voice.end, limit=6, seeds=[0], begun=begun)
-            assert reply == (*ids, voice.end)
+            begun = toy.model.prefill_latents(prompt, [act])
+            (ids,) = generate(toy.model, prompt, Greedy(), end=toy.end, max_new_tokens=6, seeds=[0], prefilled=begun)
+            assert reply == (*ids, toy.end)
 
 
 def test_another_share_of_the_training_draws_others() -> None:
-    voice = voice_with()
-    method = LatentPolicy(baseline="none", limit=3, draws=2, bonus=0.0, supervised=0.0)
+    toy = toy_with()
+    method = LatentPolicy(baseline="none", max_new_tokens=3, num_latents=2, entropy_bonus=0.0, supervised_weight=0.0)
     first, again = (
-        [method.objective(voice.model, episode_of(voice), n / 8).total.item() for n in range(8)] for _ in range(2)
+        [method.objective(toy.model, episode_of(toy), n / 8).total.item() for n in range(8)] for _ in range(2)
     )
     assert first == again
     assert len(set(first)) > 1
@@ -167,39 +177,39 @@ def test_another_share_of_the_training_draws_others() -> None:
 # Rewards
 
 
-def replies_of(voice: Voice, *lines: Sequence[str]) -> list[list[tuple[int, ...]]]:
-    return [[(*voice.encoder.tokens.encode(line), voice.end) for line in own] for own in lines]
+def replies_of(toy: Toy, *lines: Sequence[str]) -> list[list[tuple[int, ...]]]:
+    return [[(*toy.encoder.tokens.encode(line), toy.end) for line in own] for own in lines]
 
 
 def test_selection_is_the_chance_of_coherence() -> None:
-    voice = voice_with()
-    first, second = voice.dialogues(SUPPORT)[0]
-    said = replies_of(voice, ["yes", "no"], ["a clock", "my goat"])
-    found = rewards.REWARDS["rs"](voice.model, [first, second], said)
+    toy = toy_with()
+    first, second = toy.dialogues(SUPPORT)[0]
+    said = replies_of(toy, ["yes", "no"], ["a clock", "my goat"])
+    found = rewards.REWARDS["rs"](toy.model, [first, second], said)
     assert found.shape == (2, 2)
-    alone = voice.model.reply_scores(voice.model.batch([replace(second, reply=said[1][0])])).sigmoid()
+    alone = toy.model.reply_scores(toy.model.batch([replace(second, reply=said[1][0])])).sigmoid()
     assert found[1, 0].item() == pytest.approx(alone.item(), rel=1e-5)
 
 
 def test_selection_is_refused_where_there_is_none() -> None:
-    voice = voice_with(selection_weight=0.0)
+    toy = toy_with(selection_weight=0.0)
     with pytest.raises(ConfigError, match="no response selection"):
-        LatentPolicy(limit=2).objective(voice.model, episode_of(voice))
+        LatentPolicy(max_new_tokens=2).objective(toy.model, episode_of(toy))
 
 
 def test_knowledge_is_the_share_of_rare_tokens_that_the_facts_hold() -> None:
-    voice = voice_with()
-    (dialogue,) = voice.dialogues((part("k", *["hi there", "hello there"] * 8, facts=FACTS),))
+    toy = toy_with()
+    (dialogue,) = toy.dialogues((part("k", *["hi there", "hello there"] * 8, facts=FACTS),))
     asked = dialogue[-1]
     # "h" and the space are in every turn, "f", "n" and "c" only in facts, "z" and "q" nowhere.
-    found = rewards.REWARDS["knowledge"](voice.model, [asked], replies_of(voice, ["fn h", "fnz", "zq", "h h", ""]))
+    found = rewards.REWARDS["knowledge"](toy.model, [asked], replies_of(toy, ["fn h", "fnz", "zq", "h h", ""]))
     assert found.tolist() == [pytest.approx([1.0, 2 / 3, 0.0, 0.0, 0.0])]
 
 
 def test_distinct_is_the_share_of_pairs_that_no_other_reply_has() -> None:
-    voice = voice_with()
-    said = replies_of(voice, ["ab", "abc", "xyz", "xyz", ""])
-    found = rewards.REWARDS["distinct"](voice.model, [voice.dialogues(QUERY)[0][0]], said)
+    toy = toy_with()
+    said = replies_of(toy, ["ab", "abc", "xyz", "xyz", ""])
+    found = rewards.REWARDS["distinct"](toy.model, [toy.dialogues(QUERY)[0][0]], said)
     # ab: a-b is shared, b-end is not; abc: b-c and c-end are its own.
     assert found.tolist() == [pytest.approx([1 / 2, 2 / 3, 0.0, 0.0, 0.0])]
 
@@ -207,8 +217,8 @@ def test_distinct_is_the_share_of_pairs_that_no_other_reply_has() -> None:
 def test_several_rewards_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, worth in (("low", 0.2), ("high", 0.8)):
         monkeypatch.setitem(rewards.REWARDS, name, lambda m, e, r, w=worth: torch.full((len(r), len(r[0])), w))  # type: ignore[misc]
-    voice = voice_with()
-    loss = LatentPolicy(rewards="low, high", limit=2).objective(voice.model, episode_of(voice))
+    toy = toy_with()
+    loss = LatentPolicy(rewards="low, high", max_new_tokens=2).objective(toy.model, episode_of(toy))
     assert float(loss.parts["reward"]) == pytest.approx(0.5)
 
 
@@ -217,12 +227,12 @@ def test_several_rewards_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"rewards": "distnct"}, "unknown reward 'distnct'.*did you mean distinct"),
         ({"rewards": " ,"}, "method.rewards: none is named"),
-        ({"draws": -1}, "method.draws: -1"),
-        ({"draws": 1}, "leave-one-out needs another draw"),
-        ({"limit": 0}, "method.limit: 0"),
-        ({"bonus": -0.1}, "method.bonus: -0.1"),
-        ({"supervised": -1.0}, "method.supervised: -1.0"),
-        ({"hold": -1.0}, "method.hold: -1.0"),
+        ({"num_latents": -1}, "method.num_latents: -1"),
+        ({"num_latents": 1}, "leave-one-out needs another draw"),
+        ({"max_new_tokens": 0}, "method.max_new_tokens: 0"),
+        ({"entropy_bonus": -0.1}, "method.entropy_bonus: -0.1"),
+        ({"supervised_weight": -1.0}, "method.supervised_weight: -1.0"),
+        ({"reference_loss_weight": -1.0}, "method.reference_loss_weight: -1.0"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], message: str) -> None:

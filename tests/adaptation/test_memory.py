@@ -9,11 +9,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import NoDecoding, exchange
 
-from menura.adaptation.descent import Descent, descending
+from menura.adaptation.descent import InnerLoop, iterate_inner_loop
 from menura.adaptation.joint import Together
 from menura.adaptation.maml import Maml
-from menura.adaptation.steps import Ground
-from menura.adaptation.structures import Structure, whole
+from menura.adaptation.steps import InnerProblem
+from menura.adaptation.structures import PersonaMask, whole
 from menura.adaptation.weights import adaptable
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
@@ -60,7 +60,7 @@ class Counting(TorchDispatchMode):
 def held(steps: int, **settings: Any) -> int:
     """Return the most tensors alive at once in an objective and its gradient, the model's own not counted."""
     model = Wide()
-    method = Maml(Descent(rate=0.1, epochs=steps), **settings)
+    method = Maml(InnerLoop(lr=0.1, epochs=steps), **settings)
     model.theta.grad = torch.zeros_like(model.theta)  # the outer loop's, which every method adds to
     with Counting() as counting:
         method.objective(model, EPISODE).total.backward()
@@ -84,7 +84,7 @@ def test_first_order_holds_one_copy_more_than_a_plain_gradient_however_many_step
 def test_first_order_steps_write_over_one_copy_and_leave_the_model_alone() -> None:
     model = Wide()
     before = model.theta.detach().clone()
-    walk = descending(model, adaptable(model), EPISODE.support, Descent(rate=0.1, epochs=5, optimizer="adam"))
+    walk = iterate_inner_loop(model, adaptable(model), EPISODE.support, InnerLoop(lr=0.1, epochs=5, optimizer="adam"))
     places = [now.weights()["theta"].data_ptr() for _, _, now in walk]
     assert places[0] == model.theta.data_ptr()
     assert len(set(places[1:])) == 1
@@ -96,15 +96,15 @@ def test_adapting_holds_as_much_after_many_steps_as_after_one() -> None:
     found = []
     for steps in (1, 9):
         with Counting() as counting:
-            Maml(Descent(rate=0.1, epochs=steps)).adapt(Wide(), EPISODE.support)
+            Maml(InnerLoop(lr=0.1, epochs=steps)).adapt(Wide(), EPISODE.support)
         found.append(counting.most)
     assert found[0] == found[1] <= plain_step() + 2
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_recursion_grows_by_where_a_step_stood_and_the_kept_graph_by_a_graph(optimizer: str) -> None:
-    def growth(recursion: bool) -> float:
-        few, many = (held_under(optimizer, steps, order="exact", recursion=recursion) for steps in (2, 10))
+    def growth(recompute: bool) -> float:
+        few, many = (held_under(optimizer, steps, order="exact", recompute=recompute) for steps in (2, 10))
         return (many - few) / 8
 
     copies = 1 if optimizer == "sgd" else 3
@@ -114,7 +114,7 @@ def test_the_recursion_grows_by_where_a_step_stood_and_the_kept_graph_by_a_graph
 
 def held_under(optimizer: str, steps: int, **settings: Any) -> int:
     model = Wide()
-    method = Maml(Descent(rate=0.01, epochs=steps, optimizer=optimizer), **settings)  # type: ignore[arg-type]
+    method = Maml(InnerLoop(lr=0.01, epochs=steps, optimizer=optimizer), **settings)  # type: ignore[arg-type]
     with Counting() as counting:
         method.objective(model, EPISODE).total.backward()
     return counting.most
@@ -146,10 +146,8 @@ def walked(tasks: int) -> Together:
     model = SharedAndPrivate()
     stream = torch.Generator().manual_seed(0)
     (shape,) = whole(model).layers
-    structures = [
-        Structure((shape.with_edges(torch.rand(SIZE // 64, 64, generator=stream) < 0.5),)) for _ in range(tasks)
-    ]
-    walk = Together(Ground(model, 0.1, adam=False), adaptable(model), structures, exact=False)
+    masks = [PersonaMask((shape.with_edges(torch.rand(SIZE // 64, 64, generator=stream) < 0.5),)) for _ in range(tasks)]
+    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
     for _ in range(3):
         walk.step({place: model.batch(EPISODE.support[0]) for place in range(tasks)})
     return walk
@@ -158,7 +156,7 @@ def walked(tasks: int) -> Together:
 def test_tasks_together_hold_one_copy_of_the_private_weights_and_one_of_the_shared_a_task() -> None:
     with Counting() as counting:
         walk = walked(TASKS)
-    own = {value.untyped_storage().data_ptr() for value in adaptable(walk.ground.model).values()}
+    own = {value.untyped_storage().data_ptr() for value in adaptable(walk.problem.model).values()}
     assert len(counting.left() - own) == TASKS + 1
 
 
@@ -168,7 +166,7 @@ def test_a_task_more_costs_two_tensors_while_it_walks_and_is_judged() -> None:
     def most(tasks: int) -> int:
         with Counting() as counting:
             walk = walked(tasks)
-            walk.judge([walk.ground.model.batch(EPISODE.query[0])] * tasks)[0].backward()
+            walk.query_loss([walk.problem.model.batch(EPISODE.query[0])] * tasks)[0].backward()
         return counting.most
 
     few, many = most(2), most(8)
@@ -177,7 +175,7 @@ def test_a_task_more_costs_two_tensors_while_it_walks_and_is_judged() -> None:
 
 def test_a_thousand_structures_are_held_in_bits_and_a_look_at_one_leaves_nothing() -> None:
     (shape,) = whole(SharedAndPrivate()).layers
-    made = [Structure((shape.with_edges(torch.ones(SIZE // 64, 64, dtype=torch.bool)),)) for _ in range(1000)]
+    made = [PersonaMask((shape.with_edges(torch.ones(SIZE // 64, 64, dtype=torch.bool)),)) for _ in range(1000)]
     held_bytes = sum(
         layer.bits.untyped_storage().nbytes() for each in made for layer in each.layers if layer.bits is not None
     )

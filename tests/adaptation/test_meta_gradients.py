@@ -11,24 +11,30 @@ from made_up import QUERY, SUPPORT, VARIANTS
 from torch import Tensor, nn
 from toys import NET_EPISODE, NoDecoding, TanhNet, exchange, flat, gradient, slope
 
-from menura.adaptation.descent import Descent, descend, mini_batches
+from menura.adaptation.descent import InnerLoop, mini_batches, run_inner_loop
 from menura.adaptation.maml import Maml, share_of
-from menura.adaptation.rates import rates_of
+from menura.adaptation.rates import inner_lrs_of
 from menura.adaptation.weights import adaptable, adapting, loss_with, trained
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
 
-SGD = Descent(rate=0.1, epochs=2, batch=4)  # four steps on the net's seven points
-ADAM = Descent(rate=0.02, epochs=2, batch=4, optimizer="adam")
+SGD = InnerLoop(lr=0.1, epochs=2, batch_size=4)  # four steps on the net's seven points
+ADAM = InnerLoop(lr=0.02, epochs=2, batch_size=4, optimizer="adam")
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "multi-step": {"multi_step": 0.5},
-    "rates": {"rates": "layer"},
-    "rates of steps": {"rates": "layer", "rate_steps": 3},
-    "parts": {"adapts": "network.0,4.bias"},
-    "all": {"multi_step": 0.5, "rates": "layer", "rate_steps": 2, "adapts": "network.0,4.bias", "hold": 0.2},
+    "rates": {"lr_mode": "layer"},
+    "rates of steps": {"lr_mode": "layer", "lr_steps": 3},
+    "parts": {"trainable": "network.0,4.bias"},
+    "all": {
+        "multi_step": 0.5,
+        "lr_mode": "layer",
+        "lr_steps": 2,
+        "trainable": "network.0,4.bias",
+        "unadapted_loss_weight": 0.2,
+    },
 }
 PROGRESS = 0.2  # of training, while multi-step losses still count
 
@@ -37,7 +43,7 @@ def attached(method: Maml) -> TanhNet:
     """Return a net with what the method trains beside it, its rates moved apart."""
     model = TanhNet()
     method.attach(model)
-    rates = rates_of(model)
+    rates = inner_lrs_of(model)
     if rates:
         with torch.no_grad():
             rates.logarithm += 0.3 * torch.randn(rates.logarithm.shape, generator=torch.Generator().manual_seed(4))
@@ -50,11 +56,11 @@ def total(model: DialogueModel[Any], method: Maml, episode: EncodedEpisode = NET
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("inner", [SGD, ADAM], ids=["sgd", "adam"])
-@pytest.mark.parametrize("recursion", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
 def test_the_exact_gradient_of_every_option_is_the_central_difference(
-    options: str, inner: Descent, recursion: bool
+    options: str, inner: InnerLoop, recompute: bool
 ) -> None:
-    method = Maml(inner, order="exact", recursion=recursion, **OPTIONS[options])
+    method = Maml(inner, order="exact", recompute=recompute, **OPTIONS[options])
     model = attached(method)
     ours = flat(gradient(model, total(model, method)))
     units = torch.eye(len(ours), dtype=torch.float64)
@@ -63,7 +69,7 @@ def test_the_exact_gradient_of_every_option_is_the_central_difference(
     assert float((ours - measured).norm() / measured.norm()) < 1e-7
     if "rates" in OPTIONS[options]:
         rates = gradient(model, total(model, method))["rates.logarithm"]
-        assert int((rates != 0).sum()) == rates.shape[0] * len(adapting(model, method.adapts))
+        assert int((rates != 0).sum()) == rates.shape[0] * len(adapting(model, method.trainable))
 
 
 @pytest.mark.parametrize("name", ["gpt2-houlsby", "gpt2-in-place", "lora-upper", "special"])
@@ -74,29 +80,29 @@ def test_the_exact_gradient_of_every_option_is_the_central_difference(
     ids=["sgd-64", "sgd-32", "adam-64"],
 )
 def test_the_recursion_gives_the_gradient_of_the_kept_graph(
-    name: str, inner: Descent, double: bool, near: float
+    name: str, inner: InnerLoop, double: bool, near: float
 ) -> None:
-    voice = VARIANTS[name].voice(double=double)
-    kept = Maml(replace(inner, batch=2, rate=0.02), order="exact", multi_step=0.5, rates="layer")
-    kept.attach(voice.model)
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
-    losses = [total(voice.model, method, episode) for method in (kept, replace(kept, recursion=True))]
+    toy = VARIANTS[name].toy(double=double)
+    kept = Maml(replace(inner, batch_size=2, lr=0.02), order="exact", multi_step=0.5, lr_mode="layer")
+    kept.attach(toy.model)
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
+    losses = [total(toy.model, method, episode) for method in (kept, replace(kept, recompute=True))]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=near)
-    ours, wanted = (flat(gradient(voice.model, loss)) for loss in reversed(losses))
+    ours, wanted = (flat(gradient(toy.model, loss)) for loss in reversed(losses))
     assert float((ours - wanted).norm() / wanted.norm()) < near
-    first = flat(gradient(voice.model, total(voice.model, replace(kept, order="first"), episode)))
+    first = flat(gradient(toy.model, total(toy.model, replace(kept, order="first"), episode)))
     assert float((first - wanted).norm() / wanted.norm()) > 1e-3, "the second order must matter for this to be a test"
 
 
 def test_a_gradient_through_the_recursion_in_bfloat16_is_taken_as_its_forward_was() -> None:
-    voice = VARIANTS["gpt2-houlsby"].voice()
-    method = Maml(replace(SGD, batch=2), order="exact", recursion=True)
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    toy = VARIANTS["gpt2-houlsby"].toy()
+    method = Maml(replace(SGD, batch_size=2), order="exact", recompute=True)
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     with torch.autocast("cpu", torch.bfloat16):
-        inside = flat(gradient(voice.model, total(voice.model, method, episode)))
-        loss = total(voice.model, method, episode)
-    assert torch.equal(flat(gradient(voice.model, loss)), inside)
-    assert not torch.equal(flat(gradient(voice.model, total(voice.model, method, episode))), inside)
+        inside = flat(gradient(toy.model, total(toy.model, method, episode)))
+        loss = total(toy.model, method, episode)
+    assert torch.equal(flat(gradient(toy.model, loss)), inside)
+    assert not torch.equal(flat(gradient(toy.model, total(toy.model, method, episode))), inside)
 
 
 class Straight(NoDecoding):
@@ -108,32 +114,32 @@ class Straight(NoDecoding):
         self.second = nn.Parameter(torch.tensor([0.5], dtype=torch.float64))
 
     def loss(self, batch: Batch) -> Loss:
-        nats = [
+        nll = [
             2 * self.first.sum() - self.second.sum()
             if exchange.dialogue_id == "support"
             else ((self.first - 1) ** 2).sum() + (self.second + self.first[0]) ** 3
             for exchange in batch.exchanges
         ]
-        return Loss.of(torch.stack([value.reshape(()) for value in nats]), batch.reply_tokens)
+        return Loss.of(torch.stack([value.reshape(()) for value in nll]), batch.reply_tokens)
 
 
 @pytest.mark.parametrize("options", ["plain", "multi-step", "rates", "rates of steps"])
 def test_first_order_is_exact_where_the_second_derivative_is_zero(options: str) -> None:
-    method = Maml(Descent(rate=0.05, epochs=4), **OPTIONS[options])
+    method = Maml(InnerLoop(lr=0.05, epochs=4), **OPTIONS[options])
     model = Straight()
     method.attach(model)
     episode = EncodedEpisode("p", ((exchange("support"),),), ((exchange("query"),),))
     first, *exact = (
         flat(gradient(model, total(model, made, episode)))
-        for made in (method, replace(method, order="exact"), replace(method, order="exact", recursion=True))
+        for made in (method, replace(method, order="exact"), replace(method, order="exact", recompute=True))
     )
     assert all(torch.allclose(first, wanted, rtol=1e-13, atol=1e-14) for wanted in exact)
     assert bool((first != 0).all())
 
 
 def test_first_order_slopes_of_rates_are_minus_query_gradient_times_inner_gradient() -> None:
-    inner = Descent(rate=0.1, batch=0)
-    method = Maml(inner, rates="layer")
+    inner = InnerLoop(lr=0.1, batch_size=0)
+    method = Maml(inner, lr_mode="layer")
     model = attached(method)
     ours = gradient(model, method.objective(model, NET_EPISODE).total)["rates.logarithm"][0]
     support, query = (
@@ -141,7 +147,7 @@ def test_first_order_slopes_of_rates_are_minus_query_gradient_times_inner_gradie
     )
     start = adaptable(model)
     inwards = gradient_at(model, start, support)
-    rates = rates_of(model)
+    rates = inner_lrs_of(model)
     assert rates is not None
     by_name = dict(zip(start, rates.logarithm[0].detach().exp(), strict=True))
     there = {name: value.detach() - by_name[name] * inwards[name] for name, value in start.items()}
@@ -161,17 +167,17 @@ def test_the_first_order_multi_step_gradient_is_the_sum_of_those_after_each_step
     method, model = Maml(SGD, multi_step=0.5), TanhNet()
     ours = method.objective(model, NET_EPISODE, PROGRESS)
     query = model.batch(NET_EPISODE.query[0])
-    batches = mini_batches(model, NET_EPISODE.support, SGD.batch) * SGD.epochs
+    batches = mini_batches(model, NET_EPISODE.support, SGD.batch_size) * SGD.epochs
     here: dict[str, Tensor] = dict(adaptable(model))
     wanted, value = torch.zeros(()), 0.0
     for step, batch in enumerate(batches, start=1):
-        here = {name: here[name].detach() - SGD.rate * g for name, g in gradient_at(model, here, batch).items()}
+        here = {name: here[name].detach() - SGD.lr * g for name, g in gradient_at(model, here, batch).items()}
         share = share_of(step, len(batches), 1 - PROGRESS / 0.5)
         wanted = wanted + share * flat(gradient_at(model, here, query))
         value += share * loss_with(model, here, query).total.item()
     assert ours.total.item() == pytest.approx(value, rel=1e-13)
     assert torch.allclose(flat(gradient(model, ours.total)), wanted, rtol=1e-12)
-    assert torch.equal(ours.nats, loss_with(model, here, query).nats)
+    assert torch.equal(ours.nll, loss_with(model, here, query).nll)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
@@ -192,12 +198,12 @@ def test_multi_step_losses_count_until_their_share_of_training_is_over() -> None
     assert multi.objective(model, NET_EPISODE).total.item() == last
 
 
-@pytest.mark.parametrize("recursion", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("order", ["first", "exact"])
-def test_the_order_turns_exact_at_its_share_of_training(order: str, recursion: bool) -> None:
+def test_the_order_turns_exact_at_its_share_of_training(order: str, recompute: bool) -> None:
     model = TanhNet()
     first, exact = (flat(gradient(model, total(model, Maml(SGD, order=kind)))) for kind in ("first", "exact"))  # type: ignore[arg-type]
-    method = Maml(SGD, order=order, exact_from=0.4, recursion=recursion)  # type: ignore[arg-type]
+    method = Maml(SGD, order=order, exact_from=0.4, recompute=recompute)  # type: ignore[arg-type]
     for progress, wanted in ((0.0, first), (0.39, first), (0.4, exact), (1.0, exact)):
         ours = flat(gradient(model, method.objective(model, NET_EPISODE, progress).total))
         assert torch.allclose(ours, wanted, rtol=1e-12, atol=1e-15), progress
@@ -206,7 +212,7 @@ def test_the_order_turns_exact_at_its_share_of_training(order: str, recursion: b
 
 @pytest.mark.parametrize("order", ["first", "exact"])
 def test_the_inner_loop_moves_the_parts_and_the_outer_loop_all(order: str) -> None:
-    model, method = TanhNet(), Maml(SGD, order=order, adapts="4.weight , network.0")  # type: ignore[arg-type]
+    model, method = TanhNet(), Maml(SGD, order=order, trainable="4.weight , network.0")  # type: ignore[arg-type]
     moved = method.adapt(model, NET_EPISODE.support)
     assert moved.keys() == {"network.4.weight", "network.0.weight", "network.0.bias"}
     found = gradient(model, method.objective(model, NET_EPISODE).total)
@@ -219,23 +225,23 @@ def test_the_inner_loop_moves_the_parts_and_the_outer_loop_all(order: str) -> No
 
 
 def test_parts_that_are_in_no_name_are_refused_with_what_there_is() -> None:
-    voice = VARIANTS["lora-upper"].voice()
+    toy = VARIANTS["lora-upper"].toy()
     with pytest.raises(ConfigError, match="'head'.*there are adapters.2.") as caught:
-        Maml(SGD, adapts="adapters.2,head").attach(voice.model)
+        Maml(SGD, trainable="adapters.2,head").attach(toy.model)
     assert caught.value.exit_code == 2
-    assert len(adapting(voice.model)) == len(adaptable(voice.model))
+    assert len(adapting(toy.model)) == len(adaptable(toy.model))
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"order": "reptile", "hold": 0.1}, "hold"),
+        ({"order": "reptile", "unadapted_loss_weight": 0.1}, "unadapted_loss_weight"),
         ({"order": "reptile", "multi_step": 0.1}, "multi_step"),
         ({"order": "reptile", "exact_from": 0.1}, "exact_from"),
-        ({"order": "reptile", "rates": "layer"}, "rates"),
-        ({"order": "reptile", "recursion": True}, "recursion"),
-        ({"recursion": True}, "recursion"),
-        ({"rate_steps": 2}, "rate_steps"),
+        ({"order": "reptile", "lr_mode": "layer"}, "lr_mode"),
+        ({"order": "reptile", "recompute": True}, "recompute"),
+        ({"recompute": True}, "recompute"),
+        ({"lr_steps": 2}, "lr_steps"),
     ],
 )
 def test_settings_that_come_to_nothing_are_refused_before_training(settings: dict[str, Any], told: str) -> None:
@@ -243,17 +249,17 @@ def test_settings_that_come_to_nothing_are_refused_before_training(settings: dic
         Maml(SGD, **settings).attach(TanhNet())
 
 
-@pytest.mark.parametrize("settings", [{"exact_from": 1.5}, {"multi_step": -0.1}, {"rate_steps": 0}])
+@pytest.mark.parametrize("settings", [{"exact_from": 1.5}, {"multi_step": -0.1}, {"lr_steps": 0}])
 def test_values_that_are_none_are_refused_at_once(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"method.{next(iter(settings))}"):
         Maml(SGD, **settings)
 
 
-@pytest.mark.parametrize("recursion", [False, True])
-def test_a_support_without_dialogues_judges_the_start(recursion: bool) -> None:
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_support_without_dialogues_judges_the_start(recompute: bool) -> None:
     model, episode = TanhNet(), replace(NET_EPISODE, support=())
     for order in ("first", "exact"):
-        method = Maml(SGD, order=order, multi_step=0.5, recursion=recursion)  # type: ignore[arg-type]
+        method = Maml(SGD, order=order, multi_step=0.5, recompute=recompute)  # type: ignore[arg-type]
         found = gradient(model, total(model, method, episode))
         wanted = gradient(model, model.loss(model.batch(episode.query[0])).total)
         assert torch.allclose(flat(found), flat(wanted), rtol=1e-13)
@@ -261,9 +267,9 @@ def test_a_support_without_dialogues_judges_the_start(recursion: bool) -> None:
 
 def test_all_orders_walk_to_the_same_weights() -> None:
     model = TanhNet()
-    Maml(SGD, rates="layer", rate_steps=2).attach(model)
+    Maml(SGD, lr_mode="layer", lr_steps=2).attach(model)
     ends: list[Tensor] = []
-    walk: Callable[..., Any] = descend
+    walk: Callable[..., Any] = run_inner_loop
     for order in ("first", "exact", "recalled"):
         ends.append(flat(walk(model, adaptable(model), NET_EPISODE.support, ADAM, order=order)).detach())
     assert torch.allclose(ends[0], ends[1], rtol=0, atol=1e-15)

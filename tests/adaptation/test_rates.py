@@ -4,23 +4,23 @@ import math
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Voice
+from made_up import QUERY, SUPPORT, VARIANTS, Toy
 from toys import NET_EPISODE, TanhNet
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
-from menura.adaptation.rates import LOGARITHM, InnerRates, attach_rates, bring_rates, rates_of
+from menura.adaptation.rates import LOGARITHM, InnerLearningRates, attach_inner_lrs, inner_lrs_of, restore_inner_lrs
 from menura.adaptation.weights import adaptable, holding, outer_groups, trained
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 
-INNER = Descent(rate=0.1, epochs=2, batch=4)
+INNER = InnerLoop(lr=0.1, epochs=2, batch_size=4)
 
 
-def with_rates(model: TanhNet, rate: float = 0.1, rows: int = 1) -> InnerRates:
-    attach_rates(model, rate, rows)
-    found = rates_of(model)
+def with_rates(model: TanhNet, rate: float = 0.1, rows: int = 1) -> InnerLearningRates:
+    attach_inner_lrs(model, rate, rows)
+    found = inner_lrs_of(model)
     assert found is not None
     return found
 
@@ -38,7 +38,7 @@ def test_rates_begin_at_the_inner_rate_and_adapt_as_it_does() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("method", [Maml, Finetune])
 def test_each_tensor_and_each_step_goes_at_its_own_rate(method: type, optimizer: str) -> None:
-    inner = Descent(rate=0.5, epochs=1, batch=4, optimizer=optimizer)  # type: ignore[arg-type]  # two steps
+    inner = InnerLoop(lr=0.5, epochs=1, batch_size=4, optimizer=optimizer)  # type: ignore[arg-type]  # two steps
     model = TanhNet()
     rates = with_rates(model, rows=2)
     still = math.log(1e-30)
@@ -48,19 +48,19 @@ def test_each_tensor_and_each_step_goes_at_its_own_rate(method: type, optimizer:
     moved = method(inner).adapt(model, NET_EPISODE.support)
     changed = {name for name, value in adaptable(model).items() if not torch.allclose(moved[name], value, atol=1e-9)}
     assert changed == {"network.2.bias"}
-    once = method(Descent(rate=0.5, epochs=1, batch=0, optimizer=optimizer)).adapt(model, NET_EPISODE.support)  # type: ignore[arg-type]
+    once = method(InnerLoop(lr=0.5, epochs=1, batch_size=0, optimizer=optimizer)).adapt(model, NET_EPISODE.support)  # type: ignore[arg-type]
     assert torch.allclose(once["network.2.bias"], adaptable(model)["network.2.bias"], atol=1e-9), "row 0 stands still"
 
 
 def test_a_persona_never_contains_the_rates_and_the_outer_loop_moves_them() -> None:
-    voice = VARIANTS["lora-upper"].voice()
-    before = set(adaptable(voice.model))
-    Maml(INNER, rates="layer").attach(voice.model)
-    assert set(adaptable(voice.model)) == before
-    assert set(trained(voice.model)) == before | {LOGARITHM}
-    weights = Maml(INNER, rates="layer").adapt(voice.model, voice.dialogues(SUPPORT))
+    toy = VARIANTS["lora-upper"].toy()
+    before = set(adaptable(toy.model))
+    Maml(INNER, lr_mode="layer").attach(toy.model)
+    assert set(adaptable(toy.model)) == before
+    assert set(trained(toy.model)) == before | {LOGARITHM}
+    weights = Maml(INNER, lr_mode="layer").adapt(toy.model, toy.dialogues(SUPPORT))
     assert set(weights) == before
-    with holding(voice.model, weights):
+    with holding(toy.model, weights):
         pass
 
 
@@ -78,43 +78,43 @@ def test_weights_decay_and_rates_do_not() -> None:
 
 @pytest.mark.parametrize("order", ["first", "exact"])
 def test_training_lowers_the_query_loss_by_the_rates_alone(order: str) -> None:
-    voice: Voice = VARIANTS["houlsby"].voice()
-    method = Maml(Descent(rate=0.01, epochs=2, batch=0), order=order, rates="layer", rate_steps=2)  # type: ignore[arg-type]
-    method.attach(voice.model)
-    rates = rates_of(voice.model)
+    toy: Toy = VARIANTS["houlsby"].toy()
+    method = Maml(InnerLoop(lr=0.01, epochs=2, batch_size=0), order=order, lr_mode="layer", lr_steps=2)  # type: ignore[arg-type]
+    method.attach(toy.model)
+    rates = inner_lrs_of(toy.model)
     assert rates is not None
     outer = torch.optim.Adam([rates.logarithm], lr=0.3)
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     losses = []
     for _ in range(8):
         outer.zero_grad()
-        loss = method.objective(voice.model, episode).total
+        loss = method.objective(toy.model, episode).total
         loss.backward()
         outer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.05
-    assert bool((rates.of_step(0, tuple(adaptable(voice.model))) > 0).all())
+    assert bool((rates.of_step(0, tuple(adaptable(toy.model))) > 0).all())
     assert len(rates.logarithm.detach().unique()) > rates.logarithm.numel() // 2, "every tensor found its own"
 
 
 def test_rates_of_a_start_stay_and_are_learnt_further() -> None:
     model = TanhNet()
-    bring_rates(model, {LOGARITHM: torch.zeros(2, 6)})
-    rates = rates_of(model)
+    restore_inner_lrs(model, {LOGARITHM: torch.zeros(2, 6)})
+    rates = inner_lrs_of(model)
     assert rates is not None
     assert rates.logarithm.shape == (2, 6)
     with torch.no_grad():
         rates.logarithm.fill_(-3.0)
-    Maml(INNER, rates="layer", rate_steps=2).attach(model)
-    assert rates_of(model) is rates
+    Maml(INNER, lr_mode="layer", lr_steps=2).attach(model)
+    assert inner_lrs_of(model) is rates
     assert bool((rates.logarithm == -3.0).all())
     Maml(INNER).attach(model)
-    assert rates_of(model) is rates, "fixed adds none and takes none away"
-    with pytest.raises(ConfigError, match="method.rate_steps: 1, but the start has rates for 2"):
-        Maml(INNER, rates="layer").attach(model)
+    assert inner_lrs_of(model) is rates, "fixed adds none and takes none away"
+    with pytest.raises(ConfigError, match="method.lr_steps: 1, but the start has rates for 2"):
+        Maml(INNER, lr_mode="layer").attach(model)
 
 
 def test_a_start_without_rates_brings_none() -> None:
     model = TanhNet()
-    bring_rates(model, {"network.0.weight": torch.zeros(5, 3)})
-    assert rates_of(model) is None
+    restore_inner_lrs(model, {"network.0.weight": torch.zeros(5, 3)})
+    assert inner_lrs_of(model) is None

@@ -11,7 +11,7 @@ from toys import TanhNet, points
 
 from menura.adaptation.structures import (
     PERSONAS,
-    Structure,
+    PersonaMask,
     Threshold,
     census,
     from_tensors,
@@ -31,7 +31,7 @@ from menura.errors import DataError, MismatchError
 WIDE = (3, 20, 31, 17, 2)  # no layer's edges fill whole bytes
 
 
-def drawn(personas: int = 5, sizes: tuple[int, ...] = WIDE) -> list[Structure]:
+def drawn(personas: int = 5, sizes: tuple[int, ...] = WIDE) -> list[PersonaMask]:
     model = PrivateNet(sizes)
     return [any_structure(model, seed, 0.2 + 0.1 * seed) for seed in range(personas)]
 
@@ -58,35 +58,37 @@ def test_a_node_whose_edges_from_below_all_went_lives_and_its_bias_speaks() -> N
     shape = whole(PrivateNet((2, 2, 2, 2, 1)))
     weights = {name: torch.full((2, 2), 0.5) for name in ("private.1.weight", "private.2.weight")}
     weights["private.1.weight"] = torch.tensor([[0.0, 0.0], [0.5, 0.5]])
-    structure = pruned(shape, weights, Threshold(gamma=0.1))
-    assert structure.layers[1].edges().tolist() == [[False, False], [True, True]]
-    assert structure.layers[2].edges().all()
-    assert structure.kept()["private.1.bias"].all()
+    mask = pruned(shape, weights, Threshold(gamma=0.1))
+    assert mask.layers[1].edges().tolist() == [[False, False], [True, True]]
+    assert mask.layers[2].edges().all()
+    assert mask.kept()["private.1.bias"].all()
 
 
 def test_a_quantile_keeps_its_share_of_each_layer_whatever_the_scale() -> None:
     model = PrivateNet((30, 40, 50, 40, 30))
     with torch.no_grad():
         model.private[1].weight *= 1e-3
-    small = pruned(whole(model), adaptable(model), Threshold("quantile", keep=0.3)).density()
+    small = pruned(whole(model), adaptable(model), Threshold("quantile", keep_share=0.3)).density()
     assert small["private.0.weight"] == small["private.3.weight"] == 1
     assert small["private.1.weight"] == pytest.approx(0.3, abs=0.001)
     assert small["private.2.weight"] == pytest.approx(0.3, abs=0.001)
-    assert set(pruned(whole(model), adaptable(model), Threshold("quantile", keep=1.0)).density().values()) == {1.0}
+    assert set(pruned(whole(model), adaptable(model), Threshold("quantile", keep_share=1.0)).density().values()) == {
+        1.0
+    }
 
 
 def test_the_mean_jaccard_is_that_of_all_pairs_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    structures = drawn()
+    masks = drawn()
 
-    def counted(one: Structure, other: Structure) -> float:
+    def counted(one: PersonaMask, other: PersonaMask) -> float:
         pairs = [(a.edges(), b.edges()) for a, b in zip(one.layers, other.layers, strict=True) if a.bits is not None]
         return sum(int((a & b).sum()) for a, b in pairs) / sum(int((a | b).sum()) for a, b in pairs)
 
-    wanted = [counted(one, other) for one, other in itertools.combinations(structures, 2)]
+    wanted = [counted(one, other) for one, other in itertools.combinations(masks, 2)]
     assert len({round(value, 6) for value in wanted}) > 5
     monkeypatch.setattr("menura.adaptation.structures.CHUNK", 7)
-    assert mean_jaccard(structures) == pytest.approx(sum(wanted) / len(wanted), abs=1e-12)
-    assert jaccard(structures[0], structures[3]) == pytest.approx(wanted[2], abs=1e-12)
+    assert mean_jaccard(masks) == pytest.approx(sum(wanted) / len(wanted), abs=1e-12)
+    assert jaccard(masks[0], masks[3]) == pytest.approx(wanted[2], abs=1e-12)
 
 
 def test_structures_without_any_edge_are_alike() -> None:
@@ -114,12 +116,12 @@ def test_a_census_counts_kept_and_live_edges_in_the_mean() -> None:
 
 def test_structures_come_back_from_a_file_with_their_personas(tmp_path: Path) -> None:
     model, names = PrivateNet(WIDE), ["anna", "bö:1/2", "d", "e", "f"]
-    structures = dict(zip(names, drawn(), strict=True))
-    tensors.save(tmp_path / "s.safetensors", to_tensors(structures))
+    masks = dict(zip(names, drawn(), strict=True))
+    tensors.save(tmp_path / "s.safetensors", to_tensors(masks))
     again = from_tensors(tensors.load(tmp_path / "s.safetensors"), whole(model), "here")
     assert list(again) == names
     for name in names:
-        for ours, theirs in zip(structures[name].layers, again[name].layers, strict=True):
+        for ours, theirs in zip(masks[name].layers, again[name].layers, strict=True):
             assert torch.equal(ours.edges(), theirs.edges())
             assert (ours.bits is None) == (theirs.bits is None)
     edges = sum(layer.above * layer.below for layer in whole(model).layers[1:3])
@@ -140,14 +142,14 @@ def test_structures_of_another_model_or_without_personas_are_refused() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_edges_into_dead_nodes_can_go_and_outputs_stay(seed: int) -> None:
     model = PrivateNet(WIDE)
-    structure = any_structure(model, seed, 0.05)
-    weights = within({n: v.detach() for n, v in adaptable(model).items()}, structure)
-    lively = living(weights, structure)
-    left = [int((lively[layer.weight] != 0).sum()) for layer in structure.layers]
-    assert left == [int(edges.sum()) for edges in structure.live()]
-    assert left[0] < structure.layers[0].edges().numel()
+    mask = any_structure(model, seed, 0.05)
+    weights = within({n: v.detach() for n, v in adaptable(model).items()}, mask)
+    lively = living(weights, mask)
+    left = [int((lively[layer.weight] != 0).sum()) for layer in mask.layers]
+    assert left == [int(edges.sum()) for edges in mask.live()]
+    assert left[0] < mask.layers[0].edges().numel()
     batch = model.batch(points("s", 6, 4))
-    assert torch.equal(loss_with(model, lively, batch).nats, loss_with(model, weights, batch).nats)
+    assert torch.equal(loss_with(model, lively, batch).nll, loss_with(model, weights, batch).nll)
 
 
 def test_smaller_layers_of_a_whole_structure_are_the_layers() -> None:

@@ -24,7 +24,7 @@ def test_a_lexicon_holds_each_word_of_turns_and_facts_once_in_lower_case() -> No
 
 def test_words_said_too_seldom_stay_unknown() -> None:
     texts = ("A rare word, a word.", "a word")
-    assert words_of(texts, least=2) == ["a", "word"]
+    assert words_of(texts, min_count=2) == ["a", "word"]
     assert words_of(texts) == ["a", "rare", "word", ",", "."]
 
 

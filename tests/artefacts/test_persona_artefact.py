@@ -11,11 +11,11 @@ import pytest
 import torch
 from made_up import FACTS, SUPPORT, part
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import loss_with
 from menura.artefacts import persona_artefact
-from menura.artefacts.loaded import Loaded, load_model
+from menura.artefacts.loaded import LoadedModel, load_model
 from menura.artefacts.persona_artefact import ABOUT, CARD, WEIGHTS, PersonaArtefact, plain_config, read
 from menura.artefacts.tensors import content_sha256
 from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError
@@ -24,18 +24,18 @@ from menura.models.causal_lm import CausalLmConfig
 from menura.models.parts.adapters import Adapters
 from menura.tasks.task import Persona, Task
 
-CONFIG = CausalLmConfig("tiny", adapters=Adapters("lora", 2, 1))
+CONFIG = CausalLmConfig("tiny", adapters=Adapters("lora", rank=2, layers=1))
 TASK = Task(Persona("mira", FACTS), (*SUPPORT, part("held", "and now?", "now i sleep.")))
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
+def loaded() -> LoadedModel:
     return load_model(CONFIG)
 
 
 @pytest.fixture(scope="module")
-def mira(loaded: Loaded) -> PersonaArtefact:
-    return adapt_persona(loaded, Finetune(Descent(rate=0.1, epochs=2)), TASK, name="mira", shots=2)[0]
+def mira(loaded: LoadedModel) -> PersonaArtefact:
+    return adapt_persona(loaded, Finetune(InnerLoop(lr=0.1, epochs=2)), TASK, name="mira", shots=2)[0]
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def about_of(package: Path) -> dict[str, Any]:
     return about
 
 
-def test_a_package_comes_back_bit_for_bit(mira: PersonaArtefact, package: Path, loaded: Loaded) -> None:
+def test_a_package_comes_back_bit_for_bit(mira: PersonaArtefact, package: Path, loaded: LoadedModel) -> None:
     found = read(package)
     assert content_sha256(found.weights) == content_sha256(mira.weights)
     assert replace(found, weights={}) == replace(mira, weights={}, recipe=json.loads(json.dumps(mira.recipe)))
     found.check_fits(loaded)
     batch = loaded.model.batch([e for d in loaded.encoder.dialogues(SUPPORT, "mira") for e in d])
-    losses = [loss_with(loaded.model, weights, batch).nats for weights in (mira.weights, found.weights, {})]
+    losses = [loss_with(loaded.model, weights, batch).nll for weights in (mira.weights, found.weights, {})]
     assert torch.equal(losses[0], losses[1])
     assert not torch.equal(losses[0], losses[2])
 
@@ -95,7 +95,7 @@ def test_a_package_is_a_character_card_that_other_programs_can_open(package: Pat
 
 def test_no_line_of_the_dialogues_is_in_the_package(package: Path) -> None:
     content = package.read_bytes()
-    for shot in TASK.parts:
+    for shot in TASK.dialogues:
         for turn in shot.dialogue.turns:
             assert turn.text == "hi" or turn.text.encode() not in content, turn.text
     assert FACTS[0].encode() in content, "facts are meant to be there"
@@ -188,31 +188,38 @@ def test_a_missing_package_is_a_storage_error(tmp_path: Path) -> None:
         read(tmp_path / "none.persona")
 
 
-def test_a_persona_of_another_base_does_not_fit(mira: PersonaArtefact, loaded: Loaded) -> None:
+def test_a_persona_of_another_base_does_not_fit(mira: PersonaArtefact, loaded: LoadedModel) -> None:
     for what, other in (
         ("base", replace(mira, base_sha256="ab" * 32)),
-        ("start", replace(mira, start_sha256="cd" * 32)),
+        ("start", replace(mira, init_sha256="cd" * 32)),
     ):
         with pytest.raises(MismatchError, match=f"was made for {what} (abab|cdcd)") as caught:
             other.check_fits(loaded)
         assert (caught.value.exit_code, caught.value.problems[0].code) == (3, "base_mismatch")
 
 
-@pytest.mark.parametrize("adapters", [Adapters("lora", 3, 1), Adapters("lora", 2, 2), Adapters("houlsby", 2, 1)])
+@pytest.mark.parametrize(
+    "adapters",
+    [
+        Adapters("lora", rank=3, layers=1),
+        Adapters("lora", rank=2, layers=2),
+        Adapters("houlsby", bottleneck=2, layers=1),
+    ],
+)
 def test_a_persona_of_other_modules_does_not_fit(mira: PersonaArtefact, adapters: Adapters) -> None:
     with pytest.raises(MismatchError, match="persona 'mira'"):
         mira.check_fits(load_model(replace(CONFIG, adapters=adapters)))
 
 
-def test_weights_that_are_not_finite_do_not_fit(mira: PersonaArtefact, loaded: Loaded) -> None:
+def test_weights_that_are_not_finite_do_not_fit(mira: PersonaArtefact, loaded: LoadedModel) -> None:
     name, value = next(iter(mira.weights.items()))
     with pytest.raises(NumericalError, match="not finite"):
         replace(mira, weights={**mira.weights, name: value * float("nan")}).check_fits(loaded)
 
 
-def test_the_settings_of_the_model_are_kept_as_plain_data(mira: PersonaArtefact, loaded: Loaded) -> None:
+def test_the_settings_of_the_model_are_kept_as_plain_data(mira: PersonaArtefact, loaded: LoadedModel) -> None:
     assert mira.model == plain_config(loaded)
-    assert mira.model["adapters"] == {"kind": "lora", "size": 2, "layers": 1, "init": "identity"}
+    assert mira.model["adapters"] == {"kind": "lora", "hidden_size": 2, "num_layers": 1, "init": "identity"}
 
 
 def test_weights_do_not_show_when_a_persona_is_printed(mira: PersonaArtefact) -> None:

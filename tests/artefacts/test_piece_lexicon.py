@@ -6,20 +6,29 @@ import pytest
 import torch
 from made_up import PROFILES, QUERY, SUPPORT, part
 
-from menura.artefacts import piece_lexicon, tensors
+from menura.artefacts import piece_lexicon as subword_vocabulary
+from menura.artefacts import tensors
 from menura.artefacts.loaded import load_model
-from menura.artefacts.piece_lexicon import PieceLexicon, mark, of_tasks
+from menura.artefacts.piece_lexicon import SubwordVocabulary, mark, of_tasks
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing_settings import AttentionRoutingConfig
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
-SIZES: dict[str, Any] = {"width": 8, "layers": 2, "heads": 2, "inner": 12, "rank": 4, "groups": 2, "embedding": 6}
+SIZES: dict[str, Any] = {
+    "hidden_size": 8,
+    "num_layers": 2,
+    "num_heads": 2,
+    "intermediate_size": 12,
+    "rank": 4,
+    "groups": 2,
+    "embedding": 6,
+}
 TASKS = [Task(Persona("mira"), (*SUPPORT, *QUERY))]
 
 
 def config(**settings: Any) -> AttentionRoutingConfig:
-    return AttentionRoutingConfig(**{**SIZES, "least_said": 1, **settings})
+    return AttentionRoutingConfig(**{**SIZES, "min_count": 1, **settings})
 
 
 def test_keys_words_and_characters_are_those_of_the_training_side() -> None:
@@ -27,17 +36,17 @@ def test_keys_words_and_characters_are_those_of_the_training_side() -> None:
     assert made.keys == ("craft", "pet")
     assert set(made.words) == {"clocks", "goat", "fern", "owl", "none", "at", "all"}
     assert made.profile_words == 2 + 2 + 7
-    said = {turn.text for side in TASKS for each in side.parts for turn in each.dialogue.turns}
+    said = {turn.text for side in TASKS for each in side.dialogues for turn in each.dialogue.turns}
     assert all(made.tokens.unknown not in made.tokens.encode(text) for text in said)
     assert not made.chosen
 
 
 def test_so_many_pieces_and_words_are_kept_as_are_asked_for() -> None:
-    made = of_tasks(TASKS, config(vocabulary=20, profile_vocabulary=6))
+    made = of_tasks(TASKS, config(vocab_size=20, profile_vocab_size=6))
     assert len(made.tokens) == 20
     assert len(made.words) == 2
     assert made.profile_words == 6
-    assert of_tasks(TASKS, config(profile_vocabulary=3)).words == ()
+    assert of_tasks(TASKS, config(profile_vocab_size=3)).words == ()
 
 
 def test_chosen_attributes_alone_are_read() -> None:
@@ -56,21 +65,21 @@ def test_attributes_that_nobody_has_are_all_listed() -> None:
 
 
 def test_where_nobody_tells_anything_there_is_nothing_to_read() -> None:
-    bare = [Task(Persona("mira"), (Part(replace(SUPPORT[0].dialogue, profiles={}), "mira"),))]
+    bare = [Task(Persona("mira"), (DialogueView(replace(SUPPORT[0].dialogue, profiles={}), "mira"),))]
     made = of_tasks(bare, config())
     assert (made.keys, made.words) == ((), ())
     for memory in (True, False):
-        loaded = load_model(config(memory=memory), lexicon=made)
-        encoded = loaded.encoder.dialogue(bare[0].parts[0], "mira")
+        loaded = load_model(config(memory=memory), vocabulary=made)
+        encoded = loaded.encoder.dialogue(bare[0].dialogues[0], "mira")
         with torch.no_grad():
             assert loaded.model.loss(loaded.model.batch(encoded)).total.isfinite()
 
 
 def test_what_is_written_is_read_again_and_has_the_same_hash(tmp_path: Path) -> None:
     for kind in ("char", "wordpiece", "bpe"):
-        made = of_tasks(TASKS, config(pieces=kind, vocabulary=300, attributes="craft"))
+        made = of_tasks(TASKS, config(pieces=kind, vocab_size=300, attributes="craft"))
         made.write(tmp_path)
-        again = piece_lexicon.read(tmp_path)
+        again = subword_vocabulary.read(tmp_path)
         assert replace(again, vocabulary=made.vocabulary) == made
         assert again.sha256 == made.sha256
         assert again.tokens.encode("tick, time") == made.tokens.encode("tick, time")
@@ -79,10 +88,10 @@ def test_what_is_written_is_read_again_and_has_the_same_hash(tmp_path: Path) -> 
 
 def test_a_folder_without_one_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pieces"):
-        piece_lexicon.read(tmp_path)
-    (tmp_path / piece_lexicon.FILE).write_text('{"keys": ["pet"]}')
+        subword_vocabulary.read(tmp_path)
+    (tmp_path / subword_vocabulary.FILE).write_text('{"keys": ["pet"]}')
     with pytest.raises(DataError, match="damaged"):
-        piece_lexicon.read(tmp_path)
+        subword_vocabulary.read(tmp_path)
 
 
 def test_a_key_named_like_a_control_token_is_not_that_token() -> None:
@@ -90,7 +99,7 @@ def test_a_key_named_like_a_control_token_is_not_that_token() -> None:
     assert mark("pet") == "<pet>"
     people = {"mira": {"mask": ("silver",), "pad": ("tiny",)}}
     dialogue = part("d", "hi", "hello").dialogue
-    tasks = [Task(Persona("mira"), (Part(replace(dialogue, profiles=people), "mira"),))]
+    tasks = [Task(Persona("mira"), (DialogueView(replace(dialogue, profiles=people), "mira"),))]
     made = of_tasks(tasks, config())
     numbers = made.profile_tokens(by_words=False).keys
     assert sorted(numbers.values()) == [6, 7]
@@ -98,15 +107,15 @@ def test_a_key_named_like_a_control_token_is_not_that_token() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"memory": False}, {"pieces": "bpe", "vocabulary": 300}])
 def test_a_model_comes_back_from_its_run(settings: dict[str, Any], tmp_path: Path) -> None:
-    lexicon: PieceLexicon = of_tasks(TASKS, config(**settings))
-    made = load_model(config(**settings), lexicon=lexicon, seed=1)
+    lexicon: SubwordVocabulary = of_tasks(TASKS, config(**settings))
+    made = load_model(config(**settings), vocabulary=lexicon, seed=1)
     lexicon.write(tmp_path)
     weights = {name: value for name, value in made.model.named_parameters() if value.requires_grad}
     tensors.save(tmp_path / "best.safetensors", weights)
-    again = load_model(config(**settings, start=str(tmp_path)), seed=2)
+    again = load_model(config(**settings, init_from=str(tmp_path)), seed=2)
     rows = made.encoder.dialogue(SUPPORT[0], "mira")
     assert again.encoder.dialogue(SUPPORT[0], "mira") == rows
     with torch.no_grad():
-        found = [each.model.loss(each.model.batch(rows)).nats for each in (made, again)]
+        found = [each.model.loss(each.model.batch(rows)).nll for each in (made, again)]
     assert torch.equal(*found)
     assert again.base.sha256 == made.base.sha256

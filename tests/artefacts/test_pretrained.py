@@ -136,14 +136,16 @@ def test_a_reply_holds_no_mark_and_no_unused_row(tmp_path: Path) -> None:
     loaded = load_model(PlatoConfig(base=str(tmp_path)))
     assert isinstance(loaded.model, Plato)
     end = PIECES.index("[unused1]")
-    assert set(loaded.model.unsaid) == {PIECES.index(mark) for mark in MARKS} - {end}
+    assert set(loaded.model.suppress_ids) == {PIECES.index(mark) for mark in MARKS} - {end}
     typed = loaded.encoder.tokens.encode("[MASK] [unused0] [unused1] [PAD] [SEP]")
     assert not {PIECES.index(mark) for mark in MARKS if mark != "[UNK]"} & set(typed), "what a person types is text"
 
 
 def test_random_weights_take_the_vocabulary_alone(tmp_path: Path) -> None:
     bert(tmp_path)
-    config = PlatoConfig(base=str(tmp_path), init="random", width=16, layers=1, heads=2, inner=8)
+    config = PlatoConfig(
+        base=str(tmp_path), init="random", hidden_size=16, num_layers=1, num_heads=2, intermediate_size=8
+    )
     model = load_model(config).model
     assert isinstance(model, Plato)
     assert model.embeddings.token.weight.shape == (len(PIECES), 16)
@@ -155,8 +157,8 @@ def test_random_weights_take_the_vocabulary_alone(tmp_path: Path) -> None:
 
 def test_fewer_rows_than_tokens_are_refused(tmp_path: Path) -> None:
     bert(tmp_path)
-    with pytest.raises(ConfigError, match=rf"model.vocabulary: 7 rows, but .* has {len(PIECES)} tokens"):
-        load_model(PlatoConfig(base=str(tmp_path), init="random", vocabulary=7))
+    with pytest.raises(ConfigError, match=rf"model.vocab_size: 7 rows, but .* has {len(PIECES)} tokens"):
+        load_model(PlatoConfig(base=str(tmp_path), init="random", vocab_size=7))
 
 
 def test_a_gpt2_gets_two_tokens_behind_its_own(tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ def test_a_gpt2_gets_two_tokens_behind_its_own(tmp_path: Path) -> None:
     loaded = load_model(PlatoConfig(base=str(tmp_path)))
     assert isinstance(loaded.model, Plato)
     assert len(loaded.encoder.tokens) == 261
-    assert loaded.encoder.layout.end == 260
+    assert loaded.encoder.chat_format.end == 260
     table = loaded.model.embeddings.token.weight
     assert torch.equal(table[:259], network.transformer.wte.weight)
     assert table[259:].detach().std().item() == pytest.approx(0.02, rel=0.5)
@@ -193,7 +195,7 @@ def test_a_bert_that_a_hub_gave_is_read_like_a_folder(tmp_path: Path, monkeypatc
     model = load_model(PlatoConfig(base="somebody/some-bert", lm_head="bert_mlm")).model
     assert isinstance(model, Plato)
     assert torch.equal(model.embeddings.token.weight, network.bert.embeddings.word_embeddings.weight)
-    assert known_sizes("somebody/some-bert").width == 32
+    assert known_sizes("somebody/some-bert").hidden_size == 32
 
 
 def test_a_base_of_no_name_is_refused_offline() -> None:
@@ -202,6 +204,6 @@ def test_a_base_of_no_name_is_refused_offline() -> None:
 
 
 def test_sizes_are_known_without_weights(tmp_path: Path) -> None:
-    assert (known_sizes("minilm").width, known_sizes("bert-base").layers) == (384, 12)
+    assert (known_sizes("minilm").hidden_size, known_sizes("bert-base").num_layers) == (384, 12)
     bert(tmp_path)
-    assert known_sizes(str(tmp_path)).inner == 64
+    assert known_sizes(str(tmp_path)).intermediate_size == 64

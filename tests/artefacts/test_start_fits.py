@@ -21,7 +21,7 @@ KINDS = ("houlsby", "lora", "ia3", "prompt")
 
 
 def config(kind: str) -> CausalLmConfig:
-    return CausalLmConfig("tiny", adapters=Adapters(kind, 3))  # type: ignore[arg-type]
+    return CausalLmConfig("tiny", adapters=Adapters(kind, bottleneck=3, rank=3, num_virtual_tokens=3))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -30,7 +30,7 @@ def test_a_start_of_every_kind_is_put_in_place_and_says_its_kind(kind: str, tmp_
     stir(trained.model)
     write_start(path, adaptable(trained.model), trained, {})
     assert tensors.metadata(path)["kind"] == kind
-    started = load_model(replace(config(kind), start=str(path)))
+    started = load_model(replace(config(kind), init_from=str(path)))
     wanted = {name: p.detach().half().float() for name, p in adaptable(trained.model).items()}
     assert all(torch.equal(p, wanted[name]) for name, p in adaptable(started.model).items())
 
@@ -41,7 +41,7 @@ def test_a_start_of_another_kind_is_refused_with_what_to_type(kind: str, tmp_pat
     write_start(path, adaptable(trained.model), trained, {})
     other = KINDS[KINDS.index(kind) - 1]
     with pytest.raises(MismatchError, match=f"are for adapters {kind}, wanted {other}") as caught:
-        load_model(replace(config(other), start=str(path)))
+        load_model(replace(config(other), init_from=str(path)))
     assert f"model.adapters.kind={kind}" in str(caught.value)
 
 
@@ -53,6 +53,6 @@ def test_layout_special_is_refused_where_its_tokens_would_hit_unused_rows(monkey
         return network, byte_tokens(("<|endoftext|>",)), base
 
     monkeypatch.setattr(bases, "load", with_fewer_tokens)
-    load_model(replace(config("houlsby"), layout="plain"))
+    load_model(replace(config("houlsby"), chat_format="plain"))
     with pytest.raises(MismatchError, match="here 2 unused rows stand between"):
-        load_model(replace(config("houlsby"), layout="special"))
+        load_model(replace(config("houlsby"), chat_format="special"))

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from menura.artefacts import lexicon as lexicons
+from menura.artefacts import lexicon as word_vocabulary
 from menura.artefacts import tensors
-from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.loaded import load_model
 from menura.artefacts.word_vectors import KNOWN, word_vectors
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
@@ -24,8 +24,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def begun(file: Path, size: int, **settings: object) -> Seq2Seq:
-    config = Seq2SeqConfig(size=size, layers=1, vectors=str(file), **settings)  # type: ignore[arg-type]
-    model = load_model(config, lexicon=Lexicon(("a", "cat", "the"), ())).model
+    config = Seq2SeqConfig(hidden_size=size, num_layers=1, word_vectors=str(file), **settings)  # type: ignore[arg-type]
+    model = load_model(config, vocabulary=WordVocabulary(("a", "cat", "the"), ())).model
     assert isinstance(model, Seq2Seq)
     return model
 
@@ -56,7 +56,7 @@ def test_a_wider_model_takes_them_turned_with_all_angles_kept(file: Path) -> Non
 
 def test_a_run_that_goes_on_reads_no_vectors(file: Path, tmp_path: Path) -> None:
     trained = begun(file, 3)
-    lexicons.Lexicon(("a", "cat", "the"), ()).write(tmp_path)
+    word_vocabulary.WordVocabulary(("a", "cat", "the"), ()).write(tmp_path)
     with torch.no_grad():
         trained.embedding.weight.fill_(7)
     tensors.save(tmp_path / "best.safetensors", dict(trained.named_parameters()))
@@ -66,7 +66,7 @@ def test_a_run_that_goes_on_reads_no_vectors(file: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("settings", [{}, {"project_vectors": True}])
 def test_another_width_than_the_model_s_is_refused_with_what_would_fit(file: Path, settings: dict[str, bool]) -> None:
-    with pytest.raises(MismatchError, match="vectors of 3 numbers, the model is 2 wide.*model.size=3"):
+    with pytest.raises(MismatchError, match="vectors of 3 numbers, the model is 2 wide.*model.hidden_size=3"):
         begun(file, 2, **settings)
     if not settings:
         with pytest.raises(MismatchError, match="project_vectors=yes"):

@@ -6,21 +6,21 @@ from hypothesis import strategies as st
 from made_up import FACTS, QUERY, SUPPORT, part
 
 from menura.batches.encode import Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName
+from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.tokenizer import byte_tokens
 from menura.corpus.dialogue import Turn
 from menura.episodes.episode import Episode
 from menura.errors import DataError
 from menura.tasks.task import Persona
 
-every_layout = pytest.mark.parametrize("layout", LAYOUTS)
+every_layout = pytest.mark.parametrize("layout", CHAT_FORMATS)
 
 
-def encoder(layout: LayoutName = "chat", limit: int = 512) -> Encoder:
+def encoder(layout: ChatFormatName = "chat", limit: int = 512) -> Encoder:
     tokens = byte_tokens()
     if layout == "special":
         tokens = tokens.adding(SPECIAL_TOKENS)
-    return Encoder(tokens, LAYOUTS[layout](tokens), limit)
+    return Encoder(tokens, CHAT_FORMATS[layout](tokens), limit)
 
 
 def spelled(given: Encoder, ids: tuple[int, ...]) -> str:
@@ -41,7 +41,7 @@ def spelled(given: Encoder, ids: tuple[int, ...]) -> str:
         ("plain", "Facts:i mend clocks.\nUser:hi\nReply:tick\nUser:what?\nReply:tock\n"),
     ],
 )
-def test_a_layout_reads_like_this(layout: LayoutName, wanted: str) -> None:
+def test_a_layout_reads_like_this(layout: ChatFormatName, wanted: str) -> None:
     given = encoder(layout)
     last = given.dialogue(part("d", "hi", "tick", "what?", "tock", facts=FACTS[:1]), "mira")[-1]
     assert spelled(given, last.ids) == wanted
@@ -49,7 +49,7 @@ def test_a_layout_reads_like_this(layout: LayoutName, wanted: str) -> None:
 
 
 @every_layout
-def test_every_exchange_of_a_dialogue_is_the_beginning_of_the_next(layout: LayoutName) -> None:
+def test_every_exchange_of_a_dialogue_is_the_beginning_of_the_next(layout: ChatFormatName) -> None:
     exchanges = encoder(layout).dialogue(SUPPORT[0], "mira")
     assert len(exchanges) == 2
     for earlier, later in zip(exchanges, exchanges[1:], strict=False):
@@ -57,12 +57,12 @@ def test_every_exchange_of_a_dialogue_is_the_beginning_of_the_next(layout: Layou
 
 
 @every_layout
-def test_a_persona_without_facts_has_no_facts_piece(layout: LayoutName) -> None:
+def test_a_persona_without_facts_has_no_facts_piece(layout: ChatFormatName) -> None:
     assert encoder(layout).dialogue(part("d", "hi", "tick"), "mira")[0].facts == ()
 
 
 @every_layout
-def test_what_is_read_in_a_talk_is_what_was_read_in_training(layout: LayoutName) -> None:
+def test_what_is_read_in_a_talk_is_what_was_read_in_training(layout: ChatFormatName) -> None:
     given = encoder(layout)
     learnt = given.dialogue(SUPPORT[0], "mira")[-1]
     turns = SUPPORT[0].dialogue.turns[:-1]
@@ -74,16 +74,16 @@ def test_what_is_read_in_a_talk_is_what_was_read_in_training(layout: LayoutName)
 @given(
     st.lists(st.text(st.characters(codec="ascii"), max_size=50), min_size=1, max_size=12),
     st.integers(60, 160),
-    st.sampled_from(sorted(LAYOUTS)),
+    st.sampled_from(sorted(CHAT_FORMATS)),
 )
-def test_no_sequence_is_longer_than_the_limit(lines: list[str], limit: int, layout: LayoutName) -> None:
+def test_no_sequence_is_longer_than_the_limit(lines: list[str], limit: int, layout: ChatFormatName) -> None:
     given = encoder(layout, limit)
     for exchange in part("d", *lines, "ok").exchanges():
         whole = encoder(layout, 10_000).exchange(exchange)
         try:
             cut = given.exchange(exchange)
         except DataError:
-            assert len(whole.facts) + len(whole.reply) + len(given.layout.reply_open) > limit
+            assert len(whole.facts) + len(whole.reply) + len(given.chat_format.reply_open) > limit
             continue
         assert len(cut.ids) <= limit
         assert (cut.facts, cut.reply) == (whole.facts, whole.reply)
@@ -139,5 +139,5 @@ def test_an_episode_keeps_its_sides() -> None:
 
 def test_reply_text_ends_before_the_end_token() -> None:
     given = encoder()
-    ids = (*given.tokens.encode(" tick "), given.layout.end, *given.tokens.encode("tock"))
+    ids = (*given.tokens.encode(" tick "), given.chat_format.end, *given.tokens.encode("tock"))
     assert given.reply_text(ids) == "tick"

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from made_up import VARIANTS, Voice, part
+from made_up import VARIANTS, Toy, part
 from torch import Tensor
 from toys import flat, gradient
 
 from menura.batches.batch import Batch
-from menura.batches.filled import FEWEST_LABELS, FEWEST_ROWS, FilledBatch, FilledPass
-from menura.tasks.task import Part
+from menura.batches.filled import FEWEST_LABELS, FEWEST_ROWS, PaddedBatch, PaddedChunk
+from menura.tasks.task import DialogueView
 
 LINES = (
     part("s1", "hi", "tick tock, hello!", "what?", "my clocks."),
@@ -15,7 +15,7 @@ LINES = (
 ALONE = LINES[1:]
 
 
-def roomier(given: FilledPass) -> FilledPass:
+def roomier(given: PaddedChunk) -> PaddedChunk:
     """Fill up further in every direction, with tokens and labels that would matter if they counted."""
     rows, length = given.rectangle.shape
     rectangle = torch.full((rows + 3, length + 5), len(given.line) - 1)
@@ -28,43 +28,45 @@ def roomier(given: FilledPass) -> FilledPass:
         return torch.cat([torch.where(given.counts > 0, column, filling), column.new_full((4,), filling)])
 
     labels = more(given.before, 3), more(given.token, 70), more(given.counts, 0)
-    return FilledPass(given.line, given.positions, rectangle, real, corner, *labels)
+    return PaddedChunk(given.line, given.positions, rectangle, real, corner, *labels)
 
 
-def filled_batch(voice: Voice, batch: Batch) -> FilledBatch:
-    made = voice.model.filled(batch)
-    assert isinstance(made, FilledBatch)
+def filled_batch(toy: Toy, batch: Batch) -> PaddedBatch:
+    made = toy.model.padded(batch)
+    assert isinstance(made, PaddedBatch)
     return made
 
 
 @pytest.mark.parametrize("name", ["houlsby", "gpt2-upper", "gpt2-in-place", "prompt"])
 @pytest.mark.parametrize("lines", [LINES, ALONE], ids=["two rows", "one row"])
-def test_what_a_batch_is_filled_up_with_changes_neither_loss_nor_gradient(name: str, lines: tuple[Part, ...]) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    batch = voice.batch(lines)
-    made = filled_batch(voice, batch)
-    more = FilledBatch(made.exchanges, made.device, tuple(roomier(given) for given in made.parts))
-    wanted = voice.model.loss(batch)
-    theirs = flat(gradient(voice.model, wanted.total))
-    for found in (voice.model.loss(made), voice.model.loss(more)):
+def test_what_a_batch_is_filled_up_with_changes_neither_loss_nor_gradient(
+    name: str, lines: tuple[DialogueView, ...]
+) -> None:
+    toy = VARIANTS[name].toy(double=True)
+    batch = toy.batch(lines)
+    made = filled_batch(toy, batch)
+    more = PaddedBatch(made.exchanges, made.device, tuple(roomier(given) for given in made.parts))
+    wanted = toy.model.loss(batch)
+    theirs = flat(gradient(toy.model, wanted.total))
+    for found in (toy.model.loss(made), toy.model.loss(more)):
         assert found.total.item() == pytest.approx(wanted.total.item(), rel=1e-13)
-        ours = flat(gradient(voice.model, found.total))
+        ours = flat(gradient(toy.model, found.total))
         assert float((ours - theirs).norm() / theirs.norm()) < 1e-12
 
 
 def test_a_single_row_and_a_single_label_are_filled_up_to_two() -> None:
-    voice = VARIANTS["gpt2-houlsby"].voice()
-    [dialogue] = voice.dialogues((part("q", "eh?", ""),))
-    (given,) = filled_batch(voice, voice.model.batch(dialogue)).parts
+    toy = VARIANTS["gpt2-houlsby"].toy()
+    [dialogue] = toy.dialogues((part("q", "eh?", ""),))
+    (given,) = filled_batch(toy, toy.model.batch(dialogue)).parts
     assert len(dialogue[0].reply) == 1
     assert given.rectangle.shape[0] == FEWEST_ROWS
     assert given.counts.tolist() == [1.0] + [0.0] * (FEWEST_LABELS - 1)
 
 
 def test_numbers_a_label_are_summed_by_exchange() -> None:
-    voice = VARIANTS["gpt2-houlsby"].voice(double=True)
-    batch = voice.batch(LINES)
-    made = filled_batch(voice, batch)
-    loss, wanted = voice.model.loss(made), voice.model.loss(batch)
-    assert torch.allclose(made.by_exchange(loss.nats), wanted.nats, rtol=1e-12)
+    toy = VARIANTS["gpt2-houlsby"].toy(double=True)
+    batch = toy.batch(LINES)
+    made = filled_batch(toy, batch)
+    loss, wanted = toy.model.loss(made), toy.model.loss(batch)
+    assert torch.allclose(made.by_exchange(loss.nll), wanted.nll, rtol=1e-12)
     assert torch.equal(made.by_exchange(loss.tokens).long(), wanted.tokens)

@@ -9,7 +9,7 @@ every_kind = pytest.mark.parametrize("kind", ["char", "wordpiece", "bpe"])
 
 
 def made(kind: Pieces, *, most: int = 400, least: int = 1) -> Tokens:
-    return piece_tokens(kind, TEXTS, most=most, least=least, control=["<pet>"])
+    return piece_tokens(kind, TEXTS, max_size=most, min_count=least, control=["<pet>"])
 
 
 @every_kind
@@ -32,19 +32,19 @@ def test_text_comes_back(kind: Pieces) -> None:
 
 
 def test_characters_are_one_token_each_blanks_and_line_breaks_too() -> None:
-    tokens = piece_tokens("char", ["a b\nc時"], most=100)
+    tokens = piece_tokens("char", ["a b\nc時"], max_size=100)
     assert len(tokens.encode("a b\nc時")) == 6
     assert tokens.decode(tokens.encode("c時\na b")) == "c時\na b"
 
 
 def test_the_commonest_characters_are_kept_and_others_are_unknown() -> None:
-    tokens = piece_tokens("char", ["aaab", "abcc", "d"], most=8, least=1)
+    tokens = piece_tokens("char", ["aaab", "abcc", "d"], max_size=8, min_count=1)
     assert len(tokens) == 8
     assert tokens.encode("abd") == (6, 7, 1)
     assert tokens.decode(tokens.encode("adb")) == "ab"
-    rare = piece_tokens("char", ["aab"], most=100, least=2)
+    rare = piece_tokens("char", ["aab"], max_size=100, min_count=2)
     assert rare.encode("ab") == (6, 1)
-    assert piece_tokens("char", ["abc"], most=3).encode("abc") == (1, 1, 1)
+    assert piece_tokens("char", ["abc"], max_size=3).encode("abc") == (1, 1, 1)
 
 
 def test_word_pieces_know_the_beginning_of_a_word_and_bytes_know_all() -> None:
@@ -58,7 +58,7 @@ def test_word_pieces_know_the_beginning_of_a_word_and_bytes_know_all() -> None:
 
 def test_no_byte_pair_reaches_from_one_script_into_another() -> None:
     said = ["茶が好きです。", "お茶ですか", "紅茶とケーキが好き"] * 20
-    pairs = piece_tokens("bpe", said, most=400)
+    pairs = piece_tokens("bpe", said, max_size=400)
     words = [pairs.decode([token]) for token in pairs.encode("茶が好きですか、ケーキと")]
     assert "ケーキ" in words
     runs = [pieces(word) for word in words]

@@ -68,7 +68,7 @@ def test_without_lenders_no_reply_is_lent_anything() -> None:
 
 def test_words_are_those_that_enough_profiles_hold() -> None:
     assert words_of_profiles(PEOPLE)[:4] == ["female", "old", "harbour", "owls"]
-    assert words_of_profiles(PEOPLE, least=2) == ["female", "old", "tea"]
+    assert words_of_profiles(PEOPLE, min_count=2) == ["female", "old", "tea"]
 
 
 def test_common_is_what_more_than_a_share_of_profiles_hold() -> None:

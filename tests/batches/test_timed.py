@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menura.batches.timed import Timed
+from menura.batches.timed import TimeMajor
 
 few = st.lists(st.integers(0, 2), max_size=5).map(tuple)  # few ids, so that beginnings meet
 CPU = torch.device("cpu")
@@ -11,7 +11,7 @@ NOTHING = -1  # stands behind the block
 
 @given(st.lists(few, min_size=1, max_size=8), st.booleans())
 def test_each_sequence_is_found_again_where_it_is_said_to_stand(sequences: list[tuple[int, ...]], shared: bool) -> None:
-    timed = Timed.of(sequences, CPU, shared=shared)
+    timed = TimeMajor.of(sequences, CPU, shared=shared)
     flat = [*timed.block.flatten().tolist(), NOTHING]
     for sequence, own, last in zip(sequences, timed.own, timed.last.tolist(), strict=True):
         found = tuple(token for token, there in zip(flat, own.tolist(), strict=True) if there)
@@ -22,19 +22,19 @@ def test_each_sequence_is_found_again_where_it_is_said_to_stand(sequences: list[
 
 @given(st.lists(few, min_size=1, max_size=8))
 def test_the_line_holds_all_rows_side_by_side(sequences: list[tuple[int, ...]]) -> None:
-    timed = Timed.of(sequences, CPU, shared=False)
+    timed = TimeMajor.of(sequences, CPU, shared=False)
     for sequence, row in zip(sequences, timed.row, strict=True):
         assert tuple(timed.line[timed.standing == row].tolist()) == sequence
 
 
 @given(st.lists(few, min_size=1, max_size=8))
 def test_at_each_time_there_are_no_more_rows_than_before(sequences: list[tuple[int, ...]]) -> None:
-    timed = Timed.of(sequences, CPU, shared=False)
+    timed = TimeMajor.of(sequences, CPU, shared=False)
     assert list(timed.counts) == sorted(timed.counts, reverse=True)
     assert sum(timed.counts) == len(timed.line) == sum(map(len, sequences))
 
 
 def test_sequences_that_begin_alike_share_a_row_only_where_that_is_asked_for() -> None:
     sequences = [(1, 2), (1, 2, 3), (1, 3)]
-    assert Timed.of(sequences, CPU, shared=True).rows == ((1, 2, 3), (1, 3))
-    assert len(Timed.of(sequences, CPU, shared=False).rows) == 3
+    assert TimeMajor.of(sequences, CPU, shared=True).rows == ((1, 2, 3), (1, 3))
+    assert len(TimeMajor.of(sequences, CPU, shared=False).rows) == 3

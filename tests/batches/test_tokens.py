@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS
+from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS
 from menura.batches.tokenizer import CHAT_TOKENS, Tokens, byte_tokens
 from menura.errors import ConfigError
 
@@ -49,11 +49,11 @@ def test_a_vocabulary_survives_its_file(tmp_path) -> None:
 
 def test_a_layout_whose_tokens_are_missing_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="no token '<p>'"):
-        LAYOUTS["special"](TOKENS)
+        CHAT_FORMATS["special"](TOKENS)
     with pytest.raises(ConfigError, match="no token '<|im_start|>'"):
-        LAYOUTS["chat"](byte_tokens(control=()))
+        CHAT_FORMATS["chat"](byte_tokens(control=()))
 
 
 def test_a_plain_layout_needs_no_control_token() -> None:
-    layout = LAYOUTS["plain"](byte_tokens(control=()))
+    layout = CHAT_FORMATS["plain"](byte_tokens(control=()))
     assert TOKENS.decode([layout.end, *layout.after_end]) == "\n"

@@ -11,8 +11,8 @@ from menura.batches.encode import EncodedEpisode
 from menura.errors import NumericalError
 from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
 
-TINY = Seq2SpgConfig(vocabulary=40, size=6, layers=2, dropout=0.0)
-DRAWN = recurrent.episodes(2, TINY.vocabulary)
+TINY = Seq2SpgConfig(vocab_size=40, hidden_size=6, num_layers=2, dropout=0.0)
+DRAWN = recurrent.episodes(2, TINY.vocab_size)
 
 
 def test_our_meta_gradient_of_seq2spg_is_that_of_float64() -> None:

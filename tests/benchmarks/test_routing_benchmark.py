@@ -12,7 +12,16 @@ TINY = routing.Shape(3, 2, 4, 5, 40, 30, speakers=2, told=(1, 2), spelt=3)
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = replace(routing.MODELS["cpu"], width=16, layers=2, heads=2, inner=24, embedding=6, groups=2, rank=3)
+    small = replace(
+        routing.MODELS["cpu"],
+        hidden_size=16,
+        num_layers=2,
+        num_heads=2,
+        intermediate_size=24,
+        embedding=6,
+        groups=2,
+        rank=3,
+    )
     changed = {**routing.AR, "groups": 1}
     monkeypatch.setitem(routing.MODELS, "cpu", small)
     monkeypatch.setitem(routing.SHAPES, "cpu", TINY)

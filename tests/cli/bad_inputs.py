@@ -16,7 +16,7 @@ import torch
 from made_up_chat import dialogue, settings
 from safetensors.torch import load_file, save_file
 
-from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.persona_artefact import ABOUT
 from menura.models.catalogue import build
 from menura.models.seq2seq import Seq2SeqConfig
@@ -274,7 +274,7 @@ ARTEFACTS = (
     Bad("unknown persona", "chat mria", 2, "model_not_found", "unknown persona 'mria' .hint: did you mean mira"),
     Bad(
         "half a start",
-        f"{TRAIN} --set model.start=start.safetensors",
+        f"{TRAIN} --set model.init_from=start.safetensors",
         3,
         "delta_format",
         "start.safetensors: damaged: .*not fully covered",
@@ -282,7 +282,7 @@ ARTEFACTS = (
     ),
     Bad(
         "a start with a hole",
-        f"{TRAIN} --set model.start=start.safetensors",
+        f"{TRAIN} --set model.init_from=start.safetensors",
         6,
         "not_finite",
         "1 values of .* not finite",
@@ -290,30 +290,30 @@ ARTEFACTS = (
     ),
     Bad(
         "pickle for a start",
-        f"{TRAIN} --set model.start=start.pt",
+        f"{TRAIN} --set model.init_from=start.pt",
         4,
         "unsafe_format",
         "start.pt: pickle files can run code",
         pickled_start,
     ),
-    Bad("no start", f"{TRAIN} --set model.start=gone.safetensors", 5, "missing", "gone.safetensors: No such file"),
+    Bad("no start", f"{TRAIN} --set model.init_from=gone.safetensors", 5, "missing", "gone.safetensors: No such file"),
     Bad(
         "start of another size",
-        f"{TRAIN} --set model.adapters.size=8 --set model.start=runs/tiny-maml",
+        f"{TRAIN} --set model.adapters.bottleneck=8 --set model.init_from=runs/tiny-maml",
         3,
         "base_mismatch",
         r"start best.safetensors: .* is \(4,\), wanted \(8,\)",
     ),
     Bad(
         "start of other adapters",
-        f"{TRAIN} --set model.adapters.kind=ia3 --set model.start=runs/tiny-maml",
+        f"{TRAIN} --set model.adapters.kind=ia3 --set model.init_from=runs/tiny-maml",
         3,
         "base_mismatch",
         r"start best.safetensors: \d+ tensors missing, \d+ unknown .missing .*\.scale, unknown .*\.(bias|weight)",
     ),
     Bad(
         "start of zeros",
-        f"{TRAIN} --set model.start=start.safetensors",
+        f"{TRAIN} --set model.init_from=start.safetensors",
         3,
         "data",
         "start.safetensors: adapters.2.attention: all weights of this Houlsby are zero, so only a bias",
@@ -377,13 +377,17 @@ SETTINGS = (
     ),
     Bad("truth for a number", f"{TRAIN} --set outer.steps=true", 2, "bad_setting", "outer.steps: 'True' is not valid"),
     Bad("half a value", f"{TRAIN} --set outer.steps=[1", 2, "yaml_syntax", r"--set 'outer.steps=\[1': not valid YAML"),
-    Bad("no rate", f"{TRAIN} --set outer.rate=0", 2, "config", "outer.rate: 0.*must be > 0"),
+    Bad("no rate", f"{TRAIN} --set outer.lr=0", 2, "config", "outer.lr: 0.*must be > 0"),
+    Bad("rate no number", f"{TRAIN} --set outer.lr=.nan", 2, "bad_setting", "outer.lr: 'nan' is not valid: .*finite"),
+    Bad("inner rate no number", f"{TRAIN} --set method.inner.lr=.nan", 2, "bad_setting", "method.inner.lr: 'nan'"),
+    Bad("backward clip", f"{TRAIN} --set outer.max_grad_norm=-1", 2, "config", "outer.max_grad_norm: -1.*must be > 0"),
     Bad(
-        "rate no number", f"{TRAIN} --set outer.rate=.nan", 2, "bad_setting", "outer.rate: 'nan' is not valid: .*finite"
+        "no adapter",
+        f"{TRAIN} --set model.adapters.bottleneck=0",
+        2,
+        "config",
+        "adapters.bottleneck: 0, must be at least 1",
     ),
-    Bad("inner rate no number", f"{TRAIN} --set method.inner.rate=.nan", 2, "bad_setting", "method.inner.rate: 'nan'"),
-    Bad("backward clip", f"{TRAIN} --set outer.clip=-1", 2, "config", "outer.clip: -1.*must be > 0"),
-    Bad("no adapter", f"{TRAIN} --set model.adapters.size=0", 2, "config", "adapters.size: 0, must be at least 1"),
     Bad(
         "near-zero elsewhere",
         f"{TRAIN} --set model.adapters.kind=lora --set model.adapters.init=near-zero",
@@ -400,12 +404,14 @@ SETTINGS = (
     ),
     Bad(
         "vast adapter",
-        f"{TRAIN} --set model.adapters.size=999999999999",
+        f"{TRAIN} --set model.adapters.bottleneck=999999999999",
         6,
         "out_of_memory",
         "out of memory .hint: .*smaller",
     ),
-    Bad("turns below none", f"{TRAIN} --set data.turns=-1", 2, "config", "data.turns: -1, must not be negative"),
+    Bad(
+        "turns below none", f"{TRAIN} --set data.max_turns=-1", 2, "config", "data.max_turns: -1, must not be negative"
+    ),
     Bad("vast seed", f"{TRAIN} --seed 99999999999999999999", 2, "usage", "--seed: .*from 0 to"),
     Bad("seed no number", f"{TRAIN} --seed x", 2, "usage", "--seed: invalid .*'x'.*menura"),
     Bad(
@@ -435,8 +441,8 @@ SETTINGS = (
         "epochs no number", "eval runs/tiny-maml --epochs few", 2, "config", "--epochs 'few': numbers .*--epochs 1,2,4"
     ),
     Bad("no such protocol", "eval runs/tiny-maml --protocol loo", 2, "config", "--protocol 'loo': .*leave-one-out"),
-    Bad("no such side", "eval runs/tiny-maml --side train", 2, "config", "--side 'train': test or valid wanted"),
-    Bad("chosen by who judges", "eval runs/tiny-maml --side valid --epochs 1,2", 2, "config", "epochs .*held-back"),
+    Bad("no such side", "eval runs/tiny-maml --split train", 2, "config", "--split 'train': test or valid wanted"),
+    Bad("chosen by who judges", "eval runs/tiny-maml --split valid --epochs 1,2", 2, "config", "epochs .*held-back"),
     Bad("no draws", "eval runs/tiny-maml --draws 0", 2, "config", "draws: 0, must be at least 1"),
     Bad(
         "no such size",
@@ -450,7 +456,7 @@ SETTINGS = (
     Bad("corpus of no name", "data add a/b chat.jsonl", 2, "config", "corpus name 'a/b': letters, digits"),
     Bad(
         "no test side in the corpus",
-        "train tiny/maml --out new --set data.test_ids=valid",
+        "train tiny/maml --out new --set data.test_id_prefixes=valid",
         *(3, "data", "none of the .* begins? with 'valid'"),
     ),
     Bad("report of no evaluation", "report runs/tiny-maml --out new", 3, "data", "no scores.json here"),
@@ -459,7 +465,7 @@ SETTINGS = (
     Bad(
         "personas below none", "eval runs/tiny-maml --personas -1", 2, "usage", "--personas.*greater than or equal to 0"
     ),
-    Bad("no share", "chat mira --nucleus 0", 2, "config", "nucleus p: 0.*must be above 0"),
+    Bad("no share", "chat mira --top-p 0", 2, "config", "nucleus p: 0.*must be above 0"),
     Bad("no such device", "chat mira --device nowhere", 2, "config", "--device nowhere: .*--device cpu"),
     Bad("bad yaml", f"{TRAIN} -c c.yaml", 2, "yaml_syntax", "c.yaml: not valid YAML", file("c.yaml", "outer: [1")),
     Bad(
@@ -492,7 +498,7 @@ SETTINGS = (
 RUNS = (
     Bad(
         "other settings",
-        f"{AGAIN} --set outer.rate=0.5",
+        f"{AGAIN} --set outer.lr=0.5",
         3,
         "config_changed",
         "run.json: settings.outer.rate: 0.01 -> 0.5",
@@ -563,7 +569,7 @@ def tweets_alone() -> None:
     file("dev.ori", "😂 the goat ate it\n")()
 
 
-FACES = "train tiny/maml --out new --set data.corpus=dev.ori,test.ori --set data.needed=4"
+FACES = "train tiny/maml --out new --set data.corpus=dev.ori,test.ori --set data.min_heldout_dialogues=4"
 MOJITALK = (
     Bad(
         "replies of another length",
@@ -585,23 +591,29 @@ MOJITALK = (
     ),
     Bad(
         "people on both sides",
-        f"{FACES} --set data.test_ids=test",
-        *(3, "leak", "1 personas speak on both sides .*'😂' is one .hint: data.test_count"),
+        f"{FACES} --set data.test_id_prefixes=test",
+        *(3, "leak", "1 personas speak on both sides .*'😂' is one .hint: data.num_test_personas"),
         tweets(),
     ),
     Bad(
         "unknown emoji",
-        f"{FACES} --set data.test_ids=test --set data.test_people=🦜",
+        f"{FACES} --set data.test_id_prefixes=test --set data.test_speakers=🦜",
         *(2, "unknown_persona", "nobody on the test side is called '🦜' .hint: choose among 😂, ❤"),
         tweets(),
     ),
     Bad(
         "more to test than there are",
-        f"{FACES} --set data.test_ids=test --set data.test_count=3",
+        f"{FACES} --set data.test_id_prefixes=test --set data.num_test_personas=3",
         *(2, "config", "3 test personas wanted, 2 have 4 dialogues or more"),
         tweets(),
     ),
-    Bad("people to test but no side", f"{TRAIN} --set data.test_count=3", 2, "config", "must set a test side apart"),
+    Bad(
+        "people to test but no side",
+        f"{TRAIN} --set data.num_test_personas=3",
+        2,
+        "config",
+        "must set a test side apart",
+    ),
     Bad(
         "a bound of one utterance",
         f"{TRAIN} --set data.max_utterances=1",
@@ -609,15 +621,15 @@ MOJITALK = (
     ),
     Bad(
         "unknown draw",
-        f"{TRAIN} --set data.cap_by=last",
+        f"{TRAIN} --set data.select_dialogues=last",
         2,
         "bad_setting",
-        "data.cap_by: 'last' is not valid: .*'draw'",
+        "data.select_dialogues: 'last' is not valid: .*'draw'",
     ),
     Bad(
         "alike without facts",
-        f"{TRAIN} --set data.users=similar",
-        *(3, "no_facts", "personas on side train have no facts to compare .hint: data.users=all"),
+        f"{TRAIN} --set data.user_subset=similar",
+        *(3, "no_facts", "personas on side train have no facts to compare .hint: data.user_subset=all"),
     ),
 )
 
@@ -718,8 +730,8 @@ SPG = " ".join(
 
 def another_vocabulary() -> None:
     """Give the weights of a run the words of another."""
-    model = build(None, Seq2SeqConfig(vocabulary=9, size=12, layers=1))
-    Lexicon(("a", "b", "c", "d"), ()).write(Path("words"))
+    model = build(None, Seq2SeqConfig(vocab_size=9, hidden_size=12, num_layers=1))
+    WordVocabulary(("a", "b", "c", "d"), ()).write(Path("words"))
     save_file(dict(model.state_dict()), "words/best.safetensors")
 
 
@@ -735,34 +747,34 @@ def each_once() -> None:
 WORDS = (
     Bad(
         "word vectors of another width",
-        f"{SPG} --set model.vectors=v.txt",
+        f"{SPG} --set model.word_vectors=v.txt",
         *(
             3,
             "vector_size",
-            "vectors of 3 numbers, the model is 12 wide .hint: --set model.size=3 or --set model.project",
+            "vectors of 3 numbers, the model is 12 wide .hint: --set model.hidden_size=3 or --set model.project",
         ),
         file("v.txt", "the 1 0 0\nhello 0 1 0\n"),
     ),
     Bad(
         "word vectors wider than the model",
-        f"{SPG} --set model.vectors=v.txt --set model.size=2 --set model.project_vectors=yes",
-        *(3, "vector_size", "vectors of 3 numbers, the model is 2 wide .hint: --set model.size=3"),
+        f"{SPG} --set model.word_vectors=v.txt --set model.hidden_size=2 --set model.project_vectors=yes",
+        *(3, "vector_size", "vectors of 3 numbers, the model is 2 wide .hint: --set model.hidden_size=3"),
         file("v.txt", "the 1 0 0\n"),
     ),
     Bad(
         "word vectors of unequal width",
-        f"{SPG} --set model.vectors=v.txt",
+        f"{SPG} --set model.word_vectors=v.txt",
         *(3, "vector_size", "v.txt:2: 2 numbers, the lines before have 3"),
         file("v.txt", "the 1 0 0\nhello 0 1\n"),
     ),
     Bad(
         "word vectors nobody has",
-        f"{SPG} --set model.vectors=glove-51d",
+        f"{SPG} --set model.word_vectors=glove-51d",
         *(2, "no_vectors", "word vectors 'glove-51d' are neither a file nor a name .hint: known by name: glove-50d"),
     ),
     Bad(
         "a vocabulary of another model",
-        f"{SPG} --set model=seq2seq --set method=maml --set model.start=words",
+        f"{SPG} --set model=seq2seq --set method=maml --set model.init_from=words",
         *(3, "base_mismatch", r"start best.safetensors: bias is .9,., wanted .8,."),
         another_vocabulary,
     ),
@@ -790,8 +802,8 @@ WORDS = (
     ),
     Bad(
         "two ways to find a reply",
-        "eval runs/tiny-maml --greedy --beam 5",
-        *(2, "config", "--greedy and --beam: two ways .*hint: --beam 1 is greedy"),
+        "eval runs/tiny-maml --greedy --num-beams 5",
+        *(2, "config", "--greedy and --num-beams: two ways .*hint: --num-beams 1 is greedy"),
     ),
     Bad(
         "a length of no beam",

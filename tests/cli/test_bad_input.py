@@ -105,7 +105,7 @@ def test_all_wrong_settings_are_told_at_once(here: Path, capsys: pytest.CaptureF
 
 
 def test_every_changed_setting_of_a_run_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changed = settings(Path("chat.jsonl"), "outer.steps=2", "outer.rate=0.5", "data.seed=7", "method=finetune")
+    changed = settings(Path("chat.jsonl"), "outer.steps=2", "outer.lr=0.5", "data.seed=7", "method=finetune")
     before = everything(here)
     assert run(["train", "tiny/maml", *changed]) == 3
     told = capsys.readouterr().err

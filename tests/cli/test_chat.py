@@ -31,7 +31,7 @@ def chat(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def answer(*words: str, piped: str = "hello\n") -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.StringIO(piped))
         capsys.readouterr()
-        code = run(["chat", *words, "--nucleus", "1", "--temperature", "3"])
+        code = run(["chat", *words, "--top-p", "1", "--temperature", "3"])
         told = capsys.readouterr()
         return code, told.out, told.err
 
@@ -44,15 +44,15 @@ def said(out: str) -> list[str]:
     return [line["reply"] for line in lines]
 
 
-def nats(out: str) -> list[float]:
+def nll(out: str) -> list[float]:
     """Return the nats a token of the candidates that a chat shows as JSON lines."""
     lines = [json.loads(line) for line in out.splitlines() if '"candidates"' in line]
-    return [one["nats"] for line in lines for one in line["candidates"]]
+    return [one["nll"] for line in lines for one in line["candidates"]]
 
 
 def test_a_strength_changes_how_likely_replies_are_and_is_the_same_within_the_chat(chat: Answer) -> None:
     shown = [chat("weighed", "--json", "--candidates", "1", "--strength", a)[1] for a in ("0", "1")]
-    assert nats(shown[0]) != nats(shown[1])
+    assert nll(shown[0]) != nll(shown[1])
     low, high = (said(chat("weighed", "--json", "--strength", a)[1]) for a in ("0", "1"))
     code, out, _ = chat("weighed", "--json", piped="/strength 0\nhello\n/new\n/strength 1\nhello\n")
     assert code == 0
@@ -90,7 +90,7 @@ def test_a_wrong_strength_within_the_chat_is_told_and_the_chat_goes_on(chat: Ans
 def test_a_profile_changes_how_likely_replies_are_and_all_values_of_a_key_count(chat: Answer) -> None:
     told = ([], ["thing=boats"], ["thing=boats", "thing= tea"], ["thing=tea"])
     flags = [[word for value in values for word in ("--profile", value)] for values in told]
-    found = [tuple(nats(chat("weighed", "--json", "--candidates", "1", *words)[1])) for words in flags]
+    found = [tuple(nll(chat("weighed", "--json", "--candidates", "1", *words)[1])) for words in flags]
     assert len(set(found)) == len(found)
     assert all(map(len, found))
 
@@ -119,7 +119,7 @@ def test_a_model_of_people_who_tell_nothing_talks_and_weighs(chat: Answer) -> No
     assert (code, err) == (0, "")
     assert "untold> " in out
     assert "base> " in out
-    assert out.count("nats a token") == 2
+    assert out.count("NLL per token") == 2
 
 
 def test_a_persona_learnt_on_a_run_with_profiles_talks_with_its_own(
@@ -147,7 +147,20 @@ def test_dialogues_that_tell_what_a_run_does_not_know_are_refused_before_anythin
 
 def test_a_strength_is_told_beside_the_results(runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(runs)
-    quick = ["--k", "1", "--queries", "1", "--replies", "1", "--limit", "4", "--metrics", "ppl", "-o", str(tmp_path)]
+    quick = [
+        "--k",
+        "1",
+        "--queries",
+        "1",
+        "--replies",
+        "1",
+        "--max-new-tokens",
+        "4",
+        "--metrics",
+        "ppl",
+        "-o",
+        str(tmp_path),
+    ]
     assert run(["eval", "weighed", "--strength", "0.3", *quick]) == 0
     assert "strength: every persona weighs 0.3" in (tmp_path / "weighed" / "table.md").read_text(encoding="utf-8")
     assert run(["eval", "biased", "--strength", "0.3", *quick]) == 2

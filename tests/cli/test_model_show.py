@@ -35,7 +35,7 @@ def test_a_recipe_s_model_is_that_of_the_catalogue_with_its_settings(show: Show)
 
 
 def test_a_size_stands_beside_the_name_or_in_it(show: Show) -> None:
-    words = ["--set", "model.vocabulary=50"]
+    words = ["--set", "model.vocab_size=50"]
     small = show("arplus/no-memn2n@tiny", *words)
     assert show("arplus/no-memn2n", "--size", "tiny", *words)["total"] == small["total"]
     assert show("arplus/no-memn2n", *words)["total"] > small["total"]
@@ -49,9 +49,9 @@ def test_a_recipe_over_a_base_is_shown_too(show: Show) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["arplus/arplus@paper"], "--set model.vocabulary=18600 --set model.profile_vocabulary=10004"),
+        (["arplus/arplus@paper"], "--set model.vocab_size=18600 --set model.profile_vocab_size=10004"),
         (["attention_routing"], "--set vocabulary=18600 --set profile_vocabulary=10004"),
-        (["arplus/no-memn2n@paper"], "error[config]: model.vocabulary: how many words?"),
+        (["arplus/no-memn2n@paper"], "error[config]: model.vocab_size: how many words?"),
         (["seq2seq", "--size", "tiny"], "model 'seq2seq' comes in no sizes"),
         (["tiny/maml", "--size", "tiny"], "recipe 'tiny/maml' comes in one size only"),
         (["arplus/arplus@huge"], "unknown size 'huge'"),

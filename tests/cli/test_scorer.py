@@ -7,7 +7,7 @@ from small_scorers import emoji, nli
 
 from menura.cli.main import run
 
-SMALL = ("learning.batch=16", "learning.rate=0.01", "dropout=0")
+SMALL = ("learning.batch_size=16", "learning.lr=0.01", "dropout=0")
 
 
 @pytest.fixture

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Voice, assert_same_bits, snapshot
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 
 from menura.adaptation.catalogue import METHODS, Method
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode
 
-INNER = Descent(rate=0.05, epochs=4, batch=2)
+INNER = InnerLoop(lr=0.05, epochs=4, batch_size=2)
 LEARNS_NOTHING = {"pretrain-only"}
 
 OPTIONS: dict[str, Method] = {
-    "maml, exact": Maml(INNER, order="exact", hold=0.2),
-    "maml, recursion and multi-step": Maml(INNER, order="exact", recursion=True, multi_step=1.0),
+    "maml, exact": Maml(INNER, order="exact", unadapted_loss_weight=0.2),
+    "maml, recursion and multi-step": Maml(INNER, order="exact", recompute=True, multi_step=1.0),
     "maml, turning exact": Maml(INNER, exact_from=0.5),
     "maml, reptile": Maml(INNER, order="reptile"),
 }
@@ -36,41 +36,41 @@ def method_named(name: str) -> Method:
     return made
 
 
-def episode_of(voice: Voice) -> EncodedEpisode:
-    return EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+def episode_of(toy: Toy) -> EncodedEpisode:
+    return EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
 
 
 @every_method
 @every_place
 def test_adapting_lowers_support_loss(name: str, variant: str) -> None:
-    voice = VARIANTS[variant].voice()
-    support = voice.batch(SUPPORT)
-    weights = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
-    before, adapted = (float(loss_with(voice.model, w, support).total.detach()) for w in ({}, weights))
+    toy = VARIANTS[variant].toy()
+    support = toy.batch(SUPPORT)
+    weights = method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
+    before, adapted = (float(loss_with(toy.model, w, support).total.detach()) for w in ({}, weights))
     assert adapted == before if name in LEARNS_NOTHING else adapted < before - 0.01
 
 
 @every_method
 @every_place
 def test_the_model_comes_back_bit_identical(name: str, variant: str) -> None:
-    voice = VARIANTS[variant].voice()
-    before = snapshot(voice.model)
-    method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
-    assert_same_bits(voice.model, before, f"{name}'s adapt")
-    _ = method_named(name).objective(voice.model, episode_of(voice)).total
-    assert_same_bits(voice.model, before, f"{name}'s objective")
+    toy = VARIANTS[variant].toy()
+    before = snapshot(toy.model)
+    method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
+    assert_same_bits(toy.model, before, f"{name}'s adapt")
+    _ = method_named(name).objective(toy.model, episode_of(toy)).total
+    assert_same_bits(toy.model, before, f"{name}'s objective")
 
 
 @every_method
 @every_place
 def test_weights_beside_the_model_and_inside_it_give_the_same_loss(name: str, variant: str) -> None:
-    voice = VARIANTS[variant].voice()
-    weights = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
-    query = voice.batch(QUERY)
-    beside = loss_with(voice.model, weights, query)
-    with holding(voice.model, weights):
-        inside = voice.model.loss(query)
-    assert torch.equal(beside.nats, inside.nats)
+    toy = VARIANTS[variant].toy()
+    weights = method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
+    query = toy.batch(QUERY)
+    beside = loss_with(toy.model, weights, query)
+    with holding(toy.model, weights):
+        inside = toy.model.loss(query)
+    assert torch.equal(beside.nll, inside.nll)
 
 
 @every_method
@@ -78,12 +78,12 @@ def test_weights_beside_the_model_and_inside_it_give_the_same_loss(name: str, va
 def test_the_same_seed_gives_the_same_first_losses(name: str, variant: str) -> None:
     runs = []
     for _ in range(2):
-        voice = VARIANTS[variant].voice()
-        outer = torch.optim.SGD(list(adaptable(voice.model).values()), lr=0.05)
+        toy = VARIANTS[variant].toy()
+        outer = torch.optim.SGD(list(adaptable(toy.model).values()), lr=0.05)
         losses = []
         for _ in range(3):
             outer.zero_grad()
-            loss = method_named(name).objective(voice.model, episode_of(voice))
+            loss = method_named(name).objective(toy.model, episode_of(toy))
             loss.total.backward()
             outer.step()
             losses.append(loss.total.item())
@@ -94,45 +94,45 @@ def test_the_same_seed_gives_the_same_first_losses(name: str, variant: str) -> N
 
 @every_method
 def test_the_gradient_of_the_objective_reaches_all_that_adapts_and_nothing_else(name: str) -> None:
-    voice = VARIANTS["houlsby-upper"].voice()
-    method_named(name).objective(voice.model, episode_of(voice)).total.backward()
-    reached = {n for n, p in voice.model.named_parameters() if p.grad is not None and bool(p.grad.any())}
-    assert reached == adaptable(voice.model).keys()
+    toy = VARIANTS["houlsby-upper"].toy()
+    method_named(name).objective(toy.model, episode_of(toy)).total.backward()
+    reached = {n for n, p in toy.model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert reached == adaptable(toy.model).keys()
 
 
 @every_method
 def test_persona_weights_are_plain_tensors_of_what_adapts(name: str) -> None:
-    voice = VARIANTS["lora"].voice()
-    weights = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
-    wanted = {} if name in LEARNS_NOTHING else adaptable(voice.model)
+    toy = VARIANTS["lora"].toy()
+    weights = method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
+    wanted = {} if name in LEARNS_NOTHING else adaptable(toy.model)
     assert {n: w.shape for n, w in weights.items()} == {n: p.shape for n, p in wanted.items()}
     assert not any(w.requires_grad for w in weights.values())
-    assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in voice.model.parameters()}
+    assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in toy.model.parameters()}
 
 
 @every_method
 def test_adapting_works_where_gradients_are_switched_off(name: str) -> None:
-    voice = VARIANTS["houlsby"].voice()
-    wanted = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+    toy = VARIANTS["houlsby"].toy()
+    wanted = method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
     with torch.no_grad():
-        found = method_named(name).adapt(voice.model, voice.dialogues(SUPPORT))
+        found = method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
     assert all(torch.equal(found[n], wanted[n]) for n in wanted)
 
 
 @every_method
 def test_an_empty_support_set_leaves_the_base(name: str) -> None:
-    voice = VARIANTS["houlsby"].voice()
-    weights = method_named(name).adapt(voice.model, ())
-    parameters = dict(voice.model.named_parameters())
+    toy = VARIANTS["houlsby"].toy()
+    weights = method_named(name).adapt(toy.model, ())
+    parameters = dict(toy.model.named_parameters())
     assert all(torch.equal(weight, parameters[n]) for n, weight in weights.items())
     assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in parameters.values()}
 
 
 @every_method
 def test_the_watch_sees_every_step_and_a_falling_loss(name: str) -> None:
-    voice = VARIANTS["houlsby"].voice()
+    toy = VARIANTS["houlsby"].toy()
     seen: list[tuple[int, int, float]] = []
-    method_named(name).adapt(voice.model, voice.dialogues(SUPPORT), lambda *news: seen.append(news))
+    method_named(name).adapt(toy.model, toy.dialogues(SUPPORT), lambda *news: seen.append(news))
     if name in LEARNS_NOTHING:
         assert not seen
         return

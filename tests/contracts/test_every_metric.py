@@ -43,16 +43,16 @@ def flawed_samples(personas: int = 8) -> list[Sample]:
             reference = rng.choices(words, k=8)
             reply = [*reference[:5], *rng.choices(words, k=2)]
             rank = None if index == 2 else rng.randrange(4)
-            nats = rng.uniform(5, 30)
+            nll = rng.uniform(5, 30)
             where = (f"p{persona}", f"d{index // 2}")
             ranked = (rank, 20 if index != 2 else 0, rank)
             facts = (reference[index % 5], f"never {reference[0]}", "submarines")
-            verdicts = (1, rng.choice([-1, 0]), 0)
+            nli_labels = (1, rng.choice([-1, 0]), 0)
             guessed = (rng.randrange(9), rng.randrange(2), 8, "emoji")
-            read = (facts, verdicts, "nli", *guessed)
-            sample = Sample(*where, " ".join(reply), " ".join(reference), nats, 9, *ranked, *read)
-            latent = replace(sample, posterior_nats=nats * 0.9, best_nats=nats * 0.8)
-            samples.append(replace(latent, auxiliary_nats=nats * 0.5, auxiliary_tokens=8))
+            read = (facts, nli_labels, "nli", *guessed)
+            sample = Sample(*where, " ".join(reply), " ".join(reference), nll, 9, *ranked, *read)
+            latent = replace(sample, posterior_nll=nll * 0.9, best_nll=nll * 0.8)
+            samples.append(replace(latent, auxiliary_nll=nll * 0.5, auxiliary_tokens=8))
     return samples
 
 

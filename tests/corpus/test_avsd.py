@@ -40,9 +40,9 @@ def test_a_video_is_one_task_and_only_answers_are_replies(tmp_path: Path) -> Non
     value = {"V1": video(data={"a": ASKED, "b": ASKED[:1]}), "V2": video()}
     dialogues = catalogue.read(written(tmp_path, value))
     first, second = by_speaker(dialogues)
-    assert [part.dialogue.dialogue_id for part in first.parts] == ["chat:V1:1", "chat:V1:2"]
-    assert {exchange.reply.speaker for part in second.parts for exchange in part.exchanges()} == {"V2"}
-    assert [[part.speaker for part in task.parts] for task in by_dialogue(dialogues)] == [["V1"], ["V1"], ["V2"]]
+    assert [part.dialogue.dialogue_id for part in first.dialogues] == ["chat:V1:1", "chat:V1:2"]
+    assert {exchange.reply.speaker for part in second.dialogues for exchange in part.exchanges()} == {"V2"}
+    assert [[part.speaker for part in task.dialogues] for task in by_dialogue(dialogues)] == [["V1"], ["V1"], ["V2"]]
 
 
 def test_the_challenge_s_files_give_the_same_dialogues(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_rows_of_one_dialogue_are_its_turns_with_gender_and_age_of_each_spea
 
 def test_others_are_partners_and_never_a_persona(tmp_path: Path) -> None:
     tasks = by_speaker(catalogue.read(written(tmp_path, ROWS)))
-    assert {task.persona.persona_id: len(task.parts) for task in tasks} == {"青禾": 1, "石磊": 2}
+    assert {task.persona.persona_id: len(task.dialogues) for task in tasks} == {"青禾": 1, "石磊": 2}
 
 
 def test_rows_of_one_dialogue_need_not_stand_together(tmp_path: Path) -> None:
@@ -130,5 +130,5 @@ def test_the_published_splits_are_read_whole(split: str, dialogues: int, lines: 
     assert sum(len(turn.text.split("\n")) for talk in found for turn in talk.turns) == lines
     tasks = by_speaker(found)
     assert len(tasks) == 33  # 34 names, one of them nobody's
-    assert sum(len(task.parts) >= 20 for task in tasks) == characters
+    assert sum(len(task.dialogues) >= 20 for task in tasks) == characters
     assert all(talk.dialogue_id.split("_")[0].isdigit() for talk in found)

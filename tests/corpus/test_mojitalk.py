@@ -144,6 +144,6 @@ def test_the_published_files_are_read_whole() -> None:
         pytest.skip("the measuring data mojitalk is not beside the project")
     dialogues = catalogue.read([SHARED / "dev.ori.xz", SHARED / "test.ori.xz"])
     assert len(dialogues) == 2 * 32_600
-    counts = sorted(len(task.parts) for task in by_speaker(dialogues[:32_600]))
+    counts = sorted(len(task.dialogues) for task in by_speaker(dialogues[:32_600]))
     assert len(counts) == len(mojitalk.EMOJIS) == 64
     assert (counts[0], counts[-1]) == (6, 9169)

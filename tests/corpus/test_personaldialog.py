@@ -59,8 +59,8 @@ def test_the_same_profile_with_interests_is_the_same_person_and_anybody_else_is_
     swapped = record(profile=[SECOND, {**FIRST, "tag": "钟表;山羊 奶"}])
     dialogues = read(tmp_path, record(), swapped, record(profile=[THIRD, BARE]))
     known, other = by_speaker(dialogues)
-    assert [part.dialogue.dialogue_id for part in known.parts] == ["talk:1", "talk:2"]
-    assert [part.dialogue.dialogue_id for part in other.parts] == ["talk:3"]
+    assert [part.dialogue.dialogue_id for part in known.dialogues] == ["talk:1", "talk:2"]
+    assert [part.dialogue.dialogue_id for part in other.dialogues] == ["talk:3"]
     assert known.persona.persona_id.startswith("profile-")
     assert len(by_dialogue(dialogues)) == 3
 

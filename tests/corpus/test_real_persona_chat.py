@@ -172,7 +172,7 @@ def test_the_published_set_is_read_whole() -> None:
     assert sum(len(dialogue.turns) for dialogue in dialogues) == 408_619
     tasks = by_speaker(dialogues)
     assert len(tasks) == 233
-    counts = [len(task.parts) for task in tasks]
+    counts = [len(task.dialogues) for task in tasks]
     assert (min(counts), max(counts)) == (4, 203)
     assert [sum(count >= least for count in counts) for least in (20, 50, 100)] == [196, 159, 133]
     assert all(len(task.persona.facts) == 10 for task in tasks)

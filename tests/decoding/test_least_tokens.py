@@ -11,13 +11,17 @@ PARTS = (*SUPPORT, *QUERY)
 @pytest.mark.parametrize("choice", [Greedy(), Nucleus(0.9), Beam(3)], ids=lambda c: c.signature)
 @pytest.mark.parametrize("name", ["houlsby", "ar+"])
 def test_no_reply_ends_before_its_least_tokens_are_said(name: str, choice: Decoding) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    batch = voice.batch(PARTS)
+    toy = VARIANTS[name].toy(double=True)
+    batch = toy.batch(PARTS)
     seeds = range(len(batch))
-    free = generate(voice.model, batch, choice, end=-1, limit=8, seeds=seeds) if not isinstance(choice, Beam) else []
-    end = free[0][0] if free else voice.end  # what the first row would say first ends it
-    usual = generate(voice.model, batch, choice, end=end, limit=8, seeds=seeds)
-    found = generate(voice.model, batch, choice, end=end, limit=8, seeds=seeds, least=3)
+    free = (
+        generate(toy.model, batch, choice, end=-1, max_new_tokens=8, seeds=seeds)
+        if not isinstance(choice, Beam)
+        else []
+    )
+    end = free[0][0] if free else toy.end  # what the first row would say first ends it
+    usual = generate(toy.model, batch, choice, end=end, max_new_tokens=8, seeds=seeds)
+    found = generate(toy.model, batch, choice, end=end, max_new_tokens=8, seeds=seeds, min_new_tokens=3)
     assert all(3 <= len(reply) <= 8 for reply in found)
     if free:
         assert not usual[0]

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.episodes.episode import Episode, first_shots, leave_one_out, sample_episode
 from menura.errors import EpisodeError
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
 
 def task_of(size: int) -> Task:
     talks = [Dialogue(f"d{i}", (Turn("Ann", f"hi {i}"), Turn("Bob", "so"), Turn("Ann", "yes"))) for i in range(size)]
-    return Task(Persona("Bob"), tuple(Part(talk, "Bob") for talk in talks))
+    return Task(Persona("Bob"), tuple(DialogueView(talk, "Bob") for talk in talks))
 
 
-def ids(parts: tuple[Part, ...]) -> list[str]:
+def ids(parts: tuple[DialogueView, ...]) -> list[str]:
     return [part.dialogue.dialogue_id for part in parts]
 
 
@@ -65,6 +65,6 @@ def test_too_few_dialogues_are_an_error_that_tells_how_many_there_are(draw) -> N
 
 
 def test_an_episode_with_one_dialogue_on_both_sides_cannot_be_made() -> None:
-    part = task_of(1).parts[0]
+    part = task_of(1).dialogues[0]
     with pytest.raises(AssertionError, match="d0"):
         Episode(Persona("Bob"), (part,), (part,))

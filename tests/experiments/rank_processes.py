@@ -110,14 +110,14 @@ class Signalled:
     def __call__(self, rank: int) -> None:
         """Set it up."""
         torchrun.BEATS_MISSED = self.missed
-        shown = verb._Shown.step
+        shown = verb._TrainProgress.step
 
         def step(progress: Any, step: int, *more: Any) -> None:
             shown(progress, step, *more)
             if rank == self.rank and step == self.step:
                 os.kill(os.getpid(), self.number)
 
-        verb._Shown.step = step  # type: ignore[method-assign]
+        verb._TrainProgress.step = step  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

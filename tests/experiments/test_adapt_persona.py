@@ -5,9 +5,9 @@ import pytest
 import torch
 from made_up_chat import write
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.plain import Finetune
-from menura.artefacts.loaded import Loaded, load_model
+from menura.artefacts.loaded import LoadedModel, load_model
 from menura.cli.adapt import verdict
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn
@@ -15,13 +15,13 @@ from menura.errors import EpisodeError, NumericalError
 from menura.experiments.adapt_persona import Check, adapt_persona
 from menura.models.causal_lm import CausalLmConfig
 from menura.tasks.group import by_speaker
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
-GENTLE = Finetune(Descent(rate=3e-3, epochs=4, batch=4, optimizer="adam"))
+GENTLE = Finetune(InnerLoop(lr=3e-3, epochs=4, batch_size=4, optimizer="adam"))
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
+def loaded() -> LoadedModel:
     return load_model(CausalLmConfig(base="tiny"))
 
 
@@ -31,7 +31,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return next(task for task in by_speaker(list(jsonl.read(path))) if task.persona.persona_id == "person-00")
 
 
-def test_what_was_held_out_becomes_likelier(loaded: Loaded, task: Task) -> None:
+def test_what_was_held_out_becomes_likelier(loaded: LoadedModel, task: Task) -> None:
     artefact, check = adapt_persona(loaded, GENTLE, task, name="mira", shots=3)
     assert check.dialogues == 3
     assert check.after < check.before
@@ -51,12 +51,12 @@ def test_adapting_that_did_harm_is_told_with_what_to_type() -> None:
     told = verdict(Check(3, before=20.0, after=25.0), 1.0)
     assert "PPL 20.0 -> 25.0" in told
     assert "warn[worse_than_base]" in told
-    assert "--set inner.rate" in told
+    assert "--set inner.lr" in told
     assert "warn" not in verdict(Check(3, before=25.0, after=20.0), 1.0)
 
 
-def test_weights_that_are_no_number_make_no_persona(loaded: Loaded, task: Task) -> None:
-    broken = Finetune(Descent(rate=1e38, epochs=3, batch=4))
+def test_weights_that_are_no_number_make_no_persona(loaded: LoadedModel, task: Task) -> None:
+    broken = Finetune(InnerLoop(lr=1e38, epochs=3, batch_size=4))
     with pytest.raises(NumericalError):
         adapt_persona(loaded, broken, task, name="mira", shots=3)
 
@@ -66,14 +66,14 @@ def test_a_hopeless_persona_is_infinitely_surprised() -> None:
     assert not Check(0, math.nan, math.nan).worse
 
 
-def test_with_nothing_held_out_nothing_is_judged(loaded: Loaded, task: Task) -> None:
-    artefact, check = adapt_persona(loaded, GENTLE, task, name="mira", shots=len(task.parts))
+def test_with_nothing_held_out_nothing_is_judged(loaded: LoadedModel, task: Task) -> None:
+    artefact, check = adapt_persona(loaded, GENTLE, task, name="mira", shots=len(task.dialogues))
     assert check.dialogues == 0
     assert math.isnan(check.before)
     assert artefact.recipe["held_out"] == {"dialogues": 0, "ppl_before": None, "ppl_after": None}
 
 
-def test_the_recipe_tells_what_was_learnt_from_but_not_what_was_said(loaded: Loaded, task: Task) -> None:
+def test_the_recipe_tells_what_was_learnt_from_but_not_what_was_said(loaded: LoadedModel, task: Task) -> None:
     seen: list[tuple[int, int]] = []
     artefact, _ = adapt_persona(
         loaded, GENTLE, task, name="mira", shots=2, watch=lambda step, steps, loss: seen.append((step, steps))
@@ -85,24 +85,24 @@ def test_the_recipe_tells_what_was_learnt_from_but_not_what_was_said(loaded: Loa
     assert len(recipe["support_loss"]) == len(seen) == seen[-1][1]
     assert recipe["support_loss"][-1] < recipe["support_loss"][0]
     written = json.dumps(dict(recipe))
-    for part in task.parts:
+    for part in task.dialogues:
         for turn in part.dialogue.turns:
             assert turn.text not in written
 
 
-def test_the_same_dialogues_give_the_same_persona_and_leave_the_model_alone(loaded: Loaded, task: Task) -> None:
+def test_the_same_dialogues_give_the_same_persona_and_leave_the_model_alone(loaded: LoadedModel, task: Task) -> None:
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     one, other = (adapt_persona(loaded, GENTLE, task, name="mira", shots=2)[0] for _ in range(2))
     assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
     assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items())
 
 
-def test_who_never_replies_cannot_be_learnt(loaded: Loaded) -> None:
+def test_who_never_replies_cannot_be_learnt(loaded: LoadedModel) -> None:
     alone = Dialogue("d", (Turn("noa", "is anybody there?"),))
     with pytest.raises(EpisodeError, match="'noa' never replies in the 1 dialogues"):
-        adapt_persona(loaded, GENTLE, Task(Persona("noa"), (Part(alone, "noa"),)), name="noa", shots=1)
+        adapt_persona(loaded, GENTLE, Task(Persona("noa"), (DialogueView(alone, "noa"),)), name="noa", shots=1)
 
 
-def test_too_few_dialogues_are_told(loaded: Loaded, task: Task) -> None:
+def test_too_few_dialogues_are_told(loaded: LoadedModel, task: Task) -> None:
     with pytest.raises(EpisodeError, match="too few for 9 shots"):
         adapt_persona(loaded, GENTLE, task, name="mira", shots=9)

@@ -35,7 +35,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(corpus: Path, row: str, folder: Path, *more: str) -> list[str]:
-    settings = (f"data.corpus={corpus}", "outer.steps=2", "outer.check_every=2", "data.needed=3", *more)
+    settings = (f"data.corpus={corpus}", "outer.steps=2", "outer.eval_every=2", "data.min_heldout_dialogues=3", *more)
     return [
         *("train", f"cmaml/{row}", "--size", "tiny", "--out", str(folder)),
         *(word for setting in settings for word in ("--set", setting)),
@@ -49,8 +49,8 @@ def test_the_ten_rows_differ_in_what_their_names_say(size: str) -> None:
     prime = rows["cmaml_seq2spg_prime"].model
     assert isinstance(prime, Seq2SpgConfig)
     assert replace(prime, reads="word_and_state") == rows["cmaml_seq2spg"].model
-    assert len({(c.model.size, c.model.layers) for c in rows.values()}) == 1, "all rows have one width"  # type: ignore[union-attr]
-    assert not any(c.data.facts for c in rows.values())
+    assert len({(c.model.hidden_size, c.model.num_layers) for c in rows.values()}) == 1, "all rows have one width"  # type: ignore[union-attr]
+    assert not any(c.data.with_facts for c in rows.values())
 
 
 def test_each_setting_has_the_ten_rows_on_data_of_its_own() -> None:
@@ -73,13 +73,13 @@ def test_a_row_trains_is_judged_and_learns_a_person(
     assert "un-adapted" in table.read_text()
     assert run(["adapt", "anna", str(corpus), "--speaker", name_of(3), "-k", "2", "--base", str(folder)]) == 0
     capsys.readouterr()
-    assert isinstance(api.Persona.load("anna").reply("what do you do?", limit=5), str)
+    assert isinstance(api.Persona.load("anna").reply("what do you do?", max_new_tokens=5), str)
 
 
 def test_cmaml_goes_on_from_the_maml_run_and_its_words(corpus: Path, tmp_path: Path) -> None:
     before, after = tmp_path / "maml", tmp_path / "cmaml"
     assert run(arguments(corpus, "maml_seq2spg", before)) == 0
-    assert run(arguments(corpus, "cmaml_seq2spg", after, f"model.start={before}")) == 0
+    assert run(arguments(corpus, "cmaml_seq2spg", after, f"model.init_from={before}")) == 0
     assert (after / "lexicon.json").read_bytes() == (before / "lexicon.json").read_bytes()
     assert (after / "structures.safetensors").exists()
 
@@ -89,7 +89,7 @@ def test_a_transcript_becomes_a_persona_of_bits_and_live_values_and_replies(
 ) -> None:
     monkeypatch.setenv("MENURA_HOME", str(tmp_path / "home"))
     folder = tmp_path / "run"
-    assert run(arguments(corpus, "cmaml_seq2spg", folder, "method.threshold=quantile", "model.size=48")) == 0
+    assert run(arguments(corpus, "cmaml_seq2spg", folder, "method.threshold=quantile", "model.hidden_size=48")) == 0
     words = ["adapt", "anna", str(corpus), "--speaker", name_of(1), "-k", "2", "--base", str(folder)]
     assert run([*words, "--method", "cmaml", "--json"]) == 0
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -101,7 +101,7 @@ def test_a_transcript_becomes_a_persona_of_bits_and_live_values_and_replies(
     assert live < 0.9 * sum(value.numel() for value in weights.values())
     assert done["bytes"] < edges / 8 + 4 * live + 8_000, "a bit an edge, a number a live one, and what is said of it"
     monkeypatch.setattr("sys.stdin", io.StringIO("hello there\n/quit\n"))
-    assert run(["chat", "anna", "--beam", "3"]) == 0
+    assert run(["chat", "anna", "--num-beams", "3"]) == 0
     assert "anna>" in capsys.readouterr().out
 
 

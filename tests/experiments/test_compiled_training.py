@@ -12,7 +12,7 @@ from menura.adaptation import compiled, graph
 from menura.errors import ConfigError, Stopped
 from menura.experiments.settings import with_settings
 
-COMPILED = ("outer.compile=yes", "outer.steps=3", "method.order=exact", "method.inner.batch=0")
+COMPILED = ("outer.compile=yes", "outer.steps=3", "method.order=exact", "method.inner.batch_size=0")
 
 
 @pytest.fixture(scope="module")

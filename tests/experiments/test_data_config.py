@@ -12,7 +12,7 @@ from menura.corpus.mojitalk import EMOJIS
 from menura.errors import ConfigError, DataError
 from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.recipes import dialogue_sets
-from menura.tasks.split import Split
+from menura.tasks.split import Splits
 
 PROFILES = ("mends clocks", "has a goat", "lives in a mill", "sings at night", "walks far", "reads maps")
 
@@ -31,19 +31,27 @@ def write(path: Path, *, train: int = 12, valid: int = 4, dialogues: int = 4) ->
 
 
 def config_for(path: Path) -> DataConfig:
-    return DataConfig(str(path), group="facts", test_ids="valid", turns=0, valid=0.25, needed=3, least=3)
+    return DataConfig(
+        str(path),
+        task_by="facts",
+        test_id_prefixes="valid",
+        max_turns=0,
+        valid=0.25,
+        min_heldout_dialogues=3,
+        min_train_dialogues=3,
+    )
 
 
-def sides(config: DataConfig) -> Split:
+def sides(config: DataConfig) -> Splits:
     return split_of(config, tasks_of(config))
 
 
 def test_the_corpus_s_own_test_side_is_the_test_side_whole_and_alone(tmp_path: Path) -> None:
     found = sides(config_for(write(tmp_path / "chat.jsonl")))
-    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 9, "valid": 3, "test": 4}
-    for side, tasks in found.sides.items():
+    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
+    for side, tasks in found.splits.items():
         begin = "valid-" if side == "test" else "train-"
-        assert all(part.dialogue.dialogue_id.startswith(begin) for task in tasks for part in task.parts)
+        assert all(part.dialogue.dialogue_id.startswith(begin) for task in tasks for part in task.dialogues)
 
 
 def test_personas_of_both_sides_stay_apart_even_with_the_same_facts(tmp_path: Path) -> None:
@@ -56,9 +64,9 @@ def test_personas_of_both_sides_stay_apart_even_with_the_same_facts(tmp_path: Pa
 
 def test_training_personas_need_their_least_number_of_dialogues(tmp_path: Path) -> None:
     path = write(tmp_path / "chat.jsonl", dialogues=3)
-    assert len(sides(config_for(path)).sides["train"]) == 9
+    assert len(sides(config_for(path)).splits["train"]) == 9
     with pytest.raises(DataError, match="side train gets no persona with 4 dialogues"):
-        sides(replace(config_for(path), least=4, valid=0))
+        sides(replace(config_for(path), min_train_dialogues=4, valid=0))
 
 
 def test_files_of_both_sides_are_told_apart_by_their_names(tmp_path: Path) -> None:
@@ -71,12 +79,12 @@ def test_files_of_both_sides_are_told_apart_by_their_names(tmp_path: Path) -> No
         (tmp_path / f"{side}_self_original.jsonl").write_text(text, encoding="utf-8")
     files = ",".join(str(tmp_path / f"{side}_self_original.jsonl") for side in ("train", "valid"))
     found = sides(replace(config_for(tmp_path), corpus=files))
-    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 9, "valid": 3, "test": 4}
+    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
 
 
 @pytest.mark.parametrize(("begin", "said"), [("validation", "none of the 64"), ("", "")])
 def test_a_test_side_that_is_not_there_is_told(tmp_path: Path, begin: str, said: str) -> None:
-    config = replace(config_for(write(tmp_path / "chat.jsonl")), test_ids=begin or "t", train=0.5)
+    config = replace(config_for(write(tmp_path / "chat.jsonl")), test_id_prefixes=begin or "t", train=0.5)
     if not begin:
         (tmp_path / "chat.jsonl").write_text(
             (tmp_path / "chat.jsonl").read_text(encoding="utf-8").replace('"valid"', '"train"'), encoding="utf-8"
@@ -88,10 +96,10 @@ def test_a_test_side_that_is_not_there_is_told(tmp_path: Path, begin: str, said:
 
 def test_facts_can_be_kept_from_the_model_and_still_tell_who_is_who(tmp_path: Path) -> None:
     config = config_for(write(tmp_path / "chat.jsonl"))
-    shown, hidden = tasks_of(config), tasks_of(replace(config, facts=False))
+    shown, hidden = tasks_of(config), tasks_of(replace(config, with_facts=False))
     assert [task.persona.persona_id for task in shown] == [task.persona.persona_id for task in hidden]
-    assert all(next(part.exchanges()).facts for task in shown for part in task.parts)
-    assert not any(next(part.exchanges()).facts for task in hidden for part in task.parts)
+    assert all(next(part.exchanges()).facts for task in shown for part in task.dialogues)
+    assert not any(next(part.exchanges()).facts for task in hidden for part in task.dialogues)
 
 
 FACES = sorted(EMOJIS)[:12]
@@ -112,21 +120,28 @@ def tweets(folder: Path) -> str:
 
 def faces(folder: Path) -> DataConfig:
     return DataConfig(
-        tweets(folder), test_ids="test", test_count=3, valid_count=2, needed=10, cap=20, test_cap=11, cap_by="draw"
+        tweets(folder),
+        test_id_prefixes="test",
+        num_test_personas=3,
+        num_valid_personas=2,
+        min_heldout_dialogues=10,
+        max_dialogues=20,
+        max_test_dialogues=11,
+        select_dialogues="draw",
     )
 
 
-def people(split: Split, side: str) -> set[str]:
-    return {task.persona.persona_id for task in split.sides[side]}
+def people(split: Splits, side: str) -> set[str]:
+    return {task.persona.persona_id for task in split.splits[side]}
 
 
 def test_an_emoji_stands_on_one_side_and_the_rarest_with_enough_replies_are_tested(tmp_path: Path) -> None:
     found = sides(faces(tmp_path))
     assert people(found, "test") == set(FACES[1:4])
-    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 7, "valid": 2, "test": 3}
+    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 7, "valid": 2, "test": 3}
     for side, begin in (("train", "dev:"), ("valid", "dev:"), ("test", "test:")):
-        assert all(name.startswith(begin) for task in found.sides[side] for name in task.dialogue_ids)
-    assert set.union(*(people(found, side) for side in found.sides)) == set(FACES)
+        assert all(name.startswith(begin) for task in found.splits[side] for name in task.dialogue_ids)
+    assert set.union(*(people(found, side) for side in found.splits)) == set(FACES)
 
 
 def test_caps_hold_on_all_sides_and_another_seed_draws_others(tmp_path: Path) -> None:
@@ -134,59 +149,59 @@ def test_caps_hold_on_all_sides_and_another_seed_draws_others(tmp_path: Path) ->
     found = sides(config)
     wanted = {face: min(2 * index + 4 if index else 3, 20) for index, face in enumerate(FACES)}
     wanted |= dict.fromkeys(FACES[1:4], 11)
-    held = {task.persona.persona_id: len(task.parts) for tasks in found.sides.values() for task in tasks}
+    held = {task.persona.persona_id: len(task.dialogues) for tasks in found.splits.values() for task in tasks}
     assert held == wanted
     assert sides(config) == found
-    again = sides(replace(config, cap_seed=1))
-    assert {task.persona.persona_id: len(task.parts) for side in again.sides.values() for task in side} == held
+    again = sides(replace(config, select_seed=1))
+    assert {task.persona.persona_id: len(task.dialogues) for side in again.splits.values() for task in side} == held
     assert again.record()["sha256"] != found.record()["sha256"]
 
 
 def test_test_people_can_be_named(tmp_path: Path) -> None:
     named = f"{FACES[5]}, {FACES[7]}"
-    found = sides(replace(faces(tmp_path), test_count=0, test_people=named))
+    found = sides(replace(faces(tmp_path), num_test_personas=0, test_speakers=named))
     assert people(found, "test") == {FACES[5], FACES[7]}
     with pytest.raises(ConfigError, match="nobody on the test side is called '🦜'.*choose among"):
-        tasks_of(replace(faces(tmp_path), test_count=0, test_people=f"{named},🦜"))
+        tasks_of(replace(faces(tmp_path), num_test_personas=0, test_speakers=f"{named},🦜"))
 
 
 def test_without_a_choice_the_same_people_on_both_sides_are_a_leak(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"error\[leak\].*test_count"):
-        sides(replace(faces(tmp_path), test_count=0))
+        sides(replace(faces(tmp_path), num_test_personas=0))
 
 
 def test_a_valid_side_of_more_than_there_are_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="data.valid_count: 30, but 8 personas have 10 dialogues"):
-        sides(replace(faces(tmp_path), valid_count=30))
+    with pytest.raises(ConfigError, match="data.num_valid_personas: 30, but 8 personas have 10 dialogues"):
+        sides(replace(faces(tmp_path), num_valid_personas=30))
 
 
 def test_a_count_of_valid_personas_holds_where_the_test_side_is_drawn_too(tmp_path: Path) -> None:
     path = write(tmp_path / "chat.jsonl")
-    found = sides(DataConfig(str(path), group="facts", needed=3, test=0.25, valid_count=3))
-    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 9, "valid": 3, "test": 4}
+    found = sides(DataConfig(str(path), task_by="facts", min_heldout_dialogues=3, test=0.25, num_valid_personas=3))
+    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
 
 
 def test_a_bound_of_utterances_holds_for_everybody_after_turns_are_cut(tmp_path: Path) -> None:
-    config = replace(config_for(write(tmp_path / "chat.jsonl")), turns=2, max_utterances=6, needed=2)
+    config = replace(config_for(write(tmp_path / "chat.jsonl")), max_turns=2, max_utterances=6, min_heldout_dialogues=2)
     tasks = tasks_of(config)
     assert len(tasks) == 16
-    assert all(sum(len(part.dialogue.turns) for part in task.parts) == 6 for task in tasks)
+    assert all(sum(len(part.dialogue.turns) for part in task.dialogues) == 6 for task in tasks)
 
 
 def test_users_are_chosen_on_both_sides_also_where_their_facts_are_kept_from_the_model(tmp_path: Path) -> None:
-    config = replace(config_for(write(tmp_path / "chat.jsonl")), facts=False, users="similar", users_count=3)
+    config = replace(config_for(write(tmp_path / "chat.jsonl")), with_facts=False, user_subset="similar", num_users=3)
     found = sides(config)
-    assert {side: len(tasks) for side, tasks in found.sides.items()} == {"train": 3, "valid": 3, "test": 3}
+    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 3, "valid": 3, "test": 3}
     assert found.likeness.keys() == {"train", "test"}
-    assert sides(replace(config, users="all")).likeness == {}
+    assert sides(replace(config, user_subset="all")).likeness == {}
 
 
 def test_settings_that_cannot_both_be_meant_are_refused() -> None:
-    with pytest.raises(ConfigError, match="data.test_count: the corpus must set a test side apart"):
-        DataConfig(test_count=3)
+    with pytest.raises(ConfigError, match="data.num_test_personas: the corpus must set a test side apart"):
+        DataConfig(num_test_personas=3)
     with pytest.raises(ConfigError, match="one of them chooses"):
-        DataConfig(test_ids="test", test_count=3, test_people="Ann")
-    for wrong in ({"users_count": 1}, {"max_utterances": 1}, {"cap": 0}, {"valid_count": -1}):
+        DataConfig(test_id_prefixes="test", num_test_personas=3, test_speakers="Ann")
+    for wrong in ({"num_users": 1}, {"max_utterances": 1}, {"max_dialogues": 0}, {"num_valid_personas": -1}):
         with pytest.raises(ConfigError, match=f"data.{next(iter(wrong))}: .*must"):
             DataConfig(**wrong)
 
@@ -205,61 +220,69 @@ def three_files(folder: Path) -> DataConfig:
     paths = [str(talks(folder / f"{name}.txt", lines)) for name, lines in files.items()]
     return DataConfig(
         ",".join(paths),
-        group="dialogue",
-        valid_ids="other, dialogues_validation",
-        test_ids="dialogues_test,other",
-        turns=0,
-        needed=1,
-        least=1,
+        task_by="dialogue",
+        valid_id_prefixes="other, dialogues_validation",
+        test_id_prefixes="dialogues_test,other",
+        max_turns=0,
+        min_heldout_dialogues=1,
+        min_train_dialogues=1,
     )
 
 
-def counted(split: Split) -> dict[str, int]:
-    return {side: len(tasks) for side, tasks in split.sides.items()}
+def counted(split: Splits) -> dict[str, int]:
+    return {side: len(tasks) for side, tasks in split.splits.items()}
 
 
 def test_files_can_be_all_three_sides_and_a_dialogue_a_task(tmp_path: Path) -> None:
     found = sides(three_files(tmp_path))
     assert counted(found) == {"train": 12, "valid": 4, "test": 5}
     assert people(found, "valid") == {f"dialogues_validation:{number}" for number in range(1, 5)}
-    assert {len(task.parts) for task in found.sides["test"]} == {2}
+    assert {len(task.dialogues) for task in found.splits["test"]} == {2}
     found.verify()
 
 
 def test_distinct_leaves_out_what_is_judged_by_and_copies(tmp_path: Path) -> None:
-    found = sides(replace(three_files(tmp_path), distinct=True))
+    found = sides(replace(three_files(tmp_path), dedup=True))
     assert counted(found) == {"train": 9, "valid": 4, "test": 5}
     assert found.record()["repeated"] == {"train": 3, "valid": 0, "test": 0}
 
 
 def test_held_out_sides_can_be_bounded_by_a_draw_that_the_training_side_does_not_feel(tmp_path: Path) -> None:
     config = three_files(tmp_path)
-    found = sides(replace(config, held_most=3))
+    found = sides(replace(config, max_heldout_tasks=3))
     assert counted(found) == {"train": 12, "valid": 3, "test": 3}
     assert people(found, "test") < people(sides(config), "test")
-    assert people(sides(replace(config, held_most=3, seed=4)), "test") != people(found, "test")
-    assert sides(replace(config, held_most=3)) == found
+    assert people(sides(replace(config, max_heldout_tasks=3, seed=4)), "test") != people(found, "test")
+    assert sides(replace(config, max_heldout_tasks=3)) == found
 
 
 def test_a_valid_side_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of the 16 dialogues have an id that begins with 'valid'.*no valid side"):
-        sides(replace(three_files(tmp_path), valid_ids="valid"))
+        sides(replace(three_files(tmp_path), valid_id_prefixes="valid"))
 
 
 def test_a_held_out_task_may_have_one_part_if_that_is_asked(tmp_path: Path) -> None:
-    config = replace(config_for(write(tmp_path / "chat.jsonl", dialogues=1)), needed=1, least=1)
+    config = replace(
+        config_for(write(tmp_path / "chat.jsonl", dialogues=1)), min_heldout_dialogues=1, min_train_dialogues=1
+    )
     assert counted(sides(config)) == {"train": 9, "valid": 3, "test": 4}
     with pytest.raises(DataError, match="side train gets no persona with 2 dialogues"):
-        sides(replace(config, least=2, valid=0))
+        sides(replace(config, min_train_dialogues=2, valid=0))
 
 
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"valid_ids": "v"}, "data.valid_ids: the corpus must set a test side apart"),
-        ({"valid_ids": "v", "test_ids": "t", "valid_count": 3}, "data.valid_ids and data.valid_count"),
-        ({"valid_ids": "v", "test_ids": "t", "test_count": 3}, "data.valid_ids and data.test_count"),
-        ({"held_most": -1}, "data.held_most: -1, must not be negative"),
+        ({"valid_id_prefixes": "v"}, "data.valid_id_prefixes: the corpus must set a test side apart"),
+        (
+            {"valid_id_prefixes": "v", "test_id_prefixes": "t", "num_valid_personas": 3},
+            "data.valid_id_prefixes and data.num_valid_personas",
+        ),
+        (
+            {"valid_id_prefixes": "v", "test_id_prefixes": "t", "num_test_personas": 3},
+            "data.valid_id_prefixes and data.num_test_personas",
+        ),
+        ({"max_heldout_tasks": -1}, "data.max_heldout_tasks: -1, must not be negative"),
     ],
 )
 def test_settings_of_sides_that_exclude_each_other_are_refused(setting: dict[str, Any], said: str) -> None:
@@ -274,7 +297,7 @@ def test_several_corpora_of_the_workspace_are_read_together_with_ids_of_their_ow
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         corpus_store.add(name, [talks(tmp_path / name / "talk.txt", line)])
-    config = DataConfig("one, two", group="dialogue", turns=0, needed=1, least=1)
+    config = DataConfig("one, two", task_by="dialogue", max_turns=0, min_heldout_dialogues=1, min_train_dialogues=1)
     assert [task.persona.persona_id for task in tasks_of(config)] == ["talk:1", "talk-talk:1"]
     with pytest.raises(DataError) as caught:
         tasks_of(replace(config, corpus="one,three,four"))
@@ -286,6 +309,6 @@ def test_several_corpora_of_the_workspace_are_read_together_with_ids_of_their_ow
 
 def test_the_sets_of_dialogues_are_settings_that_hold_together() -> None:
     for config in (dialogue_sets.DAILYDIALOG, dialogue_sets.PERSONACHAT, dialogue_sets.AVSD, dialogue_sets.CHITCHAT):
-        assert (config.needed, config.least) == (1, 1)
-        assert config.held_most == (0 if config is dialogue_sets.DAILYDIALOG else dialogue_sets.HELD)
+        assert (config.min_heldout_dialogues, config.min_train_dialogues) == (1, 1)
+        assert config.max_heldout_tasks == (0 if config is dialogue_sets.DAILYDIALOG else dialogue_sets.HELD)
     assert not {"dailydialog", "convai2", "avsd"} & set(dialogue_sets.CHITCHAT.corpus.split(","))

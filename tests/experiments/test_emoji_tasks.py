@@ -37,16 +37,22 @@ def test_a_run_s_folder_and_its_table_tell_which_emojis_stand_where(
 ) -> None:
     settings = (
         f"data.corpus={corpus}",
-        *("data.test_ids=test", "data.test_count=3", "data.valid_count=2", "data.needed=6", "data.turns=0"),
-        *("data.cap=8", "data.test_cap=5", "data.cap_by=draw"),
-        *("outer.steps=2", "outer.check_every=2", "outer.check_personas=1"),
+        *(
+            "data.test_id_prefixes=test",
+            "data.num_test_personas=3",
+            "data.num_valid_personas=2",
+            "data.min_heldout_dialogues=6",
+            "data.max_turns=0",
+        ),
+        *("data.max_dialogues=8", "data.max_test_dialogues=5", "data.select_dialogues=draw"),
+        *("outer.steps=2", "outer.eval_every=2", "outer.eval_personas=1"),
     )
     # Five drawn pairs are fewer than the six a test persona must have, so nobody would be left.
     words = [word for setting in settings for word in ("--set", setting)]
     command = ["train", "cmaml/seq2seq_f", "--size", "tiny", "--out", str(tmp_path / "run"), *words]
     assert run(command) == 3
     assert "no test persona has 6 dialogues" in capsys.readouterr().err
-    assert run([*command, "--set", "data.test_cap=6"]) == 0
+    assert run([*command, "--set", "data.max_test_dialogues=6"]) == 0
     counts = read_json(tmp_path / "run" / "data.lock.json")["counts"]
     assert counts["test"] == dict.fromkeys("😂❤😊", 6)
     assert {side: len(people) for side, people in counts.items()} == {"train": 3, "valid": 2, "test": 3}
@@ -70,9 +76,9 @@ def test_a_table_says_how_alike_its_users_are(tmp_path: Path, empty_workspace: P
             lines.append(json.dumps({"persona": facts, "turns": said}))
     (tmp_path / "chat.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     settings = (
-        *(f"data.corpus={tmp_path / 'chat.jsonl'}", "data.group=facts", "data.test=0.4", "data.train=0.5"),
-        *("data.users=similar", "data.users_count=3", "data.max_utterances=18"),
-        *("outer.steps=2", "outer.check_every=2", "outer.check_personas=1"),
+        *(f"data.corpus={tmp_path / 'chat.jsonl'}", "data.task_by=facts", "data.test=0.4", "data.train=0.5"),
+        *("data.user_subset=similar", "data.num_users=3", "data.max_utterances=18"),
+        *("outer.steps=2", "outer.eval_every=2", "outer.eval_personas=1"),
     )
     words = [word for setting in settings for word in ("--set", setting)]
     assert run(["train", "cmaml/seq2seq_f", "--size", "tiny", "--out", str(tmp_path / "run"), *words]) == 0

@@ -11,22 +11,24 @@ from made_up_chat import name_of, write
 from small_training import config_for, train
 from torch import Tensor
 
-from menura.adaptation.drift import Drift
+from menura.adaptation.drift import WeightDistances
 from menura.adaptation.plain import PretrainOnly
 from menura.errors import ConfigError, EpisodeError, MismatchError
 from menura.experiments.choose import chosen_epochs
 from menura.experiments.data_config import DataConfig, EncodedTask, encoded, tasks_of
-from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results, Row
-from menura.experiments.judge import config_of, judge, judged
+from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results, SystemRow
+from menura.experiments.judge import config_of, evaluate_prepared, evaluate_run
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.run_config import RunConfig
-from menura.experiments.spoken import Judge, Judged
+from menura.experiments.spoken import Evaluator, Outputs
 from menura.metrics.catalogue import BY_CHARACTERS, DEFAULT
 from menura.metrics.score import Sample
 from menura.tasks.split import strangers
 from menura.tasks.task import Task
 
-QUICK = EvaluateConfig(shots=(1, 2), queries=1, replies=1, candidates=3, limit=4, metrics=("ppl", "f1", "hits@1"))
+QUICK = EvaluateConfig(
+    shots=(1, 2), queries=1, replies=1, candidates=3, max_new_tokens=4, metrics=("ppl", "f1", "hits@1")
+)
 
 
 def quiet(line: str) -> None:
@@ -45,7 +47,7 @@ def given(corpus: Path) -> Prepared:
 
 @pytest.fixture(scope="module")
 def found(given: Prepared) -> Results:
-    return judged(given, QUICK, personas=0, say=quiet)
+    return evaluate_prepared(given, QUICK, personas=0, say=quiet)
 
 
 def evaluation(given: Prepared, tasks: Sequence[EncodedTask], settings: EvaluateConfig = QUICK) -> Evaluation:
@@ -55,9 +57,9 @@ def evaluation(given: Prepared, tasks: Sequence[EncodedTask], settings: Evaluate
     return Evaluation(given.loaded.model, given.loaded.encoder, given.config.method, tasks, others, settings, say=quiet)
 
 
-def asked(row: Row) -> list[tuple[str, str, str]]:
+def asked(row: SystemRow) -> list[tuple[str, str, str]]:
     """Return what a row was asked, apart from what came out."""
-    return [(sample.persona_id, sample.dialogue_id, sample.reference) for sample in row.likely]
+    return [(sample.persona_id, sample.dialogue_id, sample.reference) for sample in row.scored]
 
 
 def by_persona(samples: Sequence[Sample]) -> Mapping[str, list[Sample]]:
@@ -105,12 +107,12 @@ def test_no_query_dialogue_is_learnt_from(given: Prepared, found: Results) -> No
 
 
 def test_adapting_changes_how_likely_the_references_are(found: Results) -> None:
-    nats = [[sample.reference_nats for sample in row.likely] for row in found.rows]
-    assert len({tuple(row) for row in nats}) == len(nats)
+    nll = [[sample.reference_nll for sample in row.scored] for row in found.rows]
+    assert len({tuple(row) for row in nll}) == len(nll)
 
 
 def test_only_held_out_personas_are_looked_at(given: Prepared, found: Results) -> None:
-    test = {task.persona.persona_id for task in given.split.sides["test"]}
+    test = {task.persona.persona_id for task in given.split.splits["test"]}
     assert {persona for persona, _, _ in asked(found.rows[0])} == test
 
 
@@ -119,14 +121,14 @@ def test_a_persona_s_samples_depend_on_no_order_and_no_neighbour(given: Prepared
     one_way = evaluation(given, tasks).results()
     other_way = evaluation(given, tasks[::-1]).results()
     for row, other in zip(one_way.rows, other_way.rows, strict=True):
-        assert by_persona(row.likely) == by_persona(other.likely)
-        assert by_persona(row.spoken) == by_persona(other.spoken)
+        assert by_persona(row.scored) == by_persona(other.scored)
+        assert by_persona(row.generated) == by_persona(other.generated)
 
 
 def test_the_same_seed_gives_the_same_table(given: Prepared, found: Results) -> None:
-    again = judged(given, QUICK, personas=0, say=quiet)
+    again = evaluate_prepared(given, QUICK, personas=0, say=quiet)
     for row, other in zip(found.rows, again.rows, strict=True):
-        assert (row.likely, row.spoken, row.scores) == (other.likely, other.spoken, other.scores)
+        assert (row.scored, row.generated, row.scores) == (other.scored, other.generated, other.scores)
 
 
 def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
@@ -141,21 +143,21 @@ def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
                     for turn, side in enumerate((0, 1, 0, 1))
                 ]
                 file.write(json.dumps({"dialogue_id": f"{pair}-{number}", "turns": turns}) + "\n")
-    data = DataConfig(corpus=str(path), turns=0, needed=3, train=0, valid=0, test=1)
+    data = DataConfig(corpus=str(path), max_turns=0, min_heldout_dialogues=3, train=0, valid=0, test=1)
     given = prepare(RunConfig("pairs", config_of("tiny/maml").model, config_of("tiny/maml").method, data))
     used: list[tuple[str, str]] = []
 
     def adapt(self: object, model: object, support: Any, watch: object = None) -> dict[str, Any]:
         return {support[0][0].persona_id: torch.zeros(1)}
 
-    def noting(self: Judge, folds: Any, weights: Mapping[str, Any], **kwargs: Any) -> Judged:
+    def noting(self: Evaluator, folds: Any, weights: Mapping[str, Any], **kwargs: Any) -> Outputs:
         used.extend((exchanges[0].persona_id, whose) for exchanges in folds for whose in weights)
-        return Judged([Sample(exchanges[0].persona_id, "d", "", "x", 1.0, 1) for exchanges in folds])
+        return Outputs([Sample(exchanges[0].persona_id, "d", "", "x", 1.0, 1) for exchanges in folds])
 
     monkeypatch.setattr(type(given.config.method), "adapt", adapt)
-    monkeypatch.setattr(Judge, "judged", noting)
-    monkeypatch.setattr(Drift, "add", lambda *weights: None)  # those above are of no model
-    judged(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=0, say=quiet)
+    monkeypatch.setattr(Evaluator, "judged", noting)
+    monkeypatch.setattr(WeightDistances, "add", lambda *weights: None)  # those above are of no model
+    evaluate_prepared(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=0, say=quiet)
     pairs = {name_of(index): name_of(index ^ 1) for index in range(6)}
     wrong = [(receiver, giver) for receiver, giver in used if receiver != giver]
     assert sorted(receiver for receiver, _ in wrong) == sorted(pairs)
@@ -164,18 +166,18 @@ def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
 
 
 def test_a_start_adds_the_row_of_the_base_itself(corpus: Path, tmp_path: Path) -> None:
-    config = config_for(corpus, "outer.rate=0.1")
+    config = config_for(corpus, "outer.lr=0.1")
     train(config, tmp_path / "run")
     trained = config_of(str(tmp_path / "run"))
-    assert trained.model.start == str(tmp_path / "run")
+    assert trained.model.init_from == str(tmp_path / "run")
     settings = replace(QUICK, shots=(1,), metrics=("ppl",))
-    started = judge(trained, settings, personas=2, say=quiet)
-    plain = judge(config, settings, personas=2, say=quiet)
+    started = evaluate_run(trained, settings, personas=2, say=quiet)
+    plain = evaluate_run(config, settings, personas=2, say=quiet)
     assert [row.label for row in started.rows] == ["base", "un-adapted", "wrong persona, K=1", "adapted, K=1"]
-    nats = {row.label: [sample.reference_nats for sample in row.likely] for row in started.rows}
+    nll = {row.label: [sample.reference_nll for sample in row.scored] for row in started.rows}
     # Fresh adapters start as the base, so the un-adapted row without a start is the base's.
-    assert nats["base"] == pytest.approx([sample.reference_nats for sample in plain.rows[0].likely], rel=1e-5)
-    assert nats["base"] != nats["un-adapted"]
+    assert nll["base"] == pytest.approx([sample.reference_nll for sample in plain.rows[0].scored], rel=1e-5)
+    assert nll["base"] != nll["un-adapted"]
 
 
 def test_a_start_trained_on_another_split_is_refused(corpus: Path, tmp_path: Path) -> None:
@@ -183,22 +185,22 @@ def test_a_start_trained_on_another_split_is_refused(corpus: Path, tmp_path: Pat
     trained = config_of(str(tmp_path / "run"))
     other = replace(trained, data=replace(trained.data, seed=7))
     with pytest.raises(MismatchError, match="trained on another split"):
-        judge(other, QUICK, say=quiet)
+        evaluate_run(other, QUICK, say=quiet)
 
 
 def test_what_only_pretrains_has_one_row(given: Prepared) -> None:
     untouched = replace(given, config=replace(given.config, method=PretrainOnly()))
-    assert [row.label for row in judged(untouched, QUICK, personas=2, say=quiet).rows] == ["un-adapted"]
+    assert [row.label for row in evaluate_prepared(untouched, QUICK, personas=2, say=quiet).rows] == ["un-adapted"]
 
 
 def test_no_shots_alone_is_the_unadapted_row(given: Prepared) -> None:
-    found = judged(given, replace(QUICK, shots=(0,)), personas=2, say=quiet)
+    found = evaluate_prepared(given, replace(QUICK, shots=(0,)), personas=2, say=quiet)
     assert [row.label for row in found.rows] == ["un-adapted"]
 
 
 def test_the_model_comes_back_as_it_was(given: Prepared) -> None:
     before: dict[str, Tensor] = {name: value.clone() for name, value in given.loaded.model.state_dict().items()}
-    judged(given, replace(QUICK, shots=(1,)), personas=2, say=quiet)
+    evaluate_prepared(given, replace(QUICK, shots=(1,)), personas=2, say=quiet)
     assert all(value.equal(before[name]) for name, value in given.loaded.model.state_dict().items())
 
 
@@ -224,7 +226,7 @@ def test_leaving_one_out_judges_each_dialogue_by_what_was_learnt_from_the_others
         return {}
 
     monkeypatch.setattr(type(given.config.method), "adapt", noting)
-    found = judged(given, replace(LEFT_OUT, queries=0, shots=(2,)), personas=2, say=quiet)
+    found = evaluate_prepared(given, replace(LEFT_OUT, queries=0, shots=(2,)), personas=2, say=quiet)
     for task in given.side("test")[:2]:
         queries = [dialogue[0].dialogue_id for dialogue in task.dialogues]
         told = list(dict.fromkeys(d for persona, d, _ in asked(found.rows[0]) if persona == task.persona_id))
@@ -236,18 +238,21 @@ def test_leaving_one_out_judges_each_dialogue_by_what_was_learnt_from_the_others
 
 
 def test_draws_take_other_dialogues_to_learn_from_and_the_same_to_judge_by(given: Prepared) -> None:
-    found = judged(given, replace(LEFT_OUT, shots=(1,), draws=3), personas=2, say=quiet)
+    found = evaluate_prepared(given, replace(LEFT_OUT, shots=(1,), draws=3), personas=2, say=quiet)
     adapted = found.rows[-1]
     assert len(adapted.draws) == 3
-    questions = [[(s.persona_id, s.dialogue_id, s.reference) for s in judged.likely] for judged in adapted.draws]
+    questions = [
+        [(s.persona_id, s.dialogue_id, s.reference) for s in evaluate_prepared.scored]
+        for evaluate_prepared in adapted.draws
+    ]
     assert questions[0] == questions[1] == questions[2] == asked(found.rows[0])
-    assert len({tuple(s.reference_nats for s in judged.likely) for judged in adapted.draws}) > 1
+    assert len({tuple(s.reference_nll for s in evaluate_prepared.scored) for evaluate_prepared in adapted.draws}) > 1
     assert len(adapted.by_draw["ppl"]) == 3
     assert min(adapted.by_draw["ppl"]) <= adapted.scores["ppl"].value <= max(adapted.by_draw["ppl"])
 
 
 def test_a_prompt_puts_the_support_dialogues_before_the_context_and_changes_no_weight(given: Prepared) -> None:
-    found = judged(given, replace(QUICK, shots=(2,), prompt=True, metrics=("ppl",)), personas=2, say=quiet)
+    found = evaluate_prepared(given, replace(QUICK, shots=(2,), prompt=True, metrics=("ppl",)), personas=2, say=quiet)
     rows = {row.label: row for row in found.rows}
     kinds = ["wrong persona", "adapted", "wrong persona's prompt", "prompt", "adapted + prompt"]
     assert list(rows) == ["un-adapted", *(f"{kind}, K=2" for kind in kinds)]
@@ -264,13 +269,15 @@ def test_a_prompt_puts_the_support_dialogues_before_the_context_and_changes_no_w
     first, support = task.dialogues[2][0], task.dialogues[:2]
     prompted = given.loaded.encoder.after(first, support, 2048)
     with torch.no_grad():
-        wanted = float(given.loaded.model.loss(given.loaded.model.batch([prompted])).nats[0])
-    assert rows["prompt, K=2"].likely[0].reference_nats == pytest.approx(wanted, rel=1e-5)
+        wanted = float(given.loaded.model.loss(given.loaded.model.batch([prompted])).nll[0])
+    assert rows["prompt, K=2"].scored[0].reference_nll == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_method_that_adapts_nothing_can_still_be_prompted(given: Prepared) -> None:
     untouched = replace(given, config=replace(given.config, method=PretrainOnly()))
-    found = judged(untouched, replace(QUICK, shots=(1,), prompt=True, metrics=("ppl",)), personas=2, say=quiet)
+    found = evaluate_prepared(
+        untouched, replace(QUICK, shots=(1,), prompt=True, metrics=("ppl",)), personas=2, say=quiet
+    )
     assert [row.label for row in found.rows] == ["un-adapted", "wrong persona's prompt, K=1", "prompt, K=1"]
 
 
@@ -293,22 +300,24 @@ def test_inner_epochs_are_chosen_on_held_back_personas_and_never_on_test_ones(
     assert set(chosen.perplexity) == {0, 1, 2, 3}
     best = min((1, 2, 3), key=lambda epochs: chosen.perplexity[epochs])
     assert chosen.method.inner.epochs == best  # type: ignore[union-attr]  # not pretrain-only
-    about = judged(given, replace(QUICK, shots=(1,), epochs=(2,), metrics=("ppl",)), personas=2, say=quiet).about
+    about = evaluate_prepared(
+        given, replace(QUICK, shots=(1,), epochs=(2,), metrics=("ppl",)), personas=2, say=quiet
+    ).about
     assert about["inner epochs"].startswith("2, chosen on 1 held-back personas at K=1 by PPL (0: ")
     assert "epochs=2" in about["method"]
 
 
 def test_a_likelihood_only_table_says_nothing_of_replies(given: Prepared) -> None:
-    about = judged(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=2, say=quiet).about
+    about = evaluate_prepared(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=2, say=quiet).about
     assert not {"replies", "decoding"} & set(about)
 
 
 def test_where_no_metrics_are_named_a_table_has_the_usual_ones_of_its_text(given: Prepared) -> None:
     settings = replace(QUICK, shots=(0,), metrics=())
-    assert tuple(judged(given, settings, personas=2, say=quiet).rows[0].scores) == DEFAULT
-    sides = {side: [in_kana(task) for task in tasks] for side, tasks in given.split.sides.items()}
-    told = replace(given, split=replace(given.split, sides=sides))
-    assert tuple(judged(told, settings, personas=2, say=quiet).rows[0].scores) == BY_CHARACTERS
+    assert tuple(evaluate_prepared(given, settings, personas=2, say=quiet).rows[0].scores) == DEFAULT
+    sides = {side: [in_kana(task) for task in tasks] for side, tasks in given.split.splits.items()}
+    told = replace(given, split=replace(given.split, splits=sides))
+    assert tuple(evaluate_prepared(told, settings, personas=2, say=quiet).rows[0].scores) == BY_CHARACTERS
 
 
 def in_kana(task: Task) -> Task:
@@ -318,10 +327,10 @@ def in_kana(task: Task) -> Task:
         return "".join(chr(0x3041 + ord(sign) % 80) for sign in text if sign != " ")
 
     parts = []
-    for part in task.parts:
+    for part in task.dialogues:
         turns = tuple(replace(turn, text=spelt(turn.text)) for turn in part.dialogue.turns)
         parts.append(replace(part, dialogue=replace(part.dialogue, turns=turns)))
-    return replace(task, parts=tuple(parts))
+    return replace(task, dialogues=tuple(parts))
 
 
 def test_personas_with_too_few_dialogues_are_told(given: Prepared) -> None:
@@ -332,7 +341,7 @@ def test_personas_with_too_few_dialogues_are_told(given: Prepared) -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        *({"shots": ()}, {"shots": (-1,)}, {"queries": 0}, {"replies": -1}, {"candidates": 1}, {"limit": 0}),
+        *({"shots": ()}, {"shots": (-1,)}, {"queries": 0}, {"replies": -1}, {"candidates": 1}, {"max_new_tokens": 0}),
         *({"draws": 0}, {"epochs": (0,)}, {"protocol": "leave-one-out", "queries": -1}),
     ],
 )
@@ -342,29 +351,29 @@ def test_an_evaluation_of_nothing_is_refused(setting: dict[str, Any]) -> None:
 
 
 def test_tasks_are_cut_to_their_first_turns(corpus: Path, given: Prepared) -> None:
-    short = tasks_of(DataConfig(corpus=str(corpus), turns=2))
-    assert all(len(part.dialogue.turns) <= 2 for task in short for part in task.parts)
+    short = tasks_of(DataConfig(corpus=str(corpus), max_turns=2))
+    assert all(len(part.dialogue.turns) <= 2 for task in short for part in task.dialogues)
     people = [task for task in short if task.persona.persona_id.startswith("person-")]
     assert len(people) == 20
     assert len(encoded(people, given.loaded.encoder)) == 20
-    capped = tasks_of(DataConfig(corpus=str(corpus), cap=3))
-    assert max(len(task.parts) for task in capped) == 3
+    capped = tasks_of(DataConfig(corpus=str(corpus), max_dialogues=3))
+    assert max(len(task.dialogues) for task in capped) == 3
     assert strangers(people)
 
 
 def test_nothing_is_ranked_where_no_metric_asks_for_a_rank(given: Prepared) -> None:
-    table = judged(given, replace(QUICK, metrics=("f1",)), personas=2, say=quiet)
-    assert {sample.rank for row in table.rows for sample in row.spoken} == {None}
+    table = evaluate_prepared(given, replace(QUICK, metrics=("f1",)), personas=2, say=quiet)
+    assert {sample.rank for row in table.rows for sample in row.generated} == {None}
     assert table.about["replies"].endswith("replied to")
 
 
 def test_settings_can_be_chosen_by_held_back_personas_without_a_look_at_the_test_personas(given: Prepared) -> None:
-    found = judged(given, replace(QUICK, side="valid"), personas=0, say=quiet)
-    seen = {sample.persona_id for row in found.rows for sample in row.likely}
-    assert seen == {task.persona.persona_id for task in given.split.sides["valid"]}
+    found = evaluate_prepared(given, replace(QUICK, split="valid"), personas=0, say=quiet)
+    seen = {sample.persona_id for row in found.rows for sample in row.scored}
+    assert seen == {task.persona.persona_id for task in given.split.splits["valid"]}
     assert " valid personas" in found.about["data"]
 
 
 def test_who_epochs_are_chosen_by_does_not_judge_them() -> None:
     with pytest.raises(ConfigError, match="held-back personas, who are those to be judged"):
-        replace(QUICK, side="valid", epochs=(1, 2))
+        replace(QUICK, split="valid", epochs=(1, 2))

@@ -60,7 +60,7 @@ class Bowl:
         self.weights = dict(self.model.named_parameters())
         self.optimizer = torch.optim.SGD(self.weights.values(), lr=1.0)
         self.config = SimpleNamespace(outer=SimpleNamespace(steps=5, shots=1), method=None, precision="float32")
-        self.structures: dict[str, Any] = {}
+        self.masks: dict[str, Any] = {}
         self.progress = SimpleNamespace(step=lambda *told: None)
         self.steps: list[int] = []
 
@@ -94,7 +94,7 @@ def test_on_a_bowl_the_suggestion_is_below_what_diverges_and_the_sweep_stops_the
     training = bowl()
     tried = find_rate(training, Sweep(1e-4, 1e3, 60))
     assert 1e-2 < suggestion(tried) < 2.0
-    assert 2.0 < tried[-1].rate < 200.0
+    assert 2.0 < tried[-1].lr < 200.0
     assert max(training.steps) == 4  # of the five there are
     assert training.model.weight.tolist() == [[3.0] * 4]
 
@@ -126,9 +126,9 @@ def test_where_no_rate_lowers_the_loss_none_is_suggested() -> None:
 
 def test_the_first_losses_suggest_nothing() -> None:
     falling = [Tried(rate, 5.0, 5.0 - 1e-2 * place) for place, rate in enumerate(Sweep(1e-3, 1.0, 30).rates())]
-    leap = [Tried(falling[0].rate, 9.0, 9.0), *falling[1:]]
+    leap = [Tried(falling[0].lr, 9.0, 9.0), *falling[1:]]
     assert suggestion(leap) == suggestion(falling)
-    assert suggestion(leap) > falling[9].rate
+    assert suggestion(leap) > falling[9].lr
 
 
 @pytest.mark.parametrize("recipe", ["tiny/finetune", "tiny/maml", "tiny/maml-exact", "tiny/reptile"])
@@ -139,35 +139,42 @@ def test_a_training_is_afterwards_bit_by_bit_as_before(corpus: Path, tmp_path: P
     before = state_of(training)
     tried = find_rate(training, SHORT)
     assert_same(before, state_of(training))
-    assert [one.rate for one in tried] == pytest.approx(SHORT.rates())
+    assert [one.lr for one in tried] == pytest.approx(SHORT.rates())
     assert all(math.isfinite(one.loss) for one in tried)
     assert not (tmp_path / "run").exists()
 
 
 def test_structures_are_found_for_the_sweep_alone(corpus: Path, tmp_path: Path) -> None:
     # Two steps of two tasks: the sweep goes through them again and again.
-    model = ("model=seq2spg", "model.size=12", "model.layers=1", "outer.steps=2", "outer.tasks=2", "outer.shots=2")
-    method = ("method=cmaml", "method.gamma=0.15", "method.inner.rate=0.05", "method.prune_epochs=2")
+    model = (
+        "model=seq2spg",
+        "model.hidden_size=12",
+        "model.num_layers=1",
+        "outer.steps=2",
+        "outer.meta_batch_size=2",
+        "outer.shots=2",
+    )
+    method = ("method=cmaml", "method.gamma=0.15", "method.inner.lr=0.05", "method.prune_epochs=2")
     training = training_of(corpus, tmp_path / "run", *model, *method)
     before, take = state_of(training), training.take
     found: set[str] = set()
 
     def watched(step: int, rate: float) -> Any:
-        found.update(training.structures)
+        found.update(training.masks)
         return take(step, rate)
 
     training.take = watched  # type: ignore[method-assign, assignment]  # watched, it is what it was
     find_rate(training, SHORT)
     assert_same(before, state_of(training))
     assert found == {*training.drawn(0), *training.drawn(1)}
-    assert not training.structures
+    assert not training.masks
     assert not (tmp_path / "run").exists()
 
 
 def test_the_command_writes_a_picture_and_the_points_and_no_run(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", "tiny/finetune", "--find-rate", "--from", "1e-5", "--to", "10", "--points", "25"]
+    words = ["train", "tiny/finetune", "--find-lr", "--from", "1e-5", "--to", "10", "--points", "25"]
     assert run([*words, "--out", str(tmp_path / "rates"), *settings(corpus)]) == 0
     assert "steepest descent at" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "rates").iterdir()} == {"rates.csv", "rates.svg"}
@@ -180,11 +187,11 @@ def test_the_command_writes_a_picture_and_the_points_and_no_run(
 def test_a_run_s_folder_is_left_alone(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(config_for(corpus, "outer.steps=2"), tmp_path / "run")
     there = sorted(path.name for path in (tmp_path / "run").rglob("*"))
-    assert run(["train", "tiny/maml", "--find-rate", "--out", str(tmp_path / "run"), *settings(corpus)]) == 2
+    assert run(["train", "tiny/maml", "--find-lr", "--out", str(tmp_path / "run"), *settings(corpus)]) == 2
     assert "is a run's folder" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == there
 
 
 def test_how_without_find_rate_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", "tiny/maml", "--from", "1e-3"]) == 2
-    assert "add --find-rate" in capsys.readouterr().err
+    assert "add --find-lr" in capsys.readouterr().err

@@ -5,16 +5,23 @@ from pathlib import Path
 from made_up_chat import write
 from small_training import config_for, train
 
-from menura.adaptation.structures import Structure, whole
+from menura.adaptation.structures import PersonaMask, whole
 from menura.experiments.settings import with_settings
 from menura.experiments.train import Training
 
-SETTINGS = ("model=seq2spg", "model.size=12", "model.layers=1", "model.limit=128", "outer.shots=2", "outer.tasks=2")
+SETTINGS = (
+    "model=seq2spg",
+    "model.hidden_size=12",
+    "model.num_layers=1",
+    "model.max_length=128",
+    "outer.shots=2",
+    "outer.meta_batch_size=2",
+)
 
 
-def held_bytes(structures: list[Structure]) -> int:
+def held_bytes(masks: list[PersonaMask]) -> int:
     """Return the bytes of all memory that these structures' bits lie in, shared ones counted once."""
-    bits = [layer.bits for structure in structures for layer in structure.layers if layer.bits is not None]
+    bits = [layer.bits for mask in masks for layer in mask.layers if layer.bits is not None]
     return sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in bits}.values())
 
 
@@ -24,10 +31,10 @@ def test_a_training_holds_a_bit_an_edge_that_can_go_found_or_read_again(tmp_path
     measured: list[tuple[int, int, int]] = []
 
     def measure(step: int, training: Training) -> None:
-        structures = list(training.structures.values())
+        masks = list(training.masks.values())
         layers = whole(training.model).layers[1:-1]
         wanted = sum(-(-layer.above * layer.below // 8) for layer in layers)
-        measured.append((len(structures), held_bytes(structures), wanted))
+        measured.append((len(masks), held_bytes(masks), wanted))
         if step == 1 and len(measured) == 1:
             raise KeyboardInterrupt
 

@@ -23,7 +23,7 @@ PATIENCE = 60.0  # seconds
 
 def words(corpus: Path, out: Path) -> list[str]:
     """Return the command line of one small training that saves all the time."""
-    more = (f"outer.steps={STEPS}", "outer.save_every=2", "outer.check_every=6")
+    more = (f"outer.steps={STEPS}", "outer.save_every=2", "outer.eval_every=6")
     return [sys.executable, "-m", "menura", "train", "tiny/maml", "--out", str(out), *settings(corpus, *more)]
 
 

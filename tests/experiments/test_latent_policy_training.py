@@ -14,7 +14,7 @@ from menura.experiments.run import Run
 from menura.experiments.run_config import RunConfig
 
 RECIPE = "plato/finetune-personachat@tiny"
-POLICY = ("method=latent-policy", "method.limit=3", "method.rewards=rs,distinct", "method.draws=3")
+POLICY = ("method=latent-policy", "method.max_new_tokens=3", "method.rewards=rs,distinct", "method.num_latents=3")
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,14 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def config(corpus: Path, *more: str) -> RunConfig:
-    return config_for(corpus, "outer.shots=0", "outer.check_every=2", "data.needed=1", *more, recipe=RECIPE)
+    return config_for(
+        corpus, "outer.shots=0", "outer.eval_every=2", "data.min_heldout_dialogues=1", *more, recipe=RECIPE
+    )
 
 
 def test_the_policy_moves_and_the_generator_does_not(started: tuple[Path, Path], tmp_path: Path) -> None:
     corpus, pooled = started
-    given = (f"model.start={pooled}", *POLICY)
+    given = (f"model.init_from={pooled}", *POLICY)
     train(config(corpus, *given, "outer.steps=4"), tmp_path / "run")
     newest = max((tmp_path / "run" / "checkpoints").glob("step_*"))
     before, after = (tensors.load(path) for path in (pooled / "best.safetensors", newest / "model.safetensors"))
@@ -45,7 +47,7 @@ def test_the_policy_moves_and_the_generator_does_not(started: tuple[Path, Path],
 
 def test_stopped_it_goes_on_to_the_same_bits(started: tuple[Path, Path], tmp_path: Path) -> None:
     corpus, pooled = started
-    whole = config(corpus, f"model.start={pooled}", *POLICY, "method.unfreezes=yes", "outer.steps=4")
+    whole = config(corpus, f"model.init_from={pooled}", *POLICY, "method.train_generator=yes", "outer.steps=4")
     train(whole, tmp_path / "whole")
     stopped = replace(whole, outer=replace(whole.outer, save_every=2))
 
@@ -64,7 +66,7 @@ def test_its_run_is_judged_as_any_other(
     started: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus, pooled = started
-    train(config(corpus, f"model.start={pooled}", *POLICY, "outer.steps=2"), tmp_path / "run")
+    train(config(corpus, f"model.init_from={pooled}", *POLICY, "outer.steps=2"), tmp_path / "run")
     words = ["eval", str(tmp_path / "run"), "-k", "0", "--personas", "2", "--replies", "1", "--metrics", "ppl,dist-1"]
     assert run([*words, "--out", str(tmp_path / "table")]) == 0
     assert "| un-adapted" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import torch
 from made_up_chat import write
 from small_training import AfterStep, config_for, ended, train
 
-from menura.adaptation.rates import LOGARITHM, rates_of
+from menura.adaptation.rates import LOGARITHM, inner_lrs_of
 from menura.adaptation.weights import adaptable
 from menura.artefacts import persona_artefact, tensors
 from menura.artefacts.loaded import load_model
@@ -60,9 +60,9 @@ def test_a_stopped_run_with_options_goes_on_to_the_same_bits(
 def test_a_run_turns_with_the_share_of_training_that_is_done(corpus: Path, tmp_path: Path) -> None:
     traces = {}
     for name, assignments in {
-        "first": ("inner.rate=0.3",),
-        "half": ("inner.rate=0.3", "exact_from=0.5"),
-        "exact": ("inner.rate=0.3", "order=exact"),
+        "first": ("inner.lr=0.3",),
+        "half": ("inner.lr=0.3", "exact_from=0.5"),
+        "exact": ("inner.lr=0.3", "order=exact"),
     }.items():
         train(with_method(corpus, *assignments), tmp_path / name)
         trace = ended(tmp_path / name)["trace"]
@@ -72,50 +72,50 @@ def test_a_run_turns_with_the_share_of_training_that_is_done(corpus: Path, tmp_p
 
 
 def test_learnt_rates_travel_with_the_start_and_are_used_from_it(corpus: Path, tmp_path: Path) -> None:
-    config = with_method(corpus, "rates=layer", "inner.rate=0.02")
+    config = with_method(corpus, "rates=layer", "inner.lr=0.02")
     train(config, tmp_path / "run")
     best = tensors.load(tmp_path / "run" / "best.safetensors")
     assert best[LOGARITHM].shape[0] == 1
     assert len(best[LOGARITHM].unique()) > 1, "they were trained"
-    started = load_model(replace(config.model, start=str(tmp_path / "run")))
-    rates = rates_of(started.model)
+    started = load_model(replace(config.model, init_from=str(tmp_path / "run")))
+    rates = inner_lrs_of(started.model)
     assert rates is not None
     assert torch.equal(rates.logarithm, best[LOGARITHM])
-    task = prepare(config).split.sides["test"][0]
+    task = prepare(config).split.splits["test"][0]
     moved = {}
     for name, rate in (("with", "0.5"), ("also with", "0.001")):
-        method = with_settings(config, [f"method.inner.rate={rate}"]).method
+        method = with_settings(config, [f"method.inner.lr={rate}"]).method
         moved[name], _ = adapt_persona(started, method, task, name="a", shots=2)
     assert LOGARITHM not in moved["with"].weights
     for key, value in moved["with"].weights.items():
-        assert torch.equal(moved["also with"].weights[key], value), "the start's rates stand in place of inner.rate"
+        assert torch.equal(moved["also with"].weights[key], value), "the start's rates stand in place of inner.lr"
 
 
 def test_a_start_without_rates_keeps_the_inner_rate(corpus: Path, tmp_path: Path) -> None:
-    config = with_method(corpus, "inner.rate=0.02")
+    config = with_method(corpus, "inner.lr=0.02")
     train(config, tmp_path / "run")
-    onward = replace(config, model=replace(config.model, start=str(tmp_path / "run")))
-    onward = with_settings(onward, ["method.rates=layer", "outer.steps=1", "outer.rate=1e-12"])
+    onward = replace(config, model=replace(config.model, init_from=str(tmp_path / "run")))
+    onward = with_settings(onward, ["method.lr_mode=layer", "outer.steps=1", "outer.lr=1e-12"])
     train(onward, tmp_path / "onward")
     best = tensors.load(tmp_path / "onward" / "best.safetensors")
     assert torch.allclose(best[LOGARITHM].exp(), torch.tensor(0.02))
 
 
 def test_a_persona_of_parts_holds_those_alone_and_fits(corpus: Path, tmp_path: Path) -> None:
-    config = with_method(corpus, "adapts=attention", "inner.rate=0.1")
+    config = with_method(corpus, "adapts=attention", "inner.lr=0.1")
     given = prepare(config)
-    artefact, _ = adapt_persona(given.loaded, config.method, given.split.sides["test"][0], name="a", shots=2)
+    artefact, _ = adapt_persona(given.loaded, config.method, given.split.splits["test"][0], name="a", shots=2)
     there = adaptable(given.loaded.model)
     assert artefact.weights.keys() == {name for name in there if "attention" in name} != set(there)
     artefact.write(tmp_path / "a.persona")
     read = persona_artefact.read(tmp_path / "a.persona")
     read.check_fits(given.loaded)
-    for recipe in ({**read.recipe, "method": {"adapts": "mlp"}}, {"method": {}}, {"method": 3}, {}):
+    for recipe in ({**read.recipe, "method": {"trainable": "mlp"}}, {"method": {}}, {"method": 3}, {}):
         with pytest.raises(MismatchError):
             replace(read, recipe=recipe).check_fits(given.loaded)
 
 
 def test_parts_that_nothing_matches_end_a_training_before_it_begins(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"method.adapts: no weight has 'head' in its name.*there are adapters"):
+    with pytest.raises(ConfigError, match=r"method.trainable: no weight has 'head' in its name.*there are adapters"):
         train(with_method(corpus, "adapts=head"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -20,7 +20,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("corpus") / "chat.jsonl")
 
 
-def rates_of(losses: list[float], plateau: Plateau) -> list[float]:
+def inner_lrs_of(losses: list[float], plateau: Plateau) -> list[float]:
     rates = []
     for loss in losses:
         plateau.see(loss)
@@ -29,7 +29,7 @@ def rates_of(losses: list[float], plateau: Plateau) -> list[float]:
 
 
 def test_a13_from_two_thousandths_down_to_the_floor_there_are_five_rates() -> None:
-    rates = rates_of([1.0] * 1000, Plateau(2e-3, 60, 0.5, 1.5e-4))
+    rates = inner_lrs_of([1.0] * 1000, Plateau(2e-3, 60, 0.5, 1.5e-4))
     assert list(dict.fromkeys([2e-3, *rates])) == [2e-3, 1e-3, 5e-4, 2.5e-4, 1.5e-4]
     assert rates.index(1e-3) == 61  # the first loss is a lowest, then more than 60 are not
 
@@ -46,12 +46,12 @@ def test_any_losses_give_the_rates_of_torch_s_scheduler(falls: float, noise: flo
     for loss in losses:
         oracle.step(loss)
         wanted.append(optimizer.param_groups[0]["lr"])
-    found = rates_of(losses, Plateau(2e-3, 7, 0.5, 1e-6))
+    found = inner_lrs_of(losses, Plateau(2e-3, 7, 0.5, 1e-6))
     assert found == wanted
     assert len(set(found)) > 4
 
 
-PLATEAU = ("outer.fall=no", "outer.plateau=1", "outer.rate=1e-6", "outer.floor=1e-7", "outer.steps=8")
+PLATEAU = ("outer.cosine=no", "outer.plateau_patience=1", "outer.lr=1e-6", "outer.min_lr=1e-7", "outer.steps=8")
 
 
 def test_a_stopped_run_goes_on_to_the_same_rates_and_bits(corpus: Path, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_stopped_run_goes_on_to_the_same_rates_and_bits(corpus: Path, tmp_path
     train(config, tmp_path / "whole")
     noted = [entry["rate"] for entry in Run(tmp_path / "whole").trace() if "rate" in entry]
     assert len(noted) == 8
-    assert noted[-1] < noted[3] == config.outer.rate  # when it stops, one loss was waited for, and one is missing
+    assert noted[-1] < noted[3] == config.outer.lr  # when it stops, one loss was waited for, and one is missing
     with pytest.raises(Stopped):
         train(config, tmp_path / "run", lambda step, _: signal.raise_signal(signal.SIGTERM) if step == 3 else None)
     train(config, tmp_path / "run")
@@ -68,9 +68,9 @@ def test_a_stopped_run_goes_on_to_the_same_rates_and_bits(corpus: Path, tmp_path
 
 
 def test_it_excludes_the_cosine_and_a_floor_above_the_rate(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not with outer.fall"):
-        train(config_for(corpus, "outer.plateau=3"), tmp_path / "run")
+    with pytest.raises(ConfigError, match="not with outer.cosine"):
+        train(config_for(corpus, "outer.plateau_patience=3"), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"outer\.floor: 0\.5"):
-        train(config_for(corpus, "outer.plateau=3", "outer.fall=no", "outer.floor=0.5"), tmp_path / "run")
+        train(config_for(corpus, "outer.plateau_patience=3", "outer.cosine=no", "outer.min_lr=0.5"), tmp_path / "run")
     with pytest.raises(ConfigError, match="between 0 and 1"):
         config_for(corpus, "outer.plateau_factor=1.0")

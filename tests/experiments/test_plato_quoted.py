@@ -34,8 +34,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("size", ["cpu", "paper"])
 def test_each_row_is_its_system_on_its_set(size: str) -> None:
     rows = {name.removeprefix("plato/"): recipe(name, size) for name in ROWS}
-    assert {n: (model_name(c.model), c.data.corpus, c.data.group) for n, c in rows.items()} == TABLE
-    assert all(config.data.facts and config.outer.shots == 0 for config in rows.values())
+    assert {n: (model_name(c.model), c.data.corpus, c.data.task_by) for n, c in rows.items()} == TABLE
+    assert all(config.data.with_facts and config.outer.shots == 0 for config in rows.values())
     # Two systems on one set are on the same dialogues.
     assert rows["seq2seq-dailydialog"].data == rows["ivae_mi"].data
     assert rows["seq2seq-personachat"].data == rows["lic"].data
@@ -44,14 +44,14 @@ def test_each_row_is_its_system_on_its_set(size: str) -> None:
 def test_the_sizes_are_those_of_the_systems() -> None:
     made = {size: recipe("plato/ivae_mi", size).model for size in SIZES}
     assert isinstance(made["paper"], IvaeMiConfig)
-    assert [(model.size, model.latent, model.samples) for model in made.values()] == [  # type: ignore[union-attr]
+    assert [(model.hidden_size, model.latent_size, model.num_samples) for model in made.values()] == [  # type: ignore[union-attr]
         (12, 6, 3),
         (256, 200, 10),
         (300, 200, 10),
     ]
     method = recipe("plato/ivae_mi", "cpu").method
     assert isinstance(method, Alternating)
-    assert (method.generators, method.critics) == (1, 5)
+    assert (method.generator_steps, method.critic_steps) == (1, 5)
 
 
 @pytest.mark.parametrize("row", TABLE)
@@ -59,7 +59,7 @@ def test_a_row_trains_and_is_judged_and_speaks(
     row: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(tmp_path / "run")
-    given = settings(corpus, "outer.steps=2", "outer.check_every=2", "outer.shots=0")
+    given = settings(corpus, "outer.steps=2", "outer.eval_every=2", "outer.shots=0")
     assert run(["train", f"plato/{row}", "--size", "tiny", "--out", folder, *given]) == 0
     words = ["eval", folder, "-k", "0", "--personas", "2", "--replies", "2", "--candidates", "3"]
     assert run([*words, "--metrics", "ppl,bleu,hits@1", "--out", str(tmp_path / "table")]) == 0

@@ -26,7 +26,7 @@ PARTS = {
 }
 NOTED = {"step", "loss", "loss_hex", "norm", "tokens"}
 # Facts and three turns take more room than the quick settings leave, and playing needs some more.
-ROOM = ("model.limit=400", "outer.steps=4")
+ROOM = ("model.max_length=400", "outer.steps=4")
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +92,11 @@ def test_the_same_words_train_judge_adapt_and_speak(
     assert all(sample["likelihood_rank"] is not None for sample in ranked)
     assert any(sample["rank"] != sample["likelihood_rank"] for sample in ranked), "a head of its own chooses"
     said = ["adapt", "anna", str(corpus), "--speaker", name_of(3), "-k", "2", "--base", str(folder)]
-    assert run([*said, "--set", "inner.rate=0.01"]) == 0
+    assert run([*said, "--set", "inner.lr=0.01"]) == 0
     capsys.readouterr()
     anna = api.Persona.load("anna")
     assert anna.artefact.model["name"] == system
-    assert isinstance(anna.reply("what do you do?", limit=5), str)
+    assert isinstance(anna.reply("what do you do?", max_new_tokens=5), str)
 
 
 def test_a_language_model_ranks_by_likelihood_under_both_names(corpus: Path, tmp_path: Path) -> None:
@@ -119,9 +119,9 @@ def test_the_rows_differ_in_what_their_names_say(size: str) -> None:
     }
     with_head = rows["transfer_transfo"].model
     assert isinstance(with_head, TransferTransfoConfig)
-    assert rows["transfer_transfo_lm"].model == replace(with_head, choice_weight=0.0)
+    assert rows["transfer_transfo_lm"].model == replace(with_head, next_utterance_weight=0.0)
     assert isinstance(rows["p2_bot"].model, P2BotConfig)
-    assert rows["p2_bot_lm"].model == replace(rows["p2_bot"].model, choice_weight=0.0)
+    assert rows["p2_bot_lm"].model == replace(rows["p2_bot"].model, next_utterance_weight=0.0)
     ours = recipe("mamlviapp/extra_place", size)
     for config in rows.values():
         assert (config.data, config.method.inner, config.model.base) == (ours.data, ours.method.inner, ours.model.base)

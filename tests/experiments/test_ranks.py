@@ -109,8 +109,8 @@ def test_a_lost_rank_is_not_told_to_anybody() -> None:
 
 
 def test_every_difference_between_ranks_is_told_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = identity({"seed": 0, "outer": {"rate": 0.1}}, {"split_sha256": "abc"})
-    there = identity({"seed": 0, "outer": {"rate": 0.2}}, {"split_sha256": "def"})
+    here = identity({"seed": 0, "outer": {"lr": 0.1}}, {"split_sha256": "abc"})
+    there = identity({"seed": 0, "outer": {"lr": 0.2}}, {"split_sha256": "def"})
     for rank, first, second in ((0, here, there), (1, there, here)):
         mine, other = (first, second) if rank == 0 else (second, first)
         ranks = Told(other, rank=rank)
@@ -121,7 +121,7 @@ def test_every_difference_between_ranks_is_told_by_all(monkeypatch: pytest.Monke
         assert refused.value.exit_code == 3
     monkeypatch.setattr("torch.__version__", "0.0")
     with pytest.raises(DataError, match="rank 1 differs from rank 0: torch: "):
-        check_alike(Told(here), lambda: identity({"seed": 0, "outer": {"rate": 0.1}}, {"split_sha256": "abc"}))  # type: ignore[arg-type]
+        check_alike(Told(here), lambda: identity({"seed": 0, "outer": {"lr": 0.1}}, {"split_sha256": "abc"}))  # type: ignore[arg-type]
 
 
 def test_another_line_of_menuras_own_code_is_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

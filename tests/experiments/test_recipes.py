@@ -40,10 +40,14 @@ def test_the_paper_s_rows_differ_in_what_their_names_say() -> None:
     for row in ("in_place", "extra_place", "extra_place_unfixed", "reinit_maml"):
         config = made[row]
         assert isinstance(config.method, Maml)
-        assert (config.method.inner.rate, config.method.inner.batch, config.method.inner.optimizer) == (1e-3, 4, "sgd")
-        assert (config.outer.rate, config.outer.tasks, config.model.base) == (3e-4, 2, "gpt2")
-    assert (made["transfer"].outer.rate, made["transfer"].outer.fall) == (1e-3, False)
-    assert (made["transfer_tuned"].outer.rate, made["transfer_tuned"].outer.decay) == (5e-5, 0.01)
+        assert (config.method.inner.lr, config.method.inner.batch_size, config.method.inner.optimizer) == (
+            1e-3,
+            4,
+            "sgd",
+        )
+        assert (config.outer.lr, config.outer.meta_batch_size, config.model.base) == (3e-4, 2, "gpt2")
+    assert (made["transfer"].outer.lr, made["transfer"].outer.cosine) == (1e-3, False)
+    assert (made["transfer_tuned"].outer.lr, made["transfer_tuned"].outer.weight_decay) == (5e-5, 0.01)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -65,11 +69,11 @@ def test_every_row_trains_and_is_evaluated_in_seconds_at_tiny_size(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus = write(tmp_path / "chat.jsonl")
-    sets = settings(corpus, "outer.steps=2", "outer.check_every=2")
+    sets = settings(corpus, "outer.steps=2", "outer.eval_every=2")
     folder, begun = str(tmp_path / "run"), str(tmp_path / "begun")
     if name == "arplus/strength-alone":
         assert run(["train", "arplus/strength", "--size", "tiny", "--out", begun, *sets]) == 0
-        sets += ["--set", f"model.start={begun}"]
+        sets += ["--set", f"model.init_from={begun}"]
     assert run(["train", name, "--size", "tiny", "--out", folder, *sets]) == 0
     words = ["eval", folder, "--k", "1,2", "--personas", "3", "--queries", "1", "--metrics", "ppl"]
     assert run([*words, "--out", str(tmp_path / "results")]) == 0

@@ -4,22 +4,22 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from made_up import VARIANTS, Voice, part
+from made_up import VARIANTS, Toy, part
 
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.experiments.data_config import EncodedTask
-from menura.experiments.rivals import loss_beside, with_rivals
+from menura.experiments.rivals import loss_beside, with_negatives
 
 
 @dataclass
 class Wanting:
     """What is asked for."""
 
-    rivals: int = 3
+    negatives: int = 3
     choices: int = 4
 
 
-def tasks_of(voice: Voice) -> list[EncodedTask]:
+def tasks_of(toy: Toy) -> list[EncodedTask]:
     """Return five personas; two of them say the same things, and one of those falls silent."""
     said = {
         "mira": ("tick", "tock"),
@@ -29,7 +29,7 @@ def tasks_of(voice: Voice) -> list[EncodedTask]:
         "di": ("stars", "moons"),
     }
     return [
-        EncodedTask(name, voice.encoder.dialogues([part(f"{name}-{text}", "hi", text) for text in texts], name))
+        EncodedTask(name, toy.encoder.dialogues([part(f"{name}-{text}", "hi", text) for text in texts], name))
         for name, texts in said.items()
     ]
 
@@ -42,68 +42,70 @@ def exchanges_of(episode: EncodedEpisode) -> list[EncodedExchange]:
     return [exchange for dialogue in episode.support + episode.query for exchange in dialogue]
 
 
-def given(voice: Voice, wanting: Wanting, seed: int) -> EncodedEpisode:
-    tasks = tasks_of(voice)
-    return with_rivals(episode_of(tasks), tasks, wanting, random.Random(seed))
+def given(toy: Toy, wanting: Wanting, seed: int) -> EncodedEpisode:
+    tasks = tasks_of(toy)
+    return with_negatives(episode_of(tasks), tasks, wanting, random.Random(seed))
 
 
 @pytest.fixture(scope="module")
-def voice() -> Voice:
-    return VARIANTS["houlsby"].voice(stirred=False)
+def lm() -> Toy:
+    return VARIANTS["houlsby"].toy(stirred=False)
 
 
-def test_a_rival_is_never_the_personas_own_nor_the_reply_nor_blank(voice: Voice) -> None:
-    found = [rival for seed in range(60) for e in exchanges_of(given(voice, Wanting(), seed)) for rival in e.rivals]
+def test_a_rival_is_never_the_personas_own_nor_the_reply_nor_blank(toy: Toy) -> None:
+    found = [rival for seed in range(60) for e in exchanges_of(given(toy, Wanting(), seed)) for rival in e.negatives]
     assert {rival.persona_id for rival in found} == {"ada", "bo", "cy", "di"}
-    words = {voice.encoder.reply_text(rival.reply) for rival in found}
+    words = {toy.encoder.reply_text(rival.reply) for rival in found}
     assert words == {"bread", "rye", "tick", "plums", "maps", "stars", "moons"}
     for seed in range(60):
-        for exchange in exchanges_of(given(voice, Wanting(), seed)):
-            assert exchange.reply not in [rival.reply for rival in exchange.rivals]
-            assert len({rival.reply for rival in exchange.rivals}) == len(exchange.rivals) == 3
+        for exchange in exchanges_of(given(toy, Wanting(), seed)):
+            assert exchange.reply not in [rival.reply for rival in exchange.negatives]
+            assert len({rival.reply for rival in exchange.negatives}) == len(exchange.negatives) == 3
 
 
 @pytest.mark.parametrize(("choices", "with_some"), [(1, 1), (2, 2), (9, 2)])
-def test_as_many_exchanges_as_asked_for_get_rivals(voice: Voice, choices: int, with_some: int) -> None:
-    episode = given(voice, Wanting(rivals=2, choices=choices), 0)
-    assert sorted(len(exchange.rivals) for exchange in exchanges_of(episode)) == [0] * (2 - with_some) + [2] * with_some
+def test_as_many_exchanges_as_asked_for_get_rivals(toy: Toy, choices: int, with_some: int) -> None:
+    episode = given(toy, Wanting(negatives=2, choices=choices), 0)
+    assert (
+        sorted(len(exchange.negatives) for exchange in exchanges_of(episode)) == [0] * (2 - with_some) + [2] * with_some
+    )
 
 
-def test_any_exchange_may_be_drawn_and_nothing_else_is_changed(voice: Voice) -> None:
-    tasks = tasks_of(voice)
+def test_any_exchange_may_be_drawn_and_nothing_else_is_changed(toy: Toy) -> None:
+    tasks = tasks_of(toy)
     places = set()
     for seed in range(20):
-        episode = given(voice, Wanting(choices=1), seed)
-        places |= {number for number, exchange in enumerate(exchanges_of(episode)) if exchange.rivals}
+        episode = given(toy, Wanting(choices=1), seed)
+        places |= {number for number, exchange in enumerate(exchanges_of(episode)) if exchange.negatives}
         plain = exchanges_of(episode_of(tasks))
         assert [(e.ids, e.dialogue_id) for e in exchanges_of(episode)] == [(e.ids, e.dialogue_id) for e in plain]
     assert places == {0, 1}
 
 
-def test_the_same_stream_gives_the_same_rivals(voice: Voice) -> None:
-    assert given(voice, Wanting(), 3) == given(voice, Wanting(), 3)
-    assert given(voice, Wanting(), 3) != given(voice, Wanting(), 4)
+def test_the_same_stream_gives_the_same_rivals(toy: Toy) -> None:
+    assert given(toy, Wanting(), 3) == given(toy, Wanting(), 3)
+    assert given(toy, Wanting(), 3) != given(toy, Wanting(), 4)
 
 
-def test_without_others_or_without_a_wish_there_are_none(voice: Voice) -> None:
-    tasks = tasks_of(voice)
-    assert with_rivals(episode_of(tasks), tasks[:1], Wanting(), random.Random(0)) == episode_of(tasks)
-    assert given(voice, Wanting(rivals=0), 0) == episode_of(tasks)
+def test_without_others_or_without_a_wish_there_are_none(toy: Toy) -> None:
+    tasks = tasks_of(toy)
+    assert with_negatives(episode_of(tasks), tasks[:1], Wanting(), random.Random(0)) == episode_of(tasks)
+    assert given(toy, Wanting(negatives=0), 0) == episode_of(tasks)
 
 
 def test_what_is_lowered_beside_the_replies_is_the_choice_among_the_same_rivals_each_time() -> None:
-    voice = VARIANTS["transfer-transfo"].voice()
-    tasks = tasks_of(voice)
+    toy = VARIANTS["transfer-transfo"].toy()
+    tasks = tasks_of(toy)
     episodes = [EncodedEpisode(task.persona_id, task.dialogues[:1], task.dialogues[1:]) for task in tasks[:2]]
-    found = loss_beside(voice.model, episodes, tasks)
-    assert found == loss_beside(voice.model, episodes, tasks) > 0
+    found = loss_beside(toy.model, episodes, tasks)
+    assert found == loss_beside(toy.model, episodes, tasks) > 0
     with torch.no_grad():
-        voice.model.choice.map.weight.zero_()
-    assert loss_beside(voice.model, episodes, tasks) == pytest.approx(math.log(4))  # one of four, by lot
+        toy.model.choice.map.weight.zero_()
+    assert loss_beside(toy.model, episodes, tasks) == pytest.approx(math.log(4))  # one of four, by lot
 
 
 def test_a_model_without_rivals_lowers_nothing_beside() -> None:
     for variant in ("houlsby", "transfer-transfo-lm"):
-        voice = VARIANTS[variant].voice()
-        tasks = tasks_of(voice)
-        assert loss_beside(voice.model, [episode_of(tasks)], tasks) == 0
+        toy = VARIANTS[variant].toy()
+        tasks = tasks_of(toy)
+        assert loss_beside(toy.model, [episode_of(tasks)], tasks) == 0

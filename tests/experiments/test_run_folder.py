@@ -32,7 +32,7 @@ def test_a_run_goes_on_under_the_same_settings(run: Run) -> None:
 def test_every_difference_is_told_and_nothing_is_written(run: Run) -> None:
     run.open(maml(), SOURCES)
     before = (run.folder / "run.json").read_bytes()
-    changed = replace(maml(), seed=3, outer=replace(maml().outer, rate=0.5))
+    changed = replace(maml(), seed=3, outer=replace(maml().outer, lr=0.5))
     with pytest.raises(DataError) as refused:
         run.open(changed, {"split_sha256": "def"})
     assert [problem.message for problem in refused.value.problems] == [
@@ -50,7 +50,7 @@ def test_a_setting_that_came_after_a_run_began_is_no_change_unless_it_is_set(run
     del written["settings"]["outer"]["plateau"]
     path.write_text(json.dumps(written), encoding="utf-8")
     with pytest.raises(DataError) as refused:
-        run.open(replace(maml(), outer=replace(maml().outer, plateau=5)), SOURCES)
+        run.open(replace(maml(), outer=replace(maml().outer, plateau_patience=5)), SOURCES)
     assert [problem.message for problem in refused.value.problems] == ["settings.outer.plateau: 0 -> 5"]
     run.open(maml(), SOURCES)
     assert json.loads(path.read_text(encoding="utf-8"))["settings"]["outer"]["plateau"] == 0

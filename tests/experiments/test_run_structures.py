@@ -20,8 +20,15 @@ from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import with_settings
 from menura.experiments.train import Training
 
-SMALL = ("model=seq2spg", "model.size=12", "model.layers=1", "model.limit=128", "outer.steps=4", "outer.tasks=3")
-METHOD = ("method=cmaml", "method.gamma=0.15", "method.inner.rate=0.05", "method.prune_epochs=2")
+SMALL = (
+    "model=seq2spg",
+    "model.hidden_size=12",
+    "model.num_layers=1",
+    "model.max_length=128",
+    "outer.steps=4",
+    "outer.meta_batch_size=3",
+)
+METHOD = ("method=cmaml", "method.gamma=0.15", "method.inner.lr=0.05", "method.prune_epochs=2")
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +81,14 @@ def test_a_stopped_run_reads_its_structures_and_goes_on_to_the_same_bits(
     again = train(cmaml(corpus), tmp_path / "run")
     assert not [line for line in again if "structures" in line], "neither found nor told a second time"
     assert ended(tmp_path / "run") == ended(folder)
-    hashes = [tensors.content_sha256(tensors.load(Run(f).structures)) for f in (folder, tmp_path / "run")]
+    hashes = [tensors.content_sha256(tensors.load(Run(f).masks)) for f in (folder, tmp_path / "run")]
     assert hashes[0] == hashes[1]
 
 
 def test_a_run_stopped_while_it_finds_structures_goes_on_finding(
     corpus: Path, whole: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find, asked = Cmaml.find_structure, []
+    find, asked = Cmaml.find_mask, []
 
     def finding(self: Cmaml, model: Any, support: Any) -> Any:
         asked.append(support)
@@ -106,16 +113,16 @@ def test_structures_that_are_gone_or_another_s_are_not_found_anew_with_later_wei
     run = Run(tmp_path / "run")
     with pytest.raises(Stopped):
         train(cmaml(corpus), run.folder, stopping(2))
-    kept = run.structures.read_bytes()
+    kept = run.masks.read_bytes()
     given = prepare(cmaml(corpus))
     found = run_structures.read(run, given.loaded.model)
     run_structures.write(run, dict(list(found.items())[:1]))
     with pytest.raises(DataError, match="no structure of .* training personas.*--fresh"):
         train(cmaml(corpus), run.folder)
-    run.structures.unlink()
+    run.masks.unlink()
     with pytest.raises(DataError, match="no structure of .* training personas.*--fresh"):
         train(cmaml(corpus), run.folder)
-    run.structures.write_bytes(kept)
+    run.masks.write_bytes(kept)
     train(cmaml(corpus), run.folder)
 
 
@@ -126,13 +133,13 @@ def test_the_structures_are_those_of_the_weights_it_began_with(corpus: Path, who
     found = run_structures.read(run, given.loaded.model)
     assert found.keys() == {task.persona_id for task in tasks}
     for task in tasks[:3]:
-        wanted = config.method.find_structure(given.loaded.model, task.dialogues[:2])  # type: ignore[union-attr]
+        wanted = config.method.find_mask(given.loaded.model, task.dialogues[:2])  # type: ignore[union-attr]
         for ours, theirs in zip(wanted.layers, found[task.persona_id].layers, strict=True):
             assert torch.equal(ours.edges(), theirs.edges())
 
 
 def test_a_step_leaves_alone_what_none_of_its_tasks_has(corpus: Path, tmp_path: Path) -> None:
-    config = cmaml(corpus, "outer.tasks=1", "outer.steps=3", "outer.decay=0.1")
+    config = cmaml(corpus, "outer.meta_batch_size=1", "outer.steps=3", "outer.weight_decay=0.1")
     seen: list[tuple[Any, ...]] = []
     before: dict[str, torch.Tensor] = {}
 
@@ -170,7 +177,7 @@ def test_several_ranks_are_refused(corpus: Path, tmp_path: Path) -> None:
     [
         ("method.order=exact",),
         ("method.preset=repo",),
-        ("method.threshold=quantile", "method.keep=0.3", "method.gamma=0.05"),
+        ("method.threshold=quantile", "method.keep_share=0.3", "method.gamma=0.05"),
     ],
 )
 def test_each_way_of_it_trains(corpus: Path, tmp_path: Path, more: tuple[str, ...]) -> None:

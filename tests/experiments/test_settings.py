@@ -38,11 +38,11 @@ def test_settings_of_every_size_survive_being_saved(name: str) -> None:
 
 def test_settings_that_only_make_sense_together_are_set_together_in_any_order() -> None:
     config = recipe("arplus/arplus", "cpu")
-    for both in (["model.layers=4", "model.groups=4"], ["model.groups=4", "model.layers=4"]):
+    for both in (["model.num_layers=4", "model.groups=4"], ["model.groups=4", "model.num_layers=4"]):
         changed = with_settings(config, both).model
-        assert (changed.layers, changed.groups) == (4, 4)  # type: ignore[union-attr]
+        assert (changed.num_layers, changed.groups) == (4, 4)  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="4 layers cannot be 6 times the same stack"):
-        with_settings(config, ["model.layers=4"])
+        with_settings(config, ["model.num_layers=4"])
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -61,15 +61,15 @@ def test_every_path_that_is_shown_can_be_set(name: str) -> None:
 
 
 def test_later_settings_win_and_earlier_ones_stay() -> None:
-    config = with_settings(recipe("tiny/maml"), ["outer.rate=1", "outer.tasks=7", "outer.rate=1e-3"])
-    assert (config.outer.rate, config.outer.tasks) == (1e-3, 7)
+    config = with_settings(recipe("tiny/maml"), ["outer.lr=1", "outer.meta_batch_size=7", "outer.lr=1e-3"])
+    assert (config.outer.lr, config.outer.meta_batch_size) == (1e-3, 7)
     assert config.data == recipe("tiny/maml").data
 
 
 def test_another_method_comes_with_its_own_settings() -> None:
-    config = with_settings(recipe("tiny/maml"), ["method=finetune", "method.inner.rate=0.25"])
+    config = with_settings(recipe("tiny/maml"), ["method=finetune", "method.inner.lr=0.25"])
     assert as_json(config)["method"]["name"] == "finetune"
-    assert config.method.inner.rate == 0.25  # type: ignore[union-attr]
+    assert config.method.inner.lr == 0.25  # type: ignore[union-attr]
 
 
 def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     config = with_file(recipe("tiny/maml"), path)
-    assert (config.outer.steps, config.model.adapters.size) == (3, 2)
+    assert (config.outer.steps, config.model.adapters.bottleneck) == (3, 2)
     assert as_json(config)["method"]["name"] == "finetune"
     assert as_json(config)["method"]["inner"]["epochs"] == 2
     path.write_text("", encoding="utf-8")
@@ -97,14 +97,14 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
         ("data.corpus=[a]", "one value wanted, not several"),
         ("outer.steps=1.5", "'1.5' is not valid"),
         ("outer.steps=", "'' is not valid"),
-        ("outer.rate=.inf", "finite"),
-        ("outer.rate=1e400", "finite"),
+        ("outer.lr=.inf", "finite"),
+        ("outer.lr=1e400", "finite"),
         ("precision=float8", "'float8' is not valid"),
         ("model.adapters.layers=true", "'True' is not valid"),
-        ("method.inner.rate=0", "inner.rate: 0.0, must be > 0"),
+        ("method.inner.lr=0", "inner.lr: 0.0, must be > 0"),
         ("method=mamml", "did you mean maml"),
-        ("data.cap=0", "data.cap: 0, must be at least 1"),
-        ("outer.rate={a: 1", "not valid YAML"),
+        ("data.max_dialogues=0", "data.max_dialogues: 0, must be at least 1"),
+        ("outer.lr={a: 1", "not valid YAML"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused(assignment: str, told: str) -> None:
@@ -143,7 +143,7 @@ def test_settings_do_not_change_once_made() -> None:
 def test_a_fingerprint_tells_any_two_settings_apart() -> None:
     config = recipe("tiny/maml")
     assert fingerprint(config) == fingerprint(recipe("tiny/maml"))
-    assert fingerprint(config) != fingerprint(with_settings(config, ["outer.clip=3"]))
+    assert fingerprint(config) != fingerprint(with_settings(config, ["outer.max_grad_norm=3"]))
 
 
 def test_differences_name_paths_on_either_side() -> None:

@@ -3,10 +3,10 @@ import pytest
 import torch
 from private_toys import PrivateNet
 
-from menura.adaptation.structures import Structure, jaccards, mean_jaccard, whole
+from menura.adaptation.structures import PersonaMask, jaccards, mean_jaccard, whole
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.experiments.structure_likeness import likeness, mantel
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
 HOBBIES = ("boats", "goats", "coats", "notes")
 
@@ -15,27 +15,27 @@ def persona(number: int) -> Task:
     """Return one of four kinds of people, by number."""
     facts = (f"i like {HOBBIES[number % 4]}", f"i have {HOBBIES[number % 4]} and {number} friends")
     said = Dialogue(str(number), (Turn("a", "hello"), Turn("b", "hi")))
-    return Task(Persona(f"p{number}", facts), (Part(said, "b"),))
+    return Task(Persona(f"p{number}", facts), (DialogueView(said, "b"),))
 
 
-def structure(kind: int, noise: int) -> Structure:
+def mask(kind: int, noise: int) -> PersonaMask:
     """Return what a kind of people keeps, some edges of it at random."""
     shape = whole(PrivateNet((4, 40, 40, 4)))
     generator = torch.Generator().manual_seed(kind)
     kept = torch.rand(40, 40, generator=generator) < 0.5
     flipped = torch.rand(40, 40, generator=torch.Generator().manual_seed(100 + noise)) < 0.2
-    return Structure((shape.layers[0], shape.layers[1].with_edges(kept ^ flipped), shape.layers[2]))
+    return PersonaMask((shape.layers[0], shape.layers[1].with_edges(kept ^ flipped), shape.layers[2]))
 
 
 def test_people_who_are_alike_and_keep_alike_weights_correlate() -> None:
-    found = likeness([structure(n % 4, n) for n in range(16)], [persona(n) for n in range(16)])
+    found = likeness([mask(n % 4, n) for n in range(16)], [persona(n) for n in range(16)])
     assert found.correlation > 0.5
     assert found.p < 0.01
     assert any("rank correlation +0." in line for line in found.lines())
 
 
 def test_weights_that_have_nothing_to_do_with_people_do_not_correlate() -> None:
-    found = likeness([structure(n, n) for n in range(16)], [persona(n) for n in range(16)])
+    found = likeness([mask(n, n) for n in range(16)], [persona(n) for n in range(16)])
     assert abs(found.correlation) < 0.2
     assert found.p > 0.05
 
@@ -58,6 +58,6 @@ def test_where_all_are_equal_nothing_correlates() -> None:
 
 
 def test_the_mean_of_pairs_is_of_different_ones() -> None:
-    structures = [structure(n, n) for n in range(3)]
-    found = jaccards(structures)
-    assert mean_jaccard(structures) == pytest.approx(float(found[0, 1] + found[0, 2] + found[1, 2]) / 3)
+    masks = [mask(n, n) for n in range(3)]
+    found = jaccards(masks)
+    assert mean_jaccard(masks) == pytest.approx(float(found[0, 1] + found[0, 2] + found[1, 2]) / 3)

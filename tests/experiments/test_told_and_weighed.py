@@ -11,15 +11,15 @@ from told_chat import RUNS, profile_of, write_told
 
 from menura.errors import ConfigError, DataError
 from menura.experiments.evaluate import EvaluateConfig, Results
-from menura.experiments.judge import judged
+from menura.experiments.judge import evaluate_prepared
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.recipes import recipe
 from menura.experiments.settings import with_settings
-from menura.experiments.spoken import Judge
-from menura.experiments.verdicts import verdicts_for
+from menura.experiments.spoken import Evaluator
+from menura.experiments.verdicts import scorer_labels_for
 from menura.models.attention_routing import AttentionRouting
 
-QUICK = EvaluateConfig(shots=(1,), queries=1, replies=1, candidates=3, limit=4, metrics=("ppl",))
+QUICK = EvaluateConfig(shots=(1,), queries=1, replies=1, candidates=3, max_new_tokens=4, metrics=("ppl",))
 
 
 def prepared(corpus: Path, name: str, *more: str) -> Prepared:
@@ -42,7 +42,7 @@ def given(corpus: Path) -> Prepared:
 
 
 def table(given: Prepared, **changed: Any) -> Results:
-    return judged(given, replace(QUICK, **changed), personas=2, say=lambda line: None)
+    return evaluate_prepared(given, replace(QUICK, **changed), personas=2, say=lambda line: None)
 
 
 def test_all_rows_are_judged_at_the_strength_and_learnt_without_it(given: Prepared) -> None:
@@ -61,7 +61,7 @@ def test_replies_are_said_at_the_strength_they_are_judged_at(given: Prepared) ->
     seen: list[float | None] = []
     model = given.loaded.model
     assert isinstance(model, AttentionRouting)
-    begin = model.begin
+    begin = model.prefill
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "begin", lambda batch: (seen.append(model.given_strength), begin(batch))[1])
         table(given, strength=0.5, metrics=("f1", "hits@1"), shots=(0,))
@@ -71,9 +71,9 @@ def test_replies_are_said_at_the_strength_they_are_judged_at(given: Prepared) ->
 def test_replies_have_their_least_tokens_and_the_table_says_so(given: Prepared) -> None:
     found = table(given, metrics=("f1",), shots=(0,), replies=0, limit=60, least=60)
     assert "at least 60, at most 60 tokens" in found.about["decoding"]
-    assert found.rows[0].draws[0].reply_tokens == 61 * len(found.rows[0].spoken)  # the end token counted
+    assert found.rows[0].draws[0].reply_tokens == 61 * len(found.rows[0].generated)  # the end token counted
     with pytest.raises(ConfigError, match="limit: 4, must be at least 5"):
-        replace(QUICK, least=5)
+        replace(QUICK, min_new_tokens=5)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])
@@ -89,40 +89,42 @@ def test_a_model_that_weighs_no_persona_is_refused_before_anything_is_adapted(co
 
 def test_the_second_task_is_told_by_the_exchange_whoever_is_judged_beside_it(given: Prepared) -> None:
     found = table(given, metrics=("ppl-release-sum",))
-    own = {(s.persona_id, s.dialogue_id, s.reference): s for s in found.rows[0].likely}
-    assert all(s.auxiliary_nats and s.auxiliary_tokens == s.reference_tokens for s in own.values())
+    own = {(s.persona_id, s.dialogue_id, s.reference): s for s in found.rows[0].scored}
+    assert all(s.auxiliary_nll and s.auxiliary_tokens == s.reference_tokens for s in own.values())
     loaded = given.loaded
-    judge = Judge(loaded.model, loaded.encoder, QUICK.choice, 4, 1, 0, (), 0, speaks=False, second_task=True)
+    evaluate_run = Evaluator(
+        loaded.model, loaded.encoder, QUICK.decoding, 4, 1, 0, (), 0, generates=False, second_task=True
+    )
     folds = [[e for d in task.dialogues[1:2] for e in d] for task in given.side("test")[:2]]
-    alone = [s for fold in reversed(folds) for s in judge.judged([fold], {}).likely]
+    alone = [s for fold in reversed(folds) for s in evaluate_run.evaluate([fold], {}).scored]
     assert len(alone) == len(own)
     for sample in alone:
         wanted = own[sample.persona_id, sample.dialogue_id, sample.reference]
-        assert sample.auxiliary_nats == pytest.approx(wanted.auxiliary_nats)
-    other = replace(judge, seed=1).judged(list(reversed(folds)), {}).likely
-    assert [sample.auxiliary_nats for sample in other] != [sample.auxiliary_nats for sample in alone]
+        assert sample.auxiliary_nll == pytest.approx(wanted.auxiliary_nll)
+    other = replace(evaluate_run, seed=1).evaluate(list(reversed(folds)), {}).scored
+    assert [sample.auxiliary_nll for sample in other] != [sample.auxiliary_nll for sample in alone]
 
 
-def test_the_released_sum_is_half_the_second_task_s_nats_more(given: Prepared) -> None:
+def test_the_released_sum_is_half_the_second_task_s_nll_more(given: Prepared) -> None:
     row = table(given, metrics=("ppl", "ppl-release-sum")).rows[0]
-    samples = row.likely
+    samples = row.scored
     tokens = sum(s.reference_tokens for s in samples)
-    second = sum(s.auxiliary_nats or 0.0 for s in samples) / tokens
+    second = sum(s.auxiliary_nll or 0.0 for s in samples) / tokens
     wanted = math.log(row.scores["ppl"].value) + 0.5 * second
     assert math.log(row.scores["ppl-release-sum"].value) == pytest.approx(wanted)
 
 
 def test_nothing_is_told_of_a_second_task_where_none_is_asked_or_learnt(given: Prepared, corpus: Path) -> None:
-    assert all(s.auxiliary_nats is None for s in table(given).rows[0].likely)
+    assert all(s.auxiliary_nll is None for s in table(given).rows[0].scored)
     without = prepared(corpus, "arplus/arplus", "model.auxiliary=none")
     found = table(without, metrics=("ppl-release-sum",))
-    assert all(s.auxiliary_nats is None for s in found.rows[0].likely)
+    assert all(s.auxiliary_nll is None for s in found.rows[0].scored)
 
 
 def told_by(found: Results) -> dict[str, set[Sequence[str]]]:
     facts: dict[str, set[Sequence[str]]] = {}
     for row in found.rows:
-        for sample in row.spoken:
+        for sample in row.generated:
             facts.setdefault(sample.persona_id, set()).add(sample.facts)
     return facts
 
@@ -151,13 +153,13 @@ def test_a_persona_without_facts_is_told_by_its_profile_alone(given: Prepared) -
 
 
 def test_metrics_of_sentences_see_no_values_and_do_not_share_a_table_with_those_that_do(tmp_path: Path) -> None:
-    tasks = prepared(with_facts(write_told(tmp_path / "facts.jsonl")), "arplus/strength").split.sides["test"]
-    assert {len(facts) for facts in verdicts_for(["c-score-lexical"], tasks).facts.values()} == {2}
+    tasks = prepared(with_facts(write_told(tmp_path / "facts.jsonl")), "arplus/strength").split.splits["test"]
+    assert {len(facts) for facts in scorer_labels_for(["c-score-lexical"], tasks).facts.values()} == {2}
     with pytest.raises(ConfigError, match=r"attribute-overlap counts .* c-score-lexical does not.*two evaluations"):
-        verdicts_for(["attribute-overlap", "c-score-lexical"], tasks)
+        scorer_labels_for(["attribute-overlap", "c-score-lexical"], tasks)
 
 
 def test_people_who_tell_nothing_cannot_be_told_by_it(tmp_path: Path) -> None:
     untold = prepared(write(tmp_path / "untold.jsonl", people=12), "arplus/ar")
     with pytest.raises(DataError, match=r"no_facts.*attribute-overlap"):
-        verdicts_for(["attribute-overlap"], untold.split.sides["test"])
+        scorer_labels_for(["attribute-overlap"], untold.split.splits["test"])

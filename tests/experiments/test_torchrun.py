@@ -23,7 +23,9 @@ from menura.experiments.run import Run
 from menura.experiments.torchrun import joined, place_of
 from menura.experiments.train import Training
 
-PAIR = "outer.tasks=2"  # over two ranks the gradient is a sum of two, which has one rounding whoever computes it
+PAIR = (
+    "outer.meta_batch_size=2"  # over two ranks the gradient is a sum of two, which has one rounding whoever computes it
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def gradients(corpus: Path, out: Path) -> None:
     place = place_of(os.environ)
     with joined(place, "cpu") as ranks:
         for number, (recipe, tasks) in enumerate(GRADIENTS):
-            config = config_for(corpus, f"outer.tasks={tasks}", recipe=recipe)
+            config = config_for(corpus, f"outer.meta_batch_size={tasks}", recipe=recipe)
             given = prepare(config)
             training = Training(
                 Run(out), config, given.loaded.model, given.side("train"), [], progress=None, ranks=ranks
@@ -193,7 +195,7 @@ def test_ranks_with_other_settings_or_data_are_refused_before_anything_is_writte
     other = write(tmp_path / "other.jsonl", people=22)
     first = words(corpus, tmp_path / "run")
     for second, wanted in (
-        ([*first, "--set", "outer.rate=0.5"], "rank 1 differs from rank 0: settings.outer.rate: 0.01 -> 0.5"),
+        ([*first, "--set", "outer.lr=0.5"], "rank 1 differs from rank 0: settings.outer.rate: 0.01 -> 0.5"),
         (words(other, tmp_path / "run"), "rank 1 differs from rank 0: sources.split_sha256: '"),
     ):
         refused = run([first, second], tmp_path)
@@ -257,7 +259,7 @@ def wait_for(pids: Sequence[Path], out: Path, steps: int) -> list[int]:
 def test_under_torchrun_a_killed_rank_ends_the_run_and_the_same_command_goes_on(corpus: Path, tmp_path: Path) -> None:
     script, out, steps = tmp_path / "ranks.py", tmp_path / "run", 24
     script.write_text(RANK, encoding="utf-8")
-    more = (f"outer.steps={steps}", "outer.tasks=3", "outer.save_every=100", "outer.check_every=100")
+    more = (f"outer.steps={steps}", "outer.meta_batch_size=3", "outer.save_every=100", "outer.eval_every=100")
     line = (str(tmp_path / "pid-"), *words(corpus, out, *more))
     launcher = launched(script, *line)
     pids = wait_for([tmp_path / "pid-0", tmp_path / "pid-1"], out, 3)

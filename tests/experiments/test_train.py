@@ -17,7 +17,7 @@ from menura.artefacts import checkpoint, tensors
 from menura.errors import DataError, EpisodeError, NumericalError, Stopped
 from menura.experiments.prepare import prepare
 from menura.experiments.run import Run, Signals
-from menura.experiments.train import Training, held_out_nats, schedule
+from menura.experiments.train import Training, held_out_nll, schedule
 
 RECIPES = ("tiny/finetune", "tiny/maml", "tiny/maml-exact", "tiny/reptile", "tiny/in-place")
 
@@ -151,7 +151,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_trained(corpus: Path, tmp_path:
 @pytest.mark.parametrize(
     ("recipe", "told"),
     [
-        ("tiny/finetune", r"step 4: loss or gradient not finite \(personas person-\d+\).*--set outer.rate=0.003"),
+        ("tiny/finetune", r"step 4: loss or gradient not finite \(personas person-\d+\).*--set outer.lr=0.003"),
         ("tiny/maml", r"inner step 1: the loss is not finite \(dialogues d-.*smaller inner rate"),
     ],
 )
@@ -173,7 +173,7 @@ def test_weights_that_are_no_number_are_found_in_the_next_step(
     assert all(torch.isfinite(value).all() for value in kept.weights.values())
 
 
-@pytest.mark.parametrize("setting", ["outer.rate=1e30", "outer.rate=1e25"])
+@pytest.mark.parametrize("setting", ["outer.lr=1e30", "outer.lr=1e25"])
 def test_a_rate_too_large_fails_with_only_finite_weights_on_disk(corpus: Path, tmp_path: Path, setting: str) -> None:
     config = config_for(corpus, setting, "outer.save_every=1")
     with pytest.raises(NumericalError):
@@ -205,7 +205,7 @@ def test_weights_that_a_step_broke_are_found_in_that_step(
 
 
 def test_a_check_that_is_no_number_fails_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("menura.experiments.train.held_out_nats", lambda *given: (1.0, math.nan))
+    monkeypatch.setattr("menura.experiments.train.held_out_nll", lambda *given: (1.0, math.nan))
     with pytest.raises(NumericalError, match="step 4, held-back personas"):
         train(config_for(corpus), tmp_path / "run")
     assert status(tmp_path / "run")["state"] == "failed"
@@ -214,7 +214,7 @@ def test_a_check_that_is_no_number_fails_the_run(corpus: Path, tmp_path: Path, m
 def test_a_check_of_hopeless_weights_does_not_overflow(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("menura.experiments.train.held_out_nats", lambda *given: (1e4, 2e4))
+    monkeypatch.setattr("menura.experiments.train.held_out_nll", lambda *given: (1e4, 2e4))
     said = train(config_for(corpus), tmp_path / "run")
     assert "step 4: held-back personas PPL inf -> inf adapted" in said
 
@@ -223,7 +223,7 @@ def test_the_best_weights_are_those_of_the_best_check(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = iter([(3.0, 2.0), (3.0, 2.5)])  # the second is worse
-    monkeypatch.setattr("menura.experiments.train.held_out_nats", lambda *given: next(checks))
+    monkeypatch.setattr("menura.experiments.train.held_out_nll", lambda *given: next(checks))
     train(config_for(corpus), tmp_path / "run")
     assert tensors.metadata(tmp_path / "run" / "best.safetensors")["step"] == "4"
     assert status(tmp_path / "run")["best"] == 2.0
@@ -237,14 +237,14 @@ def test_a_check_looks_only_at_held_back_personas_and_changes_no_weights(
     def noting(model: Any, adapt: Any, tasks: Any, shots: int, queries: int) -> tuple[float, float]:
         looked_at.update(task.persona_id for task in tasks)
         before = {name: value.clone() for name, value in model.named_parameters()}
-        found = held_out_nats(model, adapt, tasks, shots, queries)
+        found = held_out_nll(model, adapt, tasks, shots, queries)
         assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
         return found
 
-    monkeypatch.setattr("menura.experiments.train.held_out_nats", noting)
-    config = config_for(corpus, "outer.check_personas=50")
+    monkeypatch.setattr("menura.experiments.train.held_out_nll", noting)
+    config = config_for(corpus, "outer.eval_personas=50")
     train(config, tmp_path / "run")
-    sides = prepare(config).split.sides
+    sides = prepare(config).split.splits
     valid, test = ({task.persona.persona_id for task in sides[side]} for side in ("valid", "test"))
     assert looked_at
     assert looked_at <= valid
@@ -252,7 +252,7 @@ def test_a_check_looks_only_at_held_back_personas_and_changes_no_weights(
 
 
 def test_where_nobody_is_held_back_the_last_weights_are_kept(corpus: Path, tmp_path: Path) -> None:
-    train(config_for(corpus, "outer.check_personas=0", "outer.check_every=2"), tmp_path / "run")
+    train(config_for(corpus, "outer.eval_personas=0", "outer.eval_every=2"), tmp_path / "run")
     left = ended(tmp_path / "run")
     assert left["best"][0] == left["model"]
     assert left["best"][1]["step"] == str(STEPS)
@@ -265,7 +265,7 @@ def test_too_few_dialogues_everywhere_are_told_before_training(corpus: Path, tmp
 
 
 def test_the_episodes_of_a_step_depend_on_seed_and_step_alone(corpus: Path, tmp_path: Path) -> None:
-    config = config_for(corpus, "outer.tasks=3")
+    config = config_for(corpus, "outer.meta_batch_size=3")
     given = prepare(config)
 
     def drawn(steps: list[int], seed: int) -> dict[int, Any]:

@@ -22,7 +22,7 @@ from menura.experiments.train_ranker import Examples, RankerConfig, fit_ranker, 
 from menura.models.parts.ranker import Ranker, listwise, pairwise
 from menura.models.plato import Plato
 
-QUICK = RankerConfig(exchanges=10, epochs=3, limit=4)
+QUICK = RankerConfig(exchanges=10, epochs=3, max_new_tokens=4)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _trained(folder: Path, recipe: str) -> Path:
     corpus = write(folder / "chat.jsonl")
-    sets = settings(corpus, "outer.steps=2", "outer.check_every=2", "outer.shots=0", "data.needed=1")
+    sets = settings(corpus, "outer.steps=2", "outer.eval_every=2", "outer.shots=0", "data.min_heldout_dialogues=1")
     assert run(["train", recipe, "--size", "tiny", "--out", str(folder / "run"), *sets]) == 0
     return folder / "run"
 
@@ -78,7 +78,7 @@ def test_it_learns_what_the_worths_depend_on_and_says_what_that_is_worth(loss: s
     states = torch.randn((60, 6, 8), generator=stream)
     worths = (states[..., 3] * 2).sigmoid()
     made = Examples(states, worths, torch.randn((60, 6), generator=stream))
-    ranker, told = fitted(made, RankerConfig(loss=loss, rate=0.02, epochs=40))  # type: ignore[arg-type]
+    ranker, told = fitted(made, RankerConfig(loss=loss, lr=0.02, epochs=40))  # type: ignore[arg-type]
     mean, ours, best = (float(told[name]) for name in ("mean", "ranker", "best"))
     assert mean < float(told["selection"]) + 0.1 < ours
     assert ours > best - 0.06
@@ -95,10 +95,10 @@ def test_it_is_written_whole_beside_the_weights_with_what_it_fits(folder: Path) 
     assert not (folder / train_ranker.EXAMPLES).exists()
     prepared, model = prepared_of(folder)
     about = tensors.metadata(path)
-    assert about["model_sha256"] == prepared.loaded.start_sha256
+    assert about["model_sha256"] == prepared.loaded.init_sha256
     assert json.loads(about["settings"]) == asdict(QUICK)
     assert float(about["mean"]) <= float(about["best"])
-    ranker = load_ranker(folder, prepared.loaded.start_sha256)
+    ranker = load_ranker(folder, prepared.loaded.init_sha256)
     assert ranker.out.weight.shape == (1, 32)
     assert "fitted already" in _last(lambda say: fit_ranker(folder, QUICK, say=say))
 
@@ -190,7 +190,7 @@ def test_scores_are_one_by_one_what_they_are_together_and_what_decoding_ranks_by
     [
         ({"exchanges": 1}, "ranker.exchanges: 1"),
         ({"temperature": 0.0}, "ranker.temperature: 0.0"),
-        ({"aside": 1.0}, "ranker.aside: 1.0"),
+        ({"validation_share": 1.0}, "ranker.validation_share: 1.0"),
         ({"epochs": 0}, "ranker.epochs: 0"),
     ],
 )

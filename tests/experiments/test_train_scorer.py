@@ -28,7 +28,7 @@ def weights(folder: Path) -> str:
 
 def test_a_scorer_learns_what_its_pairs_show(trained: Path) -> None:
     about = store.about_of("nli", trained)
-    assert about.judged == (30, 30)
+    assert about.evaluation == (30, 30)
     assert about.labels == ("contradiction", "entailment", "neutral")
 
 
@@ -39,7 +39,7 @@ def test_what_only_going_on_needs_is_gone(trained: Path) -> None:
 
 def test_checking_says_what_training_said(trained: Path) -> None:
     found = check_scorer(NLI, trained)
-    assert (found.accuracy.hits, found.accuracy.total) == store.about_of("nli", trained).judged
+    assert (found.accuracy.hits, found.accuracy.total) == store.about_of("nli", trained).evaluation
     assert [(count.name, count.total) for count in found.recalls] == [
         ("contradiction", 10),
         ("entailment", 10),
@@ -77,7 +77,7 @@ def test_a_stopped_training_ends_as_one_that_ran_through(trained: Path, tmp_path
 
 
 def test_other_settings_in_the_same_folder_are_refused_with_each_difference(trained: Path) -> None:
-    changed = with_settings(nli(trained.parent), ["learning.rate=0.02", "data.seed=3"])
+    changed = with_settings(nli(trained.parent), ["learning.lr=0.02", "data.seed=3"])
     with pytest.raises(DataError) as caught:
         train_scorer(NLI, changed, trained, Quiet())
     assert [problem.code for problem in caught.value.problems] == ["config_changed"] * 2
@@ -90,7 +90,7 @@ def test_the_judging_part_changes_no_weight(trained: Path, tmp_path: Path) -> No
     valid.write_text(valid.read_text(encoding="utf-8").replace("positive", "negative"), encoding="utf-8")
     about = train_scorer(NLI, config, tmp_path / "out", Quiet())
     assert weights(tmp_path / "out") == weights(trained)
-    assert about.judged == (20, 30)
+    assert about.evaluation == (20, 30)
 
 
 def test_settings_come_back_from_the_folder(trained: Path) -> None:
@@ -113,7 +113,7 @@ def test_the_emoji_classifier_is_judged_by_the_test_file_and_within_some_emojis(
 
 
 def test_the_epoch_with_the_lowest_loss_on_what_was_set_aside_is_kept(tmp_path: Path) -> None:
-    config = emoji(tmp_path, "learning.epochs=5", "learning.rate=0.8")  # it jumps about: later is not better
+    config = emoji(tmp_path, "learning.epochs=5", "learning.lr=0.8")  # it jumps about: later is not better
     said = Quiet()
     train_scorer(EMOJI, config, tmp_path / "out", said)
     losses = [float(line.split()[3]) for line in said.said if line.startswith("epoch")]

@@ -13,14 +13,14 @@ from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
 from menura.experiments.data_config import DataConfig, tasks_of, without_facts
 from menura.experiments.evaluate import EvaluateConfig
-from menura.experiments.judge import judge, judged
+from menura.experiments.judge import evaluate_prepared, evaluate_run
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.train_scorer import train_scorer
-from menura.experiments.verdicts import Verdicts, check_trained, scorers_needed, verdicts_for
+from menura.experiments.verdicts import ScorerLabels, check_trained, scorer_labels_for, scorers_needed
 from menura.metrics.score import Sample
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
-QUICK = EvaluateConfig(shots=(1,), queries=1, replies=2, candidates=3, limit=4, metrics=("ppl", "c-score"))
+QUICK = EvaluateConfig(shots=(1,), queries=1, replies=2, candidates=3, max_new_tokens=4, metrics=("ppl", "c-score"))
 
 
 class Letters:
@@ -29,7 +29,7 @@ class Letters:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
-    def verdicts(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+    def nli_labels(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
         self.asked += pairs
         return [1 if reply[:1] == fact[:1] else -1 if reply[-1:] != fact[-1:] else 0 for reply, fact in pairs]
 
@@ -49,34 +49,36 @@ def said(reply: str, persona: str = "p", dialogue: str = "d") -> Sample:
 
 def test_each_reply_is_judged_by_the_facts_of_its_own_dialogue() -> None:
     facts = {("p", "d"): ("apples", "beans"), ("p", "e"): ("corn",)}
-    found = Verdicts(Letters(), "letters", facts=facts).read([said("as"), said("as", dialogue="e"), said("as", "q")])
+    found = ScorerLabels(Letters(), "letters", facts=facts).read(
+        [said("as"), said("as", dialogue="e"), said("as", "q")]
+    )
     assert [sample.facts for sample in found] == [("apples", "beans"), ("corn",), ()]
-    assert [sample.verdicts for sample in found] == [(1, 0), (-1,), ()]
+    assert [sample.nli_labels for sample in found] == [(1, 0), (-1,), ()]
     assert {sample.entailed_by for sample in found} == {"letters"}
 
 
 def test_a_pair_is_judged_once_however_often_it_is_said() -> None:
     entails = Letters()
-    Verdicts(entails, facts={("p", "d"): ("apples",)}).read([said("as"), said("as"), said("be")])
+    ScorerLabels(entails, facts={("p", "d"): ("apples",)}).read([said("as"), said("as"), said("be")])
     assert entails.asked == [("as", "apples"), ("be", "apples")]
 
 
 def test_an_emoji_s_place_is_counted_among_all_and_among_the_personas() -> None:
-    verdicts = Verdicts(guesses=Faces(), classified_by="faces", personas=("😀", "🎶"))
-    first, second = verdicts.read([said("0", "😀"), said("0.9", "🎶")])
+    nli_labels = ScorerLabels(guesses=Faces(), classified_by="faces", personas=("😀", "🎶"))
+    first, second = nli_labels.read([said("0", "😀"), said("0.9", "🎶")])
     assert (first.emoji_rank, first.emoji_rank_within, first.emojis) == (0, 0, 2)
     assert (second.emoji_rank, second.emoji_rank_within, second.classified_by) == (3, 1, "faces")
 
 
 def test_an_emoji_that_is_tied_does_not_come_first() -> None:
-    (found,) = Verdicts(guesses=Faces(), personas=("😀", "😭")).read([said("0.5", "😀")])
+    (found,) = ScorerLabels(guesses=Faces(), personas=("😀", "😭")).read([said("0.5", "😀")])
     assert (found.emoji_rank, found.emoji_rank_within) == (1, 1)
 
 
 def test_facts_stay_for_scoring_where_no_model_reads_them() -> None:
     dialogue = Dialogue("d", (Turn("a", "hi"), Turn("b", "so")), {"b": ("i sail.",), "a": ("i fly.",)})
-    task = Task(Persona("b"), (Part(dialogue, "b"),))
-    (part,) = without_facts(task).parts
+    task = Task(Persona("b"), (DialogueView(dialogue, "b"),))
+    (part,) = without_facts(task).dialogues
     assert part.facts == ("i sail.",)
     assert [exchange.facts for exchange in part.exchanges()] == [()]
     assert part.dialogue.facts == {}
@@ -93,7 +95,7 @@ def test_only_metrics_that_ask_for_a_scorer_need_one(empty_workspace: Path) -> N
 def test_an_evaluation_without_its_scorer_stops_before_anything_is_loaded(empty_workspace: Path) -> None:
     missing = config_for(Path("nowhere.jsonl"))
     with pytest.raises(ConfigError, match="no_scorer"):
-        judge(missing, QUICK, say=lambda line: None)
+        evaluate_run(missing, QUICK, say=lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -119,45 +121,45 @@ def with_facts(corpus: Path) -> Path:
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     corpus = with_facts(write(tmp_path_factory.mktemp("facts") / "chat.jsonl"))
-    return prepare(config_for(corpus, "data.facts=no"))
+    return prepare(config_for(corpus, "data.with_facts=no"))
 
 
 def test_a_table_has_the_c_score_of_every_row_with_its_scorer(given: Prepared, scorers: Path) -> None:
     settings = EvaluateConfig(**{**vars(QUICK), "metrics": ("ppl", "c-score", "c-mean"), "scorers": str(scorers)})
-    found = judged(given, settings, personas=0, say=lambda line: None)
+    found = evaluate_prepared(given, settings, personas=0, say=lambda line: None)
     for row in found.rows:
         assert "scorer/nli sha256" in row.scores["c-score"].signature
-        for sample in row.spoken:
+        for sample in row.generated:
             assert sample.facts == (f"i like {sample.persona_id}", "i like tea")
-            assert len(sample.verdicts) == 2
+            assert len(sample.nli_labels) == 2
         assert row.scores["c-score"].value == pytest.approx(2 * row.scores["c-mean"].value)
 
 
 def test_a_table_of_other_metrics_reads_no_facts(given: Prepared) -> None:
     settings = EvaluateConfig(**{**vars(QUICK), "metrics": ("f1",)})
-    found = judged(given, settings, personas=0, say=lambda line: None)
-    assert all(not sample.facts for row in found.rows for sample in row.spoken)
+    found = evaluate_prepared(given, settings, personas=0, say=lambda line: None)
+    assert all(not sample.facts for row in found.rows for sample in row.generated)
 
 
 def test_a_corpus_without_facts_has_no_c_score(scorers: Path, tmp_path: Path) -> None:
     tasks = tasks_of(DataConfig(corpus=str(write(tmp_path / "chat.jsonl"))))
     with pytest.raises(DataError, match="no_facts"):
-        verdicts_for(["c-score"], tasks, str(scorers))
+        scorer_labels_for(["c-score"], tasks, str(scorers))
     with pytest.raises(DataError, match="no_facts"):
-        verdicts_for(["c-score-lexical"], tasks)
+        scorer_labels_for(["c-score-lexical"], tasks)
 
 
 def test_personas_that_are_no_emoji_have_no_e_acc(scorers: Path, given: Prepared) -> None:
     with pytest.raises(DataError, match=r"unknown_label.*personas are no emoji"):
-        verdicts_for(["e-acc"], given.split.sides["test"], str(scorers))
+        scorer_labels_for(["e-acc"], given.split.splits["test"], str(scorers))
 
 
 def test_emoji_tasks_are_ranked_within_those_that_are_scored(scorers: Path) -> None:
     tasks = [Task(Persona(face), ()) for face in list(FACES)[:2]]
-    verdicts = verdicts_for(["e-acc-within"], tasks, str(scorers))
-    assert verdicts.personas == ("😀", "😭")
-    assert "scorer/emoji sha256" in verdicts.classified_by
-    (found,) = verdicts.read([said("rainy tea today", "😭")])
+    nli_labels = scorer_labels_for(["e-acc-within"], tasks, str(scorers))
+    assert nli_labels.personas == ("😀", "😭")
+    assert "scorer/emoji sha256" in nli_labels.classified_by
+    (found,) = nli_labels.read([said("rainy tea today", "😭")])
     assert found.emojis == 2
     assert found.emoji_rank is not None
     assert found.emoji_rank in range(3)

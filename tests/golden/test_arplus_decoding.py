@@ -38,29 +38,29 @@ def test_a12_no_share_to_keep_is_refused_where_the_release_would_keep_all(p: flo
 @pytest.mark.parametrize("settings", [{}, {"preset": "release"}, {"preset": "paper", "persona_path": "both"}, AR])
 @torch.no_grad()
 def test_a11_token_by_token_is_all_at_once(settings: dict[str, Any]) -> None:
-    voice = routing(**settings)
-    model, row = voice.model, exchanges_of(voice)[-1]
+    toy = routing(**settings)
+    model, row = toy.model, exchanges_of(toy)[-1]
     ids = [row.prefix[-1], *row.reply[:-1]]
     states = through(model, 1, said(model, ids, "reply"), began(model, row), 1.0)
     output = model.table.weight if model.output is None else model.output.weight
     wanted = (states @ output.T).log_softmax(-1)
-    state = model.begin(model.batch([row]))
+    state = model.prefill(model.batch([row]))
     for place, token in enumerate(ids):
-        found, state = model.advance(state, torch.tensor([token]))
+        found, state = model.step(state, torch.tensor([token]))
         torch.testing.assert_close(found[0], wanted[place], rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("settings", [{}, {"preset": "release"}, AR])
 def test_a11_in_a_batch_each_row_says_what_it_says_alone(settings: dict[str, Any]) -> None:
-    voice = routing(**settings)
-    model, rows = voice.model, exchanges_of(voice)
-    model.unsaid = tuple(sorted(voice.encoder.tokens.never_said() - {voice.end}))
+    toy = routing(**settings)
+    model, rows = toy.model, exchanges_of(toy)
+    model.suppress_ids = tuple(sorted(toy.encoder.tokens.never_said() - {toy.end}))
     choice, seeds = Nucleus(0.9, temperature=0.7), list(range(len(rows)))
-    limits = {"end": voice.end, "limit": 15}
+    limits = {"end": toy.end, "max_new_tokens": 15}
     alone = [
         generate(model, model.batch([row]), choice, seeds=[seed], **limits)[0]
         for row, seed in zip(rows, seeds, strict=True)
     ]
     assert generate(model, model.batch(rows), choice, seeds=seeds, **limits) == alone
     assert len({tuple(reply) for reply in alone}) > 1
-    assert not {token for reply in alone for token in reply} & set(model.unsaid)
+    assert not {token for reply in alone for token in reply} & set(model.suppress_ids)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import Voice
+from made_up import Toy
 from small_routing import AR, began, exchanges_of, looked, normed, routing
 from torch import Tensor, nn
 
@@ -20,12 +20,12 @@ def numbers(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def attended(voice: Voice, strength: float, x: Tensor) -> tuple[Routed, tuple[Tensor, Tensor, Tensor]]:
+def attended(toy: Toy, strength: float, x: Tensor) -> tuple[Routed, tuple[Tensor, Tensor, Tensor]]:
     """Return what the model merges of (T, D), and O_prev, O_C and O_T written out."""
-    model, row = voice.model, exchanges_of(voice)[2]
+    model, row = toy.model, exchanges_of(toy)[2]
     attention: Any = model.layers[0].attention
     with torch.no_grad():
-        state: RoutingState = model.begin(model.batch([row]))
+        state: RoutingState = model.prefill(model.batch([row]))
         state = replace(state, strength=torch.tensor([strength], dtype=torch.float64))
         found = model._attending(state, 0, state.said[0], [])(attention, x[None])
         context, persona = began(model, row)
@@ -41,24 +41,24 @@ def attended(voice: Voice, strength: float, x: Tensor) -> tuple[Routed, tuple[Te
 @pytest.mark.parametrize("preset", ["fixed", "release", "paper"])
 @pytest.mark.parametrize("a", [0.0, 0.3, 1.0])
 def test_a2_streams_are_merged_as_eq_1_has_it(preset: str, a: float) -> None:
-    voice, x = routing(preset=preset, **STREAMED), numbers(5, 16)
-    found, (previous, context, persona) = attended(voice, a, x)
+    toy, x = routing(preset=preset, **STREAMED), numbers(5, 16)
+    found, (previous, context, persona) = attended(toy, a, x)
     torch.testing.assert_close(found.merged[0], a * persona + (1 - a) * context + context + previous, **EXACT)
     assert found.fixed is not None
     torch.testing.assert_close(found.fixed[0], persona + context, **EXACT)
 
 
 def test_a2_with_a_1_it_is_eq_2_and_with_a_0_the_context_counts_twice() -> None:
-    voice, x = routing(**STREAMED), numbers(5, 16)
-    whole, (previous, context, persona) = attended(voice, 1.0, x)
+    toy, x = routing(**STREAMED), numbers(5, 16)
+    whole, (previous, context, persona) = attended(toy, 1.0, x)
     torch.testing.assert_close(whole.merged[0], persona + context + previous, **EXACT)
-    none, _ = attended(voice, 0.0, x)
+    none, _ = attended(toy, 0.0, x)
     torch.testing.assert_close(none.merged[0], 2 * context + previous, **EXACT)
 
 
 def test_a2_what_is_merged_is_affine_in_a() -> None:
-    voice, x = routing(**STREAMED), numbers(5, 16)
-    low, middle, high = (attended(voice, a, x)[0].merged for a in (0.2, 0.5, 0.8))
+    toy, x = routing(**STREAMED), numbers(5, 16)
+    low, middle, high = (attended(toy, a, x)[0].merged for a in (0.2, 0.5, 0.8))
     torch.testing.assert_close(low - 2 * middle + high, torch.zeros_like(low), **EXACT)
     assert float((high - low).abs().max()) > 1e-3
 
@@ -68,23 +68,23 @@ def test_a2_what_is_merged_is_affine_in_a() -> None:
 
 @pytest.mark.parametrize(("groups", "different"), [(6, 1), (1, 6), (2, 3)])
 def test_a3_a_stack_is_gone_through_as_often_as_there_are_groups(groups: int, different: int) -> None:
-    voice = routing(layers=6, groups=groups)
-    model, rows = voice.model, exchanges_of(voice)[:2]
+    toy = routing(num_layers=6, groups=groups)
+    model, rows = toy.model, exchanges_of(toy)[:2]
     maps = [name for name, _ in model.named_parameters() if name.endswith("attention.qkv.weight")]
     assert len(maps) == different
     gone: list[int] = []
     for number, layer in enumerate(model.layers):
         layer.register_forward_hook(lambda *_, number=number: gone.append(number))
     with torch.no_grad():
-        state = model.begin(model.batch(rows))
+        state = model.prefill(model.batch(rows))
         assert gone == list(range(different)) * groups
-        model.advance(state, torch.tensor([9, 9]))
+        model.step(state, torch.tensor([9, 9]))
     assert gone == list(range(different)) * groups * 2
 
 
 def test_a3_encoder_and_decoder_and_all_three_attentions_are_the_same_weights() -> None:
-    voice = routing(**STREAMED)
-    model, row = voice.model, exchanges_of(voice)[2]
+    toy = routing(**STREAMED)
+    model, row = toy.model, exchanges_of(toy)[2]
     names = {name.split(".", 2)[2] for name, _ in model.named_parameters() if name.startswith("layers.")}
     assert {name for name in names if name.startswith("attention.")} == {
         f"attention.{part}.{what}" for part in ("qkv", "out") for what in ("weight", "bias")
@@ -94,24 +94,24 @@ def test_a3_encoder_and_decoder_and_all_three_attentions_are_the_same_weights() 
     optimizer.step()
     # Whatever moved, moved for all of them: written out, one attention still serves all streams.
     x = numbers(5, 16)
-    found, (previous, context, persona) = attended(voice, 1.0, x)
+    found, (previous, context, persona) = attended(toy, 1.0, x)
     torch.testing.assert_close(found.merged[0], persona + context + previous, **EXACT)
 
 
 # A4
 
 
-def closed(**settings: Any) -> Voice:
+def closed(**settings: Any) -> Toy:
     """Return a model whose gates are closed, as they begin; all else is stirred."""
-    voice = routing(**settings)
+    toy = routing(**settings)
     with torch.no_grad():
-        voice.model.gates.zero_()
-    return voice
+        toy.model.gates.zero_()
+    return toy
 
 
-def encoded(voice: Voice, x: Tensor) -> Tensor:
+def encoded(toy: Toy, x: Tensor) -> Tensor:
     with torch.no_grad():
-        found: Tensor = voice.model._encoded(x, torch.ones(x.shape[:2], dtype=torch.bool))
+        found: Tensor = toy.model._encoded(x, torch.ones(x.shape[:2], dtype=torch.bool))
     return found
 
 
@@ -123,29 +123,29 @@ def test_a4_all_gates_begin_closed() -> None:
 def test_a4_an_encoder_with_closed_gates_gives_back_what_it_was_given() -> None:
     x = numbers(2, 5, 16)
     for preset in ("fixed", "paper"):
-        assert torch.equal(encoded(closed(preset=preset, layers=6, groups=6), x), x)
+        assert torch.equal(encoded(closed(preset=preset, num_layers=6, groups=6), x), x)
 
 
 def test_a4_in_the_release_it_is_a_norm_of_it_and_six_are_as_one() -> None:
     x = numbers(2, 5, 16)
-    voice = closed(preset="release", layers=1, groups=1)
-    norm: Any = voice.model.layers[0].norm
-    torch.testing.assert_close(encoded(voice, x), normed(norm, x).detach(), **EXACT)
-    six = closed(preset="release", layers=6, groups=6, stirred=False)
+    toy = closed(preset="release", num_layers=1, groups=1)
+    norm: Any = toy.model.layers[0].norm
+    torch.testing.assert_close(encoded(toy, x), normed(norm, x).detach(), **EXACT)
+    six = closed(preset="release", num_layers=6, groups=6, stirred=False)
     plain = normed(nn.LayerNorm(16).double(), x).detach()
     torch.testing.assert_close(encoded(six, x), plain, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("bias", [0.1, 0.0])
 def test_a4_a_decoder_with_closed_gates_adds_the_b_terms_alone(bias: float) -> None:
-    voice, x = closed(bias=bias, layers=1, **{**STREAMED, "groups": 1}), numbers(5, 16)
-    layer: Any = voice.model.layers[0]
-    row = exchanges_of(voice)[2]
+    toy, x = closed(bias=bias, num_layers=1, **{**STREAMED, "groups": 1}), numbers(5, 16)
+    layer: Any = toy.model.layers[0]
+    row = exchanges_of(toy)[2]
     with torch.no_grad():
-        state = voice.model.begin(voice.model.batch([row]))
-        attends = voice.model._attending(state, 0, state.said[0], [])
-        found = layer(x[None], attends, voice.model.gates[1, 0])[0]
-        context, persona = began(voice.model, row)
+        state = toy.model.prefill(toy.model.batch([row]))
+        attends = toy.model._attending(state, 0, state.said[0], [])
+        found = layer(x[None], attends, toy.model.gates[1, 0])[0]
+        context, persona = began(toy.model, row)
         assert context is not None
         assert persona is not None
         entered = normed(layer.norm, x)
@@ -156,8 +156,8 @@ def test_a4_a_decoder_with_closed_gates_adds_the_b_terms_alone(bias: float) -> N
 
 @pytest.mark.parametrize("preset", ["fixed", "release", "paper"])
 def test_a4_a_closed_gate_learns(preset: str) -> None:
-    voice = closed(preset=preset)
-    model, batch = voice.model, voice.model.batch(exchanges_of(voice)[:3])
+    toy = closed(preset=preset)
+    model, batch = toy.model, toy.model.batch(exchanges_of(toy)[:3])
     (gradient,) = torch.autograd.grad(model.loss(batch).total, [model.gates])
     flat, step = model.gates.data.view(-1), 1e-5
     for place in range(len(flat)):
@@ -174,23 +174,23 @@ def test_a4_a_closed_gate_learns(preset: str) -> None:
 
 @pytest.mark.parametrize(("bias", "learns"), [(0.1, True), (0.0, False)])
 def test_a4_behind_closed_gates_nothing_learns_but_by_the_b_terms(bias: float, *, learns: bool) -> None:
-    voice = closed(bias=bias)
-    named = {name: value for name, value in voice.model.named_parameters() if name.startswith("layers.")}
-    loss = voice.model.loss(voice.model.batch(exchanges_of(voice)[:3]))
+    toy = closed(bias=bias)
+    named = {name: value for name, value in toy.model.named_parameters() if name.startswith("layers.")}
+    loss = toy.model.loss(toy.model.batch(exchanges_of(toy)[:3]))
     found = torch.autograd.grad(loss.total, list(named.values()), allow_unused=True, materialize_grads=True)
     for name, gradient in zip(named, found, strict=True):
         assert bool(gradient.any()) == (learns and "network" not in name), name
 
 
 def test_a4_without_rezero_a_layer_goes_on_from_its_normed_input() -> None:
-    voice, x = routing(**{**AR, "layers": 1}), numbers(1, 5, 16)
-    layer: Any = voice.model.layers[0]
+    toy, x = routing(**{**AR, "num_layers": 1}), numbers(1, 5, 16)
+    layer: Any = toy.model.layers[0]
     with torch.no_grad():
         entered = normed(layer.norm, x[0])
         y = normed(layer.middle_norm, entered + looked(layer.attention, entered, entered))
         wide = (y @ layer.network.inner.weight.T + layer.network.inner.bias).relu()
         wanted = y + wide @ layer.network.outer.weight.T + layer.network.outer.bias
-    torch.testing.assert_close(encoded(voice, x)[0], wanted, **EXACT)
+    torch.testing.assert_close(encoded(toy, x)[0], wanted, **EXACT)
 
 
 # A5

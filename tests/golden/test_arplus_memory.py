@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up import Voice
+from made_up import Toy
 from small_routing import exchanges_of, routing
 from torch import Tensor
 
@@ -202,13 +202,13 @@ def test_a7_in_a_batch_of_three_each_speaker_has_the_own_profile() -> None:
 
 
 def test_a7_what_the_partner_is_changes_who_the_partners_words_are_of() -> None:
-    voice: Voice = routing()
-    row = exchanges_of(voice)[2]
+    toy: Toy = routing()
+    row = exchanges_of(toy)[2]
     other = replace(row, profiles=(row.profiles[0], ((2, (3,)),)))
     mine = replace(row, profiles=(((2, (3,)),), row.profiles[1]))
-    model = voice.model
+    model = toy.model
     with torch.no_grad():
-        together = model.loss(model.batch([row, other, mine])).nats
-        alone = torch.cat([model.loss(model.batch([each])).nats for each in (row, other, mine)])
+        together = model.loss(model.batch([row, other, mine])).nll
+        alone = torch.cat([model.loss(model.batch([each])).nll for each in (row, other, mine)])
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=0)
     assert len(set(together.tolist())) == 3

@@ -9,7 +9,7 @@ import pytest
 import sacrebleu
 
 from menura.errors import ConfigError
-from menura.metrics.as_released import BleuReleased, DistinctReleased, F1Released, PerplexityReleased, characters
+from menura.metrics.as_released import ReferenceBleu, ReferenceDistinct, ReferenceF1, ReferencePerplexity, characters
 from menura.metrics.catalogue import METRICS
 from menura.metrics.score import Sample
 from menura.metrics.significance import value_of
@@ -30,8 +30,8 @@ def exchanges(count: int, seed: int = 7) -> list[Sample]:
         reference = "".join(rng.choices(LETTERS, k=rng.randrange(1, 16)))
         reply = reference[: rng.randrange(16)] + "".join(rng.choices(LETTERS, k=rng.randrange(4)))
         sample = replace(said(reply, reference, f"d{number}"), persona_id=f"p{number % 7}")
-        sample = replace(sample, reference_nats=rng.uniform(1, 40), reference_tokens=len(reference) + 1)
-        samples.append(replace(sample, auxiliary_nats=rng.uniform(1, 40), auxiliary_tokens=len(reference) + 1))
+        sample = replace(sample, reference_nll=rng.uniform(1, 40), reference_tokens=len(reference) + 1)
+        samples.append(replace(sample, auxiliary_nll=rng.uniform(1, 40), auxiliary_tokens=len(reference) + 1))
     return samples
 
 
@@ -44,11 +44,13 @@ def test_m2_the_release_divides_both_orders_by_tokens_and_counts_the_end() -> No
 
 
 def test_m2_a_reply_without_repetition_scores_by_its_length_alone() -> None:
-    assert [value_of(DistinctReleased(length=2), [said(LETTERS[:n])]) for n in (3, 9)] == pytest.approx([3 / 4, 9 / 10])
+    assert [value_of(ReferenceDistinct(length=2), [said(LETTERS[:n])]) for n in (3, 9)] == pytest.approx(
+        [3 / 4, 9 / 10]
+    )
 
 
 def test_m6_a_perfect_reply_of_six_tokens_against_a_reference_padded_to_sixteen() -> None:
-    assert value_of(BleuReleased(padded=16), [said("abcde", "abcde")]) == pytest.approx(0.18888, abs=5e-6)
+    assert value_of(ReferenceBleu(padded=16), [said("abcde", "abcde")]) == pytest.approx(0.18888, abs=5e-6)
     assert value_of(METRICS["bleu-release-padded"], [said("abcde", "abcde")]) == 1.0
     assert value_of(METRICS["bleu-char"], [said("abcde", "abcde")]) == pytest.approx(100.0)
 
@@ -73,7 +75,7 @@ def test_without_pads_the_release_s_bleu_is_sacrebleu_s() -> None:
 
 def test_m7_one_character_that_agrees_and_pads_that_do() -> None:
     # Four tokens and five, of which one agrees: 11 pads agree and one does not.
-    found = value_of(F1Released(classes=9489, padded=16), [said("axy", "abcd")])
+    found = value_of(ReferenceF1(classes=9489, padded=16), [said("axy", "abcd")])
     assert found == pytest.approx(0.00020619, abs=5e-9)
     assert found == pytest.approx((1 + 2 * 11 / 23) / 9489)
 
@@ -92,7 +94,7 @@ def test_m7_is_f1_of_every_class_over_the_places_of_a_batch() -> None:
     rows = [(characters(s.reply), characters(s.reference)) for s in samples]
     width = max(len(row) for pair in rows for row in pair)
     left, right = ([t for pair in rows for t in (*pair[side], *["pad"] * (width - len(pair[side])))] for side in (0, 1))
-    assert value_of(F1Released(classes=100), samples) == pytest.approx(macro_f1(left, right, 100), abs=1e-12)
+    assert value_of(ReferenceF1(classes=100), samples) == pytest.approx(macro_f1(left, right, 100), abs=1e-12)
 
 
 def test_f1_of_characters_is_that_of_what_both_say_whatever_the_place() -> None:
@@ -102,7 +104,7 @@ def test_f1_of_characters_is_that_of_what_both_say_whatever_the_place() -> None:
 
 def test_no_class_is_no_mean() -> None:
     with pytest.raises(ConfigError, match="classes: 0"):
-        F1Released(classes=0)
+        ReferenceF1(classes=0)
 
 
 @pytest.mark.parametrize("metric", ["ppl", "ppl-char"])
@@ -116,17 +118,17 @@ def test_m8_perplexity_does_not_depend_on_order_or_on_the_size_of_batches(metric
 
 def test_m8_the_release_s_sum_does_depend_on_batches_and_on_the_second_stream() -> None:
     samples = exchanges(BATCH)
-    dialogue = sum(s.reference_nats for s in samples) / sum(s.reference_tokens for s in samples)
-    second = sum(s.auxiliary_nats or 0.0 for s in samples) / sum(s.auxiliary_tokens for s in samples)
+    dialogue = sum(s.reference_nll for s in samples) / sum(s.reference_tokens for s in samples)
+    second = sum(s.auxiliary_nll or 0.0 for s in samples) / sum(s.auxiliary_tokens for s in samples)
     assert value_of(METRICS["ppl-release-sum"], samples) == pytest.approx(math.exp(dialogue + 0.5 * second))
-    assert value_of(PerplexityReleased(weight=0.0), samples) == pytest.approx(value_of(METRICS["ppl"], samples))
+    assert value_of(ReferencePerplexity(weight=0.0), samples) == pytest.approx(value_of(METRICS["ppl"], samples))
     more = exchanges(BATCH + 1)
-    assert value_of(PerplexityReleased(weight=0.0), more) != pytest.approx(value_of(METRICS["ppl"], more), rel=1e-6)
+    assert value_of(ReferencePerplexity(weight=0.0), more) != pytest.approx(value_of(METRICS["ppl"], more), rel=1e-6)
 
 
 def test_a10_an_auxiliary_stream_leaves_honest_perplexity_alone() -> None:
     samples = exchanges(30)
-    without = [replace(s, auxiliary_nats=None, auxiliary_tokens=0) for s in samples]
+    without = [replace(s, auxiliary_nll=None, auxiliary_tokens=0) for s in samples]
     assert value_of(METRICS["ppl"], samples) == value_of(METRICS["ppl"], without)
     assert math.isnan(value_of(METRICS["ppl-release-sum"], without))
 

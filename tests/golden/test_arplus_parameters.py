@@ -48,7 +48,7 @@ def test_a1_there_are_as_many_weights_as_in_the_program(name: str) -> None:
 @every_papers
 def test_a1_model_show_counts_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     settings, wanted = PAPERS[name]
-    sizes = {**settings, "vocabulary": CHARACTERS, "profile_vocabulary": WORDS}
+    sizes = {**settings, "vocab_size": CHARACTERS, "profile_vocab_size": WORDS}
     words = {key: ("no", "yes")[value] if isinstance(value, bool) else value for key, value in sizes.items()}
     given = [word for key, value in words.items() for word in ("--set", f"{key}={value}")]
     assert run(["--json", "model", "show", "attention_routing", *given]) == 0
@@ -57,7 +57,7 @@ def test_a1_model_show_counts_them(name: str, capsys: pytest.CaptureFixture[str]
 
 def test_a1_most_weights_of_arplus_are_the_memorys() -> None:
     with torch.device("meta"):
-        config = AttentionRoutingConfig(**RELEASE, vocabulary=CHARACTERS, profile_vocabulary=WORDS)
+        config = AttentionRoutingConfig(**RELEASE, vocab_size=CHARACTERS, profile_vocab_size=WORDS)
         counts = {part.part: part.parameters for part in counted(build(None, config))}
     assert counts["table"] == 1_897_800
     assert counts["projections"] == 411_648

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from made_up import part
 
-from menura.batches.channels import FACT, NOWHERE, OWN, PARTNER, Reading
+from menura.batches.channels import FACT, NOWHERE, OWN, PARTNER, ContextLayout
 from menura.batches.encode import Caps, EncodedExchange, Encoder
 from menura.batches.layout import utterances
 from menura.batches.tokenizer import Tokens, byte_tokens, word_tokens
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.tasks.task import Part
+from menura.tasks.task import DialogueView
 
 WORDS = word_tokens(("hi", "hello", "there", "how", "are", "you", "i", "like", "tea", "fine"))
 EOU, BOU = WORDS.control("<eos>"), WORDS.control("<sos>")
@@ -20,7 +20,7 @@ LAYOUT = utterances(BOU, EOU)
 def encoded(*lines: tuple[str, str], facts: tuple[str, ...] = (), limit: int = 64) -> EncodedExchange:
     """Encode the last line as B's reply to those before."""
     turns = tuple(Turn(speaker, text) for speaker, text in lines)
-    told = Part(Dialogue("d", turns, {"A": facts} if facts else {}), "A")
+    told = DialogueView(Dialogue("d", turns, {"A": facts} if facts else {}), "A")
     return Encoder(WORDS, LAYOUT, limit).exchange(list(told.exchanges())[-1])
 
 
@@ -29,7 +29,7 @@ EXAMPLE = encoded(("B", "hi"), ("A", "hello there"), ("B", "how are you"), ("A",
 
 @pytest.mark.parametrize(("knowledge_turn", "turn"), [("none", NOWHERE), ("index", 0)])
 def test_p17_the_worked_example(knowledge_turn: str, turn: int) -> None:
-    reading = Reading(EOU, knowledge_turn=knowledge_turn)  # type: ignore[arg-type]
+    reading = ContextLayout(EOU, knowledge_turn=knowledge_turn)  # type: ignore[arg-type]
     context = reading.context(EXAMPLE)
     assert [WORDS.decode([token.id]) or "EOU" for token in context] == (
         ["hi", "EOU", "hello", "there", "EOU", "how", "are", "you", "EOU", "i", "like", "tea", "EOU"]
@@ -45,14 +45,14 @@ def test_p17_the_worked_example(knowledge_turn: str, turn: int) -> None:
 
 
 def test_p17_facts_before_the_dialogue_are_read_first() -> None:
-    context = Reading(EOU, knowledge="before").context(EXAMPLE)
+    context = ContextLayout(EOU, knowledge="before").context(EXAMPLE)
     assert [token.role for token in context] == [FACT] * 4 + [PARTNER] * 2 + [OWN] * 3 + [PARTNER] * 4
     assert [token.turn for token in context][4:] == [3, 3, 2, 2, 2, 1, 1, 1, 1]
     assert [token.block for token in context] == [0] * 4 + [1] * 2 + [2] * 3 + [3] * 4
 
 
 def test_p17_numbers_from_the_start_stay_when_the_dialogue_goes_on() -> None:
-    reading = Reading(EOU, knowledge="before", turns="from_start")
+    reading = ContextLayout(EOU, knowledge="before", turns="from_start")
     on = encoded(
         *(("B", "hi"), ("A", "hello there"), ("B", "how are you"), ("A", "fine"), ("B", "tea"), ("A", "hi")),
         facts=("i like tea",),
@@ -63,7 +63,7 @@ def test_p17_numbers_from_the_start_stay_when_the_dialogue_goes_on() -> None:
 
 def test_p17_who_speaks_is_told_by_speakers_and_not_by_counting() -> None:
     twice = encoded(("B", "hi"), ("B", "how are you"), ("A", "fine"), ("A", "hello"), ("A", "tea"))
-    context = Reading(EOU).context(twice)
+    context = ContextLayout(EOU).context(twice)
     assert [token.role for token in context] == [PARTNER] * 6 + [OWN] * 4
     assert [token.turn for token in context] == [4] * 2 + [3] * 4 + [2] * 2 + [1] * 2
 
@@ -71,12 +71,12 @@ def test_p17_who_speaks_is_told_by_speakers_and_not_by_counting() -> None:
 def test_p17_turns_end_at_the_last_row_of_their_table() -> None:
     lines = [("B" if number % 2 == 0 else "A", "hi") for number in range(19)]
     long = encoded(*lines, ("A", "fine"))
-    turns = [token.turn for token in Reading(EOU, rows=16).context(long)]
+    turns = [token.turn for token in ContextLayout(EOU, rows=16).context(long)]
     assert turns == [min(19 - place // 2, 15) for place in range(38)]
-    forward = [token.turn for token in Reading(EOU, turns="from_start", rows=16).context(long)]
+    forward = [token.turn for token in ContextLayout(EOU, turns="from_start", rows=16).context(long)]
     assert forward == [min(place // 2 + 1, 15) for place in range(38)]
     many = encoded(("B", "hi"), ("A", "fine"), facts=("tea",) * 20, limit=128)
-    facts = [token for token in Reading(EOU, knowledge_turn="index").context(many) if token.role == FACT]
+    facts = [token for token in ContextLayout(EOU, knowledge_turn="index").context(many) if token.role == FACT]
     assert [token.turn for token in facts] == [min(place // 2, 15) for place in range(40)]
 
 
@@ -141,7 +141,7 @@ def test_p17_what_is_left_of_a_long_context_is_its_end(limit: int, *, through: b
     if through and len(found.turns) < len(all_of_it.turns):
         assert len(found.ids) == limit
     assert counted.get("turns", 0) == len(all_of_it.turns) - len(found.turns)
-    roles = Reading(END).context(found)
+    roles = ContextLayout(END).context(found)
     assert [token.id for token in roles if token.role != FACT] == list(found.context[:-1])
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_plato import END, EXCHANGES, LATENTS, WAYS, log_probs, nats, plato, said, slots, whole
+from small_plato import END, EXCHANGES, LATENTS, WAYS, log_probs, nll, plato, said, slots, whole
 from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
@@ -24,7 +24,7 @@ def forced(model: Plato, begun: PlatoState, exchange: EncodedExchange, rows: int
     """Return (rows, T, V) log-probabilities, the reply read token by token."""
     state, told = begun, []
     for token in (exchange.prefix[-1], *exchange.reply[:-1]):
-        found, state = model.advance(state, torch.full((rows,), token))
+        found, state = model.step(state, torch.full((rows,), token))
         told.append(found)
     return torch.stack(told, 1)
 
@@ -41,7 +41,7 @@ def in_one_pass(model: Plato, exchange: EncodedExchange) -> Tensor:
 def test_p9_replies_read_word_by_word_are_those_of_one_pass(way: str, *, shared: bool | None) -> None:
     model = plato(**WAYS[way])
     for exchange in (PROMPT, *EXCHANGES):
-        begun = model.begin_with(model.batch([exchange]), range(LATENTS), shared=shared)
+        begun = model.prefill_latents(model.batch([exchange]), range(LATENTS), shared=shared)
         found = forced(model, begun, exchange, LATENTS)
         torch.testing.assert_close(found, in_one_pass(model, exchange), rtol=1e-10, atol=1e-10)
 
@@ -51,10 +51,10 @@ def test_p9_replies_read_word_by_word_are_those_of_one_pass(way: str, *, shared:
 def test_p9_what_is_predicted_is_the_mixture_of_one_pass_a_latent(way: str) -> None:
     model = plato(**WAYS[way])
     batch = model.batch([PROMPT])
-    found = forced(model, model.begin(batch), PROMPT, 1)[0]
+    found = forced(model, model.prefill(batch), PROMPT, 1)[0]
     each = in_one_pass(model, PROMPT)
     # What was said so far speaks for the latents that would have said it.
-    log_prior = model.latent_nats(batch).log_prior[0] if model.latents else torch.zeros(1, dtype=torch.float64)
+    log_prior = model.latent_nll(batch).log_prior[0] if model.latents else torch.zeros(1, dtype=torch.float64)
     said_so_far = each.gather(2, torch.tensor(PROMPT.reply)[None, :, None].expand(len(each), -1, 1)).squeeze(2)
     before = log_prior[:, None] + torch.cat([torch.zeros(len(each), 1), said_so_far.cumsum(1)[:, :-1]], 1)
     wanted = (before.log_softmax(0)[:, :, None] + each).logsumexp(0)
@@ -69,11 +69,11 @@ def test_p9_contexts_that_do_not_see_the_latent_are_shared(way: str) -> None:
     assert all(torch.equal(context, contexts[0]) for context in contexts)
     batch = model.batch(EXCHANGES)
     rows = len(EXCHANGES) * LATENTS
-    shared, repeated = (model.begin_with(batch, range(LATENTS), shared=shared) for shared in (True, False))
+    shared, repeated = (model.prefill_latents(batch, range(LATENTS), shared=shared) for shared in (True, False))
     assert len(shared.reading.shared[0][0]) == len(EXCHANGES), "each context is held once"
     assert len(repeated.reading.shared[0][0]) == rows
     for token in (2, 20, 21):
-        (one, shared), (other, repeated) = (model.advance(s, torch.full((rows,), token)) for s in (shared, repeated))
+        (one, shared), (other, repeated) = (model.step(s, torch.full((rows,), token)) for s in (shared, repeated))
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
@@ -84,7 +84,7 @@ def test_p9_contexts_that_see_the_latent_differ_with_it_and_cannot_be_shared() -
     contexts = [whole(model, PROMPT, slot).context for slot in slots(model)]
     assert min(float((context - contexts[0]).abs().max()) for context in contexts[1:]) > 1e-3
     with pytest.raises(ConfigError, match="depends on the latent"):
-        model.begin_with(model.batch([PROMPT]), range(LATENTS), shared=True)
+        model.prefill_latents(model.batch([PROMPT]), range(LATENTS), shared=True)
 
 
 @torch.no_grad()
@@ -105,9 +105,9 @@ def greedy(model: Plato, exchanges: list[EncodedExchange], latents: list[int], l
     """Return the greedy reply of each exchange and latent, those of an exchange side by side."""
     repeated = [exchange for exchange in exchanges for _ in latents]
     with torch.no_grad():
-        begun = model.begin_with(model.batch(exchanges), latents)
+        begun = model.prefill_latents(model.batch(exchanges), latents)
     batch = model.batch(repeated)
-    return generate(model, batch, Greedy(), end=END, limit=limit, seeds=[0] * len(batch), begun=begun)
+    return generate(model, batch, Greedy(), end=END, max_new_tokens=limit, seeds=[0] * len(batch), prefilled=begun)
 
 
 @with_latent
@@ -141,8 +141,8 @@ def test_p10_a_beam_of_one_is_greedy_and_scores_are_those_of_one_pass(way: str, 
     batch = model.batch([PROMPT] * LATENTS)
 
     def searched(width: int) -> list:
-        begun = model.begin_with(model.batch([PROMPT]), latents)
-        return beam_search(model, batch, Beam(width, penalty), end=END, limit=12, begun=begun)
+        begun = model.prefill_latents(model.batch([PROMPT]), latents)
+        return beam_search(model, batch, Beam(width, penalty), end=END, max_new_tokens=12, prefilled=begun)
 
     with torch.no_grad():
         assert [list(best.ids) for (best,) in searched(1)] == greedy(model, [PROMPT], latents)
@@ -150,7 +150,7 @@ def test_p10_a_beam_of_one_is_greedy_and_scores_are_those_of_one_pass(way: str, 
             assert len(found) == 3
             for one in found:
                 reply = (*one.ids, END) if one.ended else one.ids
-                total = -nats(model, replace(PROMPT, reply=reply), model.latent[z])
+                total = -nll(model, replace(PROMPT, reply=reply), model.latent[z])
                 assert one.score == pytest.approx(float(total) / (len(one.ids) + one.ended) ** penalty, rel=1e-10)
 
 
@@ -158,9 +158,9 @@ def test_p10_a_beam_of_one_is_greedy_and_scores_are_those_of_one_pass(way: str, 
 @pytest.mark.parametrize("way", WAYS)
 def test_p10_a_beam_through_the_mixture_scores_replies_as_the_mixture_does(way: str) -> None:
     model = plato(**WAYS[way])
-    found = beam_search(model, model.batch(EXCHANGES), Beam(3), end=END, limit=6)
+    found = beam_search(model, model.batch(EXCHANGES), Beam(3), end=END, max_new_tokens=6)
     for exchange, best in zip(EXCHANGES, found, strict=True):
         for one in best:
             reply = (*one.ids, END) if one.ended else one.ids
-            total = -model.loss(model.batch([replace(exchange, reply=reply)])).nats
+            total = -model.loss(model.batch([replace(exchange, reply=reply)])).nll
             assert one.score == pytest.approx(float(total), rel=1e-10)

@@ -55,7 +55,7 @@ def learnt(model: Plato, method: LatentPolicy, steps: int) -> tuple[int, Tensor]
 
 
 def test_p18_the_latent_whose_replies_earn_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = plato(latents=2, stirred=1.0)
+    model = plato(num_latents=2, stirred=1.0)
     both = torch.arange(2).expand(len(ASKED), -1)
     wanted = [own[1] for own in said_under(model, ASKED, both, 4)]
     assert all(own[0] != own[1] for own in said_under(model, ASKED, both, 4)), "the two say different things"
@@ -66,7 +66,7 @@ def test_p18_the_latent_whose_replies_earn_is_chosen(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(rewards.REWARDS, MADE_UP, earned)  # type: ignore[arg-type]  # a dict, told as a Mapping
     model.prior.out.bias.data[:] = torch.tensor([2.0, 0.0])  # type: ignore[union-attr]  # the wrong one is likelier
-    steps, chances = learnt(model, LatentPolicy(rewards=MADE_UP, limit=4, supervised=0.0), 300)
+    steps, chances = learnt(model, LatentPolicy(rewards=MADE_UP, max_new_tokens=4, supervised_weight=0.0), 300)
     assert steps < 300, f"{chances} after {steps} steps"
     assert said_under(model, ASKED, both, 4)[0][1] == wanted[0], "the generator is what it was"
 
@@ -74,8 +74,8 @@ def test_p18_the_latent_whose_replies_earn_is_chosen(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("baseline", ["mean", "none"])
 def test_p18_one_draw_a_context_is_enough(baseline: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pay(monkeypatch, (0.0, 1.0))
-    method = LatentPolicy(rewards=MADE_UP, draws=1, baseline=baseline, supervised=0.0)  # type: ignore[arg-type]
-    steps, chances = learnt(plato(latents=2), method, 300)
+    method = LatentPolicy(rewards=MADE_UP, num_latents=1, baseline=baseline, supervised_weight=0.0)  # type: ignore[arg-type]
+    steps, chances = learnt(plato(num_latents=2), method, 300)
     assert steps < 300, f"{chances} after {steps} steps"
 
 
@@ -90,12 +90,14 @@ def gradients(method: LatentPolicy, draws: int = 200) -> Tensor:
 def test_p18_leaving_one_out_lowers_the_variance_and_keeps_the_direction(monkeypatch: pytest.MonkeyPatch) -> None:
     pay(monkeypatch, (0.9, 0.6, 0.8, 0.7, 0.5))
     found = {
-        baseline: gradients(LatentPolicy(rewards=MADE_UP, draws=2, baseline=baseline, bonus=0.0, supervised=0.0))  # type: ignore[arg-type]
+        baseline: gradients(
+            LatentPolicy(rewards=MADE_UP, num_latents=2, baseline=baseline, entropy_bonus=0.0, supervised_weight=0.0)
+        )  # type: ignore[arg-type]
         for baseline in ("leave-one-out", "none")
     }
     spread = {baseline: float(all_draws.var(0).sum()) for baseline, all_draws in found.items()}
     assert spread["leave-one-out"] < 0.4 * spread["none"], spread
-    exact = gradients(LatentPolicy(rewards=MADE_UP, bonus=0.0, supervised=0.0), draws=1)[0]
+    exact = gradients(LatentPolicy(rewards=MADE_UP, entropy_bonus=0.0, supervised_weight=0.0), draws=1)[0]
     for baseline, all_draws in found.items():
         likeness = torch.nn.functional.cosine_similarity(all_draws.mean(0), exact, dim=0)
         assert float(likeness) > (0.9 if baseline == "leave-one-out" else 0.5)
@@ -111,7 +113,7 @@ def one_to_many() -> list[EncodedDialogue]:
     rng = random.Random(0)
 
     def words() -> list[int]:
-        return [rng.randrange(FIRST_WORD, SIZES.vocabulary) for _ in range(4)]
+        return [rng.randrange(FIRST_WORD, SIZES.vocab_size) for _ in range(4)]
 
     def dialogue(number: int) -> EncodedDialogue:
         asked = words()
@@ -141,12 +143,12 @@ def taught(found: Sequence[EncodedDialogue], **settings: Any) -> Plato:
 def test_p15_one_context_several_replies() -> None:
     """As many latents as there are replies: of those that a context has no use for, the prior lets go slowly."""
     found = one_to_many()
-    ours = taught(found, latents=REPLIES, usage=3.0, entropy=1.0, selection_weight=0.0)
-    without = taught(found, latents=0)
+    ours = taught(found, num_latents=REPLIES, mutual_info_weight=3.0, entropy_weight=1.0, selection_weight=0.0)
+    without = taught(found, num_latents=0)
     batch = ours.batch([exchange for dialogue in found for exchange in dialogue])
     with torch.no_grad():
-        told = ours.latent_nats(batch)
-        mixture, plain = float(told.mixture.mean()), float(without.loss(batch).nats.mean())
+        told = ours.latent_nll(batch)
+        mixture, plain = float(told.mixture.mean()), float(without.loss(batch).nll.mean())
     assert math.log(REPLIES) < mixture < plain, "nobody can know which of three replies it will be"
     # The latent is to tell apart the replies to one context; contexts it could tell apart for nothing.
     within = [Health.of(rows).information for rows in told.log_posterior.split(REPLIES)]

@@ -14,17 +14,17 @@ from torch import Tensor
 from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
-from menura.models.dialogue_model import LatentNats, Loss
+from menura.models.dialogue_model import LatentNll, Loss
 from menura.models.parts.latent import drawn, gumbel_noise
 from menura.models.parts.negatives import Negatives
 from menura.models.plato import Plato
 
-PAIRED = tuple(replace(e, rivals=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES))
+PAIRED = tuple(replace(e, negatives=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES))
 
 
 def lowered(model: Plato, exchanges: tuple[EncodedExchange, ...], seed: int = 3) -> Loss:
     """Return what training lowers."""
-    with model.dropping(seed, 0.5):
+    with model.dropout(seed, 0.5):
         return model.loss(model.batch(exchanges))
 
 
@@ -44,12 +44,12 @@ def test_p4_the_bag_does_not_ask_for_the_order_of_words_and_the_reply_does(bow_h
     turned = replace(exchange, reply=(22, 20, 23, 21, exchange.reply[-1]))
     one, other = lowered(model, (exchange,)), lowered(model, (turned,))
     assert float(one.parts["bag"]) == pytest.approx(float(other.parts["bag"]), rel=1e-12)
-    assert abs(float((one.nats - other.nats).detach())) > 1e-3
+    assert abs(float((one.nll - other.nll).detach())) > 1e-3
 
 
 def test_p4_the_end_is_in_the_bag_unless_left_out() -> None:
     for bag_end in (True, False):
-        model = always(plato(bag_end=bag_end), 2)
+        model = always(plato(bow_end=bag_end), 2)
         (exchange,) = EXCHANGES[:1]
         with torch.no_grad():
             state = whole(model, exchange, model.latent[2]).head
@@ -62,11 +62,11 @@ def test_p4_the_end_is_in_the_bag_unless_left_out() -> None:
 
 @pytest.mark.parametrize("wrong", [1, 2])
 def test_p5_selection_that_knows_nothing_costs_two_bits_and_can_learn(wrong: int) -> None:
-    model = plato(wrong_replies=wrong)
+    model = plato(num_negatives=wrong)
     with torch.no_grad():
         model.selection.weight.zero_()
         model.selection.bias.zero_()
-    loss = lowered(model, tuple(replace(e, rivals=e.rivals * wrong) for e in PAIRED))
+    loss = lowered(model, tuple(replace(e, negatives=e.negatives * wrong) for e in PAIRED))
     assert float(loss.parts["selection"]) == pytest.approx(1.386294, abs=5e-7)
     assert float(loss.parts["selection"]) == pytest.approx(2 * math.log(2), rel=1e-12)
     loss.total.backward()
@@ -106,7 +106,7 @@ def test_p6_soft_weights_are_a_mixture_of_rows() -> None:
 
 @pytest.mark.parametrize("how", ["gumbel_soft", "gumbel_st", "enumerate", "argmax"])
 def test_p6_the_reply_teaches_recognition_unless_the_likeliest_latent_is_taken(how: str) -> None:
-    model = plato(sampling=how, prior="uniform", selection_weight=0.0, bag_weight=0.0)
+    model = plato(sampling=how, prior="uniform", selection_weight=0.0, bow_weight=0.0)
     lowered(model, EXCHANGES).total.backward()
     slope = model.posterior.weight.grad
     largest = 0.0 if slope is None else float(slope.abs().max())
@@ -118,8 +118,8 @@ def test_p7_latents_all_alike_say_the_same(preset: str) -> None:
     model = plato(preset=preset)
     with torch.no_grad():
         model.latent.copy_(model.latent[:1].expand(LATENTS, -1))
-        told = model.latent_nats(model.batch(EXCHANGES))
-    torch.testing.assert_close(told.nats, told.nats[:, :1].expand(-1, LATENTS), rtol=1e-10, atol=1e-10)
+        told = model.latent_nll(model.batch(EXCHANGES))
+    torch.testing.assert_close(told.nll, told.nll[:, :1].expand(-1, LATENTS), rtol=1e-10, atol=1e-10)
     for other in (told.best, told.posterior):
         torch.testing.assert_close(told.mixture, other, rtol=1e-10, atol=1e-10)
     for exchange in EXCHANGES:
@@ -130,8 +130,8 @@ def candidates(model: Plato, exchange: EncodedExchange) -> list[list[int]]:
     """Return the greedy reply of each latent, all in one batch."""
     batch = model.batch([exchange] * model.latents)
     with torch.no_grad():
-        begun = model.begin_with(model.batch([exchange]), range(model.latents))
-    return generate(model, batch, Greedy(), end=1, limit=12, seeds=[0] * model.latents, begun=begun)
+        begun = model.prefill_latents(model.batch([exchange]), range(model.latents))
+    return generate(model, batch, Greedy(), end=1, max_new_tokens=12, seeds=[0] * model.latents, prefilled=begun)
 
 
 @pytest.mark.parametrize("preset", ["fixed", "release"])
@@ -139,17 +139,17 @@ def candidates(model: Plato, exchange: EncodedExchange) -> list[list[int]]:
 def test_p8_the_mixture_lies_between_the_best_latent_and_that_latents_share_of_it(preset: str, seed: int) -> None:
     model = plato(preset=preset, seed=seed, stirred=0.8)
     with torch.no_grad():
-        told = model.latent_nats(model.batch(EXCHANGES))
-        assert torch.equal(told.mixture, model.loss(model.batch(EXCHANGES)).nats)
-    uniform = LatentNats(told.nats, torch.full_like(told.nats, -math.log(LATENTS)), told.log_posterior)
+        told = model.latent_nll(model.batch(EXCHANGES))
+        assert torch.equal(told.mixture, model.loss(model.batch(EXCHANGES)).nll)
+    uniform = LatentNll(told.nll, torch.full_like(told.nll, -math.log(LATENTS)), told.log_posterior)
     for each in (told, uniform):
-        share = each.log_prior.gather(1, each.nats.argmin(-1, keepdim=True)).squeeze(1)
+        share = each.log_prior.gather(1, each.nll.argmin(-1, keepdim=True)).squeeze(1)
         assert (each.best <= each.mixture + 1e-12).all()
         assert (each.mixture <= each.best - share + 1e-12).all()
     assert (uniform.mixture <= uniform.best + math.log(LATENTS) + 1e-12).all()
     assert (told.best <= told.posterior).all()
     assert torch.equal(uniform.log_prior, told.log_prior) == (preset == "release")
-    assert (told.nats.amax(-1) - told.best).min() > 1e-3, "latents that say the same would prove nothing"
+    assert (told.nll.amax(-1) - told.best).min() > 1e-3, "latents that say the same would prove nothing"
 
 
 def crowd() -> list[EncodedExchange]:
@@ -205,7 +205,7 @@ def test_p11_a_batch_of_one_asks_the_memory_which_is_bounded() -> None:
 
 def test_p11_the_public_programs_way_finds_wrong_replies_in_the_batch_and_in_the_memory() -> None:
     model = plato(preset="release")
-    assert model.rivals == 0
+    assert model.num_negatives == 0
     parts = [lowered(model, (exchange,)).parts["selection"] for exchange in EXCHANGES[:2]]
     first = float(torch.nn.functional.softplus(-model.reply_scores(model.batch(EXCHANGES[:1]))))
     assert float(parts[0]) == pytest.approx(first, rel=1e-12), "nothing is wrong yet"
@@ -226,11 +226,11 @@ def test_p14_sums_over_sentences_are_as_many_times_the_mean_over_tokens_as_sente
 
 @pytest.mark.parametrize("reduction", ["sentence_sum", "token_mean"])
 def test_p14_the_sum_is_put_together_from_its_parts(reduction: str) -> None:
-    model = plato(reduction=reduction, selection_weight=0.7, bag_weight=0.3)
+    model = plato(reduction=reduction, selection_weight=0.7, bow_weight=0.3)
     loss = lowered(model, PAIRED)
     counts = loss.tokens.sum() if reduction == "token_mean" else len(PAIRED)
     bag = loss.parts["bag"] * loss.tokens.sum()
-    wanted = (loss.nats.detach().sum() + 0.3 * bag) / counts + 0.7 * loss.parts["selection"] + loss.parts["prior"]
+    wanted = (loss.nll.detach().sum() + 0.3 * bag) / counts + 0.7 * loss.parts["selection"] + loss.parts["prior"]
     assert float(loss.total.detach()) == pytest.approx(float(wanted), rel=1e-12)
 
 
@@ -240,7 +240,7 @@ def test_p16_recognition_reads_a_pair_in_training_as_it_does_in_ranking(preset: 
     read: list[Tensor] = []
     handle = model.selection.register_forward_hook(lambda _module, given, _made: read.append(given[0].detach()))
     lowered(model, PAIRED)
-    wrong = [replace(e, reply=e.rivals[0].reply) for e in PAIRED]
+    wrong = [replace(e, reply=e.negatives[0].reply) for e in PAIRED]
     for exchange in (*PAIRED, *wrong):
         model.reply_scores(model.batch([exchange]))
     handle.remove()

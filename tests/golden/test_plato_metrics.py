@@ -119,7 +119,7 @@ def test_m8_perplexity_does_not_depend_on_how_references_are_batched(metric: str
     samples = [
         Sample(f"p{rng.randrange(4)}", "d", "", "so it is", rng.uniform(1, 40), rng.randrange(2, 12)) for _ in range(60)
     ]
-    samples = [replace(s, posterior_nats=s.reference_nats - 0.5, best_nats=s.reference_nats - 1) for s in samples]
+    samples = [replace(s, posterior_nll=s.reference_nll - 0.5, best_nll=s.reference_nll - 1) for s in samples]
     made = METRICS[metric]
     whole = value_of(made, samples)
     assert value_of(made, rng.sample(samples, len(samples))) == whole

@@ -4,38 +4,38 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_plato import EXCHANGES, WAYS, log_probs, nats, plato, said, slots, whole
+from small_plato import EXCHANGES, WAYS, log_probs, nll, plato, said, slots, whole
 from torch import Tensor
 
 from menura.batches.batch import Batch
-from menura.models.parts.sight import Places, Sight
+from menura.models.parts.sight import AttentionMask, SegmentIds
 
-RECOGNITION = Sight(recognition=True)
+RECOGNITION = AttentionMask(recognition=True)
 DRAWN = {  # of a head slot, three context tokens, three reply tokens: rows see columns
     "recognition": (RECOGNITION, True, ["1111111"] * 7),
     "generation": (
-        Sight(),
+        AttentionMask(),
         True,
         ["1111000", "1111000", "1111000", "1111000", "1111100", "1111110", "1111111"],
     ),
     "response_only": (
-        Sight(latent="response_only"),
+        AttentionMask(latent="response_only"),
         True,
         ["1111000", "0111000", "0111000", "0111000", "1111100", "1111110", "1111111"],
     ),
-    "without latent": (Sight(), False, ["111000", "111000", "111000", "111100", "111110", "111111"]),
+    "without latent": (AttentionMask(), False, ["111000", "111000", "111000", "111100", "111110", "111111"]),
     "uni without latent": (
-        Sight(context="uni"),
+        AttentionMask(context="uni"),
         False,
         ["100000", "110000", "111000", "111100", "111110", "111111"],
     ),
 }
 
 
-def seen(sight: Sight, context: int, reply: int, *, head: bool) -> Tensor:
+def seen(sight: AttentionMask, context: int, reply: int, *, head: bool) -> Tensor:
     """Return (N, N) of a row with nothing filled up."""
     masks = torch.ones(1, context, dtype=torch.bool), torch.ones(1, reply, dtype=torch.bool)
-    return sight.dense(Places.of(masks[0], torch.zeros(1, context, dtype=torch.long), masks[1], head=head))[0]
+    return sight.dense(SegmentIds.of(masks[0], torch.zeros(1, context, dtype=torch.long), masks[1], head=head))[0]
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -46,22 +46,33 @@ def test_p1_who_sees_whom_is_as_drawn(name: str) -> None:
 
 
 def test_p1_as_many_places_are_seen_as_the_formulas_say() -> None:
-    sights = (RECOGNITION, True), (Sight(), True), (Sight(), False), (Sight(latent="response_only"), True)
+    sights = (
+        (RECOGNITION, True),
+        (AttentionMask(), True),
+        (AttentionMask(), False),
+        (AttentionMask(latent="response_only"), True),
+    )
     assert [int(seen(sight, 4, 3, head=head).sum()) for sight, head in sights] == [64, 46, 34, 42]
 
 
 def test_p1_an_utterance_of_a_block_sees_itself_and_earlier_ones() -> None:
     masks = torch.ones(1, 4, dtype=torch.bool), torch.ones(1, 1, dtype=torch.bool)
-    places = Places.of(masks[0], torch.tensor([[0, 0, 1, 1]]), masks[1], head=True)
-    found = Sight(context="block_bi", latent="response_only").dense(places)[0]
+    places = SegmentIds.of(masks[0], torch.tensor([[0, 0, 1, 1]]), masks[1], head=True)
+    found = AttentionMask(context="block_bi", latent="response_only").dense(places)[0]
     rows = ["111110", "011000", "011000", "011110", "011110", "111111"]
     assert found.tolist() == [[mark == "1" for mark in row] for row in rows]
 
 
 def test_p1_nothing_sees_filling_and_filling_sees_itself_alone() -> None:
     context, reply = torch.tensor([[True, False]]), torch.tensor([[True, False]])
-    for sight in (RECOGNITION, Sight(), Sight(latent="response_only"), Sight(context="block_bi"), Sight(context="uni")):
-        places = Places.of(context, torch.zeros(1, 2, dtype=torch.long), reply, head=True)
+    for sight in (
+        RECOGNITION,
+        AttentionMask(),
+        AttentionMask(latent="response_only"),
+        AttentionMask(context="block_bi"),
+        AttentionMask(context="uni"),
+    ):
+        places = SegmentIds.of(context, torch.zeros(1, 2, dtype=torch.long), reply, head=True)
         dense, fused = sight.dense(places)[0], sight.fused(places)[0, 0]
         for filling in (2, 4):
             assert not dense[:, filling].any()
@@ -94,9 +105,9 @@ def test_p2_a_word_of_the_reply_changes_what_follows_it_and_nothing_before(way: 
 @pytest.mark.parametrize("way", WAYS)
 def test_p2_a_reply_costs_what_one_pass_over_all_says(way: str) -> None:
     model = plato(**WAYS[way])
-    wanted = torch.stack([torch.stack([nats(model, e, slot) for slot in slots(model)]) for e in EXCHANGES])
+    wanted = torch.stack([torch.stack([nll(model, e, slot) for slot in slots(model)]) for e in EXCHANGES])
     batch = model.batch(EXCHANGES)
-    found = model.latent_nats(batch).nats if model.latents else model.loss(batch).nats[:, None]
+    found = model.latent_nll(batch).nll if model.latents else model.loss(batch).nll[:, None]
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
 
 
@@ -121,13 +132,13 @@ LONG = said(range(3, 23), range(30, 45), range(50, 60), reply=range(60, 80), fac
 def all_of(model: object, batch: Batch) -> list[Tensor]:
     """Return what a row of its own has in all that a model says of a batch."""
     assert hasattr(model, "loss")
-    with model.dropping(3, 0.5):
-        trained = model.loss(batch).nats
-    found = [model.loss(batch).nats, trained]
+    with model.dropout(3, 0.5):
+        trained = model.loss(batch).nll
+    found = [model.loss(batch).nll, trained]
     if model.latents:
         pairs = [(exchange, exchange.reply) for exchange in batch.exchanges]
-        told = model.latent_nats(batch)
-        found += [told.nats, told.log_prior, told.log_posterior, model.recognised(pairs), model.reply_scores(batch)]
+        told = model.latent_nll(batch)
+        found += [told.nll, told.log_prior, told.log_posterior, model.recognised(pairs), model.reply_scores(batch)]
     return found
 
 
@@ -149,10 +160,10 @@ def test_p3_filling_up_and_batch_mates_change_nothing(way: str, sampling: str) -
 @pytest.mark.parametrize("preset", ["fixed", "release", "paper"])
 def test_p3_batch_mates_change_neither_bag_nor_selection(preset: str) -> None:
     model = plato(preset=preset, negatives="corpus", bow_head="separate")
-    rows = [replace(e, rivals=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES)]
+    rows = [replace(e, negatives=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES)]
 
     def parts(exchanges: list) -> dict[str, float]:
-        with torch.no_grad(), model.dropping(3, 0.5):
+        with torch.no_grad(), model.dropout(3, 0.5):
             loss = model.loss(model.batch(exchanges))
         return {"bag": float(loss.parts["bag"] * loss.tokens.sum()), "selection": float(loss.parts["selection"])}
 

@@ -13,13 +13,13 @@ from menura.artefacts.loaded import load_model
 from menura.batches.tokenizer import Tokens
 from menura.cli.main import run
 from menura.models.catalogue import build, counted
-from menura.models.parts.sight import Sight
+from menura.models.parts.sight import AttentionMask
 from menura.models.parts.transformer import Sizes
 from menura.models.plato import Plato
 from menura.models.plato_settings import PlatoConfig
-from menura.scorers.encoders import begun
+from menura.scorers.encoders import load_encoder
 
-RECOGNITION = Sight(recognition=True)
+RECOGNITION = AttentionMask(recognition=True)
 PAPERS = {  # by roles and latents
     (2, 0): 108_903_936,
     (3, 0): 108_904_704,
@@ -32,9 +32,9 @@ every_papers = pytest.mark.parametrize(("roles", "latents", "parameters"), [(*at
 @every_papers
 def test_p12_plato_has_as_many_parameters_as_its_program(roles: int, latents: int, parameters: int) -> None:
     with torch.device("meta"):
-        model = build(None, PlatoConfig(preset="release", roles=roles, latents=latents), sizes=Sizes(30522))
+        model = build(None, PlatoConfig(preset="release", num_roles=roles, num_latents=latents), sizes=Sizes(30522))
         assert sum(part.parameters for part in counted(model)) == parameters
-        paper = build(None, PlatoConfig(preset="paper", roles=roles, latents=latents), sizes=Sizes(30522))
+        paper = build(None, PlatoConfig(preset="paper", num_roles=roles, num_latents=latents), sizes=Sizes(30522))
     biases = 20 + 30522 if latents else 0  # b_1 and b_2
     assert sum(value.numel() for value in paper.parameters()) == parameters + biases
 
@@ -43,7 +43,7 @@ def test_p12_plato_has_as_many_parameters_as_its_program(roles: int, latents: in
 def test_p12_model_show_counts_them(
     roles: int, latents: int, parameters: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [f"base=bert-base,preset=release,roles={roles},latents={latents}"]
+    words = [f"base=bert-base,preset=release,num_roles={roles},num_latents={latents}"]
     given = [word for pair in words[0].split(",") for word in ("--set", pair)]
     assert run(["--json", "model", "show", "plato", *given]) == 0
     assert json.loads(capsys.readouterr().out)["total"] == parameters
@@ -70,7 +70,7 @@ def bert_states(network: torch.nn.Module, ids: list[int]) -> Tensor:
 @pytest.mark.parametrize("masked_words", [False, True])
 def test_p13_a_bert_put_in_computes_what_it_did(tmp_path: Path, *, masked_words: bool) -> None:
     network = bert(tmp_path / "bert", masked_words=masked_words)
-    model = load_model(PlatoConfig(base=str(tmp_path / "bert"), latents=0)).model
+    model = load_model(PlatoConfig(base=str(tmp_path / "bert"), num_latents=0)).model
     assert isinstance(model, Plato)
     ids = [4, 7, 8, 9, 3, 12, 5, 0, 7]
     found = states_of(without_extras(model), ids, RECOGNITION)
@@ -80,7 +80,7 @@ def test_p13_a_bert_put_in_computes_what_it_did(tmp_path: Path, *, masked_words:
 @torch.no_grad()
 def test_p13_a_berts_head_for_masked_words_is_put_in_where_wanted(tmp_path: Path) -> None:
     network = bert(tmp_path / "bert", masked_words=True)
-    model = load_model(PlatoConfig(base=str(tmp_path / "bert"), latents=0, lm_head="bert_mlm")).model
+    model = load_model(PlatoConfig(base=str(tmp_path / "bert"), num_latents=0, lm_head="bert_mlm")).model
     assert isinstance(model, Plato)
     ids = [4, 7, 8, 9, 3]
     found = model.logits(states_of(without_extras(model), ids, RECOGNITION))
@@ -90,12 +90,12 @@ def test_p13_a_berts_head_for_masked_words_is_put_in_where_wanted(tmp_path: Path
 @torch.no_grad()
 def test_p13_a_gpt2_put_in_computes_what_it_did(tmp_path: Path) -> None:
     network = gpt2(tmp_path / "gpt2")
-    config = PlatoConfig(base=str(tmp_path / "gpt2"), latents=0, context="uni")
+    config = PlatoConfig(base=str(tmp_path / "gpt2"), num_latents=0, context="uni")
     model = load_model(config).model
     assert isinstance(model, Plato)
     without_extras(model).embeddings.role.weight.zero_()
     ids = list(b"a goat called fern")
-    found = states_of(model, ids, Sight(context="uni"))
+    found = states_of(model, ids, AttentionMask(context="uni"))
     wanted = network.transformer(input_ids=torch.tensor([ids])).last_hidden_state[0]
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
     logits = network(input_ids=torch.tensor([ids])).logits[0]
@@ -106,8 +106,8 @@ def test_p13_a_gpt2_put_in_computes_what_it_did(tmp_path: Path) -> None:
 @pytest.mark.weights
 def test_p13_minilm_put_in_computes_what_it_did() -> None:
     pytest.importorskip(encoder_folder.MODULE)
-    network, _ = begun("minilm")
-    loaded = load_model(PlatoConfig(base="minilm", latents=0))
+    network, _ = load_encoder("minilm")
+    loaded = load_model(PlatoConfig(base="minilm", num_latents=0))
     assert isinstance(loaded.model, Plato)
     tokens: Tokens = loaded.encoder.tokens
     ids = [tokens.control("[CLS]"), *tokens.encode("The goat called Fern eats string."), tokens.control("[SEP]")]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Voice, assert_same_bits, snapshot
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 from torch import Tensor, nn
 from toys import NET_EPISODE, QUADRATIC_EPISODE, Quadratic, TanhNet, flat, gradient, points, slope
 
 from menura.adaptation.catalogue import METHODS
-from menura.adaptation.descent import Descent, descend
+from menura.adaptation.descent import InnerLoop, run_inner_loop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
@@ -31,14 +31,14 @@ from menura.models.dialogue_model import DialogueModel
 def test_a1_the_quadratic_gives_all_printed_digits(
     steps: int, adapted: float, query_loss: float, first: float, exact: float
 ) -> None:
-    inner = Descent(rate=0.1, epochs=steps)
+    inner = InnerLoop(lr=0.1, epochs=steps)
     model = Quadratic()
-    end = descend(model, adaptable(model), QUADRATIC_EPISODE.support, inner)
+    end = run_inner_loop(model, adaptable(model), QUADRATIC_EPISODE.support, inner)
     assert float(end["theta"].detach()) == pytest.approx(adapted, abs=1e-13)
     for method, wanted in (
         (Maml(inner), first),
         (Maml(inner, order="exact"), exact),
-        (Maml(inner, order="exact", recursion=True), exact),
+        (Maml(inner, order="exact", recompute=True), exact),
     ):
         loss = method.objective(model, QUADRATIC_EPISODE)
         assert float(loss.total.detach()) == pytest.approx(query_loss, abs=1e-13)
@@ -55,8 +55,8 @@ def test_a2_the_exact_meta_gradient_of_a_tanh_net_is_the_central_difference(
     optimizer: str, hold: float, recursion: bool
 ) -> None:
     model = TanhNet()
-    inner = Descent(rate=0.1 if optimizer == "sgd" else 0.02, epochs=5, batch=4, optimizer=optimizer)  # type: ignore[arg-type]
-    method = Maml(inner, order="exact", hold=hold, recursion=recursion)
+    inner = InnerLoop(lr=0.1 if optimizer == "sgd" else 0.02, epochs=5, batch_size=4, optimizer=optimizer)  # type: ignore[arg-type]
+    method = Maml(inner, order="exact", unadapted_loss_weight=hold, recompute=recursion)
     ours = flat(gradient(model, method.objective(model, NET_EPISODE).total))
     units = torch.eye(len(ours), dtype=torch.float64)
     measured = torch.tensor([slope(model, lambda: method.objective(model, NET_EPISODE).total, u, 1e-5) for u in units])
@@ -64,21 +64,21 @@ def test_a2_the_exact_meta_gradient_of_a_tanh_net_is_the_central_difference(
 
 
 EXACT = {
-    "gpt2-houlsby": Descent(rate=0.3, epochs=2, batch=2),
-    "gpt2-upper": Descent(rate=0.3, epochs=2, batch=2),
-    "gpt2-lora": Descent(rate=0.3, epochs=2, batch=2),
-    "gpt2-in-place": Descent(rate=0.02, epochs=2, batch=2),
-    "houlsby-upper": Descent(rate=0.3, epochs=2, batch=2),
-    "special": Descent(rate=0.1, epochs=2, batch=2),
-    "seq2seq": Descent(rate=0.3, epochs=2, batch=2),
-    "seq2spg": Descent(rate=0.3, epochs=2, batch=2),
+    "gpt2-houlsby": InnerLoop(lr=0.3, epochs=2, batch_size=2),
+    "gpt2-upper": InnerLoop(lr=0.3, epochs=2, batch_size=2),
+    "gpt2-lora": InnerLoop(lr=0.3, epochs=2, batch_size=2),
+    "gpt2-in-place": InnerLoop(lr=0.02, epochs=2, batch_size=2),
+    "houlsby-upper": InnerLoop(lr=0.3, epochs=2, batch_size=2),
+    "special": InnerLoop(lr=0.1, epochs=2, batch_size=2),
+    "seq2seq": InnerLoop(lr=0.3, epochs=2, batch_size=2),
+    "seq2spg": InnerLoop(lr=0.3, epochs=2, batch_size=2),
 }
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_a2_the_exact_meta_gradient_of_a_model_that_speaks_is_the_central_difference(name: str) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    model, episode = voice.model, EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    toy = VARIANTS[name].toy(double=True)
+    model, episode = toy.model, EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     exact, first = Maml(EXACT[name], order="exact"), Maml(EXACT[name], order="first")
     ours = flat(gradient(model, exact.objective(model, episode).total))
     stream = torch.Generator().manual_seed(1)
@@ -97,9 +97,9 @@ def test_a2_the_exact_meta_gradient_of_a_model_that_speaks_is_the_central_differ
 @pytest.mark.parametrize("name", ["tanh", "gpt2-houlsby", "gpt2-in-place", "lora-upper"])
 def test_a3_first_order_with_one_step_is_the_gradient_at_the_adapted_weights(name: str) -> None:
     model, episode = model_and_episode(name)
-    inner = Descent(rate=0.1, batch=0)
+    inner = InnerLoop(lr=0.1, batch_size=0)
     ours = gradient(model, Maml(inner).objective(model, episode).total)
-    adapted = descend(model, adaptable(model), episode.support, inner)
+    adapted = run_inner_loop(model, adaptable(model), episode.support, inner)
     leaves = {key: value.detach().clone().requires_grad_() for key, value in adapted.items()}
     query = model.batch(tuple(chain.from_iterable(episode.query)))
     plain = torch.autograd.grad(loss_with(model, leaves, query).total, list(leaves.values()))
@@ -109,7 +109,7 @@ def test_a3_first_order_with_one_step_is_the_gradient_at_the_adapted_weights(nam
 @pytest.mark.parametrize("name", ["tanh", "gpt2-houlsby", "in-place"])
 def test_a3_the_direction_of_reptile_is_where_it_starts_minus_where_it_ends(name: str) -> None:
     model, episode = model_and_episode(name)
-    method = Maml(Descent(rate=0.1, epochs=3, batch=4), order="reptile")
+    method = Maml(InnerLoop(lr=0.1, epochs=3, batch_size=4), order="reptile")
     ours = gradient(model, method.objective(model, episode).total)
     end = method.adapt(model, episode.support + episode.query)
     wanted = {key: value.detach() - end[key] for key, value in adaptable(model).items()}
@@ -121,25 +121,25 @@ def model_and_episode(name: str) -> tuple[DialogueModel[Any], EncodedEpisode]:
     """Return a model in float64 and an episode for it."""
     if name == "tanh":
         return TanhNet(), NET_EPISODE
-    voice = VARIANTS[name].voice(double=True)
-    return voice.model, EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    toy = VARIANTS[name].toy(double=True)
+    return toy.model, EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
 
 
 # A4
 
 
-def uses(voice: Voice) -> Iterator[tuple[str, Callable[[], object]]]:
+def uses(toy: Toy) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield every way to use a model that must leave it alone."""
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
-    model, batch = voice.model, voice.batch(QUERY)
-    inner = Descent(rate=0.2, epochs=2)
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
+    model, batch = toy.model, toy.batch(QUERY)
+    inner = InnerLoop(lr=0.2, epochs=2)
     for key, kind in METHODS.items():
         method = kind() if key == "pretrain-only" else kind(inner)  # type: ignore[call-arg]
         yield f"{key} adapts", lambda method=method: method.adapt(model, episode.support)
         yield f"{key}'s objective", lambda method=method: method.objective(model, episode).total
     for method in (
-        Maml(inner, order="exact", hold=0.5),
-        Maml(inner, order="exact", recursion=True, multi_step=1.0),
+        Maml(inner, order="exact", unadapted_loss_weight=0.5),
+        Maml(inner, order="exact", recompute=True, multi_step=1.0),
         Maml(inner, order="reptile"),
     ):
         yield f"{method}", lambda method=method: gradient(model, method.objective(model, episode, 0.5).total)
@@ -151,21 +151,24 @@ def uses(voice: Voice) -> Iterator[tuple[str, Callable[[], object]]]:
 
     yield "holding", held
     yield "loss beside", lambda: loss_with(model, weights, batch)
-    yield "scoring", lambda: model.reply_nats(batch)
-    yield "decoding", lambda: generate(model, batch, Nucleus(), end=voice.end, limit=5, seeds=range(len(batch)))
+    yield "scoring", lambda: model.reply_nll(batch)
+    yield (
+        "decoding",
+        lambda: generate(model, batch, Nucleus(), end=toy.end, max_new_tokens=5, seeds=range(len(batch))),
+    )
 
 
 @pytest.mark.parametrize("name", ["houlsby", "lora-upper", "in-place", "special", "train-base", "gpt2-houlsby"])
 def test_a4_no_use_changes_a_bit_of_the_model_or_of_the_random_stream(name: str) -> None:
-    voice = VARIANTS[name].voice()
-    before = snapshot(voice.model)
-    for what, use in uses(voice):
+    toy = VARIANTS[name].toy()
+    before = snapshot(toy.model)
+    for what, use in uses(toy):
         use()
-        assert_same_bits(voice.model, before, what)
+        assert_same_bits(toy.model, before, what)
 
 
 def test_a4_holding_puts_the_weights_back_after_an_error() -> None:
-    model = VARIANTS["in-place"].voice().model
+    model = VARIANTS["in-place"].toy().model
     before = snapshot(model)
     with pytest.raises(ZeroDivisionError), holding(model, {k: v.detach() * 2 for k, v in adaptable(model).items()}):
         _ = 1 / 0
@@ -181,11 +184,11 @@ def test_a5_inner_steps_are_epochs_times_the_batches_of_sixteen(support: int, ep
     seen: list[tuple[int, int]] = []
     dialogues = (points("s", support - support // 2, 1), points("t", support // 2, 2))
     model = TanhNet()
-    descend(
+    run_inner_loop(
         model,
         adaptable(model),
         dialogues,
-        Descent(epochs=epochs),
+        InnerLoop(epochs=epochs),
         watch=lambda done, steps, loss: seen.append((done, steps)),
     )
     steps = epochs * math.ceil(support / 16)
@@ -205,7 +208,7 @@ def test_a6_gradients_added_up_task_by_task_are_those_of_the_mean(name: str, ord
         replace(episode, support=(episode.support[0][:1],), query=episode.support[:1]),
     ]
     assert len({sum(len(dialogue) for dialogue in e.support) for e in episodes}) > 1
-    method = Maml(Descent(rate=0.1, epochs=2, batch=2), order=order)  # type: ignore[arg-type]
+    method = Maml(InnerLoop(lr=0.1, epochs=2, batch_size=2), order=order)  # type: ignore[arg-type]
     together = gradient(model, torch.stack([method.objective(model, e).total for e in episodes]).mean())
     for each in episodes:
         (method.objective(model, each).total / len(episodes)).backward()
@@ -217,7 +220,7 @@ def test_a6_gradients_added_up_task_by_task_are_those_of_the_mean(name: str, ord
 @pytest.mark.parametrize("order", ["exact", "first"])
 def test_a6_the_loop_over_tasks_is_vmap_over_padded_tasks(order: str) -> None:
     """The engine loops, which is quicker on a CPU; torch.func's vmap over supports padded to one size is the peer."""
-    model, inner, sizes = TanhNet(), Descent(rate=0.1, epochs=2, batch=0), (3, 5, 4)
+    model, inner, sizes = TanhNet(), InnerLoop(lr=0.1, epochs=2, batch_size=0), (3, 5, 4)
     episodes = [
         EncodedEpisode(f"p{n}", (points(f"s{n}", size, 2 * n),), (points(f"q{n}", 4, 2 * n + 1),))
         for n, size in enumerate(sizes)
@@ -243,7 +246,7 @@ def test_a6_the_loop_over_tasks_is_vmap_over_padded_tasks(order: str) -> None:
         for _ in range(inner.epochs):
             slopes = torch.func.grad(loss)(weights, *support)
             steps = {name: s if order == "exact" else s.detach() for name, s in slopes.items()}
-            weights = {name: weights[name] - inner.rate * steps[name] for name in weights}
+            weights = {name: weights[name] - inner.lr * steps[name] for name in weights}
         return loss(weights, *query)
 
     support, query = stacked([e.support[0] for e in episodes]), stacked([e.query[0] for e in episodes])

@@ -14,7 +14,7 @@ WORDS, USERS = 18_600, 5_138
     ("config", "parameters"),
     [
         (Seq2SeqConfig(WORDS), 3_972_300 + 301 * WORDS),
-        (SpeakerConfig(WORDS, users=USERS), 3_972_300 + 301 * WORDS + 76_800 + 64 * USERS),
+        (SpeakerConfig(WORDS, num_users=USERS), 3_972_300 + 301 * WORDS + 76_800 + 64 * USERS),
         (Seq2SpgConfig(WORDS, gate="repo"), 5_315_300 + 301 * WORDS),
         (Seq2SpgConfig(WORDS, gate="repo", reads="state"), 4_534_400 + 301 * WORDS),
         (Seq2SpgConfig(WORDS), 5_314_700 + 301 * WORDS),

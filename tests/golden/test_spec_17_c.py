@@ -8,11 +8,11 @@ from private_toys import EPISODES, PrivateNet, any_structure, through
 from torch import Tensor, nn
 
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.structures import (
-    Layer,
-    Structure,
+    LayerMask,
+    PersonaMask,
     Threshold,
     census,
     pruned,
@@ -38,40 +38,40 @@ def printed() -> PrivateNet:
     return model
 
 
-def edges_of(structure: Structure) -> list[list[list[int]]]:
-    return [layer.edges().int().tolist() for layer in structure.layers]
+def edges_of(mask: PersonaMask) -> list[list[list[int]]]:
+    return [layer.edges().int().tolist() for layer in mask.layers]
 
 
-def pruned_at(gamma: float, model: nn.Module | None = None, **how: str) -> Structure:
+def pruned_at(gamma: float, model: nn.Module | None = None, **how: str) -> PersonaMask:
     model = model or printed()
     return pruned(whole(model), trained(model), Threshold(gamma=gamma), **how)  # type: ignore[arg-type]
 
 
 def test_c1_edges_go_by_magnitude_and_with_the_node_above() -> None:
-    structure = pruned_at(0.05)
-    assert edges_of(structure) == [
+    mask = pruned_at(0.05)
+    assert edges_of(mask) == [
         [[1, 1], [1, 1], [1, 1]],
         [[1, 0, 1], [0, 0, 0], [0, 0, 0]],
         [[1, 0, 0], [1, 0, 0]],
         [[1, 1]],
     ]
-    kept = structure.kept()
+    kept = mask.kept()
     assert kept["private.1.bias"].int().tolist() == [1, 0, 0]  # kept N_3
     assert kept["private.0.bias"].int().tolist() == [1, 0, 1]  # kept N_2
     assert not {"private.2.bias", "private.3.bias", "private.0.weight", "private.3.weight"} & kept.keys()
-    live = [edges.int().tolist() for edges in structure.live()]
-    assert live == [[[1, 1], [0, 0], [1, 1]], *edges_of(structure)[1:]]
+    live = [edges.int().tolist() for edges in mask.live()]
+    assert live == [[[1, 1], [0, 0], [1, 1]], *edges_of(mask)[1:]]
 
 
 def test_c2_as_the_public_program_whole_nodes_go_in_every_layer() -> None:
-    structure = pruned_at(0.05, unit="nodes")
-    assert edges_of(structure) == [
+    mask = pruned_at(0.05, unit="nodes")
+    assert edges_of(mask) == [
         [[1, 1], [0, 0], [1, 1]],
         [[1, 0, 1], [0, 0, 0], [0, 0, 0]],
         [[0, 0, 0], [1, 0, 0]],
         [[0, 1]],
     ]
-    kept = structure.kept()
+    kept = mask.kept()
     biases = [kept[f"private.{n}.bias"].int().tolist() for n in range(3)]
     assert biases == [[1, 0, 1], [1, 0, 0], [0, 1]]
 
@@ -86,20 +86,20 @@ def outputs(model: PrivateNet, weights: dict[str, Tensor], inputs: Tensor) -> Te
 @pytest.mark.parametrize("seed", [0, 1])
 def test_c3_the_structure_gives_the_outputs_of_zeroed_and_of_smaller_layers(gamma: float, seed: int) -> None:
     model = printed() if not seed else PrivateNet(seed=seed)
-    structure, weights = pruned_at(gamma, model), {n: v.detach() for n, v in trained(model).items()}
+    mask, weights = pruned_at(gamma, model), {n: v.detach() for n, v in trained(model).items()}
     inputs = torch.randn(9, model.shared.in_features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     zeroed = {name: value.clone() for name, value in weights.items()}
     for (weight, bias), edges, above in zip(
-        model.private_layers(), edges_of(structure), [*edges_of(structure)[1:], None], strict=True
+        model.private_layers(), edges_of(mask), [*edges_of(mask)[1:], None], strict=True
     ):
         zeroed[weight] *= torch.tensor(edges)
         if above is not None:
             zeroed[bias] *= torch.tensor(above).any(0)
     wanted = outputs(model, zeroed, inputs)
-    assert torch.allclose(outputs(model, within(weights, structure), inputs), wanted, rtol=0, atol=1e-12)
-    cut = smaller(weights, structure)
+    assert torch.allclose(outputs(model, within(weights, mask), inputs), wanted, rtol=0, atol=1e-12)
+    cut = smaller(weights, mask)
     assert torch.allclose(through(cut, inputs), wanted, rtol=0, atol=1e-12)
-    nodes = [layer.edges().any(0).sum() for layer in structure.layers[1:]]
+    nodes = [layer.edges().any(0).sum() for layer in mask.layers[1:]]
     assert [len(bias) for _, bias in cut[:-1]] == nodes
     assert [weight.shape[1] for weight, _ in cut[1:]] == nodes
 
@@ -107,17 +107,17 @@ def test_c3_the_structure_gives_the_outputs_of_zeroed_and_of_smaller_layers(gamm
 @pytest.mark.parametrize("order", ["first", "exact"])
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
 def test_c4_what_no_task_keeps_has_no_gradient_and_never_moves(order: str, optimizer: type) -> None:
-    model, structures = PrivateNet(), [any_structure(PrivateNet(), seed, 0.4) for seed in range(3)]
-    method = Cmaml(Descent(rate=0.1, epochs=2, batch=2), order=order)  # type: ignore[arg-type]
+    model, masks = PrivateNet(), [any_structure(PrivateNet(), seed, 0.4) for seed in range(3)]
+    method = Cmaml(InnerLoop(lr=0.1, epochs=2, batch_size=2), order=order)  # type: ignore[arg-type]
     adam = optimizer(model.parameters(), lr=0.1, weight_decay=0.1)
     method.joint_objective(model, EPISODES, [whole(model)] * 3)[0].backward()
     adam.step()  # now every weight has a momentum
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     means = {name: adam.state[value]["exp_avg"].clone() for name, value in model.named_parameters()}
-    moves = method.moves(model, structures)
+    moves = method.moves(model, masks)
     for _ in range(2):
         adam.zero_grad()
-        method.joint_objective(model, EPISODES, structures)[0].backward()
+        method.joint_objective(model, EPISODES, masks)[0].backward()
         for name, there in moves.items():
             gradient = dict(model.named_parameters())[name].grad
             assert gradient is not None
@@ -135,10 +135,10 @@ def test_c4_what_no_task_keeps_has_no_gradient_and_never_moves(order: str, optim
 
 def test_c4_an_adapted_persona_is_zero_where_it_keeps_nothing() -> None:
     model = PrivateNet()
-    method = Cmaml(Descent(rate=0.1, epochs=3, batch=2), gamma=0.2)
-    weights, structure = method.adapted(model, EPISODES[0].support)
-    assert all(not weights[name][~there].any() for name, there in structure.kept().items())
-    assert any((~there).any() for there in structure.kept().values())
+    method = Cmaml(InnerLoop(lr=0.1, epochs=3, batch_size=2), gamma=0.2)
+    weights, mask = method.adapted(model, EPISODES[0].support)
+    assert all(not weights[name][~there].any() for name, there in mask.kept().items())
+    assert any((~there).any() for there in mask.kept().values())
 
 
 def test_c5_no_threshold_keeps_every_edge_that_is_not_zero_and_an_endless_one_the_outer_layers() -> None:
@@ -162,7 +162,7 @@ def test_c6_a_network_as_it_is_initialised_draws_a_warning() -> None:
     sizes = (600, 600, 500, 400, 300)
     layers = [nn.Linear(below, above) for below, above in zip(sizes, sizes[1:], strict=False)]
     weights = {f"{n}.weight": layer.weight for n, layer in enumerate(layers)}
-    shape = Structure(tuple(Layer(f"{n}.weight", f"{n}.bias", *v.weight.shape) for n, v in enumerate(layers)))
+    shape = PersonaMask(tuple(LayerMask(f"{n}.weight", f"{n}.bias", *v.weight.shape) for n, v in enumerate(layers)))
     found = census([pruned(shape, weights, Threshold(gamma=0.05))] * 2)
     assert found.density["1.weight"] == 0.0
     (line,) = found.lines()
@@ -171,7 +171,7 @@ def test_c6_a_network_as_it_is_initialised_draws_a_warning() -> None:
     warnings = found.warnings()
     assert [w for w in warnings if "1.weight keeps 0.0% of its edges, outside of 2% to 98%" in w]
     assert [w for w in warnings if "nearly the same for all personas" in w]
-    half = pruned(shape, weights, Threshold("quantile", keep=0.5))
+    half = pruned(shape, weights, Threshold("quantile", keep_share=0.5))
     other = pruned(shape, {n: v + 0.02 * torch.randn_like(v) for n, v in weights.items()}, Threshold("quantile"))
     fine = census([half, other])
     assert fine.warnings() == []

@@ -6,17 +6,17 @@ from private_toys import EPISODES, PrivateNet, ThreeEdges, any_structure, of_edg
 from toys import flat, gradient, slope
 
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import Descent, mini_batches
+from menura.adaptation.descent import InnerLoop, mini_batches
 from menura.adaptation.joint import Together, walking
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.steps import Ground
+from menura.adaptation.steps import InnerProblem
 from menura.adaptation.structures import whole
 from menura.adaptation.weights import adaptable, trained
 
 TASKS = [one_point("1"), one_point("2")]
 OWNED = ([[1, 1, 0]], [[0, 1, 1]])
-PRINTED = Cmaml(Descent(rate=0.1), private_reduce="sum")
+PRINTED = Cmaml(InnerLoop(lr=0.1), private_reduce="sum")
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,15 @@ PRINTED = Cmaml(Descent(rate=0.1), private_reduce="sum")
 )
 def test_d1_the_joint_step_gives_the_printed_numbers(order: str, outer: list[float], after: list[float]) -> None:
     model = ThreeEdges()
-    structures = [of_edges(whole(model), edges) for edges in OWNED]
-    walk = Together(Ground(model, 0.1, adam=False), adaptable(model), structures, order == "exact", "sum")
-    first = [walk._slope(place, model.batch(e.support[0]), walk._kept(place))[1] for place, e in enumerate(TASKS)]
+    masks = [of_edges(whole(model), edges) for edges in OWNED]
+    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, order == "exact", "sum")
+    first = [walk._gradients(place, model.batch(e.support[0]), walk._kept(place))[1] for place, e in enumerate(TASKS)]
     assert [s["private.weight"].tolist() for s in first] == [[[1, 2, 0]], [[0, 1, 2]]]
     for _ in walking(walk, [mini_batches(model, e.support, 16) for e in TASKS], PRINTED.inner):
         pass
     assert walk._private["private.weight"][0].tolist() == pytest.approx([0.9, 1.7, 2.8], abs=1e-13)
     method = Cmaml(PRINTED.inner, order=order, private_reduce="sum")  # type: ignore[arg-type]
-    total, losses = method.joint_objective(model, TASKS, structures)
+    total, losses = method.joint_objective(model, TASKS, masks)
     assert [float(loss.total) for loss in losses] == pytest.approx([0.325, 1.765], abs=1e-13)
     assert float(total.detach()) == pytest.approx(0.325 + 1.765, abs=1e-13)
     torch_step = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -46,17 +46,17 @@ def test_d1_the_joint_step_gives_the_printed_numbers(order: str, outer: list[flo
 
 def test_d1_the_mean_goes_by_how_many_tasks_have_an_edge() -> None:
     model = ThreeEdges()
-    structures = [of_edges(whole(model), edges) for edges in OWNED]
-    walk = Together(Ground(model, 0.1, adam=False), adaptable(model), structures, exact=False)
+    masks = [of_edges(whole(model), edges) for edges in OWNED]
+    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
     walk.step({place: model.batch(e.support[0]) for place, e in enumerate(TASKS)})
     assert walk._private["private.weight"][0].tolist() == pytest.approx([0.9, 1.85, 2.8], abs=1e-13)
 
 
 def test_d2_each_task_on_its_own_gives_other_numbers_where_an_edge_is_shared() -> None:
     model = ThreeEdges()
-    structures = [of_edges(whole(model), edges) for edges in OWNED]
+    masks = [of_edges(whole(model), edges) for edges in OWNED]
     method = Cmaml(PRINTED.inner, order="exact", private_reduce="sum")
-    alone = [method.joint_objective(model, [e], [s]) for e, s in zip(TASKS, structures, strict=True)]
+    alone = [method.joint_objective(model, [e], [s]) for e, s in zip(TASKS, masks, strict=True)]
     assert [float(loss.total) for _, (loss,) in alone] == pytest.approx([0.4, 2.125], abs=1e-13)
     total = torch.stack([total for total, _ in alone]).sum()
     (found,) = torch.autograd.grad(total, [model.private.weight])
@@ -66,7 +66,7 @@ def test_d2_each_task_on_its_own_gives_other_numbers_where_an_edge_is_shared() -
 @pytest.mark.parametrize("reduce", ["sum", "mean"])
 @pytest.mark.parametrize("order", ["first", "exact"])
 def test_d3_one_task_with_a_whole_structure_is_maml(reduce: str, order: str) -> None:
-    model, inner = PrivateNet(), Descent(rate=0.1, epochs=2, batch=2)
+    model, inner = PrivateNet(), InnerLoop(lr=0.1, epochs=2, batch_size=2)
     method = Cmaml(inner, order=order, private_reduce=reduce)  # type: ignore[arg-type]
     ours = flat(gradient(model, method.joint_objective(model, EPISODES[:1], [whole(model)])[0]))
     wanted = flat(gradient(model, Maml(inner, order=order).objective(model, EPISODES[0]).total))  # type: ignore[arg-type]
@@ -75,10 +75,10 @@ def test_d3_one_task_with_a_whole_structure_is_maml(reduce: str, order: str) -> 
 
 def test_d3_an_edge_that_no_task_owns_stays_where_it_is() -> None:
     model = ThreeEdges()
-    structures = [of_edges(whole(model), [[1, 0, 0]]), of_edges(whole(model), [[1, 1, 0]])]
+    masks = [of_edges(whole(model), [[1, 0, 0]]), of_edges(whole(model), [[1, 1, 0]])]
     adam = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
-    PRINTED.joint_objective(model, TASKS, structures)[0].backward()
-    with moving_only(adam, trained(model), PRINTED.moves(model, structures)):
+    PRINTED.joint_objective(model, TASKS, masks)[0].backward()
+    with moving_only(adam, trained(model), PRINTED.moves(model, masks)):
         adam.step()
     assert model.private.weight[0, 2].item() == 3
     assert model.private.weight[0, 0].item() < 1
@@ -89,20 +89,20 @@ def test_d3_an_edge_that_no_task_owns_stays_where_it_is() -> None:
 def test_the_exact_joint_gradient_of_a_private_net_is_the_central_difference(reduce: str) -> None:
     """Three tasks of unequal supports, so that the last steps pool fewer of them."""
     model = PrivateNet()
-    structures = [any_structure(model, seed) for seed in range(3)]
-    inner = Descent(rate=0.1, epochs=2, batch=2)
+    masks = [any_structure(model, seed) for seed in range(3)]
+    inner = InnerLoop(lr=0.1, epochs=2, batch_size=2)
     method = Cmaml(inner, order="exact", private_reduce=reduce)  # type: ignore[arg-type]
 
     def total() -> torch.Tensor:
-        return method.joint_objective(model, EPISODES, structures)[0]
+        return method.joint_objective(model, EPISODES, masks)[0]
 
     ours = flat(gradient(model, total()))
     units = torch.eye(len(ours), dtype=torch.float64)
     measured = torch.tensor([slope(model, total, unit, 1e-5) for unit in units])
     assert float((ours - measured).norm() / measured.norm()) < 1e-7
     first = Cmaml(inner, private_reduce=reduce)  # type: ignore[arg-type]
-    shortened = flat(gradient(model, first.joint_objective(model, EPISODES, structures)[0]))
-    alone = [method.joint_objective(model, [e], [s])[0] for e, s in zip(EPISODES, structures, strict=True)]
+    shortened = flat(gradient(model, first.joint_objective(model, EPISODES, masks)[0]))
+    alone = [method.joint_objective(model, [e], [s])[0] for e, s in zip(EPISODES, masks, strict=True)]
     apart = flat(gradient(model, torch.stack(alone).sum()))
     for other in (shortened, apart):
         assert float((ours - other).norm() / ours.norm()) > 1e-2, "the cross terms must matter for this to be a test"

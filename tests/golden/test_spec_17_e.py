@@ -7,13 +7,13 @@ import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Variant, part, stir
 from torch import Tensor, nn
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable
 from menura.artefacts.base import without_weights
 from menura.artefacts.tensors import content_sha256
 from menura.batches.encode import EncodedEpisode, Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, LayoutName
+from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.tokenizer import byte_tokens
 from menura.decoding.choice import Nucleus
 from menura.errors import DataError, MismatchError
@@ -23,7 +23,7 @@ from menura.models.parts.identity import NEAR, check_can_learn
 from menura.tasks.task import Exchange
 
 WITH_ADAPTERS = [n for n, v in VARIANTS.items() if v.kind != "none" and v.model == "causal_lm"]
-LAYOUT_NAMES: tuple[LayoutName, ...] = ("chat", "special", "plain")
+LAYOUT_NAMES: tuple[ChatFormatName, ...] = ("chat", "special", "plain")
 OLD_IDS = tuple(byte_tokens().encode("the goat ate a clock. tick. the clock went on, in the goat."))
 
 
@@ -35,7 +35,7 @@ def logits(model: CausalLm) -> Tensor:
 
 def closed(model: CausalLm) -> dict[str, nn.Parameter]:
     """Return the parameters that keep fresh adapters from adding anything: W_up, factors, gates."""
-    return {name: model.get_parameter(name) for name in model.bare_weights()}
+    return {name: model.get_parameter(name) for name in model.neutral_weights()}
 
 
 def gradients(model: CausalLm) -> dict[str, float]:
@@ -51,7 +51,7 @@ def gradients(model: CausalLm) -> dict[str, float]:
 def test_b1_gpt2_small_and_its_adapters_have_the_papers_counts(size: int) -> None:
     network = without_weights("gpt2-config")
     assert sum(p.numel() for p in network.parameters()) == 124_439_808
-    model = CausalLm(network, CausalLmConfig(adapters=Adapters("houlsby", size)))
+    model = CausalLm(network, CausalLmConfig(adapters=Adapters("houlsby", bottleneck=size)))
     added = sum(p.numel() for p in model.adapters.parameters())
     assert added == 24 * (1537 * size + 768) == {8: 313_536, 16: 608_640, 64: 2_379_264, 256: 9_461_760}[size]
     assert sum(p.numel() for p in adaptable(model).values()) == added
@@ -60,11 +60,11 @@ def test_b1_gpt2_small_and_its_adapters_have_the_papers_counts(size: int) -> Non
 @pytest.mark.parametrize(
     ("adapters", "numbers", "bytes_in_half"),
     [
-        (Adapters("lora", 1), 36_864, 73_728),  # on the attention input map
-        (Adapters("lora", 1, 2), 6_144, 12_288),
+        (Adapters("lora", rank=1), 36_864, 73_728),  # on the attention input map
+        (Adapters("lora", rank=1, layers=2), 6_144, 12_288),
         (Adapters("ia3"), 55_296, 110_592),
-        (Adapters("prompt", 10), 12 * (10 * 768 + 12), 184_608),
-        (Adapters("prompt", 10, 1), 10 * 768 + 12, 15_384),
+        (Adapters("prompt", num_virtual_tokens=10), 12 * (10 * 768 + 12), 184_608),
+        (Adapters("prompt", num_virtual_tokens=10, layers=1), 10 * 768 + 12, 15_384),
     ],
 )
 def test_b1_other_adapters_of_gpt2_small_have_the_sizes_of_section_16(
@@ -82,10 +82,12 @@ def test_b1_other_adapters_of_gpt2_small_have_the_sizes_of_section_16(
 @pytest.mark.parametrize("layers", ["all", "upper"])
 @pytest.mark.parametrize("kind", ["houlsby", "lora", "ia3", "prompt"])
 @pytest.mark.parametrize("network", ["tiny", "gpt2"])
-def test_e1_fresh_adapters_change_no_bit_of_any_logit(network: str, kind: str, layers: str, layout: LayoutName) -> None:
+def test_e1_fresh_adapters_change_no_bit_of_any_logit(
+    network: str, kind: str, layers: str, layout: ChatFormatName
+) -> None:
     variant = replace(VARIANTS["houlsby"], network=network, kind=kind, layers=layers, layout=layout)
-    model = variant.voice(stirred=False).model
-    bare = replace(variant, kind="none", layers="all", layout="chat").voice(stirred=False).model
+    model = variant.toy(stirred=False).model
+    bare = replace(variant, kind="none", layers="all", layout="chat").toy(stirred=False).model
     wanted = logits(bare)
     assert float((logits(model)[..., : wanted.shape[-1]] - wanted).abs().max()) == 0
     assert float(wanted.abs().max()) > 0.1
@@ -97,7 +99,7 @@ def test_e1_fresh_adapters_change_no_bit_of_any_logit(network: str, kind: str, l
 
 @pytest.mark.parametrize("name", WITH_ADAPTERS)
 def test_e1_small_adapters_change_logits_a_little(name: str) -> None:
-    model = VARIANTS[name].voice(stirred=False).model
+    model = VARIANTS[name].toy(stirred=False).model
     before = logits(model)
     with torch.no_grad():
         for index, (key, weight) in enumerate(closed(model).items()):
@@ -111,19 +113,19 @@ def test_e1_small_adapters_change_logits_a_little(name: str) -> None:
 
 @pytest.mark.parametrize("network", ["tiny", "gpt2"])
 def test_e1_a_near_zero_start_is_the_base_to_a_thousandth_and_learns_everywhere_at_once(network: str) -> None:
-    voice = Variant(network, init="near-zero").voice(stirred=False)
-    bare = Variant(network, kind="none").voice(stirred=False).model
+    toy = Variant(network, init="near-zero").toy(stirred=False)
+    bare = Variant(network, kind="none").toy(stirred=False).model
     wanted = logits(bare)
-    assert 0 < float((logits(voice.model) - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
-    largest = {n: float(p.detach().abs().max()) for n, p in voice.model.adapters.named_parameters()}
+    assert 0 < float((logits(toy.model) - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
+    largest = {n: float(p.detach().abs().max()) for n, p in toy.model.adapters.named_parameters()}
     assert all(0 < value <= 2e-3 if n.endswith("weight") else value == 0 for n, value in largest.items())
-    check_starts_as_base(voice.model, OLD_IDS)
-    voice.model.loss(voice.batch(SUPPORT)).total.backward()
-    assert all(value > 0 for value in gradients(voice.model).values())
+    check_starts_as_base(toy.model, OLD_IDS)
+    toy.model.loss(toy.batch(SUPPORT)).total.backward()
+    assert all(value > 0 for value in gradients(toy.model).values())
 
 
 def test_e1_a_near_zero_start_beyond_a_thousandth_is_refused() -> None:
-    model = Variant(init="near-zero").voice(stirred=False).model
+    model = Variant(init="near-zero").toy(stirred=False).model
     with torch.no_grad():
         model.adapters["3"]["feed_forward"].up.bias += NEAR * 10  # type: ignore[index, operator, union-attr]  # untyped by ModuleDict
     with pytest.raises(MismatchError, match=r"with fresh houlsby adapters the logits differ .* at most"):
@@ -131,7 +133,7 @@ def test_e1_a_near_zero_start_beyond_a_thousandth_is_refused() -> None:
 
 
 def test_e1_a_base_that_changes_its_logits_afterwards_is_refused() -> None:
-    model = VARIANTS["in-place"].voice(stirred=False).model
+    model = VARIANTS["in-place"].toy(stirred=False).model
     check_starts_as_base(model, OLD_IDS)
     model.network.lm_head.register_forward_hook(lambda part, inputs, output: output)
     check_starts_as_base(model, OLD_IDS)
@@ -143,7 +145,7 @@ def test_e1_a_base_that_changes_its_logits_afterwards_is_refused() -> None:
 @pytest.mark.parametrize("name", WITH_ADAPTERS)
 @pytest.mark.parametrize("value", [1e-3, float("nan")])
 def test_e1_the_check_refuses_an_adapter_that_adds_something(name: str, value: float) -> None:
-    model = VARIANTS[name].voice(stirred=False).model
+    model = VARIANTS[name].toy(stirred=False).model
     with torch.no_grad():
         list(closed(model).values())[-1].fill_(value)
     with pytest.raises(MismatchError, match="logits differ"):
@@ -151,7 +153,7 @@ def test_e1_the_check_refuses_an_adapter_that_adds_something(name: str, value: f
 
 
 def test_e1_the_check_leaves_the_adapters_at_work() -> None:
-    model = VARIANTS["houlsby"].voice(stirred=False).model
+    model = VARIANTS["houlsby"].toy(stirred=False).model
     check_starts_as_base(model, OLD_IDS)
     before = logits(model)
     stir(model)
@@ -160,13 +162,13 @@ def test_e1_the_check_leaves_the_adapters_at_work() -> None:
 
 @pytest.mark.parametrize("name", WITH_ADAPTERS)
 def test_e1_bare_weights_make_trained_adapters_the_base_again(name: str) -> None:
-    model = VARIANTS[name].voice(stirred=False).model
+    model = VARIANTS[name].toy(stirred=False).model
     before = logits(model)
     with torch.no_grad():
         for parameter in model.adapters.parameters():
             parameter += 0.1
     assert not torch.equal(logits(model), before)
-    model.load_state_dict(model.bare_weights(), strict=False)
+    model.load_state_dict(model.neutral_weights(), strict=False)
     assert torch.equal(logits(model), before)
 
 
@@ -174,54 +176,54 @@ def test_e1_bare_weights_make_trained_adapters_the_base_again(name: str) -> None
 
 
 def test_e2_adapters_that_are_all_zero_learn_by_their_bias_alone_and_are_refused() -> None:
-    voice = VARIANTS["houlsby"].voice(stirred=False)
-    check_can_learn(voice.model)
-    for parameter in voice.model.adapters.parameters():
+    toy = VARIANTS["houlsby"].toy(stirred=False)
+    check_can_learn(toy.model)
+    for parameter in toy.model.adapters.parameters():
         nn.init.zeros_(parameter)
-    voice.model.loss(voice.batch(SUPPORT)).total.backward()
-    moved = {name for name, value in gradients(voice.model).items() if value > 0}
+    toy.model.loss(toy.batch(SUPPORT)).total.backward()
+    moved = {name for name, value in gradients(toy.model).items() if value > 0}
     assert moved
     assert all(name.endswith("up.bias") for name in moved)
     with pytest.raises(DataError, match="are zero, so only a bias"):
-        check_can_learn(voice.model)
+        check_can_learn(toy.model)
 
 
 @pytest.mark.parametrize("name", ["lora", "gpt2-lora", "prompt"])
 def test_e2_other_adapters_that_are_all_zero_learn_nothing_and_are_refused(name: str) -> None:
-    voice = VARIANTS[name].voice(stirred=False)
-    check_can_learn(voice.model)
-    for parameter in voice.model.adapters.parameters():
+    toy = VARIANTS[name].toy(stirred=False)
+    check_can_learn(toy.model)
+    for parameter in toy.model.adapters.parameters():
         nn.init.zeros_(parameter)
-    voice.model.loss(voice.batch(SUPPORT)).total.backward()
-    assert set(gradients(voice.model).values()) == {0.0}
+    toy.model.loss(toy.batch(SUPPORT)).total.backward()
+    assert set(gradients(toy.model).values()) == {0.0}
     with pytest.raises(DataError, match="are zero"):
-        check_can_learn(voice.model)
+        check_can_learn(toy.model)
 
 
 @pytest.mark.parametrize("name", ["ia3", "gpt2-ia3"])
 def test_e2_factors_learn_from_wherever_they_are(name: str) -> None:
-    voice = VARIANTS[name].voice(stirred=False)
+    toy = VARIANTS[name].toy(stirred=False)
     for value in (1.0, 0.0):
-        voice.model.zero_grad()
-        for parameter in voice.model.adapters.parameters():
+        toy.model.zero_grad()
+        for parameter in toy.model.adapters.parameters():
             nn.init.constant_(parameter, value)
-        voice.model.loss(voice.batch(SUPPORT)).total.backward()
-        moved = [number > 0 for number in gradients(voice.model).values()]
+        toy.model.loss(toy.batch(SUPPORT)).total.backward()
+        moved = [number > 0 for number in gradients(toy.model).values()]
         assert all(moved) if value else any(moved)
-        check_can_learn(voice.model)
+        check_can_learn(toy.model)
 
 
 @pytest.mark.parametrize(
     "name", ["houlsby", "houlsby-upper", "lora", "prompt", "gpt2-houlsby", "gpt2-lora", "gpt2-prompt"]
 )
 def test_e2_what_stands_behind_a_closed_gate_moves_from_the_second_step_on(name: str) -> None:
-    voice = VARIANTS[name].voice(stirred=False)
-    gates = set(closed(voice.model))
-    outer = torch.optim.SGD(voice.model.adapters.parameters(), lr=0.1)
+    toy = VARIANTS[name].toy(stirred=False)
+    gates = set(closed(toy.model))
+    outer = torch.optim.SGD(toy.model.adapters.parameters(), lr=0.1)
     for step in (1, 2):
         outer.zero_grad()
-        voice.model.loss(voice.batch(SUPPORT)).total.backward()
-        largest = gradients(voice.model)
+        toy.model.loss(toy.batch(SUPPORT)).total.backward()
+        largest = gradients(toy.model)
         assert gates < largest.keys()
         assert all(largest[n] > 0 for n in gates)
         behind = [n for n in largest if n not in gates]
@@ -237,10 +239,10 @@ E3_NAMES = ["houlsby", "lora-upper", "special", "in-place", "train-base", "gpt2-
 @pytest.mark.parametrize("order", ["first", "exact"])
 @pytest.mark.parametrize("name", E3_NAMES)
 def test_e3_ten_outer_steps_move_the_base_only_where_it_trains(name: str, order: str) -> None:
-    voice = VARIANTS[name].voice(stirred=False)
-    model, variant = voice.model, VARIANTS[name]
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
-    method = Maml(Descent(rate=0.01, batch=2), order=order)  # type: ignore[arg-type]
+    toy = VARIANTS[name].toy(stirred=False)
+    model, variant = toy.model, VARIANTS[name]
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
+    method = Maml(InnerLoop(lr=0.01, batch_size=2), order=order)  # type: ignore[arg-type]
     base = content_sha256(model.network.state_dict())
     added = {n: p.detach().clone() for n, p in model.named_parameters() if not n.startswith("network.")}
     outer = torch.optim.Adam(list(adaptable(model).values()), lr=1e-2)
@@ -262,13 +264,13 @@ def test_e3_ten_outer_steps_move_the_base_only_where_it_trains(name: str, order:
 
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
-def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: LayoutName) -> None:
-    voice = replace(VARIANTS["houlsby"], layout=layout).voice()
+def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: ChatFormatName) -> None:
+    toy = replace(VARIANTS["houlsby"], layout=layout).toy()
     dialogue = part("d", "good day", "hello there", "and how is the goat?", "asleep", facts=FACTS)
-    batch = voice.batch([dialogue])
+    batch = toy.batch([dialogue])
     labels = batch.packed.labels
     texts = ("hello there", "asleep")
-    assert labels.token.tolist() == [t for text in texts for t in (*voice.encoder.tokens.encode(text), voice.end)]
+    assert labels.token.tolist() == [t for text in texts for t in (*toy.encoder.tokens.encode(text), toy.end)]
     assert batch.reply_tokens.tolist() == [len(text) + 1 for text in texts]
     assert len(labels.token) == sum(len(text) + 1 for text in texts)
     assert len(batch.packed.ids) == 1, "the replies of one dialogue are read in one row"
@@ -282,11 +284,11 @@ def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: LayoutName) -> None
 
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
-def test_e5_cutting_keeps_the_facts_and_the_whole_reply(layout: LayoutName) -> None:
+def test_e5_cutting_keeps_the_facts_and_the_whole_reply(layout: ChatFormatName) -> None:
     tokens = byte_tokens()
     if layout == "special":
         tokens = tokens.adding(SPECIAL_TOKENS)
-    long, short = (Encoder(tokens, LAYOUTS[layout](tokens), limit) for limit in (4096, 200))
+    long, short = (Encoder(tokens, CHAT_FORMATS[layout](tokens), limit) for limit in (4096, 200))
     lines = [f"line {index} of a long talk about clocks" for index in range(40)]
     exchange = list(part("d", *lines, facts=FACTS).exchanges())[-1]
     whole, cut = long.exchange(exchange), short.exchange(exchange)
@@ -299,7 +301,7 @@ def test_e5_cutting_keeps_the_facts_and_the_whole_reply(layout: LayoutName) -> N
 
 def test_e5_a_last_turn_too_long_is_cut_from_the_left() -> None:
     tokens = byte_tokens()
-    encoder = Encoder(tokens, LAYOUTS["chat"](tokens), 100)
+    encoder = Encoder(tokens, CHAT_FORMATS["chat"](tokens), 100)
     spoken = list(part("d", "x" * 300 + "the very end", "a reply", facts=FACTS).exchanges())[0]
     cut = encoder.exchange(Exchange(spoken.dialogue_id, spoken.context, spoken.reply, spoken.facts))
     assert len(cut.ids) == 100

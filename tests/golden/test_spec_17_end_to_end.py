@@ -12,11 +12,11 @@ import torch
 
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.plain import Finetune, PretrainOnly
-from menura.adaptation.structures import Structure, jaccard
+from menura.adaptation.structures import PersonaMask, jaccard
 from menura.adaptation.weights import PersonaWeights, holding, trained
 from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.layout import words
@@ -26,7 +26,7 @@ from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.episodes.episode import first_shots, sample_episode
 from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ ASKED = {
     ),
 }
 STEPS, TASKS_A_STEP = 120, 4
-INNER = Descent(rate=0.2, epochs=2, batch=0)
+INNER = InnerLoop(lr=0.2, epochs=2, batch_size=0)
 
 
 def user(number: int) -> Task:
@@ -59,40 +59,40 @@ def user(number: int) -> Task:
         turns: list[Turn] = []
         for (questions, (answer, _)), fact in rng.sample(list(zip(ASKED.items(), own, strict=True)), len(own)):
             turns += [Turn("guest", rng.choice(questions)), Turn("user", answer.format(fact))]
-        parts.append(Part(Dialogue(f"{number}-{index}", tuple(turns), {}), "user"))
+        parts.append(DialogueView(Dialogue(f"{number}-{index}", tuple(turns), {}), "user"))
     return Task(Persona(f"user {number}"), tuple(parts))
 
 
 TASKS = [user(number) for number in range(USERS)]
 TRAINING, TEST = TASKS[:-HELD_OUT], TASKS[-HELD_OUT:]
-TOKENS = word_tokens(words_of(turn.text for task in TASKS for part in task.parts for turn in part.dialogue.turns))
+TOKENS = word_tokens(words_of(turn.text for task in TASKS for part in task.dialogues for turn in part.dialogue.turns))
 ENCODER = Encoder(TOKENS, words(TOKENS), 128)
 EPISODES = [ENCODER.episode(first_shots(task, SHOTS)) for task in TEST]
 MAML, POOLED = Maml(INNER), PretrainOnly()
-CMAML = Cmaml(INNER, threshold="quantile", keep=0.5, prune_epochs=2)
+CMAML = Cmaml(INNER, threshold="quantile", keep_share=0.5, prune_epochs=2)
 
 
 def begun() -> Seq2Spg:
     """Make a small untrained model, its words far enough apart to learn soon."""
     torch.manual_seed(0)
-    model = Seq2Spg(Seq2SpgConfig(len(TOKENS), size=24, layers=1, dropout=0.0)).eval()
+    model = Seq2Spg(Seq2SpgConfig(len(TOKENS), hidden_size=24, num_layers=1, dropout=0.0)).eval()
     torch.nn.init.normal_(model.embedding.weight, std=0.3)
     return model
 
 
-def structures(model: Seq2Spg, method: Method) -> Mapping[str, Structure]:
+def masks(model: Seq2Spg, method: Method) -> Mapping[str, PersonaMask]:
     """Return what each training user keeps, of methods that give each its own."""
     if not isinstance(method, Cmaml):
         return {}
     episodes = [ENCODER.episode(first_shots(task, SHOTS)) for task in TRAINING]
-    return {episode.persona_id: method.find_structure(model, episode.support) for episode in episodes}
+    return {episode.persona_id: method.find_mask(model, episode.support) for episode in episodes}
 
 
 @cache
 def start(method: Method) -> Seq2Spg:
     """Train a start on the training users; the same users in the same order, whatever the method."""
     model = begun()
-    weights, kept = trained(model), structures(model, method)
+    weights, kept = trained(model), masks(model, method)
     adam = torch.optim.Adam(weights.values(), lr=1e-2)
     for step in range(STEPS):
         rng = random.Random(step)
@@ -106,7 +106,9 @@ def start(method: Method) -> Seq2Spg:
     return model
 
 
-def lowered(model: Seq2Spg, method: Method, drawn: Sequence[EncodedEpisode], own: Sequence[Structure]) -> torch.Tensor:
+def lowered(
+    model: Seq2Spg, method: Method, drawn: Sequence[EncodedEpisode], own: Sequence[PersonaMask]
+) -> torch.Tensor:
     """Return the sum of the objectives of a step's tasks."""
     if isinstance(method, Cmaml):
         return method.joint_objective(model, drawn, own)[0]
@@ -120,7 +122,9 @@ def own_facts(model: Seq2Spg, personas: Sequence[PersonaWeights]) -> float:
         asked = [exchange for dialogue in episode.query for exchange in dialogue]
         with holding(model, weights):
             batch = model.batch(asked)
-            said = generate(model, batch, Greedy(), end=ENCODER.layout.end, limit=6, seeds=range(len(asked)))
+            said = generate(
+                model, batch, Greedy(), end=ENCODER.chat_format.end, max_new_tokens=6, seeds=range(len(asked))
+            )
         # A fact ends its answer.
         right += [tuple(ids[-1:]) == exchange.reply[-2:-1] for ids, exchange in zip(said, asked, strict=True)]
     return sum(right) / len(right)
@@ -147,7 +151,7 @@ def test_the_start_of_maml_tells_more_of_a_users_facts_than_the_pooled_one_after
 
 @pytest.mark.parametrize("method", [MAML, POOLED], ids=["maml", "pooled"])
 def test_the_support_loss_falls_at_every_inner_step_at_a_small_rate(method: Method) -> None:
-    way, model = Finetune(Descent(rate=0.01, epochs=12, batch=0)), start(method)
+    way, model = Finetune(InnerLoop(lr=0.01, epochs=12, batch_size=0)), start(method)
     for episode in EPISODES:
         losses: list[float] = []
         way.adapt(model, episode.support, lambda done, steps, loss, losses=losses: losses.append(loss))
@@ -158,5 +162,5 @@ def test_the_support_loss_falls_at_every_inner_step_at_a_small_rate(method: Meth
 
 def test_held_out_users_keep_other_private_weights_than_one_another() -> None:
     model = start(CMAML)
-    first, second = (CMAML.find_structure(model, episode.support) for episode in EPISODES[:2])
+    first, second = (CMAML.find_mask(model, episode.support) for episode in EPISODES[:2])
     assert jaccard(first, second) < 1

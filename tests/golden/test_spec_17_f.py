@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from menura.adaptation.drift import Distances, Drift
+from menura.adaptation.drift import Distances, WeightDistances
 from menura.metrics.catalogue import METRICS
 from menura.metrics.hits import HitsAtOne, draw_candidates, rank_of
 from menura.metrics.perplexity import Perplexity, perplexity_of
@@ -103,7 +103,7 @@ def test_f4_normaliser() -> None:
 
 
 def distances(start: Tensor, adapted: list[Tensor]) -> Distances:
-    drift = Drift(start.numel())
+    drift = WeightDistances(start.numel())
     for weights in adapted:
         drift.add({"w": start}, {"w": weights})
     return drift.distances()
@@ -135,9 +135,9 @@ def test_f6_who_did_not_move_is_at_no_distance() -> None:
 def consistency(name: str, *labels: tuple[str, ...]) -> float:
     """The figure of one reply each, judged on a persona's sentences by these labels."""
     names = {"E": "entailment", "N": "neutral", "C": "contradiction"}
-    verdicts = [tuple(VERDICTS[names[letter]] for letter in row) for row in labels]
+    nli_labels = [tuple(VERDICTS[names[letter]] for letter in row) for row in labels]
     samples = [
-        Sample(f"p{n}", "d", "", "", 1.0, 1, facts=("",) * len(row), verdicts=row) for n, row in enumerate(verdicts)
+        Sample(f"p{n}", "d", "", "", 1.0, 1, facts=("",) * len(row), nli_labels=row) for n, row in enumerate(nli_labels)
     ]
     return score(METRICS[name], samples, rounds=1, seed=0).value
 
@@ -166,10 +166,10 @@ def ranked(scorer: str, questions: int = 200) -> float:
     for question in range(questions):
         candidates, gold = draw_candidates("what she said", pool, 20, rng)
         best = {"constant": None, "oracle": gold, "second": (gold + 1) % 20}[scorer]
-        nats = [1.0 if best is None else 0.0 if index == best else 2.0 for index in range(20)]
+        nll = [1.0 if best is None else 0.0 if index == best else 2.0 for index in range(20)]
         if scorer == "second":
-            nats[gold] = 1.0
-        samples.append(Sample(f"p{question % 7}", "d", "", "", 1.0, 1, rank_of(nats, gold), len(candidates)))
+            nll[gold] = 1.0
+        samples.append(Sample(f"p{question % 7}", "d", "", "", 1.0, 1, rank_of(nll, gold), len(candidates)))
     return score(HitsAtOne(), samples, rounds=1, seed=0).value
 
 

@@ -62,9 +62,9 @@ def test_the_subset_is_read_with_its_sides() -> None:
 
 def test_g3_no_held_out_persona_is_in_train_and_every_test_dialogue_is_a_query_exactly_once() -> None:
     dialogues = [own(i, tuple(f"fact {i % 20} {j}" for j in range(3 + i % 2))) for i in range(120)]
-    sides = split(by_facts(dialogues), {"train": 0.6, "valid": 0.2, "test": 0.2}, seed=0).sides
+    sides = split(by_facts(dialogues), {"train": 0.6, "valid": 0.2, "test": 0.2}, seed=0).splits
     profiles = {
-        side: {frozenset(p.dialogue.facts["self"]) for task in tasks for p in task.parts}
+        side: {frozenset(p.dialogue.facts["self"]) for task in tasks for p in task.dialogues}
         for side, tasks in sides.items()
     }
     assert not profiles["train"] & (profiles["valid"] | profiles["test"])
@@ -78,5 +78,5 @@ def test_g4_a_cap_leaves_the_smaller_of_cap_and_count_and_the_same_sample_for_th
     talks = [Dialogue(f"d{i}", (Turn(f"p{i % 3}", "hi"), Turn(f"q{i % 7}", "so"))) for i in range(60)]
     tasks = by_speaker(talks)
     capped = cap_dialogues(tasks, cap, seed=1)
-    assert [len(task.parts) for task in capped] == [min(len(task.parts), cap) for task in tasks]
+    assert [len(task.dialogues) for task in capped] == [min(len(task.dialogues), cap) for task in tasks]
     assert capped == cap_dialogues(tasks, cap, seed=1)

@@ -103,7 +103,7 @@ def test_a_dry_run_writes_nothing(typed: Answer) -> None:
     typed("adapt", "mira", "chat.jsonl", "--speaker", WHO, "-k", "3", "--base", "tiny", "--dry-run")
     typed("train", "tiny/maml", "--dry-run")
     typed("eval", "tiny/maml", "--dry-run")
-    typed("data", "split", "chat.jsonl", "--out", "split.json", "--needed", "3", "--dry-run")
+    typed("data", "split", "chat.jsonl", "--out", "split.json", "--min-heldout-dialogues", "3", "--dry-run")
     typed("data", "convert", "chat.jsonl", "--out", "chat.txt", "--to", "transcript", "--dry-run")
     assert sorted(Path().rglob("*")) == before
 
@@ -128,15 +128,15 @@ def test_a_training_becomes_a_table(typed: Answer) -> None:
 def test_settings_tell_where_they_come_from(typed: Answer) -> None:
     Path("c.yaml").write_text("outer: {tasks: 3}\n", encoding="utf-8")
     shown = json.loads(typed("config", "show", "tiny/maml", "-c", "c.yaml", "--set", "outer.steps=7", "--json"))
-    assert shown["outer.tasks"] == {"value": 3, "from": "c.yaml"}
+    assert shown["outer.meta_batch_size"] == {"value": 3, "from": "c.yaml"}
     assert shown["outer.steps"] == {"value": 7, "from": "--set"}
     assert shown["model.base"]["from"] == "recipe"
-    assert shown["outer.clip"]["from"] == "default"
+    assert shown["outer.max_grad_norm"]["from"] == "default"
 
 
 def test_a_file_is_counted_split_and_converted_there_and_back(typed: Answer) -> None:
     assert "dialogues" in typed("data", "stats", "chat.jsonl")
-    typed("data", "split", "chat.jsonl", "--out", "split.json", "--needed", "3")
+    typed("data", "split", "chat.jsonl", "--out", "split.json", "--min-heldout-dialogues", "3")
     assert set(json.loads(Path("split.json").read_text(encoding="utf-8"))["sides"]) == {"train", "valid", "test"}
     typed("data", "convert", "chat.jsonl", "--out", "again.jsonl")
     typed("data", "convert", "again.jsonl", "--out", "third.jsonl")
@@ -169,9 +169,11 @@ def test_the_demo_ends_by_itself_where_there_is_no_terminal(weights_workspace: P
 
 
 def test_a_plato_says_candidates_and_which_one_is_chosen_and_becomes_a_persona(typed: Answer) -> None:
-    data = ("--set", "data.corpus=chat.jsonl", "--set", "outer.steps=2", "--set", "outer.check_every=2")
+    data = ("--set", "data.corpus=chat.jsonl", "--set", "outer.steps=2", "--set", "outer.eval_every=2")
     typed("train", "plato/pretrain", "--size", "tiny", "--out", "first", *data)
-    typed("train", "plato/finetune-personachat", "--size", "tiny", "--set", "model.start=first", "--out", "run", *data)
+    typed(
+        "train", "plato/finetune-personachat", "--size", "tiny", "--set", "model.init_from=first", "--out", "run", *data
+    )
     talk = typed("chat", "run", "--candidates", "3", piped="hello\nand then?\n")
     shown = re.findall(r"^ +z=(\d) +coherence 0\.\d\d +[\d.]+ nats a token  ", talk, re.MULTILINE)
     assert len(shown) == 6
@@ -197,7 +199,7 @@ def test_a_plato_says_candidates_and_which_one_is_chosen_and_becomes_a_persona(t
         "1",
         "--replies",
         "1",
-        "--limit",
+        "--max-new-tokens",
         "5",
         "--metrics",
         "ppl,ppl-best,ppl-posterior,rouge-l",

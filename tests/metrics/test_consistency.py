@@ -10,11 +10,11 @@ from menura.metrics.score import Sample
 from menura.metrics.significance import score, wilson
 
 
-def judged(*verdicts: tuple[int, ...]) -> list[Sample]:
+def judged(*nli_labels: tuple[int, ...]) -> list[Sample]:
     """One reply each with the verdicts on its facts."""
     return [
-        Sample(f"p{n % 2}", "d", "r", "r", 1.0, 1, facts=("f",) * len(row), verdicts=row, entailed_by="one")
-        for n, row in enumerate(verdicts)
+        Sample(f"p{n % 2}", "d", "r", "r", 1.0, 1, facts=("f",) * len(row), nli_labels=row, entailed_by="one")
+        for n, row in enumerate(nli_labels)
     ]
 
 

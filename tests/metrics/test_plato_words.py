@@ -198,10 +198,10 @@ def test_a_reply_longer_than_its_reference_is_not_rewarded_for_length() -> None:
 
 
 def test_perplexity_under_one_latent_value_is_nan_where_any_reference_lacks_it() -> None:
-    known = Sample("p", "d", "", "so", 3.0, 2, posterior_nats=2.0, best_nats=1.0)
+    known = Sample("p", "d", "", "so", 3.0, 2, posterior_nll=2.0, best_nll=1.0)
     assert value_of(METRICS["ppl-posterior"], [known]) == pytest.approx(2.718281828)
     assert value_of(METRICS["ppl-best"], [known]) == pytest.approx(1.6487212707)
-    lacking = [known, replace(known, posterior_nats=None)]
+    lacking = [known, replace(known, posterior_nll=None)]
     assert str(value_of(METRICS["ppl-posterior"], lacking)) == "nan"
     assert value_of(METRICS["ppl"], lacking) == pytest.approx(4.4816890703)
 

@@ -7,7 +7,7 @@ from made_up import QUERY, SUPPORT, VARIANTS, Variant, gpt2, in_double, llama, s
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, holding, loss_with
@@ -15,7 +15,7 @@ from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.causal_lm import CausalLm, CausalLmConfig, check_starts_as_base
 from menura.models.parts.adapters import Adapters, Houlsby, Ia3, Lora
-from menura.models.parts.identity import bare_weights, check_can_learn, check_identity, check_reading
+from menura.models.parts.identity import check_can_learn, check_identity, check_reading, neutral_weights
 from menura.models.parts.prompt_vectors import PromptVectors
 
 KINDS = ("houlsby", "lora", "ia3", "prompt")
@@ -31,7 +31,7 @@ def logits(model: CausalLm) -> Tensor:
 
 def stirred(network: str, kind: str) -> CausalLm:
     """Return a model in float64 whose adapters have moved."""
-    return Variant(network, kind=kind).voice(double=True).model
+    return Variant(network, kind=kind).toy(double=True).model
 
 
 def small(model_type: str) -> nn.Module:
@@ -46,7 +46,9 @@ def small(model_type: str) -> nn.Module:
 def stirred_throughout(network: str, kind: str) -> CausalLm:
     """Return a model in float64, adapters and base, biases too, moved; in two families heads share key heads."""
     made = {"tiny": llama, "gpt2": gpt2}.get(network, lambda: small(network))()
-    model = CausalLm(made, CausalLmConfig(adapters=Adapters(kind, 4), train_base=True)).eval()  # type: ignore[arg-type]
+    model = CausalLm(
+        made, CausalLmConfig(adapters=Adapters(kind, bottleneck=4, rank=4, num_virtual_tokens=4), train_base=True)
+    ).eval()  # type: ignore[arg-type]
     stir(model)
     return in_double(model)
 
@@ -89,7 +91,7 @@ def test_ia3_scales_the_last_numbers_and_lets_those_before_pass() -> None:
 @every_network
 def test_ia3_in_a_network_is_the_base_with_its_weights_scaled(network: str) -> None:
     model = stirred(network, "ia3")
-    base = Variant(network, kind="none").voice(double=True, stirred=False).model
+    base = Variant(network, kind="none").toy(double=True, stirred=False).model
     assert not torch.allclose(logits(base), logits(model), rtol=1e-6)
     with torch.no_grad():
         for block, added in zip(base._blocks, model.adapters.values(), strict=True):
@@ -163,46 +165,46 @@ def added_by_hand(attention: nn.Module, added: PromptVectors, hidden: Tensor) ->
 @every_kind
 @every_network
 def test_adapting_lowers_support_loss_beside_the_model_and_inside_it_alike(network: str, kind: str) -> None:
-    voice = Variant(network, kind=kind).voice(stirred=False)
-    support, query = voice.batch(SUPPORT), voice.batch(QUERY)
-    method = Finetune(Descent(rate=0.02, epochs=6, batch=2, optimizer="adam"))
-    weights = method.adapt(voice.model, voice.dialogues(SUPPORT))
+    toy = Variant(network, kind=kind).toy(stirred=False)
+    support, query = toy.batch(SUPPORT), toy.batch(QUERY)
+    method = Finetune(InnerLoop(lr=0.02, epochs=6, batch_size=2, optimizer="adam"))
+    weights = method.adapt(toy.model, toy.dialogues(SUPPORT))
     with torch.no_grad():
-        before, after = (float(loss_with(voice.model, w, support).total) for w in ({}, weights))
+        before, after = (float(loss_with(toy.model, w, support).total) for w in ({}, weights))
         assert after < before - 0.01
-        beside = loss_with(voice.model, weights, query).nats
-        with holding(voice.model, weights):
-            assert voice.model.loss(query).nats.tolist() == pytest.approx(beside.tolist(), rel=1e-6)
+        beside = loss_with(toy.model, weights, query).nll
+        with holding(toy.model, weights):
+            assert toy.model.loss(query).nll.tolist() == pytest.approx(beside.tolist(), rel=1e-6)
 
 
 @every_kind
 @every_network
 def test_weights_of_the_base_itself_can_be_held_beside_the_model(network: str, kind: str) -> None:
-    voice = Variant(network, kind=kind, train_base=True).voice()
-    batch = voice.batch(SUPPORT)
+    toy = Variant(network, kind=kind, train_base=True).toy()
+    batch = toy.batch(SUPPORT)
     with torch.no_grad():
-        others = {name: p + 0.01 for name, p in adaptable(voice.model).items()}
-        beside = loss_with(voice.model, others, batch).nats
-        assert not torch.allclose(beside, voice.model.loss(batch).nats)
-        with holding(voice.model, others):
-            assert voice.model.loss(batch).nats.tolist() == pytest.approx(beside.tolist(), rel=1e-6)
+        others = {name: p + 0.01 for name, p in adaptable(toy.model).items()}
+        beside = loss_with(toy.model, others, batch).nll
+        assert not torch.allclose(beside, toy.model.loss(batch).nll)
+        with holding(toy.model, others):
+            assert toy.model.loss(batch).nll.tolist() == pytest.approx(beside.tolist(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["gpt2-ia3", "gpt2-prompt"])
 def test_the_exact_meta_gradient_is_the_central_difference(name: str) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
-    method = Maml(Descent(rate=0.3, epochs=2, batch=2), order="exact")
-    own = adaptable(voice.model)
-    gradients = torch.autograd.grad(method.objective(voice.model, episode).total, list(own.values()))
+    toy = VARIANTS[name].toy(double=True)
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
+    method = Maml(InnerLoop(lr=0.3, epochs=2, batch_size=2), order="exact")
+    own = adaptable(toy.model)
+    gradients = torch.autograd.grad(method.objective(toy.model, episode).total, list(own.values()))
     stream = torch.Generator().manual_seed(1)
     direction = [torch.randn(p.shape, generator=stream, dtype=torch.float64) for p in own.values()]
     ours = sum(float((g * d).sum()) for g, d in zip(gradients, direction, strict=True))
     ends = []
     for step in (1e-5, -1e-5):
         moved = {n: p.detach() + step * d for (n, p), d in zip(own.items(), direction, strict=True)}
-        with holding(voice.model, moved):
-            ends.append(float(method.objective(voice.model, episode).total.detach()))
+        with holding(toy.model, moved):
+            ends.append(float(method.objective(toy.model, episode).total.detach()))
     assert ours == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
 
 
@@ -254,8 +256,8 @@ def test_an_adapter_that_is_not_all_zero_can_learn(adapter: nn.Module) -> None:
 
 
 def test_bare_weights_are_named_as_the_parameters_they_stand_for() -> None:
-    assert bare_weights(Ia3(2))["scale"].tolist() == [1, 1]
-    named = bare_weights(nn.ModuleDict({"a": Houlsby(3, 2), "b": PromptVectors(3, 2, 1), "c": nn.Linear(2, 2)}))
+    assert neutral_weights(Ia3(2))["scale"].tolist() == [1, 1]
+    named = neutral_weights(nn.ModuleDict({"a": Houlsby(3, 2), "b": PromptVectors(3, 2, 1), "c": nn.Linear(2, 2)}))
     assert named.keys() == {"a.up.weight", "a.up.bias", "b.gate"}
     assert not any(torch.any(value) for value in named.values())
 
@@ -297,7 +299,9 @@ def test_a_near_zero_start_is_for_houlsby_only(kind: str) -> None:
 @every_kind
 @pytest.mark.parametrize("model_type", ["qwen2", "mistral"])
 def test_other_families_carry_every_kind(model_type: str, kind: str) -> None:
-    model = CausalLm(small(model_type), CausalLmConfig(adapters=Adapters(kind, 3))).eval()  # type: ignore[arg-type]
+    model = CausalLm(
+        small(model_type), CausalLmConfig(adapters=Adapters(kind, bottleneck=3, rank=3, num_virtual_tokens=3))
+    ).eval()  # type: ignore[arg-type]
     check_starts_as_base(model, TEXT[0].tolist())
     before = logits(model)
     stir(model)
@@ -318,5 +322,5 @@ def test_other_families_carry_every_kind(model_type: str, kind: str) -> None:
 def test_what_could_only_be_guessed_is_refused_with_what_to_do(model_type: str, kind: str, message: str) -> None:
     network = small(model_type)
     with pytest.raises(ConfigError, match=message) as caught:
-        CausalLm(network, CausalLmConfig(adapters=Adapters(kind, 3)))  # type: ignore[arg-type]
+        CausalLm(network, CausalLmConfig(adapters=Adapters(kind, bottleneck=3, rank=3, num_virtual_tokens=3)))  # type: ignore[arg-type]
     assert "model.adapters.kind=" in str(caught.value)

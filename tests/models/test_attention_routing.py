@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import PROFILES, Voice, part
+from made_up import PROFILES, Toy, part
 from small_routing import ALL, AR, by_hand, exchanges_of, routing, said, sinusoids, through
-from small_routing import nats_of as nats_by_hand
+from small_routing import nll_of as nll_by_hand
 from torch import Tensor
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.plain import Finetune, pooled
 from menura.adaptation.weights import adaptable, holding, loss_with, trained
 from menura.batches.encode import EncodedEpisode, EncodedExchange
@@ -22,9 +22,9 @@ from menura.decoding.generate import generate
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing import MASK
 from menura.models.attention_routing_settings import AttentionRoutingConfig
-from menura.models.dialogue_model import Loss, nats_of, weighing
+from menura.models.dialogue_model import Loss, nll_of, weighing
 from menura.models.parts.routing import SharedAttention
-from menura.tasks.task import Part
+from menura.tasks.task import DialogueView
 
 WAYS: dict[str, dict[str, Any]] = {
     "fixed": {},
@@ -45,19 +45,19 @@ WAYS: dict[str, dict[str, Any]] = {
 every_way = pytest.mark.parametrize("way", WAYS)
 
 
-def nats(voice: Voice, rows: list[EncodedExchange]) -> list[float]:
+def nll(toy: Toy, rows: list[EncodedExchange]) -> list[float]:
     with torch.no_grad():
-        found: list[float] = voice.model.loss(voice.model.batch(rows)).nats.tolist()
+        found: list[float] = toy.model.loss(toy.model.batch(rows)).nll.tolist()
     return found
 
 
 @every_way
 def test_the_loss_is_that_of_the_formulas_written_out(way: str) -> None:
-    voice = routing(**WAYS[way])
-    rows = exchanges_of(voice)[1:4]
+    toy = routing(**WAYS[way])
+    rows = exchanges_of(toy)[1:4]
     with torch.no_grad():
-        wanted = [float(by_hand(voice.model, row)) for row in rows]
-    assert nats(voice, rows) == pytest.approx(wanted, rel=1e-10)
+        wanted = [float(by_hand(toy.model, row)) for row in rows]
+    assert nll(toy, rows) == pytest.approx(wanted, rel=1e-10)
 
 
 def test_places_are_sines_and_cosines_of_falling_rates() -> None:
@@ -79,24 +79,24 @@ def test_the_mark_of_a_lost_span_is_the_vocabularys() -> None:
 
 @pytest.mark.parametrize("settings", [AR, {"auxiliary": "lm"}, {"auxiliary": "lm", "preset": "release"}])
 def test_the_second_task_lm_reads_the_reply_alone(settings: dict[str, Any]) -> None:
-    voice = routing(**settings)
-    rows = exchanges_of(voice)[:3]
+    toy = routing(**settings)
+    rows = exchanges_of(toy)[:3]
     with torch.no_grad():
-        found = voice.model.auxiliary_nats(voice.model.batch(rows), 0)[0].tolist()
-        wanted = [float(nats_by_hand(voice.model, row, (None, None), 1.0, "auxiliary")) for row in rows]
+        found = toy.model.auxiliary_nll(toy.model.batch(rows), 0)[0].tolist()
+        wanted = [float(nll_by_hand(toy.model, row, (None, None), 1.0, "auxiliary")) for row in rows]
     assert found == pytest.approx(wanted, rel=1e-10)
 
 
 def test_the_second_task_lm_says_the_context_too_where_it_is_told_to() -> None:
-    voice = routing(auxiliary="lm", auxiliary_text="context_and_reply")
-    rows = exchanges_of(voice)[:3]
-    batch = voice.model.batch(rows)
+    toy = routing(auxiliary="lm", auxiliary_text="context_and_reply")
+    rows = exchanges_of(toy)[:3]
+    batch = toy.model.batch(rows)
     whole = [replace(row, reply=(*row.context[:-1], *row.reply)) for row in rows]
     with torch.no_grad():
-        found, tokens = voice.model.auxiliary_nats(batch, 0)
-        wanted = [float(nats_by_hand(voice.model, row, (None, None), 1.0, "auxiliary")) for row in whole]
-        with voice.model.dropping(0):
-            learnt = voice.model.eval().loss(batch)
+        found, tokens = toy.model.auxiliary_nll(batch, 0)
+        wanted = [float(nll_by_hand(toy.model, row, (None, None), 1.0, "auxiliary")) for row in whole]
+        with toy.model.dropout(0):
+            learnt = toy.model.eval().loss(batch)
     assert found.tolist() == pytest.approx(wanted, rel=1e-10)
     assert tokens.tolist() == [len(row.reply) for row in whole]
     assert all(len(row.context) > 1 for row in rows)
@@ -108,49 +108,49 @@ def test_the_second_task_lm_says_the_context_too_where_it_is_told_to() -> None:
 def test_the_second_task_mlm_reads_what_is_left_of_the_reply(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    voice = routing(**settings)
-    model, rows = voice.model, exchanges_of(voice)[:3]
+    toy = routing(**settings)
+    model, rows = toy.model, exchanges_of(toy)[:3]
     left = "menura.models.attention_routing.infilled"
     monkeypatch.setattr(left, lambda ids, mask, noise, bart: (ids[0], mask, *ids[3:]))
     with torch.no_grad():
-        found = model.auxiliary_nats(model.batch(rows), 0)[0].tolist()
+        found = model.auxiliary_nll(model.batch(rows), 0)[0].tolist()
         wanted = []
         for row in rows:
             ids = (row.prefix[-1], MASK, *row.reply[2:])
             read = through(model, 0, said(model, ids, "auxiliary"))
-            wanted.append(float(nats_by_hand(model, row, (read, None), 1.0, "reply")))
+            wanted.append(float(nll_by_hand(model, row, (read, None), 1.0, "reply")))
     assert found == pytest.approx(wanted, rel=1e-10)
 
 
 def test_pooled_training_lowers_the_sum_of_eq_3() -> None:
     settings = {"persona_path": "both", "strength_by": "labelled", "dropout": 0.0, "auxiliary": "lm"}
-    voice = routing(**settings, auxiliary_weight=0.3, predictor_weight=0.7)
-    model, rows = voice.model, exchanges_of(voice)
+    toy = routing(**settings, auxiliary_weight=0.3, predictor_weight=0.7)
+    model, rows = toy.model, exchanges_of(toy)
     batch = model.batch([replace(row, expresses=bool(index % 2)) for index, row in enumerate(rows)])
-    with torch.no_grad(), model.dropping(3):
+    with torch.no_grad(), model.dropout(3):
         loss = model.loss(batch)
     labels = torch.tensor([float(index % 2) for index in range(len(rows))], dtype=torch.float64)
     with torch.no_grad():
         tokens = sum(len(row.reply) for row in rows)
         # In training a is what the reply does say of the persona.
         with model.at_strength(0.0):
-            without = nats(voice, rows)
+            without = nll(toy, rows)
         with model.at_strength(1.0):
-            wholly = nats(voice, rows)
+            wholly = nll(toy, rows)
         dialogue = [one if index % 2 else none for index, (one, none) in enumerate(zip(wholly, without, strict=True))]
-        second = model.auxiliary_nats(batch, 0)[0].sum() / tokens
-        told = model.begin(batch).predicted.sigmoid()
+        second = model.auxiliary_nll(batch, 0)[0].sum() / tokens
+        told = model.prefill(batch).predicted.sigmoid()
         weighed = -(labels * told.log() + (1 - labels) * (1 - told).log()).mean()
-    assert loss.nats.tolist() == pytest.approx(dialogue, rel=1e-10)
+    assert loss.nll.tolist() == pytest.approx(dialogue, rel=1e-10)
     assert loss.total.item() == pytest.approx(sum(dialogue) / tokens + 0.3 * second.item() + 0.7 * weighed.item())
     assert loss.parts["auxiliary"].item() == pytest.approx(second.item())
     assert loss.parts["predictor"].item() == pytest.approx(weighed.item())
 
 
 def test_a_reply_that_names_an_attribute_expresses_it() -> None:
-    voice = routing()
+    toy = routing()
     dialogue = part("d", "who?", "fern, of course.", "when?", "never.")
-    assert [exchange.expresses for exchange in voice.dialogues([dialogue])[0]] == [True, False]
+    assert [exchange.expresses for exchange in toy.dialogues([dialogue])[0]] == [True, False]
 
 
 # What there is less of
@@ -158,90 +158,90 @@ def test_a_reply_that_names_an_attribute_expresses_it() -> None:
 
 @every_way
 def test_a_prompt_without_context_or_profile_is_answered(way: str) -> None:
-    voice = routing(**WAYS[way])
-    empty = voice.encoder.prompt((), "mira", room=8)
-    untold = voice.encoder.prompt((Turn("guest", "hello there"),), "mira", room=8)
-    full = voice.encoder.prompt((Turn("guest", "hello there"),), "mira", profiles=PROFILES, room=8)
+    toy = routing(**WAYS[way])
+    empty = toy.encoder.prompt((), "mira", room=8)
+    untold = toy.encoder.prompt((Turn("guest", "hello there"),), "mira", room=8)
+    full = toy.encoder.prompt((Turn("guest", "hello there"),), "mira", profiles=PROFILES, room=8)
     bare = EncodedExchange("", "", (), (empty.context[-1],), ())
     rows = [empty, untold, full, bare]
-    together = generate(voice.model, voice.model.batch(rows), Greedy(), end=voice.end, limit=4, seeds=range(4))
+    together = generate(toy.model, toy.model.batch(rows), Greedy(), end=toy.end, max_new_tokens=4, seeds=range(4))
     alone = [
-        generate(voice.model, voice.model.batch([r]), Greedy(), end=voice.end, limit=4, seeds=[0])[0] for r in rows
+        generate(toy.model, toy.model.batch([r]), Greedy(), end=toy.end, max_new_tokens=4, seeds=[0])[0] for r in rows
     ]
     assert together == alone
-    with_replies = [replace(row, reply=(70, 71, voice.end)) for row in rows]
-    separate = [nats(voice, [row])[0] for row in with_replies]
-    assert nats(voice, with_replies) == pytest.approx(separate, rel=1e-10)
+    with_replies = [replace(row, reply=(70, 71, toy.end)) for row in rows]
+    separate = [nll(toy, [row])[0] for row in with_replies]
+    assert nll(toy, with_replies) == pytest.approx(separate, rel=1e-10)
 
 
 def test_what_is_absent_adds_nothing_not_even_a_bias() -> None:
-    voice = routing(memory=False)
-    row = exchanges_of(voice)[2]
+    toy = routing(memory=False)
+    row = exchanges_of(toy)[2]
     bare = replace(row, context=row.context[-1:], turns=(), said_by=(), profiles=())
-    wanted = nats_by_hand(voice.model, bare, (None, None), 1.0, "reply").item()
-    assert nats(voice, [bare]) == pytest.approx([wanted], rel=1e-10)
-    assert nats(voice, [bare, row])[0] == pytest.approx(wanted, rel=1e-10)
+    wanted = nll_by_hand(toy.model, bare, (None, None), 1.0, "reply").item()
+    assert nll(toy, [bare]) == pytest.approx([wanted], rel=1e-10)
+    assert nll(toy, [bare, row])[0] == pytest.approx(wanted, rel=1e-10)
 
 
 def test_a_context_cut_on_the_left_keeps_whose_tokens_are_whose() -> None:
-    voice = routing()
-    short = replace(voice.encoder, limit=30)
+    toy = routing()
+    short = replace(toy.encoder, max_length=30)
     dialogue = part("d", "x" * 50, "tick", "tock", "yes.")
     whole, cut = short.dialogue(dialogue, "mira")
     assert (len(whole.context), whole.turns, whole.said_by) == (25, ((False, 24),), (1,))
     assert [count for _, count in cut.turns] == [5, 5]
     assert cut.said_by == (0, 1)
     with torch.no_grad():
-        wanted = [float(by_hand(voice.model, row)) for row in (whole, cut)]
-    assert nats(voice, [whole, cut]) == pytest.approx(wanted, rel=1e-10)
+        wanted = [float(by_hand(toy.model, row)) for row in (whole, cut)]
+    assert nll(toy, [whole, cut]) == pytest.approx(wanted, rel=1e-10)
 
 
 def test_each_of_many_speakers_brings_a_profile() -> None:
-    voice = routing()
+    toy = routing()
     people = {**PROFILES, "owl": {"pet": ("mouse",)}, "ghost": {}}
     turns = tuple(Turn(who, f"i am {who}") for who in ("guest", "owl", "ghost", "mira"))
-    dialogue = Part(Dialogue("many", turns, profiles=people), "mira")
-    (exchange,) = voice.encoder.dialogue(dialogue, "mira")
+    dialogue = DialogueView(Dialogue("many", turns, profiles=people), "mira")
+    (exchange,) = toy.encoder.dialogue(dialogue, "mira")
     assert exchange.said_by == (1, 2, 3)
-    slots = voice.encoder.profile.slots
+    slots = toy.encoder.profile.slots
     assert exchange.profiles == tuple(slots(people[who]) for who in ("mira", "guest", "owl", "ghost"))
     with torch.no_grad():
-        assert nats(voice, [exchange]) == pytest.approx([float(by_hand(voice.model, exchange))], rel=1e-10)
+        assert nll(toy, [exchange]) == pytest.approx([float(by_hand(toy.model, exchange))], rel=1e-10)
     changed = replace(exchange, said_by=(1, 2, 1))
-    assert nats(voice, [changed]) != pytest.approx(nats(voice, [exchange]), rel=1e-6)
+    assert nll(toy, [changed]) != pytest.approx(nll(toy, [exchange]), rel=1e-6)
 
 
 @pytest.mark.parametrize("way", ["fixed", "ar"])
 def test_dialogues_put_before_a_prompt_bring_who_said_what(way: str) -> None:
-    voice = routing(**WAYS[way])
+    toy = routing(**WAYS[way])
     people = {**PROFILES, "owl": {"pet": ("mouse",)}}
     turns = (Turn("owl", "who?"), Turn("mira", "me."))
-    (first,) = voice.dialogues(ALL[:1])
-    (second,) = voice.dialogues([Part(Dialogue("owls", turns, profiles=people), "mira")])
-    long = voice.encoder.after(second[0], [first, first[:1]], 500)
+    (first,) = toy.dialogues(ALL[:1])
+    (second,) = toy.dialogues([DialogueView(Dialogue("owls", turns, profiles=people), "mira")])
+    long = toy.encoder.after(second[0], [first, first[:1]], 500)
     last = (*first[-1].context, *first[-1].reply, *first[0].context, *first[0].reply)
     assert long.context == (*last, *second[0].context)
-    told = [voice.encoder.profile.slots(people[who]) for who in ("mira", "guest", "owl")]
+    told = [toy.encoder.profile.slots(people[who]) for who in ("mira", "guest", "owl")]
     assert [long.profiles[speaker] for speaker in long.said_by] == [told[each] for each in (1, 0, 1, 0, 1, 0, 2)]
     assert long.profiles[0] == told[0]
     with torch.no_grad():
-        assert nats(voice, [long]) == pytest.approx([float(by_hand(voice.model, long))], rel=1e-10)
+        assert nll(toy, [long]) == pytest.approx([float(by_hand(toy.model, long))], rel=1e-10)
 
 
 # How it is trained
 
 
-def gradients(voice: Voice, seed: int = 5) -> list[Tensor]:
-    rows = exchanges_of(voice)
-    with voice.model.dropping(seed):
-        loss = voice.model.loss(voice.model.batch(rows))
-    return list(torch.autograd.grad(loss.total, list(trained(voice.model).values()), allow_unused=True))
+def gradients(toy: Toy, seed: int = 5) -> list[Tensor]:
+    rows = exchanges_of(toy)
+    with toy.model.dropout(seed):
+        loss = toy.model.loss(toy.model.batch(rows))
+    return list(torch.autograd.grad(loss.total, list(trained(toy.model).values()), allow_unused=True))
 
 
 @pytest.mark.parametrize("preset", ["fixed", "release"])
 def test_what_is_computed_again_gives_the_same_gradient(preset: str) -> None:
-    again, kept = (gradients(routing(preset=preset, keep=keep, dropout=0.4)) for keep in (False, True))
-    other = gradients(routing(preset=preset, keep=True, dropout=0.4), seed=6)
+    again, kept = (gradients(routing(preset=preset, keep_activations=keep, dropout=0.4)) for keep in (False, True))
+    other = gradients(routing(preset=preset, keep_activations=True, dropout=0.4), seed=6)
     assert all(torch.equal(one, two) for one, two in zip(again, kept, strict=True) if one is not None)
     assert not all(torch.equal(one, two) for one, two in zip(other, kept, strict=True) if one is not None)
 
@@ -249,10 +249,10 @@ def test_what_is_computed_again_gives_the_same_gradient(preset: str) -> None:
 def test_what_is_computed_again_is_computed_with_the_weights_it_was_computed_with() -> None:
     found = []
     for keep in (False, True):
-        model = (voice := routing(keep=keep, dropout=0.2)).model
+        model = (toy := routing(keep_activations=keep, dropout=0.2)).model
         weights = {name: (1.5 * value).detach().requires_grad_() for name, value in adaptable(model).items()}
-        with model.dropping(1):
-            loss = loss_with(model, weights, model.batch(exchanges_of(voice)))
+        with model.dropout(1):
+            loss = loss_with(model, weights, model.batch(exchanges_of(toy)))
         found.append(torch.autograd.grad(loss.total, list(weights.values()), allow_unused=True))
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True) if one is not None)
 
@@ -260,10 +260,10 @@ def test_what_is_computed_again_is_computed_with_the_weights_it_was_computed_wit
 def test_training_can_be_differentiated_twice() -> None:
     found = []
     for keep in (False, True):
-        voice = routing(keep=keep, dropout=0.2)
-        weight = voice.model.layers[0].network.widen.weight
-        with voice.model.dropping(1):
-            loss = voice.model.loss(voice.model.batch(exchanges_of(voice)[:2]))
+        toy = routing(keep_activations=keep, dropout=0.2)
+        weight = toy.model.layers[0].network.widen.weight
+        with toy.model.dropout(1):
+            loss = toy.model.loss(toy.model.batch(exchanges_of(toy)[:2]))
         (first,) = torch.autograd.grad(loss.total, [weight], create_graph=True)
         (second,) = torch.autograd.grad((first**2).sum(), [weight])
         found.append(second)
@@ -273,35 +273,35 @@ def test_training_can_be_differentiated_twice() -> None:
 
 @pytest.mark.parametrize("way", ["fixed", "ar"])
 def test_what_is_left_out_comes_from_the_seed_and_touches_no_other_randomness(way: str) -> None:
-    voice = routing(**{**WAYS[way], "dropout": 0.3})
-    batch = voice.model.batch(exchanges_of(voice))
+    toy = routing(**{**WAYS[way], "dropout": 0.3})
+    batch = toy.model.batch(exchanges_of(toy))
     torch.manual_seed(11)
     wanted = torch.rand(3)
     torch.manual_seed(11)
     totals = []
     for seed in (1, 1, 2):
-        with voice.model.dropping(seed):
-            assert voice.model.training
-            totals.append(voice.model.loss(batch).total.item())
+        with toy.model.dropout(seed):
+            assert toy.model.training
+            totals.append(toy.model.loss(batch).total.item())
     assert torch.equal(torch.rand(3), wanted)
     assert totals[0] == totals[1] != totals[2]
-    assert not voice.model.training
-    assert voice.model.loss(batch).parts == {}
+    assert not toy.model.training
+    assert toy.model.loss(batch).parts == {}
 
 
 def test_a_reply_of_one_token_leaves_out_shares_of_attention_in_training_as_longer_ones_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    voice = routing(auxiliary="none")
-    rows = [replace(row, reply=(voice.end,)) for row in exchanges_of(voice)]
+    toy = routing(auxiliary="none")
+    rows = [replace(row, reply=(toy.end,)) for row in exchanges_of(toy)]
     monkeypatch.delattr(SharedAttention, "heard_of_said")  # by which a token is said, and nothing is left out
-    with voice.model.dropping(0):
-        assert voice.model.loss(voice.model.batch(rows)).total.isfinite()
+    with toy.model.dropout(0):
+        assert toy.model.loss(toy.model.batch(rows)).total.isfinite()
 
 
 @pytest.mark.parametrize("way", ["fixed", "ar", "no-albert"])
 def test_masks_are_of_the_format_that_attention_computes_in(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    voice = routing(**WAYS[way], double=False)
+    toy = routing(**WAYS[way], double=False)
     formats, heard = set(), SharedAttention.heard
 
     def watched(self: SharedAttention, q: Tensor, kept: Any, shut: Tensor) -> Tensor:
@@ -309,79 +309,79 @@ def test_masks_are_of_the_format_that_attention_computes_in(way: str, monkeypatc
         return heard(self, q, kept, shut)
 
     monkeypatch.setattr(SharedAttention, "heard", watched)
-    with torch.autocast("cpu", torch.bfloat16), voice.model.dropping(0):
-        voice.model.loss(voice.model.batch(exchanges_of(voice)[:3]))
+    with torch.autocast("cpu", torch.bfloat16), toy.model.dropout(0):
+        toy.model.loss(toy.model.batch(exchanges_of(toy)[:3]))
     assert formats == {(torch.bfloat16, torch.bfloat16)}
 
 
 def test_a_token_that_is_said_where_something_is_learnt_has_a_gradient() -> None:
-    voice = routing()
-    batch = voice.model.batch(exchanges_of(voice)[:2])
+    toy = routing()
+    batch = toy.model.batch(exchanges_of(toy)[:2])
     said: list[Tensor] = []
     for grows in (False, True):
         with torch.set_grad_enabled(grows):
-            state = voice.model.begin(batch)
+            state = toy.model.prefill(batch)
             for _ in range(3):
-                scores, state = voice.model.advance_to_scores(state, torch.tensor([9, 9]))
+                scores, state = toy.model.step_logits(state, torch.tensor([9, 9]))
         said.append(scores)
         assert scores.requires_grad == grows
     torch.testing.assert_close(*said, rtol=0, atol=1e-12)
-    told = torch.autograd.grad(said[1][:, 9].sum(), list(adaptable(voice.model).values()), allow_unused=True)
+    told = torch.autograd.grad(said[1][:, 9].sum(), list(adaptable(toy.model).values()), allow_unused=True)
     assert any(gradient is not None and gradient.any() for gradient in told)
 
 
 def test_pooled_training_lowers_the_loss_and_leaves_dead_weights_alone() -> None:
-    voice = routing(preset="release", dead="stubs", rezero=True, stirred=False)
-    model = voice.model
+    toy = routing(preset="release", dead="stubs", rezero=True, stirred=False)
+    model = toy.model
     before = [value.clone() for value in model.dead]
     assert len(before) == 2 * len(model.layers)
     assert not [name for name in trained(model) if name.startswith("dead")]
-    episode = EncodedEpisode("mira", voice.dialogues(ALL), ())
+    episode = EncodedEpisode("mira", toy.dialogues(ALL), ())
     optimizer = torch.optim.AdamW(trained(model).values(), lr=3e-3)
-    rows = exchanges_of(voice)
-    begun = sum(nats(voice, rows))
+    rows = exchanges_of(toy)
+    begun = sum(nll(toy, rows))
     for _ in range(12):
         optimizer.zero_grad()
         pooled(model, episode).total.backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
-    assert sum(nats(voice, rows)) < 0.9 * begun
+    assert sum(nll(toy, rows)) < 0.9 * begun
     assert all(torch.equal(one, two) for one, two in zip(before, model.dead, strict=True))
-    assert isinstance(Finetune().adapt(model, voice.dialogues(ALL[:1])), Mapping)
+    assert isinstance(Finetune().adapt(model, toy.dialogues(ALL[:1])), Mapping)
 
 
 # How much the persona weighs
 
 
 def test_strength_moves_what_is_said_and_comes_back() -> None:
-    voice = routing(persona_path="memory_stream", strength=0.5)
-    rows = exchanges_of(voice)
-    usual = nats(voice, rows)
+    toy = routing(persona_path="memory_stream", strength=0.5)
+    rows = exchanges_of(toy)
+    usual = nll(toy, rows)
     found = []
     for strength in (0.0, 0.5, 1.0):
-        with weighing(voice.model, strength):
-            found.append(nats(voice, rows))
-    assert found[1] == usual == nats(voice, rows)
+        with weighing(toy.model, strength):
+            found.append(nll(toy, rows))
+    assert found[1] == usual == nll(toy, rows)
     assert found[0] != found[1] != found[2]
-    with pytest.raises(ConfigError, match="strength"), weighing(voice.model, 1.5):
+    with pytest.raises(ConfigError, match="strength"), weighing(toy.model, 1.5):
         pass
 
 
 def test_a_persona_s_stream_holds_its_values_or_where_that_is_set_each_of_their_words() -> None:
     for slots in ("values", "tokens"):
-        voice = routing(persona_path="memory_stream", slots=slots)
+        toy = routing(persona_path="memory_stream", slots=slots)
         told = ((2, (4, 5, 6)), (3, (5,)))
-        row = replace(exchanges_of(voice)[0], profiles=(told,), said_by=())
-        persona = voice.model.begin(voice.model.batch([row])).persona
+        row = replace(exchanges_of(toy)[0], profiles=(told,), said_by=())
+        persona = toy.model.prefill(toy.model.batch([row])).persona
         assert int(persona.real.sum()) == {"values": 2, "tokens": 6}[slots]
 
 
 def test_only_those_whose_replies_are_said_are_read_as_streams() -> None:
-    voice = routing(memory=False)
-    row = exchanges_of(voice)[0]
+    toy = routing(memory=False)
+    row = exchanges_of(toy)[0]
     told = row.profiles[0]
     rows = [replace(row, profiles=(told, ((2, (6,)),)), said_by=tuple(1 for _ in row.turns)) for _ in range(2)]
     other = replace(row, profiles=(((2, (5,)),), told))
-    state = voice.model.begin(voice.model.batch([*rows, other]))
+    state = toy.model.prefill(toy.model.batch([*rows, other]))
     assert len(state.persona.real) == 2
     assert state.persona.row.tolist() == [0, 0, 1]
 
@@ -392,22 +392,22 @@ def test_a_strength_that_is_set_overrides_one_that_is_predicted() -> None:
     rows = exchanges_of(predicted)
     given.model.load_state_dict(predicted.model.state_dict(), strict=False)
     with weighing(predicted.model, 0.2):
-        assert nats(predicted, rows) == nats(given, rows)
-    assert nats(predicted, rows) != nats(given, rows)
+        assert nll(predicted, rows) == nll(given, rows)
+    assert nll(predicted, rows) != nll(given, rows)
 
 
 @pytest.mark.parametrize("way", ["ar", "slots", "no-memn2n"])
 @torch.no_grad()
 def test_rows_that_share_a_persona_say_what_each_says_alone(way: str) -> None:
-    voice = routing(**WAYS[way])
-    model, profile = voice.model, exchanges_of(voice)[0].profiles[:1]
-    rows = [replace(row, profiles=profile, said_by=tuple(0 for _ in row.turns)) for row in exchanges_of(voice)[:3]]
+    toy = routing(**WAYS[way])
+    model, profile = toy.model, exchanges_of(toy)[0].profiles[:1]
+    rows = [replace(row, profiles=profile, said_by=tuple(0 for _ in row.turns)) for row in exchanges_of(toy)[:3]]
 
     def scores_of(rows: Sequence[EncodedExchange], said: Tensor) -> Tensor:
-        state, scores = model.begin(model.batch(rows)), []
+        state, scores = model.prefill(model.batch(rows)), []
         assert len(state.persona.real) == 1
         for last in said.T:
-            found, state = model.advance(state, last)
+            found, state = model.step(state, last)
             scores.append(found)
         return torch.stack(scores, 1)
 
@@ -417,25 +417,25 @@ def test_rows_that_share_a_persona_say_what_each_says_alone(way: str) -> None:
 
 
 def test_gates_and_how_much_a_persona_weighs_can_be_all_that_adapts() -> None:
-    voice = routing(persona_path="both", strength_by="predicted", dropout=0.0, auxiliary="none")
-    model, batch = voice.model, voice.model.batch(exchanges_of(voice)[:3])
+    toy = routing(persona_path="both", strength_by="predicted", dropout=0.0, auxiliary="none")
+    model, batch = toy.model, toy.model.batch(exchanges_of(toy)[:3])
     start = {name: value.detach().clone() for name, value in adaptable(model).items()}
-    method = Finetune(Descent(rate=0.05, epochs=2), adapts="gates,predictor")
-    weights = method.adapt(model, voice.dialogues(ALL[:1]))
+    method = Finetune(InnerLoop(lr=0.05, epochs=2), trainable="gates,predictor")
+    weights = method.adapt(model, toy.dialogues(ALL[:1]))
     moved = {name for name, value in weights.items() if not torch.equal(value, start[name])}
     assert moved == {"gates", "predictor.weight", "predictor.bias"}
     with torch.no_grad():
-        before = model.begin(batch).strength
+        before = model.prefill(batch).strength
         with holding(model, weights):
-            assert (model.begin(batch).strength - before).abs().min() > 1e-4
+            assert (model.prefill(batch).strength - before).abs().min() > 1e-4
 
 
 def test_replies_scored_together_share_what_was_read() -> None:
-    voice = routing(memory=False)
-    row = exchanges_of(voice)[2]
-    rows = [replace(row, reply=(*voice.encoder.tokens.encode(text), voice.end)) for text in ("yes", "no, never", "")]
+    toy = routing(memory=False)
+    row = exchanges_of(toy)[2]
+    rows = [replace(row, reply=(*toy.encoder.tokens.encode(text), toy.end)) for text in ("yes", "no, never", "")]
     with torch.no_grad():
-        assert nats_of(voice.model, voice.model.batch(rows)).tolist() == pytest.approx(nats(voice, rows), rel=1e-10)
+        assert nll_of(toy.model, toy.model.batch(rows)).tolist() == pytest.approx(nll(toy, rows), rel=1e-10)
 
 
 # Bad input
@@ -446,8 +446,8 @@ def test_replies_scored_together_share_what_was_read() -> None:
     [
         ({"strength": 1.5}, "model.strength: 1.5"),
         ({"strength": float("nan")}, "model.strength: nan"),
-        ({"layers": 6, "groups": 4}, "6 layers cannot be 4 times the same stack"),
-        ({"heads": 3, "width": 32}, "a width of 32 cannot be shared by 3 heads"),
+        ({"num_layers": 6, "groups": 4}, "6 layers cannot be 4 times the same stack"),
+        ({"num_heads": 3, "hidden_size": 32}, "a width of 32 cannot be shared by 3 heads"),
         ({"dropout": 1.0}, "model.dropout"),
         ({"hops": 0}, "model.hops"),
         ({"tied": True}, "model.tied"),
@@ -464,34 +464,34 @@ def test_settings_that_make_no_network_are_refused(settings: dict[str, Any], fou
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        AttentionRoutingConfig(strength=2, layers=6, groups=4, heads=0)
+        AttentionRoutingConfig(strength=2, num_layers=6, groups=4, num_heads=0)
     assert len(caught.value.problems) == 3
 
 
 def test_attributes_that_the_model_does_not_know_are_all_listed_and_not_passed_over() -> None:
-    voice = routing()
+    toy = routing()
     people = {"mira": {"craft": ("clocks",), "height": ("tall",), "sign": ("leo",)}}
-    dialogue = Part(Dialogue("d", (Turn("guest", "hi"), Turn("mira", "hello")), profiles=people), "mira")
+    dialogue = DialogueView(Dialogue("d", (Turn("guest", "hi"), Turn("mira", "hello")), profiles=people), "mira")
     with pytest.raises(DataError) as caught:
-        voice.encoder.dialogue(dialogue, "mira")
+        toy.encoder.dialogue(dialogue, "mira")
     assert len(caught.value.problems) == 2
     assert all(name in str(caught.value) for name in ("height", "sign"))
-    assert not voice.encoder.cut
+    assert not toy.encoder.cut
 
 
 def test_what_is_in_no_vocabulary_and_what_is_not_told_is_counted() -> None:
-    voice = routing()
+    toy = routing()
     people = {"mira": {"craft": ("clocks",)}}
-    dialogue = Part(Dialogue("d", (Turn("guest", "hi ✿✿"), Turn("mira", "abcde")), profiles=people), "mira")
-    voice.encoder.dialogue(dialogue, "mira")
-    assert voice.encoder.profile.missing == Counter(pet=2, craft=1)
-    assert "20.00% of what is said is not in the vocabulary" in voice.encoder.unknown_text
-    assert "2 profiles do not tell pet" in voice.encoder.unknown_text
+    dialogue = DialogueView(Dialogue("d", (Turn("guest", "hi ✿✿"), Turn("mira", "abcde")), profiles=people), "mira")
+    toy.encoder.dialogue(dialogue, "mira")
+    assert toy.encoder.profile.missing == Counter(pet=2, craft=1)
+    assert "20.00% of what is said is not in the vocabulary" in toy.encoder.unknown_text
+    assert "2 profiles do not tell pet" in toy.encoder.unknown_text
 
 
 def test_facts_that_are_not_read_take_no_room() -> None:
-    voice = routing()
-    short = replace(voice.encoder, limit=30)
+    toy = routing()
+    short = replace(toy.encoder, max_length=30)
     (exchange,) = short.dialogue(part("d", "hello", "hi there", facts=["x" * 100]), "mira")
     assert not exchange.facts
     assert not short.cut
@@ -502,35 +502,35 @@ def test_training_by_labels_learns_from_what_says_something_and_from_a_share_of_
     settings: dict[str, Any] = {"memory": False, "strength_by": "labelled", **alone}
     voices = [routing(**settings, unexpressed_share=share) for share in (1.0, 0.0)]
     rows = [replace(row, expresses=place % 3 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
-    plain, thinned = (trained_loss(voice, rows) for voice in voices)
+    plain, thinned = (trained_loss(toy, rows) for toy in voices)
     said = torch.tensor([row.expresses for row in rows])
     assert 0 < said.sum() < len(rows)
-    torch.testing.assert_close(thinned.nats, plain.nats[said])
-    torch.testing.assert_close(thinned.total, thinned.nats.sum() / plain.tokens[said].sum())
+    torch.testing.assert_close(thinned.nll, plain.nll[said])
+    torch.testing.assert_close(thinned.total, thinned.nll.sum() / plain.tokens[said].sum())
 
 
 def test_a_reply_that_is_lent_a_profile_is_learnt_as_its_lenders() -> None:
     alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0, "unexpressed_share": 0.0}
-    voice = routing(memory=False, strength_by="labelled", lent_share=1.0, **alone)
-    first = exchanges_of(voice)[0]
+    toy = routing(memory=False, strength_by="labelled", lent_share=1.0, **alone)
+    first = exchanges_of(toy)[0]
     lender = first.profiles[0][:1]
     able = replace(first, lent=(((lender[0], lender),),), expresses=False)
     as_lent = replace(first, profiles=(lender, *first.profiles[1:]), expresses=True)
-    found, wanted = (trained_loss(voice, [row]).nats for row in (able, as_lent))
+    found, wanted = (trained_loss(toy, [row]).nll for row in (able, as_lent))
     torch.testing.assert_close(found, wanted)
-    assert (found - trained_loss(voice, [replace(first, expresses=True)]).nats).abs().min() > 1e-6
+    assert (found - trained_loss(toy, [replace(first, expresses=True)]).nll).abs().min() > 1e-6
 
 
 def test_graded_strengths_of_training_lie_between_those_of_the_labels() -> None:
     alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0}
     voices = [routing(memory=False, strength_by=by, **alone) for by in ("labelled", "graded")]
     rows = [replace(row, expresses=place % 2 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
-    by_label, by_grade = (trained_loss(voice, rows).nats for voice in voices)
+    by_label, by_grade = (trained_loss(toy, rows).nll for toy in voices)
     assert (by_label - by_grade).abs().min() > 1e-6
-    assert trained_loss(voices[1], rows).nats.tolist() == by_grade.tolist()
+    assert trained_loss(voices[1], rows).nll.tolist() == by_grade.tolist()
 
 
-def trained_loss(voice: Voice, rows: Sequence[EncodedExchange]) -> Loss:
-    with voice.model.dropping(0), torch.no_grad():
-        loss: Loss = voice.model.loss(voice.model.batch(rows))
+def trained_loss(toy: Toy, rows: Sequence[EncodedExchange]) -> Loss:
+    with toy.model.dropout(0), torch.no_grad():
+        loss: Loss = toy.model.loss(toy.model.batch(rows))
     return loss

@@ -17,14 +17,14 @@ from menura.models.parts.adapters import Adapters
 
 @pytest.mark.parametrize("network", ["tiny", "gpt2"])
 def test_the_loss_is_what_the_network_itself_says(network: str) -> None:
-    voice = replace(VARIANTS["in-place"], network=network).voice(double=True)
-    batch = voice.batch(SUPPORT + QUERY)
-    for exchange, nats in zip(batch.exchanges, voice.model.loss(batch).nats.tolist(), strict=True):
+    toy = replace(VARIANTS["in-place"], network=network).toy(double=True)
+    batch = toy.batch(SUPPORT + QUERY)
+    for exchange, nll in zip(batch.exchanges, toy.model.loss(batch).nll.tolist(), strict=True):
         ids = torch.tensor([exchange.ids])
         wanted = ids.masked_fill(torch.arange(ids.shape[1]) < len(exchange.prefix), -100)
         with torch.no_grad():
-            mean = voice.model.network(input_ids=ids, labels=wanted, use_cache=False).loss
-        assert nats == pytest.approx(float(mean) * len(exchange.reply), rel=1e-6)  # the network's own loss is float32
+            mean = toy.model.network(input_ids=ids, labels=wanted, use_cache=False).loss
+        assert nll == pytest.approx(float(mean) * len(exchange.reply), rel=1e-6)  # the network's own loss is float32
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_loss_is_what_the_network_itself_says(network: str) -> None:
     ],
 )
 def test_what_adapts_is_what_the_settings_say(name: str, moving: set[str]) -> None:
-    model = VARIANTS[name].voice().model
+    model = VARIANTS[name].toy().model
     assert {key.split(".")[0] for key in adaptable(model)} == moving
     assert {count.part for count in counted(model) if count.adapting} == moving
     assert sum(c.parameters for c in counted(model)) == sum(p.numel() for p in model.parameters())
@@ -46,21 +46,21 @@ def test_what_adapts_is_what_the_settings_say(name: str, moving: set[str]) -> No
 
 @pytest.mark.parametrize(("layers", "held"), [("all", "0123"), ("upper", "23"), (1, "3"), (4, "0123")])
 def test_adapters_stand_in_the_layers_asked_for(layers: str | int, held: str) -> None:
-    model = replace(VARIANTS["houlsby"], layers=layers).voice().model  # type: ignore[arg-type]
+    model = replace(VARIANTS["houlsby"], layers=layers).toy().model  # type: ignore[arg-type]
     assert "".join(model.adapters) == held
     assert all(set(parts) == {"attention", "feed_forward"} for parts in model.adapters.values())  # type: ignore[call-overload]
 
 
 def test_lora_stands_on_query_and_value_or_on_the_map_that_fuses_them() -> None:
-    assert set(VARIANTS["lora"].voice().model.adapters["0"]) == {"q_proj", "v_proj"}  # type: ignore[call-overload]
-    assert set(VARIANTS["gpt2-lora"].voice().model.adapters["0"]) == {"c_attn"}  # type: ignore[call-overload]
+    assert set(VARIANTS["lora"].toy().model.adapters["0"]) == {"q_proj", "v_proj"}  # type: ignore[call-overload]
+    assert set(VARIANTS["gpt2-lora"].toy().model.adapters["0"]) == {"c_attn"}  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"limit": 31}, "model.limit: 31"),
-        ({"adapters": ("houlsby", 0, "all")}, "adapters.size: 0"),
+        ({"max_length": 31}, "model.max_length: 31"),
+        ({"adapters": ("houlsby", 0)}, "adapters.bottleneck: 0"),
         ({"adapters": ("lora", 4, 0)}, "adapters.layers: 0"),
     ],
 )
@@ -81,82 +81,80 @@ def test_more_adapted_layers_than_there_are_is_refused() -> None:
 
 
 def test_the_in_place_variant_differs_in_its_adapters_only() -> None:
-    config = CausalLmConfig("tiny", "plain", 64, Adapters("lora", 3, "upper"))
-    assert without_adapters(config) == replace(config, adapters=Adapters("none", 3, "upper"))
+    config = CausalLmConfig("tiny", "plain", 64, Adapters("lora", rank=3, layers="upper"))
+    assert without_adapters(config) == replace(config, adapters=Adapters("none", bottleneck=3, layers="upper"))
 
 
 def test_a_causal_lm_has_both_optional_abilities() -> None:
-    model = VARIANTS["houlsby-upper"].voice().model
+    model = VARIANTS["houlsby-upper"].toy().model
     assert isinstance(model, RanksReplies)
     assert isinstance(model, HasFrozenLower)
 
 
 def test_kept_lower_layers_are_used_until_forgotten() -> None:
-    voice = VARIANTS["houlsby-upper"].voice()
-    batch = voice.batch(SUPPORT)
-    before = voice.model.loss(batch).nats
+    toy = VARIANTS["houlsby-upper"].toy()
+    batch = toy.batch(SUPPORT)
+    before = toy.model.loss(batch).nll
     with torch.no_grad():
-        next(voice.model._blocks[0].parameters()).mul_(2)
-    assert torch.equal(voice.model.loss(batch).nats, before)
-    voice.model.forget_lower()
-    changed = voice.model.loss(batch).nats
+        next(toy.model._blocks[0].parameters()).mul_(2)
+    assert torch.equal(toy.model.loss(batch).nll, before)
+    toy.model.forget_lower()
+    changed = toy.model.loss(batch).nll
     assert not torch.allclose(changed, before)
-    voice.model.lower_is_frozen = False
-    assert torch.allclose(voice.model.loss(batch).nats, changed)
+    toy.model.lower_is_frozen = False
+    assert torch.allclose(toy.model.loss(batch).nll, changed)
 
 
 def test_what_is_kept_of_the_lower_layers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    voice = VARIANTS["houlsby-upper"].voice()
-    batch = voice.batch(SUPPORT + QUERY)
-    wanted = voice.model.loss(batch).nats
-    whole = voice.model._kept_bytes
-    assert whole == sum(kept.nbytes for kept in voice.model._kept.values()) > 0
-    voice.model.forget_lower()
+    toy = VARIANTS["houlsby-upper"].toy()
+    batch = toy.batch(SUPPORT + QUERY)
+    wanted = toy.model.loss(batch).nll
+    whole = toy.model._kept_bytes
+    assert whole == sum(kept.nbytes for kept in toy.model._kept.values()) > 0
+    toy.model.forget_lower()
     monkeypatch.setattr(causal_lm, "KEPT_BYTES", whole // 2)
-    assert torch.equal(voice.model.loss(batch).nats, wanted)
-    assert 0 < voice.model._kept_bytes <= whole // 2
-    assert voice.model._kept_bytes == sum(kept.nbytes for kept in voice.model._kept.values())
+    assert torch.equal(toy.model.loss(batch).nll, wanted)
+    assert 0 < toy.model._kept_bytes <= whole // 2
+    assert toy.model._kept_bytes == sum(kept.nbytes for kept in toy.model._kept.values())
 
 
 def test_old_ids_and_own_ids_are_told_apart() -> None:
-    voice = VARIANTS["special"].voice()
-    table = voice.model.network.get_input_embeddings().weight
+    toy = VARIANTS["special"].toy()
+    table = toy.model.network.get_input_embeddings().weight
     ids = torch.tensor([[5, 258, 259, 264]])
-    rows = voice.model._embedded(ids)[0]
-    assert voice.model.special_rows is not None
-    assert torch.equal(
-        rows, torch.stack([table[5], table[258], voice.model.special_rows[0], voice.model.special_rows[5]])
-    )
-    batch = voice.batch(SUPPORT)
-    assert voice.model.advance(voice.model.begin(batch), batch.prefix.ids[:, -1])[0].shape[1] == 259 + 6
+    rows = toy.model._embedded(ids)[0]
+    assert toy.model.special_rows is not None
+    assert torch.equal(rows, torch.stack([table[5], table[258], toy.model.special_rows[0], toy.model.special_rows[5]]))
+    batch = toy.batch(SUPPORT)
+    assert toy.model.step(toy.model.prefill(batch), batch.prefix.ids[:, -1])[0].shape[1] == 259 + 6
 
 
 def test_own_rows_differ_from_each_other_from_the_start() -> None:
-    rows = VARIANTS["special"].voice(stirred=False).model.special_rows
+    rows = VARIANTS["special"].toy(stirred=False).model.special_rows
     assert rows is not None
     assert float(torch.pdist(rows.detach()).min()) > 0
 
 
 def test_a_prefix_of_one_token_can_be_replied_to() -> None:
-    voice = VARIANTS["houlsby"].voice(double=True)
+    toy = VARIANTS["houlsby"].toy(double=True)
     rows = [EncodedExchange("p", "d", (), (65,), (66, 67)), EncodedExchange("p", "d", (), (65, 68), (66,))]
     for given in (rows, rows[:1]):
-        batch = voice.model.batch(given)
-        assert voice.model.reply_nats(batch).tolist() == pytest.approx(voice.model.loss(batch).nats.tolist(), rel=1e-10)
+        batch = toy.model.batch(given)
+        assert toy.model.reply_nll(batch).tolist() == pytest.approx(toy.model.loss(batch).nll.tolist(), rel=1e-10)
 
 
 def test_a_long_reading_grows_its_cache_without_a_change() -> None:
-    voice = VARIANTS["gpt2-houlsby"].voice(double=True)
-    batch = voice.batch([part("d", "x" * 30, "y" * 250)])
-    assert voice.model.reply_nats(batch).item() == pytest.approx(voice.model.loss(batch).nats.item(), rel=1e-10)
-    state, last = voice.model.begin(batch), batch.prefix.ids[:, -1]
+    toy = VARIANTS["gpt2-houlsby"].toy(double=True)
+    batch = toy.batch([part("d", "x" * 30, "y" * 250)])
+    assert toy.model.reply_nll(batch).item() == pytest.approx(toy.model.loss(batch).nll.item(), rel=1e-10)
+    state, last = toy.model.prefill(batch), batch.prefix.ids[:, -1]
     total = 0.0
     with torch.no_grad():
         for token in batch.reply.ids[0]:
-            log_probs, state = voice.model.advance(state, last)
+            log_probs, state = toy.model.step(state, last)
             total -= float(log_probs[0, token])
             last = token[None]
-    assert total == pytest.approx(voice.model.loss(batch).nats.item(), rel=1e-10)
+    assert total == pytest.approx(toy.model.loss(batch).nll.item(), rel=1e-10)
 
 
 def test_a_network_without_a_list_of_layers_is_refused() -> None:

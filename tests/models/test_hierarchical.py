@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Voice, part
+from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor, nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
-from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.loaded import load_model
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
@@ -15,14 +15,14 @@ from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.models.hierarchical import Hierarchical, HierarchicalConfig
 from menura.models.ivae_mi import IvaeMiConfig
-from menura.models.parts.speaks_words import SpeaksWords
+from menura.models.parts.speaks_words import WordDecoderModel
 
 LONG = part("long", "one", "two", "three", "four", "five", "six", facts=FACTS)
 BOTH = ["hierarchical", "ivae-mi"]
 
 
-def exchanges_of(voice: Voice) -> list[EncodedExchange]:
-    return [exchange for dialogue in voice.dialogues((*SUPPORT, *QUERY, LONG)) for exchange in dialogue]
+def exchanges_of(toy: Toy) -> list[EncodedExchange]:
+    return [exchange for dialogue in toy.dialogues((*SUPPORT, *QUERY, LONG)) for exchange in dialogue]
 
 
 def final(lstm: nn.Module, vectors: list[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -67,81 +67,83 @@ def by_hand(model: Hierarchical, exchange: EncodedExchange) -> float:
         joined = (
             torch.stack([w * fusion.mapped[n](found[n]) for w, n in zip(weights, there, strict=True)]).sum(0).tanh()
         )
-    hidden, memory, word, nats = model.bridge(question).tanh(), torch.zeros(6).double(), exchange.prefix[-1], 0.0
+    hidden, memory, word, nll = model.bridge(question).tanh(), torch.zeros(6).double(), exchange.prefix[-1], 0.0
     for token in exchange.reply:
         given = model.decoder.cell.given(torch.cat([table[word], question, joined]))
         i, f, g, o = (given + model.decoder.cell.recurrent(hidden)).chunk(4)
         memory = f.sigmoid() * memory + i.sigmoid() * g.tanh()
         hidden = o.sigmoid() * memory.tanh()
-        nats -= float((table @ hidden + model.decoder.bias).log_softmax(0)[token])
+        nll -= float((table @ hidden + model.decoder.bias).log_softmax(0)[token])
         word = token
-    return nats
+    return nll
 
 
 def test_the_loss_is_that_of_the_formulas() -> None:
-    voice = VARIANTS["hierarchical"].voice(double=True)
-    rows = exchanges_of(voice)
+    toy = VARIANTS["hierarchical"].toy(double=True)
+    rows = exchanges_of(toy)
     bare = replace(rows[0], context=rows[0].context[-1:], turns=(), facts=())
     assert any(row.facts and len(row.turns) > 2 for row in rows)
     with torch.no_grad():
-        found = voice.model.loss(voice.model.batch([*rows, bare])).nats.tolist()
-        wanted = [by_hand(voice.model, row) for row in [*rows, bare]]
+        found = toy.model.loss(toy.model.batch([*rows, bare])).nll.tolist()
+        wanted = [by_hand(toy.model, row) for row in [*rows, bare]]
     assert found == pytest.approx(wanted, rel=1e-10)
 
 
 def test_every_weight_learns() -> None:
-    voice = VARIANTS["hierarchical"].voice(double=True)
-    loss = voice.model.loss(voice.model.batch(exchanges_of(voice)))
-    gradients = torch.autograd.grad(loss.total, list(adaptable(voice.model).values()))
+    toy = VARIANTS["hierarchical"].toy(double=True)
+    loss = toy.model.loss(toy.model.batch(exchanges_of(toy)))
+    gradients = torch.autograd.grad(loss.total, list(adaptable(toy.model).values()))
     assert all(bool(gradient.any()) for gradient in gradients)
 
 
 def test_each_turn_is_read_once() -> None:
-    voice = VARIANTS["hierarchical"].voice()
-    (dialogue,) = voice.dialogues((part("d", *(f"{n} is a line" for n in range(12))),))
+    toy = VARIANTS["hierarchical"].toy()
+    (dialogue,) = toy.dialogues((part("d", *(f"{n} is a line" for n in range(12))),))
     read: list[int] = []
-    voice.model.turn.register_forward_hook(lambda module, given, out: read.append(given[0].shape[1]))
-    voice.model.loss(voice.model.batch(dialogue))
+    toy.model.turn.register_forward_hook(lambda module, given, out: read.append(given[0].shape[1]))
+    toy.model.loss(toy.model.batch(dialogue))
     assert read == [11], "twelve turns, the last of which is in no context"
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_no_reply_holds_what_is_never_to_be_said(name: str) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    batch = voice.model.batch(exchanges_of(voice))
+    toy = VARIANTS[name].toy(double=True)
+    batch = toy.model.batch(exchanges_of(toy))
 
     def said(choice: Greedy | Beam) -> set[int]:
-        replies = generate(voice.model, batch, choice, end=voice.end, limit=8, seeds=range(len(batch)))
+        replies = generate(toy.model, batch, choice, end=toy.end, max_new_tokens=8, seeds=range(len(batch)))
         return {token for reply in replies for token in reply}
 
-    unsaid = said(Greedy()) | said(Beam(3))
-    assert unsaid
-    voice.model.unsaid = tuple(unsaid)
-    assert (said(Greedy()) | said(Beam(3))).isdisjoint(unsaid)
+    suppress_ids = said(Greedy()) | said(Beam(3))
+    assert suppress_ids
+    toy.model.suppress_ids = tuple(suppress_ids)
+    assert (said(Greedy()) | said(Beam(3))).isdisjoint(suppress_ids)
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_same_episode(name: str) -> None:
-    voice = VARIANTS[name].voice()
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    toy = VARIANTS[name].toy()
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     before = torch.get_rng_state()
-    first, again = (pooled(voice.model, episode).total.item() for _ in range(2))
+    first, again = (pooled(toy.model, episode).total.item() for _ in range(2))
     assert first == again
     assert torch.equal(before, torch.get_rng_state())
-    plain = voice.model.loss(voice.model.batch([e for d in episode.support + episode.query for e in d])).total.item()
+    plain = toy.model.loss(toy.model.batch([e for d in episode.support + episode.query for e in d])).total.item()
     assert plain != first
-    assert not voice.model.training
+    assert not toy.model.training
 
 
-@pytest.mark.parametrize("config", [HierarchicalConfig(size=6, layers=1), IvaeMiConfig(size=6, latent=3)])
+@pytest.mark.parametrize(
+    "config", [HierarchicalConfig(hidden_size=6, num_layers=1), IvaeMiConfig(hidden_size=6, latent_size=3)]
+)
 def test_a_run_over_words_says_no_token_of_control_but_the_end_and_begins_at_known_vectors(
     config: HierarchicalConfig | IvaeMiConfig, tmp_path: object
 ) -> None:
     path = f"{tmp_path}/vectors.txt"
     with open(path, "w", encoding="utf-8") as file:
         file.write("b 1 2 3 4 5 6\n")
-    model = load_model(replace(config, vectors=path), lexicon=Lexicon(("a", "b"), ())).model
-    assert isinstance(model, SpeaksWords)
-    assert model.unsaid == (0, 1, 3)
+    model = load_model(replace(config, word_vectors=path), vocabulary=WordVocabulary(("a", "b"), ())).model
+    assert isinstance(model, WordDecoderModel)
+    assert model.suppress_ids == (0, 1, 3)
     assert model.decoder.embedding.weight[5].tolist() == [1, 2, 3, 4, 5, 6]
     assert model.decoder.embedding.weight[4].abs().max().item() < 0.1

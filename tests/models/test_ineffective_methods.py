@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, Voice, stir
+from made_up import QUERY, SUPPORT, Toy, stir
 from made_up_chat import settings, write
 from small_plato import PIECES, bert, gpt2
 from small_routing import AR, exchanges_of, routing
@@ -17,7 +17,7 @@ from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.artefacts import tensors
 from menura.artefacts.begun_routing import encoder_named
-from menura.artefacts.loaded import Loaded, load_model
+from menura.artefacts.loaded import LoadedModel, load_model
 from menura.artefacts.piece_lexicon import of_tasks
 from menura.batches.borrowed_pieces import borrowed_pieces, their_rows
 from menura.batches.encode import EncodedEpisode, EncodedExchange
@@ -31,34 +31,49 @@ from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.tasks.task import Persona, Task
 
 TASKS = [Task(Persona("mira"), (*SUPPORT, *QUERY))]
-BERTS: dict[str, Any] = {"width": 32, "heads": 4, "inner": 64, "layers": 2, "groups": 1, "feed_forward": "full"}
+BERTS: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_heads": 4,
+    "intermediate_size": 64,
+    "num_layers": 2,
+    "groups": 1,
+    "feed_forward": "full",
+}
 every_way = pytest.mark.parametrize("way", [{}, AR, {"preset": "release"}], ids=["fixed", "ar", "release"])
 
 
-def loaded(name: str = "tiny", texts: Sequence[str] = (), **changed: Any) -> Loaded:
+def loaded(name: str = "tiny", texts: Sequence[str] = (), **changed: Any) -> LoadedModel:
     """Load a model in a BERT's pieces and shapes, the pieces those of some texts or of made-up dialogues."""
     config = AttentionRoutingConfig(
-        **{"pieces": "wordpiece", "pieces_of": name, "least_said": 1, "embedding": 12, "limit": 60, **BERTS, **changed}
+        **{
+            "pieces": "wordpiece",
+            "pieces_of": name,
+            "min_count": 1,
+            "embedding": 12,
+            "max_length": 60,
+            **BERTS,
+            **changed,
+        }
     )
     lexicon = of_tasks(TASKS, config)
     if texts:
-        made = borrowed_pieces(encoder_named(name).tokens, texts, most=100)
+        made = borrowed_pieces(encoder_named(name).tokens, texts, max_size=100)
         lexicon = replace(lexicon, vocabulary=made.to_json())
-    return load_model(config, lexicon=lexicon)
+    return load_model(config, vocabulary=lexicon)
 
 
-def routed(made: Loaded) -> AttentionRouting:
+def routed(made: LoadedModel) -> AttentionRouting:
     assert isinstance(made.model, AttentionRouting)
     return made.model
 
 
-def read(made: Loaded) -> list[EncodedExchange]:
+def read(made: LoadedModel) -> list[EncodedExchange]:
     return [exchange for part in (*SUPPORT, *QUERY) for exchange in made.encoder.dialogue(part, "mira")]
 
 
-def nats(model: AttentionRouting, rows: Sequence[EncodedExchange]) -> torch.Tensor:
+def nll(model: AttentionRouting, rows: Sequence[EncodedExchange]) -> torch.Tensor:
     with torch.no_grad():
-        return model.loss(model.batch(rows)).nats
+        return model.loss(model.batch(rows)).nll
 
 
 # Off
@@ -73,7 +88,7 @@ def test_off_nothing_of_it_is_there() -> None:
 
 def test_a_model_with_adapters_or_features_begins_all_else_as_one_without() -> None:
     plain = dict(routed(loaded()).named_parameters())
-    for more in ({"adapter_size": 3}, {"pretrained_features": "tiny"}):
+    for more in ({"adapter_bottleneck": 3}, {"pretrained_features": "tiny"}):
         other = dict(routed(loaded(**more)).named_parameters())
         shared = plain.keys() & other.keys()
         assert shared == plain.keys()
@@ -86,24 +101,24 @@ def test_a_model_with_adapters_or_features_begins_all_else_as_one_without() -> N
 
 @every_way
 def test_adapters_begin_as_nothing(way: dict[str, Any]) -> None:
-    voice, other = routing(**way), routing(stirred=False, **way, adapter_size=3)
-    missing = other.model.load_state_dict(voice.model.state_dict(), strict=False)
+    toy, other = routing(**way), routing(stirred=False, **way, adapter_bottleneck=3)
+    missing = other.model.load_state_dict(toy.model.state_dict(), strict=False)
     assert not missing.unexpected_keys
     assert all("adapters" in name for name in missing.missing_keys)
-    rows = exchanges_of(voice)
-    assert torch.equal(nats(other.model, rows), nats(voice.model, rows))
+    rows = exchanges_of(toy)
+    assert torch.equal(nll(other.model, rows), nll(toy.model, rows))
 
 
-def parts_that_change(voice: Voice, sublayer: int) -> tuple[bool, bool]:
+def parts_that_change(toy: Toy, sublayer: int) -> tuple[bool, bool]:
     """Tell whether a stirred adapter changes what the encoder, and what the decoder by itself, computes."""
-    model, rows = voice.model, exchanges_of(voice)[1:3]
+    model, rows = toy.model, exchanges_of(toy)[1:3]
     batch = model.batch(rows)
-    alone = replace(model.begin(batch), context=None, persona=None)
+    alone = replace(model.prefill(batch), context=None, persona=None)
     ids = torch.tensor([row.reply[:2] for row in rows])
 
     def computed() -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():
-            state = model.begin(batch)
+            state = model.prefill(batch)
             assert state.context is not None
             return state.context.kept[0][0], model.scores_of(alone, ids)
 
@@ -118,35 +133,35 @@ def parts_that_change(voice: Voice, sublayer: int) -> tuple[bool, bool]:
 @every_way
 @pytest.mark.parametrize("sublayer", [0, 1], ids=["attention", "network"])
 def test_adapters_change_the_encoder_and_the_decoder(way: dict[str, Any], sublayer: int) -> None:
-    voice = routing(**way)
-    other = routing(stirred=False, **way, adapter_size=3)
-    other.model.load_state_dict(voice.model.state_dict(), strict=False)
+    toy = routing(**way)
+    other = routing(stirred=False, **way, adapter_bottleneck=3)
+    other.model.load_state_dict(toy.model.state_dict(), strict=False)
     assert parts_that_change(other, sublayer) == (True, True)
 
 
 @pytest.mark.parametrize("way", [{}, AR], ids=["fixed", "ar"])
 def test_where_only_adapters_learn_nothing_else_gets_a_gradient(way: dict[str, Any]) -> None:
-    voice = routing(**way, adapter_size=3, double=False)
-    episode = EncodedEpisode("mira", (), tuple(voice.dialogues(QUERY)))
-    PretrainOnly("adapters").objective(voice.model, episode).total.backward()
-    learnt = {name for name, value in trained(voice.model).items() if value.grad is not None}
-    assert learnt == {name for name in trained(voice.model) if "adapters" in name}
-    with pytest.raises(ConfigError, match=r"method\.learns: no weight has 'adaptors' in its name"):
-        PretrainOnly("adaptors").attach(voice.model)
+    toy = routing(**way, adapter_bottleneck=3, double=False)
+    episode = EncodedEpisode("mira", (), tuple(toy.dialogues(QUERY)))
+    PretrainOnly("adapters").objective(toy.model, episode).total.backward()
+    learnt = {name for name, value in trained(toy.model).items() if value.grad is not None}
+    assert learnt == {name for name in trained(toy.model) if "adapters" in name}
+    with pytest.raises(ConfigError, match=r"method\.trainable: no weight has 'adaptors' in its name"):
+        PretrainOnly("adaptors").attach(toy.model)
 
 
 def test_where_all_learns_the_loss_is_the_same_as_where_some_does() -> None:
-    voice = routing(adapter_size=3)
-    episode = EncodedEpisode("mira", (), tuple(voice.dialogues(QUERY)))
-    found = [PretrainOnly(learns).objective(voice.model, episode).total for learns in ("", "adapters")]
+    toy = routing(adapter_bottleneck=3)
+    episode = EncodedEpisode("mira", (), tuple(toy.dialogues(QUERY)))
+    found = [PretrainOnly(learns).objective(toy.model, episode).total for learns in ("", "adapters")]
     assert torch.equal(*found)
 
 
 def test_a_run_of_adapters_goes_on_from_one_without_and_holds_the_whole_model(tmp_path: Path) -> None:
-    quick = settings(write(tmp_path / "chat.jsonl"), "outer.steps=4", "outer.check_every=4", "model.limit=64")
+    quick = settings(write(tmp_path / "chat.jsonl"), "outer.steps=4", "outer.eval_every=4", "model.max_length=64")
     first, second = (str(tmp_path / name) for name in ("first", "second"))
     assert run(["train", "arplus-ineffective/base@tiny", "--out", first, *quick]) == 0
-    started = [*quick, "--set", f"model.start={first}"]
+    started = [*quick, "--set", f"model.init_from={first}"]
     assert run(["train", "arplus-ineffective/adapters@tiny", "--out", second, *started]) == 0
     before, after = (tensors.load(Path(folder) / "best.safetensors") for folder in (first, second))
     assert all(torch.equal(before[name], after[name]) for name in before)  # weight decay, too, leaves them alone
@@ -203,7 +218,7 @@ def test_a_loaded_run_has_what_it_learnt_not_what_was_copied(tmp_path: Path) -> 
     network = bert(tmp_path / "bert")
     quick = settings(
         write(tmp_path / "chat.jsonl"),
-        *("outer.steps=1", "outer.check_every=1", "model.limit=60", "outer.rate=1e-6", "outer.decay=0"),
+        *("outer.steps=1", "outer.eval_every=1", "model.max_length=60", "outer.lr=1e-6", "outer.weight_decay=0"),
         "model.rezero=no",  # closed gates let no gradient through
         *(f"model.{name}={tmp_path / 'bert'}" for name in ("pieces_of", "pretrained_weights")),
     )
@@ -220,18 +235,25 @@ def test_a_loaded_run_has_what_it_learnt_not_what_was_copied(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"width": 16}, "width 16, not 32"),
-        ({"heads": 2}, "heads 2, not 4"),
-        ({"inner": 32}, "inner 32, not 64"),
+        ({"hidden_size": 16}, "hidden_size 16, not 32"),
+        ({"num_heads": 2}, "num_heads 2, not 4"),
+        ({"intermediate_size": 32}, "intermediate_size 32, not 64"),
         ({"groups": 2}, "groups 2, not 1"),
         ({"feed_forward": "factor_fixed"}, "feed_forward factor_fixed, not full"),
-        ({"layers": 3}, "layers 3, more than 2"),
+        ({"num_layers": 3}, "num_layers 3, more than 2"),
     ],
 )
 def test_layers_of_other_shapes_are_refused_with_those_that_fit(changed: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"tiny does not fit: {told}")) as caught:
         loaded(pretrained_weights="tiny", **changed)
-    for setting in ("width=32", "heads=4", "inner=64", "groups=1", "feed_forward=full", "layers=2"):
+    for setting in (
+        "hidden_size=32",
+        "num_heads=4",
+        "intermediate_size=64",
+        "groups=1",
+        "feed_forward=full",
+        "num_layers=2",
+    ):
         assert f"--set model.{setting}" in caught.value.problems[0].hint
 
 
@@ -240,7 +262,7 @@ def test_layers_of_other_shapes_are_refused_with_those_that_fit(changed: dict[st
 
 def test_pieces_of_an_encoder_are_its_own_behind_our_control_tokens() -> None:
     theirs = encoder_named("tiny").tokens
-    made = borrowed_pieces(theirs, ["a bad cab"], most=100, control=["<pet>"])
+    made = borrowed_pieces(theirs, ["a bad cab"], max_size=100, control=["<pet>"])
     assert sorted(made.rows(), key=lambda piece: made.rows()[piece])[:7] == [*PIECE_TOKENS, "<pet>"]
     known = {row: piece for piece, row in theirs.rows().items()}
     text = "a bad cab"
@@ -277,7 +299,7 @@ def test_a_frozen_encoder_is_no_part_of_the_model() -> None:
     assert made.base.parameters == sum(value.numel() for value in model.parameters())
     held = encoder._encoder[0]
     before = {name: value.clone() for name, value in held.state_dict().items()}
-    with model.dropping(1):
+    with model.dropout(1):
         model.loss(model.batch(read(made))).total.backward()
     assert not any(value.requires_grad or value.grad is not None for value in held.parameters())
     assert all(torch.equal(before[name], value) for name, value in held.state_dict().items())
@@ -305,7 +327,7 @@ def test_states_stand_beside_the_table_s_rows_or_in_their_place() -> None:
 
 
 def test_features_are_what_a_run_was_trained_with_when_it_is_loaded(tmp_path: Path) -> None:
-    quick = settings(write(tmp_path / "chat.jsonl"), "outer.steps=2", "outer.check_every=2", "model.limit=64")
+    quick = settings(write(tmp_path / "chat.jsonl"), "outer.steps=2", "outer.eval_every=2", "model.max_length=64")
     folder = str(tmp_path / "run")
     assert run(["train", "arplus-ineffective/features-concat@tiny", "--out", folder, *quick]) == 0
     model = routed(load_model(config_of(folder).model))
@@ -321,8 +343,8 @@ def test_features_are_what_a_run_was_trained_with_when_it_is_loaded(tmp_path: Pa
         ({"pretrained_features": "tiny", "pieces_of": ""}, "tiny reads no word pieces but its own"),
         ({"pieces": "char"}, "model.pieces_of: of an encoder are word pieces, not char"),
         ({"pretrained_features": "tiny", "features_layer": 3}, "features_layer: 3, the encoder has layers 0"),
-        ({"pretrained_features": "tiny", "limit": 256}, "model.limit: 256, but tiny has 256 places"),
-        ({"adapter_size": -1}, "model.adapter_size: -1, must not be negative"),
+        ({"pretrained_features": "tiny", "max_length": 256}, "model.max_length: 256, but tiny has 256 places"),
+        ({"adapter_bottleneck": -1}, "model.adapter_bottleneck: -1, must not be negative"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changed: dict[str, Any], told: str) -> None:
@@ -347,11 +369,11 @@ def test_rows_are_alike_in_all_but_what_their_names_say() -> None:
     for size in ("tiny", "cpu", "paper"):
         base = recipe(f"arplus-ineffective/base@{size}")
         for name, changed in (
-            ("adapters", {"adapter_size"}),
+            ("adapters", {"adapter_bottleneck"}),
             ("weights", {"pretrained_weights"}),
             ("features-concat", {"pretrained_features"}),
             ("features-replace", {"pretrained_features", "features_as"}),
         ):
             row = recipe(f"arplus-ineffective/{name}@{size}")
-            assert (row.data, row.outer, row.precision) == (base.data, base.outer, base.precision)
+            assert (row.data, row.outer, row.dtype) == (base.data, base.outer, base.dtype)
             assert {key for key, value in vars(row.model).items() if value != getattr(base.model, key)} == changed

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from menura.models.parts.latent import Health, drawn, gumbel_noise, information_of, mixture_nats, stream_of
+from menura.models.parts.latent import Health, drawn, gumbel_noise, information_of, mixture_nll, stream_of
 
 
 def log_posterior(*rows: list[float]) -> Tensor:
@@ -48,9 +48,9 @@ def test_the_straight_way_forward_has_the_mixtures_gradient() -> None:
 
 
 def test_the_mixture_is_the_sum_of_the_chances() -> None:
-    nats = torch.tensor([[1.0, 2.0], [800.0, 900.0]], dtype=torch.float64)
+    nll = torch.tensor([[1.0, 2.0], [800.0, 900.0]], dtype=torch.float64)
     prior = log_posterior([0.25, 0.75], [0.5, 0.5])
-    found = mixture_nats(nats, prior)
+    found = mixture_nll(nll, prior)
     assert float(found[0]) == pytest.approx(-math.log(0.25 * math.exp(-1) + 0.75 * math.exp(-2)), rel=1e-14)
     assert float(found[1]) == pytest.approx(800 + math.log(2), rel=1e-14)
 

@@ -18,18 +18,18 @@ from transformers import (
     PreTrainedModel,
 )
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.batch import Batch
 from menura.batches.collate import Labels
 from menura.batches.encode import EncodedEpisode, EncodedExchange
-from menura.batches.passes import Rows, passes
+from menura.batches.passes import SequenceLayout, packed_chunks
 from menura.models.causal_lm import CausalLm, CausalLmConfig
 from menura.models.parts import lean
 from menura.models.parts.adapters import Adapters
-from menura.models.parts.known_layers import Asked
-from menura.models.parts.lean import LeanReading, NetworkReading, reading_of
+from menura.models.parts.known_layers import AttentionInputs
+from menura.models.parts.lean import FastBackbone, HFBackbone, backbone_of
 
 LLAMA = partial(
     LlamaConfig,
@@ -89,7 +89,7 @@ PARTS = (
     part("y", "a", "b"),
 )
 # One layout's exchanges serve all networks here: each is over the same bytes.
-TALK = VARIANTS["gpt2-in-place"].voice()
+TALK = VARIANTS["gpt2-in-place"].toy()
 
 
 def network(make: Callable[[], PretrainedConfig]) -> PreTrainedModel:
@@ -100,14 +100,17 @@ def network(make: Callable[[], PretrainedConfig]) -> PreTrainedModel:
 
 def model_of(make: Callable[[], PretrainedConfig], kind: str, layers: Any = "all", *, double: bool = True) -> CausalLm:
     torch.manual_seed(7)
-    model = CausalLm(network(make), CausalLmConfig("x", adapters=Adapters(kind, 4, layers))).eval()  # type: ignore[arg-type]
+    model = CausalLm(
+        network(make),
+        CausalLmConfig("x", adapters=Adapters(kind, bottleneck=4, rank=4, num_virtual_tokens=4, layers=layers)),
+    ).eval()  # type: ignore[arg-type]
     stir(model)
     return in_double(model) if double else model
 
 
 def plain(model: CausalLm) -> CausalLm:
     """Let a model be read by its network's own forward pass."""
-    model._reading = NetworkReading(model.network, model._blocks, model._first)
+    model._backbone = HFBackbone(model.network, model._blocks, model._first)
     model.forget_lower()
     return model
 
@@ -115,7 +118,7 @@ def plain(model: CausalLm) -> CausalLm:
 def both(form: str, kind: str, *, double: bool = True) -> tuple[CausalLm, CausalLm]:
     """Make a model twice; the second is read by its network's own forward pass."""
     lean = model_of(KNOWN[form], kind, double=double)
-    assert isinstance(lean._reading, LeanReading)
+    assert isinstance(lean._backbone, FastBackbone)
     return lean, plain(model_of(KNOWN[form], kind, double=double))
 
 
@@ -131,15 +134,15 @@ def near(found: Tensor, wanted: Tensor, double: bool) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", KNOWN)
 def test_loss_and_gradient_are_those_of_the_networks_own_pass(form: str, kind: str, double: bool) -> None:
-    found = [nats_and_gradient(model, model.batch(exchanges())) for model in both(form, kind, double=double)]
+    found = [nll_and_gradient(model, model.batch(exchanges())) for model in both(form, kind, double=double)]
     for ours, wanted in zip(*found, strict=True):
         assert near(ours, wanted, double)
 
 
-def nats_and_gradient(model: CausalLm, batch: Batch) -> tuple[Tensor, Tensor]:
+def nll_and_gradient(model: CausalLm, batch: Batch) -> tuple[Tensor, Tensor]:
     loss = model.loss(batch)
     gradients = torch.autograd.grad(loss.total, list(adaptable(model).values()))
-    return loss.nats, torch.cat([gradient.reshape(-1) for gradient in gradients])
+    return loss.nll, torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +151,7 @@ def test_the_exact_meta_gradient_is_that_of_the_networks_own_pass(form: str, kin
     episode = EncodedEpisode("mira", TALK.dialogues(SUPPORT), TALK.dialogues(QUERY))
     found = []
     for order in ("exact", "first"):
-        method = Maml(Descent(rate=0.05, epochs=2, batch=2), order=order)
+        method = Maml(InnerLoop(lr=0.05, epochs=2, batch_size=2), order=order)
         for model in both(form, kind):
             total = method.objective(model, episode).total
             slopes = torch.autograd.grad(total, list(adaptable(model).values()))
@@ -163,11 +166,11 @@ def test_the_exact_meta_gradient_is_that_of_the_networks_own_pass(form: str, kin
 def test_kept_lower_layers_give_what_reading_all_layers_gives(form: str, kind: str) -> None:
     model = model_of(KNOWN[form], kind, 1)
     assert model.lower_is_frozen
-    kept, again = (nats_and_gradient(model, model.batch(exchanges())) for _ in range(2))
+    kept, again = (nll_and_gradient(model, model.batch(exchanges())) for _ in range(2))
     assert torch.equal(kept[0], again[0])
     assert torch.equal(kept[1], again[1])
     model.lower_is_frozen = False
-    whole = nats_and_gradient(model, model.batch(exchanges()))
+    whole = nll_and_gradient(model, model.batch(exchanges()))
     assert near(kept[0], whole[0], double=True)
     assert near(kept[1], whole[1], double=True)
 
@@ -230,7 +233,7 @@ def test_attention_by_hand_is_that_of_the_networks_own_pass(
 ) -> None:
     by_hand, masked = lean._attended_by_hand, []
 
-    def counted(asked: Asked, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    def counted(asked: AttentionInputs, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         masked.append(mask is not None)
         return by_hand(asked, keys, values, mask)
 
@@ -262,77 +265,77 @@ def steps(model: CausalLm) -> list[Tensor]:
     rows = exchanges()
     short = EncodedExchange("p", "d", (), (65,), (66, 67))  # nothing of it is read by ``begin``
     batch = model.batch([*rows, short])
-    found, state = [], model.begin(batch)
+    found, state = [], model.prefill(batch)
     last = batch.prefix.ids[:, -1]
     for chosen in (range(len(batch)), range(len(batch)), [4, 1, 1, 7], [2], [0, 0]):
-        log_probs, state = model.advance(state, last)
+        log_probs, state = model.step(state, last)
         found.append(log_probs.sum(0))
-        state = model.select_rows(state, torch.tensor(list(chosen)))
+        state = model.reorder_cache(state, torch.tensor(list(chosen)))
         last = torch.arange(len(chosen)) + 70
     candidates = [replace(row, reply=reply) for row in rows[:2] for reply in ((66, 67, 68), (69,), (70, 71))]
-    return [*found, model.reply_nats(model.batch(candidates)).repeat(50)[: len(found[0])]]
+    return [*found, model.reply_nll(model.batch(candidates)).repeat(50)[: len(found[0])]]
 
 
 def test_rows_that_are_left_full_need_no_mask() -> None:
     model = model_of(KNOWN["llama"], "none")
     batch = model.batch(exchanges())
     with torch.no_grad():
-        state = model.begin(batch)
+        state = model.prefill(batch)
     assert state.mask is not None
     longest = int(state.mask.sum(1).argmax())
-    assert model.select_rows(state, torch.tensor([longest, longest])).mask is None
-    assert model.select_rows(state, torch.tensor([longest, 0])).mask is not None
-    assert model.begin(model.batch(batch.exchanges[:1])).mask is None
+    assert model.reorder_cache(state, torch.tensor([longest, longest])).mask is None
+    assert model.reorder_cache(state, torch.tensor([longest, 0])).mask is not None
+    assert model.prefill(model.batch(batch.exchanges[:1])).mask is None
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_any_other_network_is_read_by_its_own_pass(name: str) -> None:
     made = network(UNKNOWN[name])
-    assert isinstance(reading_of(made, [], 0), NetworkReading)
+    assert isinstance(backbone_of(made, [], 0), HFBackbone)
 
 
 def test_a_network_that_is_not_known_has_the_loss_it_says_itself() -> None:
     model = model_of(NEOX, "houlsby")
-    for exchange, nats in zip(exchanges(), model.loss(model.batch(exchanges())).nats.tolist(), strict=True):
+    for exchange, nll in zip(exchanges(), model.loss(model.batch(exchanges())).nll.tolist(), strict=True):
         ids = torch.tensor([exchange.ids])
         wanted = ids.masked_fill(torch.arange(ids.shape[1]) < len(exchange.prefix), -100)
         with torch.no_grad():
             mean = model.network(input_ids=ids, labels=wanted, use_cache=False).loss
-        assert nats == pytest.approx(float(mean) * len(exchange.reply), rel=1e-6)  # the network's own loss is float32
+        assert nll == pytest.approx(float(mean) * len(exchange.reply), rel=1e-6)  # the network's own loss is float32
     kept = model_of(NEOX, "houlsby", 1)
-    found = kept.loss(kept.batch(exchanges())).nats
+    found = kept.loss(kept.batch(exchanges())).nll
     kept.lower_is_frozen = False
-    assert near(kept.loss(kept.batch(exchanges())).nats, found, double=True)
+    assert near(kept.loss(kept.batch(exchanges())).nll, found, double=True)
 
 
 @pytest.mark.parametrize("form", ["llama", "gpt2"])
 def test_hooks_of_others_run_too(form: str) -> None:
     model = model_of(KNOWN[form], "houlsby")
     batch = model.batch(exchanges())
-    before = model.loss(batch).nats
+    before = model.loss(batch).nll
     block = model._blocks[0]
     inner = block.mlp
     leaf = inner.down_proj if form == "llama" else inner.c_proj  # type: ignore[union-attr]  # modules
     for hooked in (inner, leaf):
         handle = hooked.register_forward_hook(lambda part, inputs, output: output * 1.5)  # type: ignore[union-attr]
-        changed = model.loss(batch).nats
+        changed = model.loss(batch).nll
         assert not torch.allclose(changed, before)
         ours, model = changed, plain(model)
-        assert near(ours, model.loss(batch).nats, double=True)
-        model._reading = reading_of(model.network, model._blocks, model._first)
+        assert near(ours, model.loss(batch).nll, double=True)
+        model._backbone = backbone_of(model.network, model._blocks, model._first)
         handle.remove()  # type: ignore[union-attr]
-    assert torch.equal(model.loss(batch).nats, before)
+    assert torch.equal(model.loss(batch).nll, before)
 
 
 @pytest.mark.parametrize("form", ["llama", "gpt2"])
 def test_weights_that_stand_in_are_those_that_are_read(form: str) -> None:
     model = model_of(KNOWN[form], "none")
     batch = model.batch(exchanges())
-    before = model.loss(batch).nats
+    before = model.loss(batch).nll
     moved = {name: value.detach() * 1.1 for name, value in adaptable(model).items()}
-    ours = loss_with(model, moved, batch).nats
-    assert torch.equal(model.loss(batch).nats, before)
-    assert near(ours, loss_with(plain(model), moved, batch).nats, double=True)
+    ours = loss_with(model, moved, batch).nll
+    assert torch.equal(model.loss(batch).nll, before)
+    assert near(ours, loss_with(plain(model), moved, batch).nll, double=True)
     assert not torch.allclose(ours, before)
 
 
@@ -340,12 +343,12 @@ def test_weights_that_stand_in_are_those_that_are_read(form: str) -> None:
 def test_half_precision_products_stay_near(form: str) -> None:
     model = model_of(KNOWN[form], "houlsby", double=False)
     batch = model.batch(exchanges())
-    wanted = nats_and_gradient(model, batch)
+    wanted = nll_and_gradient(model, batch)
     with torch.autocast("cpu", torch.bfloat16):
-        found = nats_and_gradient(model, batch)
+        found = nll_and_gradient(model, batch)
         with torch.no_grad():
-            log_probs, state = model.advance(model.begin(batch), batch.prefix.ids[:, -1])
-            model.advance(state, batch.prefix.ids[:, -1])
+            log_probs, state = model.step(model.prefill(batch), batch.prefix.ids[:, -1])
+            model.step(state, batch.prefix.ids[:, -1])
     for ours, exact, most in zip(found, wanted, (0.02, 0.1), strict=True):
         assert 0 < float((ours - exact).detach().norm() / exact.detach().norm()) < most
     assert bool(torch.isfinite(log_probs).all())
@@ -356,7 +359,7 @@ def test_passes_hold_as_many_neighbours_as_fit() -> None:
     labels = Labels(
         *map(torch.tensor, ([3, 0, 0, 2, 1], [0, 3, 4, 1, 1], [-1, 2, 3, 0, 0], [8, 4, 5, 9, 7], [2, 0, 0, 1, 1]))
     )
-    made = list(passes(rows, labels, 5))
+    made = list(packed_chunks(rows, labels, 5))
     assert [part.ids for part in made] == [((1, 2, 3, 4, 5),), ((6, 7, 8), (9, 9)), ((8,),)]
     assert [part.rows.lengths for part in made] == [(5,), (3, 2), (1,)]
     assert made[1].line.tolist() == [6, 7, 8, 9, 9]
@@ -364,12 +367,12 @@ def test_passes_hold_as_many_neighbours_as_fit() -> None:
     assert made[1].before.tolist() == [3, 0]
     assert made[1].token.tolist() == [9, 7]
     assert [place.tolist() for place in made[0].ends] == [[4], [0]]
-    assert [len(part.ids) for part in passes(rows, labels, 1)] == [1, 1, 1, 1]
-    assert [len(part.ids) for part in passes(rows, labels, 11)] == [4]
+    assert [len(part.ids) for part in packed_chunks(rows, labels, 1)] == [1, 1, 1, 1]
+    assert [len(part.ids) for part in packed_chunks(rows, labels, 11)] == [4]
 
 
 def test_rows_tell_where_their_tokens_stand() -> None:
-    rows = Rows((3, 0, 2, 2), torch.device("cpu"))
+    rows = SequenceLayout((3, 0, 2, 2), torch.device("cpu"))
     assert rows.positions.tolist() == [0, 1, 2, 0, 1, 0, 1]
     assert rows.row.tolist() == [0, 0, 0, 2, 2, 3, 3]
     assert rows.starts.tolist() == [0, 3, 3, 5]
@@ -395,13 +398,13 @@ def test_many_replies_to_shared_contexts_read_at_once_are_as_if_each_was_read_al
     lean = model_of(KNOWN[form], kind, layers)
     network = plain(model_of(KNOWN[form], kind, layers))
     said, results = alternatives(), []
-    assert lean.batch(said).forest.branches != ()
+    assert lean.batch(said).prefix_tree.branches != ()
     for model in (lean, network):
-        nats, ends = model.read(model.batch(said), len(said) - 2)
-        assert (nats.shape, ends.shape) == ((len(said) - 2,), (len(said), 32))
-        gradient = torch.autograd.grad(nats.sum() + ends.sin().sum(), list(adaptable(model).values()))
-        results.append((nats, ends, *gradient))
+        nll, ends = model.read(model.batch(said), len(said) - 2)
+        assert (nll.shape, ends.shape) == ((len(said) - 2,), (len(said), 32))
+        gradient = torch.autograd.grad(nll.sum() + ends.sin().sum(), list(adaptable(model).values()))
+        results.append((nll, ends, *gradient))
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
-    alone = torch.stack([lean.loss(lean.batch([exchange])).nats[0] for exchange in said[:-2]])
+    alone = torch.stack([lean.loss(lean.batch([exchange])).nll[0] for exchange in said[:-2]])
     torch.testing.assert_close(results[0][0], alone, rtol=1e-11, atol=1e-11)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Voice, part
+from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor, nn
 
 from menura.adaptation.plain import pooled
@@ -16,13 +16,13 @@ from menura.models.parts.transformer import Sizes
 HEADS = 2
 
 
-def exchanges_of(voice: Voice) -> list[EncodedExchange]:
+def exchanges_of(toy: Toy) -> list[EncodedExchange]:
     long = part("long", "one", "two", "three", "four", "five", "six", facts=FACTS)
-    return [exchange for dialogue in voice.dialogues((*SUPPORT, *QUERY, long)) for exchange in dialogue]
+    return [exchange for dialogue in toy.dialogues((*SUPPORT, *QUERY, long)) for exchange in dialogue]
 
 
-def lic(**settings: object) -> Voice:
-    return replace(VARIANTS["lic"], settings=settings).voice(double=True)
+def lic(**settings: object) -> Toy:
+    return replace(VARIANTS["lic"], settings=settings).toy(double=True)
 
 
 def split_heads(x: Tensor) -> Tensor:
@@ -66,13 +66,13 @@ def by_hand(model: Lic, exchange: EncodedExchange) -> float:
 
 
 def test_the_loss_is_that_of_the_mean_of_three_attentions_written_out() -> None:
-    voice = lic()
-    rows = exchanges_of(voice)
+    toy = lic()
+    rows = exchanges_of(toy)
     bare = replace(rows[0], context=rows[0].context[-1:], turns=(), facts=())
     no_history = replace(bare, facts=rows[0].facts)
     with torch.no_grad():
-        found = voice.model.loss(voice.model.batch([*rows, bare, no_history])).nats.tolist()
-        wanted = [by_hand(voice.model, row) for row in (*rows, bare, no_history)]
+        found = toy.model.loss(toy.model.batch([*rows, bare, no_history])).nll.tolist()
+        wanted = [by_hand(toy.model, row) for row in (*rows, bare, no_history)]
     assert any(row.facts and row.turns for row in rows)
     assert any(row.turns and not row.facts for row in rows)
     assert found == pytest.approx(wanted, rel=1e-10)
@@ -80,43 +80,43 @@ def test_the_loss_is_that_of_the_mean_of_three_attentions_written_out() -> None:
 
 def test_what_is_read_sees_nothing_to_its_right() -> None:
     """The quirk of the published program, which lets weights of a language model read."""
-    voice = lic()
-    row = exchanges_of(voice)[-1]
+    toy = lic()
+    row = exchanges_of(toy)[-1]
     changed = replace(row, context=(*row.context[:-3], 70, *row.context[-2:]))
     with torch.no_grad():
-        one, other = (voice.model._read([each])[1] for each in (row, changed))
+        one, other = (toy.model._read([each])[1] for each in (row, changed))
     assert torch.equal(one.states[:, : row.turns[0][1]], other.states[:, : row.turns[0][1]])
     assert not torch.equal(one.states, other.states)
 
 
 def test_contexts_that_begin_alike_are_read_once() -> None:
-    voice = lic()
-    (dialogue,) = voice.dialogues((part("d", *(f"{n} is a line" for n in range(8)), facts=FACTS),))
-    state = voice.model.begin(voice.model.batch(dialogue))
+    toy = lic()
+    (dialogue,) = toy.dialogues((part("d", *(f"{n} is a line" for n in range(8)), facts=FACTS),))
+    state = toy.model.prefill(toy.model.batch(dialogue))
     assert isinstance(state, LicState)
     assert [memory.kept[0][0].shape[0] for memory in state.memories] == [1, 1]
     assert [memory.row.tolist() for memory in state.memories] == [[0] * 4] * 2
 
 
 def test_encoder_and_decoder_are_the_same_weights() -> None:
-    voice = lic()
-    names = {name.partition(".")[0] for name, _ in voice.model.named_parameters()}
+    toy = lic()
+    names = {name.partition(".")[0] for name, _ in toy.model.named_parameters()}
     assert names == {"embeddings", "body"}
     states = []
     with torch.no_grad():
         for _ in range(2):
-            batch = voice.model.batch(exchanges_of(voice))
-            states.append((voice.model.begin(batch).memories[1].kept[-1][0], voice.model.loss(batch).nats))
-            voice.model.body.blocks[0].inner.weight[0] += 1.0
+            batch = toy.model.batch(exchanges_of(toy))
+            states.append((toy.model.prefill(batch).memories[1].kept[-1][0], toy.model.loss(batch).nll))
+            toy.model.body.blocks[0].inner.weight[0] += 1.0
     assert not torch.equal(states[0][0], states[1][0])
     assert not torch.equal(states[0][1], states[1][1])
 
 
 @pytest.mark.parametrize("head", ["tied", "bert_mlm"])
 def test_every_weight_learns_but_the_rows_of_places_that_nothing_stands_at(head: str) -> None:
-    voice = lic(lm_head=head)
-    loss = voice.model.loss(voice.model.batch(exchanges_of(voice)))
-    weights = adaptable(voice.model)
+    toy = lic(lm_head=head)
+    loss = toy.model.loss(toy.model.batch(exchanges_of(toy)))
+    weights = adaptable(toy.model)
     gradients = dict(zip(weights, torch.autograd.grad(loss.total, list(weights.values())), strict=True))
     assert all(bool(gradient.any()) for gradient in gradients.values())
     assert not gradients["embeddings.position.weight"][0].any(), "place 0 is that of nothing"
@@ -125,31 +125,31 @@ def test_every_weight_learns_but_the_rows_of_places_that_nothing_stands_at(head:
 
 def test_in_pooled_training_labels_are_smoothed_and_what_is_read_is_learnt_too() -> None:
     def totals(**settings: float) -> tuple[float, float, float]:
-        voice = lic(dropout=0.0, **settings)
-        episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
-        loss = pooled(voice.model, episode)
-        nats = loss.nats.sum().item() / loss.tokens.sum().item()
-        return loss.total.item(), nats, float(loss.parts.get("reading", torch.tensor(0.0)))
+        toy = lic(dropout=0.0, **settings)
+        episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
+        loss = pooled(toy.model, episode)
+        nll = loss.nll.sum().item() / loss.tokens.sum().item()
+        return loss.total.item(), nll, float(loss.parts.get("reading", torch.tensor(0.0)))
 
-    plain, nats, _ = totals(smoothing=0.0, reading_weight=0.0)
-    assert plain == pytest.approx(nats, rel=1e-12)
-    total, same, reading = totals(smoothing=0.0, reading_weight=0.5)
-    assert same == pytest.approx(nats, rel=1e-12)
-    assert total == pytest.approx(nats + 0.5 * reading, rel=1e-12)
+    plain, nll, _ = totals(label_smoothing=0.0, lm_loss_weight=0.0)
+    assert plain == pytest.approx(nll, rel=1e-12)
+    total, same, reading = totals(label_smoothing=0.0, lm_loss_weight=0.5)
+    assert same == pytest.approx(nll, rel=1e-12)
+    assert total == pytest.approx(nll + 0.5 * reading, rel=1e-12)
     assert reading > 1
-    assert totals(smoothing=0.1, reading_weight=0.0)[0] > plain
+    assert totals(label_smoothing=0.1, lm_loss_weight=0.0)[0] > plain
 
 
 def test_smoothing_is_the_librarys_own() -> None:
-    voice = lic(dropout=0.0, smoothing=0.1, reading_weight=0.0)
-    batch = voice.model.batch(exchanges_of(voice)[:1])
-    with torch.no_grad(), voice.model.dropping(0):
-        found = voice.model.loss(batch).total.item()
+    toy = lic(dropout=0.0, label_smoothing=0.1, lm_loss_weight=0.0)
+    batch = toy.model.batch(exchanges_of(toy)[:1])
+    with torch.no_grad(), toy.model.dropout(0):
+        found = toy.model.loss(batch).total.item()
     states, labels = [], batch.exchanges[0].reply
     with torch.no_grad():
-        state, last = voice.model.begin(batch), batch.prefix.ids[:, -1]
+        state, last = toy.model.prefill(batch), batch.prefix.ids[:, -1]
         for token in labels:
-            scores, state = voice.model.advance(state, last)
+            scores, state = toy.model.step(state, last)
             states.append(scores[0])
             last = torch.tensor([token])
     wanted = nn.functional.cross_entropy(torch.stack(states), torch.tensor(labels), label_smoothing=0.1)
@@ -157,31 +157,33 @@ def test_smoothing_is_the_librarys_own() -> None:
 
 
 def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_same_episode() -> None:
-    voice = lic(smoothing=0.0, reading_weight=0.0)
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    toy = lic(label_smoothing=0.0, lm_loss_weight=0.0)
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     before = torch.get_rng_state()
-    first, again = (pooled(voice.model, episode).total.item() for _ in range(2))
+    first, again = (pooled(toy.model, episode).total.item() for _ in range(2))
     assert first == again
     assert torch.equal(before, torch.get_rng_state())
-    plain = voice.model.loss(voice.model.batch([e for d in episode.support + episode.query for e in d])).total.item()
+    plain = toy.model.loss(toy.model.batch([e for d in episode.support + episode.query for e in d])).total.item()
     assert plain != first
-    assert not voice.model.training
+    assert not toy.model.training
 
 
 def test_rows_that_were_chosen_share_what_was_read() -> None:
-    voice = lic()
-    batch = voice.model.batch(exchanges_of(voice))
-    state = voice.model.begin(batch)
-    chosen = voice.model.select_rows(state, torch.tensor([1, 1, 0]))
+    toy = lic()
+    batch = toy.model.batch(exchanges_of(toy))
+    state = toy.model.prefill(batch)
+    chosen = toy.model.reorder_cache(state, torch.tensor([1, 1, 0]))
     assert chosen.memories[1].kept is state.memories[1].kept
 
 
 def test_a_run_says_no_token_of_control_but_the_end() -> None:
-    loaded = load_model(LicConfig(base="tiny", init="random", width=16, layers=1, heads=2, inner=16))
+    loaded = load_model(
+        LicConfig(base="tiny", init="random", hidden_size=16, num_layers=1, num_heads=2, intermediate_size=16)
+    )
     model = loaded.model
     assert isinstance(model, Lic)
-    assert loaded.encoder.layout.end not in model.unsaid
-    assert loaded.encoder.layout.reply_open[0] in model.unsaid
+    assert loaded.encoder.chat_format.end not in model.suppress_ids
+    assert loaded.encoder.chat_format.reply_open[0] in model.suppress_ids
     assert model.embeddings.scale == 4.0
 
 
@@ -193,11 +195,11 @@ def test_with_a_bases_weights_its_table_stands_as_it_was_trained() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"layers": -1}, "model.layers"),
-        ({"limit": 3}, "model.limit"),
-        ({"smoothing": 1.0}, "model.smoothing"),
-        ({"reading_weight": -0.5}, "model.reading_weight"),
-        ({"width": 12}, "model.width"),
+        ({"num_layers": -1}, "model.num_layers"),
+        ({"max_length": 3}, "model.max_length"),
+        ({"label_smoothing": 1.0}, "model.label_smoothing"),
+        ({"lm_loss_weight": -0.5}, "model.lm_loss_weight"),
+        ({"hidden_size": 12}, "model.hidden_size"),
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings: dict[str, float], named: str) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from menura.models.parts import likeliest as finding
 from menura.models.parts import packed
-from menura.models.parts.likeliest import BLOCK, LikeliestWord, likeliest
+from menura.models.parts.likeliest import BLOCK, ScreenedArgmax, blocked_argmax
 
 needs_bfloat16 = pytest.mark.skipif(
     not (packed.AVAILABLE and finding.QUICK), reason="this processor does not multiply in bfloat16"
@@ -20,10 +20,12 @@ def drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def found(states: Tensor, table: nn.Parameter, bias: Tensor | None = None, unsaid: tuple[int, ...] = ()) -> Tensor:
+def found(
+    states: Tensor, table: nn.Parameter, bias: Tensor | None = None, suppress_ids: tuple[int, ...] = ()
+) -> Tensor:
     """Return what is found, which must be something."""
     with torch.no_grad():
-        words = LikeliestWord().of(states, table, bias, unsaid)
+        words = ScreenedArgmax().of(states, table, bias, suppress_ids)
     assert words is not None
     return words
 
@@ -40,7 +42,7 @@ def test_the_likeliest_of_many_is_the_first_of_the_largest(vocabulary: int, monk
     scores = drawn(40, vocabulary, seed=2).mul(2).round()  # coarse, so that the largest are many
     scores[7, vocabulary // 2] = scores[8, -1] = math.nan  # the largest of all, as it is elsewhere
     assert int((scores == scores.amax(-1, keepdim=True)).sum()) > 40
-    assert likeliest(scores).tolist() == scores.argmax(-1).tolist()
+    assert blocked_argmax(scores).tolist() == scores.argmax(-1).tolist()
 
 
 @needs_bfloat16
@@ -70,7 +72,7 @@ def test_words_that_bfloat16_cannot_tell_apart_are_told_apart() -> None:
 def test_large_products_that_nearly_cancel_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "LEAST", 0)
     one, states = drawn(1, WIDTH, seed=1), 3 * drawn(50, WIDTH, seed=2)
-    finder, table = LikeliestWord(), nn.Parameter(1e-4 * (one + 1e-3 * drawn(20, WIDTH, seed=3)))
+    finder, table = ScreenedArgmax(), nn.Parameter(1e-4 * (one + 1e-3 * drawn(20, WIDTH, seed=3)))
     states -= (states @ one.T) / (one @ one.T) * one
     for _ in range(2):
         with torch.no_grad():
@@ -97,13 +99,13 @@ def test_of_equals_it_is_the_first_and_never_one_that_is_not_to_be_said() -> Non
         table[[250, 40, 299]] = table[7].clone()
     states = table.detach()[[7, 9]]
     assert found(states, table).tolist() == [7, 9]
-    assert found(states, table, unsaid=(7, 250)).tolist() == [40, 9]
-    assert found(states, table, unsaid=(40, 7, 250)).tolist() == [299, 9]
+    assert found(states, table, suppress_ids=(7, 250)).tolist() == [40, 9]
+    assert found(states, table, suppress_ids=(40, 7, 250)).tolist() == [299, 9]
 
 
 @needs_bfloat16
 def test_a_table_that_changed_is_read_anew() -> None:
-    finder, table = LikeliestWord(), nn.Parameter(drawn(300, WIDTH, seed=1))
+    finder, table = ScreenedArgmax(), nn.Parameter(drawn(300, WIDTH, seed=1))
     states = drawn(4, WIDTH, seed=2)
     for _ in range(3):
         with torch.no_grad():
@@ -117,26 +119,26 @@ def test_a_table_that_changed_is_read_anew() -> None:
 @needs_bfloat16
 @pytest.mark.parametrize("what", ["alike", "no number", "infinite", "all unsaid"])
 def test_where_it_cannot_tell_it_says_so(what: str) -> None:
-    table, states, unsaid = nn.Parameter(drawn(300, WIDTH, seed=1)), drawn(4, WIDTH, seed=2), ()
+    table, states, suppress_ids = nn.Parameter(drawn(300, WIDTH, seed=1)), drawn(4, WIDTH, seed=2), ()
     with torch.no_grad():
         if what == "alike":
             table[:] = table[0].clone()
         elif what == "all unsaid":
-            unsaid = tuple(range(300))
+            suppress_ids = tuple(range(300))
         else:
             table[5, 5] = math.nan if what == "no number" else math.inf
-        assert LikeliestWord().of(states, table, None, unsaid) is None
+        assert ScreenedArgmax().of(states, table, None, suppress_ids) is None
 
 
 @needs_bfloat16
 def test_it_serves_where_a_packed_matrix_does() -> None:
     table, states = nn.Parameter(drawn(300, WIDTH, seed=1)), drawn(4, WIDTH, seed=2)
-    assert LikeliestWord().of(states, table, None, ()) is None  # something may be learnt
+    assert ScreenedArgmax().of(states, table, None, ()) is None  # something may be learnt
     with torch.no_grad():
-        assert LikeliestWord().of(states.double(), nn.Parameter(table.double()), None, ()) is None
+        assert ScreenedArgmax().of(states.double(), nn.Parameter(table.double()), None, ()) is None
 
 
 def test_a_processor_that_is_slow_in_bfloat16_scores_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "QUICK", False)
     with torch.no_grad():
-        assert LikeliestWord().of(drawn(4, WIDTH, seed=2), nn.Parameter(drawn(300, WIDTH, seed=1)), None, ()) is None
+        assert ScreenedArgmax().of(drawn(4, WIDTH, seed=2), nn.Parameter(drawn(300, WIDTH, seed=1)), None, ()) is None

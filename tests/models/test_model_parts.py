@@ -20,8 +20,8 @@ from menura.models.parts.kv_cache import ROOM, empty_cache, selected
 
 @pytest.mark.parametrize(("layers", "depth", "first"), [("all", 12, 0), ("upper", 12, 6), ("upper", 5, 2), (3, 12, 9)])
 def test_the_first_adapted_layer(layers: str | int, depth: int, first: int) -> None:
-    assert Adapters("houlsby", 4, layers).first_layer(depth) == first  # type: ignore[arg-type]
-    assert Adapters("none", 4, layers).first_layer(depth) == 0  # type: ignore[arg-type]
+    assert Adapters("houlsby", bottleneck=4, layers=layers).first_layer(depth) == first  # type: ignore[arg-type]
+    assert Adapters("none", bottleneck=4, layers=layers).first_layer(depth) == 0  # type: ignore[arg-type]
 
 
 def test_a_transposed_map_tells_its_widths() -> None:

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Voice, part
+from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import nn
 
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
-from menura.models.dialogue_model import JudgesReplies
+from menura.models.dialogue_model import RewardsReplies
 from menura.models.p2_bot import P2BotConfig
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.receiver import Receiver
@@ -17,38 +17,38 @@ BAKER = ("i am a baker.", "my bread is rye.")
 OTHERS = (part("o1", "hi", "i bake bread.", facts=BAKER),)
 
 
-def rivals_of(voice: Voice) -> tuple[EncodedExchange, ...]:
-    return tuple(exchange for dialogue in voice.dialogues(OTHERS) for exchange in dialogue)
+def rivals_of(toy: Toy) -> tuple[EncodedExchange, ...]:
+    return tuple(exchange for dialogue in toy.dialogues(OTHERS) for exchange in dialogue)
 
 
-def exchange_with(voice: Voice, reply: str) -> EncodedExchange:
+def exchange_with(toy: Toy, reply: str) -> EncodedExchange:
     """Return the clockmaker's first exchange with another reply, and a baker as its rival."""
-    ids = (*voice.encoder.tokens.encode(reply), voice.end)
-    return replace(voice.dialogues(SUPPORT)[0][0], reply=ids, rivals=rivals_of(voice))
+    ids = (*toy.encoder.tokens.encode(reply), toy.end)
+    return replace(toy.dialogues(SUPPORT)[0][0], reply=ids, negatives=rivals_of(toy))
 
 
 def test_the_loss_is_the_transmitters_and_the_weighted_perception() -> None:
-    voice = replace(VARIANTS["p2-bot"], settings={"perception_weight": 0.25}).voice(double=True)
-    batch = voice.model.batch([exchange_with(voice, "tick tock")])
-    loss, within = voice.model.loss(batch), voice.model.transmitter.loss(batch)
+    toy = replace(VARIANTS["p2-bot"], settings={"perception_weight": 0.25}).toy(double=True)
+    batch = toy.model.batch([exchange_with(toy, "tick tock")])
+    loss, within = toy.model.loss(batch), toy.model.transmitter.loss(batch)
     assert set(loss.parts) == {"reply", "choice", "receiver"}
     assert loss.total.item() == pytest.approx(within.total.item() + 0.25 * loss.parts["receiver"].item(), rel=1e-12)
-    right = voice.model.rewards(batch)["perception"][0]
+    right = toy.model.rewards(batch)["perception"][0]
     assert loss.parts["receiver"].item() == pytest.approx(-right.log().item(), rel=1e-10)
 
 
 def test_without_the_choice_head_it_still_wants_rivals_to_perceive() -> None:
-    voice = replace(VARIANTS["p2-bot"], settings={"choice_weight": 0.0}).voice()
-    assert (voice.model.rivals, voice.model.chooses) == (3, False)
-    batch = voice.model.batch([exchange_with(voice, "tick tock")])
-    assert set(voice.model.loss(batch).parts) == {"reply", "receiver"}
-    assert set(voice.model.rewards(batch)) == {"fluency", "perception"}
+    toy = replace(VARIANTS["p2-bot"], settings={"next_utterance_weight": 0.0}).toy()
+    assert (toy.model.num_negatives, toy.model.chooses) == (3, False)
+    batch = toy.model.batch([exchange_with(toy, "tick tock")])
+    assert set(toy.model.loss(batch).parts) == {"reply", "receiver"}
+    assert set(toy.model.rewards(batch)) == {"fluency", "perception"}
 
 
 def test_perceiving_trains_the_receiver_and_nothing_else() -> None:
-    voice = VARIANTS["p2-bot"].voice()
-    weights = adaptable(voice.model)
-    (scores,) = voice.model._perceived(voice.model.batch([exchange_with(voice, "i mend clocks")]))
+    toy = VARIANTS["p2-bot"].toy()
+    weights = adaptable(toy.model)
+    (scores,) = toy.model._perceived(toy.model.batch([exchange_with(toy, "i mend clocks")]))
     gradients = torch.autograd.grad(scores.softmax(0)[0], list(weights.values()), allow_unused=True)
     reached = {name for name, found in zip(weights, gradients, strict=True) if found is not None and found.any()}
     assert reached == {"receiver.map.weight", "receiver.weight.weight", "receiver.sharpness"}
@@ -103,53 +103,53 @@ def test_nothing_said_and_nothing_known_score_zero_without_a_broken_gradient() -
 
 
 def test_fluency_is_the_bases_own_probability_of_the_words_alone() -> None:
-    voice = VARIANTS["p2-bot"].voice(double=True)
-    base = VARIANTS["houlsby"].voice(stirred=False, double=True)
-    exchange = exchange_with(voice, "tick tock")
-    opened, words = voice.encoder.layout.reply_open, exchange.reply[:-1]
+    toy = VARIANTS["p2-bot"].toy(double=True)
+    base = VARIANTS["houlsby"].toy(stirred=False, double=True)
+    exchange = exchange_with(toy, "tick tock")
+    opened, words = toy.encoder.chat_format.reply_open, exchange.reply[:-1]
     alone = base.model.loss(base.model.batch([EncodedExchange("", "", (), opened, words)]))
-    wanted = (-alone.nats / len(words)).exp().item()
-    found = voice.model.rewards(voice.model.batch([exchange, replace(exchange, reply=words)]))["fluency"]
+    wanted = (-alone.nll / len(words)).exp().item()
+    found = toy.model.rewards(toy.model.batch([exchange, replace(exchange, reply=words)]))["fluency"]
     assert found.tolist() == pytest.approx([wanted] * 2, rel=1e-6)
 
 
 def test_silence_is_not_fluent() -> None:
-    voice = VARIANTS["p2-bot"].voice()
-    silent = [exchange_with(voice, ""), replace(exchange_with(voice, ""), reply=())]
-    found = voice.model.rewards(voice.model.batch(silent))
+    toy = VARIANTS["p2-bot"].toy()
+    silent = [exchange_with(toy, ""), replace(exchange_with(toy, ""), reply=())]
+    found = toy.model.rewards(toy.model.batch(silent))
     assert found["fluency"].tolist() == [0, 0]
     assert all(bool(value.isfinite().all()) for value in found.values())
 
 
 def test_rewards_are_shares_and_coherence_is_the_heads_choice() -> None:
-    voice = VARIANTS["p2-bot"].voice(double=True)
-    exchange = exchange_with(voice, "i mend clocks, forty of them")
-    found = voice.model.rewards(voice.model.batch([exchange]))
+    toy = VARIANTS["p2-bot"].toy(double=True)
+    exchange = exchange_with(toy, "i mend clocks, forty of them")
+    found = toy.model.rewards(toy.model.batch([exchange]))
     assert set(found) == {"fluency", "coherence", "perception"}
     assert all(0 <= value.item() <= 1 and not value.requires_grad for value in found.values())
-    replies = [exchange.reply, exchange.rivals[0].reply]
-    scores = voice.model.reply_scores(voice.model.batch([replace(exchange, reply=reply) for reply in replies]))
+    replies = [exchange.reply, exchange.negatives[0].reply]
+    scores = toy.model.reply_scores(toy.model.batch([replace(exchange, reply=reply) for reply in replies]))
     assert found["coherence"].item() == pytest.approx(scores.softmax(0)[0].item(), rel=1e-10)
 
 
 def test_a_reply_cut_before_its_end_is_judged_as_if_it_had_ended() -> None:
-    voice = VARIANTS["p2-bot"].voice(double=True)
-    whole = exchange_with(voice, "tick tock")
-    found = voice.model.rewards(voice.model.batch([whole, replace(whole, reply=whole.reply[:-1])]))["coherence"]
+    toy = VARIANTS["p2-bot"].toy(double=True)
+    whole = exchange_with(toy, "tick tock")
+    found = toy.model.rewards(toy.model.batch([whole, replace(whole, reply=whole.reply[:-1])]))["coherence"]
     assert found[0].item() == pytest.approx(found[1].item(), rel=1e-12)
 
 
 def test_where_nobody_has_facts_there_is_nothing_to_perceive() -> None:
-    voice = VARIANTS["p2-bot"].voice()
-    bare = replace(exchange_with(voice, "tick"), facts=())
-    assert "perception" not in voice.model.rewards(voice.model.batch([bare]))
-    assert "receiver" not in voice.model.loss(voice.model.batch([bare])).parts
+    toy = VARIANTS["p2-bot"].toy()
+    bare = replace(exchange_with(toy, "tick"), facts=())
+    assert "perception" not in toy.model.rewards(toy.model.batch([bare]))
+    assert "receiver" not in toy.model.loss(toy.model.batch([bare])).parts
 
 
 def test_an_inner_loop_without_rivals_leaves_head_and_receiver_as_they_are() -> None:
-    voice = VARIANTS["p2-bot"].voice()
-    weights = adaptable(voice.model)
-    loss = loss_with(voice.model, weights, voice.batch(SUPPORT + QUERY))
+    toy = VARIANTS["p2-bot"].toy()
+    weights = adaptable(toy.model)
+    loss = loss_with(toy.model, weights, toy.batch(SUPPORT + QUERY))
     gradients = dict(zip(weights, torch.autograd.grad(loss.total, list(weights.values())), strict=True))
     still = {name for name, gradient in gradients.items() if not gradient.any()}
     assert {name.rpartition(".")[0] for name in still} == {
@@ -161,10 +161,10 @@ def test_an_inner_loop_without_rivals_leaves_head_and_receiver_as_they_are() -> 
 
 
 def test_it_judges_what_it_says() -> None:
-    model = VARIANTS["p2-bot"].voice().model
-    assert isinstance(model, JudgesReplies)
-    assert not isinstance(VARIANTS["transfer-transfo"].voice().model, JudgesReplies)
-    assert model.limit == 512
+    model = VARIANTS["p2-bot"].toy().model
+    assert isinstance(model, RewardsReplies)
+    assert not isinstance(VARIANTS["transfer-transfo"].toy().model, RewardsReplies)
+    assert model.max_length == 512
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,11 @@ def test_settings_that_cannot_judge_are_refused(settings: dict[str, object], mes
 
 
 def test_facts_are_what_the_receiver_reads() -> None:
-    voice = VARIANTS["p2-bot"].voice(double=True)
-    exchange = exchange_with(voice, "i mend clocks.")
-    own = voice.model.rewards(voice.model.batch([exchange]))["perception"].item()
-    turned = replace(exchange, facts=exchange.rivals[0].facts, rivals=(replace(exchange, rivals=()),))
-    other = voice.model.rewards(voice.model.batch([turned]))["perception"].item()
+    toy = VARIANTS["p2-bot"].toy(double=True)
+    exchange = exchange_with(toy, "i mend clocks.")
+    own = toy.model.rewards(toy.model.batch([exchange]))["perception"].item()
+    turned = replace(exchange, facts=exchange.negatives[0].facts, negatives=(replace(exchange, negatives=()),))
+    other = toy.model.rewards(toy.model.batch([turned]))["perception"].item()
     assert own + other == pytest.approx(1, rel=1e-10)
     assert own != other
-    assert FACTS[0] in voice.encoder.tokens.decode(exchange.facts)
+    assert FACTS[0] in toy.encoder.tokens.decode(exchange.facts)

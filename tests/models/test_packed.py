@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.models.parts import packed
-from menura.models.parts.packed import Packed, PackedLinear
+from menura.models.parts.packed import PackedLinear, PackedWeight
 
 needs_onednn = pytest.mark.skipif(not packed.AVAILABLE, reason="this PyTorch was built without oneDNN")
 WIDTH, SIZE = 256, 300
@@ -33,15 +33,15 @@ def usual(linear: nn.Linear, x: Tensor) -> Tensor:
 def packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count in the returned list how often a matrix is packed."""
     made: list[int] = []
-    known = Packed._of
+    known = PackedWeight._of
 
-    def of(self: Packed, weight: Tensor) -> Tensor:
+    def of(self: PackedWeight, weight: Tensor) -> Tensor:
         before = self._copy
         copy = known(self, weight)
         made.extend([1] if copy is not before else [])
         return copy
 
-    monkeypatch.setattr(Packed, "_of", of)
+    monkeypatch.setattr(PackedWeight, "_of", of)
     return made
 
 

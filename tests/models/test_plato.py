@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Voice, assert_same_bits, part, snapshot, stir
-from small_plato import END, EXCHANGES, LATENTS, OPENS, PIECES, WAYS, bert, nats, plato, said
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, part, snapshot, stir
+from small_plato import END, EXCHANGES, LATENTS, OPENS, PIECES, WAYS, bert, nll, plato, said
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import PersonaWeights, adapting, holding, loss_with
@@ -18,9 +18,9 @@ from menura.decoding.generate import generate
 from menura.errors import ConfigError
 from menura.models.dialogue_model import (
     ChoosesReplies,
-    DropsOut,
+    HasDropout,
     HasLatents,
-    LearnsFromRivals,
+    HasNegatives,
     Loss,
     RanksReplies,
 )
@@ -28,20 +28,20 @@ from menura.models.parts.transformer import Sizes
 from menura.models.plato import Plato
 from menura.models.plato_settings import PlatoConfig
 
-RIVALLED = tuple(replace(e, rivals=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES))
+RIVALLED = tuple(replace(e, negatives=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES))
 
 
 def lowered(model: Plato, exchanges: tuple = RIVALLED, seed: int = 3, progress: float = 1.0) -> Loss:
-    with model.dropping(seed, progress):
+    with model.dropout(seed, progress):
         return model.loss(model.batch(exchanges))
 
 
 def test_it_can_do_what_a_model_with_latents_can() -> None:
     model = plato()
-    for ability in (ChoosesReplies, DropsOut, HasLatents, LearnsFromRivals, RanksReplies):
+    for ability in (ChoosesReplies, HasDropout, HasLatents, HasNegatives, RanksReplies):
         assert isinstance(model, ability)
     assert model.chooses
-    assert not plato(latents=0).chooses
+    assert not plato(num_latents=0).chooses
     assert not plato(selection_weight=0.0).chooses
 
 
@@ -54,25 +54,25 @@ def test_it_can_do_what_a_model_with_latents_can() -> None:
         ({"context": "uni"}, "context: uni, but the latent stands at position 0.*latents=0"),
         ({"context": "block_bi", "visibility": "prefix"}, "block_bi keeps what was read.*visibility=response_only"),
         ({"context": "block_bi", "preset": "release"}, "block_bi keeps what was read"),
-        ({"init": "base", "width": 8}, "weights fit its own sizes only.*init=random"),
-        ({"init": "base", "layers": 1}, "weights fit its own sizes only"),
-        ({"limit": 31}, "limit: 31, must be at least 32"),
-        ({"roles": 1}, "roles: 1, must be at least 2"),
-        ({"turns": 1}, "turns: 1, must be at least 2"),
-        ({"utterance": 0}, "utterance: 0, must be at least 1"),
-        ({"reply": 0}, "reply: 0, must be at least 1"),
-        ({"facts": 0}, "facts: 0, must be at least 1"),
-        ({"fact_tokens": -1}, "fact_tokens: -1, must be at least 0"),
-        ({"wrong_replies": 0}, "wrong_replies: 0, must be at least 1"),
-        ({"latents": -1}, "latents: -1, must be at least 0"),
-        ({"adapter_size": -1}, "adapter_size: -1, must be at least 0"),
-        ({"considered": -1}, "considered: -1, must be at least 0"),
-        ({"vocabulary": -5}, "vocabulary: -5, must be at least 0"),
+        ({"init": "base", "hidden_size": 8}, "weights fit its own sizes only.*init=random"),
+        ({"init": "base", "num_layers": 1}, "weights fit its own sizes only"),
+        ({"max_length": 31}, "max_length: 31, must be at least 32"),
+        ({"num_roles": 1}, "num_roles: 1, must be at least 2"),
+        ({"max_turns": 1}, "max_turns: 1, must be at least 2"),
+        ({"max_utterance_tokens": 0}, "max_utterance_tokens: 0, must be at least 1"),
+        ({"max_reply_tokens": 0}, "max_reply_tokens: 0, must be at least 1"),
+        ({"max_facts": 0}, "max_facts: 0, must be at least 1"),
+        ({"max_fact_tokens": -1}, "max_fact_tokens: -1, must be at least 0"),
+        ({"num_negatives": 0}, "num_negatives: 0, must be at least 1"),
+        ({"num_latents": -1}, "num_latents: -1, must be at least 0"),
+        ({"adapter_bottleneck": -1}, "adapter_bottleneck: -1, must be at least 0"),
+        ({"top_latents": -1}, "top_latents: -1, must be at least 0"),
+        ({"vocab_size": -5}, "vocab_size: -5, must be at least 0"),
         ({"dropout": 1.0}, "dropout: 1.0, must be at least 0 and below 1"),
-        ({"smoothing": -0.1}, "smoothing: -0.1, must be at least 0 and below 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing: -0.1, must be at least 0 and below 1"),
         ({"selection_weight": -1.0}, "selection_weight: -1.0, must not be negative"),
-        ({"bag_weight": -1.0}, "bag_weight: -1.0, must not be negative"),
-        ({"usage": -1.0}, "usage: -1.0, must not be negative"),
+        ({"bow_weight": -1.0}, "bow_weight: -1.0, must not be negative"),
+        ({"mutual_info_weight": -1.0}, "mutual_info_weight: -1.0, must not be negative"),
         ({"temperature": 0.0}, "temperature: 0, must be above 0"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
@@ -84,21 +84,28 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], tol
 
 def test_a_width_that_heads_cannot_share_is_refused() -> None:
     with pytest.raises(ConfigError, match="a width of 10 cannot be shared by 4 heads"):
-        Sizes(97, width=10, heads=4)
+        Sizes(97, hidden_size=10, num_heads=4)
 
 
 def test_what_is_set_stands_above_the_preset() -> None:
     release = PlatoConfig(preset="release").rules
-    assert (release.visibility, release.temperature, release.fact_tokens, release.biases) == ("prefix", 0.67, 16, False)
-    given = PlatoConfig(preset="release", visibility="response_only", temperature=0.9, fact_tokens=5).rules
-    assert (given.visibility, given.temperature, given.fact_tokens) == ("response_only", 0.9, 5)
-    assert replace(given, visibility="prefix", temperature=0.67, fact_tokens=16) == release
+    assert (release.visibility, release.temperature, release.max_fact_tokens, release.biases) == (
+        "prefix",
+        0.67,
+        16,
+        False,
+    )
+    given = PlatoConfig(preset="release", visibility="response_only", temperature=0.9, max_fact_tokens=5).rules
+    assert (given.visibility, given.temperature, given.max_fact_tokens) == ("response_only", 0.9, 5)
+    assert replace(given, visibility="prefix", temperature=0.67, max_fact_tokens=16) == release
     assert PlatoConfig(context="block_bi").rules.numbering == "from_start"
 
 
 def test_what_is_over_the_caps_is_cut_and_counted(tmp_path: Path) -> None:
     bert(tmp_path)
-    config = PlatoConfig(base=str(tmp_path), utterance=4, reply=3, turns=3, facts=2, fact_tokens=2)
+    config = PlatoConfig(
+        base=str(tmp_path), max_utterance_tokens=4, max_reply_tokens=3, max_turns=3, max_facts=2, max_fact_tokens=2
+    )
     encoder = load_model(config).encoder
     talk = part("d", "tea", "hi", "a b c d e f", "i like", "a b c", "a b c d e", facts=("i like tea", "a", "b"))
     exchange = encoder.exchange(list(talk.exchanges())[-1])
@@ -122,25 +129,25 @@ def test_what_is_over_the_caps_is_cut_and_counted(tmp_path: Path) -> None:
 def test_the_same_seed_leaves_out_the_same_and_no_other_stream_is_touched() -> None:
     model = plato(dropout=0.3)
     before = snapshot(model)
-    nats_of = [lowered(model, seed=seed).nats.detach() for seed in (3, 3, 4)]
-    assert torch.equal(nats_of[0], nats_of[1])
-    assert not torch.equal(nats_of[0], nats_of[2])
+    nll_of = [lowered(model, seed=seed).nll.detach() for seed in (3, 3, 4)]
+    assert torch.equal(nll_of[0], nll_of[1])
+    assert not torch.equal(nll_of[0], nll_of[2])
     assert_same_bits(model, before, "a training pass")
     assert not model.training
-    assert torch.equal(model.loss(model.batch(EXCHANGES)).nats, model.loss(model.batch(EXCHANGES)).nats)
+    assert torch.equal(model.loss(model.batch(EXCHANGES)).nll, model.loss(model.batch(EXCHANGES)).nll)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_units_are_left_out_in_training_alone(way: str) -> None:
     full, thinned = (plato(dropout=share, sampling="argmax", **WAYS[way]) for share in (0.0, 0.3))
     batch = full.batch(RIVALLED)
-    assert torch.equal(full.loss(batch).nats, thinned.loss(batch).nats)
-    assert (lowered(full).nats - lowered(thinned).nats).abs().min() > 1e-3
+    assert torch.equal(full.loss(batch).nll, thinned.loss(batch).nll)
+    assert (lowered(full).nll - lowered(thinned).nll).abs().min() > 1e-3
 
 
 @pytest.mark.parametrize("preset", ["fixed", "release", "paper"])
 def test_the_gradient_reaches_all_that_learns(preset: str) -> None:
-    model = plato(preset=preset, negatives="corpus", adapter_size=3)
+    model = plato(preset=preset, negatives="corpus", adapter_bottleneck=3)
     rows = tuple(replace(e, facts=e.facts or (44, END)) for e in RIVALLED)
     lowered(model, rows).total.backward()
     reached = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
@@ -148,12 +155,12 @@ def test_the_gradient_reaches_all_that_learns(preset: str) -> None:
 
 
 def test_without_latent_there_is_nothing_beside_the_network() -> None:
-    model = plato(latents=0)
+    model = plato(num_latents=0)
     assert {name.partition(".")[0] for name, _ in model.named_parameters()} == {"embeddings", "body"}
-    assert model.rivals == 0
+    assert model.num_negatives == 0
     loss = lowered(model)
     assert not loss.parts
-    assert torch.equal(loss.nats, model.loss(model.batch(EXCHANGES)).nats)
+    assert torch.equal(loss.nll, model.loss(model.batch(EXCHANGES)).nll)
 
 
 def test_the_temperature_falls_over_the_first_half_of_training() -> None:
@@ -174,7 +181,7 @@ def test_the_prior_learns_what_recognition_says_and_moves_nothing_else() -> None
     for name, value in uniform.named_parameters():
         assert slopes[name].grad is not None
         torch.testing.assert_close(slopes[name].grad, value.grad, rtol=1e-9, atol=1e-12)
-    told = learned.latent_nats(learned.batch(EXCHANGES))
+    told = learned.latent_nll(learned.batch(EXCHANGES))
     wanted = (told.log_posterior.exp() * (told.log_posterior - told.log_prior)).sum(1).mean()
     assert float(lowered(learned).parts["prior"]) == pytest.approx(float(wanted.detach()), rel=1e-10)
 
@@ -193,10 +200,11 @@ def test_the_prior_comes_to_say_what_recognition_says() -> None:
 
 def test_uncertainty_and_usage_are_rewarded_by_their_weights() -> None:
     plain, entropy, usage = (
-        float(lowered(plato(**about)).total.detach()) for about in ({}, {"entropy": 0.3}, {"usage": 0.3})
+        float(lowered(plato(**about)).total.detach())
+        for about in ({}, {"entropy_weight": 0.3}, {"mutual_info_weight": 0.3})
     )
     model = plato()
-    posterior = model.latent_nats(model.batch(EXCHANGES)).log_posterior.detach()
+    posterior = model.latent_nll(model.batch(EXCHANGES)).log_posterior.detach()
     certain = -(posterior.exp() * posterior).sum(1).mean()
     mean = posterior.exp().mean(0)
     assert plain - entropy == pytest.approx(0.3 * float(certain), rel=1e-9)
@@ -205,24 +213,24 @@ def test_uncertainty_and_usage_are_rewarded_by_their_weights() -> None:
 
 
 def test_labels_are_smoothed_in_training_alone() -> None:
-    plain, smooth = plato(sampling="argmax"), plato(sampling="argmax", smoothing=0.2)
+    plain, smooth = plato(sampling="argmax"), plato(sampling="argmax", label_smoothing=0.2)
     batch = plain.batch(EXCHANGES)
-    assert torch.equal(plain.loss(batch).nats, smooth.loss(batch).nats)
-    assert (lowered(plain).nats - lowered(smooth).nats).abs().min() > 1e-3
+    assert torch.equal(plain.loss(batch).nll, smooth.loss(batch).nll)
+    assert (lowered(plain).nll - lowered(smooth).nll).abs().min() > 1e-3
 
 
 def test_enumerating_expects_over_what_recognition_says() -> None:
     model = plato(sampling="enumerate")
-    told = model.latent_nats(model.batch(EXCHANGES))
-    wanted = (told.log_posterior.exp() * told.nats).sum(1)
-    torch.testing.assert_close(lowered(model).nats, wanted, rtol=1e-10, atol=1e-10)
+    told = model.latent_nll(model.batch(EXCHANGES))
+    wanted = (told.log_posterior.exp() * told.nll).sum(1)
+    torch.testing.assert_close(lowered(model).nll, wanted, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("how", ["argmax", "sample", "gumbel_st"])
 def test_a_reply_is_taught_under_one_latent(how: str) -> None:
     model = plato(sampling=how)
-    found = lowered(model).nats.detach()
-    told = model.latent_nats(model.batch(EXCHANGES)).nats.detach()
+    found = lowered(model).nll.detach()
+    told = model.latent_nll(model.batch(EXCHANGES)).nll.detach()
     assert (found[:, None] - told).abs().min(-1).values.max() < 1e-9
 
 
@@ -230,17 +238,17 @@ def test_a_reply_is_taught_under_one_latent(how: str) -> None:
 
 
 def test_learning_by_the_mixture_may_go_through_the_likeliest_latents_alone() -> None:
-    model = plato(considered=2)
+    model = plato(top_latents=2)
     batch = model.batch(EXCHANGES)
-    told = model.latent_nats(batch)
+    told = model.latent_nll(batch)
     chosen = told.log_posterior.topk(2).indices
-    wanted = -(told.log_prior - told.nats).gather(1, chosen).logsumexp(-1)
-    torch.testing.assert_close(model.loss(batch).nats, wanted, rtol=1e-10, atol=1e-10)
-    assert (model.loss(batch).nats >= told.mixture).all()
+    wanted = -(told.log_prior - told.nll).gather(1, chosen).logsumexp(-1)
+    torch.testing.assert_close(model.loss(batch).nll, wanted, rtol=1e-10, atol=1e-10)
+    assert (model.loss(batch).nll >= told.mixture).all()
     with torch.no_grad():
-        torch.testing.assert_close(model.loss(batch).nats, told.mixture, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(model.loss(batch).nll, told.mixture, rtol=1e-10, atol=1e-10)
     for considered in (0, LATENTS, LATENTS + 3):
-        torch.testing.assert_close(plato(considered=considered).loss(batch).nats, told.mixture, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(plato(top_latents=considered).loss(batch).nll, told.mixture, rtol=1e-10, atol=1e-10)
 
 
 @torch.no_grad()
@@ -248,10 +256,10 @@ def test_learning_by_the_mixture_may_go_through_the_likeliest_latents_alone() ->
 def test_what_a_latent_gives_a_reply_can_be_asked_alone(way: str) -> None:
     model = plato(**WAYS[way])
     batch = model.batch(EXCHANGES)
-    told = model.latent_nats(batch)
+    told = model.latent_nll(batch)
     chosen = [4, 0, 2, 4]
-    found = model.nats_under(batch, chosen)
-    torch.testing.assert_close(found, told.nats[torch.arange(4), torch.tensor(chosen)], rtol=1e-10, atol=1e-10)
+    found = model.nll_under(batch, chosen)
+    torch.testing.assert_close(found, told.nll[torch.arange(4), torch.tensor(chosen)], rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(model.latent_prior(batch), told.log_prior, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(told.log_prior.exp().sum(-1), torch.ones(4).double())
 
@@ -261,9 +269,9 @@ def test_replies_to_a_context_that_was_read_cost_what_they_cost_afresh(way: str)
     model = plato(**WAYS[way])
     replies = [replace(EXCHANGES[0], reply=reply) for reply in ((20, END), (21, 22, 23, END), (END,))]
     with torch.no_grad():
-        begun = model.begin(model.batch(EXCHANGES[:1]))
-        wanted = model.loss(model.batch(replies)).nats
-    torch.testing.assert_close(model.reply_nats(model.batch(replies), begun), wanted, rtol=1e-10, atol=1e-10)
+        begun = model.prefill(model.batch(EXCHANGES[:1]))
+        wanted = model.loss(model.batch(replies)).nll
+    torch.testing.assert_close(model.reply_nll(model.batch(replies), begun), wanted, rtol=1e-10, atol=1e-10)
 
 
 @torch.no_grad()
@@ -273,37 +281,37 @@ def test_a_first_word_can_be_said_without_facts_and_without_context(way: str) ->
     bare = replace(said((9,), reply=(20, 21)), context=(OPENS,), turns=())
     rows = [bare, EXCHANGES[0], bare]
     for some in (rows, rows[:1]):
-        found = model.loss(model.batch(some)).nats
+        found = model.loss(model.batch(some)).nll
         assert torch.isfinite(found).all()
         torch.testing.assert_close(found[0], found[-1] if len(some) > 1 else found[0], rtol=1e-10, atol=1e-10)
     if model.latents:
-        each = torch.stack([nats(model, bare, slot) for slot in model.latent])
-        told = model.latent_nats(model.batch(rows[:1]))
-        torch.testing.assert_close(told.nats[0], each, rtol=1e-10, atol=1e-10)
+        each = torch.stack([nll(model, bare, slot) for slot in model.latent])
+        told = model.latent_nll(model.batch(rows[:1]))
+        torch.testing.assert_close(told.nll[0], each, rtol=1e-10, atol=1e-10)
         assert torch.isfinite(model.reply_scores(model.batch(rows))).all()
-    assert generate(model, model.batch([bare]), Greedy(), end=END, limit=4, seeds=[0])[0] is not None
+    assert generate(model, model.batch([bare]), Greedy(), end=END, max_new_tokens=4, seeds=[0])[0] is not None
 
 
 # Adapting
 
 PERSONAL = "latent,prior,adapters"
-INNER = Descent(rate=0.05, epochs=4, batch=2)
+INNER = InnerLoop(lr=0.05, epochs=4, batch_size=2)
 METHODS = {
     "finetune": Finetune(INNER, PERSONAL),
-    "maml, first order": Maml(INNER, adapts=PERSONAL),
-    "maml, exact": Maml(INNER, order="exact", adapts=PERSONAL),
+    "maml, first order": Maml(INNER, trainable=PERSONAL),
+    "maml, exact": Maml(INNER, order="exact", trainable=PERSONAL),
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 every_place = pytest.mark.parametrize("variant", ["plato", "plato-release", "plato-by-blocks"])
 
 
-def voice_of(variant: str, *, double: bool = False) -> Voice:
-    settings = {**VARIANTS[variant].settings, "adapter_size": 3, "prior": "learned"}
-    return replace(VARIANTS[variant], settings=settings).voice(double=double)
+def lm_of(variant: str, *, double: bool = False) -> Toy:
+    settings = {**VARIANTS[variant].settings, "adapter_bottleneck": 3, "prior": "learned"}
+    return replace(VARIANTS[variant], settings=settings).toy(double=double)
 
 
-def episode_of(voice: Voice) -> EncodedEpisode:
-    return EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+def episode_of(toy: Toy) -> EncodedEpisode:
+    return EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
 
 
 @every_method
@@ -311,42 +319,42 @@ def episode_of(voice: Voice) -> EncodedEpisode:
 def test_adapting_a_part_lowers_support_loss_and_leaves_the_model_as_it_was(
     method: Finetune | Maml, variant: str
 ) -> None:
-    voice = voice_of(variant)
-    before, support = snapshot(voice.model), voice.batch(SUPPORT)
-    weights = method.adapt(voice.model, voice.dialogues(SUPPORT))
-    assert_same_bits(voice.model, before, "adapting")
-    assert weights.keys() == adapting(voice.model, PERSONAL).keys()
+    toy = lm_of(variant)
+    before, support = snapshot(toy.model), toy.batch(SUPPORT)
+    weights = method.adapt(toy.model, toy.dialogues(SUPPORT))
+    assert_same_bits(toy.model, before, "adapting")
+    assert weights.keys() == adapting(toy.model, PERSONAL).keys()
     assert {name.partition(".")[0] for name in weights} == {"latent", "prior", "body"}
     with torch.no_grad():
-        unadapted, adapted = (loss_with(voice.model, w, support) for w in ({}, weights))
+        unadapted, adapted = (loss_with(toy.model, w, support) for w in ({}, weights))
         assert float(adapted.total) < float(unadapted.total) - 0.01
-        with holding(voice.model, weights):
-            assert torch.equal(voice.model.loss(support).nats, adapted.nats)
-    assert_same_bits(voice.model, before, "holding")
+        with holding(toy.model, weights):
+            assert torch.equal(toy.model.loss(support).nll, adapted.nll)
+    assert_same_bits(toy.model, before, "holding")
 
 
 @every_method
 def test_the_objective_reaches_all_that_trains(method: Finetune | Maml) -> None:
-    voice = voice_of("plato")
-    before = snapshot(voice.model)
-    total = method.objective(voice.model, episode_of(voice)).total
-    assert_same_bits(voice.model, before, "an objective")
+    toy = lm_of("plato")
+    before = snapshot(toy.model)
+    total = method.objective(toy.model, episode_of(toy)).total
+    assert_same_bits(toy.model, before, "an objective")
     total.backward()
-    reached = {name for name, value in voice.model.named_parameters() if value.grad is not None and value.grad.any()}
+    reached = {name for name, value in toy.model.named_parameters() if value.grad is not None and value.grad.any()}
     assert {"latent", "prior.out.weight", "body.blocks.0.qkv.weight", "embeddings.token.weight"} <= reached
 
 
 def test_the_exact_meta_gradient_is_the_central_difference() -> None:
-    voice = voice_of("plato", double=True)
-    method, episode = METHODS["maml, exact"], episode_of(voice)
-    method.objective(voice.model, episode).total.backward()
-    parameters = dict(voice.model.named_parameters())
+    toy = lm_of("plato", double=True)
+    method, episode = METHODS["maml, exact"], episode_of(toy)
+    method.objective(toy.model, episode).total.backward()
+    parameters = dict(toy.model.named_parameters())
     for name, place in (("latent", (0, 3)), ("body.blocks.1.qkv.weight", (5, 4))):
         ends = []
         for sign in (1, -1):
             with torch.no_grad():
                 parameters[name][place] += sign * 1e-5
-            ends.append(float(method.objective(voice.model, episode).total.detach()))
+            ends.append(float(method.objective(toy.model, episode).total.detach()))
             with torch.no_grad():
                 parameters[name][place] -= sign * 1e-5
         slope = parameters[name].grad
@@ -355,9 +363,9 @@ def test_the_exact_meta_gradient_is_the_central_difference() -> None:
 
 
 def test_an_empty_support_set_leaves_the_base() -> None:
-    voice = voice_of("plato")
-    weights: PersonaWeights = METHODS["finetune"].adapt(voice.model, ())
-    parameters = dict(voice.model.named_parameters())
+    toy = lm_of("plato")
+    weights: PersonaWeights = METHODS["finetune"].adapt(toy.model, ())
+    parameters = dict(toy.model.named_parameters())
     assert all(torch.equal(weight, parameters[name]) for name, weight in weights.items())
 
 
@@ -368,14 +376,16 @@ def test_a_run_of_one_setting_starts_another_and_adapters_begin_as_nothing(tmp_p
     from menura.artefacts import tensors  # noqa: PLC0415
 
     bert(tmp_path / "bert")
-    config = PlatoConfig(base=str(tmp_path / "bert"), latents=3)
+    config = PlatoConfig(base=str(tmp_path / "bert"), num_latents=3)
     first = load_model(config).model
     stir(first)
     tensors.save(tmp_path / "best.safetensors", dict(first.named_parameters()), {})
     for size in (0, 4):
-        loaded = load_model(replace(config, adapter_size=size, start=str(tmp_path / "best.safetensors")), seed=9)
+        loaded = load_model(
+            replace(config, adapter_bottleneck=size, init_from=str(tmp_path / "best.safetensors")), seed=9
+        )
         (exchange,) = loaded.encoder.dialogue(part("d", "hi", "i like tea"), "mira")
-        found, wanted = (float(model.loss(model.batch([exchange])).nats.detach()) for model in (loaded.model, first))
+        found, wanted = (float(model.loss(model.batch([exchange])).nll.detach()) for model in (loaded.model, first))
         assert found == pytest.approx(wanted, rel=1e-6)
     with pytest.raises(Exception, match="start"):
-        load_model(replace(config, latents=4, start=str(tmp_path / "best.safetensors")))
+        load_model(replace(config, num_latents=4, init_from=str(tmp_path / "best.safetensors")))

@@ -8,7 +8,7 @@ from torch import nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
-from menura.artefacts.lexicon import Lexicon
+from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.loaded import load_model
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
@@ -97,7 +97,7 @@ def by_the_formulas(model: Seq2Seq, exchange: EncodedExchange) -> float:
         layers.append(torch.stack(out))
     read = layers[-1]
     hidden = (model.bridge.weight @ read[-1] + model.bridge.bias).tanh()[None]
-    nats, word = 0.0, exchange.prefix[-1]
+    nll, word = 0.0, exchange.prefix[-1]
     for token in exchange.reply:
         before, vector = hidden, table[word][None]
         speaker = [] if not isinstance(model, Speaker) else [model.users.weight[:1]]
@@ -105,9 +105,9 @@ def by_the_formulas(model: Seq2Seq, exchange: EncodedExchange) -> float:
         weights = (read @ (model.asking.weight @ hidden[0])).softmax(0)
         hidden = (model.joining.weight @ torch.cat([weights @ read, hidden[0]])).tanh()[None]
         said = hidden if not isinstance(model, Seq2Spg) else gated(model, hidden, vector, before)
-        nats -= float((table @ said[0] + model.bias).log_softmax(-1)[token])
+        nll -= float((table @ said[0] + model.bias).log_softmax(-1)[token])
         word = token
-    return nats
+    return nll
 
 
 def lstm(cell: nn.Module, word: torch.Tensor, hidden: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -132,38 +132,38 @@ def gated(model: Seq2Spg, hidden: torch.Tensor, word: torch.Tensor, before: torc
 
 @pytest.mark.parametrize("name", OVER_WORDS)
 def test_the_loss_is_that_of_the_papers_formulas(name: str) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    exchanges = [exchange for dialogue in voice.dialogues(SUPPORT + QUERY) for exchange in dialogue]
+    toy = VARIANTS[name].toy(double=True)
+    exchanges = [exchange for dialogue in toy.dialogues(SUPPORT + QUERY) for exchange in dialogue]
     with torch.no_grad():
-        found = voice.model.loss(voice.model.batch(exchanges)).nats.tolist()
-        wanted = [by_the_formulas(voice.model, exchange) for exchange in exchanges]
+        found = toy.model.loss(toy.model.batch(exchanges)).nll.tolist()
+        wanted = [by_the_formulas(toy.model, exchange) for exchange in exchanges]
     assert found == pytest.approx(wanted, rel=1e-10)
 
 
 @pytest.mark.parametrize("name", OVER_WORDS)
 def test_a_reply_to_nothing_is_possible(name: str) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    (exchange, *_) = voice.dialogues(SUPPORT)[0]
+    toy = VARIANTS[name].toy(double=True)
+    (exchange, *_) = toy.dialogues(SUPPORT)[0]
     alone = replace(exchange, context=exchange.context[-1:])
-    nats = voice.model.loss(voice.model.batch([alone, exchange])).nats
-    assert bool(torch.isfinite(nats).all())
-    assert nats[0].item() == pytest.approx(voice.model.loss(voice.model.batch([alone])).nats.item(), rel=1e-12)
+    nll = toy.model.loss(toy.model.batch([alone, exchange])).nll
+    assert bool(torch.isfinite(nll).all())
+    assert nll[0].item() == pytest.approx(toy.model.loss(toy.model.batch([alone])).nll.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", OVER_WORDS)
 def test_every_weight_learns(name: str) -> None:
-    voice = VARIANTS[name].voice(double=True)
-    loss = voice.model.loss(voice.batch(SUPPORT))
-    gradients = torch.autograd.grad(loss.total, list(adaptable(voice.model).values()))
+    toy = VARIANTS[name].toy(double=True)
+    loss = toy.model.loss(toy.batch(SUPPORT))
+    gradients = torch.autograd.grad(loss.total, list(adaptable(toy.model).values()))
     assert all(bool(gradient.any()) for gradient in gradients)
 
 
 def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_same_episode() -> None:
-    config = Seq2SeqConfig(263, size=8, layers=3, dropout=0.5)
-    voice = VARIANTS["seq2seq"].voice()
+    config = Seq2SeqConfig(263, hidden_size=8, num_layers=3, dropout=0.5)
+    toy = VARIANTS["seq2seq"].toy()
     model = Seq2Seq(config).eval()
     stir(model, size=0.5)
-    episode = EncodedEpisode("mira", voice.dialogues(SUPPORT), voice.dialogues(QUERY))
+    episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     before = torch.get_rng_state()
     first, again = (pooled(model, episode).total.item() for _ in range(2))
     assert first == again
@@ -174,19 +174,19 @@ def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_sa
 
 
 def test_a_speaker_who_was_trained_on_speaks_with_a_vector_of_its_own_and_all_others_share_one() -> None:
-    voice = VARIANTS["speaker"].voice(double=True)
-    (dialogue,) = voice.dialogues(SUPPORT[1:])
+    toy = VARIANTS["speaker"].toy(double=True)
+    (dialogue,) = toy.dialogues(SUPPORT[1:])
     known, *others = (replace(dialogue[0], persona_id=name) for name in ("mira", "bo", "cy"))
-    nats = voice.model.loss(voice.model.batch([known, *others])).nats.tolist()
-    assert nats[1] == nats[2]
-    assert abs(nats[0] - nats[1]) > 1e-6
+    nll = toy.model.loss(toy.model.batch([known, *others])).nll.tolist()
+    assert nll[1] == nll[2]
+    assert abs(nll[0] - nll[1]) > 1e-6
 
 
 def test_the_gate_of_the_public_program_sees_nothing_of_a_private_module_that_says_nothing() -> None:
     """Spec B4: a last private layer of zeros gives m = 0, and nothing below it gets a gradient."""
-    model = Seq2Spg(Seq2SpgConfig(263, size=6, layers=1, gate="repo")).eval()
-    voice = VARIANTS["seq2spg"].voice()
-    batch = voice.batch(SUPPORT)
+    model = Seq2Spg(Seq2SpgConfig(263, hidden_size=6, num_layers=1, gate="repo")).eval()
+    toy = VARIANTS["seq2spg"].toy()
+    batch = toy.batch(SUPPORT)
     with torch.no_grad():
         model.private[-1].weight.zero_()
         model.private[-1].bias.zero_()
@@ -212,7 +212,11 @@ def test_the_private_module_has_the_papers_sizes(reads: str, sizes: tuple[int, .
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"size": 1}, "model.size"), ({"layers": 0}, "model.layers"), ({"dropout": 1.0}, "model.dropout")],
+    [
+        ({"hidden_size": 1}, "model.hidden_size"),
+        ({"num_layers": 0}, "model.num_layers"),
+        ({"dropout": 1.0}, "model.dropout"),
+    ],
 )
 def test_sizes_that_make_no_network_are_refused(settings: dict[str, float], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
@@ -220,13 +224,13 @@ def test_sizes_that_make_no_network_are_refused(settings: dict[str, float], name
 
 
 def test_a_table_without_a_row_is_refused() -> None:
-    with pytest.raises(ConfigError, match="model.users"):
-        SpeakerConfig(10, users=0)
+    with pytest.raises(ConfigError, match="model.num_users"):
+        SpeakerConfig(10, num_users=0)
 
 
 def test_contexts_of_one_dialogue_are_encoded_once() -> None:
-    voice = VARIANTS["seq2seq"].voice()
-    long = voice.batch([part("d", *(f"line {n}" for n in range(12)))])
+    toy = VARIANTS["seq2seq"].toy()
+    long = toy.batch([part("d", *(f"line {n}" for n in range(12)))])
     assert len(long) == 6
     assert len(long.source.rows) == 1
     assert long.source.block.shape == (len(long.exchanges[-1].prefix) - 1, 1)
@@ -234,21 +238,21 @@ def test_contexts_of_one_dialogue_are_encoded_once() -> None:
 
 @pytest.mark.parametrize("choice", [Greedy(), Nucleus(1.0), Beam(4)], ids=lambda choice: choice.signature)
 def test_no_reply_holds_what_is_never_to_be_said(choice: Decoding) -> None:
-    voice = VARIANTS["seq2seq"].voice(double=True)
-    batch = voice.batch((*SUPPORT, *QUERY))
+    toy = VARIANTS["seq2seq"].toy(double=True)
+    batch = toy.batch((*SUPPORT, *QUERY))
 
     def said() -> set[int]:
-        replies = generate(voice.model, batch, choice, end=voice.end, limit=12, seeds=range(len(batch)))
+        replies = generate(toy.model, batch, choice, end=toy.end, max_new_tokens=12, seeds=range(len(batch)))
         return {token for reply in replies for token in reply}
 
-    unsaid = tuple(said())[:3]
-    assert unsaid
-    assert isinstance(voice.model, Seq2Seq)
-    voice.model.unsaid = unsaid
-    assert said().isdisjoint(unsaid)
+    suppress_ids = tuple(said())[:3]
+    assert suppress_ids
+    assert isinstance(toy.model, Seq2Seq)
+    toy.model.suppress_ids = suppress_ids
+    assert said().isdisjoint(suppress_ids)
 
 
 def test_a_run_over_words_says_no_token_of_control_but_the_end() -> None:
-    model = load_model(Seq2SeqConfig(size=4, layers=1), lexicon=Lexicon(("a", "b"), ())).model
+    model = load_model(Seq2SeqConfig(hidden_size=4, num_layers=1), vocabulary=WordVocabulary(("a", "b"), ())).model
     assert isinstance(model, Seq2Seq)
-    assert model.unsaid == (0, 1, 3)
+    assert model.suppress_ids == (0, 1, 3)

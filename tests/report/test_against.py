@@ -6,8 +6,8 @@ import pytest
 
 from menura.cli.main import run
 from menura.errors import ConfigError, DataError
-from menura.experiments.evaluate import Results, Row
-from menura.experiments.spoken import Judged
+from menura.experiments.evaluate import Results, SystemRow
+from menura.experiments.spoken import Outputs
 from menura.metrics.catalogue import METRICS
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference, score
@@ -19,16 +19,18 @@ NAMES = ("ppl", "f1")
 
 def samples(worse: float, reply: str) -> list[Sample]:
     return [
-        Sample(f"p{n}", "d", reply, f"it is {n}", 3.0 + n % 3 + worse * (1 + n % 2), 3, facts=("a",), verdicts=(1,))
+        Sample(f"p{n}", "d", reply, f"it is {n}", 3.0 + n % 3 + worse * (1 + n % 2), 3, facts=("a",), nli_labels=(1,))
         for n in range(9)
     ]
 
 
-def row(kind: str, shots: int, worse: float, reply: str) -> Row:
+def row(kind: str, shots: int, worse: float, reply: str) -> SystemRow:
     said = samples(worse, reply)
     scores = {name: score(METRICS[name], said, seed=0) for name in NAMES}
     silent = [replace(sample, reply="") for sample in said]
-    return Row(kind, shots, (Judged(silent, said, 1, 1, 1.0),), scores=scores, by_draw=dict.fromkeys(NAMES, (0.0,)))
+    return SystemRow(
+        kind, shots, (Outputs(silent, said, 1, 1, 1.0),), scores=scores, by_draw=dict.fromkeys(NAMES, (0.0,))
+    )
 
 
 @pytest.fixture

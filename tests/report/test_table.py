@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from menura.metrics.score import Score
 from menura.metrics.significance import Difference
-from menura.report.table import DifferenceRow, Row, csv_text, differences_markdown, json_text, markdown
+from menura.report.table import DifferenceRow, TableRow, csv_text, differences_markdown, json_text, markdown
 
 PPL = Score("ppl", 31.234, "per token", "lower", 29.01, 33.58, 40, 320, "ppl|per:token")
 HITS = Score("hits@1", 45.06, "%", "higher", 40.0, 50.04, 40, 320, "hits@1|candidates:20")
-BASE = Row("base", {"ppl": PPL, "hits@1": HITS})
-ADAPTED = Row("adapted", {"ppl": replace(PPL, value=8.456, low=8.0, high=9.111)}, "5 shots")
+BASE = TableRow("base", {"ppl": PPL, "hits@1": HITS})
+ADAPTED = TableRow("adapted", {"ppl": replace(PPL, value=8.456, low=8.0, high=9.111)}, "5 shots")
 LOWER = Difference("ppl", -4.123, "per token", "lower", -5.0, -3.2, 40, 0.001, "ppl|per:token")
 
 
@@ -43,7 +43,7 @@ def test_lines_are_of_one_width_and_notes_only_where_there_are_any() -> None:
 
 
 def test_rows_that_cannot_be_compared_are_told_apart() -> None:
-    other = Row("other", {"ppl": replace(PPL, signature="ppl|per:word")})
+    other = TableRow("other", {"ppl": replace(PPL, signature="ppl|per:word")})
     text = markdown([BASE, other])
     assert "- ppl: `ppl|per:token` (per token; 40 personas, 320 replies) only base\n" in text
     assert "- ppl: `ppl|per:word` (per token; 40 personas, 320 replies) only other\n" in text
@@ -56,7 +56,7 @@ def test_a_label_cannot_break_the_table() -> None:
 
 
 def test_one_persona_shows_no_interval() -> None:
-    text = markdown([Row("one", {"ppl": replace(PPL, personas=1)})])
+    text = markdown([TableRow("one", {"ppl": replace(PPL, personas=1)})])
     assert cells_of(text, line=2) == ["one", "31.2"]
     assert "1 persona," in text
 
@@ -64,7 +64,7 @@ def test_one_persona_shows_no_interval() -> None:
 def test_what_is_not_a_number_is_said_so() -> None:
     nothing = replace(HITS, value=math.nan, low=math.nan, high=math.nan)
     endless = replace(PPL, value=math.inf, high=math.inf)
-    text = markdown([Row("x", {"hits@1": nothing, "ppl": endless})])
+    text = markdown([TableRow("x", {"hits@1": nothing, "ppl": endless})])
     assert cells_of(text, line=2) == ["x", "n/a", "inf [29, inf]"]
 
 
@@ -75,7 +75,7 @@ def test_no_rows_make_a_table_of_nothing() -> None:
 def test_digits_fit_the_unit() -> None:
     def cell(value: float, unit: str) -> str:
         score = replace(PPL, value=value, unit=unit, personas=1)
-        return cells_of(markdown([Row("x", {"m": score})]), line=2)[1]
+        return cells_of(markdown([TableRow("x", {"m": score})]), line=2)[1]
 
     assert [cell(value, "per token") for value in (1.2345, 54.598, 205.409, 12345.6)] == [
         "1.23",
@@ -116,7 +116,7 @@ def test_json_reads_back_every_number_and_stays_json() -> None:
     def refused(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    odd = Row("odd", {"ppl": replace(PPL, value=math.nan, high=math.inf)})
+    odd = TableRow("odd", {"ppl": replace(PPL, value=math.nan, high=math.inf)})
     found = json.loads(json_text([BASE, odd]), parse_constant=refused)["rows"]
     assert found[0]["scores"]["ppl"]["value"] == 31.234
     assert found[0]["scores"]["hits@1"]["better"] == "higher"

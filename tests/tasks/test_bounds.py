@@ -11,7 +11,7 @@ from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError
 from menura.tasks.bounds import cap_dialogues, cap_utterances, first_dialogues
 from menura.tasks.group import by_speaker
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
 
 def talk(name: str, *speakers: str) -> Dialogue:
@@ -24,11 +24,11 @@ def long(*lengths: int) -> Task:
         Dialogue(f"d{number}", tuple(Turn(("guest", "mira")[i % 2], f"{number} {i}") for i in range(length)))
         for number, length in enumerate(lengths)
     ]
-    return Task(Persona("mira"), tuple(Part(dialogue, "mira") for dialogue in dialogues))
+    return Task(Persona("mira"), tuple(DialogueView(dialogue, "mira") for dialogue in dialogues))
 
 
 def lengths(task: Task) -> dict[str, int]:
-    return {part.dialogue.dialogue_id: len(part.dialogue.turns) for part in task.parts}
+    return {part.dialogue.dialogue_id: len(part.dialogue.turns) for part in task.dialogues}
 
 
 def test_the_first_dialogues_stay() -> None:
@@ -37,10 +37,10 @@ def test_the_first_dialogues_stay() -> None:
 
 
 def test_the_start_of_a_dialogue_keeps_its_profiles() -> None:
-    (part,) = long(6).parts
+    (part,) = long(6).dialogues
     known = {"mira": {"age": ("7",)}}
     told = Task(Persona("mira"), (replace(part, dialogue=replace(part.dialogue, profiles=known)),))
-    (kept,) = cap_utterances(told, 4).parts
+    (kept,) = cap_utterances(told, 4).dialogues
     assert (len(kept.dialogue.turns), kept.dialogue.profiles) == (4, known)
 
 
@@ -48,7 +48,7 @@ def test_a_sampled_cap_keeps_order_and_ignores_other_personas() -> None:
     talks = [talk(str(i), "Ann", "Bob" if i % 2 else "Cy") for i in range(40)]
     tasks = by_speaker(talks)
     capped = cap_dialogues(tasks, 11, seed=3)
-    numbers = [int(part.dialogue.dialogue_id) for part in capped[0].parts]
+    numbers = [int(part.dialogue.dialogue_id) for part in capped[0].dialogues]
     assert numbers == sorted(numbers)
     assert numbers != list(range(11))
     shuffled = random.Random(0).sample(tasks, len(tasks))

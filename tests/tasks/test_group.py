@@ -42,7 +42,7 @@ def test_a_generic_speaker_beside_people_with_names_is_no_persona() -> None:
 def test_profiles_that_share_three_sentences_are_one_persona_also_through_others() -> None:
     talks = [own("1", *"abcd"), own("2", *"bcde"), own("3", *"cdef"), own("4", *"abxy")]
     first, second = by_facts(talks)
-    assert [part.dialogue.dialogue_id for part in first.parts] == ["1", "2", "3"]
+    assert [part.dialogue.dialogue_id for part in first.dialogues] == ["1", "2", "3"]
     assert first.persona.facts == tuple("abcdef")
     assert second.persona.facts == tuple("abxy")
 
@@ -72,7 +72,7 @@ def test_speakers_without_facts_are_left_out() -> None:
 
 def test_a_persona_that_meets_itself_has_that_dialogue_once() -> None:
     (task,) = by_facts([talk("1", "partner", "self", self=("a", "b", "c"), partner=("a", "b", "c"))])
-    assert len(task.parts) == 1
+    assert len(task.dialogues) == 1
 
 
 def test_generic_speakers_with_facts_are_grouped_by_facts_and_others_by_name() -> None:

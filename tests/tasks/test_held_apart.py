@@ -5,7 +5,7 @@ import pytest
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError
 from menura.tasks.group import by_speaker
-from menura.tasks.held_apart import held_apart, known_only, rarest
+from menura.tasks.held_apart import hold_out_speakers, known_only, rarest
 from menura.tasks.task import Task
 
 
@@ -22,17 +22,17 @@ TEST = side("test", Ann=4, Bob=4, Cy=1, Di=4, Ed=4)
 
 
 def test_the_rarest_of_the_training_side_with_enough_on_the_test_side_are_chosen() -> None:
-    assert rarest(DEV, TEST, 3, needed=4) == ["Bob", "Ed", "Di"]
-    assert rarest(DEV, TEST, 2, needed=1) == ["Cy", "Bob"]
+    assert rarest(DEV, TEST, 3, min_dialogues=4) == ["Bob", "Ed", "Di"]
+    assert rarest(DEV, TEST, 2, min_dialogues=1) == ["Cy", "Bob"]
 
 
 def test_more_than_there_are_is_refused() -> None:
     with pytest.raises(ConfigError, match="5 test personas wanted, 4 have 4 dialogues or more"):
-        rarest(DEV, TEST, 5, needed=4)
+        rarest(DEV, TEST, 5, min_dialogues=4)
 
 
 def test_test_people_speak_on_the_test_side_alone_and_the_others_not_there() -> None:
-    training, test = held_apart(DEV, TEST, ["Bob", "Ed"])
+    training, test = hold_out_speakers(DEV, TEST, ["Bob", "Ed"])
     assert [task.persona.persona_id for task in training] == ["Ann", "Cy", "Di"]
     assert [task.persona.persona_id for task in test] == ["Bob", "Ed"]
     assert all(name.startswith("test:") for task in test for name in task.dialogue_ids)
@@ -41,13 +41,13 @@ def test_test_people_speak_on_the_test_side_alone_and_the_others_not_there() -> 
 
 def test_all_names_that_are_wrong_are_told_with_what_could_be_meant() -> None:
     with pytest.raises(ConfigError) as caught:
-        known_only(["Ann", "Annn", "🦜", "Cy"], TEST, needed=4)
+        known_only(["Ann", "Annn", "🦜", "Cy"], TEST, min_dialogues=4)
     near, unknown, few = caught.value.problems
     assert "'Annn'" in near.message
     assert near.hint == "did you mean Ann?"
     assert unknown.hint == "choose among Cy, Ann, Bob, Di, Ed"
-    assert "'Cy' has 1 dialogues on the test side, data.needed is 4" in few.message
+    assert "'Cy' has 1 dialogues on the test side, data.min_heldout_dialogues is 4" in few.message
 
 
 def test_known_names_are_taken_once() -> None:
-    assert known_only(["Bob", "Ann", "Bob"], TEST, needed=4) == ["Bob", "Ann"]
+    assert known_only(["Bob", "Ann", "Bob"], TEST, min_dialogues=4) == ["Bob", "Ann"]

@@ -25,15 +25,15 @@ def test_fewer_are_among_more_whatever_the_order_of_the_tasks() -> None:
 
 def test_nobody_is_left_without_a_dialogue_and_the_order_stays() -> None:
     left = fewer_dialogues(PEOPLE, 7, 0)
-    assert all(task.parts for task in left)
+    assert all(task.dialogues for task in left)
     assert len(left) < len(PEOPLE)
     names = [task.persona.persona_id for task in left]
     assert names == sorted(names)
-    assert all([p.dialogue.dialogue_id for p in task.parts] == sorted(task.dialogue_ids) for task in left)
+    assert all([p.dialogue.dialogue_id for p in task.dialogues] == sorted(task.dialogue_ids) for task in left)
 
 
 def test_a_dialogue_of_two_people_is_kept_for_both_or_for_neither() -> None:
     both = [*PEOPLE, *(replace(task, persona=Persona(f"other-{n}")) for n, task in enumerate(PEOPLE))]
     left = fewer_dialogues(both, 9, 0)
     assert len(dialogues(left)) == 9
-    assert sum(len(task.parts) for task in left) == 18
+    assert sum(len(task.dialogues) for task in left) == 18

@@ -2,8 +2,8 @@
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.group import by_dialogue
-from menura.tasks.repeats import text_of, without_repeats
-from menura.tasks.split import Split, SplitPlan, from_record
+from menura.tasks.repeats import deduplicated, text_of
+from menura.tasks.split import SplitPlan, Splits, from_record
 from menura.tasks.task import Task
 
 
@@ -15,21 +15,21 @@ def tasks(*dialogues: Dialogue) -> tuple[Task, ...]:
     return tuple(by_dialogue(dialogues))
 
 
-def made() -> Split:
+def made() -> Splits:
     sides = {
         "train": tasks(talk("1", "hi", "ho"), talk("2", "so", "yes"), talk("3", "So ,", "YES"), talk("4", "hm", "no")),
         "valid": tasks(talk("5", "hm", "no !"), talk("6", "well", "well")),
         "test": tasks(talk("7", "Hi .", "ho"), talk("8", "Well", "well"), talk("9", "well", "well")),
     }
-    return Split(sides, SplitPlan({"train": 1.0, "valid": 0.0, "test": 0.0}, 0, at_least=1), dict.fromkeys(sides, 0))
+    return Splits(sides, SplitPlan({"train": 1.0, "valid": 0.0, "test": 0.0}, 0, at_least=1), dict.fromkeys(sides, 0))
 
 
-def names(split: Split) -> dict[str, list[str]]:
-    return {side: [task.persona.persona_id for task in held] for side, held in split.sides.items()}
+def names(split: Splits) -> dict[str, list[str]]:
+    return {side: [task.persona.persona_id for task in held] for side, held in split.splits.items()}
 
 
 def test_training_loses_what_is_judged_by_and_copies_and_the_test_side_stays_whole() -> None:
-    found = without_repeats(made())
+    found = deduplicated(made())
     assert names(found) == {"train": ["2"], "valid": ["5"], "test": ["7", "8", "9"]}
     assert found.repeated == {"train": 3, "valid": 1, "test": 0}
     assert found.dropped == {"train": 3, "valid": 1, "test": 0}
@@ -37,14 +37,14 @@ def test_training_loses_what_is_judged_by_and_copies_and_the_test_side_stays_who
 
 def test_the_record_counts_and_gives_the_split_back_with_both_speakers_parts() -> None:
     long = talk("x", "so", "yes", "no", "oh")
-    split = Split(
+    split = Splits(
         {"train": tasks(long), "valid": (), "test": tasks(talk("y", "a", "b", "c"))}, made().plan, {}, {}, {"train": 2}
     )
     record = split.record()
     assert record["repeated"] == {"train": 2}
-    again = from_record(record, [task for held in split.sides.values() for task in held])
+    again = from_record(record, [task for held in split.splits.values() for task in held])
     assert again == split
-    assert [part.speaker for part in again["train"][0].parts] == ["a", "b"]
+    assert [part.speaker for part in again["train"][0].dialogues] == ["a", "b"]
 
 
 def test_turns_without_a_word_are_not_all_alike() -> None:

@@ -10,12 +10,14 @@ import pytest
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError
 from menura.tasks.similarity import choose_users, least_alike, mean_between, most_alike, similarities
-from menura.tasks.split import Split, SplitPlan, from_record
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.split import SplitPlan, Splits, from_record
+from menura.tasks.task import DialogueView, Persona, Task
 
 
 def user(name: str, *facts: str) -> Task:
-    parts = tuple(Part(Dialogue(f"{name}-{i}", (Turn("partner", "hi"), Turn("self", "so"))), "self") for i in range(2))
+    parts = tuple(
+        DialogueView(Dialogue(f"{name}-{i}", (Turn("partner", "hi"), Turn("self", "so"))), "self") for i in range(2)
+    )
     return Task(Persona(name, facts), parts)
 
 
@@ -81,15 +83,15 @@ def test_the_mean_is_over_pairs_of_different_users() -> None:
     assert mean_between(between, [0, 2, 3]) == pytest.approx(sum(wanted) / 3)
 
 
-def made() -> Split:
+def made() -> Splits:
     plan = SplitPlan({"train": 0.8, "valid": 0.2, "test": 0.0}, 0)
     test = tuple(user(f"t-{task.persona.persona_id}", *task.persona.facts) for task in USERS)
-    return Split({"train": tuple(USERS), "valid": (user("v", "i knit"),), "test": test}, plan, {})
+    return Splits({"train": tuple(USERS), "valid": (user("v", "i knit"),), "test": test}, plan, {})
 
 
 def test_both_sides_are_narrowed_by_themselves_and_the_valid_side_stays() -> None:
     similar, dissimilar = choose_users(made(), "similar", 3), choose_users(made(), "dissimilar", 3)
-    names = {side: [task.persona.persona_id for task in tasks] for side, tasks in similar.sides.items()}
+    names = {side: [task.persona.persona_id for task in tasks] for side, tasks in similar.splits.items()}
     assert names == {"train": ["a", "b", "c"], "valid": ["v"], "test": ["t-a", "t-b", "t-c"]}
     assert similar.likeness["train"] > dissimilar.likeness["train"]
     assert similar.likeness["test"] == pytest.approx(similar.likeness["train"])
@@ -99,7 +101,7 @@ def test_the_record_tells_how_alike_they_are_and_gives_the_same_again() -> None:
     chosen = choose_users(made(), "similar", 3)
     record = chosen.record()
     assert record["likeness"] == dict(chosen.likeness)
-    held = [task for tasks in made().sides.values() for task in tasks]
+    held = [task for tasks in made().splits.values() for task in tasks]
     assert from_record(record, random.Random(1).sample(held, len(held))) == chosen
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
 from menura.tasks.group import by_speaker
-from menura.tasks.split import Split, from_record, split, strangers
-from menura.tasks.task import Part, Task
+from menura.tasks.split import Splits, from_record, split, strangers
+from menura.tasks.task import DialogueView, Task
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 
@@ -29,13 +29,13 @@ def corpus(size: int, people: int, seed: int) -> list[Dialogue]:
 TASKS = by_speaker(corpus(300, 30, 1))
 
 
-def made(tasks: list[Task] = TASKS, seed: int = 0, needed: dict[str, int] | None = None) -> Split:
+def made(tasks: list[Task] = TASKS, seed: int = 0, needed: dict[str, int] | None = None) -> Splits:
     return split(tasks, SHARES, seed=seed, needed=needed)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([None, 3, 30]))
 def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) -> None:
-    sides = split(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).sides
+    sides = split(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).splits
     personas = [task.persona.persona_id for tasks in sides.values() for task in tasks]
     assert len(personas) == len(set(personas))
     dialogues = [set().union(*(task.dialogue_ids for task in tasks)) for tasks in sides.values()]
@@ -44,14 +44,14 @@ def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) 
 
 def test_held_out_personas_are_never_heard_on_an_earlier_side_even_where_a_cap_hides_them() -> None:
     tasks = by_speaker(corpus(300, 30, 1), cap=5)
-    sides = split(tasks, SHARES, seed=0).sides
+    sides = split(tasks, SHARES, seed=0).splits
     test = {task.persona.persona_id for task in sides["test"]}
-    heard = {speaker for task in sides["train"] for part in task.parts for speaker in part.dialogue.speakers}
+    heard = {speaker for task in sides["train"] for part in task.dialogues for speaker in part.dialogue.speakers}
     assert not test & heard
 
 
 def test_a_dialogue_between_sides_goes_to_the_later_one() -> None:
-    sides = made().sides
+    sides = made().splits
     test = {task.persona.persona_id: task for task in sides["test"]}
     for task in TASKS:
         if task.persona.persona_id in test:
@@ -66,18 +66,18 @@ def test_two_held_out_personas_of_one_side_keep_their_dialogue() -> None:
 def test_the_order_of_the_tasks_does_not_matter_and_the_seed_does() -> None:
     shuffled = random.Random(5).sample(TASKS, len(TASKS))
     assert made(shuffled).record() == made().record()
-    assert made(shuffled).sides == made().sides
+    assert made(shuffled).splits == made().splits
     assert made(seed=1).record() != made().record()
 
 
 def test_only_personas_with_enough_dialogues_are_held_out() -> None:
-    sides = made(needed={"test": 22}).sides
+    sides = made(needed={"test": 22}).splits
     assert sides["test"]
-    assert all(len(task.parts) >= 22 for task in sides["test"])
+    assert all(len(task.dialogues) >= 22 for task in sides["test"])
 
 
 def test_the_share_is_of_the_eligible_personas() -> None:
-    eligible = [task for task in TASKS if len(task.parts) >= 20]
+    eligible = [task for task in TASKS if len(task.dialogues) >= 20]
     assert len(made(needed={"test": 20})["test"]) == max(1, round(0.2 * len(eligible)))
 
 
@@ -85,7 +85,7 @@ def test_personas_with_too_few_dialogues_left_are_dropped_and_counted() -> None:
     result = split(TASKS, {"train": 0.5, "test": 0.5}, seed=0, at_least=12)
     assert result.dropped["train"] > 0
     assert result.dropped["test"] == 0
-    assert all(len(task.parts) >= 12 for tasks in result.sides.values() for task in tasks)
+    assert all(len(task.dialogues) >= 12 for tasks in result.splits.values() for task in tasks)
 
 
 def test_a_side_without_personas_is_an_error() -> None:
@@ -111,10 +111,10 @@ def test_a_persona_id_that_stands_twice_is_refused() -> None:
 
 def test_a_leak_is_found() -> None:
     good = made()
-    sides = {**good.sides, "train": (*good.sides["train"], good.sides["test"][0])}
+    sides = {**good.splits, "train": (*good.splits["train"], good.splits["test"][0])}
     with pytest.raises(DataError) as caught:
-        replace(good, sides=sides).verify()
-    name = good.sides["test"][0].persona.persona_id
+        replace(good, splits=sides).verify()
+    name = good.splits["test"][0].persona.persona_id
     messages = [problem.message for problem in caught.value.problems]
     assert f"persona '{name}' is on train and test" in messages
     assert any(message.startswith("dialogue") for message in messages)
@@ -124,13 +124,15 @@ def test_a_held_out_partner_on_an_earlier_side_is_found() -> None:
     talks = [Dialogue(f"d{i}", (Turn(one, "hi"), Turn(other, "so"))) for i, (one, other) in enumerate(["ab", "ac"])]
     ann, _, cy = by_speaker(talks)
     # The dialogue of a and c was capped away from c, yet c's words would be known to train.
-    leaky = Split({"train": (ann,), "test": (replace(cy, parts=(_other_talk(cy),)),)}, made().plan, {})
+    leaky = Splits({"train": (ann,), "test": (replace(cy, dialogues=(_other_talk(cy),)),)}, made().plan, {})
     with pytest.raises(DataError, match="persona 'c' of test speaks in dialogue 'd1' of train"):
         leaky.verify()
 
 
-def _other_talk(task: Task) -> Part:
-    return Part(Dialogue("else", (Turn("z", "hi"), Turn(task.persona.persona_id, "so"))), task.persona.persona_id)
+def _other_talk(task: Task) -> DialogueView:
+    return DialogueView(
+        Dialogue("else", (Turn("z", "hi"), Turn(task.persona.persona_id, "so"))), task.persona.persona_id
+    )
 
 
 def test_a_record_survives_json_and_gives_the_same_split_again() -> None:
@@ -141,14 +143,16 @@ def test_a_record_survives_json_and_gives_the_same_split_again() -> None:
 def test_a_record_counts_each_persona_s_dialogues_by_side() -> None:
     split = made()
     counts = split.record()["counts"]
-    assert counts == {side: {t.persona.persona_id: len(t.parts) for t in tasks} for side, tasks in split.sides.items()}
+    assert counts == {
+        side: {t.persona.persona_id: len(t.dialogues) for t in tasks} for side, tasks in split.splits.items()
+    }
     assert list(counts["train"].values()) == sorted(counts["train"].values(), reverse=True)
 
 
 def test_a_record_tells_a_missing_persona_and_a_missing_dialogue() -> None:
     record = made().record()
     gone, shorter, *rest = TASKS
-    kept = replace(shorter, parts=shorter.parts[:1])
+    kept = replace(shorter, dialogues=shorter.dialogues[:1])
     with pytest.raises(DataError) as caught:
         from_record(record, [kept, *rest])
     messages = " ".join(problem.message for problem in caught.value.problems)
@@ -166,23 +170,23 @@ def test_a_record_tells_on_which_side_a_text_has_changed() -> None:
 def test_other_profiles_are_other_data_and_none_leave_the_checksum_as_it_was() -> None:
     record = made().record()
     known = {"anybody": {"age": ("7",)}}
-    told = [replace(task, parts=tuple(_told(part, known) for part in task.parts)) for task in TASKS]
+    told = [replace(task, dialogues=tuple(_told(part, known) for part in task.dialogues)) for task in TASKS]
     with pytest.raises(DataError, match="texts differ"):
         from_record(record, told)
     # As it was before dialogues had profiles: splits recorded then are made again now.
     assert record["sha256"] == "1337fe759aa69f63c61c58deff4c4dd6ce29484b83d1af45821f1e9b9c470abf"
 
 
-def _told(part: Part, profiles: dict[str, dict[str, tuple[str, ...]]]) -> Part:
+def _told(part: DialogueView, profiles: dict[str, dict[str, tuple[str, ...]]]) -> DialogueView:
     return replace(part, dialogue=replace(part.dialogue, profiles=profiles))
 
 
 def _reworded(task: Task, name: str) -> Task:
     if task.persona.persona_id != name:
         return task
-    first = task.parts[0]
+    first = task.dialogues[0]
     turns = (Turn(first.dialogue.turns[0].speaker, "another word"), *first.dialogue.turns[1:])
-    return replace(task, parts=(replace(first, dialogue=replace(first.dialogue, turns=turns)), *task.parts[1:]))
+    return replace(task, dialogues=(replace(first, dialogue=replace(first.dialogue, turns=turns)), *task.dialogues[1:]))
 
 
 @pytest.mark.parametrize("record", [{}, {"sides": 3}, {**made().record(), "shares": None}])
@@ -198,13 +202,13 @@ def test_a_stranger_shares_no_dialogue_and_is_another() -> None:
     for dialogue in corpus(60, 40, 2):
         for speaker in dialogue.speakers:
             partners[speaker].update(dialogue.speakers)
-    held = {part.dialogue.dialogue_id for task in tasks for part in task.parts}
+    held = {part.dialogue.dialogue_id for task in tasks for part in task.dialogues}
     assert len(held) < 60
     by_name = {task.persona.persona_id: task for task in tasks}
     for name, other in found.items():
         assert name != other
         assert not by_name[name].dialogue_ids & by_name[other].dialogue_ids
-        assert other not in {s for part in by_name[name].parts for s in part.dialogue.speakers}
+        assert other not in {s for part in by_name[name].dialogues for s in part.dialogue.speakers}
     assert len(set(found.values())) > len(found) * 0.7
 
 

@@ -12,20 +12,20 @@ from torch.autograd.function import once_differentiable
 Values = tuple[Tensor, ...]
 
 
-class Retaken(Protocol):
+class CheckpointedStep(Protocol):
     """A step as a function of all that its gradient is wanted for."""
 
     def __call__(self, given: Sequence[Tensor], *, exact: bool) -> Values:
         """Return the step's loss, free of any graph, and what it leads to; exact: with a graph to go back through."""
 
 
-def known(value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+def with_gradients(value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
     """Return the value as a function of ``inputs`` with these gradients, whatever it was made from."""
     made: Tensor = _Known.apply(value.detach(), len(inputs), *inputs, *gradients)  # type: ignore[no-untyped-call]  # torch's own
     return made
 
 
-def taken(step: Retaken, given: Sequence[Tensor]) -> Values:
+def checkpointed_step(step: CheckpointedStep, given: Sequence[Tensor]) -> Values:
     """Take a step that keeps only ``given``; going back through it takes it again."""
     made: Values = _Taken.apply(step, *given)  # type: ignore[no-untyped-call]  # torch's own
     return made
@@ -46,7 +46,7 @@ class _Known(torch.autograd.Function):
 
 class _Taken(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, step: Retaken, *given: Tensor) -> Values:
+    def forward(ctx: Any, step: CheckpointedStep, *given: Tensor) -> Values:
         ctx.step, ctx.precision = step, _precision(given[0].device.type)
         ctx.save_for_backward(*given)
         loss, *after = step([value.detach() for value in given], exact=False)

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.backward import known
-from menura.adaptation.descent import WALKS, Order, diverged, mini_batches
+from menura.adaptation.backward import with_gradients
+from menura.adaptation.descent import TRAJECTORIES, Order, diverged, mini_batches
 from menura.adaptation.graph import LEAVE_OUT, Graph, check_compiler, compiled
 from menura.adaptation.maml import Maml
-from menura.adaptation.steps import Ground
+from menura.adaptation.steps import InnerProblem
 from menura.adaptation.weights import adapting, trained
 from menura.batches.encode import EncodedEpisode
-from menura.batches.filled import FilledBatch, FilledPass
+from menura.batches.filled import PaddedBatch, PaddedChunk
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, Loss, ReadsFilled
+from menura.models.dialogue_model import DialogueModel, HasPaddedForward, Loss
 
 KEPT_GRAPHS = 8  # the one that was not used for longest is dropped
 UNADAPTED = "un-adapted"
@@ -43,22 +43,24 @@ class CompiledMaml:
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the query loss at the adapted weights; nothing but ``total`` has a gradient, taken already."""
         assert model is self.model, "another model's graph"
-        assert isinstance(model, ReadsFilled), "compiled_objective was to refuse it"
+        assert isinstance(model, HasPaddedForward), "compiled_objective was to refuse it"
         inner, order = self.method.inner, self.method.order_at(progress)
-        query = model.filled(model.batch(tuple(chain.from_iterable(episode.query))))
+        query = model.padded(model.batch(tuple(chain.from_iterable(episode.query))))
         wanted = inner.epochs and episode.support
-        support = [model.filled(batch) for batch in mini_batches(model, episode.support, inner.batch)] if wanted else []
+        support = (
+            [model.padded(batch) for batch in mini_batches(model, episode.support, inner.batch_size)] if wanted else []
+        )
         weights = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         given = [value.detach() for value in weights.values()]
         varying = [tensor for batch in (query, *support) for part in batch.parts for tensor in part]
         task = _Task(self.method, model, order, tuple(weights), query, support)
-        total, nats, losses, before, *gradients = self._graph(task, given, varying)([*given, *varying])
+        total, nll, losses, before, *gradients = self._graph(task, given, varying)([*given, *varying])
         for step, loss in enumerate(losses):
             if not torch.isfinite(loss):
                 raise diverged(step, support[step % len(support)], inner)
-        parts = {UNADAPTED: before} if self.method.hold else {}
-        total = known(total, list(trained(model).values()), gradients)
-        return Loss(total, query.by_exchange(nats), query.reply_tokens, parts)
+        parts = {UNADAPTED: before} if self.method.unadapted_loss_weight else {}
+        total = with_gradients(total, list(trained(model).values()), gradients)
+        return Loss(total, query.by_exchange(nll), query.reply_tokens, parts)
 
     def _graph(self, task: "_Task", given: Sequence[Tensor], varying: Sequence[Tensor]) -> Graph:
         for place, (kind, graph) in enumerate(self._graphs):
@@ -88,15 +90,15 @@ def compiled_objective(method: Any, model: DialogueModel[Any], say: Callable[[st
     for what, found in (
         (f"method.order={method.order}", method.order == "reptile"),
         (f"method.multi_step={method.multi_step}", method.multi_step),
-        (f"method.recursion={method.recursion}", method.recursion),
-        (f"method.rates={method.rates}", method.rates != "fixed"),
-        (f"method.inner.anchor={method.inner.anchor}", method.inner.anchor),
+        (f"method.recompute={method.recompute}", method.recompute),
+        (f"method.lr_mode={method.lr_mode}", method.lr_mode != "fixed"),
+        (f"method.inner.distill_weight={method.inner.distill_weight}", method.inner.distill_weight),
     ):
         if found:
             raise ConfigError(f"outer.compile: {what} is not compiled", hint="leave one of the two out")
-    if not isinstance(model, ReadsFilled):
+    if not isinstance(model, HasPaddedForward):
         raise ConfigError(f"outer.compile: {type(model).__name__} cannot be compiled, causal_lm can", hint=LEAVE_OUT)
-    model.check_fills()
+    model.check_padded()
     check_compiler(model.device)
     return CompiledMaml(method, model, say).objective
 
@@ -109,8 +111,8 @@ class _Task:
     model: DialogueModel[Any]
     order: Order
     names: tuple[str, ...]
-    query: FilledBatch
-    support: Sequence[FilledBatch]
+    query: PaddedBatch
+    support: Sequence[PaddedBatch]
 
     @property
     def kind(self) -> Kind:
@@ -128,23 +130,23 @@ class _Task:
         gradients = torch.autograd.grad(loss.total, leaves, materialize_grads=True)
         before = loss.parts.get(UNADAPTED, torch.zeros_like(loss.total))
         stacked = torch.stack(losses) if losses else loss.total.new_zeros(0)
-        return [value.detach() for value in (loss.total, loss.nats, stacked, before, *gradients)]
+        return [value.detach() for value in (loss.total, loss.nll, stacked, before, *gradients)]
 
-    def _lowered(self, query: FilledBatch, support: Sequence[FilledBatch]) -> tuple[Loss, list[Tensor]]:
+    def _lowered(self, query: PaddedBatch, support: Sequence[PaddedBatch]) -> tuple[Loss, list[Tensor]]:
         inner = self.method.inner
-        walk = WALKS[self.order](
-            Ground(self.model, inner.rate, inner.optimizer == "adam"), adapting(self.model, self.method.adapts)
+        trajectory = TRAJECTORIES[self.order](
+            InnerProblem(self.model, inner.lr, inner.optimizer == "adam"), adapting(self.model, self.method.trainable)
         )
-        losses = [walk.step(batch) for _ in range(inner.epochs) for batch in support]
-        return self.method.held(self.model, walk.judge(query), query), losses
+        losses = [trajectory.step(batch) for _ in range(inner.epochs) for batch in support]
+        return self.method.mixed_with_unadapted(self.model, trajectory.query_loss(query), query), losses
 
-    def _batches(self, tensors: Sequence[Tensor]) -> list[FilledBatch]:
+    def _batches(self, tensors: Sequence[Tensor]) -> list[PaddedBatch]:
         """Return query and support with these tensors in place of their own."""
         rest = iter(tensors)
         made = []
         for batch in (self.query, *self.support):
-            parts = tuple(FilledPass(*(next(rest) for _ in part)) for part in batch.parts)
-            made.append(FilledBatch(batch.exchanges, batch.device, parts, batch.whose))
+            parts = tuple(PaddedChunk(*(next(rest) for _ in part)) for part in batch.parts)
+            made.append(PaddedBatch(batch.exchanges, batch.device, parts, batch.whose))
         return made
 
 

@@ -8,22 +8,26 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.steps import Ground
-from menura.adaptation.walks import InPlace, Kept, Recalled, Walk
+from menura.adaptation.steps import InnerProblem
+from menura.adaptation.walks import FirstOrder, InnerTrajectory, Recomputed, Unrolled
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue
 from menura.errors import ConfigError, NumericalError
-from menura.models.dialogue_model import DialogueModel, HoldsToItself
+from menura.models.dialogue_model import DialogueModel, SelfDistills
 
 Order = Literal["exact", "first", "recalled"]
 Watch = Callable[[int, int, float], None]  # steps done, steps in all, support loss in nats per token
 
-WALKS: dict[Order, Callable[[Ground, PersonaWeights], Walk]] = {"exact": Kept, "first": InPlace, "recalled": Recalled}
+TRAJECTORIES: dict[Order, Callable[[InnerProblem, PersonaWeights], InnerTrajectory]] = {
+    "exact": Unrolled,
+    "first": FirstOrder,
+    "recalled": Recomputed,
+}
 
 
 @dataclass(frozen=True)
-class Descent:
+class InnerLoop:
     """``epochs`` passes over the support set in mini-batches of ``batch`` exchanges (0 = all at once), at ``rate``.
 
     A pass is ceil(support / batch) steps (spec A5); exchanges keep their order, so that those of one dialogue share a
@@ -32,20 +36,22 @@ class Descent:
     al., 2015): few dialogues say too little to leave by far what all others taught.
     """
 
-    rate: float = 1e-3
+    lr: float = 1e-3
     epochs: int = 1
-    batch: int = 16
+    batch_size: int = 16
     optimizer: Literal["sgd", "adam"] = "sgd"
-    anchor: float = 0.0
+    distill_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse settings under which nothing could be learnt."""
-        if self.rate <= 0:
-            raise ConfigError(f"inner.rate: {self.rate}, must be > 0")
-        if self.epochs < 0 or self.batch < 0:
-            raise ConfigError(f"inner.epochs: {self.epochs} and inner.batch: {self.batch} must not be negative")
-        if not 0 <= self.anchor <= 1:
-            raise ConfigError(f"inner.anchor: {self.anchor}, must lie between 0 and 1")
+        if self.lr <= 0:
+            raise ConfigError(f"inner.lr: {self.lr}, must be > 0")
+        if self.epochs < 0 or self.batch_size < 0:
+            raise ConfigError(
+                f"inner.epochs: {self.epochs} and inner.batch_size: {self.batch_size} must not be negative"
+            )
+        if not 0 <= self.distill_weight <= 1:
+            raise ConfigError(f"inner.distill_weight: {self.distill_weight}, must lie between 0 and 1")
 
 
 def mini_batches(model: DialogueModel[Any], support: Sequence[EncodedDialogue], size: int) -> list[Batch]:
@@ -57,18 +63,20 @@ def mini_batches(model: DialogueModel[Any], support: Sequence[EncodedDialogue], 
     return [model.batch(piece) for piece in pieces]
 
 
-def anchored(model: DialogueModel[Any], batch: Batch, share: float) -> Batch:
+def with_soft_targets(model: DialogueModel[Any], batch: Batch, share: float) -> Batch:
     """Return a batch that holds a model to what it says now; ConfigError for one that cannot be held."""
-    if not isinstance(model, HoldsToItself):
-        raise ConfigError(f"inner.anchor: {type(model).__name__} cannot be held to itself", hint="leave it at 0")
-    return model.expecting(batch, share)
+    if not isinstance(model, SelfDistills):
+        raise ConfigError(
+            f"inner.distill_weight: {type(model).__name__} cannot be held to itself", hint="leave it at 0"
+        )
+    return model.with_soft_targets(batch, share)
 
 
-def descend(
+def run_inner_loop(
     model: DialogueModel[Any],
     start: PersonaWeights,
     support: Sequence[EncodedDialogue],
-    inner: Descent,
+    inner: InnerLoop,
     *,
     order: Order = "first",
     watch: Watch | None = None,
@@ -78,40 +86,40 @@ def descend(
     Under ``first`` they are free of any graph, under ``exact`` and ``recalled`` a function of ``start``. Raises
     NumericalError at the step whose loss is not finite.
     """
-    *_, (_, _, walk) = descending(model, start, support, inner, order=order, watch=watch)
-    return walk.weights()
+    *_, (_, _, trajectory) = iterate_inner_loop(model, start, support, inner, order=order, watch=watch)
+    return trajectory.weights()
 
 
-def descending(
+def iterate_inner_loop(
     model: DialogueModel[Any],
     start: PersonaWeights,
     support: Sequence[EncodedDialogue],
-    inner: Descent,
+    inner: InnerLoop,
     *,
     order: Order = "first",
     watch: Watch | None = None,
-) -> Iterator[tuple[int, int, Walk]]:
+) -> Iterator[tuple[int, int, InnerTrajectory]]:
     """Yield steps done, steps in all, and the walk as it stands: before any step, then after each."""
-    walk = WALKS[order](Ground(model, inner.rate, inner.optimizer == "adam"), start)
-    batches = mini_batches(model, support, inner.batch) if inner.epochs and support else []
-    if inner.anchor:
-        batches = [anchored(model, batch, inner.anchor) for batch in batches]
+    trajectory = TRAJECTORIES[order](InnerProblem(model, inner.lr, inner.optimizer == "adam"), start)
+    batches = mini_batches(model, support, inner.batch_size) if inner.epochs and support else []
+    if inner.distill_weight:
+        batches = [with_soft_targets(model, batch, inner.distill_weight) for batch in batches]
     steps = inner.epochs * len(batches)
-    yield 0, steps, walk
+    yield 0, steps, trajectory
     for step in range(steps):
         batch = batches[step % len(batches)]
-        loss = walk.step(batch)
+        loss = trajectory.step(batch)
         if not torch.isfinite(loss):
             raise diverged(step, batch, inner)
         if watch:
             watch(step + 1, steps, float(loss))
-        yield step + 1, steps, walk
+        yield step + 1, steps, trajectory
 
 
-def diverged(step: int, batch: Batch, inner: Descent) -> NumericalError:
+def diverged(step: int, batch: Batch, inner: InnerLoop) -> NumericalError:
     """Return the error for a step, counted from 0, whose loss is not finite."""
     dialogues = sorted({exchange.dialogue_id for exchange in batch.exchanges})
     return NumericalError(
         f"inner step {step + 1}: the loss is not finite (dialogues {', '.join(dialogues[:5])})",
-        hint=f"try a smaller inner rate than {inner.rate}",
+        hint=f"try a smaller inner rate than {inner.lr}",
     )

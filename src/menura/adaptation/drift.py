@@ -38,7 +38,7 @@ class Distances:
 
 
 @dataclass
-class Drift:
+class WeightDistances:
     """What was seen of adapted weights so far; held are one sum of steps and the first few personas' steps."""
 
     parameters: int

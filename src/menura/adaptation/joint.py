@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from menura.adaptation.backward import Values, known
-from menura.adaptation.descent import Descent, diverged
-from menura.adaptation.steps import Ground, twice_differentiable
-from menura.adaptation.structures import Structure, with_zeros
+from menura.adaptation.backward import Values, with_gradients
+from menura.adaptation.descent import InnerLoop, diverged
+from menura.adaptation.steps import InnerProblem, twice_differentiable
+from menura.adaptation.structures import PersonaMask, with_zeros
 from menura.adaptation.weights import PersonaWeights, loss_with
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
@@ -27,19 +27,19 @@ Reduce = Literal["mean", "sum"]
 class LearnsJointly(Protocol):
     """A method whose objective needs all tasks of an outer step at once, each with its structure."""
 
-    def find_structure(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> Structure:
+    def find_mask(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> PersonaMask:
         """Return what one persona keeps, found from the model's present weights; the model is not changed."""
 
     def joint_objective(
         self,
         model: DialogueModel[Any],
         episodes: Sequence[EncodedEpisode],
-        structures: Sequence[Structure],
+        masks: Sequence[PersonaMask],
         progress: float = 1.0,
     ) -> tuple[Tensor, list[Loss]]:
         """Return the sum to lower, with its (meta-)gradient, and each task's query loss, free of any graph."""
 
-    def moves(self, model: DialogueModel[Any], structures: Sequence[Structure]) -> dict[str, Tensor]:
+    def moves(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
         """Return by name where these tasks' step may move a weight; names left out may move everywhere."""
 
 
@@ -54,9 +54,9 @@ class Together:
     Held: a copy of the shared weights a task, one of the private ones.
     """
 
-    ground: Ground
+    problem: InnerProblem
     start: PersonaWeights
-    structures: Sequence[Structure]
+    masks: Sequence[PersonaMask]
     exact: bool
     reduce: Reduce = "mean"
     dense: bool = False
@@ -67,10 +67,10 @@ class Together:
 
     def __post_init__(self) -> None:
         """Stand at the start."""
-        private = set(self.structures[0].names)
+        private = set(self.masks[0].names)
         self._private = {name: value for name, value in self.start.items() if name in private}
         own = {name: value for name, value in self.start.items() if name not in private}
-        self._own = [own for _ in self.structures]
+        self._own = [own for _ in self.masks]
 
     def step(self, batches: Mapping[int, Batch]) -> dict[int, Tensor]:
         """Take a step down the losses of the tasks that have a batch, by place; return those, free of any graph."""
@@ -79,20 +79,20 @@ class Together:
         # Gradients, and how many tasks have a weight.
         pooled: dict[str, Any] = {name: 0 for name in names if name in self._private}
         owners: dict[str, Any] = dict(pooled)
-        rates = dict(zip(names, self.ground.rates(self._steps, names), strict=True))
+        lrs = dict(zip(names, self.problem.lrs(self._steps, names), strict=True))
         for place, batch in batches.items():
             kept = self._kept(place)
-            loss, slope = self._slope(place, batch, kept)
+            loss, gradient = self._gradients(place, batch, kept)
             losses[place] = loss.detach()
             with torch.set_grad_enabled(self.exact):
                 own = self._own[place]
-                self._own[place] = own | {n: own[n] - rates[n] * slope[n] for n in names if n in own}
-                pooled = {name: added + slope[name] for name, added in pooled.items()}
+                self._own[place] = own | {n: own[n] - lrs[n] * gradient[n] for n in names if n in own}
+                pooled = {name: added + gradient[name] for name, added in pooled.items()}
                 owners = {name: number + kept.get(name, 1) for name, number in owners.items()}
         with torch.set_grad_enabled(self.exact):
             shares = owners if self.reduce == "mean" else {}
             for name, gradient in pooled.items():
-                step = rates[name] * gradient / _at_least_1(shares.get(name, 1))
+                step = lrs[name] * gradient / _at_least_1(shares.get(name, 1))
                 self._private[name] = self._private[name] - step
         self._steps += 1
         return losses
@@ -101,7 +101,7 @@ class Together:
         """Return a task's weights, 0 where its structure ends unless it is dense."""
         return self._acting(self._leading(place), self._kept(place))
 
-    def judge(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
+    def query_loss(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
         """Return the sum of the tasks' query losses with its gradient by the start, and each loss without one."""
         return self._judged_exactly(queries) if self.exact else self._judged_at_once(queries)
 
@@ -109,20 +109,20 @@ class Together:
     def _moving(self) -> tuple[str, ...]:
         return tuple(name for name in self.start if self.moving is None or name in self.moving)
 
-    def _slope(self, place: int, batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, place: int, batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a task's loss and its gradients by what moves; private ones are 0 where its structure ends."""
         here = self._leaves(place)
         with torch.enable_grad(), twice_differentiable() if self.exact else nullcontext():
-            loss = loss_with(self.ground.model, self._acting(here, kept), batch).total
-            gradients = self._gradients(loss, [here[name] for name in self._moving])
-        slope = dict(zip(self._moving, gradients, strict=True))
+            loss = loss_with(self.problem.model, self._acting(here, kept), batch).total
+            gradients = self._differentiated(loss, [here[name] for name in self._moving])
+        gradient = dict(zip(self._moving, gradients, strict=True))
         # Of dense weights also those have a gradient that this task does not own.
-        owned = {name: there for name, there in kept.items() if name in slope}
-        return loss, with_zeros(slope, owned) if self.dense else slope
+        owned = {name: there for name, there in kept.items() if name in gradient}
+        return loss, with_zeros(gradient, owned) if self.dense else gradient
 
     def _judged_exactly(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
         with torch.enable_grad(), twice_differentiable():
-            losses = [loss_with(self.ground.model, self.weights(p), query) for p, query in enumerate(queries)]
+            losses = [loss_with(self.problem.model, self.weights(p), query) for p, query in enumerate(queries)]
             return torch.stack([loss.total for loss in losses]).sum(), [_bare(loss) for loss in losses]
 
     def _judged_at_once(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
@@ -131,16 +131,16 @@ class Together:
         for place, query in enumerate(queries):
             here = self._leaves(place)
             with torch.enable_grad():
-                loss = loss_with(self.ground.model, self._acting(here, self._kept(place)), query)
+                loss = loss_with(self.problem.model, self._acting(here, self._kept(place)), query)
                 for total, gradient in zip(
-                    added.values(), self._gradients(loss.total, list(here.values())), strict=True
+                    added.values(), self._differentiated(loss.total, list(here.values())), strict=True
                 ):
                     total += gradient
             losses.append(_bare(loss))
         value = torch.stack([loss.total for loss in losses]).sum()
-        return known(value, list(self.start.values()), list(added.values())), losses
+        return with_gradients(value, list(self.start.values()), list(added.values())), losses
 
-    def _gradients(self, loss: Tensor, here: Sequence[Tensor]) -> Values:
+    def _differentiated(self, loss: Tensor, here: Sequence[Tensor]) -> Values:
         return torch.autograd.grad(loss, here, create_graph=self.exact, materialize_grads=True)
 
     def _leading(self, place: int) -> dict[str, Tensor]:
@@ -153,14 +153,14 @@ class Together:
 
     def _kept(self, place: int) -> dict[str, Tensor]:
         """Make a task's bits tensors, for as long as they are used."""
-        return self.structures[place].kept(next(iter(self.start.values())).device)
+        return self.masks[place].kept(next(iter(self.start.values())).device)
 
     def _acting(self, weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         owned = {name: there for name, there in kept.items() if name in weights}
         return dict(weights) if self.dense else with_zeros(weights, owned)
 
 
-def walking(walk: Together, supports: Sequence[Sequence[Batch]], inner: Descent) -> Iterator[tuple[int, int, Tensor]]:
+def walking(walk: Together, supports: Sequence[Sequence[Batch]], inner: InnerLoop) -> Iterator[tuple[int, int, Tensor]]:
     """Walk until no task has a mini-batch left: ``inner.epochs`` times its own, one a step.
 
     Yields steps done, steps in all, and the mean loss of those that took it. Raises NumericalError at a loss that is
@@ -183,4 +183,4 @@ def _at_least_1(number: Tensor | int) -> Tensor | int:
 
 def _bare(loss: Loss) -> Loss:
     parts = {name: part.detach() for name, part in loss.parts.items()}
-    return Loss(loss.total.detach(), loss.nats.detach(), loss.tokens, parts)
+    return Loss(loss.total.detach(), loss.nll.detach(), loss.tokens, parts)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.descent import Descent, Watch
+from menura.adaptation.descent import InnerLoop, Watch
 from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.rewards import rewards_named
 from menura.adaptation.weights import PersonaWeights, adaptable, adapting, holding, with_part
@@ -40,27 +40,33 @@ class LatentPolicy:
     the training are lowered beside it: the divergence from that generator, with its likeliest reply in place of all.
     """
 
-    inner: Descent = field(default_factory=Descent)
-    adapts: str = ""  # as in Finetune
+    inner: InnerLoop = field(default_factory=InnerLoop)
+    trainable: str = ""  # as in Finetune
     rewards: str = "rs"
     baseline: Literal["leave-one-out", "mean", "none"] = "leave-one-out"
-    draws: int = 0  # latents an exchange; 0 = all
-    limit: int = 24
-    bonus: float = 0.01
-    supervised: float = 0.1
-    unfreezes: bool = False
-    hold: float = 1.0
+    num_latents: int = 0  # latents an exchange; 0 = all
+    max_new_tokens: int = 24
+    entropy_bonus: float = 0.01
+    supervised_weight: float = 0.1
+    train_generator: bool = False
+    reference_loss_weight: float = 1.0
 
     second_order = False
 
     def __post_init__(self) -> None:
         """Refuse what earns nothing, or has nothing to compare with."""
         rewards_named(self.rewards)
-        for name, least in (("draws", 0), ("limit", 1), ("bonus", 0), ("supervised", 0), ("hold", 0)):
+        for name, least in (
+            ("num_latents", 0),
+            ("max_new_tokens", 1),
+            ("entropy_bonus", 0),
+            ("supervised_weight", 0),
+            ("reference_loss_weight", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must be at least {least}")
-        if self.draws == 1 and self.baseline == "leave-one-out":
-            hint = "--set method.draws=2, or --set method.baseline=mean"
+        if self.num_latents == 1 and self.baseline == "leave-one-out":
+            hint = "--set method.num_latents=2, or --set method.baseline=mean"
             raise ConfigError("method.baseline: leave-one-out needs another draw to compare with", hint=hint)
 
     def attach(self, model: DialogueModel[Any]) -> None:
@@ -69,11 +75,11 @@ class LatentPolicy:
         if not able or not with_part(adaptable(model), POLICY):
             raise ConfigError(
                 "latent-policy trains the learned prior over two latents or more, which this model does not have",
-                hint="--set model.latents=20 --set model.prior=learned, or another method",
+                hint="--set model.num_latents=20 --set model.prior=learned, or another method",
                 code="method_misfit",
             )
-        adapting(model, self.adapts)
-        if self.unfreezes and self.hold:
+        adapting(model, self.trainable)
+        if self.train_generator and self.reference_loss_weight:
             model.add_module(BEGUN, Begun(adaptable(model)))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
@@ -83,19 +89,19 @@ class LatentPolicy:
         """
         if not (isinstance(model, HasLatents) and model.latents):
             return pooled(model, episode, progress)
-        exchanges = [replace(exchange, rivals=()) for exchange in chain.from_iterable(episode.query)]
+        exchanges = [replace(exchange, negatives=()) for exchange in chain.from_iterable(episode.query)]
         played = self._played(model, exchanges, progress)  # first: weights must not be written over under a graph
-        with _moving(model, "" if self.unfreezes else MOVES):
-            with nullcontext() if self.supervised else torch.no_grad():
+        with _moving(model, "" if self.train_generator else MOVES):
+            with nullcontext() if self.supervised_weight else torch.no_grad():
                 told = pooled(model, episode, progress)
             log_policy = model.latent_prior(model.batch(exchanges))
             lowered, uncertainty = self._policy_loss(log_policy, played)
             if played.before:
-                lowered = lowered + self.hold * _nats_a_token(model, played)
-        total = lowered + self.supervised * told.total if self.supervised else lowered
+                lowered = lowered + self.reference_loss_weight * _nll_a_token(model, played)
+        total = lowered + self.supervised_weight * told.total if self.supervised_weight else lowered
         return Loss(
             total,
-            told.nats,
+            told.nll,
             told.tokens,
             {**told.parts, "reward": played.rewards.mean(), "uncertainty": uncertainty.detach()},
         )
@@ -104,20 +110,20 @@ class LatentPolicy:
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop on what the persona really said."""
-        return fitted(model, support, self.inner, watch, self.adapts)
+        return fitted(model, support, self.inner, watch, self.trainable)
 
     @torch.no_grad()
     def _played(self, model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], progress: float) -> "Played":
         """Draw latents, reply under each of them, and see what the replies earn."""
         assert isinstance(model, HasLatents)
         seeds = [zlib.crc32(repr((progress, exchange.ids)).encode()) for exchange in exchanges]
-        latents, weights = drawn(model.latent_prior(model.batch(exchanges)), seeds, self.draws)
-        replies = said_under(model, exchanges, latents, self.limit)
+        latents, weights = drawn(model.latent_prior(model.batch(exchanges)), seeds, self.num_latents)
+        replies = said_under(model, exchanges, latents, self.max_new_tokens)
         earned = [reward(model, exchanges, replies) for reward in rewards_named(self.rewards).values()]
         before: list[EncodedExchange] = []
-        if begun := _begun_of(model) if self.unfreezes else {}:
+        if begun := _begun_of(model) if self.train_generator else {}:
             with holding(model, begun):
-                said = said_under(model, exchanges, latents, self.limit)
+                said = said_under(model, exchanges, latents, self.max_new_tokens)
             before = [replace(e, reply=reply) for e, own in zip(exchanges, said, strict=True) for reply in own]
         return Played(latents, weights, torch.stack(earned).mean(0), tuple(before))
 
@@ -126,7 +132,7 @@ class LatentPolicy:
         better = played.rewards - self._baseline(played.rewards)
         lowered = -(played.weights * better * log_policy.gather(1, played.latents)).sum(1).mean()
         uncertainty = -(log_policy.exp() * log_policy).sum(1).mean()
-        return lowered - self.bonus * uncertainty, uncertainty
+        return lowered - self.entropy_bonus * uncertainty, uncertainty
 
     def _baseline(self, rewards: Tensor) -> Tensor:
         if self.baseline == "leave-one-out":
@@ -189,13 +195,13 @@ def said_under(
     batch, end = model.batch([replace(exchange, reply=()) for exchange in exchanges]), exchanges[0].reply[-1]
     acts = torch.tensor(sorted(set(latents.flatten().tolist())), device=latents.device)
     places = torch.arange(len(exchanges), device=latents.device)[:, None] * len(acts)
-    state = model.begin_with(batch, acts.tolist())
-    state = model.select_rows(state, (places + torch.searchsorted(acts, latents.contiguous())).flatten())
+    state = model.prefill_latents(batch, acts.tolist())
+    state = model.reorder_cache(state, (places + torch.searchsorted(acts, latents.contiguous())).flatten())
     last = batch.prefix.ids[:, -1].repeat_interleave(latents.shape[1])
     said: list[list[int]] = [[] for _ in last]
     alive = list(range(len(said)))
     for _ in range(limit):
-        scores, state = model.advance_to_scores(state, last)
+        scores, state = model.step_logits(state, last)
         tokens = scores.argmax(-1).tolist()
         running = [row for row, token in enumerate(tokens) if token != end]
         for row in running:
@@ -203,16 +209,16 @@ def said_under(
         if not running:
             break
         kept = torch.tensor(running, device=last.device)
-        state, last, alive = model.select_rows(state, kept), scores[kept].argmax(-1), [alive[row] for row in running]
+        state, last, alive = model.reorder_cache(state, kept), scores[kept].argmax(-1), [alive[row] for row in running]
     own = [(*ids, end) for ids in said]
     return [own[start : start + latents.shape[1]] for start in range(0, len(own), latents.shape[1])]
 
 
-def _nats_a_token(model: DialogueModel[Any], played: Played) -> Tensor:
+def _nll_a_token(model: DialogueModel[Any], played: Played) -> Tensor:
     """Return the nats a token of what was said before the training, each under its latent."""
     assert isinstance(model, HasLatents)
     batch = model.batch(played.before)
-    return model.nats_under(batch, played.latents.flatten().tolist()).sum() / batch.reply_tokens.sum()
+    return model.nll_under(batch, played.latents.flatten().tolist()).sum() / batch.reply_tokens.sum()
 
 
 def _begun_of(model: DialogueModel[Any]) -> PersonaWeights:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.backward import known
-from menura.adaptation.descent import Descent, Order, Watch, descend, descending
+from menura.adaptation.backward import with_gradients
+from menura.adaptation.descent import InnerLoop, Order, Watch, iterate_inner_loop, run_inner_loop
 from menura.adaptation.plain import fitted
-from menura.adaptation.rates import attach_rates
+from menura.adaptation.rates import attach_inner_lrs
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
@@ -34,23 +34,23 @@ class Maml:
     the inner loop moves only what has one in its name, the outer loop moves all (ANIL, Raghu et al., 2020).
     """
 
-    inner: Descent = field(default_factory=Descent)
+    inner: InnerLoop = field(default_factory=InnerLoop)
     order: Literal["exact", "first", "reptile"] = "first"
-    hold: float = 0.0
+    unadapted_loss_weight: float = 0.0
     exact_from: float = 0.0
     multi_step: float = 0.0
-    recursion: bool = False
-    rates: Literal["fixed", "layer"] = "fixed"
-    rate_steps: int = 1
-    adapts: str = ""
+    recompute: bool = False
+    lr_mode: Literal["fixed", "layer"] = "fixed"
+    lr_steps: int = 1
+    trainable: str = ""
 
     def __post_init__(self) -> None:
         """Refuse shares that are none; settings that contradict one another are refused by ``attach``."""
-        for name in ("hold", "exact_from", "multi_step"):
+        for name in ("unadapted_loss_weight", "exact_from", "multi_step"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must lie between 0 and 1")
-        if self.rate_steps < 1:
-            raise ConfigError(f"method.rate_steps: {self.rate_steps}, must be at least 1")
+        if self.lr_steps < 1:
+            raise ConfigError(f"method.lr_steps: {self.lr_steps}, must be at least 1")
 
     @property
     def second_order(self) -> bool:
@@ -60,24 +60,28 @@ class Maml:
     def attach(self, model: DialogueModel[Any]) -> None:
         """Give the model what this method trains beside it; ConfigError for settings that come to nothing."""
         self._check()
-        adapting(model, self.adapts)
-        if self.rates == "layer":
-            attach_rates(model, self.inner.rate, self.rate_steps)
+        adapting(model, self.trainable)
+        if self.lr_mode == "layer":
+            attach_inner_lrs(model, self.inner.lr, self.lr_steps)
 
     def _check(self) -> None:
         reptile = self.order == "reptile"
         for name, idle, why in (
-            ("hold", reptile and self.hold, "order reptile has no query loss"),
+            ("unadapted_loss_weight", reptile and self.unadapted_loss_weight, "order reptile has no query loss"),
             ("multi_step", reptile and self.multi_step, "order reptile has no query loss"),
             ("exact_from", reptile and self.exact_from, "order reptile never turns exact"),
-            ("rates", reptile and self.rates != "fixed", "order reptile gives rates no gradient"),
+            ("lr_mode", reptile and self.lr_mode != "fixed", "order reptile gives rates no gradient"),
             (
-                "recursion",
-                self.recursion and not self.second_order,
+                "recompute",
+                self.recompute and not self.second_order,
                 f"order {self.order} has nothing to go back through",
             ),
-            ("order", self.inner.anchor and self.second_order, "inner.anchor takes what the start says as a constant"),
-            ("rate_steps", self.rate_steps > 1 and self.rates == "fixed", "rates are fixed"),
+            (
+                "order",
+                self.inner.distill_weight and self.second_order,
+                "inner.distill_weight takes what the start says as a constant",
+            ),
+            ("lr_steps", self.lr_steps > 1 and self.lr_mode == "fixed", "rates are fixed"),
         ):
             if idle:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, but {why}")
@@ -91,50 +95,52 @@ class Maml:
         query = model.batch(tuple(chain.from_iterable(episode.query)))
         if self.order == "reptile":
             return self._towards_the_end(model, episode, query)
-        return self.held(model, self._adapted(model, episode, query, progress), query)
+        return self.mixed_with_unadapted(model, self._adapted(model, episode, query, progress), query)
 
-    def held(self, model: DialogueModel[Any], loss: Loss, query: Batch) -> Loss:
+    def mixed_with_unadapted(self, model: DialogueModel[Any], loss: Loss, query: Batch) -> Loss:
         """Return the adapted query's loss, its total mixed with that of the un-adapted query."""
-        if not self.hold:
+        if not self.unadapted_loss_weight:
             return loss
         before = model.loss(query)
-        total = (1 - self.hold) * loss.total + self.hold * before.total
-        return Loss(total, loss.nats, loss.tokens, {**loss.parts, "un-adapted": before.total.detach()})
+        total = (1 - self.unadapted_loss_weight) * loss.total + self.unadapted_loss_weight * before.total
+        return Loss(total, loss.nll, loss.tokens, {**loss.parts, "un-adapted": before.total.detach()})
 
     def _adapted(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch, progress: float) -> Loss:
         """Return the query loss after the last step, its total that of all steps by their shares."""
-        start = adapting(model, self.adapts)
+        start = adapting(model, self.trainable)
         alike = max(0.0, 1 - progress / self.multi_step) if self.multi_step else 0.0
         totals: list[Tensor] = []
-        for done, steps, walk in descending(model, start, episode.support, self.inner, order=self.order_at(progress)):
+        for done, steps, trajectory in iterate_inner_loop(
+            model, start, episode.support, self.inner, order=self.order_at(progress)
+        ):
             share = share_of(done, steps, alike)
             if share:
-                loss = walk.judge(query)
+                loss = trajectory.query_loss(query)
                 totals.append(share * loss.total)
-        return Loss(torch.stack(totals).sum(), loss.nats, loss.tokens, loss.parts)
+        return Loss(torch.stack(totals).sum(), loss.nll, loss.tokens, loss.parts)
 
     def order_at(self, progress: float) -> Order:
         """Return how a step's gradient is taken when a share of training is done."""
         exact = progress >= self.exact_from if self.exact_from else self.order == "exact"
         if not exact:
             return "first"
-        return "recalled" if self.recursion else "exact"
+        return "recalled" if self.recompute else "exact"
 
     def _towards_the_end(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch) -> Loss:
         """Return ½‖θ − θ_k‖², whose gradient is Reptile's direction θ − θ_k; ``nats`` are the un-adapted query's."""
-        start = adapting(model, self.adapts)
+        start = adapting(model, self.trainable)
         with torch.no_grad():
             before = model.loss(query)
-            end = descend(model, start, episode.support + episode.query, self.inner)
+            end = run_inner_loop(model, start, episode.support + episode.query, self.inner)
             back = [value - end[name] for name, value in start.items()]
             distance = torch.stack([(way**2).sum() for way in back]).sum() / 2
-        return Loss(known(distance, list(start.values()), back), before.nats, before.tokens)
+        return Loss(with_gradients(distance, list(start.values()), back), before.nll, before.tokens)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return fitted(model, support, self.inner, watch, self.adapts)
+        return fitted(model, support, self.inner, watch, self.trainable)
 
 
 def share_of(done: int, steps: int, alike: float) -> float:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from menura.adaptation.descent import Descent, Watch, descend
+from menura.adaptation.descent import InnerLoop, Watch, run_inner_loop
 from menura.adaptation.weights import PersonaWeights, adapting, loss_with, trained, with_part
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
-from menura.models.dialogue_model import DialogueModel, DropsOut, Loss
+from menura.models.dialogue_model import DialogueModel, HasDropout, Loss
 
 
 def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0, learns: str = "") -> Loss:
@@ -24,7 +24,7 @@ def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float =
     # Drawn from what is read and when, so that the same training goes the same way, however often it was stopped, and
     # a dialogue that is read again loses other units.
     seed = zlib.crc32(repr((progress, [exchange.ids for exchange in exchanges])).encode())
-    with model.dropping(seed, progress) if isinstance(model, DropsOut) else nullcontext():
+    with model.dropout(seed, progress) if isinstance(model, HasDropout) else nullcontext():
         batch = model.batch(exchanges)
         loss: Loss = loss_with(model, _still(model, learns), batch) if learns else model(batch)
     return loss
@@ -39,14 +39,14 @@ def _still(model: DialogueModel[Any], learns: str) -> PersonaWeights:
 def fitted(
     model: DialogueModel[Any],
     support: Sequence[EncodedDialogue],
-    inner: Descent,
+    inner: InnerLoop,
     watch: Watch | None,
     adapts: str = "",
 ) -> PersonaWeights:
     """Run the inner loop from the model's own weights; one copy of what adapts is made, and written over."""
     start = adapting(model, adapts)
     with torch.enable_grad():
-        weights = descend(model, start, support, inner, watch=watch)
+        weights = run_inner_loop(model, start, support, inner, watch=watch)
     # After no step at all these are still the model's own tensors, which the next persona would write over.
     return {name: value.detach().clone() if value is start[name] else value for name, value in weights.items()}
 
@@ -58,17 +58,17 @@ class PretrainOnly:
     ``learns`` are parts of names, comma-separated: only what has one in its name trains ("" = all).
     """
 
-    learns: str = ""
+    trainable: str = ""
 
     second_order = False
 
     def attach(self, model: DialogueModel[Any]) -> None:
         """Need nothing beside the model; ConfigError if nothing is there to learn."""
-        adapting(model, self.learns, "method.learns")
+        adapting(model, self.trainable, "method.trainable")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
-        return pooled(model, episode, progress, self.learns)
+        return pooled(model, episode, progress, self.trainable)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
@@ -85,14 +85,14 @@ class Finetune:
     ``adapts`` are parts of names, comma-separated: a persona differs only in what has one in its name ("" = all).
     """
 
-    inner: Descent = field(default_factory=Descent)
-    adapts: str = ""
+    inner: InnerLoop = field(default_factory=InnerLoop)
+    trainable: str = ""
 
     second_order = False
 
     def attach(self, model: DialogueModel[Any]) -> None:
         """Need nothing beside the model; ConfigError if nothing is there to adapt."""
-        adapting(model, self.adapts)
+        adapting(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
@@ -102,4 +102,4 @@ class Finetune:
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return fitted(model, support, self.inner, watch, self.adapts)
+        return fitted(model, support, self.inner, watch, self.trainable)

@@ -14,7 +14,7 @@ RATES = "rates."  # begins the names of what is here: trained with the model, ne
 LOGARITHM = f"{RATES}logarithm"
 
 
-class InnerRates(nn.Module):
+class InnerLearningRates(nn.Module):
     """The rate of each tensor by name, a row for each of the first inner steps; later steps use the last row.
 
     Logarithms are what trains, so that a rate stays above zero.
@@ -36,28 +36,28 @@ class InnerRates(nn.Module):
         return self.logarithm[min(step, self.rows - 1)][columns].exp()
 
 
-def rates_of(model: DialogueModel[Any]) -> InnerRates | None:
+def inner_lrs_of(model: DialogueModel[Any]) -> InnerLearningRates | None:
     """Return a model's learnt rates, if it has any."""
     found = getattr(model, RATES.rstrip("."), None)
-    return found if isinstance(found, InnerRates) else None
+    return found if isinstance(found, InnerLearningRates) else None
 
 
-def attach_rates(model: DialogueModel[Any], rate: float, rows: int) -> None:
+def attach_inner_lrs(model: DialogueModel[Any], lr: float, rows: int) -> None:
     """Give the model rates to learn, all at ``rate`` to begin with; those that its start brought stay.
 
     Raises ConfigError if the start's have another number of rows.
     """
-    found = rates_of(model)
+    found = inner_lrs_of(model)
     if found and found.rows != rows:
-        raise ConfigError(f"method.rate_steps: {rows}, but the start has rates for {found.rows}")
+        raise ConfigError(f"method.lr_steps: {rows}, but the start has rates for {found.rows}")
     if not found:
         adapting = {name: p for name, p in model.named_parameters() if p.requires_grad}
         first = next(iter(adapting.values()))
-        logarithm = torch.full((rows, len(adapting)), math.log(rate), dtype=first.dtype, device=first.device)
-        model.add_module(RATES.rstrip("."), InnerRates(tuple(adapting), logarithm))
+        logarithm = torch.full((rows, len(adapting)), math.log(lr), dtype=first.dtype, device=first.device)
+        model.add_module(RATES.rstrip("."), InnerLearningRates(tuple(adapting), logarithm))
 
 
-def bring_rates(model: DialogueModel[Any], found: Mapping[str, Tensor]) -> None:
+def restore_inner_lrs(model: DialogueModel[Any], found: Mapping[str, Tensor]) -> None:
     """Make room for the rates that lie among a start's weights, if any do; their values are put as all others are."""
     if LOGARITHM in found and found[LOGARITHM].ndim > 0:
-        attach_rates(model, 1.0, len(found[LOGARITHM]))
+        attach_inner_lrs(model, 1.0, len(found[LOGARITHM]))

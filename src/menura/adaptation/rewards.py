@@ -24,7 +24,7 @@ def selection(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], r
     """Return the chance that response selection gives each reply; ConfigError for a model without it."""
     if not (isinstance(model, ChoosesReplies) and model.chooses):
         raise ConfigError("reward rs: this model has no response selection", hint="--set method.rewards=knowledge")
-    spoken = [replace(e, reply=said, rivals=()) for e, own in zip(exchanges, replies, strict=True) for said in own]
+    spoken = [replace(e, reply=said, negatives=()) for e, own in zip(exchanges, replies, strict=True) for said in own]
     coherent: Tensor = model.reply_scores(model.batch(spoken)).sigmoid()
     return coherent.view(len(exchanges), -1)
 

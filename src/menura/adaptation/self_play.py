@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menura.adaptation.descent import Descent, Watch
+from menura.adaptation.descent import InnerLoop, Watch
 from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
-from menura.batches.layout import Layout
+from menura.batches.layout import ChatFormat
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, JudgesReplies, Loss
+from menura.models.dialogue_model import DialogueModel, Loss, RewardsReplies
 
 Turn = tuple[bool, Ids]  # said by the persona whose episode it is (or by the partner), and the words
 
@@ -42,13 +42,13 @@ class SelfPlay:
     weights. A reply earns its own rewards and, ``discount`` times a turn, those of both speakers' turns that follow.
     """
 
-    inner: Descent = field(default_factory=Descent)
-    adapts: str = ""  # as in Finetune
-    play: float = 0.1
-    begins: float = 0.5
-    games: int = 4
-    turns: int = 2
-    limit: int = 24
+    inner: InnerLoop = field(default_factory=InnerLoop)
+    trainable: str = ""  # as in Finetune
+    policy_loss_weight: float = 0.1
+    start_after: float = 0.5
+    num_games: int = 4
+    num_replies: int = 2
+    max_new_tokens: int = 24
     discount: float = 0.5
     rewards: Rewards = field(default_factory=Rewards)
 
@@ -56,19 +56,19 @@ class SelfPlay:
 
     def __post_init__(self) -> None:
         """Refuse what plays no game, or has nothing to compare one with."""
-        for name, least in (("games", 2), ("turns", 1), ("limit", 1)):
+        for name, least in (("num_games", 2), ("num_replies", 1), ("max_new_tokens", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must be at least {least}")
-        for name in ("begins", "discount"):
+        for name in ("start_after", "discount"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must lie between 0 and 1")
-        if self.play < 0:
-            raise ConfigError(f"method.play: {self.play}, must not be negative")
+        if self.policy_loss_weight < 0:
+            raise ConfigError(f"method.policy_loss_weight: {self.policy_loss_weight}, must not be negative")
 
     def attach(self, model: DialogueModel[Any]) -> None:
         """Need nothing beside the model; ConfigError for one that judges no replies, or has nothing to adapt."""
         _judge(model)
-        adapting(model, self.adapts)
+        adapting(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss; once playing, its gradient has the policy gradient of the rewards added (REINFORCE).
@@ -77,31 +77,31 @@ class SelfPlay:
         for a model that judges no replies.
         """
         supervised = pooled(model, episode)
-        rivalled = any(e.rivals for e in chain.from_iterable(episode.query + episode.support))
-        if progress < self.begins or not self.play or not rivalled:
+        rivalled = any(e.negatives for e in chain.from_iterable(episode.query + episode.support))
+        if progress < self.start_after or not self.policy_loss_weight or not rivalled:
             return supervised
         judge = _judge(model)
-        opening = next(openings(episode, judge.layout), None)
+        opening = next(openings(episode, judge.chat_format), None)
         if opening is None:
             return supervised
-        games = Games(model, judge, opening, self.limit, _stream(episode))
-        played = games.play(self.games, self.turns)
+        games = Games(model, judge, opening, self.max_new_tokens, _stream(episode))
+        played = games.play(self.num_games, self.num_replies)
         if not played:
             return supervised
         found = [judge.rewards(model.batch(exchanges)) for exchanges, _ in played]
         returns = discounted([self._worth(rewards) for rewards in found], self.discount)
         learnt = [(*turn, value) for turn, value in zip(played, returns, strict=True) if turn[1]]
         # Rivals are for judging: with them the loss would train the head on replies that nobody gave.
-        said = model.batch([replace(exchange, rivals=()) for exchanges, _, _ in learnt for exchange in exchanges])
-        policy = (torch.cat([advantages(value) for _, _, value in learnt]) * model.loss(said).nats).mean()
-        total = supervised.total + self.play * policy
-        return Loss(total, supervised.nats, supervised.tokens, {**supervised.parts, **_means(found)})
+        said = model.batch([replace(exchange, negatives=()) for exchanges, _, _ in learnt for exchange in exchanges])
+        policy = (torch.cat([advantages(value) for _, _, value in learnt]) * model.loss(said).nll).mean()
+        total = supervised.total + self.policy_loss_weight * policy
+        return Loss(total, supervised.nll, supervised.tokens, {**supervised.parts, **_means(found)})
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop on what the persona really said."""
-        return fitted(model, support, self.inner, watch, self.adapts)
+        return fitted(model, support, self.inner, watch, self.trainable)
 
     def _worth(self, rewards: Mapping[str, Tensor]) -> Tensor:
         """Return (B,) the weighted sum."""
@@ -113,9 +113,9 @@ class Games:
     """Dialogues that a model plays with itself, all from one opening, side by side."""
 
     model: DialogueModel[Any]
-    judge: JudgesReplies
+    reward_model: RewardsReplies
     opening: EncodedExchange
-    limit: int
+    max_new_tokens: int
     stream: torch.Generator
 
     def play(self, games: int, turns: int) -> list[tuple[list[EncodedExchange], bool]]:
@@ -123,29 +123,33 @@ class Games:
 
         The persona begins and ends. Where a further turn could be too long for the model, the games end early.
         """
-        said: list[list[Turn]] = [list(turns_of(self.opening, self.judge.layout) or ()) for _ in range(games)]
+        said: list[list[Turn]] = [
+            list(turns_of(self.opening, self.reward_model.chat_format) or ()) for _ in range(games)
+        ]
         rounds: list[tuple[list[EncodedExchange], bool]] = []
         for number in range(2 * turns - 1):
             own = number % 2 == 0
             prompts = [self._prompt(turns_so_far, own=own) for turns_so_far in said]
-            if max(len(prompt.prefix) for prompt in prompts) + self.limit > self.judge.limit:
+            if max(len(prompt.prefix) for prompt in prompts) + self.max_new_tokens > self.reward_model.max_length:
                 break
-            replies = sampled(self.model, prompts, self.judge.layout.end, self.limit, self.stream)
+            replies = sampled(self.model, prompts, self.reward_model.chat_format.end, self.max_new_tokens, self.stream)
             rounds.append(([replace(p, reply=reply) for p, reply in zip(prompts, replies, strict=True)], own))
             for turns_so_far, reply in zip(said, replies, strict=True):
-                turns_so_far.append((own, tuple(token for token in reply if token != self.judge.layout.end)))
+                turns_so_far.append(
+                    (own, tuple(token for token in reply if token != self.reward_model.chat_format.end))
+                )
         return rounds
 
     def _prompt(self, said: Sequence[Turn], *, own: bool) -> EncodedExchange:
         """Lay out what was said as the one reads it who speaks next: the persona, or a rival as its partner."""
-        layout, partner = self.judge.layout, self.opening.rivals[0]
+        layout, partner = self.reward_model.chat_format, self.opening.negatives[0]
         pieces = [(whose == own, layout.turn(words, own=whose == own)) for whose, words in said]
         context = (*chain.from_iterable(piece for _, piece in pieces), *layout.reply_open)
         turns = tuple((mine, len(piece)) for mine, piece in pieces)
         if own:
             return replace(self.opening, context=context, turns=turns, reply=())
-        bare = replace(self.opening, rivals=())
-        return replace(bare, facts=partner.facts, context=context, turns=turns, reply=(), rivals=(bare,))
+        bare = replace(self.opening, negatives=())
+        return replace(bare, facts=partner.facts, context=context, turns=turns, reply=(), negatives=(bare,))
 
 
 @torch.no_grad()
@@ -157,10 +161,10 @@ def sampled(
     Nothing is cut off from the distribution: the gradient of log p would not be that of what was drawn from.
     """
     batch = model.batch(prompts)
-    state, last = model.begin(batch), batch.prefix.ids[:, -1]
+    state, last = model.prefill(batch), batch.prefix.ids[:, -1]
     replies: list[list[int]] = [[] for _ in prompts]
     for _ in range(limit):
-        log_probs, state = model.advance(state, last)  # (B, V)
+        log_probs, state = model.step(state, last)  # (B, V)
         drawn = torch.multinomial(log_probs.double().exp().cpu(), 1, generator=stream)[:, 0]
         running = [reply for reply in replies if not reply or reply[-1] != end]
         if not running:
@@ -172,13 +176,13 @@ def sampled(
     return [tuple(reply) for reply in replies]
 
 
-def openings(episode: EncodedEpisode, layout: Layout) -> Iterator[EncodedExchange]:
+def openings(episode: EncodedEpisode, layout: ChatFormat) -> Iterator[EncodedExchange]:
     """Yield what a game can begin from: exchanges with a rival and with a context that can be read from both sides."""
     exchanges = chain.from_iterable(episode.query + episode.support)
-    return (e for e in exchanges if e.rivals and turns_of(e, layout) is not None)
+    return (e for e in exchanges if e.negatives and turns_of(e, layout) is not None)
 
 
-def turns_of(exchange: EncodedExchange, layout: Layout) -> tuple[Turn, ...] | None:
+def turns_of(exchange: EncodedExchange, layout: ChatFormat) -> tuple[Turn, ...] | None:
     """Return the turns of a context; None where the first was cut, so that not all of it was read."""
     found: list[Turn] = []
     start = 0
@@ -213,8 +217,8 @@ def _means(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([rewards[name].mean() for rewards in found if name in rewards]).mean() for name in names}
 
 
-def _judge(model: DialogueModel[Any]) -> JudgesReplies:
-    if not isinstance(model, JudgesReplies):
+def _judge(model: DialogueModel[Any]) -> RewardsReplies:
+    if not isinstance(model, RewardsReplies):
         raise ConfigError(
             "self-play needs a model that judges what it says", hint="--set model=p2_bot", code="method_misfit"
         )
@@ -224,6 +228,6 @@ def _judge(model: DialogueModel[Any]) -> JudgesReplies:
 def _stream(episode: EncodedEpisode) -> torch.Generator:
     """Return a stream that depends on the episode alone, its rivals included, which differ from step to step."""
     exchanges = chain.from_iterable(episode.support + episode.query)
-    said = [(e.ids, [rival.ids for rival in e.rivals]) for e in exchanges]
+    said = [(e.ids, [rival.ids for rival in e.negatives]) for e in exchanges]
     digest = hashlib.sha256(repr((episode.persona_id, said)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:6]))

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.descent import Descent, diverged
-from menura.adaptation.steps import Ground
+from menura.adaptation.descent import InnerLoop, diverged
+from menura.adaptation.steps import InnerProblem
 from menura.batches.batch import Batch
 
 Kind = Literal["subgradient", "proximal"]
@@ -27,17 +27,17 @@ class Penalty:
     kind: Kind
 
     @torch.no_grad()
-    def step(self, name: str, weight: Tensor, gradient: Tensor, rate: Tensor | float) -> None:
+    def step(self, name: str, weight: Tensor, gradient: Tensor, lr: Tensor | float) -> None:
         """Move a weight, in place, down a loss's gradient and the penalty."""
         if name in self.names and self.kind == "subgradient":
             gradient = gradient + self.strength * weight.sign()
-        weight.sub_(rate * gradient)
+        weight.sub_(lr * gradient)
         if name in self.names and self.kind == "proximal":
-            weight.copy_(weight.sign() * (weight.abs() - rate * self.strength).clamp(min=0))
+            weight.copy_(weight.sign() * (weight.abs() - lr * self.strength).clamp(min=0))
 
 
 def sparse_copy(
-    ground: Ground, start: Mapping[str, Tensor], batches: Sequence[Batch], inner: Descent, penalty: Penalty
+    problem: InnerProblem, start: Mapping[str, Tensor], batches: Sequence[Batch], inner: InnerLoop, penalty: Penalty
 ) -> dict[str, Tensor]:
     """Return a copy of the start after ``inner.epochs`` passes of SGD; one copy is held, nothing is changed.
 
@@ -47,12 +47,12 @@ def sparse_copy(
     for step in range(inner.epochs * len(batches)):
         batch = batches[step % len(batches)]
         leaves = {name: value.requires_grad_() for name, value in weights.items()}
-        loss, gradients = ground.slope(leaves, batch, others={}, exact=False)
+        loss, gradients = problem.gradients(leaves, batch, outer_only={}, exact=False)
         if not torch.isfinite(loss):
             raise diverged(step, batch, inner)
         weights = {name: value.detach() for name, value in leaves.items()}
         with torch.no_grad():
-            rates = list(ground.rates(step, tuple(weights)))
-        for (name, value), gradient, rate in zip(weights.items(), gradients, rates, strict=True):
-            penalty.step(name, value, gradient, rate)
+            lrs = list(problem.lrs(step, tuple(weights)))
+        for (name, value), gradient, lr in zip(weights.items(), gradients, lrs, strict=True):
+            penalty.step(name, value, gradient, lr)
     return weights

@@ -24,7 +24,7 @@ PERSONAS = "personas"  # the tensor that holds whose the bits are
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class LayerMask:
     """One private layer and which of its edges live; without bits, all do."""
 
     weight: str
@@ -33,7 +33,7 @@ class Layer:
     below: int
     bits: Tensor | None = field(default=None, repr=False)  # (Y,) uint8 on the CPU, eight edges a byte
 
-    def with_edges(self, kept: Tensor) -> "Layer":
+    def with_edges(self, kept: Tensor) -> "LayerMask":
         """Return the layer with these (above, below) edges."""
         return replace(self, bits=packed(kept))
 
@@ -46,13 +46,13 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Structure:
+class PersonaMask:
     """What one persona keeps of the private layers, the lowest first; held as bits, made a tensor where it is used.
 
     A node lives that has an edge upwards, and every node that has none to lose; its bias lives with it.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerMask, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,18 +82,18 @@ class Structure:
         return {layer.weight: _share(layer.edges()) for layer in self.layers}
 
 
-def whole(model: DialogueModel[Any]) -> Structure:
+def whole(model: DialogueModel[Any]) -> PersonaMask:
     """Return the structure in which everything lives; a model without a private part has no layers in it."""
     if not isinstance(model, HasPrivatePart):
-        return Structure(())
+        return PersonaMask(())
     shapes = {name: value.shape for name, value in model.named_parameters()}
     named = model.private_layers()
-    return Structure(tuple(Layer(weight, bias, shapes[weight][0], shapes[weight][1]) for weight, bias in named))
+    return PersonaMask(tuple(LayerMask(weight, bias, shapes[weight][0], shapes[weight][1]) for weight, bias in named))
 
 
-def within(weights: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
+def within(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
     """Return the weights with 0 in place of what the structure leaves out, as a function of the rest."""
-    return with_zeros(weights, structure.kept(_device(weights)))
+    return with_zeros(weights, mask.kept(_device(weights)))
 
 
 def with_zeros(weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -108,27 +108,27 @@ class Threshold:
 
     kind: Literal["absolute", "quantile"] = "absolute"
     gamma: float = 0.05
-    keep: float = 0.5
+    keep_share: float = 0.5
 
     def strong(self, weight: Tensor) -> Tensor:
         """Return where a weight is strong; one that only reaches the threshold is not."""
         magnitude = weight.detach().abs()
         if self.kind == "absolute":
             return magnitude > self.gamma
-        weak = round((1 - self.keep) * magnitude.numel())
+        weak = round((1 - self.keep_share) * magnitude.numel())
         if not weak:
             return torch.ones_like(magnitude, dtype=torch.bool)
         return magnitude > magnitude.flatten().kthvalue(weak).values
 
 
-def pruned(shape: Structure, weights: PersonaWeights, threshold: Threshold, unit: Unit = "edges") -> Structure:
+def pruned(shape: PersonaMask, weights: PersonaWeights, threshold: Threshold, unit: Unit = "edges") -> PersonaMask:
     """Return what is left of private layers (Algorithm 1).
 
     ``edges``: the lowest and the highest layer stay whole; between them, from above, an edge stays that is strong and
     leads to a living node. A node without any edge upwards dies, one without any from below does not. ``nodes``, as
     the public program does: in all layers a node stays that has a strong edge to a living one, with all its edges.
     """
-    layers: list[Layer] = []
+    layers: list[LayerMask] = []
     top = len(shape.layers) - 1
     living: Tensor | None = None  # (above,) of the layer at hand
     for place in range(top, -1, -1):
@@ -145,14 +145,14 @@ def pruned(shape: Structure, weights: PersonaWeights, threshold: Threshold, unit
             kept = ends[:, None] & kept.any(0)[None]
         living = kept.any(0)
         layers.append(layer.with_edges(kept))
-    return Structure(tuple(layers[::-1]))
+    return PersonaMask(tuple(layers[::-1]))
 
 
-def smaller(weights: PersonaWeights, structure: Structure) -> list[tuple[Tensor, Tensor]]:
+def smaller(weights: PersonaWeights, mask: PersonaMask) -> list[tuple[Tensor, Tensor]]:
     """Return by layer weight and bias without the dead nodes: fewer rows and columns, the same outputs."""
-    masked, made = within(weights, structure), []
+    masked, made = within(weights, mask), []
     below: Tensor | None = None  # living nodes
-    for layer, above in zip(structure.layers, [*structure.layers[1:], None], strict=True):
+    for layer, above in zip(mask.layers, [*mask.layers[1:], None], strict=True):
         weight, bias = masked[layer.weight].detach(), masked[layer.bias].detach()
         living = above.edges(weight.device).any(0) if above else torch.ones_like(bias, dtype=torch.bool)
         made.append(((weight if below is None else weight[:, below])[living], bias[living]))
@@ -160,17 +160,17 @@ def smaller(weights: PersonaWeights, structure: Structure) -> list[tuple[Tensor,
     return made
 
 
-def living(weights: PersonaWeights, structure: Structure) -> dict[str, Tensor]:
+def living(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
     """Return the weights with 0 also where an edge is kept from which no way leads to an output: the same outputs."""
-    live = zip(structure.layers, structure.live(), strict=True)
+    live = zip(mask.layers, mask.live(), strict=True)
     edges = {layer.weight: there.to(_device(weights)) for layer, there in live}
-    return with_zeros(within(weights, structure), edges)
+    return with_zeros(within(weights, mask), edges)
 
 
 # How personas differ
 
 
-def jaccard(one: Structure, other: Structure) -> float:
+def jaccard(one: PersonaMask, other: PersonaMask) -> float:
     """Return shared edges over edges that either has, of the layers that were pruned; 1 where neither has any."""
     return mean_jaccard([one, other])
 
@@ -178,18 +178,18 @@ def jaccard(one: Structure, other: Structure) -> float:
 CHUNK = 4096  # bytes of bits at once: of a thousand personas 128 MiB as numbers
 
 
-def mean_jaccard(structures: Sequence[Structure]) -> float:
+def mean_jaccard(masks: Sequence[PersonaMask]) -> float:
     """Return the mean over all pairs; 1 where there is no pair."""
-    ratios, pairs = jaccards(structures), len(structures) * (len(structures) - 1)
+    ratios, pairs = jaccards(masks), len(masks) * (len(masks) - 1)
     return float((ratios.sum() - ratios.diagonal().sum()) / pairs) if pairs else 1.0
 
 
-def jaccards(structures: Sequence[Structure]) -> Tensor:
+def jaccards(masks: Sequence[PersonaMask]) -> Tensor:
     """Return (P, P) of all pairs, in one pass over the edges."""
-    personas = len(structures)
+    personas = len(masks)
     shared = torch.zeros(personas, personas, dtype=torch.float64)  # (P, P) edges
-    for layer in range(len(structures[0].layers) if structures else 0):
-        for bits in _columns([structure.layers[layer].bits for structure in structures]):
+    for layer in range(len(masks[0].layers) if masks else 0):
+        for bits in _columns([mask.layers[layer].bits for mask in masks]):
             edges = unpacked(bits).float()  # (P, 8 CHUNK): counts far below 2^24 are exact
             shared += edges @ edges.T
     sizes = shared.diagonal()
@@ -240,39 +240,39 @@ class Census:
             found.append("warning: no private layer was pruned: that takes three or more")
         if self.personas > 1 and self.jaccard > ALIKE:
             told = f"warning: structures are nearly the same for all personas (mean Jaccard {self.jaccard:.4f})"
-            found.append(f"{told}: try method.l1=proximal and a larger method.sparsity or method.inner.rate")
+            found.append(f"{told}: try method.l1_step=proximal and a larger method.l1_weight or method.inner.lr")
         return found
 
 
-def census(structures: Sequence[Structure]) -> Census:
+def census(masks: Sequence[PersonaMask]) -> Census:
     """Count personas' structures, at least one."""
-    size = len(structures)
+    size = len(masks)
     density: dict[str, float] = {}
     live: dict[str, float] = {}
-    for structure in structures:
-        for layer, lively in zip(structure.layers, structure.live(), strict=True):
+    for mask in masks:
+        for layer, lively in zip(mask.layers, mask.live(), strict=True):
             live[layer.weight] = live.get(layer.weight, 0.0) + _share(lively) / size
             if layer.bits is not None:
                 density[layer.weight] = density.get(layer.weight, 0.0) + _share(layer.edges()) / size
-    return Census(size, density, live, mean_jaccard(structures))
+    return Census(size, density, live, mean_jaccard(masks))
 
 
 # As tensors for a file
 
 
-def to_tensors(structures: Mapping[str, Structure]) -> dict[str, Tensor]:
+def to_tensors(masks: Mapping[str, PersonaMask]) -> dict[str, Tensor]:
     """Return one (P, Y) uint8 tensor a pruned layer, and the personas' ids, in order, as the bytes of JSON."""
-    ids = torch.tensor(list(json.dumps(list(structures)).encode()), dtype=torch.uint8)
+    ids = torch.tensor(list(json.dumps(list(masks)).encode()), dtype=torch.uint8)
     made = {PERSONAS: ids}
-    for layer in range(len(next(iter(structures.values())).layers)):
-        columns = [structure.layers[layer] for structure in structures.values()]
+    for layer in range(len(next(iter(masks.values())).layers)):
+        columns = [mask.layers[layer] for mask in masks.values()]
         bits = [each.bits for each in columns if each.bits is not None]
         if bits:
             made[columns[0].weight] = torch.stack(bits)
     return made
 
 
-def from_tensors(found: Mapping[str, Tensor], shape: Structure, place: Path | str) -> dict[str, Structure]:
+def from_tensors(found: Mapping[str, Tensor], shape: PersonaMask, place: Path | str) -> dict[str, PersonaMask]:
     """Return structures by persona; DataError where ids are damaged, MismatchError where the layers are others'."""
     try:
         ids = json.loads(bytes(found[PERSONAS].tolist()))
@@ -287,10 +287,10 @@ def from_tensors(found: Mapping[str, Tensor], shape: Structure, place: Path | st
             raise MismatchError(
                 f"{layer.weight}: bits {tuple(bits.shape)} {bits.dtype}, wanted {wanted}", place=str(place)
             )
-    return {name: Structure(tuple(_row(layer, found, row) for layer in shape.layers)) for row, name in enumerate(ids)}
+    return {name: PersonaMask(tuple(_row(layer, found, row) for layer in shape.layers)) for row, name in enumerate(ids)}
 
 
-def _row(layer: Layer, found: Mapping[str, Tensor], row: int) -> Layer:
+def _row(layer: LayerMask, found: Mapping[str, Tensor], row: int) -> LayerMask:
     return replace(layer, bits=found[layer.weight][row].clone() if layer.weight in found else None)
 
 

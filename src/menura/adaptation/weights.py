@@ -45,7 +45,7 @@ def with_part(weights: PersonaWeights, parts: str) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if not wanted or any(part in name for part in wanted)}
 
 
-def adapting(model: DialogueModel[Any], parts: str = "", setting: str = "method.adapts") -> dict[str, Tensor]:
+def adapting(model: DialogueModel[Any], parts: str = "", setting: str = "method.trainable") -> dict[str, Tensor]:
     """Return what the inner loop moves: of what can adapt, the names ``with_part``.
 
     Raises ConfigError with what there is, of the setting that names them, where a part is in no name.

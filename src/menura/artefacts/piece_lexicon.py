@@ -25,7 +25,7 @@ MOST = 30_000  # pieces that are learnt where no number is set
 
 
 @dataclass(frozen=True)
-class PieceLexicon:
+class SubwordVocabulary:
     """``pieces`` is the kind of the vocabulary whose JSON text is ``vocabulary``; ``words`` are those of profiles.
 
     ``chosen``: the keys were named, not found.
@@ -77,7 +77,7 @@ def mark(key: str) -> str:
     return f"<{name}>" if name in PIECE_TOKENS else name  # a key may be called mask
 
 
-def read(folder: Path) -> PieceLexicon:
+def read(folder: Path) -> SubwordVocabulary:
     """Read the lexicon of a run; DataError where there is none, or it is damaged."""
     path = folder / FILE
     if not path.exists():
@@ -87,12 +87,12 @@ def read(folder: Path) -> PieceLexicon:
     try:
         lists = {name: tuple(found[name]) for name in ("keys", "words", "common")}
         vocabulary = json.dumps(found["vocabulary"], ensure_ascii=False)
-        return PieceLexicon(found["pieces"], vocabulary, **lists, chosen=found["chosen"])
+        return SubwordVocabulary(found["pieces"], vocabulary, **lists, chosen=found["chosen"])
     except (KeyError, TypeError) as error:
         raise DataError("damaged: not pieces, keys and words", place=str(path), code="damaged") from error
 
 
-def of_tasks(tasks: Sequence[Task], config: AttentionRoutingConfig) -> PieceLexicon:
+def of_tasks(tasks: Sequence[Task], config: AttentionRoutingConfig) -> SubwordVocabulary:
     """Return what training tasks say and tell of people; ConfigError that lists every attribute that nobody has."""
     profiles = list(_profiles(tasks))
     found = tuple(dict.fromkeys(key for profile in profiles for key in profile))
@@ -108,26 +108,26 @@ def of_tasks(tasks: Sequence[Task], config: AttentionRoutingConfig) -> PieceLexi
     read_ones = [{key: profile[key] for key in keys if key in profile} for profile in profiles]
     tokens = _tokens(config, _texts(tasks, keys), [mark(key) for key in keys])
     words = words_of_profiles(read_ones)
-    room = config.profile_vocabulary - FIRST - len(keys) if config.profile_vocabulary else len(words)
+    room = config.profile_vocab_size - FIRST - len(keys) if config.profile_vocab_size else len(words)
     common = tuple(sorted(common_pieces(read_ones, COMMON)))
-    return PieceLexicon(
+    return SubwordVocabulary(
         config.pieces, tokens.to_json(), keys, tuple(words[: max(room, 0)]), common, bool(config.attributes)
     )
 
 
 def _tokens(config: AttentionRoutingConfig, texts: Iterator[str], control: Sequence[str]) -> Tokens:
-    most, least = config.vocabulary or MOST, config.least_said
+    most, least = config.vocab_size or MOST, config.min_count
     if not config.pieces_of:
-        return piece_tokens(config.pieces, texts, most=most, least=least, control=control)
+        return piece_tokens(config.pieces, texts, max_size=most, min_count=least, control=control)
     theirs = encoder_named(config.pieces_of, weights=False).tokens
-    return borrowed_pieces(theirs, texts, most=most, least=least, control=control)
+    return borrowed_pieces(theirs, texts, max_size=most, min_count=least, control=control)
 
 
 def _profiles(tasks: Sequence[Task]) -> Iterator[Profile]:
     """Yield each different profile of whoever speaks, once."""
     seen: set[tuple[tuple[str, tuple[str, ...]], ...]] = set()
     for task in tasks:
-        for part in task.parts:
+        for part in task.dialogues:
             for profile in part.dialogue.profiles.values():
                 held = tuple(profile.items())
                 if held not in seen:
@@ -139,5 +139,5 @@ def _texts(tasks: Sequence[Task], keys: Sequence[str]) -> Iterator[str]:
     for profile in _profiles(tasks):
         yield from (value for key in keys for value in profile.get(key, ()))
     for task in tasks:
-        for part in task.parts:
+        for part in task.dialogues:
             yield from (turn.text for turn in part.dialogue.turns)

@@ -109,12 +109,12 @@ def _sizes(folder: Path) -> Sizes:
     plain = read_json(folder / "config.json")
     try:
         return Sizes(
-            vocabulary=int(plain["vocab_size"]),
-            width=int(plain["hidden_size"]),
-            layers=int(plain["num_hidden_layers"]),
-            heads=int(plain["num_attention_heads"]),
-            inner=int(plain["intermediate_size"]),
-            positions=int(plain["max_position_embeddings"]),
+            vocab_size=int(plain["vocab_size"]),
+            hidden_size=int(plain["hidden_size"]),
+            num_layers=int(plain["num_hidden_layers"]),
+            num_heads=int(plain["num_attention_heads"]),
+            intermediate_size=int(plain["intermediate_size"]),
+            max_positions=int(plain["max_position_embeddings"]),
             epsilon=float(plain.get("layer_norm_eps", 1e-12)),
             activation=ACTIVATIONS[plain.get("hidden_act", "gelu")],
         )
@@ -127,8 +127,8 @@ def _check_strings(folder: Path, tokens: Tokens, sizes: Sizes) -> None:
     """See to it that the checkpoint's rows are the tokenizer's strings; MismatchError with the first that differ."""
     place = str(folder / "tokenizer.json")
     missing = [name for name in BERT_TOKENS if not tokens.has(name)]
-    if missing or len(tokens) != sizes.vocabulary:
-        rows = f"{len(tokens)} tokens, the weights {sizes.vocabulary} rows"
+    if missing or len(tokens) != sizes.vocab_size:
+        rows = f"{len(tokens)} tokens, the weights {sizes.vocab_size} rows"
         told = f"no token {', '.join(missing)}" if missing else rows
         hint = "take both from the same checkpoint, or --set model.init=random to learn from nothing"
         raise MismatchError(f"tokenizer and checkpoint do not match: {told}", place=place, hint=hint)
@@ -222,7 +222,7 @@ def _both(name: str, held: Mapping[str, Tensor], its: str) -> Weights:
 def _growing(made: Pretrained) -> Pretrained:
     """Return it with two tokens of our own behind its vocabulary."""
     tokens = made.tokens.adding((OWN_OPENS, OWN_ENDS))
-    return replace(made, tokens=tokens, sizes=replace(made.sizes, vocabulary=len(tokens)))
+    return replace(made, tokens=tokens, sizes=replace(made.sizes, vocab_size=len(tokens)))
 
 
 def put(found: Weights, into: Mapping[str, Tensor]) -> list[str]:

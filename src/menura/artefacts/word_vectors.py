@@ -55,7 +55,7 @@ class WordVectors:
         if size == width:
             return self.vectors
         if not project or size > width:
-            fits = f"--set model.size={size}" + " or --set model.project_vectors=yes" * (size < width)
+            fits = f"--set model.hidden_size={size}" + " or --set model.project_vectors=yes" * (size < width)
             raise MismatchError(f"vectors of {size} numbers, the model is {width} wide", hint=fits, code="vector_size")
         rotation, _ = torch.linalg.qr(torch.randn(width, size, generator=generator))
         turned: Tensor = self.vectors @ rotation.T
@@ -79,8 +79,8 @@ def word_vectors(source: str, wanted: Iterable[str]) -> WordVectors:
     return _of_text(path, words)
 
 
-def _packaged(known: KnownVectors, words: set[str]) -> WordVectors:
-    array, index = (file_of(known.package, file, INSTALL) for file in (known.array, known.words))
+def _packaged(entry: KnownVectors, words: set[str]) -> WordVectors:
+    array, index = (file_of(entry.package, file, INSTALL) for file in (entry.array, entry.words))
     try:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as error:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from menura.batches.collate import Ids, Labels, pack, pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.forest import Branch, forest
-from menura.batches.passes import Pass, passes
-from menura.batches.timed import Timed
+from menura.batches.forest import Branch, prefix_trees
+from menura.batches.passes import PackedChunk, packed_chunks
+from menura.batches.timed import TimeMajor
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Padded:
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedSequences:
     """Rows for models that read one sequence: exchanges that begin alike share a row.
 
     The replies of one dialogue are all predicted in one pass, as each exchange's sequence is the beginning of the next
@@ -43,12 +43,12 @@ class Packed:
     rows: tuple[Ids, ...]  # longest first
     labels: Labels
     branches: tuple[tuple[Branch, ...], ...] = ()  # of each row; empty where none has any
-    _passes: dict[int, tuple[Pass, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _passes: dict[int, tuple[PackedChunk, ...]] = field(default_factory=dict, repr=False, compare=False)
 
-    def passes(self, tokens: int) -> tuple[Pass, ...]:
+    def chunks(self, tokens: int) -> tuple[PackedChunk, ...]:
         """Return the rows side by side in passes of at most ``tokens`` tokens, made once."""
         if tokens not in self._passes:
-            self._passes[tokens] = tuple(passes(self.rows, self.labels, tokens, self.branches))
+            self._passes[tokens] = tuple(packed_chunks(self.rows, self.labels, tokens, self.branches))
         return self._passes[tokens]
 
     @cached_property
@@ -63,7 +63,7 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Expected:
+class SoftTargets:
     """What a model said of each label before it adapted, and the share of the loss by which it is held to that."""
 
     share: float  # 0 to 1
@@ -76,7 +76,7 @@ class Batch:
 
     exchanges: tuple[EncodedExchange, ...]
     device: torch.device = torch.device("cpu")
-    expected: Expected | None = field(default=None, repr=False, compare=False, kw_only=True)
+    soft_targets: SoftTargets | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.exchanges)
@@ -102,21 +102,21 @@ class Batch:
         return self._padded([e.prefix for e in self.exchanges], left=True)
 
     @cached_property
-    def source(self) -> Timed:
+    def source(self) -> TimeMajor:
         """All of each prefix but its last token, by time, for models that read a step at a time."""
-        return Timed.of([e.prefix[:-1] for e in self.exchanges], self.device, shared=True)
+        return TimeMajor.of([e.prefix[:-1] for e in self.exchanges], self.device, shared=True)
 
     @cached_property
-    def packed(self) -> Packed:
+    def packed(self) -> PackedSequences:
         """Rows of shared sequences with their label positions."""
         rows, labels = pack([(e.prefix, e.reply) for e in self.exchanges])
-        return Packed(tuple(rows), labels.to(self.device))
+        return PackedSequences(tuple(rows), labels.to(self.device))
 
     @cached_property
-    def forest(self) -> Packed:
+    def prefix_tree(self) -> PackedSequences:
         """Rows with branches: what sequences begin with alike is read once, wherever they part."""
-        rows, branches, labels = forest([(e.prefix, e.reply) for e in self.exchanges])
-        return Packed(tuple(rows), labels.to(self.device), tuple(branches))
+        rows, branches, labels = prefix_trees([(e.prefix, e.reply) for e in self.exchanges])
+        return PackedSequences(tuple(rows), labels.to(self.device), tuple(branches))
 
     @property
     def reply_tokens(self) -> Tensor:

@@ -21,7 +21,7 @@ AS_BERT = {
 
 
 def borrowed_pieces(
-    theirs: Tokens, texts: Iterable[str], *, most: int, least: int = 1, control: Sequence[str] = ()
+    theirs: Tokens, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
 ) -> Tokens:
     """Make a vocabulary of the pieces that texts are made of by an encoder's own rules, the most frequent first kept.
 
@@ -39,9 +39,9 @@ def borrowed_pieces(
     by_row = {row: piece for piece, row in theirs.rows().items() if not MARK.fullmatch(piece)}
     letters = set("".join(by_row[row].removeprefix(prefix) for row in said if row in by_row))
     spelt = [row for row, piece in by_row.items() if piece.removeprefix(prefix) in letters]
-    often = [row for row, times in said.most_common() if times >= least and row in by_row]
+    often = [row for row, times in said.most_common() if times >= min_count and row in by_row]
     names = [*PIECE_TOKENS, *control]
-    kept = sorted(list(dict.fromkeys([*spelt, *often]))[: max(most - len(names), 0)])
+    kept = sorted(list(dict.fromkeys([*spelt, *often]))[: max(max_size - len(names), 0)])
     vocabulary = {name: number for number, name in enumerate([*names, *(by_row[row] for row in kept)])}
     source = Tokenizer.from_str(theirs.to_json())
     made = Tokenizer(models.WordPiece(vocabulary, unk_token=PIECE_TOKENS[1], continuing_subword_prefix=prefix))

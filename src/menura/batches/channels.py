@@ -51,7 +51,7 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ContextLayout:
     """How a context is laid out; ``end`` closes each utterance and each fact.
 
     ``turns`` to_reply numbers utterances back from the reply, whose turn is 0 (the last is 1); from_start numbers them

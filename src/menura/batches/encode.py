@@ -7,13 +7,13 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
-from menura.batches.layout import Layout
+from menura.batches.layout import ChatFormat
 from menura.batches.profile import Lent, ProfileTokens, Slots
 from menura.batches.tokenizer import Tokens
 from menura.corpus.dialogue import Profile, Turn
 from menura.episodes.episode import Episode
 from menura.errors import DataError
-from menura.tasks.task import Exchange, Part
+from menura.tasks.task import DialogueView, Exchange
 
 Ids = tuple[int, ...]
 TOO_LONG = "too_long"
@@ -37,7 +37,7 @@ class EncodedExchange:
     context: Ids
     reply: Ids
     turns: tuple[tuple[bool, int], ...] = ()
-    rivals: tuple["EncodedExchange", ...] = ()
+    negatives: tuple["EncodedExchange", ...] = ()
     profiles: tuple[Slots, ...] = ()
     said_by: tuple[int, ...] = ()
     expresses: bool = False
@@ -90,8 +90,8 @@ class Encoder:
     """
 
     tokens: Tokens
-    layout: Layout
-    limit: int = 512
+    chat_format: ChatFormat
+    max_length: int = 512
     cut: Counter[str] = field(default_factory=Counter, compare=False)
     read: Counter[str] = field(default_factory=Counter, compare=False)  # tokens of what was said, and unknown ones
     caps: Caps = Caps()
@@ -100,14 +100,14 @@ class Encoder:
     def exchange(self, exchange: Exchange, persona_id: str = "") -> EncodedExchange:
         """Encode one exchange with its reply and the end token."""
         said = self._kept("reply tokens", self._ids(exchange.reply.text), self.caps.reply)
-        reply = (*said, self.layout.end)
+        reply = (*said, self.chat_format.end)
         facts = self._facts(exchange.facts)
-        room = self.limit - len(facts) - len(reply) - len(self.layout.reply_open)
+        room = self.max_length - len(facts) - len(reply) - len(self.chat_format.reply_open)
         if room < 0:
             raise DataError(
-                f"facts and reply of {exchange.dialogue_id!r} take {self.limit - room} tokens, limit {self.limit}",
+                f"facts and reply of {exchange.dialogue_id!r} take {self.max_length - room} tokens, limit {self.max_length}",
                 code=TOO_LONG,
-                hint="raise it with --set model.limit=…, or shorten the reply",
+                hint="raise it with --set model.max_length=…, or shorten the reply",
             )
         speaker = exchange.reply.speaker
         context, turns = self._context(exchange.context, speaker, room)
@@ -130,13 +130,13 @@ class Encoder:
     ) -> EncodedExchange:
         """Encode a context to reply to, leaving ``room`` tokens for the reply, which is empty here."""
         head = self._facts(tuple(facts))
-        left = self.limit - len(head) - room - len(self.layout.reply_open)
+        left = self.max_length - len(head) - room - len(self.chat_format.reply_open)
         if left < 0:
             raise DataError(f"facts take {len(head)} tokens, which leaves no room for a reply", code=TOO_LONG)
         read, turns = self._context(tuple(context), speaker, left)
         return self._profiled(EncodedExchange("", "", head, read, (), turns), context, speaker, profiles)
 
-    def dialogue(self, part: Part, persona_id: str) -> EncodedDialogue:
+    def dialogue(self, part: DialogueView, persona_id: str) -> EncodedDialogue:
         """Encode every exchange of one dialogue; those whose reply alone is too long are left out and counted."""
         made = []
         for exchange in part.exchanges():
@@ -148,7 +148,7 @@ class Encoder:
                 self.cut["exchanges"] += 1
         return tuple(made)
 
-    def dialogues(self, parts: Sequence[Part], persona_id: str) -> tuple[EncodedDialogue, ...]:
+    def dialogues(self, parts: Sequence[DialogueView], persona_id: str) -> tuple[EncodedDialogue, ...]:
         """Encode dialogues, leaving out those in which the persona never replies."""
         encoded = (self.dialogue(part, persona_id) for part in parts)
         return tuple(exchanges for exchanges in encoded if exchanges)
@@ -165,7 +165,7 @@ class Encoder:
         turns, kept = exchange.turns, [exchange]
         for dialogue in reversed(before):
             last = dialogue[-1]
-            piece = (*last.context, *last.reply, *self.layout.after_end)
+            piece = (*last.context, *last.reply, *self.chat_format.after_end)
             if len(piece) > room:
                 self.cut["dialogues before a prompt"] += len(before) - len(pieces)
                 break
@@ -181,8 +181,8 @@ class Encoder:
     def reply_text(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids, up to the end token."""
         kept = list(ids)
-        if self.layout.end in kept:
-            kept = kept[: kept.index(self.layout.end)]
+        if self.chat_format.end in kept:
+            kept = kept[: kept.index(self.chat_format.end)]
         return self.tokens.decode(kept).strip()
 
     @property
@@ -212,18 +212,18 @@ class Encoder:
     def _facts(self, facts: Sequence[str]) -> Ids:
         if not facts or self.profile is not None:  # who reads profiles reads no facts
             return ()
-        if not self.layout.fact_close:
-            return (*self.layout.facts_open, *self.tokens.encode("\n".join(facts)), *self.layout.facts_close)
+        if not self.chat_format.fact_close:
+            return (*self.chat_format.facts_open, *self.tokens.encode("\n".join(facts)), *self.chat_format.facts_close)
         read = self._kept("facts", tuple(facts), self.caps.facts)
         pieces = [
-            (*self._kept("fact tokens", self.tokens.encode(fact), self.caps.fact), *self.layout.fact_close)
+            (*self._kept("fact tokens", self.tokens.encode(fact), self.caps.fact), *self.chat_format.fact_close)
             for fact in read
         ]
-        room = self.limit // 2  # the rest is the dialogue's
+        room = self.max_length // 2  # the rest is the dialogue's
         while len(pieces) > 1 and sum(map(len, pieces)) > room:
             pieces.pop()
             self.cut["facts"] += 1
-        return (*self.layout.facts_open, *chain.from_iterable(pieces), *self.layout.facts_close)
+        return (*self.chat_format.facts_open, *chain.from_iterable(pieces), *self.chat_format.facts_close)
 
     def _ids(self, text: str) -> Ids:
         """Return what was said as ids, and count how much of it the vocabulary lacks."""
@@ -256,7 +256,7 @@ class Encoder:
         if left_out:
             self.cut["turns"] += left_out
         whose = [(turn.speaker == speaker, len(piece)) for turn, piece in zip(reversed(turns), pieces, strict=False)]
-        ids = (*(i for piece in reversed(pieces) for i in piece), *self.layout.reply_open)
+        ids = (*(i for piece in reversed(pieces) for i in piece), *self.chat_format.reply_open)
         return ids, tuple(reversed(whose))
 
     def _turn(self, turn: Turn, speaker: str) -> Ids:
@@ -265,7 +265,7 @@ class Encoder:
         if most and len(content) > most:
             self.cut["utterance tokens"] += len(content) - most
             content = content[len(content) - most :]
-        return self.layout.turn(content, own=turn.speaker == speaker)
+        return self.chat_format.turn(content, own=turn.speaker == speaker)
 
 
 def _told_by_all(long: EncodedExchange, kept: Sequence[EncodedExchange]) -> EncodedExchange:

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from menura.batches.batch import Batch
-from menura.batches.passes import Pass
+from menura.batches.passes import PackedChunk
 
 # A compiled graph serves all sizes from two on; a size of one would be a case of its own.
 FEWEST_ROWS = FEWEST_LABELS = 2
 
 
-class FilledPass(NamedTuple):
+class PaddedChunk(NamedTuple):
     """Some rows side by side, where each token stands in their rectangle, and the labels.
 
     The rectangle is filled up on the right, and with whole rows, where causal attention never looks; labels are filled
@@ -36,10 +36,10 @@ class FilledPass(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FilledBatch(Batch):
+class PaddedBatch(Batch):
     """Exchanges, and all that a loss reads of them. A model's loss of it has a number a label, not an exchange."""
 
-    parts: tuple[FilledPass, ...] = ()
+    parts: tuple[PaddedChunk, ...] = ()
     whose: tuple[Tensor, ...] = ()  # (N,) of each part: the exchange of each label, 0 where it does not count
 
     def by_exchange(self, numbers: Tensor) -> Tensor:
@@ -47,14 +47,14 @@ class FilledBatch(Batch):
         return numbers.new_zeros(len(self)).index_add(0, torch.cat(self.whose), numbers)
 
 
-def filled(batch: Batch, parts: Sequence[tuple[Pass, Tensor]], like: Tensor) -> FilledBatch:
+def padded(batch: Batch, parts: Sequence[tuple[PackedChunk, Tensor]], like: Tensor) -> PaddedBatch:
     """Return a batch's passes, each with what is to stand in its line, filled up; ``like`` gives the number format."""
     whose = tuple(_up_to(part.exchange, FEWEST_LABELS) for part, _ in parts)
-    made = tuple(_filled_pass(part, line, like) for part, line in parts)
-    return FilledBatch(batch.exchanges, batch.device, made, whose)
+    made = tuple(_padded_chunk(part, line, like) for part, line in parts)
+    return PaddedBatch(batch.exchanges, batch.device, made, whose)
 
 
-def _filled_pass(part: Pass, line: Tensor, like: Tensor) -> FilledPass:
+def _padded_chunk(part: PackedChunk, line: Tensor, like: Tensor) -> PaddedChunk:
     rows, longest = part.rows, max(part.rows.lengths)
     size = (max(len(rows.lengths), FEWEST_ROWS), longest)
     corner = rows.row * longest + rows.positions
@@ -64,7 +64,7 @@ def _filled_pass(part: Pass, line: Tensor, like: Tensor) -> FilledPass:
     real.view(-1)[corner] = 1
     counts = torch.ones_like(part.token, dtype=like.dtype)
     labels = (_up_to(column, FEWEST_LABELS) for column in (part.before, part.token, counts))
-    return FilledPass(line, rows.positions, rectangle, real, corner, *labels)
+    return PaddedChunk(line, rows.positions, rectangle, real, corner, *labels)
 
 
 def _up_to(column: Tensor, size: int) -> Tensor:

@@ -24,7 +24,7 @@ class Branch:
 
 
 @dataclass
-class Tree:
+class PrefixTree:
     """A row in the making."""
 
     trunk: Ids
@@ -40,9 +40,9 @@ class Tree:
         return range(start, len(self.ids))
 
 
-def forest(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], list[tuple[Branch, ...]], Labels]:
+def prefix_trees(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], list[tuple[Branch, ...]], Labels]:
     """Return rows, the branches of each, and the labels of each (prefix, reply)."""
-    trees: list[Tree] = []
+    trees: list[PrefixTree] = []
     entries: list[tuple[int, int, int, int, int]] = []
     order = sorted(range(len(exchanges)), key=lambda i: -len(exchanges[i][0]) - len(exchanges[i][1]))
     for index in order:
@@ -50,7 +50,7 @@ def forest(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], list[tuple[
         sequence = prefix + reply
         row, shared = _nearest(trees, sequence)
         if row == len(trees):
-            trees.append(Tree(sequence, list(sequence)))
+            trees.append(PrefixTree(sequence, list(sequence)))
         places = (*range(shared), *trees[row].take(sequence, shared))
         entries += [
             (row, places[at], places[at - 1], token, index) for at, token in enumerate(reply, start=len(prefix))
@@ -59,7 +59,7 @@ def forest(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], list[tuple[
     return [tuple(tree.ids) for tree in trees], [tuple(tree.branches) for tree in trees], Labels(*columns)
 
 
-def _nearest(trees: Sequence[Tree], sequence: Ids) -> tuple[int, int]:
+def _nearest(trees: Sequence[PrefixTree], sequence: Ids) -> tuple[int, int]:
     """Return the row to hang a sequence on and how much they share: all of it, in a row that is still to be made."""
     shared = [_shared(tree.trunk, sequence) for tree in trees]
     fitting = (row for row, tree in enumerate(trees) if len(tree.ids) + len(sequence) - shared[row] <= ROW_TOKENS)

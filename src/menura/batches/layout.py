@@ -5,14 +5,14 @@ from typing import Literal
 
 from menura.batches.tokenizer import END_OF_REPLY, Tokens
 
-LayoutName = Literal["chat", "special", "plain"]
+ChatFormatName = Literal["chat", "special", "plain"]
 SPECIAL_TOKENS = ("<p>", "</p>", "<u>", "</u>", "<r>", "</r>")
 
 Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ChatFormat:
     """What opens and closes each piece; ``end`` closes a reply and is the last token that carries loss.
 
     ``after_end`` follows the end token where the reply is part of a later context; it carries no loss. In a ``bare``
@@ -50,7 +50,7 @@ class Layout:
         return turn[len(opened) : len(turn) - closed] if turn[: len(opened)] == opened else None
 
 
-def chat(tokens: Tokens) -> Layout:
+def chat(tokens: Tokens) -> ChatFormat:
     """Lay out as ChatML: facts are the system message, the persona speaks as the assistant."""
     start, end, line = tokens.control("<|im_start|>"), tokens.control("<|im_end|>"), tokens.encode("\n")
 
@@ -58,16 +58,16 @@ def chat(tokens: Tokens) -> Layout:
         return (start, *tokens.encode(role), *line)
 
     close = (end, *line)
-    return Layout("chat", opened("system"), close, opened("user"), close, opened("assistant"), end, after_end=line)
+    return ChatFormat("chat", opened("system"), close, opened("user"), close, opened("assistant"), end, after_end=line)
 
 
-def special(tokens: Tokens) -> Layout:
+def special(tokens: Tokens) -> ChatFormat:
     """Lay out with six tokens of our own: ``<p>facts</p> <u>turn</u> <r>reply</r>``; the vocabulary must hold them."""
     p, p_end, u, u_end, r, r_end = (tokens.control(name) for name in SPECIAL_TOKENS)
-    return Layout("special", (p,), (p_end,), (u,), (u_end,), (r,), r_end)
+    return ChatFormat("special", (p,), (p_end,), (u,), (u_end,), (r,), r_end)
 
 
-def plain(tokens: Tokens) -> Layout:
+def plain(tokens: Tokens) -> ChatFormat:
     """Lay out as text: one line a turn, the end of a reply is the first token of a line break."""
     line = tokens.encode("\n")
     close = line
@@ -75,23 +75,23 @@ def plain(tokens: Tokens) -> Layout:
     def opened(name: str) -> Ids:
         return tokens.encode(f"{name}:")
 
-    return Layout("plain", opened("Facts"), close, opened("User"), close, opened("Reply"), line[0], line[1:])
+    return ChatFormat("plain", opened("Facts"), close, opened("User"), close, opened("Reply"), line[0], line[1:])
 
 
-def words(tokens: Tokens) -> Layout:
+def words(tokens: Tokens) -> ChatFormat:
     """Lay out as CMAML does: all that was said side by side, no matter by whom; a token of its own opens a reply."""
-    return Layout("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control(END_OF_REPLY), bare=True)
+    return ChatFormat("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control(END_OF_REPLY), bare=True)
 
 
-def utterances(opens: int, end: int) -> Layout:
+def utterances(opens: int, end: int) -> ChatFormat:
     """Lay out as PLATO does: each utterance and each fact is closed by ``end``, ``opens`` opens the reply (A3)."""
-    return Layout("utterances", (), (), (), (end,), (opens,), end, alike=True, fact_close=(end,))
+    return ChatFormat("utterances", (), (), (), (end,), (opens,), end, alike=True, fact_close=(end,))
 
 
-def separated(tokens: Tokens) -> Layout:
+def separated(tokens: Tokens) -> ChatFormat:
     """Lay out as attention routing does: a token of its own stands behind each turn, others around the reply (B1)."""
     opens, closes, end = (tokens.control(name) for name in ("<bos>", "<sep>", END_OF_REPLY))
-    return Layout("separated", (), (), (), (closes,), (opens,), end, alike=True)
+    return ChatFormat("separated", (), (), (), (closes,), (opens,), end, alike=True)
 
 
-LAYOUTS = {"chat": chat, "special": special, "plain": plain}
+CHAT_FORMATS = {"chat": chat, "special": special, "plain": plain}

@@ -16,7 +16,7 @@ from menura.batches.forest import Branch
 
 
 @dataclass(frozen=True)
-class Rows:
+class SequenceLayout:
     """How many tokens each of W rows has, and where those stand in the line of all T.
 
     ``branches`` are those of each row, which stand at its end; it is empty where no row has any.
@@ -70,11 +70,11 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Pass:
+class PackedChunk:
     """Some rows side by side, and the labels in them."""
 
     ids: tuple[Ids, ...]  # of each row
-    rows: Rows
+    rows: SequenceLayout
     at: Tensor  # (N,) the place in the line of each label
     before: Tensor  # (N,) and of the token that predicts it
     token: Tensor  # (N,) the label itself
@@ -93,9 +93,9 @@ class Pass:
         return self.at[last], self.exchange[last]
 
 
-def passes(
+def packed_chunks(
     rows: Sequence[Ids], labels: Labels, tokens: int, branches: Sequence[tuple[Branch, ...]] = ()
-) -> Iterator[Pass]:
+) -> Iterator[PackedChunk]:
     """Yield neighbouring rows that together have at most ``tokens`` tokens, or one row alone that has more.
 
     ``branches`` are those of each row, or none at all.
@@ -108,10 +108,10 @@ def passes(
             room -= len(rows[end])
             end += 1
         here = (labels.row >= start) & (labels.row < end)
-        ragged = Rows(tuple(len(row) for row in rows[start:end]), device, tuple(branches[start:end]))
+        ragged = SequenceLayout(tuple(len(row) for row in rows[start:end]), device, tuple(branches[start:end]))
         first = ragged.starts[labels.row[here] - start]
         at, before = first + labels.position[here], first + labels.before[here]
-        yield Pass(tuple(rows[start:end]), ragged, at, before, labels.token[here], labels.exchange[here])
+        yield PackedChunk(tuple(rows[start:end]), ragged, at, before, labels.token[here], labels.exchange[here])
         start = end
 
 

@@ -103,13 +103,13 @@ def word_numbers(words: Sequence[str], first: int) -> Callable[[str], tuple[int,
     return lambda value: tuple(numbers.get(piece, UNKNOWN) for piece in pieces(value))
 
 
-def words_of_profiles(profiles: Iterable[Profile], *, least: int = 1) -> list[str]:
+def words_of_profiles(profiles: Iterable[Profile], *, min_count: int = 1) -> list[str]:
     """Return the pieces that values of at least so many profiles hold, each once, in order of first appearance."""
     held: Counter[str] = Counter()
     for profile in profiles:
         told = (piece for values in profile.values() for value in values for piece in pieces(value))
         held.update(list(dict.fromkeys(told)))
-    return [piece for piece, times in held.items() if times >= least]
+    return [piece for piece, times in held.items() if times >= min_count]
 
 
 def common_pieces(profiles: Sequence[Profile], share: float) -> frozenset[str]:

@@ -17,7 +17,7 @@ from menura.batches.collate import Ids, pad
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimeMajor:
     """B sequences in R rows, longest first; a sequence that another begins with stands in that one's row."""
 
     rows: tuple[Ids, ...]
@@ -26,7 +26,7 @@ class Timed:
     device: torch.device
 
     @classmethod
-    def of(cls, sequences: Sequence[Ids], device: torch.device, *, shared: bool) -> "Timed":
+    def of(cls, sequences: Sequence[Ids], device: torch.device, *, shared: bool) -> "TimeMajor":
         """Lay sequences out; ``shared`` lets those share a row that begin alike."""
         rows: list[Ids] = []
         row = [0] * len(sequences)

@@ -59,7 +59,7 @@ class Tokens:
         if found is None:
             raise ConfigError(
                 f"the base's vocabulary has no token {name!r}",
-                hint="choose another layout with --set model.layout=plain (or special, which adds its own tokens)",
+                hint="choose another layout with --set model.chat_format=plain (or special, which adds its own tokens)",
             )
         return found
 
@@ -127,7 +127,7 @@ Pieces = Literal["char", "wordpiece", "bpe"]
 
 
 def piece_tokens(
-    kind: Pieces, texts: Iterable[str], *, most: int, least: int = 1, control: Sequence[str] = ()
+    kind: Pieces, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
 ) -> Tokens:
     """Make a vocabulary of what texts are made of, behind ``PIECE_TOKENS`` and more control tokens.
 
@@ -136,14 +136,14 @@ def piece_tokens(
     """
     names = [*PIECE_TOKENS, *control]
     if kind == "char":
-        return _character_tokens(texts, names, most, least)
+        return _character_tokens(texts, names, max_size, min_count)
     if kind == "wordpiece":
         tokenizer = Tokenizer(models.WordPiece(unk_token=PIECE_TOKENS[1]))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
         trainer: trainers.Trainer = trainers.WordPieceTrainer(
-            vocab_size=most, min_frequency=least, special_tokens=names, show_progress=False
+            vocab_size=max_size, min_frequency=min_count, special_tokens=names, show_progress=False
         )
     else:
         tokenizer = Tokenizer(models.BPE())
@@ -151,8 +151,8 @@ def piece_tokens(
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([runs, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=most,
-            min_frequency=least,
+            vocab_size=max_size,
+            min_frequency=min_count,
             special_tokens=names,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
@@ -161,11 +161,11 @@ def piece_tokens(
     return Tokens(tokenizer, wordpiece=kind == "wordpiece")
 
 
-def _character_tokens(texts: Iterable[str], names: Sequence[str], most: int, least: int) -> Tokens:
+def _character_tokens(texts: Iterable[str], names: Sequence[str], max_size: int, min_count: int) -> Tokens:
     said = Counter(character for text in texts for character in text)
     vocabulary = {name: number for number, name in enumerate(names)}
-    for character, times in said.most_common(max(most - len(names), 0)):
-        if times >= least:
+    for character, times in said.most_common(max(max_size - len(names), 0)):
+        if times >= min_count:
             vocabulary.setdefault(character, len(vocabulary))
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=PIECE_TOKENS[1]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -174,11 +174,11 @@ def _character_tokens(texts: Iterable[str], names: Sequence[str], most: int, lea
     return Tokens(tokenizer)
 
 
-def words_of(texts: Iterable[str], *, least: int = 1) -> list[str]:
+def words_of(texts: Iterable[str], *, min_count: int = 1) -> list[str]:
     """Return the words that texts say at least so often, each once, in order of first appearance."""
     split = word_tokens(())._tokenizer
     said = Counter(word for text in texts for word, _ in _pieces(split, text))
-    return [word for word, times in said.items() if times >= least]
+    return [word for word, times in said.items() if times >= min_count]
 
 
 def _pieces(tokenizer: Tokenizer, text: str) -> list[tuple[str, tuple[int, int]]]:

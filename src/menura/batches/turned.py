@@ -9,11 +9,11 @@ from torch import Tensor
 
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
-from menura.batches.timed import Timed
+from menura.batches.timed import TimeMajor
 
 
 @dataclass(frozen=True)
-class Turned:
+class Utterances:
     """Turns that differ, each once, and of every exchange the numbers of its context's turns, the oldest first."""
 
     turns: tuple[tuple[bool, Ids], ...]  # said by the persona itself, and its words
@@ -21,7 +21,7 @@ class Turned:
     device: torch.device
 
     @classmethod
-    def of(cls, exchanges: Sequence[EncodedExchange], device: torch.device) -> "Turned":
+    def of(cls, exchanges: Sequence[EncodedExchange], device: torch.device) -> "Utterances":
         """Take contexts apart; what opens the reply belongs to no turn."""
         numbers: dict[tuple[bool, Ids], int] = {}
         contexts = tuple(
@@ -30,14 +30,14 @@ class Turned:
         return cls(tuple(numbers), contexts, device)
 
     @cached_property
-    def words(self) -> Timed:
+    def words(self) -> TimeMajor:
         """The turns' words by time."""
-        return Timed.of([words for _, words in self.turns], self.device, shared=True)
+        return TimeMajor.of([words for _, words in self.turns], self.device, shared=True)
 
     @cached_property
-    def backwards(self) -> Timed:
+    def backwards(self) -> TimeMajor:
         """The turns' words from the last to the first."""
-        return Timed.of([words[::-1] for _, words in self.turns], self.device, shared=True)
+        return TimeMajor.of([words[::-1] for _, words in self.turns], self.device, shared=True)
 
     @cached_property
     def own(self) -> Tensor:
@@ -45,20 +45,20 @@ class Turned:
         return torch.tensor([own for own, _ in self.turns], dtype=torch.bool, device=self.device)
 
     @cached_property
-    def last(self) -> Timed:
+    def last(self) -> TimeMajor:
         """The words of each context's last turn, of the same length as the exchanges; none where nothing was said."""
         said = [self.turns[numbers[-1]][1] if numbers else () for numbers in self.contexts]
-        return Timed.of(said, self.device, shared=True)
+        return TimeMajor.of(said, self.device, shared=True)
 
     @cached_property
-    def before_last(self) -> Timed:
+    def before_last(self) -> TimeMajor:
         """Each context's turns but the last, as numbers by time."""
-        return Timed.of([numbers[:-1] for numbers in self.contexts], self.device, shared=True)
+        return TimeMajor.of([numbers[:-1] for numbers in self.contexts], self.device, shared=True)
 
     @cached_property
-    def all(self) -> Timed:
+    def all(self) -> TimeMajor:
         """Each context's turns, as numbers by time."""
-        return Timed.of(self.contexts, self.device, shared=True)
+        return TimeMajor.of(self.contexts, self.device, shared=True)
 
 
 def turns_of(exchange: EncodedExchange) -> Iterator[tuple[bool, Ids]]:

@@ -40,13 +40,13 @@ def adapt(
     # A bad setting is told before the model is loaded, where that is not needed to know the method.
     way: Method | None = None if method else configured(api.usual_method(base), given)
     if given.dry_run:
-        screen.say(f"would adapt {name!r} from {shots} of {len(task.parts)} dialogues of {speaker}")
+        screen.say(f"would adapt {name!r} from {shots} of {len(task.dialogues)} dialogues of {speaker}")
         return
     model = api.load(base, device=device_of(given), offline=given.offline)
     way = way or configured(api.method_on(model, base, method), given)
     way.attach(model.loaded.model)
     model = replace(model, method=way)
-    screen.say(f"plan   base {model.loaded.base.name} · {shots} of {len(task.parts)} dialogues of {speaker}")
+    screen.say(f"plan   base {model.loaded.base.name} · {shots} of {len(task.dialogues)} dialogues of {speaker}")
     began = time.perf_counter()
     persona = model.adapt(
         dialogues,
@@ -74,6 +74,6 @@ def verdict(check: "Check | None", seconds: float) -> str:
         f"check  {check.dialogues} held-out dialogues: PPL {check.before:.1f} -> {check.after:.1f} ({seconds:.1f} s)"
     )
     if check.worse:
-        hint = "hint: more dialogues, or a smaller --set inner.rate=3e-4"
+        hint = "hint: more dialogues, or a smaller --set inner.lr=3e-4"
         return f"{change}\nwarn[worse_than_base]: adapting made the held-out dialogues less likely ({hint})"
     return change

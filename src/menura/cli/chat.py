@@ -12,14 +12,14 @@ from menura.cli.globals import Globals, device_of
 from menura.cli.screen import Screen, columns
 
 if TYPE_CHECKING:
-    from menura.api import Candidate, Voice
+    from menura.api import Agent, Candidate
     from menura.corpus.dialogue import Turn
     from menura.decoding.candidates import Ranking
     from menura.decoding.generate import Decoding
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownCandidates:
     """How many candidates are shown, and by voice what they are ranked by."""
 
     count: int
@@ -54,30 +54,30 @@ def chat(
     choice = decoding(Nucleus(nucleus, temperature), greedy=greedy, beam=beam)
     told = _profile(profile or ())
     screen = Screen(as_json=given.as_json)
-    voices = api.voices(names.split(","), device=device_of(given), offline=given.offline)
-    voices = {name: voice.at_strength(strength) for name, voice in voices.items()}
+    agents = api.agents(names.split(","), device=device_of(given), offline=given.offline)
+    agents = {name: agent.at_strength(strength) for name, agent in agents.items()}
     if told:
-        voices = {name: voice.with_profile(told) for name, voice in voices.items()}
-    screen.say(f"{' and '.join(voices)} · {choice.signature} · /help")
+        agents = {name: agent.with_profile(told) for name, agent in agents.items()}
+    screen.say(f"{' and '.join(agents)} · {choice.signature} · /help")
     shown = None
     if candidates:
-        ways = {name: ranking(rank_by or ("rs" if voice.acts else "lm-norm")) for name, voice in voices.items()}
-        for name, voice in voices.items():
-            ways[name].check(voice.loaded.model)
-            if ways[name].caution and voice.acts:
+        ways = {name: ranking(rank_by or ("rs" if agent.acts else "lm-norm")) for name, agent in agents.items()}
+        for name, agent in agents.items():
+            ways[name].check(agent.loaded.model)
+            if ways[name].caution and agent.acts:
                 screen.say(ways[name].caution)
-        shown = Shown(candidates, ways)
-    talk(screen, voices, choice, seed=given.seed, shown=shown)
+        shown = ShownCandidates(candidates, ways)
+    talk(screen, agents, choice, seed=given.seed, shown=shown)
 
 
 def talk(
-    screen: Screen, voices: "dict[str, Voice]", choice: "Decoding", *, seed: int, shown: "Shown | None" = None
+    screen: Screen, agents: "dict[str, Agent]", choice: "Decoding", *, seed: int, shown: "ShownCandidates | None" = None
 ) -> None:
     """Read lines until the end of input; every voice remembers its own side of the dialogue."""
     from menura.api import PERSONA, YOU
     from menura.corpus.dialogue import Turn as Said
 
-    said: dict[str, list[Turn]] = {name: [] for name in voices}
+    said: dict[str, list[Turn]] = {name: [] for name in agents}
     while True:
         try:
             line = input("you > " if screen.live else "").strip()
@@ -87,19 +87,21 @@ def talk(
         if line == "/quit":
             return
         if line.startswith("/"):
-            _command(line, screen, voices, said, choice)
+            _command(line, screen, agents, said, choice)
             continue
         if not line:
             continue
-        for name, voice in voices.items():
+        for name, agent in agents.items():
             said[name].append(Said(YOU, line))
             own = seed + len(said[name])
             if shown:
-                found = voice.candidates(said[name], shown.count, choice=choice, seed=own, ranking=shown.ranking[name])
+                found = agent.candidates(
+                    said[name], shown.count, decoding=choice, seed=own, ranking=shown.ranking[name]
+                )
                 _give_candidates(screen, name, found, shown.ranking[name].by)
                 reply = _streamed(screen, name, iter([found[0].text]))
             else:
-                reply = _streamed(screen, name, voice.stream(said[name], choice=choice, seed=own))
+                reply = _streamed(screen, name, agent.stream(said[name], decoding=choice, seed=own))
             said[name].append(Said(PERSONA, reply or "…"))
 
 
@@ -118,7 +120,7 @@ def _streamed(screen: Screen, name: str, pieces: Iterator[str]) -> str:
 
 
 def _command(
-    line: str, screen: Screen, voices: "dict[str, Voice]", said: "dict[str, list[Turn]]", choice: "Decoding"
+    line: str, screen: Screen, agents: "dict[str, Agent]", said: "dict[str, list[Turn]]", choice: "Decoding"
 ) -> None:
     word, _, rest = line.partition(" ")
     if word == "/new":
@@ -126,34 +128,34 @@ def _command(
             turns.clear()
         screen.say("(forgotten)")
     elif word == "/who":
-        screen.say(", ".join(f"{name} on {voice.loaded.base.name}" for name, voice in voices.items()))
+        screen.say(", ".join(f"{name} on {agent.loaded.base.name}" for name, agent in agents.items()))
     elif word == "/cand" and (rest or "4").isdigit() and 1 <= int(rest or "4") <= 32:
-        _candidates(screen, voices, said, choice, int(rest or "4"))
+        _candidates(screen, agents, said, choice, int(rest or "4"))
     elif word == "/strength":
-        _weigh(rest, screen, voices)
+        _weigh(rest, screen, agents)
     elif word == "/base":
         from menura.api import without_persona
 
-        first = next(iter(voices))
-        voices.setdefault("base", without_persona(voices[first]))
+        first = next(iter(agents))
+        agents.setdefault("base", without_persona(agents[first]))
         said.setdefault("base", list(said[first]))
         screen.say("(the base answers too)")
     else:
         screen.say(HELP)
 
 
-def _weigh(given: str, screen: Screen, voices: "dict[str, Voice]") -> None:
+def _weigh(given: str, screen: Screen, agents: "dict[str, Agent]") -> None:
     """Let every persona weigh as much as is said, with nothing said as its model has it; a wrong word changes none."""
     from menura.errors import ConfigError, shown
 
     try:
-        weighed = {name: voice.at_strength(float(given) if given else None) for name, voice in voices.items()}
+        weighed = {name: agent.at_strength(float(given) if given else None) for name, agent in agents.items()}
     except ConfigError as error:
         screen.say(str(error))
     except ValueError:
         screen.say(f"/strength {shown(given)}: a number from 0 to 1 wanted")
     else:
-        voices.update(weighed)
+        agents.update(weighed)
         screen.say(f"(strength {given or 'as the model has it'})")
 
 
@@ -174,15 +176,15 @@ def _profile(given: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _candidates(
-    screen: Screen, voices: "dict[str, Voice]", said: "dict[str, list[Turn]]", choice: "Decoding", count: int
+    screen: Screen, agents: "dict[str, Agent]", said: "dict[str, list[Turn]]", choice: "Decoding", count: int
 ) -> None:
-    for name, voice in voices.items():
+    for name, agent in agents.items():
         turns: Sequence[Turn] = said[name][:-1]  # other replies to what was said last
         if not turns:
             screen.say("say something first")
             return
-        for candidate in voice.candidates(turns, count, choice=choice):
-            screen.say(f"  {name}  {candidate.nats:5.2f} nats a token  {_printable(candidate.text)}")
+        for candidate in agent.candidates(turns, count, decoding=choice):
+            screen.say(f"  {name}  {candidate.nll:5.2f} NLL per token  {_printable(candidate.text)}")
 
 
 def _give_candidates(screen: Screen, name: str, found: "Sequence[Candidate]", by: str) -> None:
@@ -193,7 +195,7 @@ def _give_candidates(screen: Screen, name: str, found: "Sequence[Candidate]", by
         latent = "" if one.latent is None else f"z={one.latent}"
         coherent = "" if one.coherence is None else f"coherence {1 / (1 + math.exp(-one.coherence)):.2f}"
         chosen = f"<- chosen: {why} ({by} {one.score:.2f})" if not number else ""
-        rows.append(["", latent, coherent, f"{one.nats:.2f} nats a token", _printable(one.text), chosen])
+        rows.append(["", latent, coherent, f"{one.nll:.2f} NLL per token", _printable(one.text), chosen])
     facts = [{"name": name, "chosen_by": by, **asdict(one), "chosen": not number} for number, one in enumerate(found)]
     screen.give("candidates", {"candidates": facts}, columns(rows))
 

@@ -87,9 +87,9 @@ def split(
     if not given.dry_run:
         write_json(out, record)
     rows = [["side", "personas", "dialogues"]]
-    for side, own in found.sides.items():
+    for side, own in found.splits.items():
         rows.append([side, str(len(own)), str(len({d for task in own for d in task.dialogue_ids}))])
-    facts = {"sha256": record["sha256"], "sides": {side: len(own) for side, own in found.sides.items()}}
+    facts = {"sha256": record["sha256"], "sides": {side: len(own) for side, own in found.splits.items()}}
     Screen(as_json=given.as_json).give(
         "split", facts, f"{columns(rows)}\nwrote {out}" if not given.dry_run else columns(rows)
     )

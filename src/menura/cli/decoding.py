@@ -22,11 +22,11 @@ def decoding(
     from menura.errors import ConfigError
 
     if greedy and beam:
-        raise ConfigError("--greedy and --beam: two ways to find a reply", hint="--beam 1 is greedy")
+        raise ConfigError("--greedy and --num-beams: two ways to find a reply", hint="--num-beams 1 is greedy")
     if collapse and not beam:
-        raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --beam 5")
+        raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --num-beams 5")
     if length_penalty and not beam:
-        raise ConfigError("--length-penalty: it is a beam's replies that are long or short", hint="add --beam 5")
+        raise ConfigError("--length-penalty: it is a beam's replies that are long or short", hint="add --num-beams 5")
     if beam:
         return Beam(beam, length_penalty, collapse)
     return Greedy() if greedy else usual

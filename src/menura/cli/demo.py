@@ -34,7 +34,7 @@ def demo(
         screen.say(f"would adapt {SHOWN} speakers, then score {personas}")
         return
     screen.say(shown.introduction)
-    voices = {}
+    agents = {}
     for number, task in enumerate(shown.held_out[:SHOWN], start=1):
         name = f"speaker-{number}"
         persona = shown.adapt(
@@ -43,21 +43,21 @@ def demo(
             SHOTS,
             partial(_drawn, screen, f"adapt  {name}"),
         )
-        voices[name] = Persona(shown.given.loaded, artefact=persona)
+        agents[name] = Persona(shown.given.loaded, artefact=persona)
         example = shown.example(task, persona, SHOTS)
         screen.give("example", vars(example), example.as_text(name))
     screen.say(
         f"table over {personas} held-out speakers, {SHOTS} dialogues each, two others judged; about five minutes"
     )
-    found = shown.table(personas, SHOTS, [voice.artefact for voice in voices.values()], screen.say)
+    found = shown.table(personas, SHOTS, [agent.artefact for agent in agents.values()], screen.say)
     results.write(found, home() / "demo")
     screen.give("table", {"folder": str(home() / "demo")}, f"\n{results.table(found)}")
     screen.say(f"{time.perf_counter() - began:.0f} s in all; files in {home() / 'demo'}")
     screen.say('next   menura adapt me my_chat.txt --speaker "My name"   then   menura chat me')
     if talk and screen.live:
-        first = next(iter(voices))
+        first = next(iter(agents))
         screen.say(f"\nYou are talking to {first}; /quit leaves, /base lets the base answer too.")
-        chat(screen, {first: voices[first]}, Nucleus(0.92, 0.8), seed=given.seed)
+        chat(screen, {first: agents[first]}, Nucleus(0.92, 0.8), seed=given.seed)
 
 
 def _drawn(screen: Screen, label: str, step: int, steps: int, loss: float) -> None:

@@ -56,7 +56,7 @@ def evaluate(
     from menura.cli.decoding import decoding, ranking
     from menura.decoding.choice import Nucleus
     from menura.experiments.evaluate import EvaluateConfig
-    from menura.experiments.judge import config_of, judge
+    from menura.experiments.judge import config_of, evaluate_run
     from menura.metrics import catalogue
     from menura.report import results
 
@@ -77,18 +77,18 @@ def evaluate(
         prompt=prompt,
         replies=replies,
         candidates=candidates,
-        choice=decoding(
+        decoding=decoding(
             Nucleus(nucleus, temperature), greedy=greedy, beam=beam, collapse=collapse, length_penalty=length_penalty
         ),
-        limit=limit,
-        least=least,
+        max_new_tokens=limit,
+        min_new_tokens=least,
         ranking=ranking(rank_by),
         upper_bound=upper_bound,
         ranker=ranker,
         metrics=names,
         scorers=scorers,
         strength=strength,
-        side=_side(side),
+        split=_side(side),
         seed=given.seed,
     )
     configs = {target: configured(config_of(target, size), given) for target in targets}
@@ -97,7 +97,7 @@ def evaluate(
         return
     device = device_of(given)
     for target, config in configs.items():
-        found = judge(config, settings, personas=personas, device=device, offline=given.offline, say=screen.say)
+        found = evaluate_run(config, settings, personas=personas, device=device, offline=given.offline, say=screen.say)
         written = results.write(found, out / target.replace("/", "-"))
         screen.give(
             "results", {"target": target, "files": [str(path) for path in written]}, f"\n{results.table(found)}"
@@ -122,7 +122,7 @@ def _side(name: str) -> "Side":
     match name:
         case "test" | "valid":
             return name
-    raise ConfigError(f"--side {shown(name)}: test or valid wanted")
+    raise ConfigError(f"--split {shown(name)}: test or valid wanted")
 
 
 def _numbers(text: str, flag: str = "--k") -> tuple[int, ...]:

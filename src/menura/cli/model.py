@@ -58,7 +58,7 @@ def show(
 
 
 @app.command(epilog=EPILOG)
-def structures(context: typer.Context, run: Annotated[str, typer.Argument(help="The folder of a cmaml run.")]) -> None:
+def masks(context: typer.Context, run: Annotated[str, typer.Argument(help="The folder of a cmaml run.")]) -> None:
     """Show what a run's training personas keep of the private weights, and whether alike personas keep alike ones."""
     from menura.experiments.structure_likeness import likeness_of_run
 
@@ -90,9 +90,9 @@ def _check_counted(config: "ModelConfig", within: str) -> None:
     """Raise ConfigError for a model over words, or pieces, of which it is not said how many there are."""
     from menura.errors import ConfigError
 
-    wanted = {"vocabulary": "18600", "profile_vocabulary": "10004"}
+    wanted = {"vocab_size": "18600", "profile_vocab_size": "10004"}
     if not getattr(config, "memory", True):  # profiles are read in the vocabulary of what is said
-        del wanted["profile_vocabulary"]
+        del wanted["profile_vocab_size"]
     missing = [name for name in wanted if getattr(config, name, 1) < 1]
     if missing:
         hint = " ".join(f"--set {within}{name}={wanted[name]}" for name in missing)

@@ -33,7 +33,7 @@ def train_scorer(target: str, out: Path | None, given: Globals, *, fresh: bool) 
     if given.dry_run:
         screen.say(f"would train {target} in {folder}: {config.learning.epochs} epochs of {config.data.corpus}")
         return
-    about = training.train_scorer(target, config, folder, _Shown(screen), fresh=fresh, device=device_of(given))
+    about = training.train_scorer(target, config, folder, _ScorerProgress(screen), fresh=fresh, device=device_of(given))
     screen.say(f"done: {about.line}, {about.seconds:.0f} s -> {folder}", folder=str(folder))
 
 
@@ -72,7 +72,7 @@ def _facts(count: "Count") -> dict[str, object]:
     return {**asdict(count), "share": count.share, "low": low, "high": high}
 
 
-class _Shown:
+class _ScorerProgress:
     """Progress on the screen."""
 
     def __init__(self, screen: Screen) -> None:

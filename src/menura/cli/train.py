@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 RANKER = "ranker/"  # before the folder of the run that it is fitted to
 SIZE = Annotated[str | None, typer.Option("--size", help="Of a recipe that comes in sizes: tiny, cpu or paper.")]
 OUT = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/RECIPE if left out.")]
-FIND = Annotated[bool, typer.Option("--find-rate", help="Train nothing: try rising rates and suggest one.")]
-FROM = Annotated[float | None, typer.Option("--from", help="Of --find-rate: the lowest rate, 1e-7 if left out.")]
-TO = Annotated[float | None, typer.Option("--to", help="Of --find-rate: the highest rate, 10 if left out.")]
-POINTS = Annotated[int | None, typer.Option("--points", help="Of --find-rate: how many rates, 100 if left out.")]
+FIND = Annotated[bool, typer.Option("--find-lr", help="Train nothing: try rising rates and suggest one.")]
+FROM = Annotated[float | None, typer.Option("--from", help="Of --find-lr: the lowest rate, 1e-7 if left out.")]
+TO = Annotated[float | None, typer.Option("--to", help="Of --find-lr: the highest rate, 10 if left out.")]
+POINTS = Annotated[int | None, typer.Option("--points", help="Of --find-lr: how many rates, 100 if left out.")]
 
 
 def train(
@@ -62,7 +62,9 @@ def train(
     config = _config(recipe, size, given)
     run = (Elsewhere if place.rank else Run)(out or _folder_of(config))
     if given.dry_run:
-        screen.say(f"would train {recipe} in {run.folder}: {config.outer.steps} steps of {config.outer.tasks} tasks")
+        screen.say(
+            f"would train {recipe} in {run.folder}: {config.outer.steps} steps of {config.outer.meta_batch_size} tasks"
+        )
         return
     device = place.device(device_of(given))
     with _told_by_rank_0(place.rank), joined(place, device) as ranks, ExitStack() as held:
@@ -75,7 +77,7 @@ def train(
                 prepared.loaded.model,
                 prepared.side("train"),
                 prepared.side("valid"),
-                _Shown(screen, run),
+                _TrainProgress(screen, run),
                 prepared.origin,
                 ranks,
             )
@@ -99,7 +101,7 @@ def _open(run: "Run", prepared: "Prepared", config: "RunConfig", *, changed_allo
     """Write down what the run is made from, or see to it that it still is."""
     run.open(config, prepared.sources, changed_allowed=changed_allowed)
     run.write_split(prepared.split.record())
-    run.write_lexicon(prepared.loaded.lexicon)
+    run.write_vocabulary(prepared.loaded.vocabulary)
 
 
 def _folder_of(config: "RunConfig", *, beside: str = "") -> Path:
@@ -111,7 +113,7 @@ def _sweep(told: dict[str, float | int | None], *, asked: bool) -> "Sweep | None
     given = {name: value for name, value in told.items() if value is not None}
     if not asked:
         if given:
-            raise ConfigError("--from, --to and --points belong to --find-rate", hint="add --find-rate", code="usage")
+            raise ConfigError("--from, --to and --points belong to --find-lr", hint="add --find-lr", code="usage")
         return None
     from menura.experiments.find_rate import Sweep
 
@@ -129,11 +131,11 @@ def _find_rate(recipe: str, size: str | None, out: Path | None, given: Globals, 
     from menura.report import curves, rates
 
     if is_scorer(recipe) or recipe.startswith(RANKER) or place_of(os.environ).size > 1:
-        raise ConfigError("--find-rate: of recipes of dialogue models, in one process", hint="menura config list")
+        raise ConfigError("--find-lr: of recipes of dialogue models, in one process", hint="menura config list")
     screen, config = Screen(as_json=given.as_json), _config(recipe, size, given)
     folder = out or _folder_of(config, beside="-rates")
     if (folder / "run.json").exists():
-        raise ConfigError(f"--find-rate: {folder} is a run's folder", hint=f"--out {folder}-rates")
+        raise ConfigError(f"--find-lr: {folder} is a run's folder", hint=f"--out {folder}-rates")
     curves.check_plots()
     if given.dry_run:
         screen.say(f"would try {sweep.points} rates from {sweep.start:g} to {sweep.end:g} -> {folder}")
@@ -145,14 +147,14 @@ def _find_rate(recipe: str, size: str | None, out: Path | None, given: Globals, 
     write_text(folder / "rates.csv", rates.csv_text(tried))
     rate = suggestion(tried)
     write_text(folder / "rates.svg", rates.svg(tried, rate, recipe))
-    told = f"steepest descent at {rate:.1e}: --set outer.rate={rate:.1e}; {len(tried)} of {sweep.points} rates"
+    told = f"steepest descent at {rate:.1e}: --set outer.lr={rate:.1e}; {len(tried)} of {sweep.points} rates"
     screen.say(f"{told} -> {folder}", rate=rate, folder=str(folder))
 
 
 def _tell_unread(screen: Screen, encoder: "Encoder") -> None:
     """Say what of the data was left out, or is unknown to the model."""
     if cut := encoder.cut_text:
-        screen.say(f"left out to fit {encoder.limit} tokens: {cut}")
+        screen.say(f"left out to fit {encoder.max_length} tokens: {cut}")
     if unknown := encoder.unknown_text:
         screen.say(unknown)
 
@@ -201,7 +203,7 @@ class _Unseen(Screen):
         """Keep it."""
 
 
-class _Shown:
+class _TrainProgress:
     """Progress on the screen, and in the run's log."""
 
     def __init__(self, screen: Screen, run: "Run") -> None:

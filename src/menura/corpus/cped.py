@@ -24,7 +24,7 @@ COLUMNS_RECOGNISED = 4  # of those needed, when detecting the format
 
 
 @dataclass(frozen=True)
-class Row:
+class CsvRow:
     """One utterance with its place; ``cells`` are by column."""
 
     place: str
@@ -38,7 +38,7 @@ def read(path: Path) -> Iterator[Dialogue]:
 
 def scan(source: Source) -> Iterator[Found]:
     """Yield every dialogue and every problem, dialogues in order of their first rows."""
-    talks: dict[str, list[Row]] = defaultdict(list)
+    talks: dict[str, list[CsvRow]] = defaultdict(list)
     for row in _rows(source):
         if isinstance(row, Problem):
             yield row
@@ -56,7 +56,7 @@ def looks_like(head: str) -> str:
     return "a table with CPED's columns" if len({*NEEDED} & {*columns}) >= COLUMNS_RECOGNISED else ""
 
 
-def _rows(source: Source) -> Iterator[Row | Problem]:
+def _rows(source: Source) -> Iterator[CsvRow | Problem]:
     """Yield the rows below the first, which names the columns; one problem where the table cannot be read on."""
     line = 0
 
@@ -79,22 +79,22 @@ def _rows(source: Source) -> Iterator[Row | Problem]:
         yield Problem("csv_syntax", f"not a readable table ({error})", source.place(line))
 
 
-def _row(columns: list[str], cells: list[str], place: str) -> Row | Problem:
+def _row(columns: list[str], cells: list[str], place: str) -> CsvRow | Problem:
     if len(cells) != len(columns):
         return Problem("schema", f"{len(cells)} cells, the first line names {len(columns)}", place)
     row = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
     blank = [column for column in (TALK, SPEAKER) if not row[column]]
     if blank:
         return Problem("schema", f"{', '.join(blank)}: is empty", place)
-    return Row(place, row) if row[SAID] else Problem("empty_turn", "nothing said; left out", place, level="warn")
+    return CsvRow(place, row) if row[SAID] else Problem("empty_turn", "nothing said; left out", place, level="warn")
 
 
-def _dialogue_id(row: Row) -> str:
+def _dialogue_id(row: CsvRow) -> str:
     show, talk = row.cells[SHOW], row.cells[TALK]
     return talk if talk.startswith(f"{show}_") else f"{show}_{talk}"
 
 
-def _profiles(rows: Iterable[Row]) -> tuple[dict[str, Profile], list[str]]:
+def _profiles(rows: Iterable[CsvRow]) -> tuple[dict[str, Profile], list[str]]:
     """Return what is known of each speaker by most of its rows, and a word on everybody of whom they say two things."""
     counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for row in rows:
@@ -114,7 +114,7 @@ def _profiles(rows: Iterable[Row]) -> tuple[dict[str, Profile], list[str]]:
     return profiles, contradictions
 
 
-def _draft(name: str, rows: list[Row], profiles: Mapping[str, Profile]) -> Draft:
+def _draft(name: str, rows: list[CsvRow], profiles: Mapping[str, Profile]) -> Draft:
     draft = Draft(name, rows[0].place)
     # A row is a subtitle: that several in a row are one speaker's is how the file is made and nothing to warn of.
     for turn in joined(tuple(Turn(row.cells[SPEAKER], row.cells[SAID]) for row in rows)):

@@ -106,8 +106,8 @@ def _profile(schema: Schema, value: object, path: str) -> Profile:
     return {key: values for key, values in known.items() if values}
 
 
-def _written(known: Profile) -> dict[str, object]:
-    return {key: values[0] if len(values) == 1 else list(values) for key, values in known.items()}
+def _written(fields: Profile) -> dict[str, object]:
+    return {key: values[0] if len(values) == 1 else list(values) for key, values in fields.items()}
 
 
 def _candidates(schema: Schema, value: dict[str, object]) -> dict[int, tuple[str, ...]]:

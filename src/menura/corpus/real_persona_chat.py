@@ -116,8 +116,8 @@ def _people(source: Source) -> tuple[list[Problem], People]:
     return [*problems, *schema.problems], People(source.name, facts, profiles)
 
 
-def _profile(schema: Schema, known: dict[str, object], facts: tuple[str, ...], path: str) -> Profile:
-    told = {key: schema.text(known, word, path, blank=True) for key, word in ATTRIBUTES.items() if word in known}
+def _profile(schema: Schema, keys: dict[str, object], facts: tuple[str, ...], path: str) -> Profile:
+    told = {key: schema.text(keys, word, path, blank=True) for key, word in ATTRIBUTES.items() if word in keys}
     profile = {key: (value.strip(),) for key, value in told.items() if value.strip()}
     return {**profile, "persona": facts} if facts else profile
 

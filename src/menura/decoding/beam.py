@@ -23,14 +23,14 @@ class Beam:
     token that says again the one before it, as CMAML's public program does with what it found.
     """
 
-    width: int = 5
+    num_beams: int = 5
     length_penalty: float = 0.0
     collapse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a beam of nothing, and a penalty under which a longer reply would score as its own opposite."""
-        if self.width < 1:
-            raise ConfigError(f"beam width: {self.width}, must be at least 1")
+        if self.num_beams < 1:
+            raise ConfigError(f"beam width: {self.num_beams}, must be at least 1")
         if self.length_penalty < 0:
             raise ConfigError(f"beam length penalty: {self.length_penalty}, must not be negative")
 
@@ -38,7 +38,7 @@ class Beam:
     def signature(self) -> str:
         """Name it."""
         penalty = f", length_penalty={self.length_penalty}" if self.length_penalty else ""
-        return f"beam(width={self.width}{penalty}{', repeats collapsed' if self.collapse else ''})"
+        return f"beam(width={self.num_beams}{penalty}{', repeats collapsed' if self.collapse else ''})"
 
     def score(self, total: float, tokens: int) -> float:
         """Return what hypotheses are ranked by, from summed log-probabilities and the end token counted in."""
@@ -61,9 +61,9 @@ def beam_search(  # noqa: PLR0913  # each one changes the replies
     beam: Beam,
     *,
     end: int,
-    limit: int,
-    begun: Any = None,
-    least: int = 0,
+    max_new_tokens: int,
+    prefilled: Any = None,
+    min_new_tokens: int = 0,
 ) -> list[list[Hypothesis]]:
     """Return for every row up to ``width`` replies of ``least`` to ``limit`` tokens, the best first.
 
@@ -71,19 +71,19 @@ def beam_search(  # noqa: PLR0913  # each one changes the replies
     batch mates change no reply. ``begun`` is ``model.begin(batch)`` where the caller has it already; it is used up.
     """
     last = batch.prefix.ids[:, -1]  # which ``begin`` leaves unread
-    scores, state = model.advance_to_scores(begun, last) if begun else model.begin_to_scores(batch)
-    searches = [_Search(beam, limit) for _ in range(len(batch))]
+    scores, state = model.step_logits(prefilled, last) if prefilled else model.prefill_logits(batch)
+    searches = [_Search(beam, max_new_tokens) for _ in range(len(batch))]
     live = _Live(
         list(searches), torch.zeros(len(batch), 1, dtype=scores.dtype, device=scores.device), [[()] for _ in searches]
     )
-    for step in range(limit):
+    for step in range(max_new_tokens):
         likely = scores.log_softmax(-1)
-        parents, last = live.grow(unended(likely, end) if step < least else likely, end)
+        parents, last = live.grow(unended(likely, end) if step < min_new_tokens else likely, end)
         rows = live.leave()
-        if not live.searches or step == limit - 1:
+        if not live.searches or step == max_new_tokens - 1:
             break
-        state = model.select_rows(state, parents[rows].flatten())
-        scores, state = model.advance_to_scores(state, last[rows].flatten())
+        state = model.reorder_cache(state, parents[rows].flatten())
+        scores, state = model.step_logits(state, last[rows].flatten())
     live.cut_off()
     return [search.best() for search in searches]
 
@@ -113,11 +113,11 @@ class _Search:
     def over(self, best_live: float) -> bool:
         """Tell whether what lives cannot rise above the worst that would be returned; totals only fall."""
         best = self.best()
-        return len(best) == self.beam.width and best[-1].score >= self.beam.score(best_live, self.limit + 1)
+        return len(best) == self.beam.num_beams and best[-1].score >= self.beam.score(best_live, self.limit + 1)
 
     def best(self) -> list[Hypothesis]:
         """Return the best found, of equals the one found first."""
-        return sorted(self.found, key=lambda hypothesis: -hypothesis.score)[: self.beam.width]
+        return sorted(self.found, key=lambda hypothesis: -hypothesis.score)[: self.beam.num_beams]
 
 
 @dataclass
@@ -134,7 +134,7 @@ class _Live:
         Returns (B, W) rows of ``likely`` that they continue and (B, W) tokens that they say.
         """
         prompts, width = self.totals.shape
-        size, words = self.searches[0].beam.width, likely.shape[-1]
+        size, words = self.searches[0].beam.num_beams, likely.shape[-1]
         continued = (self.totals[:, :, None] + likely.view(prompts, width, words)).flatten(1)
         totals, places = continued.topk(min(2 * size, width * words), -1)  # at most W of them end
         parents, tokens = places // words, places % words

@@ -11,7 +11,7 @@ from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.decoding.generate import Decoding, generate
 from menura.errors import ConfigError
-from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nats_of
+from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nll_of
 
 RankBy = Literal["rs", "lm", "lm-norm", "mixture"]
 Ranker = Callable[[Batch], Tensor]  # exchanges with their candidates for replies -> (B,) scores, the higher the better
@@ -56,7 +56,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RankedReply:
     """A reply under a latent (None: of a model without any), with all that was asked about it, in nats.
 
     ``score`` is what it was ranked by, the higher the better; ``coherence`` is the logit of response selection.
@@ -66,7 +66,7 @@ class Candidate:
     ids: tuple[int, ...]
     ended: bool
     score: float
-    nats: float | None = None
+    nll: float | None = None
     coherence: float | None = None
 
 
@@ -77,11 +77,11 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
     ranking: Ranking,
     *,
     end: int,
-    limit: int,
+    max_new_tokens: int,
     seeds: Sequence[int],
     rank: Ranker | None = None,
-    least: int = 0,
-) -> list[list[Candidate]]:
+    min_new_tokens: int = 0,
+) -> list[list[RankedReply]]:
     """Return the candidates of each prompt, the best first; the lowest latent of those that score alike.
 
     ``seeds``, one a prompt, make the streams; each latent has its own. ``rank`` stands in place of ``ranking.by``. A
@@ -92,12 +92,21 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
     latents = [_latents(model, prompt, ranking) for prompt in prompts]
     found = []
     for prompt, acts, seed in zip(prompts, latents, seeds, strict=True):
-        said = _said(model, prompt, acts, choice, end=end, limit=limit, seed=seed, least=least)
-        spoken = model.batch([replace(prompt, reply=(*ids, end)) for ids in said])
-        scores, nats, coherence = _judged(model, spoken, acts, ranking, rank)
+        said = _said(
+            model,
+            prompt,
+            acts,
+            choice,
+            end=end,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            min_new_tokens=min_new_tokens,
+        )
+        replies = model.batch([replace(prompt, reply=(*ids, end)) for ids in said])
+        scores, nll, coherence = _scored(model, replies, acts, ranking, rank)
         made = [
-            Candidate(act, tuple(ids), len(ids) < limit, *about)
-            for act, ids, about in zip(acts, said, zip(scores, nats, coherence, strict=True), strict=True)
+            RankedReply(act, tuple(ids), len(ids) < max_new_tokens, *about)
+            for act, ids, about in zip(acts, said, zip(scores, nll, coherence, strict=True), strict=True)
         ]
         found.append(sorted(made, key=lambda one: (_spoilt(one, ranking.repeats), -one.score)))
     return found
@@ -122,9 +131,9 @@ def _said(  # noqa: PLR0913  # as above
     choice: Decoding,
     *,
     end: int,
-    limit: int,
+    max_new_tokens: int,
     seed: int,
-    least: int,
+    min_new_tokens: int,
 ) -> list[list[int]]:
     """Return what is said under each latent; those that share a context read it once."""
     said: list[list[int]] = []
@@ -132,39 +141,50 @@ def _said(  # noqa: PLR0913  # as above
         some = acts[start : start + ROWS_AT_ONCE]
         rows = model.batch([prompt] * len(some))
         latents = [act for act in some if act is not None]
-        begun = model.begin_with(model.batch([prompt]), latents) if isinstance(model, HasLatents) and latents else None
+        begun = (
+            model.prefill_latents(model.batch([prompt]), latents) if isinstance(model, HasLatents) and latents else None
+        )
         streams = [seed * 1009 + number for number in range(start, start + len(some))]
-        said += generate(model, rows, choice, end=end, limit=limit, seeds=streams, begun=begun, least=least)
+        said += generate(
+            model,
+            rows,
+            choice,
+            end=end,
+            max_new_tokens=max_new_tokens,
+            seeds=streams,
+            prefilled=begun,
+            min_new_tokens=min_new_tokens,
+        )
     return said
 
 
 @torch.no_grad()
-def _judged(
+def _scored(
     model: DialogueModel[Any],
-    spoken: Batch,
+    replies: Batch,
     acts: Sequence[int | None],
     ranking: Ranking,
     rank: Ranker | None,
 ) -> tuple[list[float], Sequence[float | None], Sequence[float | None]]:
     """Return by candidate its score, its nats under its latent, its coherence; None for what was not asked."""
     nothing: Sequence[float | None] = [None] * len(acts)
-    coherence, nats = nothing, nothing
-    tokens = spoken.reply_tokens
+    coherence, nll = nothing, nothing
+    tokens = replies.reply_tokens
     if isinstance(model, ChoosesReplies) and model.chooses:
-        coherence = model.reply_scores(spoken).tolist()
+        coherence = model.reply_scores(replies).tolist()
     if rank is not None:
-        return rank(spoken).tolist(), nats, coherence
+        return rank(replies).tolist(), nll, coherence
     if ranking.by == "rs":
-        return [float(score) for score in coherence if score is not None], nats, coherence
+        return [float(score) for score in coherence if score is not None], nll, coherence
     if ranking.by == "mixture":
-        return (-nats_of(model, spoken) / tokens).tolist(), nats, coherence
+        return (-nll_of(model, replies) / tokens).tolist(), nll, coherence
     latents = [act for act in acts if act is not None]
-    own = model.nats_under(spoken, latents) if isinstance(model, HasLatents) and latents else nats_of(model, spoken)
+    own = model.nll_under(replies, latents) if isinstance(model, HasLatents) and latents else nll_of(model, replies)
     scores = -own / tokens if ranking.by == "lm-norm" else -own
     return scores.tolist(), own.tolist(), coherence
 
 
-def _spoilt(candidate: Candidate, repeats: int) -> bool:
+def _spoilt(candidate: RankedReply, repeats: int) -> bool:
     """Tell whether a candidate never ended, says nothing, or repeats itself."""
     ids = candidate.ids
     runs = [ids[at : at + repeats] for at in range(len(ids) - repeats + 1)] if repeats else []

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from menura.errors import ConfigError
-from menura.models.parts.likeliest import likeliest
+from menura.models.parts.likeliest import blocked_argmax
 
 FIRST_LOOK = 256  # tokens sorted before the whole vocabulary is; enough where their mass exceeds p
 
@@ -34,7 +34,7 @@ class Greedy:
     def choose(self, scores: Tensor, uniform: Tensor) -> Tensor:
         """Return (B,) the likeliest."""
         del uniform
-        return likeliest(scores)
+        return blocked_argmax(scores)
 
     @property
     def signature(self) -> str:

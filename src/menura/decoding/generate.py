@@ -11,7 +11,7 @@ from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed, unended
 from menura.decoding.choice import Choice, Greedy, uniforms
-from menura.models.dialogue_model import DialogueModel, FindsLikeliest
+from menura.models.dialogue_model import DialogueModel, HasStepArgmax
 
 Decoding = Choice | Beam
 
@@ -23,10 +23,10 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     choice: Decoding,
     *,
     end: int,
-    limit: int,
+    max_new_tokens: int,
     seeds: Sequence[int],
-    begun: Any = None,
-    least: int = 0,
+    prefilled: Any = None,
+    min_new_tokens: int = 0,
 ) -> list[list[int]]:
     """Return a reply's ids for every row: ``least`` to ``limit`` tokens, cut before the ``end`` token.
 
@@ -34,15 +34,23 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     ``model.begin(batch)`` where the caller has it already; it is used up. A beam draws nothing.
     """
     if isinstance(choice, Beam):
-        found = beam_search(model, batch, choice, end=end, limit=limit, begun=begun, least=least)
+        found = beam_search(
+            model,
+            batch,
+            choice,
+            end=end,
+            max_new_tokens=max_new_tokens,
+            prefilled=prefilled,
+            min_new_tokens=min_new_tokens,
+        )
         return [_ids(choice, best) for best, *_ in found]
-    numbers = torch.stack([uniforms(seed, limit) for seed in seeds])  # (rows still running, limit)
+    numbers = torch.stack([uniforms(seed, max_new_tokens) for seed in seeds])  # (rows still running, limit)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
     last = batch.prefix.ids[:, -1]  # which ``begin`` leaves unread
-    speaking = _Speaking(model, choice, batch, begun)
-    for step in range(limit):
-        last = speaking.next(last, numbers[:, step], unless=end if step < least else None)
+    speaking = _Speaking(model, choice, batch, prefilled)
+    for step in range(max_new_tokens):
+        last = speaking.next(last, numbers[:, step], unless=end if step < min_new_tokens else None)
         tokens = last.tolist()
         running = [place for place, token in enumerate(tokens) if token != end]
         for place in running:
@@ -60,46 +68,54 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
 class _Speaking:
     """A batch of replies that grow; the first token is the one behind the prefix."""
 
-    def __init__(self, model: DialogueModel[Any], choice: Choice, batch: Batch, begun: Any = None) -> None:
+    def __init__(self, model: DialogueModel[Any], choice: Choice, batch: Batch, prefilled: Any = None) -> None:
         self.model, self.choice = model, choice
-        self._finder = model if isinstance(choice, Greedy) and isinstance(model, FindsLikeliest) else None
-        self._state: Any = begun
+        self._finder = model if isinstance(choice, Greedy) and isinstance(model, HasStepArgmax) else None
+        self._state: Any = prefilled
         self._scores: Tensor | None = None  # of the next token, where they are there already
-        if begun is None and self._finder is not None:
-            self._state = model.begin(batch)
-        elif begun is None:
-            self._scores, self._state = model.begin_to_scores(batch)
+        if prefilled is None and self._finder is not None:
+            self._state = model.prefill(batch)
+        elif prefilled is None:
+            self._scores, self._state = model.prefill_logits(batch)
 
     def next(self, last: Tensor, uniform: Tensor, unless: int | None = None) -> Tensor:
         """Return (B,) the tokens after ``last`` (B,), of which none is ``unless``; (B,) numbers choose."""
         if unless is None and self._scores is None and self._finder is not None:
-            last, self._state = self._finder.advance_to_likeliest(self._state, last)
+            last, self._state = self._finder.step_argmax(self._state, last)
             return last
         scores, self._scores = self._scores, None
         if scores is None:
-            scores, self._state = self.model.advance_to_scores(self._state, last)
+            scores, self._state = self.model.step_logits(self._state, last)
         scores = scores if unless is None else unended(scores, unless)
         return self.choice.choose(scores, uniform.to(scores.device))
 
     def go_on_with(self, rows: Tensor) -> None:
         """Go on with some rows alone."""
-        self._state = self.model.select_rows(self._state, rows)
+        self._state = self.model.reorder_cache(self._state, rows)
 
 
 def several(
-    model: DialogueModel[Any], prompt: EncodedExchange, choice: Decoding, *, end: int, limit: int, seeds: Sequence[int]
+    model: DialogueModel[Any],
+    prompt: EncodedExchange,
+    choice: Decoding,
+    *,
+    end: int,
+    max_new_tokens: int,
+    seeds: Sequence[int],
 ) -> list[list[int]]:
     """Return as many replies to one prompt as there are seeds; a beam's are its best, widened where it holds fewer."""
     if not isinstance(choice, Beam):
-        return generate(model, model.batch([prompt] * len(seeds)), choice, end=end, limit=limit, seeds=seeds)
-    wide = replace(choice, width=max(choice.width, len(seeds)))
-    (found,) = beam_search(model, model.batch([prompt]), wide, end=end, limit=limit)
+        return generate(
+            model, model.batch([prompt] * len(seeds)), choice, end=end, max_new_tokens=max_new_tokens, seeds=seeds
+        )
+    wide = replace(choice, num_beams=max(choice.num_beams, len(seeds)))
+    (found,) = beam_search(model, model.batch([prompt]), wide, end=end, max_new_tokens=max_new_tokens)
     return [_ids(choice, hypothesis) for hypothesis in found[: len(seeds)]]
 
 
 @torch.no_grad()
 def stream(
-    model: DialogueModel[Any], batch: Batch, choice: Decoding, *, end: int, limit: int, seed: int
+    model: DialogueModel[Any], batch: Batch, choice: Decoding, *, end: int, max_new_tokens: int, seed: int
 ) -> Iterator[int]:
     """Yield the ids of one row's reply as they are chosen; the same ids as ``generate`` with this seed.
 
@@ -107,11 +123,11 @@ def stream(
     """
     assert len(batch) == 1, "one row is streamed at a time"
     if isinstance(choice, Beam):
-        yield from generate(model, batch, choice, end=end, limit=limit, seeds=[seed])[0]
+        yield from generate(model, batch, choice, end=end, max_new_tokens=max_new_tokens, seeds=[seed])[0]
         return
-    numbers, last = uniforms(seed, limit), batch.prefix.ids[:, -1]
+    numbers, last = uniforms(seed, max_new_tokens), batch.prefix.ids[:, -1]
     speaking = _Speaking(model, choice, batch)
-    for step in range(limit):
+    for step in range(max_new_tokens):
         last = speaking.next(last, numbers[step : step + 1])
         if int(last) == end:
             return

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from menura.errors import EpisodeError
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,8 @@ class Episode:
     """One draw from a task; support and query share no dialogue."""
 
     persona: Persona
-    support: tuple[Part, ...]
-    query: tuple[Part, ...]
+    support: tuple[DialogueView, ...]
+    query: tuple[DialogueView, ...]
 
     def __post_init__(self) -> None:
         """Hold the promise that no dialogue stands on both sides."""
@@ -28,7 +28,7 @@ def sample_episode(task: Task, shots: int, rng: random.Random, *, queries: int =
     Raises EpisodeError if the persona has fewer than ``shots + queries`` dialogues.
     """
     _enough(task, shots + queries, shots)
-    drawn = rng.sample(task.parts, shots + queries)
+    drawn = rng.sample(task.dialogues, shots + queries)
     return Episode(task.persona, tuple(drawn[:shots]), tuple(drawn[shots:]))
 
 
@@ -36,19 +36,19 @@ def first_shots(task: Task, shots: int, *, queries: int | None = None) -> Episod
     """Take the first ``shots`` dialogues as support and the following ones (all, or ``queries``) as query."""
     _enough(task, shots + 1, shots)
     end = None if queries is None else shots + queries
-    return Episode(task.persona, task.parts[:shots], task.parts[shots:end])
+    return Episode(task.persona, task.dialogues[:shots], task.dialogues[shots:end])
 
 
 def leave_one_out(task: Task, shots: int | None = None) -> Iterator[Episode]:
     """Yield one episode per dialogue: it is the query, the (first ``shots``) others are the support."""
     _enough(task, 2 if shots is None else min(shots, 1) + 1, shots or 1)
-    for index, part in enumerate(task.parts):
-        others = task.parts[:index] + task.parts[index + 1 :]
+    for index, part in enumerate(task.dialogues):
+        others = task.dialogues[:index] + task.dialogues[index + 1 :]
         yield Episode(task.persona, others[:shots], (part,))
 
 
 def _enough(task: Task, needed: int, shots: int) -> None:
-    found = len(task.parts)
+    found = len(task.dialogues)
     if found < needed:
         raise EpisodeError(
             f"persona {task.persona.persona_id!r} has {found} dialogues, too few for {shots} shots and a query "

@@ -11,7 +11,7 @@ import torch
 from menura.adaptation.catalogue import Method
 from menura.adaptation.descent import Watch
 from menura.adaptation.weights import PersonaWeights, loss_with
-from menura.artefacts.loaded import Loaded
+from menura.artefacts.loaded import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
 from menura.episodes.episode import Episode, first_shots
@@ -20,9 +20,9 @@ from menura.experiments.finite import check_finite
 from menura.experiments.run_config import method_name
 from menura.metrics.perplexity import perplexity_of
 from menura.models.catalogue import named_settings
-from menura.tasks.task import Part, Task
+from menura.tasks.task import DialogueView, Task
 
-SMALLER_RATE = "learn more slowly: --set inner.rate=1e-4"
+SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
 HELD_OUT_AT_MOST = 4  # dialogues judged after adapting; more would take longer than the adapting
 
 
@@ -41,7 +41,7 @@ class Check:
 
 
 def adapt_persona(
-    loaded: Loaded, method: Method, task: Task, *, name: str, shots: int, watch: Watch | None = None
+    loaded: LoadedModel, method: Method, task: Task, *, name: str, shots: int, watch: Watch | None = None
 ) -> tuple[PersonaArtefact, Check]:
     """Learn from the first ``shots`` dialogues of a task, judge by what follows them.
 
@@ -76,7 +76,7 @@ def adapt_persona(
         },
     }
     artefact = PersonaArtefact(
-        *(name, weights, loaded.base.sha256, loaded.start_sha256),
+        *(name, weights, loaded.base.sha256, loaded.init_sha256),
         *(named_settings(loaded.config), task.persona.facts, recipe),
     )
     return artefact, check
@@ -84,13 +84,13 @@ def adapt_persona(
 
 def _episode(task: Task, shots: int) -> Episode:
     """Take support and query; a persona with just enough dialogues to learn from has no query."""
-    if len(task.parts) == shots:
-        return Episode(task.persona, task.parts, ())
+    if len(task.dialogues) == shots:
+        return Episode(task.persona, task.dialogues, ())
     return first_shots(task, shots, queries=HELD_OUT_AT_MOST)
 
 
 @torch.no_grad()
-def _checked(loaded: Loaded, weights: PersonaWeights, query: tuple[EncodedDialogue, ...]) -> Check:
+def _checked(loaded: LoadedModel, weights: PersonaWeights, query: tuple[EncodedDialogue, ...]) -> Check:
     exchanges = tuple(exchange for dialogue in query for exchange in dialogue)
     if not exchanges:
         return Check(0, math.nan, math.nan)
@@ -100,7 +100,7 @@ def _checked(loaded: Loaded, weights: PersonaWeights, query: tuple[EncodedDialog
     return Check(len(query), *(perplexity_of([float(loss.total)], [1], "pooled") for loss in (before, after)))
 
 
-def _sha256(part: Part) -> str:
+def _sha256(part: DialogueView) -> str:
     said: list[Any] = [[turn.speaker, turn.text] for turn in part.dialogue.turns]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 

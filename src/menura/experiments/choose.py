@@ -8,7 +8,7 @@ from menura.adaptation.plain import PretrainOnly
 from menura.errors import EpisodeError
 from menura.experiments.finite import approximately
 from menura.experiments.prepare import Prepared
-from menura.experiments.train import held_out_nats
+from menura.experiments.train import held_out_nll
 from menura.metrics.perplexity import perplexity_of
 
 SIDE = "valid"
@@ -41,15 +41,15 @@ def chosen_epochs(prepared: Prepared, epochs: Sequence[int], shots: int, say: Ca
     if isinstance(method, PretrainOnly) or not epochs:
         return None
     held_back = [task for task in prepared.side(SIDE) if len(task.dialogues) > 1]
-    held_back = held_back[: prepared.config.outer.check_personas or None]
+    held_back = held_back[: prepared.config.outer.eval_personas or None]
     if not held_back:
         raise EpisodeError("no held-back persona has two dialogues, so there is nothing to choose epochs on")
     shots = min(shots, min(len(task.dialogues) for task in held_back) - 1)
     found: dict[int, float] = {}
     for number in sorted(set(epochs) - {0}):
         tried = _with_epochs(method, number)
-        with approximately(prepared.config.precision, prepared.loaded.model.device):
-            before, after = held_out_nats(prepared.loaded.model, tried.adapt, held_back, shots, queries=1)
+        with approximately(prepared.config.dtype, prepared.loaded.model.device):
+            before, after = held_out_nll(prepared.loaded.model, tried.adapt, held_back, shots, queries=1)
         found[0] = perplexity_of([before], [1], "pooled")
         found[number] = perplexity_of([after], [1], "pooled")
         say(f"{number} inner epochs: held-back personas PPL {found[0]:.2f} -> {found[number]:.2f}")

@@ -12,12 +12,12 @@ from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, shown
 from menura.tasks.bounds import cap_dialogues, cap_utterances, first_dialogues
 from menura.tasks.group import by_dialogue, by_facts, by_speaker
-from menura.tasks.held_apart import held_apart, known_only, rarest
+from menura.tasks.held_apart import hold_out_speakers, known_only, rarest
 from menura.tasks.nested import fewer_dialogues
-from menura.tasks.repeats import without_repeats
+from menura.tasks.repeats import deduplicated
 from menura.tasks.similarity import choose_users
-from menura.tasks.split import Split, split, with_side
-from menura.tasks.task import Part, Task
+from menura.tasks.split import Splits, split, with_side
+from menura.tasks.task import DialogueView, Task
 
 
 @dataclass(frozen=True)
@@ -45,66 +45,76 @@ class DataConfig:
 
     corpus: str = "chitchat"
     format: str = ""  # empty = detected
-    group: Literal["speaker", "facts", "dialogue"] = "speaker"
-    facts: bool = True
-    distinct: bool = False
-    test_ids: str = ""
-    valid_ids: str = ""
-    test_people: str = ""  # comma-separated
-    test_count: int = 0
-    valid_count: int = 0
-    users: Literal["all", "similar", "dissimilar"] = "all"
-    users_count: int = 100
-    least: int = 2
-    turns: int = 16
-    cap: int = 30
-    test_cap: int = 0
-    cap_by: Literal["first", "draw"] = "first"
-    cap_seed: int = 999
+    task_by: Literal["speaker", "facts", "dialogue"] = "speaker"
+    with_facts: bool = True
+    dedup: bool = False
+    test_id_prefixes: str = ""
+    valid_id_prefixes: str = ""
+    test_speakers: str = ""  # comma-separated
+    num_test_personas: int = 0
+    num_valid_personas: int = 0
+    user_subset: Literal["all", "similar", "dissimilar"] = "all"
+    num_users: int = 100
+    min_train_dialogues: int = 2
+    max_turns: int = 16
+    max_dialogues: int = 30
+    max_test_dialogues: int = 0
+    select_dialogues: Literal["first", "draw"] = "first"
+    select_seed: int = 999
     max_utterances: int = 0
-    needed: int = 7
+    min_heldout_dialogues: int = 7
     train: float = 0.65
     valid: float = 0.1
     test: float = 0.25
     seed: int = 0
-    held_most: int = 0
-    train_most: int = 0
+    max_heldout_tasks: int = 0
+    total_train_dialogues: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers that would cut from the wrong end, and settings that ask for two things at once."""
         bounds = (
-            "turns",
-            "needed",
-            "least",
-            "test_cap",
-            "test_count",
-            "valid_count",
+            "max_turns",
+            "min_heldout_dialogues",
+            "min_train_dialogues",
+            "max_test_dialogues",
+            "num_test_personas",
+            "num_valid_personas",
             "max_utterances",
-            "held_most",
-            "train_most",
+            "max_heldout_tasks",
+            "total_train_dialogues",
         )
         for name in bounds:
             if getattr(self, name) < 0:
                 raise ConfigError(f"data.{name}: {getattr(self, name)}, must not be negative")
-        for name, least in (("cap", 1), ("users_count", 2), *((("max_utterances", 2),) if self.max_utterances else ())):
+        for name, least in (
+            ("max_dialogues", 1),
+            ("num_users", 2),
+            *((("max_utterances", 2),) if self.max_utterances else ()),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"data.{name}: {getattr(self, name)}, must be at least {least}")
-        given = [name for name in ("test_people", "test_count", "test_cap", "valid_ids") if getattr(self, name)]
-        if given and not self.test_ids:
-            hint = "set data.test_ids to how the ids of the test side begin"
+        given = [
+            name
+            for name in ("test_speakers", "num_test_personas", "max_test_dialogues", "valid_id_prefixes")
+            if getattr(self, name)
+        ]
+        if given and not self.test_id_prefixes:
+            hint = "set data.test_id_prefixes to how the ids of the test side begin"
             raise ConfigError(f"data.{given[0]}: the corpus must set a test side apart", hint=hint)
-        if self.test_people and self.test_count:
-            raise ConfigError("data.test_people and data.test_count: one of them chooses", hint="leave one of them out")
-        chosen = [name for name in ("test_people", "test_count", "valid_count") if getattr(self, name)]
-        if self.valid_ids and chosen:
-            raise ConfigError(f"data.valid_ids and data.{chosen[0]}: one of them", hint="leave one of them out")
+        if self.test_speakers and self.num_test_personas:
+            raise ConfigError(
+                "data.test_speakers and data.num_test_personas: one of them chooses", hint="leave one of them out"
+            )
+        chosen = [name for name in ("test_speakers", "num_test_personas", "num_valid_personas") if getattr(self, name)]
+        if self.valid_id_prefixes and chosen:
+            raise ConfigError(f"data.valid_id_prefixes and data.{chosen[0]}: one of them", hint="leave one of them out")
 
     @property
     def shares(self) -> Mapping[str, float]:
         """Shares of personas by side, the later side the more protected."""
-        if self.valid_ids:
+        if self.valid_id_prefixes:
             return {"train": 1.0, "valid": 0.0, "test": 0.0}
-        if self.test_ids:
+        if self.test_id_prefixes:
             return {"train": 1 - self.valid, "valid": self.valid, "test": 0.0}
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
@@ -112,44 +122,50 @@ class DataConfig:
 def tasks_of(config: DataConfig) -> list[Task]:
     """Read a corpus and group it by persona; where it sets a test side apart, personas of both sides stay apart too."""
     training, valid, test = (_grouped(config, held) for held in _sides(config, _dialogues(config)))
-    if config.test_people or config.test_count:
-        training, test = held_apart(training, test, _test_people(config, training, test))
+    if config.test_speakers or config.num_test_personas:
+        training, test = hold_out_speakers(training, test, _test_people(config, training, test))
     for one, other in ((training, test), (training, valid), (valid, test)):
         _nobody_on_both(one, other)
-    capped = [task for side in (training, valid) for task in _bounded(config, side, config.cap)]
-    return [*capped, *_bounded(config, test, config.test_cap or config.cap)]
+    capped = [task for side in (training, valid) for task in _bounded(config, side, config.max_dialogues)]
+    return [*capped, *_bounded(config, test, config.max_test_dialogues or config.max_dialogues)]
 
 
-def split_of(config: DataConfig, tasks: Sequence[Task]) -> Split:
+def split_of(config: DataConfig, tasks: Sequence[Task]) -> Splits:
     """Split by persona; no persona and no dialogue on two sides."""
     made = _dealt(config, tasks)
-    if config.distinct:
-        made = without_repeats(made)
-    if config.held_most:
-        made = _drawn(made, config.held_most, config.seed)
-    if config.train_most:
-        fewer = fewer_dialogues(made.sides["train"], config.train_most, config.seed)
-        made = replace(made, sides={**made.sides, "train": tuple(fewer)})
-    return made if config.users == "all" else choose_users(made, config.users, config.users_count)
+    if config.dedup:
+        made = deduplicated(made)
+    if config.max_heldout_tasks:
+        made = _drawn(made, config.max_heldout_tasks, config.seed)
+    if config.total_train_dialogues:
+        fewer = fewer_dialogues(made.splits["train"], config.total_train_dialogues, config.seed)
+        made = replace(made, splits={**made.splits, "train": tuple(fewer)})
+    return made if config.user_subset == "all" else choose_users(made, config.user_subset, config.num_users)
 
 
-def _dealt(config: DataConfig, tasks: Sequence[Task]) -> Split:
-    needed = {"valid": config.needed, "test": config.needed}
+def _dealt(config: DataConfig, tasks: Sequence[Task]) -> Splits:
+    needed = {"valid": config.min_heldout_dialogues, "test": config.min_heldout_dialogues}
     at_least = _fewest(config)
-    if config.least > at_least:
-        needed["train"] = config.least
+    if config.min_train_dialogues > at_least:
+        needed["train"] = config.min_train_dialogues
     sides = {side: [task for task in tasks if _side_of(config, task) == side] for side in config.shares}
     shares = _shares(config, sides["train"])
     made = split(sides["train"], shares, seed=config.seed, at_least=at_least, needed=needed)
-    for side in (["valid"] if config.valid_ids else []) + (["test"] if config.test_ids else []):
+    for side in (["valid"] if config.valid_id_prefixes else []) + (["test"] if config.test_id_prefixes else []):
         made = with_side(made, side, sides[side])
     return made
 
 
 def _side_of(config: DataConfig, task: Task) -> str:
     """Return the side that the corpus itself gives a task, ``train`` for those that are still to be dealt out."""
-    name = task.parts[0].dialogue.dialogue_id
-    return "test" if _begins(name, config.test_ids) else "valid" if _begins(name, config.valid_ids) else "train"
+    name = task.dialogues[0].dialogue.dialogue_id
+    return (
+        "test"
+        if _begins(name, config.test_id_prefixes)
+        else "valid"
+        if _begins(name, config.valid_id_prefixes)
+        else "train"
+    )
 
 
 def _begins(name: str, beginnings: str) -> bool:
@@ -159,35 +175,35 @@ def _begins(name: str, beginnings: str) -> bool:
 
 def _fewest(config: DataConfig) -> int:
     """Return how many dialogues every persona must have: one to learn from and one to judge by, if 1 is not asked."""
-    return max(1, min(2, config.least, config.needed))
+    return max(1, min(2, config.min_train_dialogues, config.min_heldout_dialogues))
 
 
-def _drawn(made: Split, most: int, seed: int) -> Split:
+def _drawn(made: Splits, most: int, seed: int) -> Splits:
     """Return a split of at most ``most`` tasks on each held-out side, drawn by seed, in order."""
-    sides = dict(made.sides)
+    sides = dict(made.splits)
     for side in ("valid", "test"):
         rng, count = random.Random(f"{seed}:held:{side}"), min(most, len(sides[side]))
         sides[side] = tuple(sides[side][index] for index in sorted(rng.sample(range(len(sides[side])), count)))
-    return replace(made, sides=sides)
+    return replace(made, splits=sides)
 
 
 def _shares(config: DataConfig, tasks: Sequence[Task]) -> Mapping[str, float]:
     """Return the shares, that of the valid side such that it gets as many personas as it should."""
-    if not config.valid_count:
+    if not config.num_valid_personas:
         return config.shares
-    able = sum(len(task.parts) >= max(_fewest(config), config.needed) for task in tasks)
-    if able < config.valid_count:
-        found = f"data.valid_count: {config.valid_count}, but {able} personas have {config.needed} dialogues or more"
-        raise ConfigError(found, hint="ask for fewer, or lower data.needed")
-    valid = config.valid_count / able
+    able = sum(len(task.dialogues) >= max(_fewest(config), config.min_heldout_dialogues) for task in tasks)
+    if able < config.num_valid_personas:
+        found = f"data.num_valid_personas: {config.num_valid_personas}, but {able} personas have {config.min_heldout_dialogues} dialogues or more"
+        raise ConfigError(found, hint="ask for fewer, or lower data.min_heldout_dialogues")
+    valid = config.num_valid_personas / able
     return {"train": 1 - valid - config.shares["test"], "valid": valid, "test": config.shares["test"]}
 
 
 def _test_people(config: DataConfig, training: Sequence[Task], test: Sequence[Task]) -> list[str]:
-    if config.test_count:
-        return rarest(training, test, config.test_count, config.needed)
-    named = [name.strip() for name in config.test_people.split(",")]
-    return known_only([name for name in named if name], test, config.needed)
+    if config.num_test_personas:
+        return rarest(training, test, config.num_test_personas, config.min_heldout_dialogues)
+    named = [name.strip() for name in config.test_speakers.split(",")]
+    return known_only([name for name in named if name], test, config.min_heldout_dialogues)
 
 
 def _dialogues(config: DataConfig) -> list[Dialogue]:
@@ -196,14 +212,14 @@ def _dialogues(config: DataConfig) -> list[Dialogue]:
 
 def _sides(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue], list[Dialogue], list[Dialogue]]:
     """Return training, valid and test dialogues where the corpus itself tells them apart, else all, none and none."""
-    test, rest = _parted(config, dialogues, "test") if config.test_ids else ([], dialogues)
-    valid, training = _parted(config, rest, "valid") if config.valid_ids else ([], rest)
+    test, rest = _parted(config, dialogues, "test") if config.test_id_prefixes else ([], dialogues)
+    valid, training = _parted(config, rest, "valid") if config.valid_id_prefixes else ([], rest)
     return training, valid, test
 
 
 def _parted(config: DataConfig, dialogues: list[Dialogue], side: str) -> tuple[list[Dialogue], list[Dialogue]]:
     """Return the dialogues of a side and all others; DataError where either are none."""
-    beginnings: str = getattr(config, f"{side}_ids")
+    beginnings: str = getattr(config, f"{side}_id_prefixes")
     held = [dialogue for dialogue in dialogues if _begins(dialogue.dialogue_id, beginnings)]
     if not held or len(held) == len(dialogues):
         share = "all" if held else "none"
@@ -212,7 +228,7 @@ def _parted(config: DataConfig, dialogues: list[Dialogue], side: str) -> tuple[l
             f"{share} of the {len(dialogues)} dialogues have an id that begins with {beginnings!r}, "
             f"so there is no {side} side (the first id is {first!r})",
             place=config.corpus,
-            hint=f"set data.{side}_ids to how the {side} side's ids begin, or to nothing to draw one",
+            hint=f"set data.{side}_id_prefixes to how the {side} side's ids begin, or to nothing to draw one",
         )
     return held, [dialogue for dialogue in dialogues if not _begins(dialogue.dialogue_id, beginnings)]
 
@@ -222,7 +238,7 @@ def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
     if both:
         raise DataError(
             f"{len(both)} personas speak on both sides that the corpus sets apart, {shown(min(both))} is one",
-            hint="data.test_count, or data.test_people, chooses who is tested",
+            hint="data.num_test_personas, or data.test_speakers, chooses who is tested",
             code="leak",
         )
 
@@ -230,35 +246,35 @@ def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
 def _grouped(config: DataConfig, dialogues: Sequence[Dialogue]) -> Sequence[Task]:
     if not dialogues:
         return []
-    if config.group == "dialogue":
+    if config.task_by == "dialogue":
         return by_dialogue(dialogues)
-    return by_facts(dialogues) if config.group == "facts" else by_speaker(dialogues)
+    return by_facts(dialogues) if config.task_by == "facts" else by_speaker(dialogues)
 
 
 def _bounded(config: DataConfig, tasks: Sequence[Task], cap: int) -> Iterator[Task]:
     """Yield the tasks with no more of each persona than the settings allow; those of whom nothing is left are gone."""
-    drawn = config.cap_by == "draw"
-    capped = cap_dialogues(tasks, cap, config.cap_seed) if drawn else [first_dialogues(task, cap) for task in tasks]
+    drawn = config.select_dialogues == "draw"
+    capped = cap_dialogues(tasks, cap, config.select_seed) if drawn else [first_dialogues(task, cap) for task in tasks]
     for task in capped:
-        told = shortened(task if config.facts else without_facts(task), config.turns)
+        told = shortened(task if config.with_facts else without_facts(task), config.max_turns)
         if config.max_utterances:
-            told = cap_utterances(told, config.max_utterances, config.cap_seed if drawn else None)
-        if told.parts:
+            told = cap_utterances(told, config.max_utterances, config.select_seed if drawn else None)
+        if told.dialogues:
             yield told
 
 
 def without_facts(task: Task) -> Task:
     """Return a task whose dialogues tell nothing of the persona but what is said; its facts stay for scoring."""
-    bare = [Part(replace(part.dialogue, facts={}), part.speaker, unread=part.facts) for part in task.parts]
-    return replace(task, parts=tuple(bare))
+    bare = [DialogueView(replace(part.dialogue, facts={}), part.speaker, unread=part.facts) for part in task.dialogues]
+    return replace(task, dialogues=tuple(bare))
 
 
 def shortened(task: Task, turns: int) -> Task:
     """Keep each dialogue's first ``turns`` turns (0 = all)."""
     if not turns:
         return task
-    cut = [replace(p, dialogue=replace(p.dialogue, turns=p.dialogue.turns[:turns])) for p in task.parts]
-    return replace(task, parts=tuple(part for part in cut if next(part.exchanges(), None)))
+    cut = [replace(p, dialogue=replace(p.dialogue, turns=p.dialogue.turns[:turns])) for p in task.dialogues]
+    return replace(task, dialogues=tuple(part for part in cut if next(part.exchanges(), None)))
 
 
 @dataclass(frozen=True)
@@ -271,5 +287,5 @@ class EncodedTask:
 
 def encoded(tasks: Sequence[Task], encoder: Encoder) -> list[EncodedTask]:
     """Encode tasks, those without any reply left out."""
-    made = (EncodedTask(t.persona.persona_id, encoder.dialogues(t.parts, t.persona.persona_id)) for t in tasks)
+    made = (EncodedTask(t.persona.persona_id, encoder.dialogues(t.dialogues, t.persona.persona_id)) for t in tasks)
     return [task for task in made if task.dialogues]

@@ -11,10 +11,10 @@ from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
 from menura.experiments.adapt_persona import adapt_persona
 from menura.experiments.evaluate import EvaluateConfig, Results
-from menura.experiments.judge import judged
+from menura.experiments.judge import evaluate_prepared
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.recipes.start import shipped
-from menura.models.dialogue_model import bare_weights
+from menura.models.dialogue_model import neutral_weights
 from menura.tasks.task import Exchange, Task
 
 CONTEXT_TURNS = 3  # of an example that are printed
@@ -23,7 +23,7 @@ REPLY_TOKENS = 30
 
 
 @dataclass(frozen=True)
-class Example:
+class DemoReply:
     """One held-out exchange with three replies beside each other."""
 
     context: tuple[str, ...]
@@ -58,12 +58,12 @@ class Demonstration:
     @property
     def held_out(self) -> Sequence[Task]:
         """The speakers that no training has seen."""
-        return self.given.split.sides["test"]
+        return self.given.split.splits["test"]
 
     @property
     def introduction(self) -> str:
         """Say what is at hand."""
-        loaded, sides = self.given.loaded, self.given.split.sides
+        loaded, sides = self.given.loaded, self.given.split.splits
         adapters = sum(weight.numel() for weight in adaptable(loaded.model).values())
         return (
             f"base   {loaded.base.name} ({loaded.base.parameters:,} parameters, frozen; {adapters:,} in adapters)\n"
@@ -78,22 +78,22 @@ class Demonstration:
         )
         return artefact
 
-    def example(self, task: Task, persona: PersonaArtefact, shots: int) -> Example:
+    def example(self, task: Task, persona: PersonaArtefact, shots: int) -> DemoReply:
         """Reply to the first held-out exchange with a real reply of some length, as base and as persona."""
         exchange = next((e for e in _held_out_exchanges(task, shots) if len(e.reply.text.split()) in WORDS), None)
         exchange = exchange or next(_held_out_exchanges(task, shots))
         encoded = replace(self.given.loaded.encoder.exchange(exchange), reply=())
-        base = self._reply(encoded, bare_weights(self.given.loaded.model))
+        base = self._reply(encoded, neutral_weights(self.given.loaded.model))
         said = tuple(turn.text for turn in exchange.context[-CONTEXT_TURNS:])
-        return Example(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
+        return DemoReply(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
 
     def table(self, personas: int, shots: int, shown: Sequence[PersonaArtefact], say: Callable[[str], None]) -> Results:
         """Score the held-out speakers of the demo's subset; those shown before are not adapted again."""
         settings = EvaluateConfig(
-            shots=(shots,), replies=1, metrics=("ppl", "f1", "dist-2", "hits@1"), limit=24, seed=self.seed
+            shots=(shots,), replies=1, metrics=("ppl", "f1", "dist-2", "hits@1"), max_new_tokens=24, seed=self.seed
         )
         known = {(str(persona.recipe["speaker"]), shots): persona.weights for persona in shown}
-        return judged(self.given, settings, personas=personas, say=say, known=known)
+        return evaluate_prepared(self.given, settings, personas=personas, say=say, precomputed=known)
 
     def _reply(self, prompt: EncodedExchange, weights: PersonaWeights) -> str:
         loaded = self.given.loaded
@@ -102,8 +102,8 @@ class Demonstration:
                 loaded.model,
                 loaded.model.batch([prompt]),
                 Nucleus(0.92, 0.8),
-                end=loaded.encoder.layout.end,
-                limit=REPLY_TOKENS,
+                end=loaded.encoder.chat_format.end,
+                max_new_tokens=REPLY_TOKENS,
                 seeds=[self.seed],
             )
         return loaded.encoder.reply_text(ids[0])
@@ -112,7 +112,7 @@ class Demonstration:
 def _held_out_exchanges(task: Task, shots: int) -> Iterator[Exchange]:
     return (
         exchange
-        for part in task.parts[shots:]
+        for part in task.dialogues[shots:]
         for exchange in part.exchanges()
         if len(exchange.context) >= CONTEXT_TURNS
     )

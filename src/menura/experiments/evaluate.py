@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.drift import Distances, Drift
+from menura.adaptation.drift import Distances, WeightDistances
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
@@ -20,8 +20,8 @@ from menura.errors import ConfigError, EpisodeError
 from menura.experiments.data_config import EncodedTask
 from menura.experiments.finite import Precision, approximately
 from menura.experiments.folds import Fold, Protocol, folds_of
-from menura.experiments.spoken import Judge, Judged, text_of
-from menura.experiments.verdicts import Verdicts
+from menura.experiments.spoken import Evaluator, Outputs, text_of
+from menura.experiments.verdicts import ScorerLabels
 from menura.metrics import catalogue
 from menura.metrics.oracle import best_of
 from menura.metrics.score import Sample, Score
@@ -69,34 +69,40 @@ class EvaluateConfig:
     draws: int = 1
     epochs: tuple[int, ...] = ()
     prompt: bool = False
-    prompt_limit: int = 2048  # tokens of a sequence with support dialogues in its context
+    max_prompt_tokens: int = 2048  # tokens of a sequence with support dialogues in its context
     replies: int = 4
     candidates: int = 20
-    choice: Decoding = field(default_factory=Nucleus)
-    limit: int = 40  # tokens a generated reply
-    least: int = 0  # tokens of it before it may end; an empty one is none of AR's (1)
+    decoding: Decoding = field(default_factory=Nucleus)
+    max_new_tokens: int = 40  # tokens a generated reply
+    min_new_tokens: int = 0  # tokens of it before it may end; an empty one is none of AR's (1)
     ranking: Ranking = field(default_factory=Ranking)  # of the candidates of a model with latents
     upper_bound: bool = False
     ranker: str = ""
     metrics: tuple[str, ...] = ()
     scorers: str = ""
     strength: float | None = None
-    side: Side = "test"
+    split: Side = "test"
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to score."""
-        if self.side == "valid" and self.epochs:
+        if self.split == "valid" and self.epochs:
             raise ConfigError(
                 "epochs are chosen on held-back personas, who are those to be judged here",
-                hint="leave --epochs out, or --side valid",
+                hint="leave --epochs out, or --split valid",
             )
         if not self.shots or min(self.shots) < 0:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
         if self.epochs and min(self.epochs) < 1:
             raise ConfigError(f"epochs {self.epochs}: each must be at least 1")
-        leasts = {"queries": int(self.protocol == "following"), "draws": 1, "replies": 0, "candidates": 2, "least": 0}
-        leasts["limit"] = max(self.least, 1)
+        leasts = {
+            "queries": int(self.protocol == "following"),
+            "draws": 1,
+            "replies": 0,
+            "candidates": 2,
+            "min_new_tokens": 0,
+        }
+        leasts["max_new_tokens"] = max(self.min_new_tokens, 1)
         for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}: {getattr(self, name)}, must be at least {least}")
@@ -119,12 +125,12 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemRow:
     """One system over all personas: what it said and how likely it found the references, by draw, and at what cost."""
 
     kind: str
     shots: int
-    draws: tuple[Judged, ...]
+    draws: tuple[Outputs, ...]
     seconds: float = 0.0  # adapting, a persona on average
     kilobytes: float = 0.0  # of a persona's weights
     distances: Distances | None = None  # of adapted weights, from the start and from one another
@@ -137,38 +143,38 @@ class Row:
         return f"{self.kind}, K={self.shots}" if self.shots else self.kind
 
     @property
-    def likely(self) -> tuple[Sample, ...]:
+    def scored(self) -> tuple[Sample, ...]:
         """Every query exchange, nothing generated."""
-        return tuple(sample for judged in self.draws for sample in judged.likely)
+        return tuple(sample for outputs in self.draws for sample in outputs.scored)
 
     @property
-    def spoken(self) -> tuple[Sample, ...]:
+    def generated(self) -> tuple[Sample, ...]:
         """The exchanges replied to and ranked."""
-        return tuple(sample for judged in self.draws for sample in judged.spoken)
+        return tuple(sample for outputs in self.draws for sample in outputs.generated)
 
     def samples(self, metric: str) -> tuple[Sample, ...]:
         """Return the samples a metric is over."""
-        return self.likely if metric.startswith(OF_LIKELIHOOD) else self.spoken
+        return self.scored if metric.startswith(OF_LIKELIHOOD) else self.generated
 
     def drawn(self, metric: str) -> Iterator[list[Sample]]:
         """Yield the samples a metric is over, draw by draw."""
-        for judged in self.draws:
-            yield judged.likely if metric.startswith(OF_LIKELIHOOD) else judged.spoken
+        for outputs in self.draws:
+            yield outputs.scored if metric.startswith(OF_LIKELIHOOD) else outputs.generated
 
     @property
     def notes(self) -> str:
         """Say what a persona and a reply cost, and how far adapting went."""
         said = [self.distances.said] if self.distances else []
-        log_posteriors = [each for judged in self.draws for each in judged.log_posteriors]
+        log_posteriors = [each for outputs in self.draws for each in outputs.log_posteriors]
         said += [Health.of(torch.cat(log_posteriors)).said] if log_posteriors else []
         return ", ".join([self.cost, *said])
 
     @property
     def cost(self) -> str:
         """Say what a persona and a reply cost."""
-        tokens = sum(judged.reply_tokens for judged in self.draws)
+        tokens = sum(outputs.reply_tokens for outputs in self.draws)
         said = [f"{self.seconds:.1f} s to adapt", f"{self.kilobytes:,.0f} KB"] if self.kilobytes else []
-        said += [f"{sum(judged.context_tokens for judged in self.draws) / max(len(self.likely), 1):.0f} tokens read"]
+        said += [f"{sum(judged.context_tokens for judged in self.draws) / max(len(self.scored), 1):.0f} tokens read"]
         said += [f"{tokens / sum(judged.reply_seconds for judged in self.draws):.0f} tokens/s"] if tokens else []
         return ", ".join(said)
 
@@ -177,7 +183,7 @@ class Row:
 class Results:
     """The rows of one table and the paired differences to its adapted rows."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SystemRow, ...]
     differences: tuple[tuple[str, str, Mapping[str, Difference]], ...]  # (ours, theirs, by metric)
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -198,9 +204,9 @@ class Evaluation:
     strangers: Mapping[str, str]  # whose adaptation stands in the wrong-persona row
     config: EvaluateConfig
     bare: PersonaWeights = field(default_factory=dict)
-    known: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
-    precision: Precision = "float32"
-    verdicts: Verdicts = field(default_factory=Verdicts)
+    precomputed: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
+    dtype: Precision = "float32"
+    scorer_labels: ScorerLabels = field(default_factory=ScorerLabels)
     rank: Ranker | None = None
     say: Callable[[str], None] = print
 
@@ -216,11 +222,11 @@ class Evaluation:
         queries = [fold.exchanges for folds in self.folds[0].values() for fold in folds]
         # Sorted, so that the candidates drawn for one persona do not depend on the order of the others.
         pool = sorted(text_of(self.encoder, exchange) for exchanges in queries for exchange in exchanges)
-        self.judge = Judge(
+        self.evaluator = Evaluator(
             self.model,
             self.encoder,
-            config.choice,
-            config.limit,
+            config.decoding,
+            config.max_new_tokens,
             config.replies,
             config.candidates if config.ranks else 0,
             pool,
@@ -230,25 +236,28 @@ class Evaluation:
             self.rank,
             config.strength,
             second_task=OF_SECOND_TASK in config.metrics,
-            least=config.least,
+            min_new_tokens=config.min_new_tokens,
         )
         self.queries = queries
 
     def results(self) -> Results:
         """Run every row and score it."""
-        rows = [row for row in (self._unadapted_rows()) if row.likely]
+        rows = [row for row in (self._unadapted_rows()) if row.scored]
         for shots in self.config.shots:
             if shots:
                 rows += self._rows(shots)
         scored = [self._scored(row) for row in self._read(rows)]
         return Results(tuple(scored), tuple(self._differences(scored)))
 
-    def _read(self, rows: Sequence[Row]) -> list[Row]:
+    def _read(self, rows: Sequence[SystemRow]) -> list[SystemRow]:
         """Let the scorers read the replies of all rows at once: many are said in several."""
-        told = iter(self.verdicts.read([sample for row in rows for sample in row.spoken]))
+        told = iter(self.scorer_labels.read([sample for row in rows for sample in row.generated]))
         return [
             replace(
-                row, draws=tuple(replace(judged, spoken=list(islice(told, len(judged.spoken)))) for judged in row.draws)
+                row,
+                draws=tuple(
+                    replace(outputs, generated=list(islice(told, len(outputs.generated)))) for outputs in row.draws
+                ),
             )
             for row in rows
         ]
@@ -263,33 +272,35 @@ class Evaluation:
             for task in self.tasks
         }
 
-    def _unadapted_rows(self) -> Iterator[Row]:
+    def _unadapted_rows(self) -> Iterator[SystemRow]:
         for kind, weights in (("base", self.bare), (UNADAPTED, {})):
             if kind == UNADAPTED or weights:
-                judged = self.judge.judged(self.queries, weights)
-                yield Row(kind, 0, (judged,))
+                outputs = self.evaluator.evaluate(self.queries, weights)
+                yield SystemRow(kind, 0, (outputs,))
                 self.say(f"{kind}: {len(self.tasks)} personas")
                 if self.config.upper_bound and kind == UNADAPTED:
-                    yield Row(UPPER, 0, (replace(judged, spoken=[_nearest(sample) for sample in judged.spoken]),))
+                    yield SystemRow(
+                        UPPER, 0, (replace(outputs, generated=[_nearest(sample) for sample in outputs.generated]),)
+                    )
 
-    def _rows(self, shots: int) -> list[Row]:
+    def _rows(self, shots: int) -> list[SystemRow]:
         """Adapt every persona once a fold; its weights serve its own rows and those of whom it is the stranger of."""
         adapts = not isinstance(self.method, PretrainOnly)
         kinds = [WRONG, ADAPTED] if adapts else []
         if self.config.prompt:
             kinds += [WRONG_PROMPT, PROMPT, *([BOTH] if adapts else [])]
-        drawn: dict[str, list[Judged]] = {kind: [] for kind in kinds}
-        cost = _Cost(Drift(sum(p.numel() for p in self.model.parameters())))
+        drawn: dict[str, list[Outputs]] = {kind: [] for kind in kinds}
+        cost = _Cost(WeightDistances(sum(p.numel() for p in self.model.parameters())))
         for draw, folds in enumerate(self.folds):
             found = self._one_draw(shots, draw, folds, cost)
             for kind in kinds:
-                joined = Judged()
+                joined = Outputs()
                 for persona_id, own in folds.items():
                     for number in range(len(own)):
                         joined.add(found[kind, persona_id, number])
                 drawn[kind].append(joined)
         return [
-            Row(
+            SystemRow(
                 *(kind, shots, tuple(drawn[kind]), *(cost.each if kind in (WRONG, ADAPTED, BOTH) else (0.0, 0.0))),
                 distances=cost.drift.distances() if kind == ADAPTED else None,
             )
@@ -298,15 +309,15 @@ class Evaluation:
 
     def _one_draw(
         self, shots: int, draw: int, folds: Mapping[str, Sequence[Fold]], cost: "_Cost"
-    ) -> dict[tuple[str, str, int], Judged]:
+    ) -> dict[tuple[str, str, int], Outputs]:
         """Return what was judged by row, persona and fold: each fold's own, and those of its receivers."""
-        found: dict[tuple[str, str, int], Judged] = {}
+        found: dict[tuple[str, str, int], Outputs] = {}
         for done, (persona_id, own) in enumerate(folds.items(), start=1):
             for index, fold in enumerate(own):
                 for kind, wrong, weights, before in self._ways(fold, shots, draw, cost):
-                    found[kind, persona_id, index] = self._judged(fold, weights, before)
+                    found[kind, persona_id, index] = self._outputs_of(fold, weights, before)
                     for other, number in self._receivers(persona_id, index, folds) if wrong else ():
-                        found[wrong, other, number] = self._judged(folds[other][number], weights, before)
+                        found[wrong, other, number] = self._outputs_of(folds[other][number], weights, before)
             if done % 8 == 0 or done == len(folds):
                 self.say(f"{shots} shots: {done} of {len(folds)} personas{f', draw {draw + 1}' if draw else ''}")
         return found
@@ -331,10 +342,10 @@ class Evaluation:
                 yield receiver, number
 
     def _adapted(self, fold: Fold, shots: int, draw: int, cost: "_Cost") -> PersonaWeights:
-        if not draw and self.config.protocol == "following" and (fold.persona_id, shots) in self.known:
-            return self.known[fold.persona_id, shots]
+        if not draw and self.config.protocol == "following" and (fold.persona_id, shots) in self.precomputed:
+            return self.precomputed[fold.persona_id, shots]
         began = time.perf_counter()
-        with approximately(self.precision, self.model.device):
+        with approximately(self.dtype, self.model.device):
             weights = self.method.adapt(self.model, fold.support(shots))
         cost.seconds.append(time.perf_counter() - began)
         cost.kilobytes = sum(value.nbytes for value in weights.values()) / 1000
@@ -342,16 +353,18 @@ class Evaluation:
             cost.drift.add(dict(self.model.named_parameters()), weights)
         return weights
 
-    def _judged(self, fold: Fold, weights: PersonaWeights, before: Sequence[EncodedDialogue] = ()) -> Judged:
-        return self.judge.judged([fold.exchanges], weights, before=before, prompt_limit=self.config.prompt_limit)
+    def _outputs_of(self, fold: Fold, weights: PersonaWeights, before: Sequence[EncodedDialogue] = ()) -> Outputs:
+        return self.evaluator.evaluate(
+            [fold.exchanges], weights, before=before, prompt_limit=self.config.max_prompt_tokens
+        )
 
-    def _scored(self, row: Row) -> Row:
+    def _scored(self, row: SystemRow) -> SystemRow:
         metrics = catalogue.named(self.config.metrics)
         scores = {m.name: score(m, row.samples(m.name), seed=self.config.seed) for m in metrics}
         by_draw = {m.name: tuple(value_of(m, samples) for samples in row.drawn(m.name)) for m in metrics}
         return replace(row, scores=scores, by_draw=by_draw)
 
-    def _differences(self, rows: Sequence[Row]) -> Iterator[tuple[str, str, Mapping[str, Difference]]]:
+    def _differences(self, rows: Sequence[SystemRow]) -> Iterator[tuple[str, str, Mapping[str, Difference]]]:
         for ours in rows:
             kinds = COMPARED.get(ours.kind)
             if kinds is None:
@@ -360,7 +373,7 @@ class Evaluation:
             for theirs in others:
                 yield ours.label, theirs.label, self._compared(ours, theirs)
 
-    def _compared(self, ours: Row, theirs: Row) -> Mapping[str, Difference]:
+    def _compared(self, ours: SystemRow, theirs: SystemRow) -> Mapping[str, Difference]:
         return {
             metric.name: paired_difference(
                 metric, ours.samples(metric.name), theirs.samples(metric.name), seed=self.config.seed
@@ -380,7 +393,7 @@ def _nearest(sample: Sample) -> Sample:
 class _Cost:
     """What adapting took, and where it went."""
 
-    drift: Drift
+    drift: WeightDistances
     seconds: list[float] = field(default_factory=list)
     kilobytes: float = 0.0
 

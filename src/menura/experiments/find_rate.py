@@ -51,7 +51,7 @@ class Sweep:
 class Tried:
     """One step of a sweep: losses in nats per token, of the weights that the step found."""
 
-    rate: float
+    lr: float
     loss: float
     smoothed: float
 
@@ -89,13 +89,13 @@ def suggestion(tried: Sequence[Tried]) -> float:
     slopes = {place: _slope(tried[place - 1], tried[place + 1]) for place in range(first, len(tried) - 1)}
     steepest = min(slopes, key=lambda place: slopes[place], default=0)
     if slopes.get(steepest, 0.0) >= 0:
-        hint = "try more rates: a lower --from, a higher --to, or more tasks a step: --set outer.tasks=8"
+        hint = "try more rates: a lower --from, a higher --to, or more tasks a step: --set outer.meta_batch_size=8"
         raise NumericalError("the loss falls at no rate that was tried", hint=hint, code="no_descent")
-    return tried[steepest].rate
+    return tried[steepest].lr
 
 
 def _slope(before: Tried, after: Tried) -> float:
-    return (after.smoothed - before.smoothed) / math.log(after.rate / before.rate)
+    return (after.smoothed - before.smoothed) / math.log(after.lr / before.lr)
 
 
 def _smoothed(tried: Sequence[Tried], loss: float) -> float:
@@ -120,8 +120,8 @@ def _find_structures(training: Training, sweep: Sweep) -> None:
         return
     drawn = {persona_id for step in range(min(sweep.points, outer.steps)) for persona_id in training.drawn(step)}
     tasks = [task for task in training.train if task.persona_id in drawn]
-    with approximately(training.config.precision, training.model.device):
-        *_, training.structures = run_structures.find_structures(training.model, method, tasks, outer.shots, {})
+    with approximately(training.config.dtype, training.model.device):
+        *_, training.masks = run_structures.find_structures(training.model, method, tasks, outer.shots, {})
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def _restoring(training: Training) -> Iterator[None]:
     kept = {**training.weights, **dict(training.model.named_buffers())}
     before = {name: value.detach().clone() for name, value in kept.items()}
     optimizer = copy.deepcopy(training.optimizer.state_dict())
-    structures, device = training.structures, training.model.device
+    masks, device = training.masks, training.model.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
             yield
@@ -140,4 +140,4 @@ def _restoring(training: Training) -> Iterator[None]:
                     value.copy_(before[name])
             training.optimizer.load_state_dict(optimizer)
             training.optimizer.zero_grad()
-            training.structures = structures
+            training.masks = masks

@@ -8,7 +8,7 @@ from typing import Any
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
-from menura.artefacts.loaded import Loaded
+from menura.artefacts.loaded import LoadedModel
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
 from menura.experiments.choose import Chosen, chosen_epochs
@@ -20,10 +20,10 @@ from menura.experiments.recipes import recipe
 from menura.experiments.run import environment
 from menura.experiments.run_config import RunConfig, method_name
 from menura.experiments.settings import of_written
-from menura.experiments.verdicts import check_trained, verdicts_for
+from menura.experiments.verdicts import check_trained, scorer_labels_for
 from menura.metrics import catalogue
 from menura.models.catalogue import about_settings, model_name
-from menura.models.dialogue_model import HasLatents, bare_weights, check_strength
+from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
 from menura.models.plato import Plato
 from menura.tasks.split import strangers
 
@@ -36,10 +36,10 @@ def config_of(target: str, size: str | None = None) -> RunConfig:
     config = of_written(read_json(folder / "run.json")["settings"])
     if not (folder / "best.safetensors").exists():
         raise ConfigError(f"run {target} has no checked weights yet", hint=f"menura train {config.recipe}")
-    return replace(config, model=replace(config.model, start=str(folder)))
+    return replace(config, model=replace(config.model, init_from=str(folder)))
 
 
-def judge(
+def evaluate_run(
     config: RunConfig,
     settings: EvaluateConfig,
     *,
@@ -51,23 +51,23 @@ def judge(
     """Evaluate a method on the first ``personas`` of a held-out side (0 = all), the training ones never looked at."""
     check_trained(settings.metrics, settings.scorers)
     prepared = prepare(config, device=device, offline=offline, say=say)
-    return judged(prepared, settings, personas=personas, say=say)
+    return evaluate_prepared(prepared, settings, personas=personas, say=say)
 
 
-def judged(
+def evaluate_prepared(
     prepared: Prepared,
     settings: EvaluateConfig,
     *,
     personas: int,
     say: Callable[[str], None],
-    known: Mapping[tuple[str, int], PersonaWeights] | None = None,
+    precomputed: Mapping[tuple[str, int], PersonaWeights] | None = None,
 ) -> Results:
     """Evaluate what is already loaded; ``known`` are weights adapted already, by persona and shots."""
     config, loaded = prepared.config, prepared.loaded
     prepared.check_unseen()
     check_strength(loaded.model, settings.strength)
     # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
-    enough = [task for task in prepared.split.sides[settings.side] if len(task.parts) >= settings.needed]
+    enough = [task for task in prepared.split.splits[settings.split] if len(task.dialogues) >= settings.needed]
     held_out = enough[: personas or None]
     if len(held_out) < 2:
         raise EpisodeError(
@@ -75,11 +75,11 @@ def judged(
             hint="a smaller --k, or more --personas",
         )
     if not settings.metrics:
-        said = (turn.text for task in held_out for part in task.parts for turn in part.dialogue.turns)
+        said = (turn.text for task in held_out for part in task.dialogues for turn in part.dialogue.turns)
         settings = replace(settings, metrics=catalogue.usual(said))
     if isinstance(config.method, PretrainOnly) and not settings.prompt:
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
-    verdicts = verdicts_for(settings.metrics, held_out, settings.scorers, str(loaded.model.device))
+    scorer_labels = scorer_labels_for(settings.metrics, held_out, settings.scorers, str(loaded.model.device))
     chosen = chosen_epochs(prepared, settings.epochs, max(settings.shots), say)
     evaluation = Evaluation(
         loaded.model,
@@ -88,10 +88,10 @@ def judged(
         encoded(held_out, loaded.encoder),
         strangers(held_out),
         settings,
-        bare=bare_weights(loaded.model) if config.model.start else {},
-        known=known or {},
-        precision=config.precision,
-        verdicts=verdicts,
+        bare=neutral_weights(loaded.model) if config.model.init_from else {},
+        precomputed=precomputed or {},
+        dtype=config.dtype,
+        scorer_labels=scorer_labels,
         rank=_ranker(loaded, settings.ranker) if settings.ranker else None,
         say=say,
     )
@@ -99,10 +99,10 @@ def judged(
     return replace(found, about=_about(prepared, settings, len(held_out), chosen))
 
 
-def _ranker(loaded: Loaded, file: str) -> Ranker:
+def _ranker(loaded: LoadedModel, file: str) -> Ranker:
     if not (isinstance(loaded.model, Plato) and loaded.model.latents):
         raise ConfigError("a ranker ranks candidates, and this model says none", hint="leave --ranker out")
-    return rank_by(loaded.model, load_ranker(Path(file), loaded.start_sha256))
+    return rank_by(loaded.model, load_ranker(Path(file), loaded.init_sha256))
 
 
 def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: Chosen | None) -> dict[str, Any]:
@@ -113,25 +113,25 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
     about = {
         "model": model_name(model),
         "base": f"{base.name} (sha256 {base.sha256[:12]})",
-        "start": f"{model.start} (sha256 {prepared.loaded.start_sha256[:12]})" if model.start else "none",
+        "start": f"{model.init_from} (sha256 {prepared.loaded.init_sha256[:12]})" if model.init_from else "none",
         **about_settings(prepared.loaded.config),
         "method": f"{method_name(config.method)} {chosen.method if chosen else config.method}",
         "inner epochs": chosen.said if chosen else "as the recipe has them",
-        "data": f"{config.data.corpus}, {_turns(config.data.turns)}, {personas} {settings.side} personas, "
-        + ("facts before each dialogue" if config.data.facts else "no facts"),
+        "data": f"{config.data.corpus}, {_turns(config.data.max_turns)}, {personas} {settings.split} personas, "
+        + ("facts before each dialogue" if config.data.with_facts else "no facts"),
         "split": f"seed {config.data.seed}, sha256 {str(prepared.split.record()['sha256'])[:12]}",
         **_chosen_data(prepared),
         "query": following if settings.protocol == "following" else left_out,
         "left out": prepared.loaded.encoder.cut_text or "nothing",
         "perplexity": f"per token of {base.name}'s vocabulary, end token counted, opening token not",
         "precision": "judged in float32"
-        + (f", trained and adapted in {config.precision}: approximate" if config.precision != "float32" else ""),
+        + (f", trained and adapted in {config.dtype}: approximate" if config.dtype != "float32" else ""),
         "environment": ", ".join(f"{name} {version}" for name, version in environment()["packages"].items()),
     }
     if settings.draws > 1:
         about["support"] = f"{settings.draws} draws: file order, then at random from seed {settings.seed}"
     if settings.prompt:
-        about["prompt"] = f"support dialogues in the context, at most {settings.prompt_limit} tokens"
+        about["prompt"] = f"support dialogues in the context, at most {settings.max_prompt_tokens} tokens"
     if settings.strength is not None:
         about["strength"] = f"every persona weighs {settings.strength:g} where it is judged"
     if settings.speaks:
@@ -139,22 +139,24 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to{ranked}"
         if isinstance(prepared.loaded.model, HasLatents) and prepared.loaded.model.latents:
             about["candidates"] = f"one a latent, ranked by {settings.ranker or settings.ranking.by}"
-        least = f"at least {settings.least}, " if settings.least else ""
-        about["decoding"] = f"{settings.choice.signature}, {least}at most {settings.limit} tokens, seed {settings.seed}"
+        least = f"at least {settings.min_new_tokens}, " if settings.min_new_tokens else ""
+        about["decoding"] = (
+            f"{settings.decoding.signature}, {least}at most {settings.max_new_tokens} tokens, seed {settings.seed}"
+        )
     return about
 
 
 def _chosen_data(prepared: Prepared) -> dict[str, str]:
     """Return what was done about how much a persona says, and about who is alike; nothing where nothing was."""
     data, told = prepared.config.data, {}
-    if data.cap_by == "draw" or data.test_cap or data.max_utterances:
-        test = f" ({data.test_cap} of a test persona)" if data.test_cap else ""
-        drawn = f", drawn from seed {data.cap_seed}" if data.cap_by == "draw" else ", the first"
+    if data.select_dialogues == "draw" or data.max_test_dialogues or data.max_utterances:
+        test = f" ({data.max_test_dialogues} of a test persona)" if data.max_test_dialogues else ""
+        drawn = f", drawn from seed {data.select_seed}" if data.select_dialogues == "draw" else ", the first"
         most = f"; at most {data.max_utterances} utterances" if data.max_utterances else ""
-        told["bounds"] = f"at most {data.cap} dialogues of a persona{test}{drawn}{most}"
+        told["bounds"] = f"at most {data.max_dialogues} dialogues of a persona{test}{drawn}{most}"
     if prepared.split.likeness:
         alike = ", ".join(f"{side} {mean:.3f}" for side, mean in prepared.split.likeness.items())
-        told["users"] = f"the {data.users_count} most {data.users} a side, mean similarity of two: {alike}"
+        told["users"] = f"the {data.num_users} most {data.user_subset} a side, mean similarity of two: {alike}"
     return told
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from menura.artefacts import lexicon as lexicons
-from menura.artefacts import piece_lexicon
-from menura.artefacts.lexicon import Lexicon
-from menura.artefacts.loaded import Loaded, load_model
-from menura.artefacts.piece_lexicon import PieceLexicon
+from menura.artefacts import lexicon as word_vocabulary
+from menura.artefacts import piece_lexicon as subword_vocabulary
+from menura.artefacts.lexicon import WordVocabulary
+from menura.artefacts.loaded import LoadedModel, load_model
+from menura.artefacts.piece_lexicon import SubwordVocabulary
 from menura.errors import MismatchError
 from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
 from menura.experiments.profiles import told_in
@@ -16,7 +16,7 @@ from menura.experiments.run_config import RunConfig
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig
 from menura.models.seq2seq import Seq2SeqConfig
-from menura.tasks.split import Split
+from menura.tasks.split import Splits
 from menura.tasks.task import Task
 
 
@@ -25,15 +25,15 @@ class Prepared:
     """A model and the personas it may see, side by side."""
 
     config: RunConfig
-    loaded: Loaded
-    split: Split
+    loaded: LoadedModel
+    split: Splits
 
     def side(self, name: str) -> list[EncodedTask]:
         """Return one side's tasks as ids; those of the training side can be lent one another's profiles."""
-        tasks, encoder = self.split.sides[name], self.loaded.encoder
+        tasks, encoder = self.split.splits[name], self.loaded.encoder
         model = self.config.model
         if name == "train" and encoder.profile and isinstance(model, AttentionRoutingConfig) and model.lent_share:
-            profiles = (told_in(part) for task in tasks for part in task.parts)
+            profiles = (told_in(part) for task in tasks for part in task.dialogues)
             encoder = replace(encoder, profile=encoder.profile.lending(profiles))
         return encoded(tasks, encoder)
 
@@ -44,12 +44,12 @@ class Prepared:
 
     def check_unseen(self) -> None:
         """Raise MismatchError if the start was trained on another split of this corpus and may know the test side."""
-        about = self.loaded.start_about
+        about = self.loaded.init_about
         ours = self.origin
         if about.get("corpus") == ours["corpus"] and about.get("split_sha256") != ours["split_sha256"]:
             raise MismatchError(
                 f"the start was trained on another split of {ours['corpus']}: its personas may stand on the test side",
-                hint="leave data.* as the start's recipe has it, or begin afresh with --set model.start=",
+                hint="leave data.* as the start's recipe has it, or begin afresh with --set model.init_from=",
                 code="split_differs",
             )
 
@@ -59,16 +59,16 @@ class Prepared:
         return {
             "base": self.loaded.base.name,
             "base_sha256": self.loaded.base.sha256,
-            "start_sha256": self.loaded.start_sha256,
+            "start_sha256": self.loaded.init_sha256,
             "split_sha256": self.split.record()["sha256"],
         }
 
 
-def _lexicon(model: ModelConfig, tasks: Sequence[Task]) -> Lexicon | PieceLexicon | None:
+def _lexicon(model: ModelConfig, tasks: Sequence[Task]) -> WordVocabulary | SubwordVocabulary | None:
     """Return what a model over words or pieces stands on: what the training side says."""
     if isinstance(model, AttentionRoutingConfig):
-        return piece_lexicon.of_tasks(tasks, model)
-    return lexicons.of_tasks(tasks, least=model.least_said) if isinstance(model, Seq2SeqConfig) else None
+        return subword_vocabulary.of_tasks(tasks, model)
+    return word_vocabulary.of_tasks(tasks, min_count=model.min_count) if isinstance(model, Seq2SeqConfig) else None
 
 
 def prepare(
@@ -77,6 +77,6 @@ def prepare(
     """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
-    lexicon = None if config.model.start else _lexicon(config.model, split.sides["train"])
-    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, lexicon=lexicon)
+    lexicon = None if config.model.init_from else _lexicon(config.model, split.splits["train"])
+    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, vocabulary=lexicon)
     return Prepared(config, loaded, split)

@@ -1,12 +1,12 @@
 """What dialogues tell of their persona, beside its facts: the profile that a model reads."""
 
-from menura.artefacts.loaded import Loaded
+from menura.artefacts.loaded import LoadedModel
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError
-from menura.tasks.task import Part, Task
+from menura.tasks.task import DialogueView, Task
 
 
-def told_in(part: Part) -> Profile:
+def told_in(part: DialogueView) -> Profile:
     """Return the persona's profile in one dialogue."""
     return part.dialogue.profiles.get(part.speaker, {})
 
@@ -14,13 +14,13 @@ def told_in(part: Part) -> Profile:
 def profile_of(task: Task) -> Profile:
     """Return what a task's dialogues tell of its persona: all values of each key, in order of first appearance."""
     told: dict[str, dict[str, None]] = {}
-    for part in task.parts:
+    for part in task.dialogues:
         for key, values in told_in(part).items():
             told.setdefault(key, {}).update(dict.fromkeys(values))
     return {key: tuple(values) for key, values in told.items()}
 
 
-def check_profile(loaded: Loaded, profile: Profile) -> None:
+def check_profile(loaded: LoadedModel, profile: Profile) -> None:
     """Raise ConfigError if a model reads no profiles, DataError that lists every key of this one it does not know."""
     if loaded.encoder.profile is None:
         raise ConfigError("profile: this model reads none", hint="train arplus/arplus, and talk with its run")

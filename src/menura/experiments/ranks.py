@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from menura.artefacts.checkpoint import Checkpoint
-from menura.artefacts.lexicon import Lexicon
-from menura.artefacts.piece_lexicon import PieceLexicon
+from menura.artefacts.lexicon import WordVocabulary
+from menura.artefacts.piece_lexicon import SubwordVocabulary
 from menura.errors import DataError, MenuraError, PeerError, Problem
 from menura.experiments.run import Run
 from menura.experiments.run_config import RunConfig, differences
@@ -161,7 +161,7 @@ class Elsewhere(Run):
     def write_split(self, record: dict[str, Any]) -> None:
         """Leave it to rank 0."""
 
-    def write_lexicon(self, lexicon: Lexicon | PieceLexicon | None) -> None:
+    def write_vocabulary(self, vocabulary: WordVocabulary | SubwordVocabulary | None) -> None:
         """Leave it to rank 0."""
 
     def status(self, state: str, **details: Any) -> None:

@@ -11,31 +11,31 @@ import torch
 
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.experiments.data_config import EncodedTask
-from menura.models.dialogue_model import DialogueModel, LearnsFromRivals, Loss
+from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
 
 TRIES = 20  # draws for one rival; where nearly all replies are alike an exchange goes without
 
 
-def with_rivals(
-    episode: EncodedEpisode, tasks: Sequence[EncodedTask], model: LearnsFromRivals, rng: random.Random
+def with_negatives(
+    episode: EncodedEpisode, tasks: Sequence[EncodedTask], model: HasNegatives, rng: random.Random
 ) -> EncodedEpisode:
-    """Give ``model.choices`` exchanges of an episode, drawn at random, ``model.rivals`` rivals from other tasks each.
+    """Give ``model.num_choice_exchanges`` exchanges of an episode, drawn at random, ``model.num_negatives`` rivals from other tasks each.
 
     A rival is never the persona's own, never the reply itself, never blank, and no two of an exchange say the same.
     """
     others = [task for task in tasks if task.persona_id != episode.persona_id]
     sides = (episode.support, episode.query)
     places = [(side, d, e) for side in (0, 1) for d, dialogue in enumerate(sides[side]) for e in range(len(dialogue))]
-    if not others or not model.rivals:
+    if not others or not model.num_negatives:
         return episode
     given = {
-        (side, d, e): tuple(_drawn(sides[side][d][e], others, model.rivals, rng))
-        for side, d, e in rng.sample(places, min(model.choices, len(places)))
+        (side, d, e): tuple(_drawn(sides[side][d][e], others, model.num_negatives, rng))
+        for side, d, e in rng.sample(places, min(model.num_choice_exchanges, len(places)))
     }
 
     def side_with(side: int) -> tuple[EncodedDialogue, ...]:
         return tuple(
-            tuple(replace(exchange, rivals=given.get((side, d, e), ())) for e, exchange in enumerate(dialogue))
+            tuple(replace(exchange, negatives=given.get((side, d, e), ())) for e, exchange in enumerate(dialogue))
             for d, dialogue in enumerate(sides[side])
         )
 
@@ -48,13 +48,13 @@ def loss_beside(model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], o
 
     The rivals, from ``others``, are the same at every call, so that one check of a training compares with the next.
     """
-    if not isinstance(model, LearnsFromRivals) or not model.rivals:
+    if not isinstance(model, HasNegatives) or not model.num_negatives:
         return 0.0
     found = []
     for episode in episodes:
-        given = with_rivals(replace(episode, support=()), others, model, random.Random(episode.persona_id))
+        given = with_negatives(replace(episode, support=()), others, model, random.Random(episode.persona_id))
         loss: Loss = model.loss(model.batch(tuple(chain.from_iterable(given.query))))
-        found.append(float(loss.total - loss.nats.sum() / loss.tokens.sum()))
+        found.append(float(loss.total - loss.nll.sum() / loss.tokens.sum()))
     return mean(found)
 
 

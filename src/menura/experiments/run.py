@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from menura.artefacts.files import read_json, write_json, write_text
-from menura.artefacts.lexicon import Lexicon
-from menura.artefacts.piece_lexicon import PieceLexicon
+from menura.artefacts.lexicon import WordVocabulary
+from menura.artefacts.piece_lexicon import SubwordVocabulary
 from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
 from menura.experiments.run_config import RunConfig, as_json, differences
@@ -55,7 +55,7 @@ class Run:
         return self.folder / "best.safetensors"
 
     @property
-    def structures(self) -> Path:
+    def masks(self) -> Path:
         """What each training persona keeps, where the method asks for it."""
         return self.folder / "structures.safetensors"
 
@@ -92,10 +92,10 @@ class Run:
         """Write down which personas and dialogues stand on which side."""
         write_json(self.folder / "data.lock.json", record)
 
-    def write_lexicon(self, lexicon: Lexicon | PieceLexicon | None) -> None:
+    def write_vocabulary(self, vocabulary: WordVocabulary | SubwordVocabulary | None) -> None:
         """Write down the words and people that a model over words stands on; nothing for others."""
-        if lexicon:
-            lexicon.write(self.folder)
+        if vocabulary:
+            vocabulary.write(self.folder)
 
     def status(self, state: str, **details: Any) -> None:
         """Say how the run stands: running, done, failed, interrupted."""

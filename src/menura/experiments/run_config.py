@@ -29,45 +29,45 @@ class Outer:
     """
 
     steps: int = 100
-    tasks: int = 4  # a step
+    meta_batch_size: int = 4  # a step
     shots: int = 5  # support dialogues a task; 0 where tasks are dialogues, and nobody adapts
     queries: int = 2  # query dialogues a task
-    rate: float = 3e-4
-    warmup: int = 0
-    decay: float = 0.0  # of the weights towards zero, apart from the gradient (AdamW); 0 is plain Adam
-    decay_of: Decaying = "all"  # or of the matrices alone: norms, biases and gates then do not decay
-    fall: bool = True  # the cosine; without it the rate stays
-    plateau: int = 0  # steps without a new lowest loss that are borne; 0 is off
+    lr: float = 3e-4
+    warmup_steps: int = 0
+    weight_decay: float = 0.0  # of the weights towards zero, apart from the gradient (AdamW); 0 is plain Adam
+    weight_decay_of: Decaying = "all"  # or of the matrices alone: norms, biases and gates then do not decay
+    cosine: bool = True  # the cosine; without it the rate stays
+    plateau_patience: int = 0  # steps without a new lowest loss that are borne; 0 is off
     plateau_factor: float = 0.5
-    floor: float = 0.0  # the lowest rate of a plateau
-    clip: float = 2.0  # of the gradient's norm
+    min_lr: float = 0.0  # the lowest rate of a plateau
+    max_grad_norm: float = 2.0  # of the gradient's norm
     save_every: int = 10
-    check_every: int = 25
-    check_personas: int = 8
+    eval_every: int = 25
+    eval_personas: int = 8
     compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        for name in ("steps", "tasks", "queries", "save_every", "check_every"):
+        for name in ("steps", "meta_batch_size", "queries", "save_every", "eval_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
-        for name in ("warmup", "check_personas", "decay", "shots", "plateau", "floor"):
+        for name in ("warmup_steps", "eval_personas", "weight_decay", "shots", "plateau_patience", "min_lr"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must not be negative")
-        for name in ("rate", "clip"):
+        for name in ("lr", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be > 0")
-        if self.rate > LARGEST_RATE:
-            raise ConfigError(f"outer.rate: {self.rate}, must be at most {LARGEST_RATE}")
+        if self.lr > LARGEST_RATE:
+            raise ConfigError(f"outer.lr: {self.lr}, must be at most {LARGEST_RATE}")
         if not 0 < self.plateau_factor < 1:
             raise ConfigError(f"outer.plateau_factor: {self.plateau_factor}, must be between 0 and 1")
 
     def check_together(self) -> None:
         """Refuse settings that rule each other out; not before all are set, as each is set by itself."""
-        if self.plateau and self.fall:
-            raise ConfigError("outer.plateau: not with outer.fall, the cosine", hint="--set outer.fall=no")
-        if self.plateau and self.floor > self.rate:
-            raise ConfigError(f"outer.floor: {self.floor}, must be at most outer.rate, {self.rate}")
+        if self.plateau_patience and self.cosine:
+            raise ConfigError("outer.plateau_patience: not with outer.cosine, the cosine", hint="--set outer.cosine=no")
+        if self.plateau_patience and self.min_lr > self.lr:
+            raise ConfigError(f"outer.min_lr: {self.min_lr}, must be at most outer.lr, {self.lr}")
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class RunConfig:
     method: Method = field(default_factory=Finetune)
     data: DataConfig = field(default_factory=DataConfig)
     outer: Outer = field(default_factory=Outer)
-    precision: Precision = "float32"
+    dtype: Precision = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that rule each other out."""
-        if self.outer.compile and self.precision != "float32":
-            raise ConfigError(f"outer.compile: not with precision {self.precision}", hint="leave one of the two out")
+        if self.outer.compile and self.dtype != "float32":
+            raise ConfigError(f"outer.compile: not with precision {self.dtype}", hint="leave one of the two out")
 
 
 def as_json(config: Any) -> dict[str, Any]:

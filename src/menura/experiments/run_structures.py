@@ -6,7 +6,7 @@ from typing import Any
 
 from menura.adaptation.alternating import TakesTurns
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.structures import Structure, census, from_tensors, to_tensors, whole
+from menura.adaptation.structures import PersonaMask, census, from_tensors, to_tensors, whole
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError
 from menura.experiments.data_config import EncodedTask
@@ -24,17 +24,17 @@ def find_structures(
     method: LearnsJointly,
     tasks: Sequence[EncodedTask],
     shots: int,
-    found: Mapping[str, Structure],
-) -> Iterator[dict[str, Structure]]:
+    found: Mapping[str, PersonaMask],
+) -> Iterator[dict[str, PersonaMask]]:
     """Yield by persona what each keeps, one persona more each time; those in ``found`` are taken as they are.
 
     A structure is what the first ``shots`` dialogues tell, as many as a held-out persona has.
     """
-    structures = dict(found)
+    masks = dict(found)
     for task in tasks:
-        if task.persona_id not in structures:
-            structures[task.persona_id] = method.find_structure(model, task.dialogues[:shots])
-            yield structures
+        if task.persona_id not in masks:
+            masks[task.persona_id] = method.find_mask(model, task.dialogues[:shots])
+            yield masks
 
 
 def check_alone(method: object, ranks: int) -> None:
@@ -51,31 +51,31 @@ def check_alone(method: object, ranks: int) -> None:
             raise ConfigError(why, hint="train with one process", code="method_misfit")
 
 
-def write(run: Run, structures: Mapping[str, Structure]) -> None:
+def write(run: Run, masks: Mapping[str, PersonaMask]) -> None:
     """Write structures down, as bits."""
-    tensors.save(run.structures, to_tensors(structures))
+    tensors.save(run.masks, to_tensors(masks))
 
 
-def read(run: Run, model: DialogueModel[Any]) -> dict[str, Structure]:
+def read(run: Run, model: DialogueModel[Any]) -> dict[str, PersonaMask]:
     """Read what was found so far; nothing where none was. MismatchError where it is of another model's layers."""
-    if not run.structures.exists():
+    if not run.masks.exists():
         return {}
-    return from_tensors(tensors.load(run.structures, header_limit=HEADER_LIMIT), whole(model), run.structures)
+    return from_tensors(tensors.load(run.masks, header_limit=HEADER_LIMIT), whole(model), run.masks)
 
 
-def check_complete(run: Run, structures: Mapping[str, Structure], tasks: Sequence[EncodedTask]) -> None:
+def check_complete(run: Run, masks: Mapping[str, PersonaMask], tasks: Sequence[EncodedTask]) -> None:
     """Raise DataError where a persona has no structure: the weights from which to find it are trained already."""
-    missing = [task.persona_id for task in tasks if task.persona_id not in structures]
+    missing = [task.persona_id for task in tasks if task.persona_id not in masks]
     if missing:
         said = f"no structure of {len(missing)} of {len(tasks)} training personas, the first {missing[0]!r}"
-        raise DataError(said, place=str(run.structures), hint="--fresh finds them anew")
+        raise DataError(said, place=str(run.masks), hint="--fresh finds them anew")
 
 
-def tell(run: Run, structures: Mapping[str, Structure], say: Callable[[str], None]) -> None:
+def tell(run: Run, masks: Mapping[str, PersonaMask], say: Callable[[str], None]) -> None:
     """Say how structures are, with what is to be warned of, and note it in the run's trace; once a run."""
     if any("structures" in entry for entry in run.trace()):
         return
-    found = census(list(structures.values()))
+    found = census(list(masks.values()))
     for line in [*found.lines(), *found.warnings()]:
         say(line)
-    run.note(step=0, structures=asdict(found))
+    run.note(step=0, masks=asdict(found))

@@ -14,7 +14,7 @@ from menura.experiments.judge import config_of
 from menura.experiments.prepare import prepare
 from menura.experiments.recipes.start import INNER
 from menura.experiments.run import Run
-from menura.experiments.train import held_out_nats
+from menura.experiments.train import held_out_nll
 from menura.models.catalogue import over_network
 
 CONTINUATIONS = ("runs/start-pooled", "runs/start-meta")
@@ -45,7 +45,7 @@ def _held_back(folder: str) -> Mapping[str, Any]:
     prepared = prepare(config, offline=True)
     outer = config.outer
     tasks = [task for task in prepared.side("valid") if len(task.dialogues) > outer.shots]
-    before, after = held_out_nats(prepared.loaded.model, Finetune(INNER).adapt, tasks, outer.shots, outer.queries)
+    before, after = held_out_nll(prepared.loaded.model, Finetune(INNER).adapt, tasks, outer.shots, outer.queries)
     return {
         "held_back_personas": len(tasks),
         "held_back_ppl": math.exp(before),

@@ -13,16 +13,16 @@ from torch import Tensor
 from menura.adaptation.weights import PersonaWeights, holding
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
-from menura.decoding.candidates import Candidate, Ranker, Ranking, candidates
+from menura.decoding.candidates import RankedReply, Ranker, Ranking, candidates
 from menura.decoding.generate import Decoding, generate
 from menura.metrics.hits import draw_candidates, rank_of
 from menura.metrics.score import Sample
 from menura.models.dialogue_model import (
     ChoosesReplies,
     DialogueModel,
+    HasAuxiliaryTask,
     HasLatents,
-    HasSecondTask,
-    nats_of,
+    nll_of,
     weighing,
 )
 
@@ -30,20 +30,20 @@ ROWS_AT_ONCE = 16  # prompts in one generation: bounds memory, changes no reply
 
 
 @dataclass
-class Judged:
+class Outputs:
     """What one or several folds gave: samples, and what the replies cost."""
 
-    likely: list[Sample] = field(default_factory=list)  # every query exchange, nothing generated
-    spoken: list[Sample] = field(default_factory=list)  # those replied to and ranked
+    scored: list[Sample] = field(default_factory=list)  # every query exchange, nothing generated
+    generated: list[Sample] = field(default_factory=list)  # those replied to and ranked
     context_tokens: int = 0  # of all likely exchanges
     reply_tokens: int = 0
     reply_seconds: float = 0.0  # reading the prompts and replying, one after the other
     log_posteriors: list[Tensor] = field(default_factory=list)  # (B, K) each, of models with latents
 
-    def add(self, other: "Judged") -> None:
+    def add(self, other: "Outputs") -> None:
         """Take in another's."""
-        self.likely += other.likely
-        self.spoken += other.spoken
+        self.scored += other.scored
+        self.generated += other.generated
         self.log_posteriors += other.log_posteriors
         self.context_tokens += other.context_tokens
         self.reply_tokens += other.reply_tokens
@@ -51,85 +51,85 @@ class Judged:
 
 
 @dataclass
-class Judge:
+class Evaluator:
     """How exchanges are judged under some weights; ``replies`` exchanges of each fold are replied to (0 = all)."""
 
     model: DialogueModel[Any]
     encoder: Encoder
-    choice: Decoding
-    limit: int  # tokens a reply
+    decoding: Decoding
+    max_new_tokens: int  # tokens a reply
     replies: int
     candidates: int  # 0: nothing is ranked
     pool: Sequence[str]  # replies that distractors are drawn from
     seed: int
-    speaks: bool = True
+    generates: bool = True
     ranking: Ranking = Ranking()  # of the candidates of a model with latents
     rank: Ranker | None = None  # what ranks them in its place
     strength: float | None = None  # of every persona; None: as the model has it
-    least: int = 0  # tokens of a reply before it may end
+    min_new_tokens: int = 0  # tokens of a reply before it may end
     second_task: bool = False  # whether replies are looked for in the model's second task, too
 
     @torch.no_grad()
-    def judged(
+    def evaluate(
         self,
         folds: Sequence[Sequence[EncodedExchange]],
         weights: PersonaWeights,
         *,
         before: Sequence[EncodedDialogue] = (),
         prompt_limit: int = 0,
-    ) -> Judged:
+    ) -> Outputs:
         """Judge each fold's exchanges, with dialogues placed ``before`` their contexts where there are any."""
-        found = Judged()
+        found = Outputs()
         chosen: list[tuple[int, EncodedExchange, Sample]] = []
         with holding(self.model, weights), weighing(self.model, self.strength):
             for own in folds:
                 exchanges = [self.encoder.after(e, before, prompt_limit) for e in own] if before else list(own)
                 samples = self._likelihoods(exchanges, found)
-                if self.second_task and isinstance(self.model, HasSecondTask) and self.model.has_second_task:
+                if self.second_task and isinstance(self.model, HasAuxiliaryTask) and self.model.has_second_task:
                     samples = self._auxiliary(self.model, exchanges, samples)
-                found.likely += samples
+                found.scored += samples
                 found.context_tokens += sum(len(e.prefix) for e in exchanges)
                 chosen += zip(range(self.replies or len(exchanges)), exchanges, samples, strict=False)
             # Generating and ranking take most of the time: not where only likelihoods are asked for.
-            if self.speaks:
-                self._speak(chosen, found)
+            if self.generates:
+                self._generate(chosen, found)
         return found
 
-    def _likelihoods(self, exchanges: Sequence[EncodedExchange], found: Judged) -> list[Sample]:
+    def _likelihoods(self, exchanges: Sequence[EncodedExchange], found: Outputs) -> list[Sample]:
         """Return how likely each reference is; of a model with latents, also under its best and its recognised one."""
         batch = self.model.batch(exchanges)
         if not self._acts:
-            each = self.model.loss(batch).nats.tolist()
-            return [self._sample(exchange, nats) for exchange, nats in zip(exchanges, each, strict=True)]
+            each = self.model.loss(batch).nll.tolist()
+            return [self._sample(exchange, nll) for exchange, nll in zip(exchanges, each, strict=True)]
         assert isinstance(self.model, HasLatents)
-        told = self.model.latent_nats(batch)
+        told = self.model.latent_nll(batch)
         found.log_posteriors.append(told.log_posterior)
         columns = (told.mixture.tolist(), told.posterior.tolist(), told.best.tolist())
         return [
-            replace(self._sample(e, mixture), posterior_nats=posterior, best_nats=best)
+            replace(self._sample(e, mixture), posterior_nll=posterior, best_nll=best)
             for e, mixture, posterior, best in zip(exchanges, *columns, strict=True)
         ]
 
     def _auxiliary(
-        self, model: HasSecondTask, exchanges: Sequence[EncodedExchange], samples: Sequence[Sample]
+        self, model: HasAuxiliaryTask, exchanges: Sequence[EncodedExchange], samples: Sequence[Sample]
     ) -> list[Sample]:
         """Return samples that say how likely the second task finds each reference, one by one: each has its stream."""
         told = []
         for number, (exchange, sample) in enumerate(zip(exchanges, samples, strict=True)):
-            nats, tokens = model.auxiliary_nats(self.model.batch([exchange]), _seed(self.seed, exchange, number))
-            told.append(replace(sample, auxiliary_nats=float(nats), auxiliary_tokens=int(tokens)))
+            nll, tokens = model.auxiliary_nll(self.model.batch([exchange]), _seed(self.seed, exchange, number))
+            told.append(replace(sample, auxiliary_nll=float(nll), auxiliary_tokens=int(tokens)))
         return told
 
-    def _sample(self, exchange: EncodedExchange, nats: float) -> Sample:
+    def _sample(self, exchange: EncodedExchange, nll: float) -> Sample:
         reference = text_of(self.encoder, exchange)
-        return Sample(exchange.persona_id, exchange.dialogue_id, "", reference, nats, len(exchange.reply))
+        return Sample(exchange.persona_id, exchange.dialogue_id, "", reference, nll, len(exchange.reply))
 
     @property
     def _acts(self) -> bool:
         """Whether the model has latents to reply by."""
         return isinstance(self.model, HasLatents) and self.model.latents > 0
 
-    def _speak(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]], found: Judged) -> None:
+    def _generate(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]], found: Outputs) -> None:
         """Reply to each exchange and rank its reference; like lengths share a batch, the order is kept."""
         said: dict[int, Sample] = {}
         by_length = sorted(range(len(chosen)), key=lambda place: len(chosen[place][1].prefix))
@@ -139,7 +139,7 @@ class Judge:
             seeds = [_seed(self.seed, chosen[place][1], chosen[place][0]) for place in places]
             began = time.perf_counter()
             # Read once, to rank from and to reply from; candidates read the prompt by themselves.
-            state = self.model.begin(prompts) if self.candidates or not self._acts else None
+            state = self.model.prefill(prompts) if self.candidates or not self._acts else None
             reading = 0.0 if self._acts else time.perf_counter() - began
             ranks: list[tuple[int | None, int | None]] = [
                 self._ranks(chosen[place][1], seeds[row], self._row_of(state, row)) if self.candidates else (None, None)
@@ -158,38 +158,44 @@ class Judge:
                     candidates=self.candidates,
                     said=all_said,
                 )
-        found.spoken += [said[place] for place in range(len(chosen))]
+        found.generated += [said[place] for place in range(len(chosen))]
 
     def _replies(
         self, prompts: Batch, seeds: Sequence[int], state: Any
     ) -> tuple[list[list[int]], list[tuple[str, ...]]]:
         """Return a reply to each prompt, and all candidates it was chosen among, none where there were none."""
         if not self._acts:
-            end = self.encoder.layout.end
-            told = {"end": end, "limit": self.limit, "seeds": seeds, "begun": state, "least": self.least}
-            replies = generate(self.model, prompts, self.choice, **told)
+            end = self.encoder.chat_format.end
+            told = {
+                "end": end,
+                "max_new_tokens": self.max_new_tokens,
+                "seeds": seeds,
+                "prefilled": state,
+                "min_new_tokens": self.min_new_tokens,
+            }
+            replies = generate(self.model, prompts, self.decoding, **told)
             return replies, [()] * len(replies)
         ranked = self._candidates(prompts.exchanges, seeds)
         texts = [tuple(self.encoder.reply_text(one.ids) for one in found) for found in ranked]
         return [list(found[0].ids) for found in ranked], texts
 
-    def _candidates(self, prompts: Sequence[EncodedExchange], seeds: Sequence[int]) -> list[list[Candidate]]:
+    def _candidates(self, prompts: Sequence[EncodedExchange], seeds: Sequence[int]) -> list[list[RankedReply]]:
         return candidates(
             self.model,
             prompts,
-            self.choice,
+            self.decoding,
             self.ranking,
-            end=self.encoder.layout.end,
-            limit=self.limit,
+            end=self.encoder.chat_format.end,
+            max_new_tokens=self.max_new_tokens,
             seeds=seeds,
             rank=self.rank,
-            least=self.least,
+            min_new_tokens=self.min_new_tokens,
         )
 
     def _row_of(self, state: Any, row: int) -> Any:
-        return self.model.select_rows(state, torch.tensor([row], device=self.model.device))
+        return self.model.reorder_cache(state, torch.tensor([row], device=self.model.device))
 
-    def _ranks(self, exchange: EncodedExchange, seed: int, begun: Any) -> tuple[int, int]:
+    def _ranks(self, exchange: EncodedExchange, seed: int, prefilled: Any) -> tuple[int, int]:
         """Return the reference's place among the candidates by the model's choice, and by mean nats per token.
 
         A model without a choice head chooses by nats (spec section 9).
@@ -197,12 +203,12 @@ class Judge:
         texts, gold = draw_candidates(
             text_of(self.encoder, exchange), self.pool, self.candidates, random.Random(f"{seed}:candidates")
         )
-        replies = [(*self.encoder.tokens.encode(text), self.encoder.layout.end) for text in texts]
+        replies = [(*self.encoder.tokens.encode(text), self.encoder.chat_format.end) for text in texts]
         batch = self.model.batch([replace(exchange, reply=reply) for reply in replies])
-        likely = rank_of((nats_of(self.model, batch, begun) / batch.reply_tokens).tolist(), gold)
+        scored = rank_of((nll_of(self.model, batch, prefilled) / batch.reply_tokens).tolist(), gold)
         if not (isinstance(self.model, ChoosesReplies) and self.model.chooses):
-            return likely, likely
-        return rank_of((-self.model.reply_scores(batch, begun)).tolist(), gold), likely
+            return scored, scored
+        return rank_of((-self.model.reply_scores(batch, prefilled)).tolist(), gold), scored
 
 
 def text_of(encoder: Encoder, exchange: EncodedExchange) -> str:

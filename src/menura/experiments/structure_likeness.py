@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy
 
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.structures import Census, Structure, census, jaccards
+from menura.adaptation.structures import Census, PersonaMask, census, jaccards
 from menura.errors import ConfigError
 from menura.experiments import run_structures
 from menura.experiments.judge import config_of
@@ -53,15 +53,15 @@ def likeness_of_run(folder: str) -> Likeness:
             f"run {folder} has no structures", hint="name the run of a cmaml recipe", code="no_structures"
         )
     found = run_structures.read(Run(Path(folder)), prepared.loaded.model)
-    tasks = [task for task in prepared.split.sides["train"] if task.persona.persona_id in found]
+    tasks = [task for task in prepared.split.splits["train"] if task.persona.persona_id in found]
     return likeness([found[task.persona.persona_id] for task in tasks], tasks)
 
 
-def likeness(structures: Sequence[Structure], tasks: Sequence[Task], *, seed: int = 0) -> Likeness:
+def likeness(masks: Sequence[PersonaMask], tasks: Sequence[Task], *, seed: int = 0) -> Likeness:
     """Compare structures with their personas, in the same order."""
-    of_structures, of_personas = jaccards(structures).numpy(), similarities(tasks)
+    of_structures, of_personas = jaccards(masks).numpy(), similarities(tasks)
     correlation, p = mantel(of_structures, of_personas, seed)
-    return Likeness(census(structures), correlation, p)
+    return Likeness(census(masks), correlation, p)
 
 
 def mantel(one: Matrix, other: Matrix, seed: int) -> tuple[float, float]:

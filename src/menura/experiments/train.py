@@ -15,7 +15,7 @@ from menura.adaptation.alternating import TakesTurns
 from menura.adaptation.compiled import Objective, compiled_objective
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.structures import Structure
+from menura.adaptation.structures import PersonaMask
 from menura.adaptation.weights import loss_with, outer_groups, trained
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
@@ -26,11 +26,11 @@ from menura.experiments.data_config import EncodedTask
 from menura.experiments.finite import approximately, check_finite
 from menura.experiments.plateau import Plateau
 from menura.experiments.ranks import ALONE, Ranks, meeting
-from menura.experiments.rivals import loss_beside, with_rivals
+from menura.experiments.rivals import loss_beside, with_negatives
 from menura.experiments.run import Run, Signals
 from menura.experiments.run_config import RunConfig
 from menura.metrics.perplexity import perplexity_of
-from menura.models.dialogue_model import DialogueModel, LearnsFromRivals, Loss
+from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
 
 
 class Progress(Protocol):
@@ -47,24 +47,24 @@ class Progress(Protocol):
 class Sums:
     """A step's query loss summed over tasks, in nats and reply tokens; of its parts, a value a task."""
 
-    nats: float = 0.0
+    nll: float = 0.0
     tokens: float = 0.0
     parts: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
         """Nats per token."""
-        return self.nats / self.tokens
+        return self.nll / self.tokens
 
     def count(self, loss: Loss) -> None:
         """Take one task's loss in."""
         self.add(
-            float(loss.nats.detach().sum()), float(loss.tokens.sum()), {n: [float(v)] for n, v in loss.parts.items()}
+            float(loss.nll.detach().sum()), float(loss.tokens.sum()), {n: [float(v)] for n, v in loss.parts.items()}
         )
 
-    def add(self, nats: float, tokens: float, parts: Mapping[str, list[float]]) -> None:
+    def add(self, nll: float, tokens: float, parts: Mapping[str, list[float]]) -> None:
         """Take sums in."""
-        self.nats, self.tokens = self.nats + nats, self.tokens + tokens
+        self.nll, self.tokens = self.nll + nll, self.tokens + tokens
         for name, values in parts.items():
             self.parts.setdefault(name, []).extend(values)
 
@@ -95,10 +95,12 @@ class Training:
         if outer.compile:
             self.objective = compiled_objective(self.config.method, self.model, self.progress.say)
         self.weights = trained(self.model)
-        self.optimizer = torch.optim.AdamW(outer_groups(self.model, outer.decay, outer.decay_of), lr=outer.rate)
-        self.plateau = Plateau(outer.rate, outer.plateau, outer.plateau_factor, outer.floor)
+        self.optimizer = torch.optim.AdamW(
+            outer_groups(self.model, outer.weight_decay, outer.weight_decay_of), lr=outer.lr
+        )
+        self.plateau = Plateau(outer.lr, outer.plateau_patience, outer.plateau_factor, outer.min_lr)
         self.step, self.best = 0, math.inf
-        self.structures: Mapping[str, Structure] = {}  # by persona, of methods that learn jointly
+        self.masks: Mapping[str, PersonaMask] = {}  # by persona, of methods that learn jointly
 
     def go(self) -> None:
         """Train to the end, from the newest whole checkpoint; stopped by a signal, save and raise Stopped."""
@@ -115,21 +117,21 @@ class Training:
 
     def _structures_of_the_start(self, method: LearnsJointly, signals: Signals) -> None:
         """Read which private weights each persona keeps, or find it with the weights that training begins with."""
-        self.structures = run_structures.read(self.run, self.model)
+        self.masks = run_structures.read(self.run, self.model)
         if self.step:
-            run_structures.check_complete(self.run, self.structures, self.train)
+            run_structures.check_complete(self.run, self.masks, self.train)
         shots, personas = self.config.outer.shots, len({task.persona_id for task in self.train})
-        finding = run_structures.find_structures(self.model, method, self.train, shots, self.structures)
-        with self._noting_failure(0), approximately(self.config.precision, self.model.device):
-            for self.structures in finding:
-                found = len(self.structures)
+        finding = run_structures.find_structures(self.model, method, self.train, shots, self.masks)
+        with self._noting_failure(0), approximately(self.config.dtype, self.model.device):
+            for self.masks in finding:
+                found = len(self.masks)
                 if found % run_structures.SAVE_EVERY == 0 or found >= personas or signals.caught:
-                    run_structures.write(self.run, self.structures)
+                    run_structures.write(self.run, self.masks)
                     self.progress.say(f"found the structures of {found} of {personas} training personas")
                 if signals.caught:
                     self.run.status("interrupted", step=0)
                     raise signals.stop(f"stopped after {found} structures, saved; the same command goes on")
-        run_structures.tell(self.run, self.structures, self.progress.say)
+        run_structures.tell(self.run, self.masks, self.progress.say)
 
     def _go_a_step(self, signals: Signals) -> None:
         """Take one step on all ranks, with its check and its save; stop where any rank was told to."""
@@ -138,7 +140,7 @@ class Training:
             self._outer_step(self.step)
             self.step += 1
             step, last = self.step, self.step == outer.steps
-            if step % outer.check_every == 0 or last:
+            if step % outer.eval_every == 0 or last:
                 with meeting(self.ranks):
                     self._check(step)
         caught = [number for number in self.ranks.exchange(signals.caught) if number]
@@ -176,7 +178,7 @@ class Training:
         method, rate = self.config.method, self.rate(step)
         sums, norm = self.take(step, rate)
         for turn in method.further_turns() if isinstance(method, TakesTurns) else ():
-            parts = self.take(step, rate * turn.rate, turn.objective)[0].parts
+            parts = self.take(step, rate * turn.lr_scale, turn.objective)[0].parts
             for name, values in parts.items():
                 sums.parts.setdefault(name, []).extend(values)
         check_finite(self.weights, f"step {step + 1}", self._smaller_rate)
@@ -187,24 +189,24 @@ class Training:
             norm=norm,
             tokens=sums.tokens,
             **{name: sum(values) / len(values) for name, values in sums.parts.items()},
-            **({"rate": rate} if self.config.outer.plateau else {}),
+            **({"rate": rate} if self.config.outer.plateau_patience else {}),
         )
-        if self.config.outer.plateau:
+        if self.config.outer.plateau_patience:
             self.plateau.see(sums.loss)
         self.progress.step(step + 1, self.config.outer.steps, sums.loss)
 
     def rate(self, step: int) -> float:
         """Return the optimiser's rate at a step."""
         outer = self.config.outer
-        return self.plateau.rate * schedule(step, outer.steps, outer.warmup, fall=outer.fall)
+        return self.plateau.rate * schedule(step, outer.steps, outer.warmup_steps, fall=outer.cosine)
 
     def take(self, step: int, rate: float, objective: Objective | None = None) -> tuple[Sums, float]:
         """Take one step of the optimiser at a rate; return the losses before it, and the gradient's norm."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         sums = self.gradient(step, objective)
-        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.config.outer.clip)
-        if not (math.isfinite(sums.nats) and torch.isfinite(norm)):
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), self.config.outer.max_grad_norm)
+        if not (math.isfinite(sums.nll) and torch.isfinite(norm)):
             raise self._not_finite(step)
         with moving_only(self.optimizer, self.weights, self._moves(step)):
             self.optimizer.step()
@@ -218,7 +220,7 @@ class Training:
         sums = Sums()
         for told in met.told:
             sums.add(**told)
-        if math.isfinite(sums.nats):
+        if math.isfinite(sums.nll):
             self.ranks.add(list(self.weights.values()))
         return sums
 
@@ -228,10 +230,10 @@ class Training:
             return self._joint_gradient(step, self.config.method)
         sums, outer = Sums(), self.config.outer
         for episode in islice(self._episodes(step), self.ranks.rank, None, self.ranks.size):
-            with approximately(self.config.precision, self.model.device):
+            with approximately(self.config.dtype, self.model.device):
                 loss = objective(self.model, episode, step / outer.steps)
             # One task's graph at a time: memory of one task, not of the meta-batch.
-            (loss.total / outer.tasks).backward()  # type: ignore[no-untyped-call]
+            (loss.total / outer.meta_batch_size).backward()  # type: ignore[no-untyped-call]
             sums.count(loss)
         return sums
 
@@ -239,10 +241,10 @@ class Training:
         """Give the weights the gradient of all tasks of a step together."""
         sums, outer = Sums(), self.config.outer
         episodes = list(self._episodes(step))
-        structures = [self.structures[episode.persona_id] for episode in episodes]
-        with approximately(self.config.precision, self.model.device):
-            total, losses = method.joint_objective(self.model, episodes, structures, step / outer.steps)
-        (total / outer.tasks).backward()  # type: ignore[no-untyped-call]
+        masks = [self.masks[episode.persona_id] for episode in episodes]
+        with approximately(self.config.dtype, self.model.device):
+            total, losses = method.joint_objective(self.model, episodes, masks, step / outer.steps)
+        (total / outer.meta_batch_size).backward()  # type: ignore[no-untyped-call]
         for loss in losses:
             sums.count(loss)
         return sums
@@ -251,8 +253,8 @@ class Training:
         """Return by name where a step may move a weight; names left out may move everywhere."""
         if not isinstance(self.config.method, LearnsJointly):
             return {}
-        structures = [self.structures[episode.persona_id] for episode in self._episodes(step)]
-        return self.config.method.moves(self.model, structures)
+        masks = [self.masks[episode.persona_id] for episode in self._episodes(step)]
+        return self.config.method.moves(self.model, masks)
 
     def drawn(self, step: int) -> list[str]:
         """Return whose episodes a step learns from, on all ranks."""
@@ -263,11 +265,11 @@ class Training:
         rng = random.Random(f"{self.config.seed}:{step}")
         strangers = random.Random(f"{self.config.seed}:{step}:rivals")
         outer = self.config.outer
-        for task in rng.choices(self.train, k=outer.tasks):
+        for task in rng.choices(self.train, k=outer.meta_batch_size):
             drawn = rng.sample(task.dialogues, outer.shots + outer.queries)
             episode = EncodedEpisode(task.persona_id, tuple(drawn[: outer.shots]), tuple(drawn[outer.shots :]))
-            if isinstance(self.model, LearnsFromRivals):  # from a stream of their own: the episodes stay the same
-                episode = with_rivals(episode, self.train, self.model, strangers)
+            if isinstance(self.model, HasNegatives):  # from a stream of their own: the episodes stay the same
+                episode = with_negatives(episode, self.train, self.model, strangers)
             yield episode
 
     def _check(self, step: int) -> None:
@@ -279,14 +281,14 @@ class Training:
         Rank 0 does it for all: what it writes is then whole, whatever becomes of the others.
         """
         outer = self.config.outer
-        eligible = [t for t in self.valid if len(t.dialogues) > outer.shots][: outer.check_personas]
+        eligible = [t for t in self.valid if len(t.dialogues) > outer.shots][: outer.eval_personas]
         if self.ranks.rank:
             return
         if not eligible:
             self._keep(step)
             return
-        with approximately(self.config.precision, self.model.device):
-            before, after = held_out_nats(self.model, self.config.method.adapt, eligible, outer.shots, outer.queries)
+        with approximately(self.config.dtype, self.model.device):
+            before, after = held_out_nll(self.model, self.config.method.adapt, eligible, outer.shots, outer.queries)
             queries = [
                 EncodedEpisode(t.persona_id, (), t.dialogues[outer.shots : outer.shots + outer.queries])
                 for t in eligible
@@ -295,7 +297,7 @@ class Training:
         found = torch.tensor([before, after, beside])
         check_finite({"loss": found}, f"step {step}, held-back personas", self._smaller_rate)
         self.run.note(step=step, valid_before=before, valid_after=after, valid_beside=beside)
-        ppl_before, ppl_after = (perplexity_of([nats], [1], "pooled") for nats in (before, after))
+        ppl_before, ppl_after = (perplexity_of([nll], [1], "pooled") for nll in (before, after))
         self.progress.say(f"step {step}: held-back personas PPL {ppl_before:.2f} -> {ppl_after:.2f} adapted")
         if after + beside < self.best:
             self.best = after + beside
@@ -309,7 +311,7 @@ class Training:
             return
         state = checkpoint.optimizer_state(self.optimizer, self.weights)
         kept: dict[str, Any] = {"best": _finite(self.best)}
-        if self.config.outer.plateau:
+        if self.config.outer.plateau_patience:
             kept["plateau"] = self.plateau.state()
         checkpoint.write(self.run.checkpoints, Checkpoint(step, self.weights, state, kept))
 
@@ -346,10 +348,10 @@ class Training:
 
     @property
     def _smaller_rate(self) -> str:
-        return f"try a smaller rate: --set outer.rate={self.config.outer.rate / 3:.1g}"
+        return f"try a smaller rate: --set outer.lr={self.config.outer.lr / 3:.1g}"
 
 
-def held_out_nats(
+def held_out_nll(
     model: DialogueModel[Any], adapt: Callable[..., Any], tasks: Sequence[EncodedTask], shots: int, queries: int
 ) -> tuple[float, float]:
     """Return pooled nats per token of the query dialogues, before and after adapting on the first ``shots``."""
@@ -359,9 +361,9 @@ def held_out_nats(
         weights = adapt(model, task.dialogues[:shots])
         with torch.no_grad():
             before, after = model.loss(query), loss_with(model, weights, query)
-        sums.append(torch.stack([before.nats.sum(), after.nats.sum(), before.tokens.sum()]))
-    nats_before, nats_after, tokens = torch.stack(sums).sum(0).tolist()
-    return nats_before / tokens, nats_after / tokens
+        sums.append(torch.stack([before.nll.sum(), after.nll.sum(), before.tokens.sum()]))
+    nll_before, nll_after, tokens = torch.stack(sums).sum(0).tolist()
+    return nll_before / tokens, nll_after / tokens
 
 
 def schedule(step: int, steps: int, warmup: int, *, fall: bool = True) -> float:

@@ -43,24 +43,24 @@ class RankerConfig:
     exchanges: int = 400
     loss: Literal["listwise", "pairwise"] = "listwise"
     temperature: float = 0.5
-    rate: float = 3e-3
-    decay: float = 0.01
+    lr: float = 3e-3
+    weight_decay: float = 0.01
     epochs: int = 60
-    batch: int = 32
-    limit: int = 30  # tokens of a candidate
-    aside: float = 0.2
+    batch_size: int = 32
+    max_new_tokens: int = 30  # tokens of a candidate
+    validation_share: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what teaches nothing."""
-        for name, least in (("exchanges", 2), ("epochs", 1), ("batch", 1), ("limit", 1)):
+        for name, least in (("exchanges", 2), ("epochs", 1), ("batch_size", 1), ("max_new_tokens", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"ranker.{name}: {getattr(self, name)}, must be at least {least}")
-        for name in ("temperature", "rate"):
+        for name in ("temperature", "lr"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"ranker.{name}: {getattr(self, name)}, must be > 0")
-        if not 0 <= self.aside < 1:
-            raise ConfigError(f"ranker.aside: {self.aside}, must lie between 0 and 1, 1 left out")
+        if not 0 <= self.validation_share < 1:
+            raise ConfigError(f"ranker.validation_share: {self.validation_share}, must lie between 0 and 1, 1 left out")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def fit_ranker(
     path, run = folder / FILE, Run(folder)
     prepared = prepare(config_of(str(folder)), device=device, offline=offline, say=say)
     model = _ranked(prepared)
-    about = {"model_sha256": prepared.loaded.start_sha256, "settings": json.dumps(asdict(config)), **prepared.origin}
+    about = {"model_sha256": prepared.loaded.init_sha256, "settings": json.dumps(asdict(config)), **prepared.origin}
     with run.locked():
         _check_same([path, folder / EXAMPLES], about, fresh=fresh)
         if path.exists():
@@ -105,14 +105,14 @@ def fit_ranker(
 
 def fitted(made: Examples, config: RankerConfig) -> tuple[Ranker, dict[str, str]]:
     """Return a ranker, and what the candidates are worth that it, selection and perfect choice take of those aside."""
-    aside = round(config.aside * len(made.worths))
+    aside = round(config.validation_share * len(made.worths))
     order = random.Random(f"{config.seed}:ranker-aside").sample(range(len(made.worths)), len(made.worths))
     learnt, held = torch.tensor(order[aside:]), torch.tensor(order[:aside], dtype=torch.long)
     ranker = Ranker(made.states.shape[-1])
-    optimizer = torch.optim.AdamW(ranker.parameters(), lr=config.rate, weight_decay=config.decay)
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     stream = torch.Generator().manual_seed(config.seed)
     for _ in range(config.epochs):
-        for places in torch.split(learnt[torch.randperm(len(learnt), generator=stream)], config.batch):
+        for places in torch.split(learnt[torch.randperm(len(learnt), generator=stream)], config.batch_size):
             optimizer.zero_grad()
             _loss(ranker(made.states[places]), made.worths[places], config).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -180,7 +180,7 @@ def _made(  # noqa: PLR0913  # what is made, of what, and where it is kept meanw
     with Signals().watched() as signals:
         while done < len(exchanges):
             piece = exchanges[done : done + AT_ONCE]
-            parts.append(_examples(model, piece, encoder, config.limit))
+            parts.append(_examples(model, piece, encoder, config.max_new_tokens))
             done += len(piece)
             if done % SAVE_EVERY == 0 or done == len(exchanges) or signals.caught:
                 parts = [{name: torch.cat([part[name] for part in parts]) for name in parts[0]}]

@@ -23,7 +23,7 @@ from menura.experiments.train import Progress
 from menura.scorers import store
 from menura.scorers.catalogue import SCORERS, Kind, ScorerConfig, named
 from menura.scorers.check import Checked, checked
-from menura.scorers.classifier import Classifier, Encoded, Example, log_probs
+from menura.scorers.classifier import Classifier, Encoded, LabelledText, log_probs
 from menura.scorers.data import Parts, parts_of
 from menura.scorers.learning import batches_of
 from menura.scorers.store import About
@@ -50,8 +50,8 @@ class ScorerTraining:
         learnt = [example.label for example in self.parts.train]
         self.label_weights = torch.tensor(learning.label_weights(self.classifier.labels, learnt))
         self.weights = dict(self.classifier.network.named_parameters())
-        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=learning.rate, weight_decay=learning.decay)
-        self.batches = math.ceil(len(self.encoded) / learning.batch)  # an epoch
+        self.optimizer = torch.optim.AdamW(self.weights.values(), lr=learning.lr, weight_decay=learning.weight_decay)
+        self.batches = math.ceil(len(self.encoded) / learning.batch_size)  # an epoch
         self.step, self.best, self.seconds = 0, math.inf, 0.0
 
     @property
@@ -83,7 +83,7 @@ class ScorerTraining:
         epoch, number = divmod(step, self.batches)
         if number == 0 or not hasattr(self, "_epoch"):
             lengths = [len(one.ids) for one in self.encoded]
-            self._epoch = batches_of(lengths, self.config.learning.batch, f"{self.config.seed}:{epoch}")
+            self._epoch = batches_of(lengths, self.config.learning.batch_size, f"{self.config.seed}:{epoch}")
         return self._epoch[number]
 
     def _learn(self, places: Sequence[int]) -> None:
@@ -97,9 +97,9 @@ class ScorerTraining:
         wanted = torch.tensor([self.wanted[place] for place in places], device=logits.device)
         loss = torch.nn.functional.cross_entropy(logits, wanted, self.label_weights.to(logits.device))
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), learning.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), learning.max_grad_norm)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            hint = f"try a smaller rate: --set learning.rate={learning.rate / 3:.1g}"
+            hint = f"try a smaller rate: --set learning.lr={learning.lr / 3:.1g}"
             raise NumericalError(f"step {self.step + 1}: loss or gradient not finite", hint=hint)
         self.optimizer.step()
         value = float(loss.detach())
@@ -159,7 +159,7 @@ def train_scorer(
             progress.say(f"trained already: {folder} (--fresh trains anew)")
             return store.about_of(name, folder)
     # All that can be refused is refused before the folder is touched.
-    training = ScorerTraining(run, config, _begun(kind, config, parts, device), parts, progress)
+    training = ScorerTraining(run, config, _prefilled(kind, config, parts, device), parts, progress)
     with run.locked():
         if fresh:
             run.clear()
@@ -185,7 +185,7 @@ def settings_of(name: str, folder: Path) -> ScorerConfig:
     return made
 
 
-def loss_on(classifier: Classifier, examples: Sequence[Example], weights: Tensor) -> float:
+def loss_on(classifier: Classifier, examples: Sequence[LabelledText], weights: Tensor) -> float:
     """Return the mean nats of the examples' labels, each weighed by its label."""
     place = {label: number for number, label in enumerate(classifier.labels)}
     # A label that only stands in the part set aside cannot be guessed, whatever the weights.
@@ -196,10 +196,10 @@ def loss_on(classifier: Classifier, examples: Sequence[Example], weights: Tensor
 
 
 def _parts(kind: Kind, config: ScorerConfig) -> Parts:
-    return parts_of(config.data, kind.read, config.learning.choose)
+    return parts_of(config.data, kind.read, config.learning.validation_share)
 
 
-def _begun(kind: Kind, config: ScorerConfig, parts: Parts, device: str) -> Classifier:
+def _prefilled(kind: Kind, config: ScorerConfig, parts: Parts, device: str) -> Classifier:
     kind.within(config, parts)  # refused before minutes of training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -245,7 +245,7 @@ def _finished(name: str, kind: Kind, training: ScorerTraining, folder: Path) -> 
         files=parts.files,
         said=parts.said,
         within=within,
-        judged=(found.accuracy.hits, found.accuracy.total),
+        evaluation=(found.accuracy.hits, found.accuracy.total),
         sums={},
         seconds=round(training.seconds, 1),
     )

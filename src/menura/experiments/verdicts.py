@@ -17,7 +17,7 @@ from menura.metrics.score import NeedsScorer, Sample
 from menura.scorers import store
 from menura.scorers.emoji import EmojiClassifier
 from menura.scorers.entailment import Entailment
-from menura.tasks.task import Part, Task
+from menura.tasks.task import DialogueView, Task
 
 Facts = Mapping[tuple[str, str], tuple[str, ...]]  # by persona and dialogue
 
@@ -25,7 +25,7 @@ Facts = Mapping[tuple[str, str], tuple[str, ...]]  # by persona and dialogue
 class Entails(Protocol):
     """Says of (reply, sentence) pairs whether the reply entails the sentence (+1), contradicts it (−1), or neither."""
 
-    def verdicts(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+    def nli_labels(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
         """Return one verdict a pair."""
 
 
@@ -41,7 +41,7 @@ class Guesses(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class ScorerLabels:
     """What reads samples before they are scored; the two lines say in signatures which scorers they were."""
 
     entails: Entails | None = None
@@ -60,9 +60,9 @@ class Verdicts:
 
     def _judged(self, samples: Sequence[Sample], entails: Entails) -> list[Sample]:
         pairs = list(dict.fromkeys((sample.reply, fact) for sample in samples for fact in sample.facts))
-        verdict = dict(zip(pairs, entails.verdicts(pairs), strict=True))
+        verdict = dict(zip(pairs, entails.nli_labels(pairs), strict=True))
         return [
-            replace(s, verdicts=tuple(verdict[s.reply, fact] for fact in s.facts), entailed_by=self.entailed_by)
+            replace(s, nli_labels=tuple(verdict[s.reply, fact] for fact in s.facts), entailed_by=self.entailed_by)
             for s in samples
         ]
 
@@ -100,13 +100,15 @@ def check_trained(metrics: Sequence[str], scorers: str = "") -> None:
         store.about_of(name, store.folder_of(name, scorers))
 
 
-def verdicts_for(metrics: Sequence[str], tasks: Sequence[Task], scorers: str = "", device: str = "cpu") -> Verdicts:
+def scorer_labels_for(
+    metrics: Sequence[str], tasks: Sequence[Task], scorers: str = "", device: str = "cpu"
+) -> ScorerLabels:
     """Return what reads the samples of these personas for these metrics.
 
     ``scorers`` is the folder they lie in, the workspace's if empty. Raises DataError where no persona has facts to
     agree with, and where a persona is no emoji of the classifier; ConfigError for metrics that need different facts.
     """
-    made = Verdicts(facts=_facts_for(metrics, tasks))
+    made = ScorerLabels(facts=_facts_for(metrics, tasks))
     for name in scorers_needed(metrics):
         stored = store.read(name, store.folder_of(name, scorers), device=device)
         line = stored.about.line
@@ -137,7 +139,7 @@ def _facts_of(tasks: Sequence[Task], *, with_profiles: bool) -> Facts:
     facts = {
         (task.persona.persona_id, part.dialogue.dialogue_id): told
         for task in tasks
-        for part in task.parts
+        for part in task.dialogues
         if (told := _told(part, with_profiles=with_profiles))
     }
     if not facts:
@@ -148,7 +150,7 @@ def _facts_of(tasks: Sequence[Task], *, with_profiles: bool) -> Facts:
     return facts
 
 
-def _told(part: Part, *, with_profiles: bool) -> tuple[str, ...]:
+def _told(part: DialogueView, *, with_profiles: bool) -> tuple[str, ...]:
     """Return what one dialogue tells of its persona; a value that is a fact already is told once."""
     values = dict.fromkeys(chain.from_iterable(told_in(part).values()) if with_profiles else ())
     return (*part.facts, *(value for value in values if value not in part.facts))

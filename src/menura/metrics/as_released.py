@@ -27,7 +27,7 @@ END = "\0"  # stands for the end symbol; no text holds it
 CLASSES = 9489  # AR's characters
 
 Numbers = NDArray[Any]
-Rows = tuple[Numbers, Numbers]  # (S,) what orders the samples, (S, C) what is counted of each
+SequenceLayout = tuple[Numbers, Numbers]  # (S,) what orders the samples, (S, C) what is counted of each
 
 
 def characters(text: str) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ class _Batched(ABC):
 
 
 @dataclass(frozen=True)
-class DistinctReleased(_Batched):
+class ReferenceDistinct(_Batched):
     """Different n-grams of a reply / its tokens, whatever the order (spec D2, A9): it falls with length only.
 
     A reply of n tokens without a repetition scores 1 of single tokens and (n - 1) / n of pairs.
@@ -96,7 +96,7 @@ class DistinctReleased(_Batched):
 
 
 @dataclass(frozen=True)
-class BleuReleased(_Batched):
+class ReferenceBleu(_Batched):
     """BLEU-4 of each batch without smoothing, against references that keep their pads (spec D6, A8).
 
     The brevity penalty takes every reference to be as long as the batch's longest, or as ``padded`` tokens: a perfect
@@ -133,7 +133,7 @@ class BleuReleased(_Batched):
 
 
 @dataclass(frozen=True)
-class PerplexityReleased(_Batched):
+class ReferencePerplexity(_Batched):
     """exp of the mean over batches of dialogue loss plus ``weight`` times auxiliary loss, in nats per token (D5, A6).
 
     It is no perplexity of replies: a model with an easy second task scores lower. ``nan`` where samples say nothing of
@@ -152,12 +152,12 @@ class PerplexityReleased(_Batched):
         return f"{self.name}|per:token|end:counted|auxiliary:{self.weight:g}|mean:batches of {BATCH}"
 
     def _row(self, sample: Sample) -> Sequence[float]:
-        auxiliary = math.nan if sample.auxiliary_nats is None else sample.auxiliary_nats
-        return sample.reference_nats, sample.reference_tokens, auxiliary, sample.auxiliary_tokens
+        auxiliary = math.nan if sample.auxiliary_nll is None else sample.auxiliary_nll
+        return sample.reference_nll, sample.reference_tokens, auxiliary, sample.auxiliary_tokens
 
     def _figures(self, columns: Numbers, starts: Numbers) -> Numbers:
-        nats, tokens, auxiliary, auxiliary_tokens = numpy.add.reduceat(columns, starts).T
-        figures: Numbers = nats / tokens + self.weight * auxiliary / numpy.maximum(auxiliary_tokens, 1)
+        nll, tokens, auxiliary, auxiliary_tokens = numpy.add.reduceat(columns, starts).T
+        figures: Numbers = nll / tokens + self.weight * auxiliary / numpy.maximum(auxiliary_tokens, 1)
         return figures
 
     def _mean(self, figures: Numbers) -> float:
@@ -165,7 +165,7 @@ class PerplexityReleased(_Batched):
 
 
 @dataclass(frozen=True)
-class F1Released:
+class ReferenceF1:
     """F1 of each class of token, place by place, averaged over ``classes`` and batches (spec D6, A7).
 
     Replies and references of a batch are padded to its longest, or to ``padded`` tokens, and the pad is a class. Nearly

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from menura.corpus.pieces import UNBLANKED
 from menura.errors import ConfigError, Problem, shown
 from menura.metrics import meteor_jar
-from menura.metrics.as_released import BleuReleased, DistinctReleased, F1Released, PerplexityReleased
+from menura.metrics.as_released import ReferenceBleu, ReferenceDistinct, ReferenceF1, ReferencePerplexity
 from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.bleu import Bleu
 from menura.metrics.cider import CiderD
@@ -74,11 +74,11 @@ METRICS: dict[str, Metric] = {
     "dist-2-char": Distinct(2, cut="char"),
     "attribute-overlap": AttributeOverlap(),
     # As the tables of AR and AR+ were made: of little worth but beside those.
-    "ppl-release-sum": PerplexityReleased(),
-    "f1-release-macro": F1Released(),
-    "bleu-release-padded": BleuReleased(),
-    "dist-1-release": DistinctReleased(length=1),
-    "dist-2-release": DistinctReleased(length=2),
+    "ppl-release-sum": ReferencePerplexity(),
+    "f1-release-macro": ReferenceF1(),
+    "bleu-release-padded": ReferenceBleu(),
+    "dist-1-release": ReferenceDistinct(length=1),
+    "dist-2-release": ReferenceDistinct(length=2),
 }
 # By a program that Menura does not ship: there where it is installed, and never replaced by another.
 BY_PROGRAM: dict[str, Metric] = {"meteor": meteor_jar.Meteor()}

@@ -62,21 +62,21 @@ class OfFacts:
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add the scorer, and how many replies it judged."""
-        judged = [sample for sample in samples if self._verdicts(sample)]
+        judged = [sample for sample in samples if self._nli_labels(sample)]
         scorers = " and ".join(sorted({sample.entailed_by for sample in judged if sample.entailed_by}))
         by = "" if self.lexical else f"|verdicts:{scorers or 'none'}"
         return f"{self.signature}{by}|replies:{len(judged)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float, float, float]:
         """Return (sum of verdicts, contradictions, facts judged, replies judged)."""
-        judged = [verdicts for sample in samples if (verdicts := self._verdicts(sample))]
-        every = [verdict for verdicts in judged for verdict in verdicts]
+        judged = [nli_labels for sample in samples if (nli_labels := self._nli_labels(sample))]
+        every = [verdict for nli_labels in judged for verdict in nli_labels]
         return float(sum(every)), float(every.count(-1)), float(len(every)), float(len(judged))
 
-    def _verdicts(self, sample: Sample) -> tuple[int, ...]:
+    def _nli_labels(self, sample: Sample) -> tuple[int, ...]:
         if self.lexical:
             return tuple(lexical_verdict(sample.reply, fact) for fact in sample.facts)
-        return sample.verdicts
+        return sample.nli_labels
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from menura.corpus.stop_words import STOP_WORDS, hash_of
 from menura.metrics.score import Sample, summed
 from menura.metrics.words import words_of
 
-Part = Literal["recall", "precision", "f1"]
+DialogueView = Literal["recall", "precision", "f1"]
 
 
-def overlap(reply: str, facts: Sequence[str], stop: Collection[str] = STOP_WORDS) -> dict[Part, float]:
+def overlap(reply: str, facts: Sequence[str], stop: Collection[str] = STOP_WORDS) -> dict[DialogueView, float]:
     """Return recall, precision and F1 of the different words of all facts together, in 0..1; 0 where none is shared."""
     said = {word for word in words_of(reply) if word not in stop}
     known = {word for fact in facts for word in words_of(fact) if word not in stop}
@@ -27,7 +27,7 @@ def overlap(reply: str, facts: Sequence[str], stop: Collection[str] = STOP_WORDS
 class Knowledge:
     """The mean over replies of one part of ``overlap``; replies whose dialogue has no facts are left out."""
 
-    part: Part
+    part: DialogueView
 
     unit: str = "share"
     better: Literal["higher"] = "higher"

@@ -119,22 +119,22 @@ class MeteorExactStem:
         return score_of(totals[:-1]) if totals[-1] else math.nan
 
 
-def _statistics(said: Sequence[str], known: Sequence[str]) -> tuple[float, ...]:
-    alignment = aligned(said, known)
+def _statistics(said: Sequence[str], reference: Sequence[str]) -> tuple[float, ...]:
+    alignment = aligned(said, reference)
     chunks = -alignment.fewer_chunks
-    if chunks == 1 and alignment.matches == len(said) == len(known):
+    if chunks == 1 and alignment.matches == len(said) == len(reference):
         chunks = 0
-    matched = list(_matched(alignment, said, known))
-    small = (sum(word in FUNCTION_WORDS for word in words) for words in (said, known))
+    matched = list(_matched(alignment, said, reference))
+    small = (sum(word in FUNCTION_WORDS for word in words) for words in (said, reference))
     counts = [math.fsum(column) for column in zip(*matched, strict=True)] or [0.0] * 6
-    return tuple(map(float, (len(said), len(known), *small, *counts, chunks, alignment.matches)))
+    return tuple(map(float, (len(said), len(reference), *small, *counts, chunks, alignment.matches)))
 
 
-def _matched(alignment: Alignment, said: Sequence[str], known: Sequence[str]) -> Iterator[tuple[float, ...]]:
+def _matched(alignment: Alignment, said: Sequence[str], reference: Sequence[str]) -> Iterator[tuple[float, ...]]:
     """Yield what each pair counts as: content of both, function of both, stems of both by their weight."""
     for here, there in alignment.pairs:
-        small, theirs_small = said[here] in FUNCTION_WORDS, known[there] in FUNCTION_WORDS
-        if said[here] == known[there]:
+        small, theirs_small = said[here] in FUNCTION_WORDS, reference[there] in FUNCTION_WORDS
+        if said[here] == reference[there]:
             yield not small, not theirs_small, small, theirs_small, 0, 0
         else:
             yield 0, 0, 0, 0, *(STEM * (1 - DELTA if is_small else DELTA) for is_small in (small, theirs_small))

@@ -55,24 +55,24 @@ class Perplexity:
         if self.aggregation == "pooled":
             return self._totals(samples)
         folds = [self._totals(fold) for fold in by_dialogue(samples).values()]
-        means = [nats / units for nats, units in folds if units]
+        means = [nll / units for nll, units in folds if units]
         return math.fsum(means), float(len(means))
 
     def value(self, gathered: Sequence[tuple[float, float]]) -> float:
         """Return the perplexity (or bits); ``nan`` without a reference or its nats, ``inf`` beyond a float."""
-        nats, units = summed(gathered) if gathered else (0.0, 0.0)
+        nll, units = summed(gathered) if gathered else (0.0, 0.0)
         if not units:
             return math.nan
-        return nats / units / math.log(2) if self.per == "byte" else _exp(nats / units)
+        return nll / units / math.log(2) if self.per == "byte" else _exp(nll / units)
 
     def _totals(self, samples: Sequence[Sample]) -> tuple[float, float]:
-        return math.fsum(self._nats(s) for s in samples), float(sum(self._units(s) for s in samples))
+        return math.fsum(self._nll(s) for s in samples), float(sum(self._units(s) for s in samples))
 
-    def _nats(self, sample: Sample) -> float:
+    def _nll(self, sample: Sample) -> float:
         if self.of == "all":
-            return sample.reference_nats
-        nats = sample.posterior_nats if self.of == "posterior" else sample.best_nats
-        return math.nan if nats is None else nats
+            return sample.reference_nll
+        nll = sample.posterior_nll if self.of == "posterior" else sample.best_nll
+        return math.nan if nll is None else nll
 
     def _units(self, sample: Sample) -> int:
         if self.per == "token":
@@ -86,14 +86,14 @@ class Perplexity:
 
 
 def perplexity_of(
-    nats: Sequence[float], tokens: Sequence[int], aggregation: Literal["pooled", "paml", "mean_of_exps"]
+    nll: Sequence[float], tokens: Sequence[int], aggregation: Literal["pooled", "paml", "mean_of_exps"]
 ) -> float:
     """Return the perplexity of batches with these summed nats and token counts.
 
     ``pooled`` weighs every token alike; ``paml`` is the exponential of the mean of the batch means, the figure PAML
     prints; ``mean_of_exps`` averages the batches' perplexities. ``nan`` where there is no token.
     """
-    batches = [(batch, count) for batch, count in zip(nats, tokens, strict=True) if count]
+    batches = [(batch, count) for batch, count in zip(nll, tokens, strict=True) if count]
     if not batches:
         return math.nan
     if aggregation == "pooled":
@@ -104,8 +104,8 @@ def perplexity_of(
     return math.fsum(_exp(mean) for mean in means) / len(means)
 
 
-def _exp(nats: float) -> float:
+def _exp(nll: float) -> float:
     try:
-        return math.exp(nats)
+        return math.exp(nll)
     except OverflowError:  # a diverged model is infinitely surprised; the table should say so, not the traceback
         return math.inf

@@ -33,13 +33,13 @@ class Sample:
     dialogue_id: str
     reply: str
     reference: str
-    reference_nats: float
+    reference_nll: float
     reference_tokens: int
     rank: int | None = None
     candidates: int = 0
     likelihood_rank: int | None = None
     facts: tuple[str, ...] = ()
-    verdicts: tuple[int, ...] = ()
+    nli_labels: tuple[int, ...] = ()
     entailed_by: str = ""
     emoji_rank: int | None = None
     emoji_rank_within: int | None = None
@@ -47,9 +47,9 @@ class Sample:
     classified_by: str = ""
     references: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
-    posterior_nats: float | None = None
-    best_nats: float | None = None
-    auxiliary_nats: float | None = None
+    posterior_nll: float | None = None
+    best_nll: float | None = None
+    auxiliary_nll: float | None = None
     auxiliary_tokens: int = 0
 
     @property

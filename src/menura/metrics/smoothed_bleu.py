@@ -132,9 +132,9 @@ class SmoothedBleu:
         return total / replies if replies else math.nan
 
 
-def _matches(said: tuple[str, ...], known: list[tuple[str, ...]]) -> Matches:
+def _matches(said: tuple[str, ...], reference: list[tuple[str, ...]]) -> Matches:
     orders = range(1, ORDERS + 2)
-    shared = [clipped(grams_of(said, order), [grams_of(words, order) for words in known]) for order in orders]
+    shared = [clipped(grams_of(said, order), [grams_of(words, order) for words in reference]) for order in orders]
     total = [max(1, len(said) - order + 1) for order in orders]
     return Matches(tuple(shared), tuple(total), len(said))
 

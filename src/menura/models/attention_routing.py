@@ -28,8 +28,8 @@ from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.dropping import dropped
 from menura.models.parts.infilling import infilled
-from menura.models.parts.likeliest import allowed
-from menura.models.parts.packed import Packed
+from menura.models.parts.likeliest import suppress_tokens
+from menura.models.parts.packed import PackedWeight
 from menura.models.parts.persona_memory import Pairs, Query
 from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
 from menura.models.parts.routing import (
@@ -54,9 +54,9 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def __init__(self, config: AttentionRoutingConfig, vocabulary: int, profile_words: int) -> None:
         super().__init__()
         self.config = config
-        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold
         self.given_strength: float | None = None
-        self._packed = Packed()  # of what says tokens
+        self._packed = PackedWeight()  # of what says tokens
         self._noise: random.Random | None = None
         embedded = config.embedded
         self.table = nn.Embedding(vocabulary, embedded, padding_idx=PADDING)
@@ -65,14 +65,14 @@ class AttentionRouting(DialogueModel[RoutingState]):
         self.projections = modules.projections(config, STREAMS)
         self.layers = nn.ModuleList(modules.layer(config) for _ in range(config.different))
         self.gates = modules.gates(config)
-        self.predictor = nn.Linear(config.width, 1) if config.strength_by != "given" else None
-        self.output = None if config.tied else nn.Linear(config.width, vocabulary, bias=False)
+        self.predictor = nn.Linear(config.hidden_size, 1) if config.strength_by != "given" else None
+        self.output = None if config.tied else nn.Linear(config.hidden_size, vocabulary, bias=False)
         self.dead = modules.unused(config)
         self.features = modules.features(config) if config.pretrained_features else None
         modules.begin_weights(self)
-        if config.adapter_size:  # behind what begins every matrix: adapters begin as nothing
+        if config.adapter_bottleneck:  # behind what begins every matrix: adapters begin as nothing
             for layer in self._different():
-                layer.adapt_with(config.adapter_size)
+                layer.adapt_with(config.adapter_bottleneck)
 
     # The contract
 
@@ -80,16 +80,16 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Return the dialogue loss; in pooled training ``total`` holds that of the other tasks, too (Eq. 3)."""
         noise, by = self._noise, self.config.strength_by
         if noise is None or by not in ("labelled", "graded"):
-            state = self.begin(batch)
+            state = self.prefill(batch)
         else:
             exchanges = with_lent_profiles(batch.exchanges, self.config.lent_share, noise)
             batch = replace(batch, exchanges=telling(exchanges, self.config.unexpressed_share, noise))
             labels = self._labels(batch)
-            state = replace(self.begin(batch), strength=graded(labels, noise) if by == "graded" else labels)
-        loss = Loss.of(self._reply_nats(state, batch.exchanges), batch.reply_tokens)
+            state = replace(self.prefill(batch), strength=graded(labels, noise) if by == "graded" else labels)
+        loss = Loss.of(self._reply_nll(state, batch.exchanges), batch.reply_tokens)
         return loss if noise is None else self._with_more(loss, batch, state)
 
-    def begin(self, batch: Batch) -> RoutingState:
+    def prefill(self, batch: Batch) -> RoutingState:
         """Read contexts and profiles."""
         profiles = self._profiles(batch.exchanges)
         embedded, real = self._context(batch.exchanges, profiles)
@@ -112,17 +112,17 @@ class AttentionRouting(DialogueModel[RoutingState]):
             predicted,
         )
 
-    def advance(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
+    def step(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
         """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
         states, state = self._heard(state, last[:, None])
         return self.logits(states[:, 0]).log_softmax(-1), state
 
-    def advance_to_scores(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
+    def step_logits(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
         """Do ``advance``, with no chance for what is never to be said."""
         states, state = self._heard(state, last[:, None])
-        return allowed(self.logits(states[:, 0]), self.unsaid), state
+        return suppress_tokens(self.logits(states[:, 0]), self.suppress_ids), state
 
-    def select_rows(self, state: RoutingState, rows: Tensor) -> RoutingState:
+    def reorder_cache(self, state: RoutingState, rows: Tensor) -> RoutingState:
         """Return the state of some rows; they go on sharing what was read."""
         return RoutingState(
             state.context and state.context.chosen(rows),
@@ -147,7 +147,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Return (B, T, V) scores after each of the tokens (B, T) said at once: what the cache has to equal."""
         return self.logits(self._heard(state, ids)[0])
 
-    def auxiliary_nats(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+    def auxiliary_nll(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
         """Return (B,) nats in the second task and (B,) tokens that it says; what is lost is drawn from ``seed``."""
         return self._second_task(batch, random.Random(seed))
 
@@ -161,7 +161,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             self.given_strength = before
 
     @contextmanager
-    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+    def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
         """Train while the block runs: leave out units, and learn the second task and the predictor beside."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -251,7 +251,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def _applications(self, side: int) -> Iterator[tuple[int, RoutedLayer, Gates | None]]:
         """Yield the layers as they are gone through: number of the different one, the layer, its gates."""
         gates = self._gates(side)
-        for application in range(self.config.layers):
+        for application in range(self.config.num_layers):
             number = application % self.config.different
             layer = self.layers[number]
             assert isinstance(layer, RoutedLayer)
@@ -265,7 +265,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             each = self.gates[side].flatten().unbind()
             return list(zip(each[::2], each[1::2], strict=True))
         each = self.gates.unbind()  # one, or one of each different layer
-        return [(each[place % len(each)],) * 2 for place in range(self.config.layers)]
+        return [(each[place % len(each)],) * 2 for place in range(self.config.num_layers)]
 
     def _encoded(self, x: Tensor, real: Tensor) -> Tensor:
         """Read (B, S, D) as a whole; ``real`` (B, S)."""
@@ -323,8 +323,8 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return attends
 
     def _nothing_said(self, rows: int) -> tuple[Said, ...]:
-        heads, width = self.config.heads, self.config.width
-        return (Said(self.table.weight.new_zeros((0, 2, rows, heads, width // heads)), 0),) * self.config.layers
+        heads, width = self.config.num_heads, self.config.hidden_size
+        return (Said(self.table.weight.new_zeros((0, 2, rows, heads, width // heads)), 0),) * self.config.num_layers
 
     # How much the persona weighs
 
@@ -344,12 +344,12 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     # Losses
 
-    def _reply_nats(self, state: RoutingState, exchanges: Sequence[EncodedExchange], stream: str = "reply") -> Tensor:
+    def _reply_nll(self, state: RoutingState, exchanges: Sequence[EncodedExchange], stream: str = "reply") -> Tensor:
         """Return (B,) −log p of each reply."""
         ids, mask = (part.to(self.device) for part in pad([(e.prefix[-1], *e.reply[:-1]) for e in exchanges]))
         states = self._heard(state, ids, stream)[0][mask]
         labels = torch.tensor([token for e in exchanges for token in e.reply], device=self.device)
-        nats = torch.cat(
+        nll = torch.cat(
             [
                 nn.functional.cross_entropy(self.logits(some), of_them, reduction="none")
                 for some, of_them in zip(*(torch.split(each, LABELS_AT_ONCE) for each in (states, labels)), strict=True)
@@ -357,15 +357,15 @@ class AttentionRouting(DialogueModel[RoutingState]):
         )
         lengths = torch.tensor([len(e.reply) for e in exchanges], device=self.device)
         whose = torch.arange(len(exchanges), device=self.device).repeat_interleave(lengths)
-        return nats.new_zeros(len(exchanges)).index_add(0, whose, nats)
+        return nll.new_zeros(len(exchanges)).index_add(0, whose, nll)
 
     def _with_more(self, loss: Loss, batch: Batch, state: RoutingState) -> Loss:
         """Return L = L_D + λ1 L_LM + λ2 L_W (Eq. 3); its nats stay those of the dialogue."""
         assert self._noise is not None
         total, parts = loss.total, {}
         if self.config.auxiliary != "none":
-            nats, tokens = self._second_task(batch, self._noise)
-            second = nats.sum() / tokens.sum()
+            nll, tokens = self._second_task(batch, self._noise)
+            second = nll.sum() / tokens.sum()
             total, parts["auxiliary"] = total + self.config.auxiliary_weight * second, second.detach()
         if state.predicted is not None:
             told = nn.functional.binary_cross_entropy_with_logits(state.predicted, self._labels(batch))
@@ -391,7 +391,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             context = self._streams([(self._encoded(self._dropped(self._said(ids, "auxiliary")), real), real)])[0]
         strength = torch.ones(len(batch), device=self.device, dtype=self.dtype)
         state = RoutingState(context, None, strength, self._nothing_said(len(batch)))
-        return self._reply_nats(state, said.exchanges, "reply" if context else "auxiliary"), said.reply_tokens
+        return self._reply_nll(state, said.exchanges, "reply" if context else "auxiliary"), said.reply_tokens
 
     def _dropped(self, x: Tensor) -> Tensor:
         return dropped(x, self.config.dropout * self.training)

@@ -16,12 +16,12 @@ from menura.models.parts.routing import FactorFeedForward, RoutedLayer, SharedAt
 def memory(config: AttentionRoutingConfig, words: int) -> PersonaMemory:
     """Return a key-value memory over a profile's ``words``."""
     tied = config.hop_tying == "layer_wise"
-    return PersonaMemory(words, config.width, config.hops, amplified=config.rules.amplified_hops, layer_wise=tied)
+    return PersonaMemory(words, config.hidden_size, config.hops, amplified=config.rules.amplified_hops, layer_wise=tied)
 
 
 def projections(config: AttentionRoutingConfig, streams: Sequence[str]) -> nn.ModuleDict:
     """Return maps from embeddings to the layers' width, one for all streams or one each; none if widths are alike."""
-    embedded, width = config.embedded, config.width
+    embedded, width = config.embedded, config.hidden_size
     if embedded == width:
         return nn.ModuleDict()
     names = ("all",) if config.rules.shared_projection else streams
@@ -30,10 +30,10 @@ def projections(config: AttentionRoutingConfig, streams: Sequence[str]) -> nn.Mo
 
 def layer(config: AttentionRoutingConfig) -> RoutedLayer:
     """Return one of the different layers."""
-    network = feed_forward(config.network, (config.width, config.inner, config.rank), config.dropout)
+    network = feed_forward(config.network, (config.hidden_size, config.intermediate_size, config.rank), config.dropout)
     if isinstance(network, FactorFeedForward):
-        network.recomputed = not config.keep
-    attention = SharedAttention(config.width, config.heads, config.dropout)
+        network.recomputed = not config.keep_activations
+    attention = SharedAttention(config.hidden_size, config.num_heads, config.dropout)
     skip = config.rules.normed_skip
     return RoutedLayer(attention, network, rezero=config.rezero, normed_skip=skip, bias=config.bias)
 
@@ -50,13 +50,13 @@ def gates(config: AttentionRoutingConfig) -> nn.Parameter | None:
     """Return (encoder | decoder, L, attention | network) gates, or fewer that several share; all begin closed."""
     if not config.rezero:
         return None
-    shapes = {"per_model": (1,), "per_layer": (config.different,), "per_sublayer": (2, config.layers, 2)}
+    shapes = {"per_model": (1,), "per_layer": (config.different,), "per_sublayer": (2, config.num_layers, 2)}
     return nn.Parameter(torch.zeros(shapes[config.gating]))
 
 
 def unused(config: AttentionRoutingConfig) -> nn.ParameterList:
     """Return what a program holds and counts, and nothing uses."""
-    width, inner, layers = config.width, config.inner, config.different
+    width, inner, layers = config.hidden_size, config.intermediate_size, config.different
     shapes: list[tuple[int, ...]] = []
     if config.unused == "stubs":
         shapes += [(inner, width), (inner,)] * layers

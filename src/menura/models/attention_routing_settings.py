@@ -20,7 +20,7 @@ Dead = Literal["none", "norms", "stubs"]
 
 
 @dataclass(frozen=True)
-class Rules:
+class RoutingRules:
     """What the three presets differ in (spec B2 to B8)."""
 
     factor: FeedForwardKind = "factor_fixed"  # what a factorised feed-forward network is
@@ -33,9 +33,9 @@ class Rules:
     dead: Dead = "none"
 
 
-RULES: dict[Preset, Rules] = {
-    "fixed": Rules(),
-    "release": Rules(
+RULES: dict[Preset, RoutingRules] = {
+    "fixed": RoutingRules(),
+    "release": RoutingRules(
         factor="factor_release",
         gates="per_layer",
         normed_skip=True,
@@ -45,7 +45,7 @@ RULES: dict[Preset, Rules] = {
         amplified_hops=True,
         dead="norms",
     ),
-    "paper": Rules(gates="per_model", shared_projection=False),
+    "paper": RoutingRules(gates="per_model", shared_projection=False),
 }
 
 
@@ -80,14 +80,14 @@ class AttentionRoutingConfig:
 
     preset: Preset = "fixed"
     pieces: Pieces = "char"
-    vocabulary: int = 0
-    profile_vocabulary: int = 0
-    least_said: int = 2
+    vocab_size: int = 0
+    profile_vocab_size: int = 0
+    min_count: int = 2
     attributes: str = ""
-    width: int = 512
-    layers: int = 6
-    heads: int = 8
-    inner: int = 2048
+    hidden_size: int = 512
+    num_layers: int = 6
+    num_heads: int = 8
+    intermediate_size: int = 2048
     embedding: int = 200
     groups: int = 6
     feed_forward: Literal["", "full", "factor_release", "factor_fixed"] = ""
@@ -111,14 +111,14 @@ class AttentionRoutingConfig:
     tied: bool = False  # output and embedding are one table
     dead: Literal["", "none", "norms", "stubs"] = ""
     dropout: float = 0.1
-    keep: bool = False
-    vectors: str = ""
-    turns: int = 7
-    utterance: int = 15
-    reply: int = 15
-    limit: int = 160
-    start: str = ""
-    adapter_size: int = 0
+    keep_activations: bool = False
+    word_vectors: str = ""
+    max_turns: int = 7
+    max_utterance_tokens: int = 15
+    max_reply_tokens: int = 15
+    max_length: int = 160
+    init_from: str = ""
+    adapter_bottleneck: int = 0
     pretrained_weights: str = ""
     pretrained_features: str = ""
     features_as: FeaturesAs = "concat"
@@ -133,7 +133,7 @@ class AttentionRoutingConfig:
             raise ConfigError.of([p for error in problems for p in error.problems])
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> RoutingRules:
         """The preset's rules."""
         return RULES[self.preset]
 
@@ -160,12 +160,12 @@ class AttentionRoutingConfig:
     @property
     def embedded(self) -> int:
         """The width of the embeddings, e."""
-        return self.embedding or self.width
+        return self.embedding or self.hidden_size
 
     @property
     def different(self) -> int:
         """How many layers differ."""
-        return self.layers // self.groups
+        return self.num_layers // self.groups
 
     @property
     def streams(self) -> bool:
@@ -174,24 +174,41 @@ class AttentionRoutingConfig:
 
     def _sizes(self) -> list[ConfigError]:
         wrong = []
-        for name in ("width", "layers", "heads", "inner", "groups", "rank", "hops", "least_said"):
+        for name in (
+            "hidden_size",
+            "num_layers",
+            "num_heads",
+            "intermediate_size",
+            "groups",
+            "rank",
+            "hops",
+            "min_count",
+        ):
             if getattr(self, name) < 1:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 1"))
-        for name in ("vocabulary", "profile_vocabulary", "embedding", "turns", "utterance", "reply", "adapter_size"):
+        for name in (
+            "vocab_size",
+            "profile_vocab_size",
+            "embedding",
+            "max_turns",
+            "max_utterance_tokens",
+            "max_reply_tokens",
+            "adapter_bottleneck",
+        ):
             if getattr(self, name) < 0:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))
-        if self.heads > 0 and self.width % self.heads:
-            wrong.append(ConfigError(f"a width of {self.width} cannot be shared by {self.heads} heads"))
-        if self.groups > 0 and self.layers % self.groups:
-            goes = ", ".join(str(n) for n in range(1, self.layers + 1) if not self.layers % n)
+        if self.num_heads > 0 and self.hidden_size % self.num_heads:
+            wrong.append(ConfigError(f"a width of {self.hidden_size} cannot be shared by {self.num_heads} heads"))
+        if self.groups > 0 and self.num_layers % self.groups:
+            goes = ", ".join(str(n) for n in range(1, self.num_layers + 1) if not self.num_layers % n)
             wrong.append(
                 ConfigError(
-                    f"model.groups: {self.layers} layers cannot be {self.groups} times the same stack",
+                    f"model.groups: {self.num_layers} layers cannot be {self.groups} times the same stack",
                     hint=f"--set model.groups= one of {goes}",
                 )
             )
-        if self.limit < 16:
-            wrong.append(ConfigError(f"model.limit: {self.limit}, must be at least 16"))
+        if self.max_length < 16:
+            wrong.append(ConfigError(f"model.max_length: {self.max_length}, must be at least 16"))
         return wrong
 
     def _shares(self) -> list[ConfigError]:
@@ -206,7 +223,7 @@ class AttentionRoutingConfig:
         for name in ("auxiliary_weight", "predictor_weight", "bias"):
             if getattr(self, name) < 0:
                 wrong.append(ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative"))
-        if self.tied and self.embedded != self.width:
+        if self.tied and self.embedded != self.hidden_size:
             hint = "--set model.embedding=0"
             wrong.append(ConfigError("model.tied: output and embedding have different widths", hint=hint))
         if self.auxiliary_text != "reply" and self.auxiliary != "lm":

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from menura.batches.layout import Layout
+from menura.batches.layout import ChatFormat
 from menura.models.attention_routing import AttentionRouting
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.causal_lm import CausalLm, CausalLmConfig
@@ -37,15 +37,15 @@ ModelConfig = (
     | LicConfig
     | AttentionRoutingConfig
 )
-Build = Callable[["Ground", Any], DialogueModel[Any]]
+Build = Callable[["BuildInputs", Any], DialogueModel[Any]]
 
 
 @dataclass(frozen=True)
-class Ground:
+class BuildInputs:
     """What there is to build on: a network and a layout, sizes, or, for a model over words, the people of its table."""
 
     network: PreTrainedModel | None = None
-    layout: Layout | None = None
+    chat_format: ChatFormat | None = None
     people: Sequence[str] = ()
     sizes: Sizes | None = None
 
@@ -64,75 +64,75 @@ MODELS = {
     "causal_lm": ModelEntry(
         CausalLmConfig,
         CausalLm,
-        lambda ground, config: CausalLm(_network(ground), config),
+        lambda inputs, config: CausalLm(_network(inputs), config),
         "any pre-trained causal language model, in-place or with adapters",
     ),
     "transfer_transfo": ModelEntry(
         TransferTransfoConfig,
         TransferTransfo,
-        lambda ground, config: TransferTransfo(_network(ground), config),
+        lambda inputs, config: TransferTransfo(_network(inputs), config),
         "the same, told whose each token is, with a head that chooses the reply",
     ),
     "p2_bot": ModelEntry(
         P2BotConfig,
         P2Bot,
-        lambda ground, config: P2Bot(_network(ground), config, ground.layout),
+        lambda inputs, config: P2Bot(_network(inputs), config, inputs.chat_format),
         "a transfer_transfo and a receiver that perceives whose facts it hears; self-play",
     ),
     "seq2seq": ModelEntry(
         Seq2SeqConfig,
         Seq2Seq,
-        lambda ground, config: Seq2Seq(config),
+        lambda inputs, config: Seq2Seq(config),
         "recurrent encoder and decoder with attention, over words",
     ),
     "speaker": ModelEntry(
         SpeakerConfig,
         Speaker,
-        lambda ground, config: Speaker(config, ground.people),
+        lambda inputs, config: Speaker(config, inputs.people),
         "a seq2seq that is told at every word who speaks",
     ),
     "seq2spg": ModelEntry(
         Seq2SpgConfig,
         Seq2Spg,
-        lambda ground, config: Seq2Spg(config),
+        lambda inputs, config: Seq2Spg(config),
         "a seq2seq with a private module and a gate (CMAML); reads=state is Seq2SP'G",
     ),
     "plato": ModelEntry(
         PlatoConfig,
         Plato,
-        lambda ground, config: Plato(config, sized(config, ground.sizes or Sizes(config.vocabulary))),
+        lambda inputs, config: Plato(config, sized(config, inputs.sizes or Sizes(config.vocab_size))),
         "a unified transformer with a discrete latent act and response selection",
     ),
     "hierarchical": ModelEntry(
         HierarchicalConfig,
         Hierarchical,
-        lambda ground, config: Hierarchical(config),
+        lambda inputs, config: Hierarchical(config),
         "a recurrent encoder of turns, and attention that the last one guides (the baseline of AVSD, of text alone)",
     ),
     "ivae_mi": ModelEntry(
         IvaeMiConfig,
         IvaeMi,
-        lambda ground, config: IvaeMi(config),
+        lambda inputs, config: IvaeMi(config),
         "a recurrent model with an implicit latent variable (iVAE with mutual information)",
     ),
     "lic": ModelEntry(
         LicConfig,
         Lic,
-        lambda ground, config: Lic(config, config.sizes(ground.sizes or Sizes(config.vocabulary))),
+        lambda inputs, config: Lic(config, config.sizes(inputs.sizes or Sizes(config.vocab_size))),
         "one stack of layers reads facts, reads the history and says the reply (Lost in Conversation)",
     ),
     "attention_routing": ModelEntry(
         AttentionRoutingConfig,
         AttentionRouting,
-        lambda ground, config: AttentionRouting(config, config.vocabulary, config.profile_vocabulary),
+        lambda inputs, config: AttentionRouting(config, config.vocab_size, config.profile_vocab_size),
         "a small transformer that weighs persona, context and what it said, over attributes (AR, AR+)",
     ),
 }
 
 
-def _network(ground: Ground) -> PreTrainedModel:
-    assert ground.network is not None, "asked for without a network"
-    return ground.network
+def _network(inputs: BuildInputs) -> PreTrainedModel:
+    assert inputs.network is not None, "asked for without a network"
+    return inputs.network
 
 
 def model_name(config: ModelConfig) -> str:
@@ -148,16 +148,16 @@ def named_settings(config: ModelConfig) -> dict[str, Any]:
 def about_settings(config: ModelConfig) -> dict[str, str]:
     """Return what a table says of a model beside its name."""
     if isinstance(config, Seq2SeqConfig):
-        return {"sizes": f"{config.size} wide, {config.layers} encoder layers, {config.vocabulary:,} words"}
+        return {"sizes": f"{config.hidden_size} wide, {config.num_layers} encoder layers, {config.vocab_size:,} words"}
     if isinstance(config, PlatoConfig):
-        latents = f"{config.latents} latents" if config.latents else "without latent"
+        latents = f"{config.num_latents} latents" if config.num_latents else "without latent"
         return {"preset": config.preset, "latents": latents, "visibility": config.rules.visibility}
     if isinstance(config, LicConfig):
         return {"sizes": f"{config.base}, begun {'at random' if config.init == 'random' else 'with its weights'}"}
     if isinstance(config, AttentionRoutingConfig):
         kind = "rezero" if config.rezero else "norms"
-        shared = f"{config.different} of {config.layers} layers differ"
-        return {"preset": config.preset, "sizes": f"{config.width} wide, {shared}, {config.network}, {kind}"}
+        shared = f"{config.different} of {config.num_layers} layers differ"
+        return {"preset": config.preset, "sizes": f"{config.hidden_size} wide, {shared}, {config.network}, {kind}"}
     adapters = f"{config.adapters.kind} {config.adapters.size}, {config.adapters.layers} layers"
     forgotten = {} if config.reinit == "none" else {"weights": f"forgotten ({config.reinit})"}
     return {"adapters": adapters, **forgotten}
@@ -172,19 +172,19 @@ def over_network(config: ModelConfig) -> CausalLmConfig:
 def build(
     network: PreTrainedModel | None,
     config: ModelConfig,
-    layout: Layout | None = None,
+    layout: ChatFormat | None = None,
     people: Sequence[str] = (),
     sizes: Sizes | None = None,
 ) -> DialogueModel[Any]:
     """Return the model that these are settings of; without a layout it can be counted, but not talk to itself."""
-    return MODELS[model_name(config)].build(Ground(network, layout, people, sizes), config)
+    return MODELS[model_name(config)].build(BuildInputs(network, layout, people, sizes), config)
 
 
-def voice_of(model: DialogueModel[Any]) -> CausalLm:
+def lm_of(model: DialogueModel[Any]) -> CausalLm:
     """Return the causal language model that a model speaks through."""
-    voice = model if isinstance(model, CausalLm) else model.voice
-    assert isinstance(voice, CausalLm)
-    return voice
+    lm = model if isinstance(model, CausalLm) else model.lm
+    assert isinstance(lm, CausalLm)
+    return lm
 
 
 @dataclass(frozen=True)

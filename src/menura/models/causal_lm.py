@@ -14,21 +14,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from menura.batches.batch import Batch, Expected
+from menura.batches.batch import Batch, SoftTargets
 from menura.batches.encode import EncodedExchange, Ids
-from menura.batches.filled import FilledBatch, filled
-from menura.batches.layout import SPECIAL_TOKENS, LayoutName
-from menura.batches.passes import Pass, Rows
+from menura.batches.filled import PaddedBatch, padded
+from menura.batches.layout import SPECIAL_TOKENS, ChatFormatName
+from menura.batches.passes import PackedChunk, SequenceLayout
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
 from menura.models.parts.adapters import Adapters
 from menura.models.parts.attachment import Attachment
-from menura.models.parts.bank import Bank, Speaking, speaking
+from menura.models.parts.bank import AdapterBank, BatchedAdapters, batched_adapters
 from menura.models.parts.blocks import blocks_of
-from menura.models.parts.filled import read_filled, read_filled_above
-from menura.models.parts.identity import bare_weights, check_identity, check_reading
-from menura.models.parts.known_layers import known
-from menura.models.parts.lean import reading_of
+from menura.models.parts.filled import padded_forward, padded_forward_above
+from menura.models.parts.identity import check_identity, check_reading, neutral_weights
+from menura.models.parts.known_layers import functional_network
+from menura.models.parts.lean import backbone_of
 
 PASS_TOKENS = 2048  # row tokens in one forward pass: bounds memory, changes no result
 REPLIES_AT_ONCE = 5  # candidates read side by side after a shared context
@@ -47,17 +47,17 @@ class CausalLmConfig:
     """
 
     base: str = "smollm2-135m"
-    layout: LayoutName = "chat"
-    limit: int = 512  # tokens a sequence, reply included
+    chat_format: ChatFormatName = "chat"
+    max_length: int = 512  # tokens a sequence, reply included
     adapters: Adapters = field(default_factory=Adapters)
     train_base: bool = False
-    start: str = ""
+    init_from: str = ""
     reinit: Literal["none", "same", "small"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse a length in which no exchange fits."""
-        if self.limit < 32:
-            raise ConfigError(f"model.limit: {self.limit}, must be at least 32 tokens")
+        if self.max_length < 32:
+            raise ConfigError(f"model.max_length: {self.max_length}, must be at least 32 tokens")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CausalState:
 
     cache: Any
     mask: Tensor | None
-    whose: Tensor | None = None  # (B,) each row's persona in the bank that speaks
+    persona_rows: Tensor | None = None  # (B,) each row's persona in the bank that speaks
 
 
 class CausalLm(DialogueModel[CausalState]):
@@ -83,10 +83,10 @@ class CausalLm(DialogueModel[CausalState]):
         self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._kept_bytes = 0
         self._attachment = Attachment(config.adapters, self._blocks, network.config.hidden_size)
-        self._speaking: Speaking | None = None
-        self._reading = reading_of(network, self._blocks, self._first)
+        self._adapters_in_use: BatchedAdapters | None = None
+        self._backbone = backbone_of(network, self._blocks, self._first)
         self.adapters = self._attachment.adapters.to(next(network.parameters()).device)
-        self.special_rows = self._make_special_rows() if config.layout == "special" else None
+        self.special_rows = self._make_special_rows() if config.chat_format == "special" else None
         self.kind_rows: nn.Parameter | None = None
         extra_place = config.adapters.kind != "none"
         network.requires_grad_(config.train_base or not extra_place)
@@ -96,141 +96,141 @@ class CausalLm(DialogueModel[CausalState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the batch's replies, each dialogue read once."""
-        if isinstance(batch, FilledBatch):
-            return self._filled_loss(batch)
-        nats = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
+        if isinstance(batch, PaddedBatch):
+            return self._padded_loss(batch)
+        nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         softened = []
-        for number, part in enumerate(batch.packed.passes(PASS_TOKENS)):
+        for number, part in enumerate(batch.packed.chunks(PASS_TOKENS)):
             logits = self._logits(self._hidden(part, part.before))  # (N, V): the vocabulary is scored at labels only
-            token_nats = nn.functional.cross_entropy(logits, part.token, reduction="none")
-            nats = nats.index_add(0, part.exchange, token_nats.to(nats.dtype))
-            if batch.expected:
-                soft = nn.functional.cross_entropy(logits, batch.expected.probabilities[number], reduction="sum")
+            token_nll = nn.functional.cross_entropy(logits, part.token, reduction="none")
+            nll = nll.index_add(0, part.exchange, token_nll.to(nll.dtype))
+            if batch.soft_targets:
+                soft = nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[number], reduction="sum")
                 softened.append(soft)
-        return softened_by(Loss.of(nats, batch.reply_tokens), batch.expected, softened)
+        return softened_by(Loss.of(nll, batch.reply_tokens), batch.soft_targets, softened)
 
     @torch.no_grad()
-    def expecting(self, batch: Batch, share: float) -> Batch:
+    def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with what the model now says at each label."""
-        parts = batch.packed.passes(PASS_TOKENS)
+        parts = batch.packed.chunks(PASS_TOKENS)
         found = tuple(self._logits(self._hidden(part, part.before)).softmax(-1) for part in parts)
-        return replace(batch, expected=Expected(share, found))
+        return replace(batch, soft_targets=SoftTargets(share, found))
 
-    def check_fills(self) -> None:
+    def check_padded(self) -> None:
         """Raise ConfigError where the network is of no known form."""
-        if known(self.network.base_model) is None:
+        if functional_network(self.network.base_model) is None:
             raise ConfigError(
                 f"{type(self.network).__name__}: only Llama's and GPT-2's layers can be compiled with their gradient",
                 hint="leave outer.compile out",
             )
 
-    def filled(self, batch: Batch) -> FilledBatch:
+    def padded(self, batch: Batch) -> PaddedBatch:
         """Return a batch as tensors; what frozen lower layers make of it is read here."""
-        parts = batch.packed.passes(PASS_TOKENS)
+        parts = batch.packed.chunks(PASS_TOKENS)
         lines = [torch.cat([self._lower(row) for row in p.ids]) if self.lower_is_frozen else p.line for p in parts]
-        return filled(batch, list(zip(parts, lines, strict=True)), self.network.get_input_embeddings().weight)
+        return padded(batch, list(zip(parts, lines, strict=True)), self.network.get_input_embeddings().weight)
 
-    def _filled_loss(self, batch: FilledBatch) -> Loss:
-        nats, form = [], known(self.network.base_model)
+    def _padded_loss(self, batch: PaddedBatch) -> Loss:
+        nll, form = [], functional_network(self.network.base_model)
         assert form is not None, "check_fills was to refuse it"
         for part in batch.parts:
             if self.lower_is_frozen:
-                hidden = read_filled_above(form, self._first, part)
+                hidden = padded_forward_above(form, self._first, part)
             else:
-                hidden = read_filled(form, self._embedded(part.line), part)
-            token_nats = nn.functional.cross_entropy(self._logits(hidden), part.token, reduction="none")
-            nats.append(token_nats * part.counts)
-        return Loss.of(torch.cat(nats), torch.cat([part.counts for part in batch.parts]))
+                hidden = padded_forward(form, self._embedded(part.line), part)
+            token_nll = nn.functional.cross_entropy(self._logits(hidden), part.token, reduction="none")
+            nll.append(token_nll * part.counts)
+        return Loss.of(torch.cat(nll), torch.cat([part.counts for part in batch.parts]))
 
-    def begin(self, batch: Batch) -> CausalState:
+    def prefill(self, batch: Batch) -> CausalState:
         """Read all of each prefix but its last token, which ``advance`` is given first."""
         line, rows = self._side_by_side([exchange.prefix[:-1] for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
-        whose = self._speaking.rows if self._speaking else None
-        with self._spoken(whose, rows.lengths):
-            return CausalState(self._reading.begin(self._embedded(line), rows), mask, whose)
+        persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
+        with self._with_adapters(persona_rows, rows.lengths):
+            return CausalState(self._backbone.prefill(self._embedded(line), rows), mask, persona_rows)
 
-    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, CausalState]:
+    def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
         """Read each whole prefix; return logits (B, V) and the state."""
         line, rows = self._side_by_side([exchange.prefix for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask
-        whose = self._speaking.rows if self._speaking else None
-        with self._spoken(whose, rows.lengths):
-            hidden, cache = self._reading.begin_whole(self._embedded(line), rows)
-        return self._logits(hidden), CausalState(cache, mask, whose)
+        persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
+        with self._with_adapters(persona_rows, rows.lengths):
+            hidden, cache = self._backbone.prefill_last(self._embedded(line), rows)
+        return self._logits(hidden), CausalState(cache, mask, persona_rows)
 
-    def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+    def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return log-probabilities (B, V) and the new state."""
-        scores, state = self.advance_to_scores(state, last)
+        scores, state = self.step_logits(state, last)
         return scores.log_softmax(-1), state
 
-    def advance_to_scores(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+    def step_logits(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return logits (B, V) and the new state."""
         hidden, state = self._read(state, last[:, None])
         return self._logits(hidden[:, -1]), state
 
-    def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
+    def reorder_cache(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""
         mask = None if state.mask is None else state.mask[rows]
         full = mask is None or bool(mask.all())
-        whose = None if state.whose is None else state.whose[rows]
-        return CausalState(self._reading.select(state.cache, rows), None if full else mask, whose)
+        persona_rows = None if state.persona_rows is None else state.persona_rows[rows]
+        return CausalState(self._backbone.reorder(state.cache, rows), None if full else mask, persona_rows)
 
     @torch.no_grad()
-    def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+    def reply_nll(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
         """Return (B,) −log p of each reply; exchanges with the same prefix share one reading of it.
 
         ``begun`` is the state of that one row where the prefix, common to all, has been read already; it stays usable.
         """
-        nats = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
+        nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         for group in _alike([e.prefix for e in batch.exchanges]):
-            one = begun or self.begin(self.batch([batch.exchanges[group[0]]]))
+            one = prefilled or self.prefill(self.batch([batch.exchanges[group[0]]]))
             # Like lengths together: one long reply would fill up all the others to its own length.
             by_length = sorted(group, key=lambda index: len(batch.exchanges[index].reply))
             for start in range(0, len(by_length), REPLIES_AT_ONCE):
                 few = by_length[start : start + REPLIES_AT_ONCE]
-                nats[torch.tensor(few, device=self.device)] = self._nats_after(one, [batch.exchanges[i] for i in few])
-        return nats
+                nll[torch.tensor(few, device=self.device)] = self._nll_after(one, [batch.exchanges[i] for i in few])
+        return nll
 
-    def _nats_after(self, one: CausalState, exchanges: Sequence[EncodedExchange]) -> Tensor:
+    def _nll_after(self, one: CausalState, exchanges: Sequence[EncodedExchange]) -> Tensor:
         """Return −log p of each exchange's reply, from the one-row state of the prefix they share."""
-        state = self.select_rows(one, torch.zeros(len(exchanges), dtype=torch.long, device=self.device))
+        state = self.reorder_cache(one, torch.zeros(len(exchanges), dtype=torch.long, device=self.device))
         members = self.batch(exchanges)
         kept, last = members.reply.mask, members.prefix.ids[:, -1:]
         read = torch.cat([last, members.reply.ids[:, :-1]], 1)
         hidden, _ = self._read(state, read, torch.cat([torch.ones_like(last, dtype=torch.bool), kept[:, :-1]], 1))
-        token_nats = torch.zeros(kept.shape, device=self.device, dtype=self.dtype)
+        token_nll = torch.zeros(kept.shape, device=self.device, dtype=self.dtype)
         scored = nn.functional.cross_entropy(self._logits(hidden[kept]), members.reply.ids[kept], reduction="none")
-        token_nats[kept] = scored.to(self.dtype)
-        return token_nats.sum(1)
+        token_nll[kept] = scored.to(self.dtype)
+        return token_nll.sum(1)
 
-    def read(self, batch: Batch, spoken: int) -> tuple[Tensor, Tensor]:
+    def read(self, batch: Batch, replies: int) -> tuple[Tensor, Tensor]:
         """Return (spoken,) −log p of the first ``spoken`` replies, and (B, D) the state at the end of each of all.
 
         That is the hidden state at a reply's last token, where all of it has been read. What the exchanges begin with
         alike is read once.
         """
-        nats = torch.zeros(spoken, device=self.device, dtype=self.dtype)
-        ends, whose = [], []
-        for part in (batch.forest if self._reading.branches else batch.packed).passes(PASS_TOKENS):
-            told, (at, exchange) = part.exchange < spoken, part.ends
+        nll = torch.zeros(replies, device=self.device, dtype=self.dtype)
+        ends, persona_rows = [], []
+        for part in (batch.prefix_tree if self._backbone.branches else batch.packed).chunks(PASS_TOKENS):
+            told, (at, exchange) = part.exchange < replies, part.ends
             before = part.before[told]
             said, end = torch.split(self._hidden(part, torch.cat([before, at])), [len(before), len(at)])
-            token_nats = nn.functional.cross_entropy(self._logits(said), part.token[told], reduction="none")
-            nats = nats.index_add(0, part.exchange[told], token_nats.to(nats.dtype))
+            token_nll = nn.functional.cross_entropy(self._logits(said), part.token[told], reduction="none")
+            nll = nll.index_add(0, part.exchange[told], token_nll.to(nll.dtype))
             ends.append(end)
-            whose.append(exchange)
-        return nats, torch.cat(ends)[torch.cat(whose).argsort()]
+            persona_rows.append(exchange)
+        return nll, torch.cat(ends)[torch.cat(persona_rows).argsort()]
 
     @torch.no_grad()
-    def reply_ends(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+    def reply_ends(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
         """Return the end states of replies to one prefix, read once; ``begun`` is its state, which stays usable."""
         assert len({exchange.prefix for exchange in batch.exchanges}) == 1, "replies to one prefix are wanted"
-        one = begun or self.begin(self.batch([batch.exchanges[0]]))
+        one = prefilled or self.prefill(self.batch([batch.exchanges[0]]))
         found = []
         for start in range(0, len(batch), REPLIES_AT_ONCE):
             few = self.batch(batch.exchanges[start : start + REPLIES_AT_ONCE])
-            state = self.select_rows(one, torch.zeros(len(few), dtype=torch.long, device=self.device))
+            state = self.reorder_cache(one, torch.zeros(len(few), dtype=torch.long, device=self.device))
             last, reply = few.prefix.ids[:, -1:], few.reply
             mask = torch.cat([torch.ones_like(last, dtype=torch.bool), reply.mask], 1)
             hidden, _ = self._read(state, torch.cat([last, reply.ids], 1), mask)
@@ -251,12 +251,12 @@ class CausalLm(DialogueModel[CausalState]):
 
     def logits(self, ids: Tensor) -> Tensor:
         """Return (1, L, V) for one whole row of ids (1, L), read the way ``loss`` reads."""
-        rows = Rows((ids.shape[1],), self.device)
+        rows = SequenceLayout((ids.shape[1],), self.device)
         return self._logits(self._at((tuple(ids[0].tolist()),), ids[0], rows, rows.positions))[None]
 
-    def bare_weights(self) -> dict[str, Tensor]:
+    def neutral_weights(self) -> dict[str, Tensor]:
         """Return adapter weights under which the model is its base, whatever its other weights are."""
-        return {f"adapters.{name}": value for name, value in bare_weights(self.adapters).items()}
+        return {f"adapters.{name}": value for name, value in neutral_weights(self.adapters).items()}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -265,46 +265,46 @@ class CausalLm(DialogueModel[CausalState]):
         return dtype
 
     @contextmanager
-    def speaking_as(self, bank: Bank, rows: Sequence[int]) -> Iterator[None]:
+    def using_adapters(self, bank: AdapterBank, rows: Sequence[int]) -> Iterator[None]:
         """Let row b of what is begun speak as the bank's persona ``rows[b]``; the model's own weights stay as they are.
 
         For ``begin``, ``advance`` and ``select_rows``; a row goes on as the persona it was begun as.
         """
-        whose = torch.tensor(rows, dtype=torch.long, device=self.device)
-        with speaking(bank, whose, self.adapters, "adapters.") as self._speaking:
+        persona_rows = torch.tensor(rows, dtype=torch.long, device=self.device)
+        with batched_adapters(bank, persona_rows, self.adapters, "adapters.") as self._adapters_in_use:
             try:
                 yield
             finally:
-                self._speaking = None
+                self._adapters_in_use = None
 
-    def _spoken(self, whose: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
-        if whose is None:
+    def _with_adapters(self, persona_rows: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
+        if persona_rows is None:
             return nullcontext()
-        assert self._speaking is not None, "begun as several personas, so no one else can go on"
-        return self._speaking.reading(whose, Rows(lengths, self.device))
+        assert self._adapters_in_use is not None, "begun as several personas, so no one else can go on"
+        return self._adapters_in_use.reading(persona_rows, SequenceLayout(lengths, self.device))
 
     # How it reads
 
     def _read(self, state: CausalState, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, CausalState]:
         """Read ids (B, L), all real where there is no mask; return their hidden states (B, L, D) and the new state."""
         seen = _joined(state, ids, mask)
-        with self._spoken(state.whose, (ids.shape[1],) * len(ids)):
-            hidden = self._reading.further(state.cache, self._embedded(ids), seen)
-        return hidden, CausalState(state.cache, seen, state.whose)
+        with self._with_adapters(state.persona_rows, (ids.shape[1],) * len(ids)):
+            hidden = self._backbone.extend(state.cache, self._embedded(ids), seen)
+        return hidden, CausalState(state.cache, seen, state.persona_rows)
 
-    def _hidden(self, part: Pass, at: Tensor) -> Tensor:
+    def _hidden(self, part: PackedChunk, at: Tensor) -> Tensor:
         """Return (N, D) at places of a pass."""
         return self._at(part.ids, part.line, part.rows, at)
 
-    def _at(self, ids: Sequence[tuple[int, ...]], line: Tensor, rows: Rows, at: Tensor) -> Tensor:
+    def _at(self, ids: Sequence[tuple[int, ...]], line: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         if not self.lower_is_frozen:
-            return self._reading.rows(self._embedded(line), rows, at)
+            return self._backbone.rows(self._embedded(line), rows, at)
         if any(rows.branches):  # such rows hardly ever come again, so nothing of them is kept
             with torch.no_grad():
-                lower = self._reading.below(self._embedded(line), rows)
+                lower = self._backbone.forward_lower(self._embedded(line), rows)
         else:
             lower = torch.cat([self._lower(row) for row in ids])
-        return self._reading.above(lower, rows, at)
+        return self._backbone.forward_upper(lower, rows, at)
 
     def _lower(self, row: tuple[int, ...]) -> Tensor:
         """Return (L, D), the input of the first adapted layer, read alone so that no neighbour touches its last bit."""
@@ -313,7 +313,7 @@ class CausalLm(DialogueModel[CausalState]):
             return self._kept[row]
         with torch.no_grad():
             vectors = self._embedded(torch.tensor(row, device=self.device))
-            lower = self._reading.below(vectors, Rows((len(row),), self.device))
+            lower = self._backbone.forward_lower(vectors, SequenceLayout((len(row),), self.device))
         self._keep(row, lower)
         return lower
 
@@ -328,9 +328,9 @@ class CausalLm(DialogueModel[CausalState]):
         self._kept.clear()
         self._kept_bytes = 0
 
-    def _side_by_side(self, read: Sequence[Ids]) -> tuple[Tensor, Rows]:
+    def _side_by_side(self, read: Sequence[Ids]) -> tuple[Tensor, SequenceLayout]:
         line = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
-        return line, Rows(tuple(map(len, read)), self.device)
+        return line, SequenceLayout(tuple(map(len, read)), self.device)
 
     def _embedded(self, ids: Tensor) -> Tensor:
         if self.kind_rows is None:

@@ -9,12 +9,12 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from menura.batches.batch import Batch, Expected
+from menura.batches.batch import Batch, SoftTargets
 from menura.batches.encode import EncodedExchange
-from menura.batches.filled import FilledBatch
-from menura.batches.layout import Layout
+from menura.batches.filled import PaddedBatch
+from menura.batches.layout import ChatFormat
 from menura.errors import ConfigError
-from menura.models.parts.latent import mixture_nats
+from menura.models.parts.latent import mixture_nll
 
 State = TypeVar("State")
 
@@ -27,26 +27,26 @@ class Loss:
     """
 
     total: Tensor  # ()
-    nats: Tensor  # (B,) summed −log p of each reply, end token included
+    nll: Tensor  # (B,) summed −log p of each reply, end token included
     tokens: Tensor  # (B,) reply tokens, end token included
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, nats: Tensor, tokens: Tensor) -> "Loss":
+    def of(cls, nll: Tensor, tokens: Tensor) -> "Loss":
         """Make the plain loss: the mean over tokens."""
-        return cls(nats.sum() / tokens.sum(), nats, tokens)
+        return cls(nll.sum() / tokens.sum(), nll, tokens)
 
 
-def softened_by(loss: Loss, expected: Expected | None, softened: Sequence[Tensor]) -> Loss:
+def softened_by(loss: Loss, soft_targets: SoftTargets | None, softened: Sequence[Tensor]) -> Loss:
     """Return a loss held to what was expected; ``softened`` are sums of nats against those distributions.
 
     Its nats stay those of the words. The loss is the cross-entropy to targets that are a mixture of word and
     expectation (Reed et al., 2015, soft bootstrapping), up to a constant a KL divergence from the start.
     """
-    if expected is None:
+    if soft_targets is None:
         return loss
     soft = torch.stack(list(softened)).sum() / loss.tokens.sum()
-    return replace(loss, total=(1 - expected.share) * loss.total + expected.share * soft)
+    return replace(loss, total=(1 - soft_targets.share) * loss.total + soft_targets.share * soft)
 
 
 class DialogueModel(nn.Module, ABC, Generic[State]):
@@ -57,26 +57,26 @@ class DialogueModel(nn.Module, ABC, Generic[State]):
         """Return the loss of the batch's replies; rows, padding and batch mates change no exchange's nats."""
 
     @abstractmethod
-    def begin(self, batch: Batch) -> State:
+    def prefill(self, batch: Batch) -> State:
         """Read facts and context, never the reply."""
 
     @abstractmethod
-    def advance(self, state: State, last: Tensor) -> tuple[Tensor, State]:
+    def step(self, state: State, last: Tensor) -> tuple[Tensor, State]:
         """Read one more token a row, ``last`` (B,); return log-probabilities (B, V) of the next and the new state.
 
         The state given is used up: it must not be advanced a second time.
         """
 
-    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, State]:
+    def prefill_logits(self, batch: Batch) -> tuple[Tensor, State]:
         """Do ``begin`` and the first ``advance_to_scores``, which reads the end of each prefix, at once."""
-        return self.advance_to_scores(self.begin(batch), batch.prefix.ids[:, -1])
+        return self.step_logits(self.prefill(batch), batch.prefix.ids[:, -1])
 
-    def advance_to_scores(self, state: State, last: Tensor) -> tuple[Tensor, State]:
+    def step_logits(self, state: State, last: Tensor) -> tuple[Tensor, State]:
         """Do what ``advance`` does, but return log-probabilities up to a constant a row, where these are cheaper."""
-        return self.advance(state, last)
+        return self.step(state, last)
 
     @abstractmethod
-    def select_rows(self, state: State, rows: Tensor) -> State:
+    def reorder_cache(self, state: State, rows: Tensor) -> State:
         """Return the state of the rows named by ``rows`` (B',), in that order, repeats allowed."""
 
     def forward(self, batch: Batch) -> Loss:
@@ -97,7 +97,7 @@ class DialogueModel(nn.Module, ABC, Generic[State]):
 class RanksReplies(Protocol):
     """A model that can score many replies to one context at less than their single price."""
 
-    def reply_nats(self, batch: Batch, begun: Any = None) -> Tensor:
+    def reply_nll(self, batch: Batch, prefilled: Any = None) -> Tensor:
         """Return (B,) −log p of each reply, as ``loss`` does, reading a context that exchanges share once.
 
         ``begun`` is the one-row state of a context common to all, where it has been read already.
@@ -105,10 +105,10 @@ class RanksReplies(Protocol):
 
 
 @runtime_checkable
-class FindsLikeliest(Protocol):
+class HasStepArgmax(Protocol):
     """A model that can find the likeliest next token at less than all tokens' price."""
 
-    def advance_to_likeliest(self, state: Any, last: Tensor) -> tuple[Tensor, Any]:
+    def step_argmax(self, state: Any, last: Tensor) -> tuple[Tensor, Any]:
         """Do ``advance``; return (B,) tokens whose scores are the largest, of equals the first, and the new state."""
 
 
@@ -121,13 +121,13 @@ class HasFrozenLower(Protocol):
 
 
 @runtime_checkable
-class ReadsFilled(Protocol):
+class HasPaddedForward(Protocol):
     """A model whose ``loss`` can be computed from tensors alone, and so be compiled for all batches at once."""
 
-    def check_fills(self) -> None:
+    def check_padded(self) -> None:
         """Raise ConfigError where this one's cannot."""
 
-    def filled(self, batch: Batch) -> FilledBatch:
+    def padded(self, batch: Batch) -> PaddedBatch:
         """Return a batch that ``loss`` reads no id of; the loss then has a number a label, not an exchange."""
 
 
@@ -143,18 +143,18 @@ class HasPrivatePart(Protocol):
 
 
 @runtime_checkable
-class HoldsToItself(Protocol):
+class SelfDistills(Protocol):
     """A model that can be held to what it said before it adapted, while it adapts."""
 
-    def expecting(self, batch: Batch, share: float) -> Batch:
+    def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with what the model now says at each label; of its loss that makes up ``share``."""
 
 
 @runtime_checkable
-class DropsOut(Protocol):
+class HasDropout(Protocol):
     """A model that can leave out a share of its units while it is trained on pooled dialogues."""
 
-    def dropping(self, seed: int, progress: float = 1.0) -> AbstractContextManager[None]:
+    def dropout(self, seed: int, progress: float = 1.0) -> AbstractContextManager[None]:
         """Leave units out while the block runs, drawn from ``seed``; no other randomness is touched.
 
         ``progress`` is the share (0 to 1) of training that is done.
@@ -162,7 +162,7 @@ class DropsOut(Protocol):
 
 
 @runtime_checkable
-class LearnsInTurns(DropsOut, Protocol):
+class TrainsAlternately(HasDropout, Protocol):
     """A model of which some networks work against others: on each batch they are trained one after the other.
 
     What is drawn is drawn from ``seed``. Each loss has a gradient for the networks whose turn it is, and for no others.
@@ -176,14 +176,14 @@ class LearnsInTurns(DropsOut, Protocol):
 
 
 @runtime_checkable
-class LearnsFromRivals(Protocol):
+class HasNegatives(Protocol):
     """A model whose loss also reads what other personas said, where an exchange carries ``rivals``.
 
     ``rivals`` is how many an exchange should have (0: none are wanted), ``choices`` how many exchanges of an episode.
     """
 
-    rivals: int
-    choices: int
+    num_negatives: int
+    num_choice_exchanges: int
 
 
 @runtime_checkable
@@ -194,32 +194,32 @@ class ChoosesReplies(Protocol):
     def chooses(self) -> bool:
         """Tell whether the head is there."""
 
-    def reply_scores(self, batch: Batch, begun: Any = None) -> Tensor:
+    def reply_scores(self, batch: Batch, prefilled: Any = None) -> Tensor:
         """Return (B,) the head's score of each reply, the higher the likelier; ``begun`` as in ``reply_nats``."""
 
 
 @dataclass(frozen=True)
-class LatentNats:
+class LatentNll:
     """What each of K latents gives each reply, and what speaks for each latent, in nats."""
 
-    nats: Tensor  # (B, K) −log p(r | c, z)
+    nll: Tensor  # (B, K) −log p(r | c, z)
     log_prior: Tensor  # (B, K) log p(z | c)
     log_posterior: Tensor  # (B, K) log p(z | c, r)
 
     @property
     def mixture(self) -> Tensor:
         """(B,) −log Σ_z p(z | c) p(r | c, z): all that a model without latents can be compared by."""
-        return mixture_nats(self.nats, self.log_prior)
+        return mixture_nll(self.nll, self.log_prior)
 
     @property
     def best(self) -> Tensor:
         """(B,) under the best latent, which was chosen by looking at the reply."""
-        return self.nats.min(-1).values
+        return self.nll.min(-1).values
 
     @property
     def posterior(self) -> Tensor:
         """(B,) under the latent that recognition, which reads the reply, thinks the likeliest."""
-        return self.nats.gather(1, self.log_posterior.argmax(-1, keepdim=True)).squeeze(1)
+        return self.nll.gather(1, self.log_posterior.argmax(-1, keepdim=True)).squeeze(1)
 
 
 @runtime_checkable
@@ -232,16 +232,16 @@ class HasLatents(Protocol):
     def shares_context(self) -> bool:
         """Whether what is read of a context serves all latents."""
 
-    def begin_with(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> Any:
+    def prefill_latents(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> Any:
         """Read as ``begin`` does, a row for each exchange and latent, those of an exchange side by side.
 
         ``shared``: whether latents share what was read (None: where the model can); ConfigError where it cannot.
         """
 
-    def latent_nats(self, batch: Batch) -> LatentNats:
+    def latent_nll(self, batch: Batch) -> LatentNll:
         """Return what each latent gives each reply."""
 
-    def nats_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:
+    def nll_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:
         """Return (B,) −log p of each reply, each under a latent of its own."""
 
     def latent_prior(self, batch: Batch) -> Tensor:
@@ -249,13 +249,13 @@ class HasLatents(Protocol):
 
 
 @runtime_checkable
-class JudgesReplies(Protocol):
+class RewardsReplies(Protocol):
     """A model that can be rewarded for what it said; ``limit`` bounds its sequences."""
 
-    limit: int
+    max_length: int
 
     @property
-    def layout(self) -> Layout:
+    def chat_format(self) -> ChatFormat:
         """What stands around the turns it reads."""
 
     def rewards(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -275,14 +275,14 @@ class HasStrength(Protocol):
 
 
 @runtime_checkable
-class HasSecondTask(Protocol):
+class HasAuxiliaryTask(Protocol):
     """A model that learns a second task beside its replies (Eq. 3 of AR)."""
 
     @property
     def has_second_task(self) -> bool:
         """Whether there is one; False where it was left out."""
 
-    def auxiliary_nats(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+    def auxiliary_nll(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
         """Return (B,) nats in the second task and (B,) tokens that it says; what is lost is drawn from ``seed``."""
 
 
@@ -290,13 +290,13 @@ class HasSecondTask(Protocol):
 class StandsOnBase(Protocol):
     """A model that is a base and something added, and can be that base alone."""
 
-    def bare_weights(self) -> dict[str, Tensor]:
+    def neutral_weights(self) -> dict[str, Tensor]:
         """Return weights under which the model is its base."""
 
 
-def bare_weights(model: DialogueModel[Any]) -> dict[str, Tensor]:
+def neutral_weights(model: DialogueModel[Any]) -> dict[str, Tensor]:
     """Return weights under which a model is its base; none where it stands on no base."""
-    return model.bare_weights() if isinstance(model, StandsOnBase) else {}
+    return model.neutral_weights() if isinstance(model, StandsOnBase) else {}
 
 
 def check_share(strength: float | None) -> None:
@@ -319,6 +319,6 @@ def weighing(model: DialogueModel[Any], strength: float | None) -> AbstractConte
     return model.at_strength(strength) if isinstance(model, HasStrength) else nullcontext()
 
 
-def nats_of(model: DialogueModel[Any], batch: Batch, begun: Any = None) -> Tensor:
+def nll_of(model: DialogueModel[Any], batch: Batch, prefilled: Any = None) -> Tensor:
     """Return (B,) −log p of each reply, at the least price the model offers; ``begun`` as in ``reply_nats``."""
-    return model.reply_nats(batch, begun) if isinstance(model, RanksReplies) else model.loss(batch).nats
+    return model.reply_nll(batch, prefilled) if isinstance(model, RanksReplies) else model.loss(batch).nll

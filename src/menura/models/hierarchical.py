@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.timed import Timed
-from menura.batches.turned import Turned
+from menura.batches.timed import TimeMajor
+from menura.batches.turned import Utterances
 from menura.models.dialogue_model import Loss
 from menura.models.parts.lstm import Lstm
-from menura.models.parts.speaks_words import DecoderState, SpeaksWords, WordDecoder, ends, places
+from menura.models.parts.speaks_words import DecoderState, WordDecoder, WordDecoderModel, ends, places
 from menura.models.seq2seq import Seq2SeqConfig
 
 
@@ -26,19 +26,19 @@ from menura.models.seq2seq import Seq2SeqConfig
 class HierarchicalConfig(Seq2SeqConfig):
     """A seq2seq's settings; ``layers`` are those of each encoder of words, the encoder of turns has one."""
 
-    layers: int = 2
+    num_layers: int = 2
 
 
-class Hierarchical(SpeaksWords[DecoderState]):
+class Hierarchical(WordDecoderModel[DecoderState]):
     """The last turn is the question; what it finds stands beside each word of the answer."""
 
     def __init__(self, config: HierarchicalConfig) -> None:
-        size = config.size
-        super().__init__(WordDecoder(config.vocabulary, size, 2 * size))
-        self.question = Lstm(size, size, config.layers, config.dropout)
-        self.turn = Lstm(size, size, config.layers, config.dropout)
+        size = config.hidden_size
+        super().__init__(WordDecoder(config.vocab_size, size, 2 * size))
+        self.question = Lstm(size, size, config.num_layers, config.dropout)
+        self.turn = Lstm(size, size, config.num_layers, config.dropout)
         self.history = Lstm(size, size, 1, 0.0)
-        self.facts = Lstm(size, size, config.layers, config.dropout)
+        self.facts = Lstm(size, size, config.num_layers, config.dropout)
         self.in_history = Guided(size)
         self.in_facts = Guided(size)
         self.fusion = Fusion(size, 2)
@@ -46,16 +46,16 @@ class Hierarchical(SpeaksWords[DecoderState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the replies."""
-        return Loss.of(self.decoder.nats(self.begin(batch), batch), batch.reply_tokens)
+        return Loss.of(self.decoder.nll(self.prefill(batch), batch), batch.reply_tokens)
 
-    def begin(self, batch: Batch) -> DecoderState:
+    def prefill(self, batch: Batch) -> DecoderState:
         """Read question, history and facts; each turn that differs is read once."""
-        turned = Turned.of(batch.exchanges, self.device)
+        turned = Utterances.of(batch.exchanges, self.device)
         asked = ends(self._read(self.question, turned.last), turned.last)  # (B, H)
         said = ends(self._read(self.turn, turned.words), turned.words)  # (U, H)
         before = turned.before_last
         history, _ = self.history(said[before.block])
-        told = Timed.of([e.facts for e in batch.exchanges], self.device, shared=True)
+        told = TimeMajor.of([e.facts for e in batch.exchanges], self.device, shared=True)
         found = (
             self.in_history(asked, places(history), before.own),
             self.in_facts(asked, places(self._read(self.facts, told)), told.own),
@@ -64,16 +64,16 @@ class Hierarchical(SpeaksWords[DecoderState]):
         beside = torch.cat([asked, self.fusion(asked, found, nothing)], -1)
         return DecoderState(self.bridge(asked).tanh(), torch.zeros_like(asked), beside)
 
-    def advance(self, state: DecoderState, last: Tensor) -> tuple[Tensor, DecoderState]:
+    def step(self, state: DecoderState, last: Tensor) -> tuple[Tensor, DecoderState]:
         """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
         state = self.decoder.step(state, last)
         return self.decoder.logits(state.hidden).log_softmax(-1), state
 
-    def select_rows(self, state: DecoderState, rows: Tensor) -> DecoderState:
+    def reorder_cache(self, state: DecoderState, rows: Tensor) -> DecoderState:
         """Return the state of some rows."""
         return state.rows(rows)
 
-    def _read(self, encoder: nn.Module, words: Timed) -> Tensor:
+    def _read(self, encoder: nn.Module, words: TimeMajor) -> Tensor:
         states: Tensor = encoder(self.decoder.embedding(words.block))[0]
         return states
 
@@ -118,6 +118,6 @@ class Fusion(nn.Module):
         return joined.masked_fill(nowhere, 0.0)
 
 
-def _empty(memory: Timed) -> Tensor:
+def _empty(memory: TimeMajor) -> Tensor:
     """Return (B,) True for a sequence without a token."""
     return torch.tensor([not length for length in memory.lengths], dtype=torch.bool, device=memory.device)

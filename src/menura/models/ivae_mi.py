@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from menura.batches.batch import Batch
 from menura.batches.encode import Ids
-from menura.batches.timed import Timed
-from menura.batches.turned import Turned
+from menura.batches.timed import TimeMajor
+from menura.batches.turned import Utterances
 from menura.errors import ConfigError
 from menura.models.dialogue_model import Loss
 from menura.models.parts.gru import Gru
-from menura.models.parts.speaks_words import DecoderState, SpeaksWords, WordDecoder, ends
+from menura.models.parts.speaks_words import DecoderState, WordDecoder, WordDecoderModel, ends
 from menura.models.seq2seq import Seq2SeqConfig
 
 STRAIGHT = 3.0  # from here on exp goes on as a straight line, so that one sample of the prior cannot drown all others
@@ -41,14 +41,14 @@ class IvaeMiConfig(Seq2SeqConfig):
     Replies are judged, and said, by the mixture over ``samples`` of the prior.
     """
 
-    layers: int = 1
-    latent: int = 200
-    samples: int = 10
+    num_layers: int = 1
+    latent_size: int = 200
+    num_samples: int = 10
 
     def __post_init__(self) -> None:
         """Refuse a latent variable without a value."""
         super().__post_init__()
-        for name in ("latent", "samples"):
+        for name in ("latent_size", "num_samples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 1")
 
@@ -65,23 +65,23 @@ class IvaeMiState:
     normaliser: Tensor | None = None
 
 
-class IvaeMi(SpeaksWords[IvaeMiState]):
+class IvaeMi(WordDecoderModel[IvaeMiState]):
     """Judged by p(r | c) = 1/N Σ p(r | c, z_n), exact over N samples of the prior that the context's ids seed.
 
     Over all samples that could be drawn it is a bound, as in importance-weighted estimates from the prior.
     """
 
     def __init__(self, config: IvaeMiConfig) -> None:
-        size, latent = config.size, config.latent
-        super().__init__(WordDecoder(config.vocabulary, size, 0))
-        self.forwards = Gru(size, size, config.layers, config.dropout)
-        self.backwards = Gru(size, size, config.layers, config.dropout)
-        self.context = Gru(2 * size + 2, size, config.layers, config.dropout)
+        size, latent = config.hidden_size, config.latent_size
+        super().__init__(WordDecoder(config.vocab_size, size, 0))
+        self.forwards = Gru(size, size, config.num_layers, config.dropout)
+        self.backwards = Gru(size, size, config.num_layers, config.dropout)
+        self.context = Gru(2 * size + 2, size, config.num_layers, config.dropout)
         self.prior = Sampler(size, latent, size)
         self.posterior = Sampler(3 * size, latent, size)
         self.critic = Critic(latent + size, size)
         self.bridge = nn.Linear(latent + size, size)
-        self._latent, self._samples = latent, config.samples
+        self._latent, self._samples = latent, config.num_samples
 
     # Judging and saying, by the mixture
 
@@ -89,18 +89,18 @@ class IvaeMi(SpeaksWords[IvaeMiState]):
         """Return the loss of the replies under the mixture; samples are decoded one after the other."""
         context = self._context(batch)
         drawn = self.prior(context[:, None], self._prior_noise(batch))  # (B, N, Z)
-        nats = [self.decoder.nats(self._opened(drawn[:, n], context), batch) for n in range(self._samples)]
-        mixed = math.log(self._samples) - torch.stack(nats, 1).neg().logsumexp(1)
+        nll = [self.decoder.nll(self._opened(drawn[:, n], context), batch) for n in range(self._samples)]
+        mixed = math.log(self._samples) - torch.stack(nll, 1).neg().logsumexp(1)
         return Loss.of(mixed, batch.reply_tokens)
 
-    def begin(self, batch: Batch) -> IvaeMiState:
+    def prefill(self, batch: Batch) -> IvaeMiState:
         """Read the context and draw from the prior; facts, which the published model has none of, are not read."""
         context = self._context(batch)
         drawn = self.prior(context[:, None], self._prior_noise(batch))
         opened = self._opened(drawn.flatten(0, 1), context.repeat_interleave(self._samples, 0))
         return IvaeMiState(opened, context.new_zeros((len(batch), self._samples)))
 
-    def advance(self, state: IvaeMiState, last: Tensor) -> tuple[Tensor, IvaeMiState]:
+    def step(self, state: IvaeMiState, last: Tensor) -> tuple[Tensor, IvaeMiState]:
         """Say ``last`` (B,), which makes the samples likelier under which it was likely; return log-probabilities."""
         weights, last = state.weights, last.repeat_interleave(self._samples)
         if state.normaliser is not None:
@@ -113,7 +113,7 @@ class IvaeMi(SpeaksWords[IvaeMiState]):
         shares = weights.log_softmax(-1) - normaliser
         return (logits + shares[..., None]).logsumexp(1), IvaeMiState(decoders, weights, normaliser)
 
-    def select_rows(self, state: IvaeMiState, rows: Tensor) -> IvaeMiState:
+    def reorder_cache(self, state: IvaeMiState, rows: Tensor) -> IvaeMiState:
         """Return the state of some rows, all their samples with them."""
         samples = (rows[:, None] * self._samples + torch.arange(self._samples, device=rows.device)).flatten()
         normaliser = None if state.normaliser is None else state.normaliser[rows]
@@ -128,7 +128,7 @@ class IvaeMi(SpeaksWords[IvaeMiState]):
         """
         context = self._context(batch)
         drawn = self.posterior(self._with_reply(batch, context), self._noise(batch, seed))
-        return Loss.of(self.decoder.nats(self._opened(drawn, context), batch), batch.reply_tokens)
+        return Loss.of(self.decoder.nll(self._opened(drawn, context), batch), batch.reply_tokens)
 
     def lowered(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
         """Return what a turn lowers, in nats a reply token: the generators the dual estimate, the critic its negative.
@@ -140,14 +140,14 @@ class IvaeMi(SpeaksWords[IvaeMiState]):
             both = self._with_reply(batch, context)
         with torch.set_grad_enabled(turn == "generator"):
             ours, theirs = self._noise(batch, seed), self._noise(batch, seed + 1)
-            drawn, expected = self.posterior(both, ours), self.prior(context, theirs)
+            drawn, prior_sample = self.posterior(both, ours), self.prior(context, theirs)
         if turn == "generator":
-            nats = dual(self._steady(drawn, context), self._steady(expected, context))
+            nll = dual(self._steady(drawn, context), self._steady(prior_sample, context))
         else:
-            nats = dual(self.critic(drawn, context), self.critic(expected, context))
+            nll = dual(self.critic(drawn, context), self.critic(prior_sample, context))
         sign = 1 if turn == "generator" else -1
-        total = sign * nats.sum() / batch.reply_tokens.sum()
-        return Loss(total, nats.detach(), batch.reply_tokens, {f"kl_{turn}": nats.detach().mean()})
+        total = sign * nll.sum() / batch.reply_tokens.sum()
+        return Loss(total, nll.detach(), batch.reply_tokens, {f"kl_{turn}": nll.detach().mean()})
 
     def _steady(self, latent: Tensor, context: Tensor) -> Tensor:
         """Ask the critic, whose weights are constants here."""
@@ -159,7 +159,7 @@ class IvaeMi(SpeaksWords[IvaeMiState]):
 
     def _context(self, batch: Batch) -> Tensor:
         """Return (B, H) where the encoder of turns ends; each turn comes with a flag of two numbers, by whom."""
-        turned = Turned.of(batch.exchanges, self.device)
+        turned = Utterances.of(batch.exchanges, self.device)
         said = self._read(turned.words, turned.backwards)  # (U, 2 H)
         flag = nn.functional.one_hot(turned.own.long(), 2).to(said.dtype)
         every = turned.all
@@ -169,10 +169,10 @@ class IvaeMi(SpeaksWords[IvaeMiState]):
         """Return (B, 3 H) replies, their end tokens apart, beside their contexts."""
         replies = [e.reply[:-1] for e in batch.exchanges]
         orders = (replies, [reply[::-1] for reply in replies])
-        read = self._read(*(Timed.of(words, self.device, shared=True) for words in orders))
+        read = self._read(*(TimeMajor.of(words, self.device, shared=True) for words in orders))
         return torch.cat([read, context], -1)
 
-    def _read(self, words: Timed, backwards: Timed) -> Tensor:
+    def _read(self, words: TimeMajor, backwards: TimeMajor) -> Tensor:
         """Return (·, 2 H) where both directions end."""
         pairs = ((self.forwards, words), (self.backwards, backwards))
         return torch.cat([ends(gru(self.decoder.embedding(timed.block)), timed) for gru, timed in pairs], -1)
@@ -221,13 +221,13 @@ class Critic(nn.Module):
         return told
 
 
-def dual(drawn: Tensor, expected: Tensor) -> Tensor:
+def dual(drawn: Tensor, prior_sample: Tensor) -> Tensor:
     """Return a KL divergence's dual estimate, E_q ν − E_p exp ν + 1, by sample; its greatest value over ν is the KL.
 
     ``drawn`` is what the critic says of samples of q, ``expected`` of those of p (Nguyen et al., 2010). Exact where no
     critic is above ``STRAIGHT`` on p; beyond, its samples there count for less than they should.
     """
-    return drawn - expected.clamp(max=STRAIGHT).exp() * (1 + (expected - STRAIGHT).clamp(min=0)) + 1
+    return drawn - prior_sample.clamp(max=STRAIGHT).exp() * (1 + (prior_sample - STRAIGHT).clamp(min=0)) + 1
 
 
 def _perceptron(sizes: Sequence[int]) -> nn.Sequential:

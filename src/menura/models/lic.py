@@ -23,18 +23,18 @@ from torch import Tensor, nn
 from menura.batches.batch import Batch
 from menura.batches.collate import Ids, pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.timed import Timed
+from menura.batches.timed import TimeMajor
 from menura.batches.turned import turns_of
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.heads import DEVIATION, MaskedWordHead
-from menura.models.parts.likeliest import allowed
+from menura.models.parts.likeliest import suppress_tokens
 from menura.models.parts.transformer import Sizes, Transformer, TransformerBlock
 
 ROLES = OWN, PARTNER, FACT = range(3)
 LABELS_AT_ONCE = 1024  # bounds memory, changes nothing else
 
-Kept = tuple[Tensor, Tensor]  # keys and values of a layer, (·, H, tokens, d) each
+KeyValues = tuple[Tensor, Tensor]  # keys and values of a layer, (·, H, tokens, d) each
 
 
 @dataclass(frozen=True)
@@ -48,38 +48,38 @@ class LicConfig:
 
     base: str = "minilm"
     init: Literal["base", "random"] = "base"
-    vocabulary: int = 0
-    width: int = 0
-    layers: int = 0
-    heads: int = 0
-    inner: int = 0
-    positions: int = 0
+    vocab_size: int = 0
+    hidden_size: int = 0
+    num_layers: int = 0
+    num_heads: int = 0
+    intermediate_size: int = 0
+    max_positions: int = 0
     dropout: float = 0.1
     lm_head: Literal["tied", "bert_mlm"] = "tied"
-    smoothing: float = 0.1
-    reading_weight: float = 0.5
-    limit: int = 256  # tokens of facts, context and reply (the paper's program: 128 of each)
-    start: str = ""
+    label_smoothing: float = 0.1
+    lm_loss_weight: float = 0.5
+    max_length: int = 256  # tokens of facts, context and reply (the paper's program: 128 of each)
+    init_from: str = ""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no network, or that no weights fit."""
-        for name in ("vocabulary", "width", "layers", "heads", "inner", "positions"):
+        for name in ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative")
-        if self.limit < 32:
-            raise ConfigError(f"model.limit: {self.limit}, must be at least 32")
-        for name in ("dropout", "smoothing"):
+        if self.max_length < 32:
+            raise ConfigError(f"model.max_length: {self.max_length}, must be at least 32")
+        for name in ("dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 0 and below 1")
-        if self.reading_weight < 0:
-            raise ConfigError(f"model.reading_weight: {self.reading_weight}, must not be negative")
-        if self.init == "base" and any((self.width, self.layers, self.heads, self.inner)):
-            fits = "model.width, layers, heads, inner: a base's weights fit its own sizes only"
+        if self.lm_loss_weight < 0:
+            raise ConfigError(f"model.lm_loss_weight: {self.lm_loss_weight}, must not be negative")
+        if self.init == "base" and any((self.hidden_size, self.num_layers, self.num_heads, self.intermediate_size)):
+            fits = "model.hidden_size, layers, heads, inner: a base's weights fit its own sizes only"
             raise ConfigError(fits, hint="--set model.init=random")
 
     def sizes(self, base: Sizes) -> Sizes:
         """Return the sizes of a base, with what is set in place of them."""
-        names = ("vocabulary", "width", "layers", "heads", "inner", "positions")
+        names = ("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_positions")
         return replace(base, **{name: getattr(self, name) for name in names if getattr(self, name)})
 
 
@@ -87,7 +87,7 @@ class LicConfig:
 class Memory:
     """What was read, held once by rows: keys and values of each layer, and where each exchange's part of them is."""
 
-    kept: tuple[Kept, ...]  # (R, H, M, d) twice a layer
+    kept: tuple[KeyValues, ...]  # (R, H, M, d) twice a layer
     row: Tensor  # (B,)
     length: Tensor  # (B,)
 
@@ -110,7 +110,7 @@ class LicState:
     """What each exchange has read, and keys and values of what it said, (B, H, T, d) twice a layer."""
 
     memories: tuple[Memory, ...]
-    said: tuple[Kept, ...]
+    said: tuple[KeyValues, ...]
 
 
 class Lic(DialogueModel[LicState]):
@@ -122,8 +122,8 @@ class Lic(DialogueModel[LicState]):
         self.embeddings = LicEmbeddings(sizes, scaled=config.init == "random")
         self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
         self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
-        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold
-        self._heads = sizes.heads
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold
+        self._heads = sizes.num_heads
         self._pooling = False
 
     def loss(self, batch: Batch) -> Loss:
@@ -134,26 +134,26 @@ class Lic(DialogueModel[LicState]):
         state = LicState(self._memories(read), self._nothing_said(len(batch)))
         states = self._heard(state, ids, start=1)[0][mask]  # (N, D)
         labels = torch.tensor([token for e in batch.exchanges for token in e.reply], device=self.device)
-        nats, even = self._nats(states, labels)
+        nll, even = self._nll(states, labels)
         whose = torch.arange(len(batch), device=self.device).repeat_interleave(batch.reply_tokens)
-        loss = Loss.of(nats.new_zeros(len(batch)).index_add(0, whose, nats), batch.reply_tokens)
+        loss = Loss.of(nll.new_zeros(len(batch)).index_add(0, whose, nll), batch.reply_tokens)
         return self._with_reading(loss, even, read) if self._pooling else loss
 
-    def begin(self, batch: Batch) -> LicState:
+    def prefill(self, batch: Batch) -> LicState:
         """Read facts and history, each from left to right; what begins alike is read once."""
         return LicState(self._memories(self._read(batch.exchanges)), self._nothing_said(len(batch)))
 
-    def advance(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
+    def step(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
         """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
         states, state = self._heard(state, last[:, None], start=1 + state.said[0][0].shape[2])
         return self.logits(states[:, 0]).log_softmax(-1), state
 
-    def advance_to_scores(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
+    def step_logits(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
         """Do ``advance``, with no chance for what is never to be said."""
-        scores, state = self.advance(state, last)
-        return allowed(scores, self.unsaid), state
+        scores, state = self.step(state, last)
+        return suppress_tokens(scores, self.suppress_ids), state
 
-    def select_rows(self, state: LicState, rows: Tensor) -> LicState:
+    def reorder_cache(self, state: LicState, rows: Tensor) -> LicState:
         """Return the state of some rows; they go on sharing what was read."""
         said = tuple((keys[rows], values[rows]) for keys, values in state.said)
         return LicState(tuple(memory.chosen(rows) for memory in state.memories), said)
@@ -164,7 +164,7 @@ class Lic(DialogueModel[LicState]):
         return nn.functional.linear(states, table) if self.words is None else self.words(states, table)
 
     @contextmanager
-    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+    def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
         """Train while the block runs: leave out units, smooth labels, learn from what is read, too."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -187,10 +187,10 @@ class Lic(DialogueModel[LicState]):
     def _read(self, exchanges: Sequence[EncodedExchange]) -> tuple["Read", ...]:
         """Return facts and history, as far as anybody has any."""
         pieces = ([_facts(e) for e in exchanges], [_history(e) for e in exchanges])
-        laid_out = (Timed.of(sequences, self.device, shared=True) for sequences in pieces)
+        laid_out = (TimeMajor.of(sequences, self.device, shared=True) for sequences in pieces)
         return tuple(self._states(timed) for timed in laid_out if timed.counts)
 
-    def _states(self, timed: Timed) -> "Read":
+    def _states(self, timed: TimeMajor) -> "Read":
         tokens = timed.block.T
         ids, roles = tokens // len(ROLES), tokens % len(ROLES)
         x = self.embeddings(ids, roles, start=1)
@@ -212,7 +212,7 @@ class Lic(DialogueModel[LicState]):
 
     def _heard(self, state: LicState, ids: Tensor, start: int) -> tuple[Tensor, LicState]:
         """Read reply tokens (B, T) behind those already said; return states (B, T, D), and the state with them."""
-        grown: list[Kept] = []
+        grown: list[KeyValues] = []
         attends = [
             Averaged(layer, state.memories, state.said[layer], grown, self._dropped)
             for layer in range(len(self.body.blocks))
@@ -220,35 +220,35 @@ class Lic(DialogueModel[LicState]):
         states = self.body(self.embeddings(ids, torch.full_like(ids, OWN), start), attends)
         return states, LicState(state.memories, tuple(grown))
 
-    def _nothing_said(self, rows: int) -> tuple[Kept, ...]:
+    def _nothing_said(self, rows: int) -> tuple[KeyValues, ...]:
         table = self.embeddings.token.weight
         nothing = table.new_zeros((rows, self._heads, 0, table.shape[1] // self._heads))
         return tuple((nothing, nothing) for _ in self.body.blocks)
 
-    def _nats(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _nll(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N,) −log p of labels, and (N,) the mean of −log p over the whole vocabulary, all words alike."""
         pieces = []
         for some, of_them in zip(*(torch.split(part, LABELS_AT_ONCE) for part in (states, labels)), strict=True):
             logits = self.logits(some)
             normaliser = logits.logsumexp(-1)
             pieces.append((normaliser - logits.gather(1, of_them[:, None])[:, 0], normaliser - logits.mean(-1)))
-        nats, even = zip(*pieces, strict=True)
-        return torch.cat(nats), torch.cat(even)
+        nll, even = zip(*pieces, strict=True)
+        return torch.cat(nll), torch.cat(even)
 
     def _with_reading(self, loss: Loss, even: Tensor, read: Sequence["Read"]) -> Loss:
         """Return what LIC lowers; what is read counts as the mean over facts and history; nats stay the reply's."""
-        share, total = self.config.smoothing, loss.total
+        share, total = self.config.label_smoothing, loss.total
         if share:
             total = (1 - share) * total + share * even.mean()
         told = []
-        for one in read if self.config.reading_weight else ():
+        for one in read if self.config.lm_loss_weight else ():
             follows = one.real[:, 1:]
             if follows.any():
-                told.append(self._nats(one.states[:, :-1][follows], one.ids[:, 1:][follows])[0].mean())
+                told.append(self._nll(one.states[:, :-1][follows], one.ids[:, 1:][follows])[0].mean())
         if not told:
             return replace(loss, total=total)
         reading = torch.stack(told).mean()
-        return replace(loss, total=total + self.config.reading_weight * reading, parts={"reading": reading.detach()})
+        return replace(loss, total=total + self.config.lm_loss_weight * reading, parts={"reading": reading.detach()})
 
     @property
     def _dropped(self) -> float:
@@ -262,7 +262,7 @@ class Read:
     ids: Tensor
     real: Tensor
     states: Tensor
-    timed: Timed
+    timed: TimeMajor
 
 
 @dataclass(frozen=True)
@@ -274,8 +274,8 @@ class Averaged:
 
     layer: int
     memories: tuple[Memory, ...]
-    before: Kept | None
-    grown: list[Kept]
+    before: KeyValues | None
+    grown: list[KeyValues]
     dropout: float = 0.0
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -301,13 +301,13 @@ class LicEmbeddings(nn.Module):
 
     def __init__(self, sizes: Sizes, *, scaled: bool) -> None:
         super().__init__()
-        self.token = nn.Embedding(sizes.vocabulary, sizes.width)
-        self.role = nn.Embedding(len(ROLES), sizes.width)
-        self.position = nn.Embedding(sizes.positions, sizes.width)
-        self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        self.token = nn.Embedding(sizes.vocab_size, sizes.hidden_size)
+        self.role = nn.Embedding(len(ROLES), sizes.hidden_size)
+        self.position = nn.Embedding(sizes.max_positions, sizes.hidden_size)
+        self.norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon)
         for table in (self.token, self.role, self.position):
             nn.init.normal_(table.weight, std=DEVIATION)
-        self.scale = sizes.width**0.5 if scaled else 1.0
+        self.scale = sizes.hidden_size**0.5 if scaled else 1.0
 
     def forward(self, ids: Tensor, roles: Tensor, start: int) -> Tensor:
         """Return (…, T, D) of tokens (…, T), the first of which stands at ``start``."""
@@ -327,7 +327,7 @@ def _history(exchange: EncodedExchange) -> Ids:
     return tuple(token * len(ROLES) + (OWN if own else PARTNER) for own, words in turns for token in words)
 
 
-def _keys_and_values(block: nn.Module, states: Tensor) -> Kept:
+def _keys_and_values(block: nn.Module, states: Tensor) -> KeyValues:
     """Return (R, H, M, d) twice, by the maps that a layer has for its own sequence."""
     assert isinstance(block, TransformerBlock)
     width = states.shape[-1]

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from menura.batches.batch import Batch
 from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange, Ids
-from menura.batches.layout import Layout
+from menura.batches.layout import ChatFormat
 from menura.errors import ConfigError
 from menura.models.causal_lm import CausalLm, CausalState
 from menura.models.dialogue_model import DialogueModel, Loss
@@ -49,13 +49,17 @@ class P2BotConfig(TransferTransfoConfig):
 class P2Bot(DialogueModel[CausalState]):
     """Speaks through its transmitter; ``rewards`` are what self-play raises."""
 
-    def __init__(self, network: PreTrainedModel, config: P2BotConfig, layout: Layout | None = None) -> None:
+    def __init__(self, network: PreTrainedModel, config: P2BotConfig, chat_format: ChatFormat | None = None) -> None:
         super().__init__()
         self.transmitter = TransferTransfo(network, config)
-        self.receiver = Receiver(network.config.hidden_size, config.receiver_size).to(self.voice.device)
+        self.receiver = Receiver(network.config.hidden_size, config.receiver_size).to(self.lm.device)
         self.perception_weight = config.perception_weight
-        self.rivals, self.choices, self.limit = config.rivals, config.choices, config.limit
-        self._layout = layout
+        self.num_negatives, self.num_choice_exchanges, self.max_length = (
+            config.num_negatives,
+            config.num_choice_exchanges,
+            config.max_length,
+        )
+        self._chat_format = chat_format
 
     # What it computes
 
@@ -72,50 +76,50 @@ class P2Bot(DialogueModel[CausalState]):
         total = loss.total + self.perception_weight * perceiving
         return replace(loss, total=total, parts={**parts, "receiver": perceiving.detach()})
 
-    def expecting(self, batch: Batch, share: float) -> Batch:
+    def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with what the model now says at each label."""
-        return self.transmitter.expecting(batch, share)
+        return self.transmitter.with_soft_targets(batch, share)
 
-    def begin(self, batch: Batch) -> CausalState:
+    def prefill(self, batch: Batch) -> CausalState:
         """Read facts and context."""
-        return self.transmitter.begin(batch)
+        return self.transmitter.prefill(batch)
 
-    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, CausalState]:
+    def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
         """Read facts and context, their end too."""
-        return self.transmitter.begin_to_scores(batch)
+        return self.transmitter.prefill_logits(batch)
 
-    def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+    def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read a token of the persona's own."""
-        return self.transmitter.advance(state, last)
+        return self.transmitter.step(state, last)
 
-    def advance_to_scores(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+    def step_logits(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read a token of the persona's own."""
-        return self.transmitter.advance_to_scores(state, last)
+        return self.transmitter.step_logits(state, last)
 
-    def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
+    def reorder_cache(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""
-        return self.transmitter.select_rows(state, rows)
+        return self.transmitter.reorder_cache(state, rows)
 
-    def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+    def reply_nll(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
         """Return (B,) −log p of each reply, an equal context read once."""
-        return self.transmitter.reply_nats(batch, begun)
+        return self.transmitter.reply_nll(batch, prefilled)
 
     @property
     def chooses(self) -> bool:
         """Tell whether the transmitter has its head."""
         return self.transmitter.chooses
 
-    def reply_scores(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+    def reply_scores(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
         """Return (B,) the head's scores."""
-        return self.transmitter.reply_scores(batch, begun)
+        return self.transmitter.reply_scores(batch, prefilled)
 
     # How it judges
 
     @property
-    def layout(self) -> Layout:
+    def chat_format(self) -> ChatFormat:
         """What stands around the turns it reads."""
-        assert self._layout is not None, "made to be counted, not to speak"
-        return self._layout
+        assert self._chat_format is not None, "made to be counted, not to speak"
+        return self._chat_format
 
     @torch.no_grad()
     def rewards(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -124,7 +128,7 @@ class P2Bot(DialogueModel[CausalState]):
         A reward that cannot be judged is left out: coherence without a head, perception where nobody has facts.
         """
         found = {"fluency": self._fluency(batch)}
-        judged = [exchange for exchange in batch.exchanges if exchange.rivals]
+        judged = [exchange for exchange in batch.exchanges if exchange.negatives]
         if self.chooses and len(judged) == len(batch):
             found["coherence"] = torch.stack([self._coherence(exchange) for exchange in batch.exchanges])
         scores = self._perceived(batch)
@@ -138,26 +142,26 @@ class P2Bot(DialogueModel[CausalState]):
         spoken = [place for place, words in enumerate(said) if words]
         found = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         if spoken:
-            alone = [EncodedExchange("", "", (), self.layout.reply_open, said[place]) for place in spoken]
-            bare = {name.removeprefix("transmitter."): value for name, value in self.bare_weights().items()}
+            alone = [EncodedExchange("", "", (), self.chat_format.reply_open, said[place]) for place in spoken]
+            bare = {name.removeprefix("transmitter."): value for name, value in self.neutral_weights().items()}
             loss = torch.func.functional_call(self.transmitter, bare, (self.batch(alone),))
-            found[torch.tensor(spoken, device=self.device)] = (-loss.nats / loss.tokens).exp()
+            found[torch.tensor(spoken, device=self.device)] = (-loss.nll / loss.tokens).exp()
         return found
 
     def _coherence(self, exchange: EncodedExchange) -> Tensor:
         """Return the head's probability () of a reply among those of its rivals."""
-        replies = [exchange.reply, *(rival.reply for rival in exchange.rivals)]
-        whole = [replace(exchange, reply=(*self._words(reply), self.layout.end)) for reply in replies]
+        replies = [exchange.reply, *(rival.reply for rival in exchange.negatives)]
+        whole = [replace(exchange, reply=(*self._words(reply), self.chat_format.end)) for reply in replies]
         return self.reply_scores(self.batch(whole)).softmax(0)[0]
 
     def _words(self, reply: Ids) -> Ids:
-        return reply[:-1] if reply and reply[-1] == self.layout.end else reply
+        return reply[:-1] if reply and reply[-1] == self.chat_format.end else reply
 
     def _perceived(self, batch: Batch) -> list[Tensor]:
         """Return scores (R,) of each exchange that has facts and rivals with facts."""
         pairs, counts = [], []
         for exchange in batch.exchanges:
-            known = [exchange.facts, *(rival.facts for rival in exchange.rivals if rival.facts)]
+            known = [exchange.facts, *(rival.facts for rival in exchange.negatives if rival.facts)]
             if exchange.facts and len(known) > 1:
                 pairs += [(facts, exchange.reply) for facts in known]
                 counts.append(len(known))
@@ -170,18 +174,18 @@ class P2Bot(DialogueModel[CausalState]):
 
     def _vectors(self, ids: list[Ids]) -> tuple[Tensor, Tensor]:
         padded, mask = (x.to(self.device) for x in pad(ids))
-        return self.voice.token_vectors(padded).detach(), mask
+        return self.lm.token_vectors(padded).detach(), mask
 
     # What it stands on
 
     @property
-    def voice(self) -> CausalLm:
+    def lm(self) -> CausalLm:
         """The causal language model within."""
-        return self.transmitter.voice
+        return self.transmitter.lm
 
-    def bare_weights(self) -> dict[str, Tensor]:
+    def neutral_weights(self) -> dict[str, Tensor]:
         """Return weights under which it speaks as its base does."""
-        return {f"transmitter.{name}": value for name, value in self.transmitter.bare_weights().items()}
+        return {f"transmitter.{name}": value for name, value in self.transmitter.neutral_weights().items()}
 
     def forget_lower(self) -> None:
         """Drop what is kept of the frozen layers."""

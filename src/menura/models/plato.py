@@ -17,12 +17,12 @@ from menura.batches.batch import Batch
 from menura.batches.channels import Channels
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
-from menura.models.dialogue_model import LatentNats, Loss
+from menura.models.dialogue_model import LatentNll, Loss
 from menura.models.parts import latent as acts
 from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
 from menura.models.parts.heads import wide
 from menura.models.parts.negatives import Negatives
-from menura.models.parts.shared_context import Reading
+from menura.models.parts.shared_context import SharedPrefix
 from menura.models.parts.transformer import Sizes
 from menura.models.plato_network import Contexts, Drawing, PlatoNetwork, PlatoState
 from menura.models.plato_settings import PlatoConfig
@@ -35,7 +35,7 @@ ALL = 1 << 30
 class Told:
     """What head slots give replies: (B, S) nats of each, and of its words in no order, and (B, K) log p(z | c)."""
 
-    nats: Tensor
+    nll: Tensor
     bags: Tensor | None
     log_prior: Tensor
 
@@ -49,14 +49,14 @@ class Plato(PlatoNetwork):
 
     def __init__(self, config: PlatoConfig, sizes: Sizes, *, end: int = 0, pre_norm: bool = False) -> None:
         super().__init__(config, sizes, end=end, pre_norm=pre_norm)
-        self.rivals = self._rivals()
-        self.choices = ALL  # exchanges of an episode that get rivals
+        self.num_negatives = self._wanted_negatives()
+        self.num_choice_exchanges = ALL  # exchanges of an episode that get rivals
         self.negatives = Negatives()
 
-    def _rivals(self) -> int:
+    def _wanted_negatives(self) -> int:
         """Return how many wrong replies each exchange should come with."""
         wanted = self.latents and self.config.selection_weight and self.rules.negatives == "corpus"
-        return self.config.wrong_replies if wanted else 0
+        return self.config.num_negatives if wanted else 0
 
     # What it learns from
 
@@ -66,23 +66,23 @@ class Plato(PlatoNetwork):
             return self._lowered(batch, self._drawing)
         tokens = batch.reply_tokens
         if not self.latents:
-            return Loss.of(self._told(batch.exchanges, None).nats.squeeze(1), tokens)
-        considered = self.config.considered
+            return Loss.of(self._told(batch.exchanges, None).nll.squeeze(1), tokens)
+        considered = self.config.top_latents
         if torch.is_grad_enabled() and 0 < considered < self.latents:
-            return Loss.of(self._nats_of_likeliest(batch, considered), tokens)
+            return Loss.of(self._nll_of_likeliest(batch, considered), tokens)
         told = self._told(batch.exchanges, self._all_heads(len(batch)))
-        return Loss.of(acts.mixture_nats(told.nats, told.log_prior), tokens)
+        return Loss.of(acts.mixture_nll(told.nll, told.log_prior), tokens)
 
-    def _nats_of_likeliest(self, batch: Batch, considered: int) -> Tensor:
+    def _nll_of_likeliest(self, batch: Batch, considered: int) -> Tensor:
         """Return (B,) −log of the mixture's largest terms, as recognition guesses them: never below its own nats."""
         with torch.no_grad():
             recognised = self.recognised([(e, e.reply) for e in batch.exchanges])
             chosen = self._log_posterior(recognised).topk(considered).indices
         told = self._told(batch.exchanges, self.latent[chosen])
-        return acts.mixture_nats(told.nats, told.log_prior.gather(1, chosen))
+        return acts.mixture_nll(told.nll, told.log_prior.gather(1, chosen))
 
     @contextmanager
-    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+    def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
         """Train while the block runs: leave out units, draw one latent an exchange."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -102,7 +102,7 @@ class Plato(PlatoNetwork):
         paired = [(e, e.reply) for e in exchanges] + [(exchanges[i], reply) for i, reply in wrong]
         recognised = self.recognised(paired)
         log_posterior = self._log_posterior(recognised[: len(exchanges)])
-        nats, bag, log_prior = self._under_drawn(exchanges, log_posterior, drawing)
+        nll, bag, log_prior = self._under_drawn(exchanges, log_posterior, drawing)
         counts = tokens.sum() if self.config.reduction == "token_mean" else len(exchanges)
         scores = wide(self.selection(recognised).squeeze(1))
         right, false = scores[: len(exchanges)], scores[len(exchanges) :]
@@ -110,14 +110,14 @@ class Plato(PlatoNetwork):
         if len(false):
             choosing = choosing + nn.functional.softplus(false).mean()
         used, certain = acts.information_of(log_posterior)
-        total = (nats.sum() + self.config.bag_weight * bag.sum()) / counts + self.config.selection_weight * choosing
-        total = total - self.config.entropy * certain - self.config.usage * (used - certain)
+        total = (nll.sum() + self.config.bow_weight * bag.sum()) / counts + self.config.selection_weight * choosing
+        total = total - self.config.entropy_weight * certain - self.config.mutual_info_weight * (used - certain)
         parts = {"bag": bag.sum() / tokens.sum(), "selection": choosing, "information": used - certain}
         if self.prior is not None:
             chances = log_posterior.detach().exp()  # the posterior is taken as given (H3)
             parts["prior"] = (torch.xlogy(chances, chances) - chances * log_prior).sum(1).mean()
             total = total + parts["prior"]
-        return Loss(total, nats, tokens, {name: value.detach() for name, value in parts.items()})
+        return Loss(total, nll, tokens, {name: value.detach() for name, value in parts.items()})
 
     def _under_drawn(
         self, exchanges: Sequence[EncodedExchange], log_posterior: Tensor, drawing: Drawing
@@ -130,16 +130,16 @@ class Plato(PlatoNetwork):
             noise = acts.gumbel_noise(seeds, self.latents).to(log_posterior.device)
             z = acts.drawn(log_posterior, noise, self.rules.sampling, self._temperature(drawing.progress))
             told = self._told(exchanges, (z @ self.latent).unsqueeze(1), bags=True)
-            weights = torch.ones_like(told.nats)
+            weights = torch.ones_like(told.nll)
         assert told.bags is not None
         if told.bags.shape[1] > weights.shape[1]:
-            return told.nats.sum(1), (log_posterior.exp() * told.bags).sum(1), told.log_prior
-        return (weights * told.nats).sum(1), (weights * told.bags).sum(1), told.log_prior
+            return told.nll.sum(1), (log_posterior.exp() * told.bags).sum(1), told.log_prior
+        return (weights * told.nll).sum(1), (weights * told.bags).sum(1), told.log_prior
 
     @property
     def _exact_bags(self) -> bool:
         """Whether bags are expected under the posterior, not under one drawn latent: it costs a token a latent."""
-        return self.config.bag == "exact" and self.shares_context
+        return self.config.bow == "exact" and self.shares_context
 
     def _temperature(self, progress: float) -> float:
         """Return Gumbel's temperature: where it anneals, down from 1 over the first half of training."""
@@ -149,7 +149,7 @@ class Plato(PlatoNetwork):
     def _wrong(self, exchanges: Sequence[EncodedExchange], drawing: Drawing) -> list[tuple[int, Ids]]:
         """Return wrong replies, each with the number of the exchange it is wrong for."""
         if self.rules.negatives == "corpus":
-            return [(i, rival.reply) for i, e in enumerate(exchanges) for rival in e.rivals]
+            return [(i, rival.reply) for i, e in enumerate(exchanges) for rival in e.negatives]
         found = self.negatives.drawn(exchanges, random.Random(drawing.seed))
         return [(i, other.reply) for i, other in enumerate(found) if other is not None]
 
@@ -164,9 +164,9 @@ class Plato(PlatoNetwork):
         return bool(self.latents and self.config.selection_weight)
 
     @torch.no_grad()
-    def reply_scores(self, batch: Batch, begun: PlatoState | None = None) -> Tensor:
+    def reply_scores(self, batch: Batch, prefilled: PlatoState | None = None) -> Tensor:
         """Return (B,) the logit of s(c, r), the higher the more coherent (Eq. 7)."""
-        del begun  # recognition reads the context both ways with the reply: nothing of generation's can be used
+        del prefilled  # recognition reads the context both ways with the reply: nothing of generation's can be used
         return wide(self.selection(self.recognised([(e, e.reply) for e in batch.exchanges])).squeeze(1))
 
     # What latents give a reply
@@ -187,21 +187,21 @@ class Plato(PlatoNetwork):
                 told.append(self._bags(contexts, piece, rows))
             for number, place in enumerate(places):
                 found[place] = tuple(part[number] for part in told)
-        nats, log_prior, *rest = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return Told(nats, rest[0] if bags else None, log_prior)
+        nll, log_prior, *rest = (torch.stack(parts) for parts in zip(*found, strict=True))
+        return Told(nll, rest[0] if bags else None, log_prior)
 
     def _under_all(self, contexts: Contexts, exchanges: int) -> Contexts:
         """Return contexts, that were read already, under every latent."""
         heads = self._all_heads(exchanges).flatten(0, 1)
         return self._headed(self._awaiting(self._in_rows(contexts, exchanges, self.latents), heads))
 
-    def _scored(self, reading: Reading, exchanges: Sequence[EncodedExchange], rows: int) -> Tensor:
+    def _scored(self, reading: SharedPrefix, exchanges: Sequence[EncodedExchange], rows: int) -> Tensor:
         """Return (B, S) nats of replies after what was read."""
         tokens = Channels.of([self.layout.reply((e.prefix[-1], *e.reply[:-1])) for e in exchanges], self.device)
         hidden, _ = self._said(reading, tokens, rows)
         real = tokens.mask.repeat_interleave(rows, 0)
         labels = torch.tensor([token for e in exchanges for _ in range(rows) for token in e.reply], device=self.device)
-        smoothing = self.config.smoothing if self._drawing else 0.0
+        smoothing = self.config.label_smoothing if self._drawing else 0.0
         each = nn.functional.cross_entropy(
             wide(self.logits(hidden[real])), labels, reduction="none", label_smoothing=smoothing
         )
@@ -212,32 +212,32 @@ class Plato(PlatoNetwork):
         """Return (B, S) −Σ log p(word), one distribution for all words of a reply (Eq. 6)."""
         assert contexts.heads is not None
         log_chances = wide(self.bag(contexts.heads, self.embeddings.token.weight)).log_softmax(-1)
-        words = [e.reply if self.config.bag_end else e.reply[:-1] for e in exchanges]
+        words = [e.reply if self.config.bow_end else e.reply[:-1] for e in exchanges]
         labels = torch.tensor([w for bag in words for _ in range(rows) for w in bag], device=self.device)
         owner = [n for n, bag in enumerate(w for w in words for _ in range(rows)) for _ in bag]
         row = torch.tensor(owner, dtype=torch.long, device=self.device)
-        nats = -log_chances[row, labels.long()]
-        return _summed(nats, row, len(log_chances)).view(-1, rows)
+        nll = -log_chances[row, labels.long()]
+        return _summed(nll, row, len(log_chances)).view(-1, rows)
 
     @torch.no_grad()
-    def reply_nats(self, batch: Batch, begun: PlatoState | None = None) -> Tensor:
+    def reply_nll(self, batch: Batch, prefilled: PlatoState | None = None) -> Tensor:
         """Return (B,) −log p of each reply; a context common to all is read once."""
-        if begun is None:
-            return self.loss(batch).nats
-        rows = torch.arange(begun.rows, device=self.device).repeat(len(batch))
-        nats = self._scored(begun.reading.chosen(rows), batch.exchanges, begun.rows)
-        return nats.squeeze(1) if begun.weights is None else acts.mixture_nats(nats, begun.weights)
+        if prefilled is None:
+            return self.loss(batch).nll
+        rows = torch.arange(prefilled.rows, device=self.device).repeat(len(batch))
+        nll = self._scored(prefilled.reading.chosen(rows), batch.exchanges, prefilled.rows)
+        return nll.squeeze(1) if prefilled.weights is None else acts.mixture_nll(nll, prefilled.weights)
 
-    def latent_nats(self, batch: Batch) -> LatentNats:
+    def latent_nll(self, batch: Batch) -> LatentNll:
         """Return what each latent gives each reply, with prior and posterior."""
         exchanges = batch.exchanges
         log_posterior = self._log_posterior(self.recognised([(e, e.reply) for e in exchanges]))
         told = self._told(exchanges, self._all_heads(len(exchanges)))
-        return LatentNats(told.nats, told.log_prior, log_posterior)
+        return LatentNll(told.nll, told.log_prior, log_posterior)
 
-    def nats_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:
+    def nll_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:
         """Return (B,) −log p of each reply, each under a latent of its own."""
-        return self._told(batch.exchanges, self.latent[list(latents)].unsqueeze(1)).nats.squeeze(1)
+        return self._told(batch.exchanges, self.latent[list(latents)].unsqueeze(1)).nll.squeeze(1)
 
     def latent_prior(self, batch: Batch) -> Tensor:
         """Return log p(z | c) (B, K), uniform where none was learnt."""
@@ -247,8 +247,16 @@ class Plato(PlatoNetwork):
 def sized(config: PlatoConfig, base: Sizes) -> Sizes:
     """Return a model's sizes: those of its base, with what was set in place of them."""
     return Sizes(
-        *(config.vocabulary or base.vocabulary, config.width or base.width, config.layers or base.layers),
-        *(config.heads or base.heads, config.inner or base.inner, config.positions or base.positions),
+        *(
+            config.vocab_size or base.vocab_size,
+            config.hidden_size or base.hidden_size,
+            config.num_layers or base.num_layers,
+        ),
+        *(
+            config.num_heads or base.num_heads,
+            config.intermediate_size or base.intermediate_size,
+            config.max_positions or base.max_positions,
+        ),
         *(base.epsilon, base.activation),
     )
 

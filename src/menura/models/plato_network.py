@@ -12,18 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.channels import Channels, Token
-from menura.batches.channels import Reading as Layout
+from menura.batches.channels import Channels, ContextLayout, Token
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel
 from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
 from menura.models.parts.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
-from menura.models.parts.likeliest import LikeliestWord, allowed, likeliest
-from menura.models.parts.packed import Packed
-from menura.models.parts.shared_context import Kept, Owners, Reading
-from menura.models.parts.sight import Attend, Places, Sight
+from menura.models.parts.likeliest import ScreenedArgmax, blocked_argmax, suppress_tokens
+from menura.models.parts.packed import PackedWeight
+from menura.models.parts.shared_context import KeyValues, Owners, SharedPrefix
+from menura.models.parts.sight import Attend, AttentionMask, SegmentIds
 from menura.models.parts.transformer import Flexible, Keeping, Masked, Sizes, Transformer
 from menura.models.plato_settings import PlatoConfig
 
@@ -36,7 +35,7 @@ class PlatoState:
     With one row an exchange both are None.
     """
 
-    reading: Reading
+    reading: SharedPrefix
     said: int  # tokens of the reply that were read
     rows: int  # S
     weights: Tensor | None = None
@@ -52,7 +51,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedContexts:
     """A dialogue that was read and can be read on, turn by turn."""
 
     ids: tuple[int, ...]
@@ -63,7 +62,7 @@ class Heard:
 class Contexts:
     """Contexts that were read: what rows go on from, the states above them, and those of the head slots."""
 
-    reading: Reading
+    reading: SharedPrefix
     states: Tensor  # (B, C, D), or (R, C, D) where the context depends on the latent
     mask: Tensor  # True where real
     heads: Tensor | None = None  # (R, D)
@@ -77,30 +76,30 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     def __init__(self, config: PlatoConfig, sizes: Sizes, *, end: int = 0, pre_norm: bool = False) -> None:
         super().__init__()
-        self.config, self.rules, self.latents = config, config.rules, config.latents
-        rules, width = self.rules, sizes.width
-        self.layout = Layout(end, rules.knowledge, rules.knowledge_turn, rules.numbering, config.turns)
+        self.config, self.rules, self.latents = config, config.rules, config.num_latents
+        rules, width = self.rules, sizes.hidden_size
+        self.layout = ContextLayout(end, rules.knowledge, rules.knowledge_turn, rules.numbering, config.max_turns)
         pre_norm = pre_norm if config.norm == "" else config.norm == "pre"
-        self.embeddings = Embeddings(sizes, config.roles, config.turns, normed=not pre_norm)
+        self.embeddings = Embeddings(sizes, config.num_roles, config.max_turns, normed=not pre_norm)
         self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
         self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
-        self._packed = Packed()  # of the table that says words
-        self._likeliest = LikeliestWord()
+        self._packed = PackedWeight()  # of the table that says words
+        self._likeliest = ScreenedArgmax()
         self.prior: Prior | None = None
-        if config.latents:
-            self.latent = nn.Parameter(torch.empty(config.latents, width).normal_(std=0.02))
+        if config.num_latents:
+            self.latent = nn.Parameter(torch.empty(config.num_latents, width).normal_(std=0.02))
             self.mask_slot = nn.Parameter(torch.empty(1, width).normal_(std=0.02))
-            self.posterior = nn.Linear(width, config.latents, bias=rules.biases)
+            self.posterior = nn.Linear(width, config.num_latents, bias=rules.biases)
             self.bag = BagOfWords(sizes, rules.bow_head, bias=rules.biases)
             self.selection = nn.Linear(width, 1)
-            self.prior = Prior(width, config.latents) if rules.prior == "learned" else None
+            self.prior = Prior(width, config.num_latents) if rules.prior == "learned" else None
             for head in (self.posterior, self.selection):
                 nn.init.normal_(head.weight, std=0.02)
                 if head.bias is not None:
                     nn.init.zeros_(head.bias)
-        if config.adapter_size:
-            self.body.adapt_with(config.adapter_size, width)
-        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold
+        if config.adapter_bottleneck:
+            self.body.adapt_with(config.adapter_bottleneck, width)
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold
         self._drawing: Drawing | None = None
 
     @property
@@ -128,23 +127,23 @@ class PlatoNetwork(DialogueModel[PlatoState]):
     def _both_ways(self, rows: Sequence[tuple[list[Token], list[Token]]]) -> Tensor:
         context = Channels.of([context for context, _ in rows], self.device)
         reply = Channels.of([reply for _, reply in rows], self.device)
-        places = Places.of(context.mask, context.block, reply.mask, head=True)
+        places = SegmentIds.of(context.mask, context.block, reply.mask, head=True)
         slot = self.embeddings.slot(self.mask_slot).expand(len(rows), 1, -1)
         x = torch.cat([slot, self.embeddings(context), self.embeddings(reply)], 1)
-        attend = self._attention(Sight(recognition=True, context=self.config.context), places)
+        attend = self._attention(AttentionMask(recognition=True, context=self.config.context), places)
         states: Tensor = self.body(x, [attend] * len(self.body.blocks))
         return states[:, 0]
 
     # Generation
 
-    def begin(self, batch: Batch) -> PlatoState:
+    def prefill(self, batch: Batch) -> PlatoState:
         """Read each context once, or once a latent where it depends on it; all latents stand side by side."""
         if not self.latents:
             return PlatoState(self._contexts(batch.exchanges, None).reading, 0, 1)
         contexts = self._contexts(batch.exchanges, self._all_heads(len(batch)))
         return PlatoState(contexts.reading, 0, self.latents, self._log_prior_of(batch.exchanges, contexts))
 
-    def begin_with(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> PlatoState:
+    def prefill_latents(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> PlatoState:
         """Begin a row for each exchange and each of ``latents``, those of an exchange side by side.
 
         ``shared`` False reads the context anew for every row, as a model must whose context depends on the latent; such
@@ -161,7 +160,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         each = tuple(e for e in batch.exchanges for _ in latents)
         return PlatoState(self._contexts(each, heads.reshape(-1, 1, heads.shape[-1])).reading, 0, 1)
 
-    def advance(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+    def step(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Say ``last`` (B,); return log-probabilities (B, V) of the mixture and the new state."""
         scores, state = self._advanced(state, last)
         return scores if state.weights is not None else scores.log_softmax(-1), state
@@ -185,21 +184,23 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         hidden, reading = self._said(state.reading, self.layout.next(last, state.said), state.rows)
         return hidden[:, 0], replace(state, reading=reading, said=state.said + 1)
 
-    def advance_to_scores(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+    def step_logits(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Do ``advance``, with no chance for what is never to be said."""
         scores, state = self._advanced(state, last)
-        return allowed(scores, self.unsaid), state
+        return suppress_tokens(scores, self.suppress_ids), state
 
-    def advance_to_likeliest(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
+    def step_argmax(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
         """Do ``advance``; return (B,) tokens of the largest scores, of one row an exchange without scoring all."""
         if state.weights is not None:
-            scores, state = self.advance_to_scores(state, last)
-            return likeliest(scores), state
+            scores, state = self.step_logits(state, last)
+            return blocked_argmax(scores), state
         states, state = self._read_last(state, last)
         found = self._likeliest_word(states)
-        return likeliest(allowed(wide(self.logits(states)), self.unsaid)) if found is None else found, state
+        return blocked_argmax(
+            suppress_tokens(wide(self.logits(states)), self.suppress_ids)
+        ) if found is None else found, state
 
-    def select_rows(self, state: PlatoState, rows: Tensor) -> PlatoState:
+    def reorder_cache(self, state: PlatoState, rows: Tensor) -> PlatoState:
         """Return the state of some exchanges; contexts are not copied."""
         each = (rows[:, None] * state.rows + torch.arange(state.rows, device=rows.device)).flatten()
         weights = None if state.weights is None else state.weights[rows]
@@ -215,12 +216,12 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         """Return (B,) what ``logits`` of states (B, D) are largest of; None where all have to be computed."""
         table, words = self.embeddings.token.weight, self.words
         if words is None:
-            return self._likeliest.of(states, table, None, self.unsaid)
-        return self._likeliest.of(words.transform(states), table, words.bias, self.unsaid)
+            return self._likeliest.of(states, table, None, self.suppress_ids)
+        return self._likeliest.of(words.transform(states), table, words.bias, self.suppress_ids)
 
     # A dialogue that goes on
 
-    def read_on(self, exchange: EncodedExchange, before: Heard | None = None) -> Heard:
+    def read_on(self, exchange: EncodedExchange, before: EncodedContexts | None = None) -> EncodedContexts:
         """Read an exchange's context; of what was read ``before`` only the turns that came since.
 
         Raises ConfigError where what was read changes when the dialogue goes on: with any context but block_bi.
@@ -235,7 +236,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
             heard = self._read_turn(heard, list(turn))
         return heard
 
-    def begin_heard(self, heard: Heard, latents: Sequence[int] | None = None) -> PlatoState:
+    def begin_heard(self, heard: EncodedContexts, latents: Sequence[int] | None = None) -> PlatoState:
         """Begin one reply after what was heard: under all latents at once, or a row for each of ``latents``."""
         if not self.latents:
             return PlatoState(heard.contexts.reading, 0, 1)
@@ -246,19 +247,21 @@ class PlatoNetwork(DialogueModel[PlatoState]):
             return PlatoState(contexts.reading, 0, 1)
         return PlatoState(contexts.reading, 0, rows, self._log_prior_above(heard.contexts))
 
-    def _silence(self) -> Heard:
+    def _silence(self) -> EncodedContexts:
         """Return what was heard before anybody spoke."""
         width, layers = self.embeddings.token.embedding_dim, len(self.body.blocks)
         nothing = self.embeddings.token.weight.new_zeros((1, 0, width))
         kept = nothing.view(1, self.body.heads, 0, width // self.body.heads)
         none = ((kept, kept),) * layers
-        reading = Reading(none, nothing.new_zeros((1, 1, 1, 0)), Owners.alike(1, 1, self.device), none)
-        return Heard((), Contexts(reading, nothing, torch.zeros((1, 0), dtype=torch.bool, device=self.device)))
+        reading = SharedPrefix(none, nothing.new_zeros((1, 1, 1, 0)), Owners.alike(1, 1, self.device), none)
+        return EncodedContexts(
+            (), Contexts(reading, nothing, torch.zeros((1, 0), dtype=torch.bool, device=self.device))
+        )
 
-    def _read_turn(self, heard: Heard, turn: list[Token]) -> Heard:
+    def _read_turn(self, heard: EncodedContexts, turn: list[Token]) -> EncodedContexts:
         """Read one more utterance: it sees itself both ways, and all that was heard."""
         read = Channels.of([turn], self.device)
-        contexts, grown = heard.contexts, list[Kept]()
+        contexts, grown = heard.contexts, list[KeyValues]()
         states = self.body(self.embeddings(read), contexts.reading.attends(grown, both_ways=True))
         before = contexts.reading
         shared = tuple(
@@ -271,7 +274,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
             torch.cat([contexts.states, states], 1),
             torch.cat([contexts.mask, read.mask], 1),
         )
-        return Heard((*heard.ids, *(token.id for token in turn)), together)
+        return EncodedContexts((*heard.ids, *(token.id for token in turn)), together)
 
     # What is read
 
@@ -295,13 +298,13 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     def _read(self, x: Tensor, read: Channels, *, head: bool) -> Contexts:
         """Read what stands before the reply in one pass, keeping keys and values."""
-        places = Places.of(read.mask, read.block, read.mask[:, :0], head=head)
-        kept: list[Kept] = []
-        attend = self._attention(Sight(context=self.config.context, latent=self.rules.visibility), places)
+        places = SegmentIds.of(read.mask, read.block, read.mask[:, :0], head=head)
+        kept: list[KeyValues] = []
+        attend = self._attention(AttentionMask(context=self.config.context, latent=self.rules.visibility), places)
         states = self.body(x, [Keeping(attend, kept)] * len(self.body.blocks))
         shut = torch.zeros_like(places.segment, dtype=x.dtype).masked_fill(places.segment < 0, float("-inf"))
         own = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in kept)
-        reading = Reading(tuple(kept), shut[:, None, None], Owners.alike(len(x), 1, self.device), own)
+        reading = SharedPrefix(tuple(kept), shut[:, None, None], Owners.alike(len(x), 1, self.device), own)
         return Contexts(reading, states[:, int(head) :], read.mask, states[:, 0] if head else None)
 
     def _in_rows(self, contexts: Contexts, exchanges: int, rows: int) -> Contexts:
@@ -317,20 +320,20 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     def _headed(self, contexts: Contexts) -> Contexts:
         """Read the head slots that wait, and return the states above them, too."""
-        reading, grown = contexts.reading, list[Kept]()
+        reading, grown = contexts.reading, list[KeyValues]()
         if reading.waiting is None:
             return contexts
         states = self.body(reading.waiting, reading.attends(grown, dropout=self._dropped))
         return replace(contexts, reading=replace(reading, own=tuple(grown), waiting=None), heads=states[:, 0])
 
-    def _said(self, reading: Reading, tokens: Channels, rows: int) -> tuple[Tensor, Reading]:
+    def _said(self, reading: SharedPrefix, tokens: Channels, rows: int) -> tuple[Tensor, SharedPrefix]:
         """Return states (R, T, D) of reply tokens (B, T), said in ``rows`` rows each, and what is read now."""
-        x, grown = self.embeddings(tokens).repeat_interleave(rows, 0), list[Kept]()
+        x, grown = self.embeddings(tokens).repeat_interleave(rows, 0), list[KeyValues]()
         before = () if reading.waiting is None else (reading.waiting,)
         states = self.body(torch.cat([*before, x], 1), reading.attends(grown, dropout=self._dropped))
         return states[:, len(before) :], replace(reading, own=tuple(grown), waiting=None)
 
-    def _attention(self, sight: Sight, places: Places) -> Attend:
+    def _attention(self, sight: AttentionMask, places: SegmentIds) -> Attend:
         # FlexAttention leaves no weights out, and has no gradient on a CPU.
         flexible = not self._dropped and not (torch.is_grad_enabled() and self.device.type == "cpu")
         if self.config.attention == "flex" and flexible:

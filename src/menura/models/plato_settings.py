@@ -12,7 +12,7 @@ Preset = Literal["fixed", "release", "paper"]
 
 
 @dataclass(frozen=True)
-class Rules:
+class PlatoRules:
     """What the three presets differ in; the words are those of the paper and of its program (A3 to A9)."""
 
     sampling: Sampling = "gumbel_st"
@@ -27,13 +27,13 @@ class Rules:
     mask_from_vocabulary: bool = True  # [M] begins as the base's [MASK]
     prior: Literal["learned", "uniform"] = "learned"
     negatives: Literal["corpus", "batch"] = "corpus"
-    fact_tokens: int = 64  # of a fact, its end not counted
+    max_fact_tokens: int = 64  # of a fact, its end not counted
     through: bool = False  # cut through the oldest utterance that is kept
 
 
-RULES: dict[Preset, Rules] = {
-    "fixed": Rules(),
-    "release": Rules(
+RULES: dict[Preset, PlatoRules] = {
+    "fixed": PlatoRules(),
+    "release": PlatoRules(
         sampling="gumbel_soft",
         temperature=0.67,
         anneal=False,
@@ -44,10 +44,10 @@ RULES: dict[Preset, Rules] = {
         mask_from_vocabulary=False,
         prior="uniform",
         negatives="batch",
-        fact_tokens=16,
+        max_fact_tokens=16,
         through=True,
     ),
-    "paper": Rules(
+    "paper": PlatoRules(
         sampling="gumbel_soft",
         temperature=0.67,
         anneal=False,
@@ -80,15 +80,15 @@ class PlatoConfig:
     base: str = "minilm"
     init: Literal["base", "random"] = "base"
     preset: Preset = "fixed"
-    vocabulary: int = 0
-    width: int = 0
-    layers: int = 0
-    heads: int = 0
-    inner: int = 0
-    positions: int = 0
-    roles: int = 3
-    turns: int = 16
-    latents: int = 20
+    vocab_size: int = 0
+    hidden_size: int = 0
+    num_layers: int = 0
+    num_heads: int = 0
+    intermediate_size: int = 0
+    max_positions: int = 0
+    num_roles: int = 3
+    max_turns: int = 16
+    num_latents: int = 20
     dropout: float = 0.1
     context: Attention = "bi"
     norm: Literal["", "post", "pre"] = ""  # empty: as the base was trained
@@ -101,39 +101,47 @@ class PlatoConfig:
     bow_head: Literal["", "separate", "tied", "transform"] = ""
     prior: Literal["", "learned", "uniform"] = ""
     negatives: Literal["", "corpus", "batch"] = ""
-    wrong_replies: int = 1  # an exchange, for response selection
+    num_negatives: int = 1  # an exchange, for response selection
     selection_weight: float = 1.0
-    bag_weight: float = 1.0
-    bag: Literal["drawn", "exact"] = "drawn"
-    bag_end: bool = True  # the end token is in the bag
+    bow_weight: float = 1.0
+    bow: Literal["drawn", "exact"] = "drawn"
+    bow_end: bool = True  # the end token is in the bag
     reduction: Literal["sentence_sum", "token_mean"] = "sentence_sum"
-    entropy: float = 0.0
-    usage: float = 0.0
-    smoothing: float = 0.0  # of the reply's labels
-    limit: int = 308  # tokens of context and reply: 256 and 52
-    utterance: int = 50  # tokens of an utterance, its end not counted: the last ones are kept
-    reply: int = 50  # tokens of a reply to learn from
-    facts: int = 16  # how many are read
-    fact_tokens: int = 0  # 0: as the preset has it
-    adapter_size: int = 0
-    considered: int = 0
-    start: str = ""
+    entropy_weight: float = 0.0
+    mutual_info_weight: float = 0.0
+    label_smoothing: float = 0.0  # of the reply's labels
+    max_length: int = 308  # tokens of context and reply: 256 and 52
+    max_utterance_tokens: int = 50  # tokens of an utterance, its end not counted: the last ones are kept
+    max_reply_tokens: int = 50  # tokens of a reply to learn from
+    max_facts: int = 16  # how many are read
+    max_fact_tokens: int = 0  # 0: as the preset has it
+    adapter_bottleneck: int = 0
+    top_latents: int = 0
+    init_from: str = ""
     attention: Literal["fused", "plain", "flex"] = "fused"
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no network, and what rules each other out."""
-        least = {"limit": 32, "roles": 2, "turns": 2, "utterance": 1, "reply": 1, "facts": 1, "wrong_replies": 1}
+        least = {
+            "max_length": 32,
+            "num_roles": 2,
+            "max_turns": 2,
+            "max_utterance_tokens": 1,
+            "max_reply_tokens": 1,
+            "max_facts": 1,
+            "num_negatives": 1,
+        }
         for name in (
-            "vocabulary",
-            "width",
-            "layers",
-            "heads",
-            "inner",
-            "positions",
-            "latents",
-            "adapter_size",
-            "considered",
-            "fact_tokens",
+            "vocab_size",
+            "hidden_size",
+            "num_layers",
+            "num_heads",
+            "intermediate_size",
+            "max_positions",
+            "num_latents",
+            "adapter_bottleneck",
+            "top_latents",
+            "max_fact_tokens",
         ):
             least[name] = 0
         for name, lowest in least.items():
@@ -141,40 +149,40 @@ class PlatoConfig:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least {lowest}")
         if self.temperature == 0:
             raise ConfigError("model.temperature: 0, must be above 0", hint="--set model.sampling=argmax draws nothing")
-        for name in ("dropout", "smoothing"):
+        for name in ("dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 0 and below 1")
-        for name in ("selection_weight", "bag_weight", "entropy", "usage"):
+        for name in ("selection_weight", "bow_weight", "entropy_weight", "mutual_info_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative")
         self._check_together()
 
     def _check_together(self) -> None:
-        if self.latents and self.context == "uni":
+        if self.num_latents and self.context == "uni":
             raise ConfigError(
                 "model.context: uni, but the latent stands at position 0 and recognition there would see nothing",
-                hint="--set model.latents=0, or leave model.context at bi",
+                hint="--set model.num_latents=0, or leave model.context at bi",
             )
-        if self.context == "block_bi" and (self.rules.visibility == "prefix" and self.latents):
+        if self.context == "block_bi" and (self.rules.visibility == "prefix" and self.num_latents):
             raise ConfigError(
                 "model.context: block_bi keeps what was read, but with visibility prefix it depends on the latent",
                 hint="--set model.visibility=response_only",
             )
-        if self.init == "base" and any((self.width, self.layers, self.heads, self.inner)):
+        if self.init == "base" and any((self.hidden_size, self.num_layers, self.num_heads, self.intermediate_size)):
             raise ConfigError(
-                "model.width, layers, heads, inner: a base's weights fit its own sizes only",
+                "model.hidden_size, layers, heads, inner: a base's weights fit its own sizes only",
                 hint="--set model.init=random",
             )
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> PlatoRules:
         """Return the preset's rules, with what was set in place of them."""
         preset = RULES[self.preset]
         given = {}
-        for field in fields(Rules):
+        for field in fields(PlatoRules):
             value = getattr(self, field.name, None)
             if value not in (None, "", 0) and not (isinstance(value, float) and value < 0):
                 given[field.name] = value
         if self.context == "block_bi":  # what was read must not move when the dialogue goes on
             given |= {"knowledge": "before", "numbering": "from_start"}
-        return Rules(**{**{field.name: getattr(preset, field.name) for field in fields(Rules)}, **given})
+        return PlatoRules(**{**{field.name: getattr(preset, field.name) for field in fields(PlatoRules)}, **given})

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from menura.batches.batch import Batch, Expected
-from menura.batches.timed import Timed
+from menura.batches.batch import Batch, SoftTargets
+from menura.batches.timed import TimeMajor
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
-from menura.models.parts.likeliest import allowed
+from menura.models.parts.likeliest import suppress_tokens
 from menura.models.parts.lstm import Lstm, LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word's vector where none is known (CMAML's public code)
@@ -31,19 +31,25 @@ class Seq2SeqConfig:
     weights and words to begin from.
     """
 
-    vocabulary: int = 0
-    size: int = 300
-    layers: int = 4
+    vocab_size: int = 0
+    hidden_size: int = 300
+    num_layers: int = 4
     dropout: float = 0.2
-    limit: int = 460  # tokens of context and reply (the papers' programs: 400 and 60)
-    least_said: int = 1
-    vectors: str = ""  # empty: all near zero, at random
+    max_length: int = 460  # tokens of context and reply (the papers' programs: 400 and 60)
+    min_count: int = 1
+    word_vectors: str = ""  # empty: all near zero, at random
     project_vectors: bool = False
-    start: str = ""
+    init_from: str = ""
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no network."""
-        for name, least in (("vocabulary", 0), ("size", 2), ("layers", 1), ("limit", 32), ("least_said", 1)):
+        for name, least in (
+            ("vocab_size", 0),
+            ("hidden_size", 2),
+            ("num_layers", 1),
+            ("max_length", 32),
+            ("min_count", 1),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least {least}")
         if not 0 <= self.dropout < 1:
@@ -70,16 +76,16 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
 
     def __init__(self, config: Seq2SeqConfig, *, beside: int = 0) -> None:
         super().__init__()
-        size = config.size
-        self.embedding = nn.Embedding(config.vocabulary, size)
+        size = config.hidden_size
+        self.embedding = nn.Embedding(config.vocab_size, size)
         nn.init.normal_(self.embedding.weight, std=NEAR_ZERO)
-        self.encoder = Lstm(size, size, config.layers, config.dropout)
+        self.encoder = Lstm(size, size, config.num_layers, config.dropout)
         self.bridge = nn.Linear(size, size)
         self.decoder = LstmCell(size + beside, size)
         self.asking = nn.Linear(size, size, bias=False)  # W_a
         self.joining = nn.Linear(2 * size, size, bias=False)  # W_o
-        self.bias = nn.Parameter(torch.zeros(config.vocabulary))
-        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
 
     def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
         """Let the words of these rows begin at vectors (·, H); all others keep theirs."""
@@ -90,29 +96,29 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the replies; contexts that begin alike are encoded once."""
-        replies = Timed.of([e.reply for e in batch.exchanges], self.device, shared=False)
+        replies = TimeMajor.of([e.reply for e in batch.exchanges], self.device, shared=False)
         logits, whose = self._said_of(batch)
-        token_nats = nn.functional.cross_entropy(logits, replies.line, reduction="none")
-        nats = torch.zeros(len(batch), device=self.device, dtype=token_nats.dtype).index_add(0, whose, token_nats)
+        token_nll = nn.functional.cross_entropy(logits, replies.line, reduction="none")
+        nll = torch.zeros(len(batch), device=self.device, dtype=token_nll.dtype).index_add(0, whose, token_nll)
         softened = []
-        if batch.expected:
-            softened.append(nn.functional.cross_entropy(logits, batch.expected.probabilities[0], reduction="sum"))
-        return softened_by(Loss.of(nats, batch.reply_tokens), batch.expected, softened)
+        if batch.soft_targets:
+            softened.append(nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[0], reduction="sum"))
+        return softened_by(Loss.of(nll, batch.reply_tokens), batch.soft_targets, softened)
 
     @torch.no_grad()
-    def expecting(self, batch: Batch, share: float) -> Batch:
+    def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with what the model now says at each label."""
-        return replace(batch, expected=Expected(share, (self._said_of(batch)[0].softmax(-1),)))
+        return replace(batch, soft_targets=SoftTargets(share, (self._said_of(batch)[0].softmax(-1),)))
 
     def _said_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return (N, V) logits of the replies' tokens by time, and (N,) whose they are."""
-        spoken = Timed.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], self.device, shared=False)
+        spoken = TimeMajor.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], self.device, shared=False)
         order = torch.tensor(spoken.row, device=self.device).argsort()  # of the rows: the longest reply first
         words = self.embedding(spoken.line)
-        hidden, before = self._said(self.select_rows(self.begin(batch), order), words, spoken)
+        hidden, before = self._said(self.reorder_cache(self.prefill(batch), order), words, spoken)
         return self._logits(hidden, words, before), order[spoken.standing]
 
-    def begin(self, batch: Batch) -> Seq2SeqState:
+    def prefill(self, batch: Batch) -> Seq2SeqState:
         """Encode each prefix but its last token, which opens the reply."""
         states, cells = self.encoder(self.embedding(batch.source.block))
         # One zero row behind all others is what a sequence of no token ends in, and all that it finds.
@@ -121,28 +127,28 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         last = batch.source.last
         return Seq2SeqState(states, shut, self.bridge(states[last]).tanh(), cells[last], self._beside(batch))
 
-    def advance(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
+    def step(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
         """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
         words, before = self.embedding(last), state.hidden
         state = self._step(state, self.decoder.given(_joined(words, state.speaker)))
         return self._logits(state.hidden, words, before).log_softmax(-1), state
 
-    def advance_to_scores(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
+    def step_logits(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
         """Do ``advance``, with no chance for what is never to be said."""
-        scores, state = self.advance(state, last)
-        return allowed(scores, self.unsaid), state
+        scores, state = self.step(state, last)
+        return suppress_tokens(scores, self.suppress_ids), state
 
-    def select_rows(self, state: Seq2SeqState, rows: Tensor) -> Seq2SeqState:
+    def reorder_cache(self, state: Seq2SeqState, rows: Tensor) -> Seq2SeqState:
         """Return the state of some rows; they go on sharing what was read."""
         speaker = None if state.speaker is None else state.speaker[rows]
         return Seq2SeqState(state.read, state.shut[rows], state.hidden[rows], state.cell[rows], speaker)
 
-    def _said(self, state: Seq2SeqState, words: Tensor, spoken: Timed) -> tuple[Tensor, Tensor]:
+    def _said(self, state: Seq2SeqState, words: Tensor, tokens_in: TimeMajor) -> tuple[Tensor, Tensor]:
         """Return (N, H) the decoder's states after each word, and those before it; rows of ``state`` stand as said."""
-        speaker = None if state.speaker is None else state.speaker[spoken.standing]
-        given = torch.split(self.decoder.given(_joined(words, speaker)), list(spoken.counts))
+        speaker = None if state.speaker is None else state.speaker[tokens_in.standing]
+        given = torch.split(self.decoder.given(_joined(words, speaker)), list(tokens_in.counts))
         after, before = [state.hidden[:0]], [state.hidden[:0]]
-        for count, now in zip(spoken.counts, given, strict=True):
+        for count, now in zip(tokens_in.counts, given, strict=True):
             if count < len(state.hidden):
                 state = _first(state, count)
             before.append(state.hidden)
@@ -160,7 +166,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         return Seq2SeqState(state.read, state.shut, hidden, cell, state.speaker)
 
     @contextmanager
-    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+    def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
         """Leave out a share of the encoder's units between its layers."""
         del progress
         with torch.random.fork_rng(devices=[]):

@@ -34,8 +34,8 @@ class Seq2Spg(Seq2Seq):
     def __init__(self, config: Seq2SpgConfig) -> None:
         super().__init__(config)
         self._sees_words = config.reads == "word_and_state"
-        self.private = Private(private_sizes(config.size, config.reads))
-        self.gate = PaperGate(config.size) if config.gate == "paper" else RepoGate(config.size)
+        self.private = Private(private_sizes(config.hidden_size, config.reads))
+        self.gate = PaperGate(config.hidden_size) if config.gate == "paper" else RepoGate(config.hidden_size)
 
     def private_layers(self) -> tuple[tuple[str, str], ...]:
         """Return the names of weight and bias of each private layer, the lowest first."""

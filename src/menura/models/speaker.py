@@ -21,13 +21,13 @@ class SpeakerConfig(Seq2SeqConfig):
     ``users`` is how many rows the table has; a run counts its training personas, and one more for all others.
     """
 
-    users: int = 1
+    num_users: int = 1
     user_size: int = 64
 
     def __post_init__(self) -> None:
         """Refuse a table without a row."""
         super().__post_init__()
-        for name in ("users", "user_size"):
+        for name in ("num_users", "user_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 1")
 
@@ -37,7 +37,7 @@ class Speaker(Seq2Seq):
 
     def __init__(self, config: SpeakerConfig, people: Sequence[str] = ()) -> None:
         super().__init__(config, beside=config.user_size)
-        self.users = nn.Embedding(config.users, config.user_size)  # begins as N(0, 1)
+        self.users = nn.Embedding(config.num_users, config.user_size)  # begins as N(0, 1)
         self._row: Mapping[str, int] = {persona_id: row for row, persona_id in enumerate(people)}
 
     def _beside(self, batch: Batch) -> Tensor:

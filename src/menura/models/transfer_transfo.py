@@ -31,22 +31,22 @@ class TransferTransfoConfig(CausalLmConfig):
     ``choice_weight`` times, 0 leaves it out.
     """
 
-    kinds: bool = True
-    choice_weight: float = 1.0
-    rivals: int = 3
-    choices: int = 4
+    token_types: bool = True
+    next_utterance_weight: float = 1.0
+    num_negatives: int = 3
+    num_choice_exchanges: int = 4
 
     def __post_init__(self) -> None:
         """Refuse a head that has nothing to choose from."""
         super().__post_init__()
-        for name in ("rivals", "choices"):
+        for name in ("num_negatives", "num_choice_exchanges"):
             if getattr(self, name) < 1:
                 raise ConfigError(
                     f"model.{name}: {getattr(self, name)}, must be at least 1",
-                    hint="--set model.choice_weight=0 leaves the head out",
+                    hint="--set model.next_utterance_weight=0 leaves the head out",
                 )
-        if self.choice_weight < 0:
-            raise ConfigError(f"model.choice_weight: {self.choice_weight}, must not be negative")
+        if self.next_utterance_weight < 0:
+            raise ConfigError(f"model.next_utterance_weight: {self.next_utterance_weight}, must not be negative")
 
 
 class TransferTransfo(DialogueModel[CausalState]):
@@ -54,56 +54,56 @@ class TransferTransfo(DialogueModel[CausalState]):
 
     def __init__(self, network: PreTrainedModel, config: TransferTransfoConfig) -> None:
         super().__init__()
-        self.voice = CausalLm(network, config)
-        if config.kinds:
-            self.voice.tell_kinds(len(KINDS))
-        self.choice = Choice(network.config.hidden_size) if config.choice_weight else None
+        self.lm = CausalLm(network, config)
+        if config.token_types:
+            self.lm.tell_kinds(len(KINDS))
+        self.choice = ChoiceHead(network.config.hidden_size) if config.next_utterance_weight else None
         if self.choice is not None:
-            self.choice.to(self.voice.device)
-        self.choice_weight = config.choice_weight
-        self.rivals = config.rivals if config.choice_weight else 0
-        self.choices = config.choices
+            self.choice.to(self.lm.device)
+        self.choice_weight = config.next_utterance_weight
+        self.num_negatives = config.num_negatives if config.next_utterance_weight else 0
+        self.num_choice_exchanges = config.num_choice_exchanges
 
     # What it computes
 
     def loss(self, batch: Batch) -> Loss:
         """Return nats a token, plus the weighted nats of choosing the reply among its rivals where there are any."""
-        asked = [place for place, e in enumerate(batch.exchanges) if e.rivals] if self.choice else []
+        asked = [place for place, e in enumerate(batch.exchanges) if e.negatives] if self.choice else []
         if not asked:
-            loss = self.voice.loss(self._marked(batch))
+            loss = self.lm.loss(self._marked(batch))
             # The inner loop asks every weight that adapts for a gradient; without rivals the head's is zero.
             return replace(loss, total=loss.total + self.choice.nothing()) if self.choice else loss
         loss, choosing = self._chosen(batch, asked)
         parts = {"reply": loss.total.detach(), "choice": choosing.detach()}
         return replace(loss, total=loss.total + self.choice_weight * choosing, parts=parts)
 
-    def expecting(self, batch: Batch, share: float) -> Batch:
+    def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with what the model now says at each label."""
-        return replace(batch, expected=self.voice.expecting(self._marked(batch), share).expected)
+        return replace(batch, soft_targets=self.lm.with_soft_targets(self._marked(batch), share).soft_targets)
 
-    def begin(self, batch: Batch) -> CausalState:
+    def prefill(self, batch: Batch) -> CausalState:
         """Read facts and context."""
-        return self.voice.begin(self._marked(batch))
+        return self.lm.prefill(self._marked(batch))
 
-    def begin_to_scores(self, batch: Batch) -> tuple[Tensor, CausalState]:
+    def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
         """Read facts and context, their end too."""
-        return self.voice.begin_to_scores(self._marked(batch))
+        return self.lm.prefill_logits(self._marked(batch))
 
-    def advance(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+    def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read a token of the persona's own."""
-        return self.voice.advance(state, last)
+        return self.lm.step(state, last)
 
-    def advance_to_scores(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
+    def step_logits(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read a token of the persona's own."""
-        return self.voice.advance_to_scores(state, last)
+        return self.lm.step_logits(state, last)
 
-    def select_rows(self, state: CausalState, rows: Tensor) -> CausalState:
+    def reorder_cache(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""
-        return self.voice.select_rows(state, rows)
+        return self.lm.reorder_cache(state, rows)
 
-    def reply_nats(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+    def reply_nll(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
         """Return (B,) −log p of each reply, an equal context read once."""
-        return self.voice.reply_nats(self._marked(batch), begun)
+        return self.lm.reply_nll(self._marked(batch), prefilled)
 
     @property
     def chooses(self) -> bool:
@@ -111,49 +111,49 @@ class TransferTransfo(DialogueModel[CausalState]):
         return self.choice is not None
 
     @torch.no_grad()
-    def reply_scores(self, batch: Batch, begun: CausalState | None = None) -> Tensor:
+    def reply_scores(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
         """Return (B,) the head's score of each reply to one context that all exchanges share."""
         assert self.choice is not None, "asked for without a head"
-        return self.choice(self.voice.reply_ends(self._marked(batch), begun))  # type: ignore[no-any-return]  # a module
+        return self.choice(self.lm.reply_ends(self._marked(batch), prefilled))  # type: ignore[no-any-return]  # a module
 
     def _chosen(self, batch: Batch, asked: Sequence[int]) -> tuple[Loss, Tensor]:
         """Return the replies' loss, and the mean nats of those at places ``asked`` among their rivals' ()."""
         assert self.choice is not None, "asked for without a head"
-        each = [[replace(e, reply=rival.reply) for rival in e.rivals] for e in (batch.exchanges[a] for a in asked)]
+        each = [[replace(e, reply=rival.reply) for rival in e.negatives] for e in (batch.exchanges[a] for a in asked)]
         read = self._marked(self.batch([*batch.exchanges, *chain.from_iterable(each)]))
-        nats, ends = self.voice.read(read, len(batch))
+        nll, ends = self.lm.read(read, len(batch))
         scores = self.choice(ends)
-        theirs = scores[len(batch) :].split([len(rivals) for rivals in each])
-        nats_of_choice = [
+        theirs = scores[len(batch) :].split([len(negatives) for negatives in each])
+        nll_of_choice = [
             -torch.cat([scores[a : a + 1], t]).log_softmax(0)[0] for a, t in zip(asked, theirs, strict=True)
         ]
-        return Loss.of(nats, batch.reply_tokens), torch.stack(nats_of_choice).mean()
+        return Loss.of(nll, batch.reply_tokens), torch.stack(nll_of_choice).mean()
 
     # What it stands on
 
-    def bare_weights(self) -> dict[str, Tensor]:
+    def neutral_weights(self) -> dict[str, Tensor]:
         """Return weights under which the model speaks as its base does."""
-        bare = {f"voice.{name}": value for name, value in self.voice.bare_weights().items()}
-        rows = self.voice.kind_rows
-        return bare if rows is None else {**bare, "voice.kind_rows": torch.zeros_like(rows)}
+        bare = {f"lm.{name}": value for name, value in self.lm.neutral_weights().items()}
+        rows = self.lm.kind_rows
+        return bare if rows is None else {**bare, "lm.kind_rows": torch.zeros_like(rows)}
 
     def forget_lower(self) -> None:
         """Drop what is kept of the frozen layers."""
-        self.voice.forget_lower()
+        self.lm.forget_lower()
 
     @property
     def dtype(self) -> torch.dtype:
         """The weights' number format."""
-        return self.voice.dtype
+        return self.lm.dtype
 
     def _marked(self, batch: Batch) -> Batch:
         """Mark each id with the kind of its token; the voice reads both from it."""
-        if self.voice.kind_rows is None:
+        if self.lm.kind_rows is None:
             return batch
-        return replace(batch, exchanges=tuple(marked(exchange, self.voice.ids) for exchange in batch.exchanges))
+        return replace(batch, exchanges=tuple(marked(exchange, self.lm.ids) for exchange in batch.exchanges))
 
 
-class Choice(nn.Module):
+class ChoiceHead(nn.Module):
     """A linear map of the hidden state (…, D) at a reply's end to one score (…)."""
 
     def __init__(self, width: int) -> None:
@@ -175,7 +175,7 @@ class Choice(nn.Module):
 def marked(exchange: EncodedExchange, ids: int) -> EncodedExchange:
     """Return an exchange whose ids are token + kind * ``ids``."""
     facts = tuple(token + FACTS * ids for token in exchange.facts)
-    return replace(exchange, facts=facts, context=_marked(exchange.context, exchange.turns, ids), rivals=())
+    return replace(exchange, facts=facts, context=_marked(exchange.context, exchange.turns, ids), negatives=())
 
 
 def _marked(context: Ids, turns: Sequence[tuple[bool, int]], ids: int) -> Ids:

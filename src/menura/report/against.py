@@ -19,7 +19,7 @@ from menura.report.table import DifferenceRow
 from menura.report.written import WrittenRow
 
 SEED = 0
-TUPLES = ("facts", "verdicts")
+TUPLES = ("facts", "nli_labels")
 
 
 def differences(folders: Sequence[Path], against: str) -> list[DifferenceRow]:

@@ -9,7 +9,7 @@ from typing import Any
 from menura.artefacts.files import write_text
 from menura.experiments.evaluate import Results
 from menura.metrics.score import Sample
-from menura.report.table import DifferenceRow, Row, csv_text, differences_markdown, json_text, markdown
+from menura.report.table import DifferenceRow, TableRow, csv_text, differences_markdown, json_text, markdown
 
 PREDICTIONS, LIKELIHOODS = "predictions.jsonl", "likelihoods.jsonl"
 
@@ -26,8 +26,8 @@ def write(results: Results, folder: Path) -> list[Path]:
         "table.md": table(results),
         "scores.csv": csv_text(_rows(results)),
         "scores.json": _with_about(json_text(_rows(results)), results),
-        PREDICTIONS: _lines((row.label, asdict(sample)) for row in results.rows for sample in row.spoken),
-        LIKELIHOODS: _lines((row.label, _likely(sample)) for row in results.rows for sample in row.likely),
+        PREDICTIONS: _lines((row.label, asdict(sample)) for row in results.rows for sample in row.generated),
+        LIKELIHOODS: _lines((row.label, _likely(sample)) for row in results.rows for sample in row.scored),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -41,12 +41,12 @@ def _lines(samples: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
 
 def _likely(sample: Sample) -> dict[str, Any]:
     """Return what a likelihood is of, nothing generated."""
-    names = ("persona_id", "dialogue_id", "reply", "reference", "reference_nats", "reference_tokens")
+    names = ("persona_id", "dialogue_id", "reply", "reference", "reference_nll", "reference_tokens")
     return {name: getattr(sample, name) for name in names}
 
 
-def _rows(results: Results) -> list[Row]:
-    return [Row(row.label, row.scores, row.notes) for row in results.rows]
+def _rows(results: Results) -> list[TableRow]:
+    return [TableRow(row.label, row.scores, row.notes) for row in results.rows]
 
 
 def _differences(results: Results) -> list[DifferenceRow]:

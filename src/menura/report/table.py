@@ -20,7 +20,7 @@ _COLUMNS = ("label", "metric", "value", "low", "high", "unit", "better", "person
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One system and its scores by metric name; ``notes`` say what a reader must know to compare it."""
 
     label: str
@@ -73,7 +73,7 @@ class Figure(Protocol):
         """What makes two figures comparable."""
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[TableRow]) -> str:
     """Return the table, columns in the order metrics first appear, and below it what each column counts.
 
     A metric whose rows differ in signature or in personas is listed once per kind with its rows' labels: those rows
@@ -107,7 +107,7 @@ def differences_markdown(rows: Sequence[DifferenceRow]) -> str:
     return _aligned([["difference", *metrics.values()], *lines], left=(0,)) + _legend(below, explained)
 
 
-def csv_text(rows: Sequence[Row]) -> str:
+def csv_text(rows: Sequence[TableRow]) -> str:
     """Return one line per row and metric, numbers in full."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -118,7 +118,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def json_text(rows: Sequence[Row]) -> str:
+def json_text(rows: Sequence[TableRow]) -> str:
     """Return the rows as JSON, numbers in full; ``null`` for a number that is none or not finite."""
     shown = [{"label": row.label, "notes": row.notes, "scores": _plain(row.scores)} for row in rows]
     return json.dumps({"rows": shown}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

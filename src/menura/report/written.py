@@ -8,7 +8,7 @@ from typing import Any
 from menura.artefacts.files import read_json
 from menura.errors import DataError
 from menura.metrics.score import Score
-from menura.report.table import Row
+from menura.report.table import TableRow
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class WrittenRow:
         """What the row is called within its system."""
         return self.kind + (f", K={self.shots}" if self.shots else "")
 
-    def as_row(self) -> Row:
+    def as_row(self) -> TableRow:
         """Return it as a row of a table over several systems."""
-        return Row(f"{self.system}: {self.label}", self.scores, self.notes)
+        return TableRow(f"{self.system}: {self.label}", self.scores, self.notes)
 
 
 def read(folder: Path) -> tuple[list[WrittenRow], Mapping[str, str]]:

@@ -36,13 +36,13 @@ class Kind:
 
 def _fresh_nli(config: NliConfig, parts: Parts) -> Classifier:
     del parts
-    encoder, tokens = encoders.begun(config.encoder)
-    return Entailment(PairNetwork(encoder, config.dropout), tokens, config.limit)
+    encoder, tokens = encoders.load_encoder(config.encoder)
+    return Entailment(PairNetwork(encoder, config.dropout), tokens, config.max_length)
 
 
 def _sizes_of_nli(made: Entailment) -> dict[str, Any]:
     encoder = json.loads(made.network.encoder.config.to_json_string(use_diff=True))
-    return {"encoder": encoder, "dropout": made.network.dropout.p, "limit": made.limit}
+    return {"encoder": encoder, "dropout": made.network.dropout.p, "limit": made.max_length}
 
 
 def _rebuilt_nli(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:
@@ -52,13 +52,13 @@ def _rebuilt_nli(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -
 
 def _fresh_emoji(config: EmojiConfig, parts: Parts) -> Classifier:
     tokens = words_learnt([example.texts[0] for example in parts.train], config)
-    sizes = {"width": config.width, "dropout": config.dropout, "limit": config.limit}
+    sizes = {"width": config.hidden_size, "dropout": config.dropout, "limit": config.max_length}
     return _rebuilt_emoji(sizes, parts.labels, tokens)
 
 
 def _sizes_of_emoji(made: EmojiClassifier) -> dict[str, Any]:
     network = made.network
-    return {"width": network.embeddings.embedding_dim, "dropout": network.dropout.p, "limit": made.limit}
+    return {"width": network.embeddings.embedding_dim, "dropout": network.dropout.p, "limit": made.max_length}
 
 
 def _rebuilt_emoji(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menura.errors import DataError, shown
 from menura.metrics.significance import wilson
-from menura.scorers.classifier import Classifier, Example, log_probs
+from menura.scorers.classifier import Classifier, LabelledText, log_probs
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Checked:
 
 
 def checked(
-    classifier: Classifier, examples: Sequence[Example], *, tops: Sequence[int] = (1,), within: Sequence[str] = ()
+    classifier: Classifier, examples: Sequence[LabelledText], *, tops: Sequence[int] = (1,), within: Sequence[str] = ()
 ) -> Checked:
     """Judge a classifier by examples; ``tops`` 5 asks for the label among the likeliest five.
 

@@ -17,7 +17,7 @@ READ_AT_ONCE = 64  # examples in one batch without gradient: bounds memory, chan
 
 
 @dataclass(frozen=True)
-class Example:
+class LabelledText:
     """Texts and the label that a person gave them."""
 
     texts: Texts

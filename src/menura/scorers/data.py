@@ -9,9 +9,9 @@ from pathlib import Path
 from menura.artefacts.corpus_store import files_of
 from menura.artefacts.files import sha256_of
 from menura.errors import ConfigError, DataError
-from menura.scorers.classifier import Example
+from menura.scorers.classifier import LabelledText
 
-Read = Callable[[Sequence[Path]], list[Example]]
+Read = Callable[[Sequence[Path]], list[LabelledText]]
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,23 @@ class ScorerData:
     """
 
     corpus: str = ""
-    held: str = "valid"
-    share: float = 0.1
+    eval_files: str = "valid"
+    eval_share: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a share that leaves nothing on one side."""
-        if not 0 < self.share < 1:
-            raise ConfigError(f"data.share: {self.share}, must be above 0 and below 1")
+        if not 0 < self.eval_share < 1:
+            raise ConfigError(f"data.eval_share: {self.eval_share}, must be above 0 and below 1")
 
 
 @dataclass(frozen=True)
 class Parts:
     """What is learnt from (``train``), what decides which weights are kept (``choose``), what judges (``held``)."""
 
-    train: tuple[Example, ...]
-    choose: tuple[Example, ...]
-    held: tuple[Example, ...]
+    train: tuple[LabelledText, ...]
+    choose: tuple[LabelledText, ...]
+    held: tuple[LabelledText, ...]
     files: dict[str, str]  # sha256 by name
     said: str  # where the judging part comes from
 
@@ -57,19 +57,19 @@ def parts_of(data: ScorerData, read: Read, choose: float = 0.0) -> Parts:
             hint="--set data.corpus=FILE,FILE or the name of a corpus of the workspace",
         )
     files = files_of(data.corpus)
-    judging = [path for path in files if data.held and data.held in path.name]
+    judging = [path for path in files if data.eval_files and data.eval_files in path.name]
     learning = [path for path in files if path not in judging]
     if not learning:
         raise DataError(
-            f"every file's name holds {data.held!r}: nothing is left to learn from",
+            f"every file's name holds {data.eval_files!r}: nothing is left to learn from",
             place=data.corpus,
-            hint="name the training files too, or set data.held to another word",
+            hint="name the training files too, or set data.eval_files to another word",
         )
     examples, held = read(learning), read(judging) if judging else []
     said = f"{', '.join(path.name for path in judging)}"
     if not judging:
-        examples, held = _drawn(examples, data.share, f"{data.seed}:held")
-        said = f"{data.share:.0%} of {', '.join(path.name for path in learning)}, drawn by seed {data.seed}"
+        examples, held = _drawn(examples, data.eval_share, f"{data.seed}:held")
+        said = f"{data.eval_share:.0%} of {', '.join(path.name for path in learning)}, drawn by seed {data.seed}"
     train, chosen = _drawn(examples, choose, f"{data.seed}:choose") if choose else (examples, [])
     _check(train, held, data.corpus)
     return Parts(tuple(train), tuple(chosen), tuple(held), {path.name: sha256_of(path) for path in files}, said)
@@ -82,14 +82,14 @@ def rarest(parts: Parts, count: int, least: int) -> tuple[str, ...]:
     return tuple(sorted(enough, key=lambda label: (learnt[label], label))[:count])
 
 
-def _drawn(examples: Sequence[Example], share: float, seed: str) -> tuple[list[Example], list[Example]]:
+def _drawn(examples: Sequence[LabelledText], share: float, seed: str) -> tuple[list[LabelledText], list[LabelledText]]:
     """Return what is left and what is drawn, both in the order given."""
     taken = set(random.Random(seed).sample(range(len(examples)), round(share * len(examples))))
     rest = [example for place, example in enumerate(examples) if place not in taken]
     return rest, [examples[place] for place in sorted(taken)]
 
 
-def _check(train: Sequence[Example], held: Sequence[Example], corpus: str) -> None:
+def _check(train: Sequence[LabelledText], held: Sequence[LabelledText], corpus: str) -> None:
     labels = {example.label for example in train}
     if len(labels) < 2 or not held:
         raise DataError(

@@ -5,25 +5,25 @@ from pathlib import Path
 
 from menura.corpus.source import DATA_SET, opened
 from menura.errors import LISTED_AT_MOST, DataError, Problem, shown
-from menura.scorers.classifier import Example
+from menura.scorers.classifier import LabelledText
 
 SEPARATOR = "</s>"
 NAMES = {"positive": "entailment", "neutral": "neutral", "negative": "contradiction"}
 NAMES |= {name: name for name in NAMES.values()}
 
 
-def read(files: Sequence[Path]) -> list[Example]:
+def read(files: Sequence[Path]) -> list[LabelledText]:
     """Return the pairs of all files, plain or packed: ``sentence</s>sentence</s>positive|neutral|negative`` a line.
 
     Raises one DataError with every line that is none.
     """
-    examples: list[Example] = []
+    examples: list[LabelledText] = []
     problems: list[Problem] = []
     for path in files:
         source = opened(path, DATA_SET)
         for number, line in source.lines():
             found = _example(line)
-            if isinstance(found, Example):
+            if isinstance(found, LabelledText):
                 examples.append(found)
             elif len(problems) < LISTED_AT_MOST:
                 hint = "wanted: sentence</s>sentence</s>positive, neutral or negative"
@@ -33,7 +33,7 @@ def read(files: Sequence[Path]) -> list[Example]:
     return examples
 
 
-def _example(line: str) -> Example | str:
+def _example(line: str) -> LabelledText | str:
     """Return the pair, or what is wrong."""
     cells = [cell.strip() for cell in line.split(SEPARATOR)]
     if len(cells) != 3:
@@ -43,4 +43,4 @@ def _example(line: str) -> Example | str:
         return f"unknown label {shown(label)}"
     if not all(pair):
         return "an empty sentence"
-    return Example(tuple(pair), NAMES[label])
+    return LabelledText(tuple(pair), NAMES[label])

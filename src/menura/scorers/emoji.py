@@ -28,19 +28,21 @@ class EmojiConfig:
     """
 
     recipe: str = "scorer/emoji"
-    width: int = 128
+    hidden_size: int = 128
     dropout: float = 0.2
-    words: int = 20_000
-    least: int = 2
-    limit: int = 64  # words a reply; the rest is not read
+    vocab_size: int = 20_000
+    min_count: int = 2
+    max_length: int = 64  # words a reply; the rest is not read
     within: str = ""
-    data: ScorerData = field(default_factory=lambda: ScorerData(held="test"))
-    learning: Learning = field(default_factory=lambda: Learning(epochs=6, batch=128, rate=1e-3, fall=False, choose=0.1))
+    data: ScorerData = field(default_factory=lambda: ScorerData(eval_files="test"))
+    learning: Learning = field(
+        default_factory=lambda: Learning(epochs=6, batch_size=128, lr=1e-3, linear_decay=False, validation_share=0.1)
+    )
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse sizes that hold nothing."""
-        for name in ("width", "words", "least", "limit"):
+        for name in ("hidden_size", "vocab_size", "min_count", "max_length"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}, must be at least 1")
 
@@ -80,12 +82,12 @@ class EmojiClassifier:
 
     network: EmojiNetwork
     tokens: Tokens
-    limit: int
+    max_length: int
     labels: tuple[str, ...]
 
     def encode(self, texts: Texts) -> Encoded:
         """Return the reply's words; that of an empty one is the unknown word."""
-        ids = self.tokens.encode(texts[0])[: self.limit]
+        ids = self.tokens.encode(texts[0])[: self.max_length]
         return Encoded(ids or (self.tokens.control("<unk>"),))
 
     def logits(self, batch: Sequence[Encoded]) -> Tensor:
@@ -105,5 +107,5 @@ def words_learnt(texts: Sequence[str], config: EmojiConfig) -> Tokens:
     all_words = word_tokens(known)
     counts = Counter(number for text in texts for number in all_words.encode(text))
     counted = [(counts[number], word) for number, word in enumerate(known, start=len(WORD_TOKENS))]
-    frequent = sorted((pair for pair in counted if pair[0] >= config.least), key=lambda pair: (-pair[0], pair[1]))
-    return word_tokens([word for _, word in frequent[: config.words]])
+    frequent = sorted((pair for pair in counted if pair[0] >= config.min_count), key=lambda pair: (-pair[0], pair[1]))
+    return word_tokens([word for _, word in frequent[: config.vocab_size]])

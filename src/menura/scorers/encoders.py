@@ -13,7 +13,7 @@ from menura.errors import DataError
 NOT_OURS = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")  # the head is a scorer's own
 
 
-def begun(name: str) -> tuple[Any, Tokens]:
+def load_encoder(name: str) -> tuple[Any, Tokens]:
     """Return the encoder of a name or a folder, a ``BertModel`` without pooling, and its vocabulary.
 
     Raises ConfigError where MiniLM's package is missing, UnsafeError where its weights are others than known.

@@ -27,17 +27,19 @@ class NliConfig:
 
     recipe: str = "scorer/nli"
     encoder: str = "minilm"
-    limit: int = 128
+    max_length: int = 128
     dropout: float = 0.1
     data: ScorerData = field(default_factory=ScorerData)
     # No epoch is chosen: the judging part stays untouched.
-    learning: Learning = field(default_factory=lambda: Learning(epochs=3, batch=32, rate=1e-4, warmup=0.1, decay=0.01))
+    learning: Learning = field(
+        default_factory=lambda: Learning(epochs=3, batch_size=32, lr=1e-4, warmup_ratio=0.1, weight_decay=0.01)
+    )
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a limit that leaves no room for two texts."""
-        if self.limit < CONTROL + 2:
-            raise ConfigError(f"limit: {self.limit}, must be at least {CONTROL + 2}")
+        if self.max_length < CONTROL + 2:
+            raise ConfigError(f"limit: {self.max_length}, must be at least {CONTROL + 2}")
 
 
 class PairNetwork(nn.Module):
@@ -64,13 +66,13 @@ class Entailment:
 
     network: PairNetwork
     tokens: Tokens
-    limit: int
+    max_length: int
     labels: tuple[str, ...] = LABELS
 
     def encode(self, texts: Texts) -> Encoded:
         """Return ``[CLS] A [SEP] B [SEP]``, the longer text cut from its end while they are too long together."""
         first, second = (list(self.tokens.encode(text)) for text in texts)
-        while len(first) + len(second) + CONTROL > self.limit:
+        while len(first) + len(second) + CONTROL > self.max_length:
             (first if len(first) >= len(second) else second).pop()
         opened, closed = self.tokens.control("[CLS]"), self.tokens.control("[SEP]")
         return Encoded((opened, *first, closed, *second, closed), len(first) + 2)
@@ -83,7 +85,7 @@ class Entailment:
         scores: Tensor = self.network(ids, mask, ((places >= begins) & mask).long())
         return scores
 
-    def verdicts(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+    def nli_labels(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
         """Return +1 where the reply of (reply, sentence) entails the sentence, −1 where it contradicts it, else 0."""
         chosen = log_probs(self, list(pairs)).argmax(-1).tolist()
         return [VERDICTS[self.labels[label]] for label in chosen]

@@ -21,41 +21,41 @@ class Learning:
     """
 
     epochs: int = 3
-    batch: int = 32
-    rate: float = 1e-3
-    warmup: float = 0.0
-    fall: bool = True
-    decay: float = 0.0
-    clip: float = 1.0  # of the gradient's norm
-    choose: float = 0.0
-    balance: float = 0.0
+    batch_size: int = 32
+    lr: float = 1e-3
+    warmup_ratio: float = 0.0
+    linear_decay: bool = True
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0  # of the gradient's norm
+    validation_share: float = 0.0
+    class_balance: float = 0.0
     save_every: int = 100  # steps
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        for name in ("epochs", "batch", "save_every"):
+        for name in ("epochs", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"learning.{name}: {getattr(self, name)}, must be at least 1")
-        for name in ("rate", "clip"):
+        for name in ("lr", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"learning.{name}: {getattr(self, name)}, must be > 0")
-        for name in ("warmup", "choose"):
+        for name in ("warmup_ratio", "validation_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"learning.{name}: {getattr(self, name)}, must be from 0 to below 1")
-        if not 0 <= self.balance <= 1:
-            raise ConfigError(f"learning.balance: {self.balance}, must be from 0 to 1")
+        if not 0 <= self.class_balance <= 1:
+            raise ConfigError(f"learning.class_balance: {self.class_balance}, must be from 0 to 1")
 
     def label_weights(self, labels: Sequence[str], learnt: Sequence[str]) -> list[float]:
         """Return what an example of each label weighs, 1 on the mean over ``learnt`` where ``balance`` is 1."""
         counts = Counter(learnt)
-        return [(len(learnt) / (len(labels) * max(counts[label], 1))) ** self.balance for label in labels]
+        return [(len(learnt) / (len(labels) * max(counts[label], 1))) ** self.class_balance for label in labels]
 
     def rate_at(self, step: int, steps: int) -> float:
         """Return the rate of a step, the first being 0."""
-        rising = self.warmup * steps
+        rising = self.warmup_ratio * steps
         if step < rising:
-            return self.rate * (step + 1) / (rising + 1)
-        return self.rate * (steps - step) / (steps - rising) if self.fall else self.rate
+            return self.lr * (step + 1) / (rising + 1)
+        return self.lr * (steps - step) / (steps - rising) if self.linear_decay else self.lr
 
 
 def batches_of(lengths: Sequence[int], size: int, seed: str) -> list[list[int]]:

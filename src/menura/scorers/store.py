@@ -30,7 +30,7 @@ class About:
     files: dict[str, str]  # sha256 of what it learnt and was judged from
     said: str  # which part judged
     within: tuple[str, ...]
-    judged: tuple[int, int]
+    evaluation: tuple[int, int]
     sums: dict[str, str]  # sha256 of the files beside
     seconds: float
 
@@ -38,7 +38,7 @@ class About:
     def line(self) -> str:
         """Say in a signature which scorer it is and how good."""
         whole = hashlib.sha256(" ".join(self.sums[name] for name in HELD).encode()).hexdigest()
-        right, total = self.judged
+        right, total = self.evaluation
         return f"{PREFIX}{self.kind} sha256 {whole[:12]}, accuracy {right / max(total, 1):.3f} of {total}"
 
 

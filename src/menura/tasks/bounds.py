@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from menura.errors import ConfigError
-from menura.tasks.task import Part, Task
+from menura.tasks.task import DialogueView, Task
 
 
 def first_dialogues(task: Task, cap: int) -> Task:
     """Return a task of its first ``cap`` dialogues."""
     _at_least("cap", cap, 1, "dialogue")
-    return replace(task, parts=task.parts[:cap])
+    return replace(task, dialogues=task.dialogues[:cap])
 
 
 def cap_dialogues(tasks: Iterable[Task], cap: int, seed: int) -> list[Task]:
@@ -30,23 +30,23 @@ def cap_utterances(task: Task, most: int, seed: int | None = None) -> Task:
     the next, up to a reply of the persona. They stay in order.
     """
     _at_least("max_utterances", most, 2, "utterances")
-    waiting = list(range(len(task.parts)))
+    waiting = list(range(len(task.dialogues)))
     if seed is not None:
         random.Random(f"{seed}:utterances:{task.persona.persona_id}").shuffle(waiting)
-    taken: dict[int, Part] = {}
+    taken: dict[int, DialogueView] = {}
     left = most
     for index in waiting:
-        part = _up_to_a_reply(task.parts[index], left)
+        part = _up_to_a_reply(task.dialogues[index], left)
         if part is None:
             break
         taken[index] = part
         left -= len(part.dialogue.turns)
-        if len(part.dialogue.turns) < len(task.parts[index].dialogue.turns):
+        if len(part.dialogue.turns) < len(task.dialogues[index].dialogue.turns):
             break
-    return replace(task, parts=tuple(taken[index] for index in sorted(taken)))
+    return replace(task, dialogues=tuple(taken[index] for index in sorted(taken)))
 
 
-def _up_to_a_reply(part: Part, most: int) -> Part | None:
+def _up_to_a_reply(part: DialogueView, most: int) -> DialogueView | None:
     """Return the dialogue if it is not longer, else its start that ends in a reply; None if it has none so early."""
     turns = part.dialogue.turns
     if len(turns) <= most:
@@ -57,8 +57,8 @@ def _up_to_a_reply(part: Part, most: int) -> Part | None:
 
 def _sampled(task: Task, cap: int, seed: int) -> Task:
     rng = random.Random(f"{seed}:{task.persona.persona_id}")
-    kept = sorted(rng.sample(range(len(task.parts)), min(len(task.parts), cap)))
-    return replace(task, parts=tuple(task.parts[index] for index in kept))
+    kept = sorted(rng.sample(range(len(task.dialogues)), min(len(task.dialogues), cap)))
+    return replace(task, dialogues=tuple(task.dialogues[index] for index in kept))
 
 
 def _at_least(name: str, found: int, least: int, unit: str) -> None:

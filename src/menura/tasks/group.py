@@ -9,7 +9,7 @@ from menura.corpus.dialogue import Dialogue
 from menura.corpus.personaldialog import SOMEBODY
 from menura.errors import ConfigError, DataError, Problem, shown
 from menura.tasks.bounds import first_dialogues
-from menura.tasks.task import Part, Persona, Task
+from menura.tasks.task import DialogueView, Persona, Task
 
 # Names that formats give to whoever speaks; the same name in two dialogues says nothing about the person.
 GENERIC_SPEAKERS = frozenset(
@@ -35,11 +35,11 @@ def by_speaker(dialogues: Iterable[Dialogue], *, cap: int | None = None) -> list
     dialogues = list(dialogues)
     names = {speaker for dialogue in dialogues for speaker in dialogue.speakers}
     known = names - GENERIC_SPEAKERS or names
-    parts: dict[str, list[Part]] = {}
+    parts: dict[str, list[DialogueView]] = {}
     for dialogue in dialogues:
         for speaker in dialogue.speakers:
             if speaker in known:
-                parts.setdefault(speaker, []).append(Part(dialogue, speaker))
+                parts.setdefault(speaker, []).append(DialogueView(dialogue, speaker))
     return [_capped(Task(Persona(name, _facts(held)), tuple(held)), cap) for name, held in parts.items()]
 
 
@@ -52,7 +52,7 @@ def by_dialogue(dialogues: Iterable[Dialogue]) -> list[Task]:
     told = any(any(dialogue.facts.values()) for dialogue in dialogues)
     tasks = []
     for dialogue in dialogues:
-        parts = [Part(dialogue, speaker) for speaker in dialogue.speakers]
+        parts = [DialogueView(dialogue, speaker) for speaker in dialogue.speakers]
         held = tuple(part for part in parts if (part.facts or not told) and next(part.exchanges(), None))
         if held:
             tasks.append(Task(Persona(dialogue.dialogue_id, _facts(held)), held))
@@ -118,16 +118,16 @@ def _capped(task: Task, cap: int | None) -> Task:
     return task if cap is None else first_dialogues(task, cap)
 
 
-def _profiled(dialogues: Iterable[Dialogue]) -> Iterator[tuple[Part, Variant]]:
+def _profiled(dialogues: Iterable[Dialogue]) -> Iterator[tuple[DialogueView, Variant]]:
     """Yield every speaker that has facts and says something, with its profile."""
     for dialogue in dialogues:
         for speaker in dialogue.speakers:
             if dialogue.facts.get(speaker):
-                yield Part(dialogue, speaker), frozenset(dialogue.facts[speaker])
+                yield DialogueView(dialogue, speaker), frozenset(dialogue.facts[speaker])
 
 
 def _by_variant(dialogues: Sequence[Dialogue], name_of: Callable[[Variant], str]) -> list[Task]:
-    parts: dict[str, dict[str, Part]] = {}
+    parts: dict[str, dict[str, DialogueView]] = {}
     for part, variant in _profiled(dialogues):
         held = parts.setdefault(name_of(variant), {})
         # A persona that talks to itself has one part in that dialogue: two could end up in support and query.
@@ -137,7 +137,7 @@ def _by_variant(dialogues: Sequence[Dialogue], name_of: Callable[[Variant], str]
     return [Task(Persona(name, _facts(held.values())), tuple(held.values())) for name, held in parts.items()]
 
 
-def _facts(parts: Iterable[Part]) -> tuple[str, ...]:
+def _facts(parts: Iterable[DialogueView]) -> tuple[str, ...]:
     return tuple(sorted({fact for part in parts for fact in part.dialogue.facts.get(part.speaker, ())}))
 
 

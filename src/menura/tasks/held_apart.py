@@ -9,29 +9,29 @@ from menura.tasks.task import Task
 NAMES_LISTED = 70  # of known people, in a hint
 
 
-def rarest(training: Sequence[Task], test: Sequence[Task], count: int, needed: int) -> list[str]:
+def rarest(training: Sequence[Task], test: Sequence[Task], count: int, min_dialogues: int) -> list[str]:
     """Return the ``count`` personas with the fewest training dialogues that have ``needed`` or more on the test side.
 
     Of equally rare ones the first by name. ConfigError if there are not so many.
     """
-    dialogues = {task.persona.persona_id: len(task.parts) for task in training}
-    able = [task.persona.persona_id for task in test if len(task.parts) >= needed]
+    dialogues = {task.persona.persona_id: len(task.dialogues) for task in training}
+    able = [task.persona.persona_id for task in test if len(task.dialogues) >= min_dialogues]
     if len(able) < count:
-        found = f"{count} test personas wanted, {len(able)} have {needed} dialogues or more on the test side"
-        raise ConfigError(found, hint="ask for fewer, or lower data.needed")
+        found = f"{count} test personas wanted, {len(able)} have {min_dialogues} dialogues or more on the test side"
+        raise ConfigError(found, hint="ask for fewer, or lower data.min_heldout_dialogues")
     return sorted(able, key=lambda name: (dialogues.get(name, 0), name))[:count]
 
 
-def known_only(wanted: Sequence[str], test: Sequence[Task], needed: int) -> list[str]:
+def known_only(wanted: Sequence[str], test: Sequence[Task], min_dialogues: int) -> list[str]:
     """Return the names, each once; ConfigError with every one that has fewer than ``needed`` test dialogues."""
-    dialogues = {task.persona.persona_id: len(task.parts) for task in test}
-    problems = [_lacking(name, dialogues, needed) for name in wanted if dialogues.get(name, 0) < needed]
+    dialogues = {task.persona.persona_id: len(task.dialogues) for task in test}
+    problems = [_lacking(name, dialogues, min_dialogues) for name in wanted if dialogues.get(name, 0) < min_dialogues]
     if problems:
         raise ConfigError.of(problems)
     return list(dict.fromkeys(wanted))
 
 
-def held_apart(
+def hold_out_speakers(
     training: Sequence[Task], test: Sequence[Task], names: Sequence[str]
 ) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
     """Return the training tasks without these personas, and the test tasks of them alone."""
@@ -42,10 +42,10 @@ def held_apart(
     )
 
 
-def _lacking(name: str, dialogues: dict[str, int], needed: int) -> Problem:
+def _lacking(name: str, dialogues: dict[str, int], min_dialogues: int) -> Problem:
     if name in dialogues:
-        found = f"test persona {shown(name)} has {dialogues[name]} dialogues on the test side, data.needed is {needed}"
-        return Problem("config", found, hint="choose another, or lower data.needed")
+        found = f"test persona {shown(name)} has {dialogues[name]} dialogues on the test side, data.min_heldout_dialogues is {min_dialogues}"
+        return Problem("config", found, hint="choose another, or lower data.min_heldout_dialogues")
     near = get_close_matches(name, dialogues, n=1)
     listed = ", ".join(sorted(dialogues, key=dialogues.__getitem__)[:NAMES_LISTED])
     hint = f"did you mean {near[0]}?" if near else f"choose among {listed}"

@@ -17,5 +17,7 @@ def fewer_dialogues(tasks: Iterable[Task], most: int, seed: int) -> list[Task]:
     names = sorted({dialogue_id for task in tasks for dialogue_id in task.dialogue_ids})
     random.Random(f"{seed}:fewer").shuffle(names)
     kept = frozenset(names[:most])
-    left = (replace(t, parts=tuple(part for part in t.parts if part.dialogue.dialogue_id in kept)) for t in tasks)
-    return [task for task in left if task.parts]
+    left = (
+        replace(t, dialogues=tuple(part for part in t.dialogues if part.dialogue.dialogue_id in kept)) for t in tasks
+    )
+    return [task for task in left if task.dialogues]

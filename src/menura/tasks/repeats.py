@@ -4,34 +4,34 @@ import re
 from dataclasses import replace
 
 from menura.corpus.dialogue import Dialogue
-from menura.tasks.split import Split
+from menura.tasks.split import Splits
 from menura.tasks.task import Task
 
 Text = tuple[str, ...]
 NO_WORD = re.compile(r"\W+")
 
 
-def without_repeats(made: Split) -> Split:
+def deduplicated(made: Splits) -> Splits:
     """Return a split whose earlier sides hold no dialogue that says what one of a later side says.
 
     Case, blanks and punctuation do not count: mirrors of a set differ in them. The first side (``train``) also keeps
     only one of those that say the same; the last stays as it is. ``repeated`` tells how many dialogues a side lost; who
     has too few left is dropped.
     """
-    first, *_ = order = list(made.sides)
+    first, *_ = order = list(made.splits)
     later: set[Text] = set()
-    sides, dropped, repeated = dict(made.sides), dict(made.dropped), {}
+    sides, dropped, repeated = dict(made.splits), dict(made.dropped), {}
     for side in reversed(order):
         ids = {dialogue.dialogue_id: text_of(dialogue) for task in sides[side] for dialogue in _dialogues(task)}
         unwanted = {name for name, text in ids.items() if text in later}
         if side == first:
             unwanted |= _copies({name: text for name, text in ids.items() if name not in unwanted})
         kept = [_without(task, unwanted) for task in sides[side]]
-        sides[side] = tuple(task for task in kept if len(task.parts) >= made.plan.asked(side))
+        sides[side] = tuple(task for task in kept if len(task.dialogues) >= made.plan.asked(side))
         dropped[side] += len(kept) - len(sides[side])
         repeated[side] = len(unwanted)
         later |= set(ids.values())
-    return replace(made, sides=sides, dropped=dropped, repeated={side: repeated[side] for side in order})
+    return replace(made, splits=sides, dropped=dropped, repeated={side: repeated[side] for side in order})
 
 
 def text_of(dialogue: Dialogue) -> Text:
@@ -40,7 +40,7 @@ def text_of(dialogue: Dialogue) -> Text:
 
 
 def _dialogues(task: Task) -> list[Dialogue]:
-    return [part.dialogue for part in task.parts]
+    return [part.dialogue for part in task.dialogues]
 
 
 def _copies(texts: dict[str, Text]) -> set[str]:
@@ -55,4 +55,4 @@ def _copies(texts: dict[str, Text]) -> set[str]:
 
 
 def _without(task: Task, unwanted: set[str]) -> Task:
-    return replace(task, parts=tuple(part for part in task.parts if part.dialogue.dialogue_id not in unwanted))
+    return replace(task, dialogues=tuple(part for part in task.dialogues if part.dialogue.dialogue_id not in unwanted))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy
 
 from menura.errors import DataError
-from menura.tasks.split import Split
+from menura.tasks.split import Splits
 from menura.tasks.task import Task
 
 Users = Literal["similar", "dissimilar"]
@@ -23,13 +23,13 @@ WORD = re.compile(r"[\w']+")
 CHOSEN_SIDES = ("train", "test")
 
 
-def choose_users(made: Split, users: Users, count: int) -> Split:
+def choose_users(made: Splits, users: Users, count: int) -> Splits:
     """Return a split of at most ``count`` users on its training and on its test side, chosen in each by themselves.
 
     The valid side stays whole. ``likeness`` then tells the mean similarity of two users of a side. Raises DataError
     if a persona has no facts, or if a side has fewer than two.
     """
-    sides = dict(made.sides)
+    sides = dict(made.splits)
     likeness: dict[str, float] = {}
     for side in CHOSEN_SIDES:
         if sides.get(side):
@@ -37,7 +37,7 @@ def choose_users(made: Split, users: Users, count: int) -> Split:
             chosen = (most_alike if users == "similar" else least_alike)(between, count)
             sides[side] = tuple(sides[side][index] for index in sorted(chosen))
             likeness[side] = mean_between(between, chosen)
-    return replace(made, sides=sides, likeness=likeness)
+    return replace(made, splits=sides, likeness=likeness)
 
 
 def similarities(tasks: Sequence[Task], side: str = "") -> Matrix:
@@ -103,4 +103,4 @@ def _all_told(counts: Sequence[Mapping[str, int]], side: str) -> None:
     silent = sum(not words for words in counts)
     if silent:
         found = f"{silent} of {len(counts)} personas{where} have no facts to compare"
-        raise DataError(found, code="no_facts", hint="data.users=all, or a corpus with facts")
+        raise DataError(found, code="no_facts", hint="data.user_subset=all, or a corpus with facts")

@@ -11,7 +11,7 @@ from typing import Any
 
 from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, Problem, shown
-from menura.tasks.task import Part, Task
+from menura.tasks.task import DialogueView, Task
 
 Record = Mapping[str, Any]  # as read from JSON
 
@@ -27,7 +27,7 @@ class SplitPlan:
     shares: Mapping[str, float]
     seed: int
     at_least: int = 2
-    needed: Mapping[str, int] = field(default_factory=dict)
+    min_dialogues: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse shares that cannot be meant."""
@@ -35,25 +35,25 @@ class SplitPlan:
             raise ConfigError(f"shares must be from 0 to 1, are {dict(self.shares)}")
         if abs(sum(self.shares.values()) - 1) > 1e-6:
             raise ConfigError(f"shares sum to {sum(self.shares.values()):g}, must sum to 1")
-        for side in self.needed.keys() - self.shares.keys():
+        for side in self.min_dialogues.keys() - self.shares.keys():
             near = get_close_matches(side, self.shares, n=1)
             hint = f"did you mean {near[0]}?" if near else f"sides: {', '.join(self.shares)}"
             raise ConfigError(f"needed names an unknown side {shown(side)}", hint=hint)
 
     def asked(self, side: str) -> int:
         """Return how many dialogues a persona must have on a side."""
-        return max(self.at_least, self.needed.get(side, 0))
+        return max(self.at_least, self.min_dialogues.get(side, 0))
 
 
 @dataclass(frozen=True)
-class Split:
+class Splits:
     """Tasks by side; ``dropped`` counts the personas that had too few dialogues left on their side.
 
     ``likeness`` is the mean similarity of two personas by side, where they were chosen by it; ``repeated`` counts the
     dialogues of a side that were left out because they stand elsewhere too.
     """
 
-    sides: Mapping[str, tuple[Task, ...]]
+    splits: Mapping[str, tuple[Task, ...]]
     plan: SplitPlan
     dropped: Mapping[str, int]
     likeness: Mapping[str, float] = field(default_factory=dict)
@@ -61,12 +61,12 @@ class Split:
 
     def __getitem__(self, side: str) -> tuple[Task, ...]:
         """Return the tasks of one side."""
-        return self.sides[side]
+        return self.splits[side]
 
     def verify(self) -> None:
         """Raise DataError naming each persona or dialogue on two sides, and held-out partners heard on earlier ones."""
         sides_of: dict[str, list[str]] = defaultdict(list)
-        for side, tasks in self.sides.items():
+        for side, tasks in self.splits.items():
             for name in [f"persona {shown(task.persona.persona_id)}" for task in tasks]:
                 sides_of[name].append(side)
             for name in {f"dialogue {shown(dialogue_id)}" for task in tasks for dialogue_id in task.dialogue_ids}:
@@ -78,10 +78,10 @@ class Split:
 
     def _overheard(self) -> Iterator[str]:
         """Yield where a persona of a later side speaks as a partner: its words would be known before they are met."""
-        order = list(self.sides)
-        side_of = {task.persona.persona_id: side for side, tasks in self.sides.items() for task in tasks}
-        involved = _involved([task for tasks in self.sides.values() for task in tasks])
-        for side, tasks in self.sides.items():
+        order = list(self.splits)
+        side_of = {task.persona.persona_id: side for side, tasks in self.splits.items() for task in tasks}
+        involved = _involved([task for tasks in self.splits.values() for task in tasks])
+        for side, tasks in self.splits.items():
             for dialogue_id in sorted({dialogue_id for task in tasks for dialogue_id in task.dialogue_ids}):
                 for name in sorted(involved[dialogue_id]):
                     if order.index(side_of[name]) > order.index(side):
@@ -93,16 +93,16 @@ class Split:
 
         ``counts`` says for each side how many dialogues each persona has.
         """
-        sides = {side: _side_record(tasks) for side, tasks in self.sides.items()}
+        sides = {side: _side_record(tasks) for side, tasks in self.splits.items()}
         return {
             "seed": self.plan.seed,
             "shares": dict(self.plan.shares),
             "at_least": self.plan.at_least,
-            "needed": dict(self.plan.needed),
+            "needed": dict(self.plan.min_dialogues),
             "dropped": dict(self.dropped),
             "likeness": dict(self.likeness),
             "repeated": dict(self.repeated),
-            "counts": {side: _counts(tasks) for side, tasks in self.sides.items()},
+            "counts": {side: _counts(tasks) for side, tasks in self.splits.items()},
             "sides": sides,
             "sha256": _sha256(sides),
         }
@@ -115,7 +115,7 @@ def split(
     seed: int,
     at_least: int = 2,
     needed: Mapping[str, int] | None = None,
-) -> Split:
+) -> Splits:
     """Deal the personas out to sides; the same tasks in any order give the same split.
 
     Only personas with enough dialogues are held out. A dialogue of two sides' personas stays on the later side only,
@@ -135,33 +135,33 @@ def split(
     dropped = dict.fromkeys(order, 0)
     for task in sorted(tasks, key=lambda task: task.persona.persona_id):
         side = side_of[task.persona.persona_id]
-        left = replace(task, parts=tuple(p for p in task.parts if homes[p.dialogue.dialogue_id] == side))
-        if len(left.parts) < plan.asked(side):
+        left = replace(task, dialogues=tuple(p for p in task.dialogues if homes[p.dialogue.dialogue_id] == side))
+        if len(left.dialogues) < plan.asked(side):
             dropped[side] += 1
         else:
             sides[side].append(left)
     _none_empty(sides, plan)
-    made = Split({side: tuple(held) for side, held in sides.items()}, plan, dropped)
+    made = Splits({side: tuple(held) for side, held in sides.items()}, plan, dropped)
     made.verify()
     return made
 
 
-def with_side(made: Split, side: str, tasks: Sequence[Task]) -> Split:
+def with_side(made: Splits, side: str, tasks: Sequence[Task]) -> Splits:
     """Return a split one of whose sides is given and not drawn: the personas a corpus itself sets apart.
 
     In ``made`` that side is empty. Who has too few dialogues is dropped; DataError if nobody is left.
     """
     asked = made.plan.asked(side)
-    kept = sorted((task for task in tasks if len(task.parts) >= asked), key=lambda task: task.persona.persona_id)
+    kept = sorted((task for task in tasks if len(task.dialogues) >= asked), key=lambda task: task.persona.persona_id)
     if not kept:
         raise DataError(f"no {side} persona has {asked} dialogues", code="too_few_personas")
     dropped = {**made.dropped, side: len(tasks) - len(kept)}
-    whole = replace(made, sides={**made.sides, side: tuple(kept)}, dropped=dropped)
+    whole = replace(made, splits={**made.splits, side: tuple(kept)}, dropped=dropped)
     whole.verify()
     return whole
 
 
-def from_record(record: Record, tasks: Sequence[Task]) -> Split:
+def from_record(record: Record, tasks: Sequence[Task]) -> Splits:
     """Return the split a record tells of, made of these tasks; DataError that says what differs."""
     by_id = {task.persona.persona_id: task for task in tasks}
     try:
@@ -175,7 +175,7 @@ def from_record(record: Record, tasks: Sequence[Task]) -> Split:
     if problems:
         raise DataError.of(problems)
     sides = {side: tuple(_kept(by_id[name], ids) for name, ids in personas.items()) for side, personas in held.items()}
-    made = Split(sides, plan, dropped, likeness, repeated)
+    made = Splits(sides, plan, dropped, likeness, repeated)
     made.verify()
     _same(made.record(), record)
     return made
@@ -205,10 +205,12 @@ def _involved(tasks: Iterable[Task]) -> dict[str, set[str]]:
     """Return the personas that speak in each dialogue, also those whose own task was capped and lacks it."""
     tasks = list(tasks)
     # Where the persona's id is the speaker's name, a partner is known by name.
-    named = {task.persona.persona_id for task in tasks if all(p.speaker == task.persona.persona_id for p in task.parts)}
+    named = {
+        task.persona.persona_id for task in tasks if all(p.speaker == task.persona.persona_id for p in task.dialogues)
+    }
     involved: dict[str, set[str]] = defaultdict(set)
     for task in tasks:
-        for part in task.parts:
+        for part in task.dialogues:
             speakers = named.intersection(part.dialogue.speakers)
             involved[part.dialogue.dialogue_id] |= {task.persona.persona_id} | speakers
     return involved
@@ -260,11 +262,11 @@ def _absent(name: str, dialogue_ids: Iterable[str], by_id: Mapping[str, Task]) -
 
 
 def _kept(task: Task, dialogue_ids: Sequence[str]) -> Task:
-    parts: dict[str, list[Part]] = defaultdict(list)  # several where a task has a part for each speaker
-    for part in reversed(task.parts):
+    parts: dict[str, list[DialogueView]] = defaultdict(list)  # several where a task has a part for each speaker
+    for part in reversed(task.dialogues):
         parts[part.dialogue.dialogue_id].append(part)
     # A record of more parts than there are is found by its checksum.
-    return replace(task, parts=tuple(parts[name].pop() for name in dialogue_ids if parts[name]))
+    return replace(task, dialogues=tuple(parts[name].pop() for name in dialogue_ids if parts[name]))
 
 
 def _same(made: Record, record: Record) -> None:
@@ -279,19 +281,21 @@ def _same(made: Record, record: Record) -> None:
 
 def _counts(tasks: Iterable[Task]) -> dict[str, int]:
     """Return each persona's number of dialogues, most first."""
-    ordered = sorted(tasks, key=lambda task: (-len(task.parts), task.persona.persona_id))
-    return {task.persona.persona_id: len(task.parts) for task in ordered}
+    ordered = sorted(tasks, key=lambda task: (-len(task.dialogues), task.persona.persona_id))
+    return {task.persona.persona_id: len(task.dialogues) for task in ordered}
 
 
 def _side_record(tasks: Iterable[Task]) -> dict[str, object]:
     ordered = sorted(tasks, key=lambda task: task.persona.persona_id)
     return {
-        "personas": {task.persona.persona_id: [part.dialogue.dialogue_id for part in task.parts] for task in ordered},
-        "sha256": _sha256([[task.persona.persona_id, [_content(part) for part in task.parts]] for task in ordered]),
+        "personas": {
+            task.persona.persona_id: [part.dialogue.dialogue_id for part in task.dialogues] for task in ordered
+        },
+        "sha256": _sha256([[task.persona.persona_id, [_content(part) for part in task.dialogues]] for task in ordered]),
     }
 
 
-def _content(part: Part) -> list[object]:
+def _content(part: DialogueView) -> list[object]:
     dialogue: Dialogue = part.dialogue
     turns = [[turn.speaker, turn.text] for turn in dialogue.turns]
     facts = {speaker: list(lines) for speaker, lines in dialogue.facts.items()}

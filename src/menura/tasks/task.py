@@ -32,7 +32,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Part:
+class DialogueView:
     """One dialogue as one persona saw it: which speaker it was there.
 
     ``unread`` are facts that no model reads, kept for scoring what is said.
@@ -67,9 +67,9 @@ class Task:
     """All dialogues of one persona, in the order they were read."""
 
     persona: Persona
-    parts: tuple[Part, ...]
+    dialogues: tuple[DialogueView, ...]
 
     @property
     def dialogue_ids(self) -> frozenset[str]:
         """The dialogues this task holds; two personas that talked together share some."""
-        return frozenset(part.dialogue.dialogue_id for part in self.parts)
+        return frozenset(part.dialogue.dialogue_id for part in self.dialogues)

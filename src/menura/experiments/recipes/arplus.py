@@ -3,7 +3,7 @@
 ``arplus/ar`` and ``arplus/arplus`` are the two systems, each at the best rate of a sweep on held-back speakers at size
 ``cpu``; ``arplus/no-…`` take one part of AR+ away, at AR+'s rate; those that end in ``-as-published`` take the rate of
 the study's files. ``arplus/strength`` learns how much of the persona a reply shall hold, and ``arplus/strength-alone``
-goes on from it. ``arplus/maml`` can go on from a run of AR+, which ``--set model.start=`` names. ``arplus/cped`` is AR+
+goes on from it. ``arplus/maml`` can go on from a run of AR+, which ``--set model.init_from=`` names. ``arplus/cped`` is AR+
 on Chinese. ``tiny`` takes seconds, on the packaged corpus, whose speakers tell nothing of themselves. ``cpu`` is a
 smaller network on RealPersonaChat, the same exchanges for all rows; ``paper`` has the study's sizes, training and
 corpus, which is given on request and was not run; there both speakers' replies are learnt, where the study has those of
@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.experiments.data_config import DataConfig
@@ -45,7 +45,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
 TELLING: Mapping[str, Any] = {
     "memory": False,
     "pieces": "bpe",
-    "vocabulary": 5000,
+    "vocab_size": 5000,
     "embedding": 0,
     "tied": True,
     "strength_by": "graded",
@@ -55,47 +55,59 @@ TELLING: Mapping[str, Any] = {
     "dropout": 0.0,
 }
 MODELS: dict[Size, AttentionRoutingConfig] = {
-    "tiny": AttentionRoutingConfig(width=32, layers=2, heads=4, inner=64, embedding=16, groups=2, rank=8, limit=160),
+    "tiny": AttentionRoutingConfig(
+        hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64, embedding=16, groups=2, rank=8, max_length=160
+    ),
     "cpu": AttentionRoutingConfig(
-        width=128, heads=4, inner=512, embedding=64, rank=32, turns=3, utterance=32, reply=40, limit=160
+        hidden_size=128,
+        num_heads=4,
+        intermediate_size=512,
+        embedding=64,
+        rank=32,
+        max_turns=3,
+        max_utterance_tokens=32,
+        max_reply_tokens=40,
+        max_length=160,
     ),
     "paper": AttentionRoutingConfig(),
 }
-TINY = DataConfig(turns=8, cap=10, needed=4)
-RPC = DataConfig(corpus="rpc", facts=False, turns=0, cap=20, needed=10)
+TINY = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)
+RPC = DataConfig(corpus="rpc", with_facts=False, max_turns=0, max_dialogues=20, min_heldout_dialogues=10)
 # What led to the recipe of strength was judged on the test speakers of seed 0. Of seeds 0 to 199 the test side of this
 # one has the fewest of them: 3 of 54.
 UNSEEN_SPLIT = 118
 # The test side is of two shows that share nobody with the others.
-CPED = DataConfig(corpus="cped", facts=False, turns=0, cap=40, needed=4, test_ids="32_,39_")
+CPED = DataConfig(
+    corpus="cped", with_facts=False, max_turns=0, max_dialogues=40, min_heldout_dialogues=4, test_id_prefixes="32_,39_"
+)
 PERSONALDIALOG = DataConfig(
     corpus="personaldialog",
-    group="dialogue",
-    facts=False,
-    turns=0,
+    task_by="dialogue",
+    with_facts=False,
+    max_turns=0,
     train=5 / 7,
     valid=1 / 7,
     test=1 / 7,
-    needed=1,
-    least=1,
-    train_most=100_000,
-    held_most=20_000,
+    min_heldout_dialogues=1,
+    min_train_dialogues=1,
+    total_train_dialogues=100_000,
+    max_heldout_tasks=20_000,
 )
 OUTER: dict[Size, Outer] = {
-    "tiny": Outer(10, 2, 0, 2, rate=1e-2, fall=False, clip=1.0, save_every=5, check_every=5, check_personas=2),
+    "tiny": Outer(10, 2, 0, 2, lr=1e-2, cosine=False, max_grad_norm=1.0, save_every=5, eval_every=5, eval_personas=2),
     "cpu": Outer(
         360,
         2,
         0,
         2,
-        rate=1e-2,
-        warmup=30,
-        decay=0.05,
-        decay_of="matrices",
-        clip=1.0,
+        lr=1e-2,
+        warmup_steps=30,
+        weight_decay=0.05,
+        weight_decay_of="matrices",
+        max_grad_norm=1.0,
         save_every=50,
-        check_every=90,
-        check_personas=17,
+        eval_every=90,
+        eval_personas=17,
     ),
     # Three epochs of 64 dialogues a step. The rate halves where the training loss has not fallen for 60 steps.
     "paper": Outer(
@@ -103,35 +115,40 @@ OUTER: dict[Size, Outer] = {
         64,
         0,
         1,
-        rate=2e-3,
-        decay=0.05,
-        decay_of="matrices",
-        fall=False,
-        clip=1.0,
-        plateau=60,
-        floor=1.5e-4,
+        lr=2e-3,
+        weight_decay=0.05,
+        weight_decay_of="matrices",
+        cosine=False,
+        max_grad_norm=1.0,
+        plateau_patience=60,
+        min_lr=1.5e-4,
         save_every=100,
-        check_every=470,
+        eval_every=470,
     ),
 }
 SLOW, USUAL = 1.5e-4, 2e-3  # the study's rates: of AR, and of AR+
 SLOWED = ("no-rezero", "no-bart-mlm")  # rows whose files in the study have AR's rate, too
 # At size cpu; of all others AR+'s, 1e-2. One table that reads and says diverges at 6e-3.
 SWEPT: Mapping[str, float] = {"ar": 3e-4, "strength": 3e-3}
-INNER = Descent(rate=1e-3, epochs=1, batch=16, optimizer="adam")  # more passes lose on held-back speakers
+INNER = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")  # more passes lose on held-back speakers
 DATA: dict[Size, DataConfig] = {"tiny": TINY, "cpu": RPC, "paper": PERSONALDIALOG}
 
 
 def _row(name: str, changed: Mapping[str, Any], size: Size) -> RunConfig:
     """AR+, or what is left of it."""
     outer, constant = OUTER[size], size == "paper" and name == "ar"
-    rate = SWEPT.get(name, outer.rate) if size == "cpu" else SLOW if constant else outer.rate
+    rate = SWEPT.get(name, outer.lr) if size == "cpu" else SLOW if constant else outer.lr
     return RunConfig(
         f"arplus/{name}@{size}",
         replace(MODELS[size], **changed),
         Finetune(INNER),
         DATA[size],
-        replace(outer, rate=rate, plateau=0 if constant else outer.plateau, floor=0.0 if constant else outer.floor),
+        replace(
+            outer,
+            lr=rate,
+            plateau_patience=0 if constant else outer.plateau_patience,
+            min_lr=0.0 if constant else outer.min_lr,
+        ),
         "bfloat16" if size == "cpu" else "float32",
     )
 
@@ -139,8 +156,8 @@ def _row(name: str, changed: Mapping[str, Any], size: Size) -> RunConfig:
 def _as_published(name: str, changed: Mapping[str, Any], rate: float, size: Size) -> RunConfig:
     """Take the rate of the study's files: the usual one, which falls where size ``paper`` has it so, or a constant."""
     made = _row(f"{name}-as-published", changed, size)
-    falls: dict[str, Any] = {} if rate == USUAL else {"plateau": 0, "floor": 0.0}
-    return replace(made, outer=replace(made.outer, rate=rate, **falls))
+    falls: dict[str, Any] = {} if rate == USUAL else {"plateau_patience": 0, "min_lr": 0.0}
+    return replace(made, outer=replace(made.outer, lr=rate, **falls))
 
 
 def cped(size: Size) -> RunConfig:
@@ -158,8 +175,10 @@ def strength(size: Size) -> RunConfig:
     made = _row("strength", TELLING, size)
     if size != "cpu":
         return made
-    outer = replace(made.outer, steps=1300, tasks=2, queries=12, check_every=1300, plateau=0, floor=0.0)
-    return replace(made, data=replace(made.data, cap=200, seed=UNSEEN_SPLIT), outer=outer, precision="float32")
+    outer = replace(
+        made.outer, steps=1300, meta_batch_size=2, queries=12, eval_every=1300, plateau_patience=0, min_lr=0.0
+    )
+    return replace(made, data=replace(made.data, max_dialogues=200, seed=UNSEEN_SPLIT), outer=outer, dtype="float32")
 
 
 def strength_alone(size: Size) -> RunConfig:
@@ -168,20 +187,20 @@ def strength_alone(size: Size) -> RunConfig:
     What b adds straight to the states is what copying is first learnt by; with it, a persona of strength 0 is heard.
     It begins where ``menura train arplus/strength`` leaves its run.
     """
-    made = _row("strength-alone", {**TELLING, "bias": 0.0, "start": f"runs/arplus-strength-{size}"}, size)
+    made = _row("strength-alone", {**TELLING, "bias": 0.0, "init_from": f"runs/arplus-strength-{size}"}, size)
     if size != "cpu":
         return made
     begun = strength(size)
-    outer = replace(begun.outer, steps=400, check_every=400, rate=1e-3)
-    return replace(made, data=begun.data, outer=outer, precision=begun.precision)
+    outer = replace(begun.outer, steps=400, eval_every=400, lr=1e-3)
+    return replace(made, data=begun.data, outer=outer, dtype=begun.dtype)
 
 
 def maml(size: Size) -> RunConfig:
     """AR+ that goes on to learn how to adapt, by MAML of the first order."""
     made = _row("maml", {}, size)
-    outer = replace(made.outer, steps=min(60, made.outer.steps), shots=2, queries=1, rate=made.outer.rate / 20)
-    inner = replace(INNER, rate=0.05, optimizer="sgd")
-    return replace(made, method=Maml(inner), outer=replace(outer, check_every=20, plateau=0, floor=0.0))
+    outer = replace(made.outer, steps=min(60, made.outer.steps), shots=2, queries=1, lr=made.outer.lr / 20)
+    inner = replace(INNER, lr=0.05, optimizer="sgd")
+    return replace(made, method=Maml(inner), outer=replace(outer, eval_every=20, plateau_patience=0, min_lr=0.0))
 
 
 ROWS: dict[str, Callable[[Size], RunConfig]] = {

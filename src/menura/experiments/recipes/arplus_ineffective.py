@@ -1,7 +1,7 @@
 """What AR+'s study found ineffective, and the row without any of it (spec B12, F-A1, F-A16).
 
 ``arplus-ineffective/base`` is AR+ over a BERT's word pieces with layers of its shapes, no two of them the same.
-``adapters`` goes on from its run, which ``--set model.start=`` names, and moves nothing but bottlenecks; ``weights``
+``adapters`` goes on from its run, which ``--set model.init_from=`` names, and moves nothing but bottlenecks; ``weights``
 begins its layers as the BERT's; ``features-…`` read the BERT's states of the context beside the table's rows or in
 their place. Data, steps and rate are the same for all. ``tiny`` has an encoder made from code, ``cpu`` MiniLM and its
 two lowest layers, ``paper`` a BERT of the base's size and the study's steps, on a hub or in a folder
@@ -23,13 +23,15 @@ from menura.models.attention_routing_settings import AttentionRoutingConfig
 
 ENCODERS: Mapping[Size, str] = {"tiny": "tiny", "cpu": "minilm", "paper": "google-bert/bert-base-uncased"}
 SHAPES: Mapping[Size, Mapping[str, Any]] = {  # of the encoder's layers
-    "tiny": {"width": 32, "heads": 4, "inner": 64, "layers": 2, "embedding": 16},
-    "cpu": {"width": 384, "heads": 12, "inner": 1536, "layers": 2, "embedding": 128},
-    "paper": {"width": 768, "heads": 12, "inner": 3072, "layers": 6},
+    "tiny": {"hidden_size": 32, "num_heads": 4, "intermediate_size": 64, "num_layers": 2, "embedding": 16},
+    "cpu": {"hidden_size": 384, "num_heads": 12, "intermediate_size": 1536, "num_layers": 2, "embedding": 128},
+    "paper": {"hidden_size": 768, "num_heads": 12, "intermediate_size": 3072, "num_layers": 6},
 }
-READ: Mapping[Size, Mapping[str, Any]] = {"cpu": {"turns": 2, "utterance": 20, "reply": 20, "limit": 80}}
+READ: Mapping[Size, Mapping[str, Any]] = {
+    "cpu": {"max_turns": 2, "max_utterance_tokens": 20, "max_reply_tokens": 20, "max_length": 80}
+}
 BOTTLENECKS: Mapping[Size, int] = {"tiny": 4, "cpu": 64, "paper": 2048}
-CHITCHAT = DataConfig(facts=False, turns=6, cap=10, needed=4)
+CHITCHAT = DataConfig(with_facts=False, max_turns=6, max_dialogues=10, min_heldout_dialogues=4)
 STEPS: Mapping[Size, Outer] = {
     "tiny": OUTER["tiny"],
     "cpu": Outer(
@@ -37,14 +39,14 @@ STEPS: Mapping[Size, Outer] = {
         2,
         0,
         2,
-        rate=1e-3,
-        warmup=15,
-        decay=0.05,
-        decay_of="matrices",
-        clip=1.0,
+        lr=1e-3,
+        warmup_steps=15,
+        weight_decay=0.05,
+        weight_decay_of="matrices",
+        max_grad_norm=1.0,
         save_every=20,
-        check_every=40,
-        check_personas=10,
+        eval_every=40,
+        eval_personas=10,
     ),
     "paper": OUTER["paper"],
 }
@@ -66,8 +68,8 @@ def base(size: Size, **changed: Any) -> RunConfig:
 
 def adapters(size: Size) -> RunConfig:
     """Bottlenecks behind attention and network of every layer, in encoder and decoder; only they move."""
-    made = _row("adapters", size, adapter_size=BOTTLENECKS[size])
-    return replace(made, method=PretrainOnly(learns="adapters"))
+    made = _row("adapters", size, adapter_bottleneck=BOTTLENECKS[size])
+    return replace(made, method=PretrainOnly(trainable="adapters"))
 
 
 def weights(size: Size) -> RunConfig:

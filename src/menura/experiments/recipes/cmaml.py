@@ -4,7 +4,7 @@
 and ``-dissimilar`` are table 2's. ``tiny`` takes seconds. ``cpu`` is narrower and shorter than the paper, the same for
 all rows; ``paper`` is the text's own setting, which was not run. A row that ends in ``_f`` trains as the one without it
 and fine-tunes each test persona. The CMAML rows go on from the MAML row of the same model: name its run by
-``--set model.start=``. For Seq2SP'G that is ``maml_seq2spg`` with ``--set model.reads=state``.
+``--set model.init_from=``. For Seq2SP'G that is ``maml_seq2spg`` with ``--set model.reads=state``.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from functools import partial
 
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig
@@ -25,53 +25,61 @@ from menura.models.speaker import SpeakerConfig
 
 # Tasks as in MAMLviaPP's rows, but for the facts: a persona is told from what it says alone.
 PERSONAS = DataConfig(
-    corpus="convai2", group="facts", facts=False, test_ids="valid", turns=0, cap=20, valid=0.1, needed=4, least=3
+    corpus="convai2",
+    task_by="facts",
+    with_facts=False,
+    test_id_prefixes="valid",
+    max_turns=0,
+    max_dialogues=20,
+    valid=0.1,
+    min_heldout_dialogues=4,
+    min_train_dialogues=3,
 )
 # An emoji is a task; its dialogues are pairs of tweets, and both files of pairs have all emojis.
 EMOJIS = DataConfig(
     corpus="mojitalk",
-    facts=False,
-    turns=0,
-    test_ids="test",
-    test_count=8,
-    valid_count=6,
-    needed=100,
-    least=40,
-    cap=1000,
-    test_cap=155,
-    cap_by="draw",
+    with_facts=False,
+    max_turns=0,
+    test_id_prefixes="test",
+    num_test_personas=8,
+    num_valid_personas=6,
+    min_heldout_dialogues=100,
+    min_train_dialogues=40,
+    max_dialogues=1000,
+    max_test_dialogues=155,
+    select_dialogues="draw",
 )
 SETTINGS: dict[str, DataConfig] = {
     "cmaml": PERSONAS,
     "cmaml-mojitalk": EMOJIS,
-    "cmaml-100": replace(PERSONAS, cap=11, cap_by="draw"),
-    "cmaml-110": replace(PERSONAS, cap=16, cap_by="draw"),
-    "cmaml-similar": replace(PERSONAS, users="similar"),
-    "cmaml-dissimilar": replace(PERSONAS, users="dissimilar"),
+    "cmaml-100": replace(PERSONAS, max_dialogues=11, select_dialogues="draw"),
+    "cmaml-110": replace(PERSONAS, max_dialogues=16, select_dialogues="draw"),
+    "cmaml-similar": replace(PERSONAS, user_subset="similar"),
+    "cmaml-dissimilar": replace(PERSONAS, user_subset="dissimilar"),
 }
-SMALL = DataConfig(facts=False, turns=8, cap=10, needed=4)  # of the packaged corpus
+SMALL = DataConfig(with_facts=False, max_turns=8, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
 WIDTH: dict[Size, int] = {"tiny": 12, "cpu": 150, "paper": 300}
 LAYERS: dict[Size, int] = {"tiny": 1, "cpu": 2, "paper": 4}
 # At 300 vectors fit as they are: the file of that name, which is GloVe's own, has to lie in the working folder.
 VECTORS: dict[Size, str] = {"tiny": "", "cpu": "glove-50d", "paper": "glove.6B.300d.txt"}
-INNER = Descent(rate=0.01, epochs=1, batch=16)  # SGD
+INNER = InnerLoop(lr=0.01, epochs=1, batch_size=16)  # SGD
 POOLED: dict[Size, Outer] = {
-    "tiny": Outer(10, 2, 1, 1, rate=1e-2, save_every=5, check_every=5, check_personas=2),
-    "cpu": Outer(600, 8, 1, 1, rate=1e-3, save_every=50, check_every=50, check_personas=16),
-    "paper": Outer(20_000, 8, 1, 1, rate=3e-4, fall=False, save_every=500, check_every=500, check_personas=64),
+    "tiny": Outer(10, 2, 1, 1, lr=1e-2, save_every=5, eval_every=5, eval_personas=2),
+    "cpu": Outer(600, 8, 1, 1, lr=1e-3, save_every=50, eval_every=50, eval_personas=16),
+    "paper": Outer(20_000, 8, 1, 1, lr=3e-4, cosine=False, save_every=500, eval_every=500, eval_personas=64),
 }
 META: dict[Size, Outer] = {
-    "tiny": Outer(6, 2, 2, 1, rate=1e-2, save_every=3, check_every=3, check_personas=2),
-    "cpu": Outer(600, 8, 2, 1, rate=1e-3, save_every=50, check_every=100, check_personas=16),
-    "paper": Outer(720, 16, 10, 1, rate=3e-4, fall=False, save_every=72, check_every=72, check_personas=64),
+    "tiny": Outer(6, 2, 2, 1, lr=1e-2, save_every=3, eval_every=3, eval_personas=2),
+    "cpu": Outer(600, 8, 2, 1, lr=1e-3, save_every=50, eval_every=100, eval_personas=16),
+    "paper": Outer(720, 16, 10, 1, lr=3e-4, cosine=False, save_every=72, eval_every=72, eval_personas=64),
 }
-JOINT = {**META, "cpu": replace(META["cpu"], steps=150, tasks=4, check_every=25, save_every=25)}
+JOINT = {**META, "cpu": replace(META["cpu"], steps=150, meta_batch_size=4, eval_every=25, save_every=25)}
 # Of pairs, ten to one are learnt from and asked for; a visit sees more of them than of dialogues.
 PAIRS: dict[Size, int] = {"tiny": 0, "cpu": 30, "paper": 100}
 
 
 @dataclass(frozen=True)
-class Row:
+class CmamlRow:
     """A row of the table: a model and a method, and how long it is trained."""
 
     model: Seq2SeqConfig
@@ -81,30 +89,34 @@ class Row:
 
 TABLE = {
     # Pooled training, un-adapted.
-    "seq2seq": Row(Seq2SeqConfig(), PretrainOnly(), POOLED),
-    "speaker": Row(SpeakerConfig(), PretrainOnly(), POOLED),  # a test persona's vector was never trained
-    "seq2spg": Row(Seq2SpgConfig(), PretrainOnly(), POOLED),
+    "seq2seq": CmamlRow(Seq2SeqConfig(), PretrainOnly(), POOLED),
+    "speaker": CmamlRow(SpeakerConfig(), PretrainOnly(), POOLED),  # a test persona's vector was never trained
+    "seq2spg": CmamlRow(Seq2SpgConfig(), PretrainOnly(), POOLED),
     # The same, then fine-tuned on each persona; a speaker's vector with the rest.
-    "seq2seq_f": Row(Seq2SeqConfig(), Finetune(INNER), POOLED),
-    "speaker_f": Row(SpeakerConfig(), Finetune(INNER), POOLED),
-    "seq2spg_f": Row(Seq2SpgConfig(), Finetune(INNER), POOLED),
+    "seq2seq_f": CmamlRow(Seq2SeqConfig(), Finetune(INNER), POOLED),
+    "speaker_f": CmamlRow(SpeakerConfig(), Finetune(INNER), POOLED),
+    "seq2spg_f": CmamlRow(Seq2SpgConfig(), Finetune(INNER), POOLED),
     # Meta-learnt, nothing pruned; the first is PAML.
-    "maml_seq2seq": Row(Seq2SeqConfig(), Maml(INNER), META),
-    "maml_seq2spg": Row(Seq2SpgConfig(), Maml(INNER), META),
+    "maml_seq2seq": CmamlRow(Seq2SeqConfig(), Maml(INNER), META),
+    "maml_seq2spg": CmamlRow(Seq2SpgConfig(), Maml(INNER), META),
     # A structure for each persona, joint meta-learning; the first has a private module that sees no word.
-    "cmaml_seq2spg_prime": Row(Seq2SpgConfig(reads="state"), Cmaml(INNER), JOINT),
-    "cmaml_seq2spg": Row(Seq2SpgConfig(), Cmaml(INNER), JOINT),
+    "cmaml_seq2spg_prime": CmamlRow(Seq2SpgConfig(reads="state"), Cmaml(INNER), JOINT),
+    "cmaml_seq2spg": CmamlRow(Seq2SpgConfig(), Cmaml(INNER), JOINT),
 }
 
 
 def _made(setting: str, name: str, size: Size) -> RunConfig:
     row = TABLE[name]
     model = replace(
-        row.model, size=WIDTH[size], layers=LAYERS[size], vectors=VECTORS[size], project_vectors=size == "cpu"
+        row.model,
+        hidden_size=WIDTH[size],
+        num_layers=LAYERS[size],
+        word_vectors=VECTORS[size],
+        project_vectors=size == "cpu",
     )
     data, outer = SETTINGS[setting] if size != "tiny" else SMALL, row.outer[size]
     if setting == "cmaml-mojitalk" and size != "tiny":
-        model = replace(model, least_said=2)
+        model = replace(model, min_count=2)
         outer = replace(outer, steps=outer.steps // 2, shots=PAIRS[size], queries=PAIRS[size] // 10)
     return RunConfig(f"{setting}/{name}@{size}", model, row.method, data, outer)
 

@@ -1,6 +1,6 @@
 """The dialogue sets that PLATO and the systems beside it learn from and are judged on (PLATO, table 1 and section 3.2).
 
-Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.held_most=0`` takes all. Where a set has
+Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.max_heldout_tasks=0`` takes all. Where a set has
 several files the sides are the publisher's; ids begin as in the official files or in one of two mirrors of them.
 """
 
@@ -11,42 +11,50 @@ HELD = 200  # tasks of a held-out side: a table of one system then takes minutes
 # A dialogue is a task, and both speakers' replies are learnt. The sets' own training lines repeat, also held-out ones.
 DAILYDIALOG = DataConfig(
     corpus="dailydialog",
-    group="dialogue",
-    distinct=True,
-    valid_ids="dialogues_validation,laed_validation",
-    test_ids="dialogues_test,laed_test",
-    turns=0,
-    needed=1,
-    least=1,
+    task_by="dialogue",
+    dedup=True,
+    valid_id_prefixes="dialogues_validation,laed_validation",
+    test_id_prefixes="dialogues_test,laed_test",
+    max_turns=0,
+    min_heldout_dialogues=1,
+    min_train_dialogues=1,
 )
 # A persona is a task; replies are grounded in its sentences. Settings are chosen on held-back training personas.
 PERSONACHAT = DataConfig(
     corpus="convai2",
-    group="facts",
-    test_ids="valid",
-    turns=0,
-    cap=20,
+    task_by="facts",
+    test_id_prefixes="valid",
+    max_turns=0,
+    max_dialogues=20,
     valid=0.1,
-    needed=1,
-    least=1,
-    held_most=HELD,
+    min_heldout_dialogues=1,
+    min_train_dialogues=1,
+    max_heldout_tasks=HELD,
 )
 # A video is a task; caption and summary are the answerer's facts, and only answers are replies. Split by video.
 AVSD = DataConfig(
-    corpus="avsd", group="speaker", turns=0, train=0.8, valid=0.1, test=0.1, needed=1, least=1, held_most=HELD
+    corpus="avsd",
+    task_by="speaker",
+    max_turns=0,
+    train=0.8,
+    valid=0.1,
+    test=0.1,
+    min_heldout_dialogues=1,
+    min_train_dialogues=1,
+    max_heldout_tasks=HELD,
 )
 # What dialogue is learnt from before any of these: sets that none of them is part of. Some of chitchat's conversations
 # have hundreds of turns; the first sixteen of each are more different from one another.
 CHITCHAT = DataConfig(
     corpus="chitchat,mojitalk",
-    group="dialogue",
-    facts=False,
-    distinct=True,
-    turns=16,
+    task_by="dialogue",
+    with_facts=False,
+    dedup=True,
+    max_turns=16,
     train=0.96,
     valid=0.02,
     test=0.02,
-    needed=1,
-    least=1,
-    held_most=HELD,
+    min_heldout_dialogues=1,
+    min_train_dialogues=1,
+    max_heldout_tasks=HELD,
 )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig
@@ -23,34 +23,43 @@ from menura.models.parts.adapters import Adapters
 Size = Literal["tiny", "cpu", "paper"]
 
 # Tasks as in PAML: a persona is all dialogues whose profiles overlap; the published valid side is meta-tested.
-TASKS = DataConfig(corpus="convai2", group="facts", test_ids="valid", turns=0, cap=20, valid=0.1, needed=4, least=3)
+TASKS = DataConfig(
+    corpus="convai2",
+    task_by="facts",
+    test_id_prefixes="valid",
+    max_turns=0,
+    max_dialogues=20,
+    valid=0.1,
+    min_heldout_dialogues=4,
+    min_train_dialogues=3,
+)
 
 SETTINGS: dict[Size, RunConfig] = {
     "tiny": RunConfig("", tiny.MODEL, Maml(tiny.INNER), tiny.DATA, tiny.OUTER),
     "cpu": RunConfig(
         "",
         # The upper half only, so that the lower layers are read once; ChatML, which this base was trained on.
-        CausalLmConfig(limit=512, adapters=Adapters(size=16, layers="upper")),
+        CausalLmConfig(max_length=512, adapters=Adapters(bottleneck=16, layers="upper")),
         # Adam inside: from W_up = 0 the paper's SGD at 1e-3 moves adapters by next to nothing. The whole support in one
         # step: what was learnt for one step must not meet three where a persona has more dialogues.
-        Maml(Descent(rate=1e-3, epochs=1, batch=0, optimizer="adam")),
+        Maml(InnerLoop(lr=1e-3, epochs=1, batch_size=0, optimizer="adam")),
         TASKS,
         Outer(
             *(100, 2, 2, 1),  # steps, tasks, shots, queries
-            rate=1e-3,
-            warmup=10,
+            lr=1e-3,
+            warmup_steps=10,
             save_every=50,
-            check_every=50,
-            check_personas=8,
+            eval_every=50,
+            eval_personas=8,
         ),
-        precision="bfloat16",
+        dtype="bfloat16",
     ),
     "paper": RunConfig(
         "",
-        CausalLmConfig(base="gpt2", layout="special", adapters=Adapters(size=64)),
-        Maml(Descent(rate=1e-3, epochs=1, batch=4)),
-        replace(TASKS, cap=100),
-        Outer(20_000, 2, 2, 1, rate=3e-4, fall=False, save_every=500, check_every=500, check_personas=32),
+        CausalLmConfig(base="gpt2", chat_format="special", adapters=Adapters(bottleneck=64)),
+        Maml(InnerLoop(lr=1e-3, epochs=1, batch_size=4)),
+        replace(TASKS, max_dialogues=100),
+        Outer(20_000, 2, 2, 1, lr=3e-4, cosine=False, save_every=500, eval_every=500, eval_personas=32),
     ),
 }
 # Rates for all weights of a pre-trained base; those for adapters would destroy it within a few steps.
@@ -79,14 +88,14 @@ def in_place(size: Size) -> RunConfig:
 def transfer(size: Size) -> RunConfig:
     """Pooled training of all weights with the paper's Adam at 1e-3, then fine-tuning per persona."""
     config = in_place(size)
-    outer = replace(config.outer, rate=1e-3, warmup=0, fall=False)
+    outer = replace(config.outer, lr=1e-3, warmup_steps=0, cosine=False)
     return _named("transfer", size, replace(config, method=_finetune(config.method), outer=outer))
 
 
 def transfer_tuned(size: Size) -> RunConfig:
     """Pooled training of all weights with AdamW at 5e-5 and warm-up, then fine-tuning per persona."""
     config = in_place(size)
-    outer = replace(config.outer, rate=5e-5, warmup=config.outer.steps // 10, decay=0.01, fall=True)
+    outer = replace(config.outer, lr=5e-5, warmup_steps=config.outer.steps // 10, weight_decay=0.01, cosine=True)
     return _named("transfer_tuned", size, replace(config, method=_finetune(config.method), outer=outer))
 
 
@@ -133,14 +142,14 @@ def _on_whole_base(config: RunConfig, size: Size) -> RunConfig:
     if size not in WHOLE_BASE:
         return config
     inner, outer = WHOLE_BASE[size]
-    return _inside(replace(config, outer=replace(config.outer, rate=outer)), inner)
+    return _inside(replace(config, outer=replace(config.outer, lr=outer)), inner)
 
 
 def _inside(config: RunConfig, rate: float | None) -> RunConfig:
     """Set the inner rate, if there is one to set."""
     method = config.method
     assert isinstance(method, Maml)
-    return config if rate is None else replace(config, method=replace(method, inner=replace(method.inner, rate=rate)))
+    return config if rate is None else replace(config, method=replace(method, inner=replace(method.inner, lr=rate)))
 
 
 def _finetune(method: Method) -> Finetune:

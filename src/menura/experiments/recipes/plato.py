@@ -1,6 +1,6 @@
 """PLATO's trainings at three sizes: dialogue first, then a set of its tables; with the latent and without (A14 to A16).
 
-``plato/pretrain`` learns dialogue as such; ``plato/finetune-SET`` goes on from its run, which ``--set model.start=``
+``plato/pretrain`` learns dialogue as such; ``plato/finetune-SET`` goes on from its run, which ``--set model.init_from=``
 names. A recipe that ends in ``-without`` has no latent and begins with ``plato/pretrain-without``. ``tiny`` takes
 seconds. ``cpu`` begins with MiniLM, reads less and takes fewer steps than the paper, the same for all rows; ``paper``
 is the text's own setting with ``bert-base`` in a folder or from a hub, which was not run.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig
 from menura.experiments.finite import Precision
@@ -22,37 +22,60 @@ from menura.models.plato_settings import PlatoConfig
 
 MODELS: dict[Size, PlatoConfig] = {
     "tiny": PlatoConfig(
-        base="tiny", init="random", width=32, layers=2, heads=4, inner=64, positions=512, latents=5, limit=160
+        base="tiny",
+        init="random",
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        intermediate_size=64,
+        max_positions=512,
+        num_latents=5,
+        max_length=160,
     ),
     # Few steps want a head that knows how often words are said, and a selection that is heard beside sums over tokens.
     "cpu": PlatoConfig(
         lm_head="bert_mlm",
-        bag="exact",
-        entropy=0.5,
+        bow="exact",
+        entropy_weight=0.5,
         selection_weight=20,
-        limit=96,
-        utterance=32,
-        reply=32,
-        considered=4,
+        max_length=96,
+        max_utterance_tokens=32,
+        max_reply_tokens=32,
+        top_latents=4,
     ),
     "paper": PlatoConfig(base="google-bert/bert-base-uncased", preset="paper"),
 }
 PRETRAINING: dict[Size, Outer] = {
-    "tiny": Outer(10, 2, 0, 1, rate=1e-2, save_every=5, check_every=5, check_personas=2),
-    "cpu": Outer(500, 4, 0, 1, rate=3e-4, warmup=30, clip=1.0, save_every=20, check_every=125, check_personas=30),
+    "tiny": Outer(10, 2, 0, 1, lr=1e-2, save_every=5, eval_every=5, eval_personas=2),
+    "cpu": Outer(
+        500, 4, 0, 1, lr=3e-4, warmup_steps=30, max_grad_norm=1.0, save_every=20, eval_every=125, eval_personas=30
+    ),
     "paper": Outer(
-        3_500_000, 64, 0, 1, rate=5e-5, warmup=4000, fall=False, clip=1.0, save_every=5000, check_every=50_000
+        3_500_000,
+        64,
+        0,
+        1,
+        lr=5e-5,
+        warmup_steps=4000,
+        cosine=False,
+        max_grad_norm=1.0,
+        save_every=5000,
+        eval_every=50_000,
     ),
 }
 FINETUNING: dict[Size, Outer] = {
-    "tiny": Outer(6, 2, 0, 1, rate=1e-2, save_every=3, check_every=3, check_personas=2),
-    "cpu": Outer(160, 4, 0, 1, rate=2e-4, warmup=10, clip=1.0, save_every=20, check_every=50, check_personas=20),
-    "paper": Outer(50_000, 2, 0, 1, rate=1e-5, warmup=500, fall=False, clip=1.0, save_every=2000, check_every=2000),
+    "tiny": Outer(6, 2, 0, 1, lr=1e-2, save_every=3, eval_every=3, eval_personas=2),
+    "cpu": Outer(
+        160, 4, 0, 1, lr=2e-4, warmup_steps=10, max_grad_norm=1.0, save_every=20, eval_every=50, eval_personas=20
+    ),
+    "paper": Outer(
+        50_000, 2, 0, 1, lr=1e-5, warmup_steps=500, cosine=False, max_grad_norm=1.0, save_every=2000, eval_every=2000
+    ),
 }
 # A persona differs in its latents, their prior and its adapters.
 PERSONAL = "latent,prior,adapters"
-INNER = Descent(rate=1e-3, epochs=3, batch=16, optimizer="adam")
-SMALL = DataConfig(turns=6, cap=10, needed=4)  # of the packaged corpus
+INNER = InnerLoop(lr=1e-3, epochs=3, batch_size=16, optimizer="adam")
+SMALL = DataConfig(max_turns=6, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
 
 
 @dataclass(frozen=True)
@@ -60,9 +83,9 @@ class Set:
     """A dialogue set: its settings, and at size cpu how long sequences may be, how many steps and tasks there are."""
 
     data: DataConfig
-    limit: int
+    max_length: int
     steps: int = 100
-    tasks: int = 4
+    meta_batch_size: int = 4
     adapters: int = 0  # the bottleneck of a persona's
     method: Method = PretrainOnly()
 
@@ -70,7 +93,7 @@ class Set:
 SETS: Mapping[str, Set] = {
     "dailydialog": Set(DAILYDIALOG, 96, 160),
     "personachat": Set(PERSONACHAT, 128, adapters=16, method=Finetune(INNER, PERSONAL)),
-    "avsd": Set(AVSD, 128, tasks=2),
+    "avsd": Set(AVSD, 128, meta_batch_size=2),
 }
 
 
@@ -79,21 +102,26 @@ def _without(config: RunConfig) -> RunConfig:
     assert isinstance(model, PlatoConfig)
     name, _, size = config.recipe.partition("@")
     method = Finetune(INNER, "adapters") if isinstance(config.method, Finetune) else config.method
-    return replace(config, recipe=f"{name}-without@{size}", model=replace(model, latents=0), method=method)
+    return replace(config, recipe=f"{name}-without@{size}", model=replace(model, num_latents=0), method=method)
 
 
 def pretrain(size: Size) -> RunConfig:
     """Learn dialogue from pooled chats."""
-    data = SMALL if size == "tiny" else CHITCHAT if size == "paper" else replace(CHITCHAT, corpus="chitchat", turns=8)
+    data = (
+        SMALL if size == "tiny" else CHITCHAT if size == "paper" else replace(CHITCHAT, corpus="chitchat", max_turns=8)
+    )
     return RunConfig(f"plato/pretrain@{size}", MODELS[size], PretrainOnly(), data, PRETRAINING[size], _precision(size))
 
 
 def finetune(name: str, size: Size) -> RunConfig:
     """Go on with one set."""
     chosen = SETS[name]
-    model, outer = replace(MODELS[size], adapter_size=chosen.adapters), FINETUNING[size]
+    model, outer = replace(MODELS[size], adapter_bottleneck=chosen.adapters), FINETUNING[size]
     if size == "cpu":
-        model, outer = replace(model, limit=chosen.limit), replace(outer, tasks=chosen.tasks, steps=chosen.steps)
+        model, outer = (
+            replace(model, max_length=chosen.max_length),
+            replace(outer, meta_batch_size=chosen.meta_batch_size, steps=chosen.steps),
+        )
     return RunConfig(
         f"plato/finetune-{name}@{size}",
         model,

@@ -1,8 +1,8 @@
 """PLATO's grid of what helps on Persona-Chat: which weights, which attention, dialogue first or not, a latent or not.
 
 ``plato-grid/ROW`` are the six rows of the paper's table 5 (spec A17, E4), each to be trained with ``--set
-data.train_most=1000``, 5000 and 0 dialogues (the table's 1k, 5k and 9k); fewer are always among more. The rows 2.1, 2.2
-and 3.1 go on from a pre-training that ``--set model.start=`` names: ``plato-grid/pretrain-gpt2``,
+data.total_train_dialogues=1000``, 5000 and 0 dialogues (the table's 1k, 5k and 9k); fewer are always among more. The rows 2.1, 2.2
+and 3.1 go on from a pre-training that ``--set model.init_from=`` names: ``plato-grid/pretrain-gpt2``,
 ``plato/pretrain-without`` and ``plato/pretrain``. Without it 2.1 is 1.3, and 2.2 is 1.1.
 
 ``cpu`` has MiniLM for the paper's BERT. ``gpt2`` is read from a hub; where there is none, ``--set model.base=`` names a
@@ -23,7 +23,7 @@ from menura.models.plato_settings import PlatoConfig
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """A row of the table: whose weights it begins with, how it reads the context, and what is added."""
 
     init: Literal["bert", "gpt2"]
@@ -33,20 +33,20 @@ class Row:
 
 
 GRID = {
-    "1.1": Row("bert"),
-    "1.2": Row("gpt2", "uni"),
-    "1.3": Row("gpt2"),
-    "2.1": Row("gpt2", dialogue=True),
-    "2.2": Row("bert", dialogue=True),
-    "3.1": Row("bert", dialogue=True, latent=True),
+    "1.1": GridRow("bert"),
+    "1.2": GridRow("gpt2", "uni"),
+    "1.3": GridRow("gpt2"),
+    "2.1": GridRow("gpt2", dialogue=True),
+    "2.2": GridRow("bert", dialogue=True),
+    "3.1": GridRow("bert", dialogue=True, latent=True),
 }
 FIRST = {"2.1": "plato-grid/pretrain-gpt2", "2.2": "plato/pretrain-without", "3.1": "plato/pretrain"}
-AMOUNTS = {"1k": 1000, "5k": 5000, "9k": 0}  # data.train_most; the set has 8,939 training dialogues
+AMOUNTS = {"1k": 1000, "5k": 5000, "9k": 0}  # data.total_train_dialogues; the set has 8,939 training dialogues
 
 
-def _model(row: Row, size: Size) -> PlatoConfig:
+def _model(row: GridRow, size: Size) -> PlatoConfig:
     usual = plato.MODELS[size]
-    made = replace(usual, context=row.context, latents=usual.latents if row.latent else 0)
+    made = replace(usual, context=row.context, num_latents=usual.num_latents if row.latent else 0)
     if row.init == "gpt2":
         made = replace(made, norm="pre") if size == "tiny" else replace(made, base="gpt2", lm_head="tied")
     return made
@@ -57,7 +57,7 @@ def _row(name: str, size: Size) -> RunConfig:
     made = plato.finetune("personachat", size)
     model = _model(GRID[name], size)
     if size == "cpu":
-        model = replace(model, limit=plato.SETS["personachat"].limit)
+        model = replace(model, max_length=plato.SETS["personachat"].max_length)
     return replace(made, recipe=f"plato-grid/{name}@{size}", model=model, method=PretrainOnly())
 
 

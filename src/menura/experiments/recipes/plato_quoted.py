@@ -24,15 +24,15 @@ from menura.models.ivae_mi import IvaeMiConfig
 from menura.models.lic import LicConfig
 from menura.models.seq2seq import Seq2SeqConfig
 
-SMALL = DataConfig(turns=8, cap=10, needed=4)  # of the packaged corpus
+SMALL = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
 # GloVe's own file of 300 numbers, which has to lie in the working folder; 500 are turned into from those.
-PAPER = {"vectors": "glove.6B.300d.txt", "project_vectors": True, "least_said": 2}
-CPU = {"size": 256, "layers": 1, "vectors": "glove-50d", "project_vectors": True, "least_said": 3}
-TINY = {"size": 12, "layers": 1}
+PAPER = {"word_vectors": "glove.6B.300d.txt", "project_vectors": True, "min_count": 2}
+CPU = {"hidden_size": 256, "num_layers": 1, "word_vectors": "glove-50d", "project_vectors": True, "min_count": 3}
+TINY = {"hidden_size": 12, "num_layers": 1}
 
 
 @dataclass(frozen=True)
-class Row:
+class QuotedRow:
     """A system on a set: its model, a method, and by size what is set of the model and how long it is trained."""
 
     model: ModelConfig
@@ -40,46 +40,54 @@ class Row:
     data: DataConfig
     sizes: Mapping[Size, Mapping[str, Any]]
     steps: int = 1500  # at size cpu
-    tasks: int = 8
+    meta_batch_size: int = 8
     queries: int = 1
-    rate: Mapping[Size, float] = field(default_factory=lambda: {"cpu": 1e-3, "paper": 3e-4})
-    warmup: Mapping[Size, int] = field(default_factory=lambda: {"cpu": 0, "paper": 0})
+    lr: Mapping[Size, float] = field(default_factory=lambda: {"cpu": 1e-3, "paper": 3e-4})
+    warmup_steps: Mapping[Size, int] = field(default_factory=lambda: {"cpu": 0, "paper": 0})
 
 
 def _words(**paper: int) -> dict[Size, Mapping[str, Any]]:
     return {"tiny": TINY, "cpu": CPU, "paper": {**PAPER, **paper}}
 
 
-SEQ2SEQ = _words(size=500, layers=2)
-IVAE = {**_words(size=300, layers=1), "tiny": {**TINY, "latent": 6, "samples": 3}}
+SEQ2SEQ = _words(hidden_size=500, num_layers=2)
+IVAE = {**_words(hidden_size=300, num_layers=1), "tiny": {**TINY, "latent_size": 6, "num_samples": 3}}
 LIC: dict[Size, Mapping[str, Any]] = {
-    "tiny": {"base": "tiny", "init": "random", "width": 32, "layers": 2, "heads": 4, "inner": 64, "limit": 160},
-    "cpu": {"limit": 160, "lm_head": "bert_mlm"},
+    "tiny": {
+        "base": "tiny",
+        "init": "random",
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 4,
+        "intermediate_size": 64,
+        "max_length": 160,
+    },
+    "cpu": {"max_length": 160, "lm_head": "bert_mlm"},
     "paper": {"base": "gpt2"},
 }
 TABLE = {
-    "seq2seq-dailydialog": Row(Seq2SeqConfig(), PretrainOnly(), DAILYDIALOG, SEQ2SEQ, queries=2),
-    "seq2seq-personachat": Row(Seq2SeqConfig(), PretrainOnly(), PERSONACHAT, SEQ2SEQ),
+    "seq2seq-dailydialog": QuotedRow(Seq2SeqConfig(), PretrainOnly(), DAILYDIALOG, SEQ2SEQ, queries=2),
+    "seq2seq-personachat": QuotedRow(Seq2SeqConfig(), PretrainOnly(), PERSONACHAT, SEQ2SEQ),
     # The critic's rate is a fifth of the generators', as published: 1e-5 and 5e-5, at which nothing would move here.
-    "ivae_mi": Row(IvaeMiConfig(), Alternating(critic_rate=0.2), DAILYDIALOG, IVAE, steps=500, queries=2),
-    "lic": Row(
+    "ivae_mi": QuotedRow(IvaeMiConfig(), Alternating(critic_lr_scale=0.2), DAILYDIALOG, IVAE, steps=500, queries=2),
+    "lic": QuotedRow(
         *(LicConfig(), PretrainOnly(), PERSONACHAT, LIC),
         *(240, 2, 1),  # steps, tasks, queries
-        rate={"cpu": 2e-4, "paper": 6.25e-5},
-        warmup={"cpu": 20, "paper": 16_000},
+        lr={"cpu": 2e-4, "paper": 6.25e-5},
+        warmup_steps={"cpu": 20, "paper": 16_000},
     ),
-    "avsd-baseline": Row(HierarchicalConfig(), PretrainOnly(), AVSD, _words(size=256, layers=2)),
+    "avsd-baseline": QuotedRow(HierarchicalConfig(), PretrainOnly(), AVSD, _words(hidden_size=256, num_layers=2)),
 }
 
 
-def _outer(row: Row, size: Size) -> Outer:
+def _outer(row: QuotedRow, size: Size) -> Outer:
     if size == "tiny":
-        return Outer(6, 2, 1, 1, rate=1e-2, save_every=3, check_every=3, check_personas=2)
+        return Outer(6, 2, 1, 1, lr=1e-2, save_every=3, eval_every=3, eval_personas=2)
     if size == "paper":
-        long = Outer(100_000, 32, 0, row.queries, fall=False, save_every=1000, check_every=1000)
-        return replace(long, rate=row.rate[size], warmup=row.warmup[size])
-    short = Outer(row.steps, row.tasks, 0, row.queries, save_every=50, check_every=50, check_personas=64)
-    return replace(short, rate=row.rate[size], warmup=row.warmup[size])
+        long = Outer(100_000, 32, 0, row.queries, cosine=False, save_every=1000, eval_every=1000)
+        return replace(long, lr=row.lr[size], warmup_steps=row.warmup_steps[size])
+    short = Outer(row.steps, row.meta_batch_size, 0, row.queries, save_every=50, eval_every=50, eval_personas=64)
+    return replace(short, lr=row.lr[size], warmup_steps=row.warmup_steps[size])
 
 
 def _made(name: str, size: Size) -> RunConfig:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.self_play import SelfPlay
@@ -19,12 +19,12 @@ from menura.models.p2_bot import P2BotConfig
 from menura.models.parts.adapters import Adapters
 from menura.models.transfer_transfo import TransferTransfoConfig
 
-ADAPTS = "voice.adapters"  # what a persona differs in: head, kinds and receiver are everybody's
+ADAPTS = "lm.adapters"  # what a persona differs in: head, kinds and receiver are everybody's
 GAMES = {"tiny": (2, 1, 6), "cpu": (4, 2, 20), "paper": (8, 3, 32)}  # games, the persona's turns, tokens a turn
 CHOICES = {"tiny": (2, 3), "cpu": (24, 3), "paper": (24, 3)}  # exchanges an episode, rivals each
 STEPS = {"cpu": 240}  # a head that was never trained wants more than a base that can speak
 # The kinds' vectors stand below the lowest layer, so gradients go all the way down anyway.
-ADAPTERS = {"cpu": Adapters(size=32)}
+ADAPTERS = {"cpu": Adapters(bottleneck=32)}
 
 
 def transfer_transfo(size: Size) -> RunConfig:
@@ -34,7 +34,7 @@ def transfer_transfo(size: Size) -> RunConfig:
 
 def transfer_transfo_lm(size: Size) -> RunConfig:
     """TransferTransfo without the head: it ranks by likelihood."""
-    return _pooled("transfer_transfo_lm", size, replace(_transmitter(size), choice_weight=0.0))
+    return _pooled("transfer_transfo_lm", size, replace(_transmitter(size), next_utterance_weight=0.0))
 
 
 def p2_bot(size: Size) -> RunConfig:
@@ -42,7 +42,7 @@ def p2_bot(size: Size) -> RunConfig:
     config = transfer_transfo(size)
     games, turns, limit = GAMES[size]
     model = P2BotConfig(**_values(_transmitter(size)))
-    method = SelfPlay(_inner(size), ADAPTS, begins=0.5, games=games, turns=turns, limit=limit)
+    method = SelfPlay(_inner(size), ADAPTS, start_after=0.5, num_games=games, num_replies=turns, max_new_tokens=limit)
     return replace(config, recipe=f"quoted/p2_bot@{size}", model=model, method=method)
 
 
@@ -50,7 +50,7 @@ def p2_bot_lm(size: Size) -> RunConfig:
     """P2 Bot without the head: it ranks by likelihood, and coherence is no reward."""
     config = p2_bot(size)
     assert isinstance(config.model, P2BotConfig)
-    return replace(config, recipe=f"quoted/p2_bot_lm@{size}", model=replace(config.model, choice_weight=0.0))
+    return replace(config, recipe=f"quoted/p2_bot_lm@{size}", model=replace(config.model, next_utterance_weight=0.0))
 
 
 ROWS: dict[str, Callable[[Size], RunConfig]] = {
@@ -65,12 +65,14 @@ def _pooled(row: str, size: Size, model: TransferTransfoConfig) -> RunConfig:
 
 
 def _transmitter(size: Size) -> TransferTransfoConfig:
-    choices, rivals = CHOICES[size]
-    config = TransferTransfoConfig(**_values(mamlviapp.SETTINGS[size].model), choices=choices, rivals=rivals)
+    choices, negatives = CHOICES[size]
+    config = TransferTransfoConfig(
+        **_values(mamlviapp.SETTINGS[size].model), num_choice_exchanges=choices, num_negatives=negatives
+    )
     return replace(config, adapters=ADAPTERS.get(size, config.adapters))
 
 
-def _inner(size: Size) -> Descent:
+def _inner(size: Size) -> InnerLoop:
     method = mamlviapp.SETTINGS[size].method
     assert isinstance(method, Maml)
     return method.inner

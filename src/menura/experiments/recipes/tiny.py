@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.descent import Descent
+from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.experiments.data_config import DataConfig
@@ -11,10 +11,10 @@ from menura.experiments.run_config import Outer, RunConfig
 from menura.models.causal_lm import CausalLmConfig, without_adapters
 from menura.models.parts.adapters import Adapters
 
-INNER = Descent(rate=1e-2, epochs=1, batch=8)
-MODEL = CausalLmConfig(base="tiny", limit=256, adapters=Adapters(size=4, layers="upper"))
-DATA = DataConfig(turns=8, cap=10, needed=4)
-OUTER = Outer(steps=20, tasks=2, shots=2, queries=1, rate=1e-2, save_every=5, check_every=10, check_personas=2)
+INNER = InnerLoop(lr=1e-2, epochs=1, batch_size=8)
+MODEL = CausalLmConfig(base="tiny", max_length=256, adapters=Adapters(bottleneck=4, layers="upper"))
+DATA = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)
+OUTER = Outer(steps=20, meta_batch_size=2, shots=2, queries=1, lr=1e-2, save_every=5, eval_every=10, eval_personas=2)
 
 
 def _tiny(name: str, method: Method) -> RunConfig:

@@ -18,23 +18,31 @@ class Adapters:
     """What is added to a base and where.
 
     ``kind`` none means in-place: the base's own weights adapt. ``layers`` is ``all``, ``upper`` (the upper half) or the
-    number of uppermost layers. ``size`` is the bottleneck (houlsby), the rank (lora), the vectors a layer (prompt);
-    ia3 has no size. ``init`` near-zero starts both maps of houlsby at N(0, 1e-3), not at the exact identity.
+    number of uppermost layers. ``bottleneck`` is read for houlsby, ``rank`` for lora, ``num_virtual_tokens`` (vectors a
+    layer) for prompt; ia3 has no size. ``init`` near-zero starts both maps of houlsby at N(0, 1e-3), not at the exact identity.
     """
 
     kind: Literal["none", "houlsby", "lora", "ia3", "prompt"] = "houlsby"
-    size: int = 64
+    bottleneck: int = 64
+    rank: int = 64
+    num_virtual_tokens: int = 64
     layers: Literal["all", "upper"] | int = "all"
     init: Literal["identity", "near-zero"] = "identity"
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no module, and a start that the kind does not have."""
-        if self.size < 1:
-            raise ConfigError(f"adapters.size: {self.size}, must be at least 1")
+        for name in ("bottleneck", "rank", "num_virtual_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"adapters.{name}: {getattr(self, name)}, must be at least 1")
         if isinstance(self.layers, int) and self.layers < 1:
             raise ConfigError(f"adapters.layers: {self.layers}, must be at least 1, or all, or upper")
         if self.init != "identity" and self.kind != "houlsby":
             raise ConfigError(f"adapters.init: {self.init} is for houlsby, not for {self.kind}", hint="use identity")
+
+    @property
+    def size(self) -> int:
+        """The size of the chosen kind; of a kind without one, ``bottleneck``."""
+        return {"lora": self.rank, "prompt": self.num_virtual_tokens}.get(self.kind, self.bottleneck)
 
     def first_layer(self, depth: int) -> int:
         """Return the lowest layer that is adapted, of ``depth`` layers."""

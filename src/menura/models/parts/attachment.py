@@ -42,7 +42,7 @@ class Attachment:
     def _houlsby(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
         made: dict[str, nn.Module] = {}
         for name, part in sublayers(block).items():
-            made[name] = Houlsby(width, self.settings.size, self.settings.init)
+            made[name] = Houlsby(width, self.settings.bottleneck, self.settings.init)
             part.register_forward_hook(self._at_work(partial(_behind, made[name])))
         return made
 
@@ -50,7 +50,7 @@ class Attachment:
         del width
         made: dict[str, nn.Module] = {}
         for name, part in input_maps(block).items():
-            made[name] = Lora(*widths(part), self.settings.size)
+            made[name] = Lora(*widths(part), self.settings.rank)
             part.register_forward_hook(self._at_work(partial(_behind, made[name])))
         return made
 
@@ -68,7 +68,7 @@ class Attachment:
     def _prompt(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
         attention = sublayers(block)["attention"]
         maps = attention_maps(attention)
-        made = PromptVectors(width, self.settings.size, maps.heads)
+        made = PromptVectors(width, self.settings.num_virtual_tokens, maps.heads)
         # The hidden states may be a keyword: Llama gives them so.
         attention.register_forward_hook(self._at_work(partial(_reading, made, maps)), with_kwargs=True)
         return {"attention": made}

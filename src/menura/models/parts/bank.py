@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from menura.batches.passes import Rows
+from menura.batches.passes import SequenceLayout
 from menura.errors import ConfigError, MismatchError
 from menura.models.parts.adapters import Houlsby, Ia3, Lora
 from menura.models.parts.blocks import standing_in
 
 
 @dataclass(frozen=True)
-class Bank:
+class AdapterBank:
     """The weights of P personas, stacked once: ``stacked[name]`` is (P, …) of a parameter that differs."""
 
     stacked: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, personas: Sequence[Mapping[str, Tensor]]) -> "Bank":
+    def of(cls, personas: Sequence[Mapping[str, Tensor]]) -> "AdapterBank":
         """Stack personas in this order; MismatchError if they do not differ in the same parameters."""
         names = personas[0].keys() if personas else ()
         for place, weights in enumerate(personas):
@@ -38,19 +38,19 @@ class Bank:
         return len(next(iter(self.stacked.values()), ()))
 
 
-class Speaking:
+class BatchedAdapters:
     """Who speaks in which row of what is being read now."""
 
-    def __init__(self, bank: Bank, rows: Tensor) -> None:
+    def __init__(self, bank: AdapterBank, rows: Tensor) -> None:
         self.rows = rows  # (B,) the persona of each row that is begun
         self._bank = bank
-        self._lengths: Rows | None = None
+        self._lengths: SequenceLayout | None = None
         self._whose: Tensor | None = None
         self._all_in_order = False
         self._gathered: dict[str, Tensor] = {}
 
     @contextmanager
-    def reading(self, whose: Tensor, lengths: Rows) -> Iterator[None]:
+    def reading(self, whose: Tensor, lengths: SequenceLayout) -> Iterator[None]:
         """Read rows of these personas (B,) and these lengths while the block runs."""
         assert len(whose) == len(lengths.lengths), (
             f"{len(lengths.lengths)} rows are read, personas given for {len(whose)}"
@@ -111,12 +111,12 @@ WRONG_CALL = "only begin and advance speak as several personas at once"
 
 
 @contextmanager
-def speaking(bank: Bank, rows: Tensor, adapters: nn.Module, prefix: str) -> Iterator[Speaking]:
+def batched_adapters(bank: AdapterBank, rows: Tensor, adapters: nn.Module, prefix: str) -> Iterator[BatchedAdapters]:
     """Let each adapter of a module serve each row by its own persona's weights.
 
     ConfigError for a kind of adapter that cannot; MismatchError for weights that are no adapter's or of another shape.
     """
-    now = Speaking(bank, rows)
+    now = BatchedAdapters(bank, rows)
     own = {f"{prefix}{name}": value for name, value in adapters.named_parameters()}
     for name, value in bank.stacked.items():
         found, wanted = tuple(value.shape[1:]), tuple(own[name].shape) if name in own else None
@@ -127,7 +127,7 @@ def speaking(bank: Bank, rows: Tensor, adapters: nn.Module, prefix: str) -> Iter
         yield now
 
 
-def _by_row(now: Speaking, name: str, adapter: nn.Module) -> Callable[..., Tensor]:
+def _by_row(now: BatchedAdapters, name: str, adapter: nn.Module) -> Callable[..., Tensor]:
     form = FORMS.get(type(adapter))
     if form is None:
         raise ConfigError(
@@ -137,17 +137,17 @@ def _by_row(now: Speaking, name: str, adapter: nn.Module) -> Callable[..., Tenso
     return partial(form, partial(now.weight, name, adapter), now)
 
 
-def _houlsby(weight: Callable[[str], Tensor], now: Speaking, inputs: Tensor | None, output: Tensor) -> Tensor:
+def _houlsby(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor | None, output: Tensor) -> Tensor:
     del inputs
     inner = functional.gelu(now.mapped(output, weight("down.weight"), weight("down.bias")))
     return output + now.mapped(inner, weight("up.weight"), weight("up.bias"))
 
 
-def _lora(weight: Callable[[str], Tensor], now: Speaking, inputs: Tensor, output: Tensor) -> Tensor:
+def _lora(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor, output: Tensor) -> Tensor:
     return output + now.mapped(now.mapped(inputs, weight("down.weight")), weight("up.weight"))
 
 
-def _ia3(weight: Callable[[str], Tensor], now: Speaking, given: Tensor) -> Tensor:
+def _ia3(weight: Callable[[str], Tensor], now: BatchedAdapters, given: Tensor) -> Tensor:
     scale = now.spread(given, weight("scale")).to(given.dtype)
     before = given.shape[-1] - scale.shape[-1]
     return torch.cat([given[..., :before], given[..., before:] * scale], -1) if before else given * scale

@@ -10,32 +10,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menura.batches.filled import FilledPass
-from menura.models.parts.known_layers import Asked, Known, Layer
+from menura.batches.filled import PaddedChunk
+from menura.models.parts.known_layers import AttentionInputs, FunctionalLayer, FunctionalNetwork
 
 
-def read_filled(form: Known, vectors: Tensor, part: FilledPass) -> Tensor:
+def padded_forward(form: FunctionalNetwork, vectors: Tensor, part: PaddedChunk) -> Tensor:
     """Return (N, D), what the vocabulary is scored with at labels, from token embeddings (T, D)."""
-    return form.leave(_through(form, form.layers(), form.enter(vectors, part.positions), part))
+    return form.final_norm(_through(form, form.layers(), form.embed(vectors, part.positions), part))
 
 
-def read_filled_above(form: Known, first: int, part: FilledPass) -> Tensor:
+def padded_forward_above(form: FunctionalNetwork, first: int, part: PaddedChunk) -> Tensor:
     """Return the same from the input of layer ``first``, which is in the pass's line."""
-    return form.leave(_through(form, form.layers()[first:], part.line, part))
+    return form.final_norm(_through(form, form.layers()[first:], part.line, part))
 
 
-def _through(form: Known, layers: Sequence[Layer], hidden: Tensor, part: FilledPass) -> Tensor:
-    turns = form.turns(hidden, part.positions)
+def _through(form: FunctionalNetwork, layers: Sequence[FunctionalLayer], hidden: Tensor, part: PaddedChunk) -> Tensor:
+    rope = form.rope(hidden, part.positions)
     for layer in layers:
-        asked = layer.ask(hidden, turns)
-        given, found = asked.given, _attended(asked, part)
+        asked = layer.qkv(hidden, rope)
+        given, found = asked.inputs, _attended(asked, part)
         if layer is layers[-1]:  # nobody asks for the other places any more
             hidden, given, found = (states.index_select(0, part.before) for states in (hidden, given, found))
-        hidden = layer.answer(hidden, given, found)
+        hidden = layer.finish(hidden, given, found)
     return hidden
 
 
-def _attended(asked: Asked, part: FilledPass) -> Tensor:
+def _attended(asked: AttentionInputs, part: PaddedChunk) -> Tensor:
     """Return (T, H E): each token has seen itself and what stands before it in its row.
 
     Written out, as the fused kernels have no second derivative. Heads that share keys ask one after the other.
@@ -56,12 +56,12 @@ def _attended(asked: Asked, part: FilledPass) -> Tensor:
     return line
 
 
-def _laid(line: Tensor, part: FilledPass) -> Tensor:
+def _laid(line: Tensor, part: PaddedChunk) -> Tensor:
     made: Tensor = _Laid.apply(line, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
     return made
 
 
-def _places(part: FilledPass) -> tuple[Tensor, Tensor, Tensor]:
+def _places(part: PaddedChunk) -> tuple[Tensor, Tensor, Tensor]:
     return part.rectangle.flatten(), part.real.flatten(), part.corner
 
 

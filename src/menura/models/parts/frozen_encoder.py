@@ -26,20 +26,20 @@ class FrozenEncoder(nn.Module):
         self, sizes: Sizes, weights: Mapping[str, Tensor], rows: Sequence[int], layer: int, opens: int
     ) -> None:
         super().__init__()
-        if not -sizes.layers - 1 <= layer <= sizes.layers:
-            told = f"model.features_layer: {layer}, the encoder has layers 0 (embeddings) to {sizes.layers}"
+        if not -sizes.num_layers - 1 <= layer <= sizes.num_layers:
+            told = f"model.features_layer: {layer}, the encoder has layers 0 (embeddings) to {sizes.num_layers}"
             raise ConfigError(told, hint="--set model.features_layer=-1 is the uppermost")
         self.width, self.positions, self.depth, self.opens = (
-            sizes.width,
-            sizes.positions,
-            layer % (sizes.layers + 1),
+            sizes.hidden_size,
+            sizes.max_positions,
+            layer % (sizes.num_layers + 1),
             opens,
         )
         self.rows: Tensor
         self.register_buffer("rows", torch.tensor(list(rows), dtype=torch.long))
         tables = {name: weights[f"embeddings.{name}.weight"] for name in ("token", "position", "role")}
         self.tables = nn.ParameterDict({name: nn.Parameter(table.clone()) for name, table in tables.items()})
-        self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        self.norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon)
         self.body = Transformer(sizes)
         self.norm.load_state_dict({part: weights[f"embeddings.norm.{part}"] for part in ("weight", "bias")})
         self.body.load_state_dict({n.removeprefix("body."): w for n, w in weights.items() if n.startswith("body.")})

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.channels import Channels
-from menura.models.parts.packed import Packed, PackedLinear
+from menura.models.parts.packed import PackedLinear, PackedWeight
 from menura.models.parts.transformer import Sizes
 
 DEVIATION = 0.02  # of what no base has: BERT's own
@@ -20,11 +20,11 @@ class Embeddings(nn.Module):
 
     def __init__(self, sizes: Sizes, roles: int, turns: int, *, normed: bool = True) -> None:
         super().__init__()
-        self.token = nn.Embedding(sizes.vocabulary, sizes.width)
-        self.role = nn.Embedding(roles, sizes.width)
-        self.turn = nn.Embedding(turns, sizes.width)
-        self.position = nn.Embedding(sizes.positions, sizes.width)
-        self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon) if normed else nn.Identity()
+        self.token = nn.Embedding(sizes.vocab_size, sizes.hidden_size)
+        self.role = nn.Embedding(roles, sizes.hidden_size)
+        self.turn = nn.Embedding(turns, sizes.hidden_size)
+        self.position = nn.Embedding(sizes.max_positions, sizes.hidden_size)
+        self.norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon) if normed else nn.Identity()
         for table in (self.token, self.role, self.turn, self.position):
             nn.init.normal_(table.weight, std=DEVIATION)
 
@@ -47,8 +47,8 @@ class Transform(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.dense = PackedLinear(sizes.width, sizes.width)
-        self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        self.dense = PackedLinear(sizes.hidden_size, sizes.hidden_size)
+        self.norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon)
         nn.init.normal_(self.dense.weight, std=DEVIATION)
         nn.init.zeros_(self.dense.bias)
 
@@ -64,8 +64,8 @@ class MaskedWordHead(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.transform = Transform(sizes)
-        self.bias = nn.Parameter(torch.zeros(sizes.vocabulary))
-        self.packed = Packed()
+        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size))
+        self.packed = PackedWeight()
 
     def forward(self, states: Tensor, table: Tensor) -> Tensor:
         """Return logits (…, V) of states (…, D)."""
@@ -77,11 +77,11 @@ class BagOfWords(nn.Module):
 
     def __init__(self, sizes: Sizes, kind: Literal["separate", "tied", "transform"], *, bias: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(sizes.vocabulary, sizes.width)) if kind == "separate" else None
+        self.weight = nn.Parameter(torch.empty(sizes.vocab_size, sizes.hidden_size)) if kind == "separate" else None
         if self.weight is not None:
             nn.init.normal_(self.weight, std=DEVIATION)
         self.transform = Transform(sizes) if kind == "transform" else None
-        self.bias = nn.Parameter(torch.zeros(sizes.vocabulary)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(sizes.vocab_size)) if bias else None
 
     def forward(self, states: Tensor, table: Tensor) -> Tensor:
         """Return logits (…, V) of states (…, D)."""

@@ -56,7 +56,7 @@ def check_can_learn(module: nn.Module, place: str = "") -> None:
             )
 
 
-def bare_weights(module: nn.Module) -> dict[str, Tensor]:
+def neutral_weights(module: nn.Module) -> dict[str, Tensor]:
     """Return weights by name under which no adapter in a module changes anything, whatever its other weights are."""
     found = {}
     for name, adapter in adapters_in(module):

@@ -18,43 +18,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Turns = tuple[Tensor, Tensor] | None  # cosines and sines (T, 1, E) by which queries and keys are turned
-Map = Callable[[Tensor], Tensor]
+Rope = tuple[Tensor, Tensor] | None  # cosines and sines (T, 1, E) by which queries and keys are turned
+LinearMap = Callable[[Tensor], Tensor]
 
 
-class Asked(NamedTuple):
+class AttentionInputs(NamedTuple):
     """What a layer's attention is asked with."""
 
-    given: Tensor  # (T, D), the attention's input
+    inputs: Tensor  # (T, D), the attention's input
     queries: Tensor  # (T, H, E)
     keys: Tensor  # (T, K, E)
     values: Tensor  # (T, K, E)
     scale: float  # of the product of query and key
 
 
-class Layer(Protocol):
+class FunctionalLayer(Protocol):
     """The two halves of a layer."""
 
-    def ask(self, hidden: Tensor, turns: Turns) -> Asked:
+    def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
         """Return what the attention is asked with, from the layer's input (T, D)."""
 
-    def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+    def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
         """Return the layer's output (T, D), from its input, its attention's input and what the heads (T, H E) found."""
 
 
-class Known(Protocol):
+class FunctionalNetwork(Protocol):
     """A network of known form."""
 
-    def layers(self) -> Sequence[Layer]:
+    def layers(self) -> Sequence[FunctionalLayer]:
         """Return its layers with the weights of now."""
 
-    def enter(self, vectors: Tensor, positions: Tensor) -> Tensor:
+    def embed(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Return the first layer's input, from token embeddings (T, D) at positions (T,)."""
 
-    def turns(self, like: Tensor, positions: Tensor) -> Turns:
+    def rope(self, like: Tensor, positions: Tensor) -> Rope:
         """Return the rotation of each position, None in networks that rotate nothing."""
 
-    def leave(self, hidden: Tensor) -> Tensor:
+    def final_norm(self, hidden: Tensor) -> Tensor:
         """Return what the vocabulary is scored with."""
 
 
@@ -64,21 +64,21 @@ class Gpt2:
     def __init__(self, network: Any) -> None:
         self._network = network
 
-    def layers(self) -> Sequence[Layer]:
+    def layers(self) -> Sequence[FunctionalLayer]:
         """Read the blocks."""
         return [Gpt2Layer(block) for block in self._network.h]
 
-    def enter(self, vectors: Tensor, positions: Tensor) -> Tensor:
+    def embed(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Add the positions' own embeddings."""
         entered: Tensor = vectors + self._network.wpe(positions)
         return entered
 
-    def turns(self, like: Tensor, positions: Tensor) -> Turns:
+    def rope(self, like: Tensor, positions: Tensor) -> Rope:
         """Rotate nothing."""
         del like, positions
         return None
 
-    def leave(self, hidden: Tensor) -> Tensor:
+    def final_norm(self, hidden: Tensor) -> Tensor:
         """Normalise."""
         left: Tensor = self._network.ln_f(hidden)
         return left
@@ -91,22 +91,22 @@ class Gpt2Layer:
         attention, inner = block.attn, block.mlp
         self._shape, self._scale = (3, -1, attention.head_dim), attention.scaling
         self._norms = _map(block.ln_1), _map(block.ln_2)
-        self._asking, self._joining = _map(attention.c_attn), _map(attention.c_proj)
-        self._widening, self._acting, self._narrowing = _map(inner.c_fc), _map(inner.act), _map(inner.c_proj)
+        self._qkv, self._out = _map(attention.c_attn), _map(attention.c_proj)
+        self._up, self._act, self._down = _map(inner.c_fc), _map(inner.act), _map(inner.c_proj)
         self._behind = _hooks(attention), _hooks(inner)
 
-    def ask(self, hidden: Tensor, turns: Turns) -> Asked:
+    def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
         """Map to queries, keys and values at once."""
-        del turns
+        del rope
         given = self._norms[0](hidden)
-        queries, keys, values = self._asking(given).view(given.shape[0], *self._shape).unbind(1)
-        return Asked(given, queries, keys, values, self._scale)
+        queries, keys, values = self._qkv(given).view(given.shape[0], *self._shape).unbind(1)
+        return AttentionInputs(given, queries, keys, values, self._scale)
 
-    def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+    def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
         """Map back, then the feed-forward part."""
-        hidden = self._behind[0](given, self._joining(heads)) + hidden
+        hidden = self._behind[0](given, self._out(heads)) + hidden
         given = self._norms[1](hidden)
-        return hidden + self._behind[1](given, self._narrowing(self._acting(self._widening(given))))
+        return hidden + self._behind[1](given, self._down(self._act(self._up(given))))
 
 
 class Llama:
@@ -115,21 +115,21 @@ class Llama:
     def __init__(self, network: Any) -> None:
         self._network = network
 
-    def layers(self) -> Sequence[Layer]:
+    def layers(self) -> Sequence[FunctionalLayer]:
         """Read the layers."""
         return [LlamaLayer(layer) for layer in self._network.layers]
 
-    def enter(self, vectors: Tensor, positions: Tensor) -> Tensor:
+    def embed(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Return the embeddings as they are."""
         del positions
         return vectors
 
-    def turns(self, like: Tensor, positions: Tensor) -> Turns:
+    def rope(self, like: Tensor, positions: Tensor) -> Rope:
         """Return cosines and sines of the format of ``like``."""
         cosines, sines = self._network.rotary_emb(like, positions[None])
         return cosines[0][:, None], sines[0][:, None]
 
-    def leave(self, hidden: Tensor) -> Tensor:
+    def final_norm(self, hidden: Tensor) -> Tensor:
         """Normalise."""
         return _map(self._network.norm)(hidden)
 
@@ -141,29 +141,29 @@ class LlamaLayer:
         attention, inner = layer.self_attn, layer.mlp
         self._shape, self._scale = (-1, attention.head_dim), attention.scaling
         self._norms = _map(layer.input_layernorm), _map(layer.post_attention_layernorm)
-        self._asking = _map(attention.q_proj), _map(attention.k_proj), _map(attention.v_proj)
-        self._joining, self._narrowing = _map(attention.o_proj), _map(inner.down_proj)
-        self._gating, self._acting, self._widening = _map(inner.gate_proj), _map(inner.act_fn), _map(inner.up_proj)
+        self._qkv = _map(attention.q_proj), _map(attention.k_proj), _map(attention.v_proj)
+        self._out, self._down = _map(attention.o_proj), _map(inner.down_proj)
+        self._gate, self._act, self._up = _map(inner.gate_proj), _map(inner.act_fn), _map(inner.up_proj)
         self._behind = _hooks(attention), _hooks(inner)
 
-    def ask(self, hidden: Tensor, turns: Turns) -> Asked:
+    def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
         """Map to queries, keys and values; turn queries and keys."""
-        assert turns is not None
+        assert rope is not None
         given = self._norms[0](hidden)
-        queries, keys, values = (asking(given).view(given.shape[0], *self._shape) for asking in self._asking)
-        return Asked(given, _turned(queries, *turns), _turned(keys, *turns), values, self._scale)
+        queries, keys, values = (project(given).view(given.shape[0], *self._shape) for project in self._qkv)
+        return AttentionInputs(given, _rotated(queries, *rope), _rotated(keys, *rope), values, self._scale)
 
-    def answer(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+    def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
         """Map back, then the gated feed-forward part."""
-        hidden = hidden + self._behind[0](given, self._joining(heads))
+        hidden = hidden + self._behind[0](given, self._out(heads))
         given = self._norms[1](hidden)
-        inner = self._acting(self._gating(given)) * self._widening(given)
-        return hidden + self._behind[1](given, self._narrowing(inner))
+        inner = self._act(self._gate(given)) * self._up(given)
+        return hidden + self._behind[1](given, self._down(inner))
 
 
-def known(network: nn.Module) -> Known | None:
+def functional_network(network: nn.Module) -> FunctionalNetwork | None:
     """Return a network without its head as one of a form known here; None where it is of another."""
-    form = FORMS.get(_kind(network))
+    form = NETWORKS.get(_qualified_name(network))
     if form is None:
         return None
     make, fits = form
@@ -179,40 +179,40 @@ def _llama_fits(config: Any) -> bool:
     return rotation.get("rope_type", "default") == "default" and getattr(config, "sliding_window", None) is None
 
 
-FORMS: dict[str, tuple[Callable[[Any], Known], Callable[[Any], bool]]] = {
+NETWORKS: dict[str, tuple[Callable[[Any], FunctionalNetwork], Callable[[Any], bool]]] = {
     "transformers.models.gpt2.modeling_gpt2.GPT2Model": (Gpt2, _gpt2_fits),
     "transformers.models.llama.modeling_llama.LlamaModel": (Llama, _llama_fits),
 }
 
 
-def _kind(part: nn.Module) -> str:
+def _qualified_name(part: nn.Module) -> str:
     return f"{type(part).__module__}.{type(part).__name__}"
 
 
-def _map(part: Any) -> Map:
+def _map(part: Any) -> LinearMap:
     """Return what a module computes on (T, D), without its way there; the module itself where hooks want to be run."""
     if part._forward_hooks or part._forward_pre_hooks:
         return part  # type: ignore[no-any-return]  # a module, called as one
-    quick = QUICK.get(_kind(part))
-    return quick(part) if quick else part.forward
+    fast = FAST_MAPS.get(_qualified_name(part))
+    return fast(part) if fast else part.forward
 
 
-def _transposed(part: Any) -> Map:
+def _transposed(part: Any) -> LinearMap:
     weight, bias = part.weight, part.bias
     return lambda given: torch.addmm(bias, given, weight)
 
 
-def _root_mean_square(part: Any) -> Map:
+def _root_mean_square(part: Any) -> LinearMap:
     weight = part.weight
     return partial(functional.rms_norm, normalized_shape=weight.shape, weight=weight, eps=part.variance_epsilon)
 
 
-def _layer_norm(part: Any) -> Map:
+def _layer_norm(part: Any) -> LinearMap:
     shape, weight, bias, epsilon = part.normalized_shape, part.weight, part.bias, part.eps
     return lambda given: torch.layer_norm(given, shape, weight, bias, epsilon)
 
 
-QUICK: dict[str, Callable[[Any], Map]] = {
+FAST_MAPS: dict[str, Callable[[Any], LinearMap]] = {
     "transformers.pytorch_utils.Conv1D": _transposed,
     "torch.nn.modules.linear.Linear": lambda part: partial(functional.linear, weight=part.weight, bias=part.bias),
     "torch.nn.modules.normalization.LayerNorm": _layer_norm,
@@ -237,7 +237,7 @@ def _hooks(part: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     return run
 
 
-def _turned(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+def _rotated(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Turn each head's two halves (T, H, E) by its position's angles (Su et al., 2021)."""
     first, second = heads.chunk(2, -1)
     return heads * cosines + torch.cat([-second, first], -1) * sines

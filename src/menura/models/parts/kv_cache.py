@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from menura.batches.passes import Rows
+from menura.batches.passes import SequenceLayout
 
 ROOM = 64  # tokens of free room a buffer is made with, and at least grows by
 
@@ -57,14 +57,14 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers ships no t
         return chosen
 
 
-def begun_layer(keys: Tensor, values: Tensor, rows: Rows) -> RoomyLayer:
+def prefilled_layer(keys: Tensor, values: Tensor, rows: SequenceLayout) -> RoomyLayer:
     """Return a layer that holds rows side by side, (T, heads, width), filled up on the left."""
     made = RoomyLayer()
     made.append(_filled(keys, rows), _filled(values, rows))
     return made
 
 
-def _filled(line: Tensor, rows: Rows) -> Tensor:
+def _filled(line: Tensor, rows: SequenceLayout) -> Tensor:
     longest = max(rows.lengths)
     # Zeros, not what was in memory: a masked value counts nothing, but not-a-number times nothing would.
     filled = line.new_zeros((len(rows.lengths), longest, *line.shape[1:]))

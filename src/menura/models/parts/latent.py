@@ -48,9 +48,9 @@ def _one_hot(scores: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
 
 
-def mixture_nats(nats: Tensor, log_prior: Tensor) -> Tensor:
+def mixture_nll(nll: Tensor, log_prior: Tensor) -> Tensor:
     """Return (B,) −log Σ_z p(z) p(r | c, z), of nats (B, K) and log p(z) (B, K)."""
-    return -(log_prior - nats).logsumexp(-1)
+    return -(log_prior - nll).logsumexp(-1)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
-from menura.batches.passes import Rows
+from menura.batches.passes import SequenceLayout
 from menura.models.parts.blocks import passing, standing_in
-from menura.models.parts.known_layers import Asked, Known, Layer, known
-from menura.models.parts.kv_cache import RoomyLayer, begun_layer, empty_cache, selected
+from menura.models.parts.known_layers import AttentionInputs, FunctionalLayer, FunctionalNetwork, functional_network
+from menura.models.parts.kv_cache import RoomyLayer, empty_cache, prefilled_layer, selected
 
 # Where attention of one token a row is cheaper without matrix products; measured on a processor, at batch 1 to 32.
 MANY_NUMBERS = 1 << 18  # keys of a layer, at least: they come from memory, not from a cache
@@ -28,7 +28,7 @@ SHORT_PRODUCT = 1 << 13  # keys of a head, at most
 LEAST_WIDTH = 32
 
 
-class Reading(Protocol):
+class Backbone(Protocol):
     """Token embeddings become hidden states. The first ``first`` layers are those below the lowest adapter.
 
     ``branches`` tells whether rows may have some.
@@ -36,154 +36,158 @@ class Reading(Protocol):
 
     branches: bool
 
-    def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
+    def rows(self, vectors: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Return (N, D) the last hidden states at places of the line, from embeddings (T, D)."""
 
-    def below(self, vectors: Tensor, rows: Rows) -> Tensor:
+    def forward_lower(self, vectors: Tensor, rows: SequenceLayout) -> Tensor:
         """Return (T, D), the input of layer ``first``, from embeddings (T, D)."""
 
-    def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
+    def forward_upper(self, lower: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Return (N, D) the last hidden states at places of the line, from the input (T, D) of layer ``first``."""
 
-    def begin(self, vectors: Tensor, rows: Rows) -> Any:
+    def prefill(self, vectors: Tensor, rows: SequenceLayout) -> Any:
         """Return the keys and values of rows, filled up on the left."""
 
-    def begin_whole(self, vectors: Tensor, rows: Rows) -> tuple[Tensor, Any]:
+    def prefill_last(self, vectors: Tensor, rows: SequenceLayout) -> tuple[Tensor, Any]:
         """Return (B, D) the last hidden state of each row, none of them empty, and what ``begin`` returns."""
 
-    def further(self, cache: Any, vectors: Tensor, seen: Tensor | None) -> Tensor:
+    def extend(self, cache: Any, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Return (B, L, D) for tokens that follow; ``cache`` goes on to hold them.
 
         ``seen`` (B, tokens read and to read) is True where a token is real; None where all are.
         """
 
-    def select(self, cache: Any, rows: Tensor) -> Any:
+    def reorder(self, cache: Any, rows: Tensor) -> Any:
         """Return a cache of its own of these rows."""
 
 
-def reading_of(network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> Reading:
+def backbone_of(network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> Backbone:
     """Choose by the network's type, once."""
-    form = known(network.base_model)
-    return NetworkReading(network, blocks, first) if form is None else LeanReading(form, first)
+    form = functional_network(network.base_model)
+    return HFBackbone(network, blocks, first) if form is None else FastBackbone(form, first)
 
 
 @dataclass(frozen=True)
-class LeanCache:
+class FastCache:
     """What each layer has read, and the layers with the weights of when it began."""
 
     held: tuple[RoomyLayer, ...]
-    layers: Sequence[Layer]
+    layers: Sequence[FunctionalLayer]
 
     def get_seq_length(self) -> int:
         """Return the tokens read so far."""
         return self.held[0].used
 
 
-class LeanReading:
+class FastBackbone:
     """Known layers, one after the other."""
 
     branches = True
 
-    def __init__(self, form: Known, first: int) -> None:
+    def __init__(self, form: FunctionalNetwork, first: int) -> None:
         self._form = form
         self._first = first
 
-    def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
+    def rows(self, vectors: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Run all layers."""
-        hidden = self._form.enter(vectors, rows.positions)
-        return self._form.leave(self._through(self._form.layers(), hidden, rows, at))
+        hidden = self._form.embed(vectors, rows.positions)
+        return self._form.final_norm(self._through(self._form.layers(), hidden, rows, at))
 
-    def below(self, vectors: Tensor, rows: Rows) -> Tensor:
+    def forward_lower(self, vectors: Tensor, rows: SequenceLayout) -> Tensor:
         """Run the lower layers."""
-        hidden = self._form.enter(vectors, rows.positions)
+        hidden = self._form.embed(vectors, rows.positions)
         return self._through(self._form.layers()[: self._first], hidden, rows, None)
 
-    def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
+    def forward_upper(self, lower: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Run the upper layers."""
-        return self._form.leave(self._through(self._form.layers()[self._first :], lower, rows, at))
+        return self._form.final_norm(self._through(self._form.layers()[self._first :], lower, rows, at))
 
-    def _through(self, layers: Sequence[Layer], hidden: Tensor, rows: Rows, at: Tensor | None) -> Tensor:
-        turns = self._form.turns(hidden, rows.positions)
+    def _through(
+        self, layers: Sequence[FunctionalLayer], hidden: Tensor, rows: SequenceLayout, at: Tensor | None
+    ) -> Tensor:
+        rope = self._form.rope(hidden, rows.positions)
         for layer in layers:
-            asked = layer.ask(hidden, turns)
-            given, found = asked.given, attended(rows, asked)
+            inputs = layer.qkv(hidden, rope)
+            hidden_in, attended_heads = inputs.inputs, attended(rows, inputs)
             if at is not None and layer is layers[-1]:  # nobody asks for the other places any more
-                hidden, given, found = (part.index_select(0, at) for part in (hidden, given, found))
-            hidden = layer.answer(hidden, given, found)
+                hidden, hidden_in, attended_heads = (
+                    part.index_select(0, at) for part in (hidden, hidden_in, attended_heads)
+                )
+            hidden = layer.finish(hidden, hidden_in, attended_heads)
         return hidden
 
-    def begin(self, vectors: Tensor, rows: Rows) -> LeanCache:
+    def prefill(self, vectors: Tensor, rows: SequenceLayout) -> FastCache:
         """Run all layers, of the last one only as far as its keys and values."""
         if not len(vectors):
             layers = self._form.layers()
-            return LeanCache(tuple(RoomyLayer() for _ in layers), layers)
-        return self._begun(vectors, rows, None)[1]
+            return FastCache(tuple(RoomyLayer() for _ in layers), layers)
+        return self._prefill_layers(vectors, rows, None)[1]
 
-    def begin_whole(self, vectors: Tensor, rows: Rows) -> tuple[Tensor, LeanCache]:
+    def prefill_last(self, vectors: Tensor, rows: SequenceLayout) -> tuple[Tensor, FastCache]:
         """Run all layers, the end of the last one only for the last token of each row."""
         ends = rows.starts + torch.tensor(rows.lengths, device=rows.device) - 1
-        hidden, cache = self._begun(vectors, rows, ends)
-        return self._form.leave(hidden), cache
+        hidden, cache = self._prefill_layers(vectors, rows, ends)
+        return self._form.final_norm(hidden), cache
 
-    def _begun(self, vectors: Tensor, rows: Rows, at: Tensor | None) -> tuple[Tensor, LeanCache]:
+    def _prefill_layers(self, vectors: Tensor, rows: SequenceLayout, at: Tensor | None) -> tuple[Tensor, FastCache]:
         layers, made = self._form.layers(), []
-        hidden = self._form.enter(vectors, rows.positions)
-        turns = self._form.turns(hidden, rows.positions)
+        hidden = self._form.embed(vectors, rows.positions)
+        rope = self._form.rope(hidden, rows.positions)
         for layer in layers:
-            asked = layer.ask(hidden, turns)
-            made.append(begun_layer(asked.keys, asked.values, rows))
+            inputs = layer.qkv(hidden, rope)
+            made.append(prefilled_layer(inputs.keys, inputs.values, rows))
             if layer is not layers[-1]:
-                hidden = layer.answer(hidden, asked.given, attended(rows, asked))
+                hidden = layer.finish(hidden, inputs.inputs, attended(rows, inputs))
             elif at is not None:
-                parts = hidden, asked.given, attended(rows, asked)
-                hidden = layer.answer(*(part.index_select(0, at) for part in parts))
-        return hidden, LeanCache(tuple(made), layers)
+                parts = hidden, inputs.inputs, attended(rows, inputs)
+                hidden = layer.finish(*(part.index_select(0, at) for part in parts))
+        return hidden, FastCache(tuple(made), layers)
 
-    def further(self, cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+    def extend(self, cache: FastCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Run all layers on B * L tokens side by side; only attention tells the rows apart."""
         if torch.is_grad_enabled():
-            return self._further(cache, vectors, seen)
+            return self._extend(cache, vectors, seen)
         # No tensor made in here is kept but the cache's own, which go when decoding ends: none can reach training.
         with torch.inference_mode():
-            return self._further(cache, vectors, seen)
+            return self._extend(cache, vectors, seen)
 
-    def _further(self, cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+    def _extend(self, cache: FastCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         batch, length, width = vectors.shape
-        positions, mask = _places(cache, vectors, seen)
-        hidden = self._form.enter(vectors.reshape(-1, width), positions)
-        turns = self._form.turns(hidden, positions)
+        positions, mask = _positions_and_mask(cache, vectors, seen)
+        hidden = self._form.embed(vectors.reshape(-1, width), positions)
+        rope = self._form.rope(hidden, positions)
         for layer, held in zip(cache.layers, cache.held, strict=True):
-            asked = layer.ask(hidden, turns)
-            hidden = layer.answer(hidden, asked.given, _attended_after(held, asked, length, mask))
-        return self._form.leave(hidden).view(batch, length, width)
+            inputs = layer.qkv(hidden, rope)
+            hidden = layer.finish(hidden, inputs.inputs, _attended_after(held, inputs, length, mask))
+        return self._form.final_norm(hidden).view(batch, length, width)
 
-    def select(self, cache: LeanCache, rows: Tensor) -> LeanCache:
+    def reorder(self, cache: FastCache, rows: Tensor) -> FastCache:
         """Copy the rows."""
-        return LeanCache(tuple(held.selected(rows) for held in cache.held), cache.layers)
+        return FastCache(tuple(held.selected(rows) for held in cache.held), cache.layers)
 
 
-def attended(rows: Rows, asked: Asked) -> Tensor:
+def attended(rows: SequenceLayout, inputs: AttentionInputs) -> Tensor:
     """Return (T, H E): each token has seen itself and what stands before it in its row."""
     if len(rows.runs) == 1:
-        return _attended_run(asked, rows.runs[0], rows.sees[0])
+        return _attended_run(inputs, rows.runs[0], rows.sees[0])
     sizes = [count * length for count, length in rows.runs]
-    given, queries, keys, values = (torch.split(part, sizes) for part in asked[:4])
-    pieces = zip(given, queries, keys, values, [asked.scale] * len(sizes), strict=True)
+    hidden_in, queries, keys, values = (torch.split(part, sizes) for part in inputs[:4])
+    pieces = zip(hidden_in, queries, keys, values, [inputs.scale] * len(sizes), strict=True)
     runs = zip(pieces, rows.runs, rows.sees, strict=True)
-    return torch.cat([_attended_run(Asked(*piece), run, sees) for piece, run, sees in runs])
+    return torch.cat([_attended_run(AttentionInputs(*piece), run, sees) for piece, run, sees in runs])
 
 
-def _attended_run(asked: Asked, run: tuple[int, int], sees: Tensor | None) -> Tensor:
+def _attended_run(inputs: AttentionInputs, run: tuple[int, int], sees: Tensor | None) -> Tensor:
     """Let a rectangle of rows, (rows, length), attend: to what stands before, or where ``sees`` says so."""
-    queries, keys, values = (part.view(*run, *part.shape[1:]).transpose(1, 2) for part in asked[1:4])
+    queries, keys, values = (part.view(*run, *part.shape[1:]).transpose(1, 2) for part in inputs[1:4])
     shared = queries.shape[1] != keys.shape[1]
-    found = functional.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=sees, is_causal=sees is None, scale=asked.scale, enable_gqa=shared
+    attended_heads = functional.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=sees, is_causal=sees is None, scale=inputs.scale, enable_gqa=shared
     )
-    return found.transpose(1, 2).flatten(2).flatten(0, 1)
+    return attended_heads.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
-def _places(cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _positions_and_mask(cache: FastCache, vectors: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Return the positions of tokens that follow, (B * L,), or (1,) where all B are at one, and the attention's mask.
 
     The mask is 0 where a query sees a key, −inf where not; None where each sees all.
@@ -204,22 +208,22 @@ def _places(cache: LeanCache, vectors: Tensor, seen: Tensor | None) -> tuple[Ten
     return positions, torch.zeros_like(sees, dtype=vectors.dtype).masked_fill(~sees, float("-inf"))
 
 
-def _attended_after(held: RoomyLayer, asked: Asked, length: int, mask: Tensor | None) -> Tensor:
+def _attended_after(held: RoomyLayer, inputs: AttentionInputs, length: int, mask: Tensor | None) -> Tensor:
     """Return (B * L, H E): each token has seen what was read and what follows up to itself."""
-    batch, key_heads, width = len(asked.queries) // length, *asked.keys.shape[1:]
+    batch, key_heads, width = len(inputs.queries) // length, *inputs.keys.shape[1:]
     shape = (batch, length, key_heads, width)
-    keys, values = held.append(asked.keys.view(shape), asked.values.view(shape))
-    if length == 1 and asked.queries.shape[1] == key_heads and _cheaper_by_hand(keys):
-        return _attended_by_hand(asked, keys, values, mask)
+    keys, values = held.append(inputs.keys.view(shape), inputs.values.view(shape))
+    if length == 1 and inputs.queries.shape[1] == key_heads and _cheaper_by_hand(keys):
+        return _attended_by_hand(inputs, keys, values, mask)
     if length == 1:  # the heads that share keys ask side by side, so that no key is repeated for them
-        queries, shared = asked.queries.view(batch, key_heads, -1, width), False
+        queries, shared = inputs.queries.view(batch, key_heads, -1, width), False
     else:
-        queries = asked.queries.view(batch, length, *asked.queries.shape[1:]).transpose(1, 2)
+        queries = inputs.queries.view(batch, length, *inputs.queries.shape[1:]).transpose(1, 2)
         shared = queries.shape[1] != key_heads
-    found = functional.scaled_dot_product_attention(
-        queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=asked.scale, enable_gqa=shared
+    attended_heads = functional.scaled_dot_product_attention(
+        queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=inputs.scale, enable_gqa=shared
     )
-    return (found if length == 1 else found.transpose(1, 2)).reshape(batch * length, -1)
+    return (attended_heads if length == 1 else attended_heads.transpose(1, 2)).reshape(batch * length, -1)
 
 
 def _cheaper_by_hand(keys: Tensor) -> bool:
@@ -232,15 +236,15 @@ def _cheaper_by_hand(keys: Tensor) -> bool:
     return many and short and keys.device.type == "cpu" and keys.dtype in (torch.float32, torch.float64)
 
 
-def _attended_by_hand(asked: Asked, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+def _attended_by_hand(inputs: AttentionInputs, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Let one token a row attend, (B, H E), number by number in the order in which they lie in memory."""
-    scores = (keys * (asked.queries * asked.scale)[:, None]).sum(-1, keepdim=True)  # (B, tokens, H, 1)
+    scores = (keys * (inputs.queries * inputs.scale)[:, None]).sum(-1, keepdim=True)  # (B, tokens, H, 1)
     if mask is not None:
         scores = scores + mask.transpose(1, 3)
     return (scores.softmax(1) * values).sum(1).flatten(1)
 
 
-class NetworkReading:
+class HFBackbone:
     """Any network of transformers, by its own forward pass, rows filled up to rectangles."""
 
     branches = False  # it makes its masks itself
@@ -250,11 +254,11 @@ class NetworkReading:
         self._blocks = blocks
         self._first = first
 
-    def rows(self, vectors: Tensor, rows: Rows, at: Tensor) -> Tensor:
+    def rows(self, vectors: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Run it on a rectangle. Rows are filled up on the right, so causal attention never sees the filling."""
         return self._run(_rectangle(vectors, rows))[rows.row[at], rows.positions[at]]
 
-    def below(self, vectors: Tensor, rows: Rows) -> Tensor:
+    def forward_lower(self, vectors: Tensor, rows: SequenceLayout) -> Tensor:
         """Run it, the upper layers stood in for."""
         entered: list[Tensor] = []
 
@@ -262,30 +266,30 @@ class NetworkReading:
             entered.append(hidden)
             return hidden
 
-        above = self._blocks[self._first :]
-        with standing_in(above, [noting] + [passing] * (len(above) - 1)):
+        forward_upper = self._blocks[self._first :]
+        with standing_in(forward_upper, [noting] + [passing] * (len(forward_upper) - 1)):
             self._run(_rectangle(vectors, rows))
         return entered[0][rows.row, rows.positions]
 
-    def above(self, lower: Tensor, rows: Rows, at: Tensor) -> Tensor:
+    def forward_upper(self, lower: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Run it, the lower layers stood in for by what they gave before."""
-        known = _rectangle(lower, rows)
-        remembered = [passing] * (self._first - 1) + [lambda hidden, *args, **kwargs: known]
+        functional_network = _rectangle(lower, rows)
+        remembered = [passing] * (self._first - 1) + [lambda hidden, *args, **kwargs: functional_network]
         with standing_in(self._blocks[: self._first], remembered):
-            return self._run(known)[rows.row[at], rows.positions[at]]
+            return self._run(functional_network)[rows.row[at], rows.positions[at]]
 
-    def begin(self, vectors: Tensor, rows: Rows) -> Cache:
+    def prefill(self, vectors: Tensor, rows: SequenceLayout) -> Cache:
         """Run it on a rectangle filled up on the left."""
-        return self.begin_whole(vectors, rows)[1] if len(vectors) else empty_cache(len(self._blocks))
+        return self.prefill_last(vectors, rows)[1] if len(vectors) else empty_cache(len(self._blocks))
 
-    def begin_whole(self, vectors: Tensor, rows: Rows) -> tuple[Tensor, Cache]:
+    def prefill_last(self, vectors: Tensor, rows: SequenceLayout) -> tuple[Tensor, Cache]:
         """Run it on the same rectangle, at whose right edge all rows end."""
         cache, filled = empty_cache(len(self._blocks)), _rectangle(vectors, rows, left=True)
         lengths = torch.tensor(rows.lengths, device=rows.device)
         seen = torch.arange(filled.shape[1], device=rows.device) >= filled.shape[1] - lengths[:, None]
-        return self.further(cache, filled, None if bool(seen.all()) else seen)[:, -1], cache
+        return self.extend(cache, filled, None if bool(seen.all()) else seen)[:, -1], cache
 
-    def further(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
+    def extend(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Run it with its cache."""
         batch, length, _ = vectors.shape
         read = cache.get_seq_length()
@@ -303,7 +307,7 @@ class NetworkReading:
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def select(self, cache: Cache, rows: Tensor) -> Cache:
+    def reorder(self, cache: Cache, rows: Tensor) -> Cache:
         """Copy the rows."""
         return selected(cache, rows)
 
@@ -312,7 +316,7 @@ class NetworkReading:
         return hidden
 
 
-def _rectangle(line: Tensor, rows: Rows, *, left: bool = False) -> Tensor:
+def _rectangle(line: Tensor, rows: SequenceLayout, *, left: bool = False) -> Tensor:
     """Return (W, L, D) from (T, D), filled up with zeros."""
     return nn.utils.rnn.pad_sequence(
         list(torch.split(line, list(rows.lengths))), batch_first=True, padding_side="left" if left else "right"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from menura.models.parts.packed import Packed, serves
+from menura.models.parts.packed import PackedWeight, serves
 
 BLOCK = 128  # words of which the largest score is found first,
 MANY = 1 << 15  # where there are at least so many scores
@@ -16,14 +16,14 @@ ROUNDING = 2.0**-8  # by which share bfloat16 may be off
 MOST = 32  # words a row: of more, all are scored exactly at once
 
 
-def allowed(scores: Tensor, unsaid: Sequence[int]) -> Tensor:
+def suppress_tokens(scores: Tensor, suppress_ids: Sequence[int]) -> Tensor:
     """Return scores (…, V) with no chance for words that are never to be said; the scores given are used up."""
-    words = torch.tensor(tuple(unsaid), dtype=torch.long, device=scores.device)
+    words = torch.tensor(tuple(suppress_ids), dtype=torch.long, device=scores.device)
     fill = scores.index_fill if scores.requires_grad else scores.index_fill_
     return fill(-1, words, -torch.inf)
 
 
-def likeliest(scores: Tensor) -> Tensor:
+def blocked_argmax(scores: Tensor) -> Tensor:
     """Return (B,) the place of each row's largest score (B, V), of equals the first."""
     whole = scores.shape[-1] // BLOCK * BLOCK
     if not whole or scores.numel() < MANY:
@@ -38,7 +38,7 @@ def likeliest(scores: Tensor) -> Tensor:
     return torch.where(torch.stack([highest, beyond]).argmax(0) == 1, whole + place, best)
 
 
-class LikeliestWord(Packed):
+class ScreenedArgmax(PackedWeight):
     """The largest of a state's products with every word of a table, found in bfloat16 and decided in float32.
 
     In bfloat16 all words take half the time and half the memory. By how much such a product can be off is known
@@ -50,7 +50,7 @@ class LikeliestWord(Packed):
         super().__init__()
         self.longest = 0.0  # norm of a word's vector
 
-    def of(self, states: Tensor, table: Tensor, bias: Tensor | None, unsaid: tuple[int, ...]) -> Tensor | None:
+    def of(self, states: Tensor, table: Tensor, bias: Tensor | None, suppress_ids: tuple[int, ...]) -> Tensor | None:
         """Return (B,) the words of the largest states tableᵀ + bias from (B, M), (V, M), (V,); of equals the first.
 
         No word of ``unsaid`` is. None where it does not serve or cannot tell: then all are to be scored.
@@ -60,7 +60,7 @@ class LikeliestWord(Packed):
         matrix = self._of(table)
         words, rows = len(table), len(states)
         added = table.new_zeros(words) if bias is None else bias.detach()
-        offered = allowed(nn.functional.pad(added, (0, -words % BLOCK), value=-torch.inf), unsaid)
+        offered = suppress_tokens(nn.functional.pad(added, (0, -words % BLOCK), value=-torch.inf), suppress_ids)
         rough = torch.ops.mkldnn._linear_pointwise(states.bfloat16(), matrix, offered.bfloat16(), "none", [], "")
         blocks = rough.view(rows, -1, BLOCK)
         highest = blocks.float().amax(-1)  # which takes half as long as in bfloat16

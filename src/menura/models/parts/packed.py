@@ -14,7 +14,7 @@ OPERATIONS = ("_reorder_linear_weight", "_linear_pointwise")  # of torch.ops.mkl
 LEAST = 1 << 16  # numbers of a matrix: of smaller ones nothing is gained
 
 
-class Packed:
+class PackedWeight:
     """The second copy of one matrix: made when it is first multiplied by, and again once the matrix has changed.
 
     It serves where nothing is learnt: on a CPU, in float32, by a weight of the model's own; elsewhere, and where
@@ -59,7 +59,7 @@ class PackedLinear(nn.Linear):
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__(width, size)
-        self.packed = Packed()
+        self.packed = PackedWeight()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (…, M) to (…, N)."""

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from menura.models.parts.adapters import Houlsby
 from menura.models.parts.dropping import dropped
 
-Kept = tuple[Tensor, Tensor]  # keys and values, (B, H, S, d) each
+KeyValues = tuple[Tensor, Tensor]  # keys and values, (B, H, S, d) each
 Gates = tuple[Tensor, Tensor]  # of attention and of the network, () each
 Weights = tuple[Tensor, Tensor | None]  # of a map, and its bias
 
@@ -45,7 +45,7 @@ class SharedAttention(nn.Module):
         every: Tensor = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return every
 
-    def kept_of(self, streams: Sequence[Tensor]) -> list[Kept]:
+    def kept_of(self, streams: Sequence[Tensor]) -> list[KeyValues]:
         """Return keys and values of streams (·, S, D) by one projection of all of them."""
         width = streams[0].shape[-1]
         line = torch.cat([stream.reshape(-1, width) for stream in streams])
@@ -56,7 +56,7 @@ class SharedAttention(nn.Module):
             kept.append((keys.contiguous(), values.contiguous()))  # they are read again for each token
         return kept
 
-    def heard(self, q: Tensor, kept: Kept, shut: Tensor | None) -> Tensor:
+    def heard(self, q: Tensor, kept: KeyValues, shut: Tensor | None) -> Tensor:
         """Return (B, T, D), not yet projected, of queries (B, H, T, d).
 
         Keys and values are (R, H, S, d) of R = B rows, or of one that serves all; ``shut``, (R, 1, 1, S) or (T, S), is

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-Kept = tuple[Tensor, Tensor]  # keys and values of a layer
+KeyValues = tuple[Tensor, Tensor]  # keys and values of a layer
 FUSED = "_scaled_dot_product_flash_attention_for_cpu"  # of torch.ops.aten; not a public operation
 
 
@@ -55,13 +55,13 @@ class Owners:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SharedPrefix:
     """What rows have read: contexts by layer, held once, and by layer what each row has of its own."""
 
-    shared: tuple[Kept, ...]  # (B, H, C, d) twice
+    shared: tuple[KeyValues, ...]  # (B, H, C, d) twice
     shut: Tensor  # (B, 1, 1, C): −∞ where a context has nothing, else 0
     owners: Owners
-    own: tuple[Kept, ...]  # (R, H, t, d) twice
+    own: tuple[KeyValues, ...]  # (R, H, t, d) twice
     waiting: Tensor | None = None  # (R, 1, D): what each row reads first of all, with its next token
 
     @property
@@ -74,7 +74,7 @@ class Reading:
         """How many keys are held, over all rows."""
         return self.shut.shape[0] * self.shut.shape[-1] + self.rows * self.own[0][0].shape[2]
 
-    def attends(self, grown: list[Kept], *, both_ways: bool = False, dropout: float = 0.0) -> "list[Extending]":
+    def attends(self, grown: list[KeyValues], *, both_ways: bool = False, dropout: float = 0.0) -> "list[Extending]":
         """Return attention by layer for new places that see the context, their row's own, and each other to the left.
 
         What the rows then have of their own is left in ``grown``. New places see each other ``both_ways`` where they
@@ -82,7 +82,7 @@ class Reading:
         """
         return [Extending(self, layer, grown, both_ways, dropout) for layer in range(len(self.shared))]
 
-    def chosen(self, rows: Tensor) -> "Reading":
+    def chosen(self, rows: Tensor) -> "SharedPrefix":
         """Return what some rows have read; contexts are not copied."""
         own = tuple((keys[rows], values[rows]) for keys, values in self.own)
         waiting = None if self.waiting is None else self.waiting[rows]
@@ -93,9 +93,9 @@ class Reading:
 class Extending:
     """Attention of one layer for the rows of a reading."""
 
-    reading: Reading
+    reading: SharedPrefix
     layer: int
-    grown: list[Kept]
+    grown: list[KeyValues]
     both_ways: bool
     dropout: float
 
@@ -132,7 +132,7 @@ class Extending:
         )
 
 
-def _merged(q: Tensor, shared: Kept, own: Kept) -> Tensor:
+def _merged(q: Tensor, shared: KeyValues, own: KeyValues) -> Tensor:
     """Attend with q (R, H, 1, d) to one context and to a row's own, and weigh both by their shares of the softmax."""
     together = q[:, :, 0].transpose(0, 1).unsqueeze(0)  # (1, H, R, d): rows are places
     fused = getattr(torch.ops.aten, FUSED)  # which tells the logarithm of the sum of its weights, too

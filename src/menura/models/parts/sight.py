@@ -17,14 +17,14 @@ Visibility = Literal["prefix", "response_only"]
 
 
 @dataclass(frozen=True)
-class Places:
+class SegmentIds:
     """Of each place of a row: its segment, its utterance (blocks count from the first), its place."""
 
     segment: Tensor  # (B, N) int64, PADDING where there is nothing
     block: Tensor  # (B, N)
 
     @classmethod
-    def of(cls, context: Tensor, blocks: Tensor, reply: Tensor, *, head: bool) -> "Places":
+    def of(cls, context: Tensor, blocks: Tensor, reply: Tensor, *, head: bool) -> "SegmentIds":
         """Lay out a head slot, if there is one, and masks of context (B, C) and reply (B, T), True where real."""
         rows = len(context)
         first = context.new_full((rows, int(head)), HEAD, dtype=torch.long)
@@ -34,7 +34,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Sight:
+class AttentionMask:
     """The rule. In recognition all see all; in generation nothing but the reply sees the reply, from left to right.
 
     ``latent`` response_only hides the head slot from the context, so that the context does not depend on it.
@@ -60,7 +60,7 @@ class Sight:
         said = (from_segment == REPLY) & (to_segment == REPLY) & earlier
         return real & (((to_segment != REPLY) & ~blocked & ~hidden) | said)
 
-    def dense(self, places: Places) -> Tensor:
+    def dense(self, places: SegmentIds) -> Tensor:
         """Return (B, N, N), True where the row's place sees the column's."""
         place = torch.arange(places.segment.shape[1], device=places.segment.device)[None]
         parts = (places.segment, places.block, place)
@@ -69,12 +69,12 @@ class Sight:
             (parts[0][:, None], parts[1][:, None], parts[2][:, None]),
         )
 
-    def fused(self, places: Places) -> Tensor:
+    def fused(self, places: SegmentIds) -> Tensor:
         """Return (B, 1, N, N) for ``scaled_dot_product_attention``: filling sees itself, as a row of nothing is NaN."""
         dense = self.dense(places)
         return (dense | torch.eye(dense.shape[-1], dtype=torch.bool, device=dense.device)).unsqueeze(1)
 
-    def block_mask(self, places: Places) -> Any:
+    def block_mask(self, places: SegmentIds) -> Any:
         """Return the rule as FlexAttention's block mask, which is never written out (torch 2.5 and later)."""
         from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415  # slow to import
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.timed import Timed
+from menura.batches.timed import TimeMajor
 from menura.models.dialogue_model import DialogueModel, State
-from menura.models.parts.likeliest import allowed
+from menura.models.parts.likeliest import suppress_tokens
 from menura.models.parts.lstm import LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word's vector where none is known
@@ -55,46 +55,46 @@ class WordDecoder(nn.Module):
         """Return (…, V) from (…, H)."""
         return nn.functional.linear(hidden, self.embedding.weight, self.bias)
 
-    def nats(self, begun: DecoderState, batch: Batch) -> Tensor:
+    def nll(self, initial: DecoderState, batch: Batch) -> Tensor:
         """Return (B,) −log p of each reply, from where each one's decoder begins."""
-        spoken = Timed.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], batch.device, shared=False)
-        replies = Timed.of([e.reply for e in batch.exchanges], batch.device, shared=False)
+        spoken = TimeMajor.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], batch.device, shared=False)
+        replies = TimeMajor.of([e.reply for e in batch.exchanges], batch.device, shared=False)
         order = torch.tensor(spoken.row, device=batch.device).argsort()  # of the rows: the longest reply first
-        states = self._said(begun.rows(order), spoken)
-        token_nats = nn.functional.cross_entropy(self.logits(states), replies.line, reduction="none")
-        return token_nats.new_zeros(len(batch)).index_add(0, order[spoken.standing], token_nats)
+        states = self._said(initial.rows(order), spoken)
+        token_nll = nn.functional.cross_entropy(self.logits(states), replies.line, reduction="none")
+        return token_nll.new_zeros(len(batch)).index_add(0, order[spoken.standing], token_nll)
 
-    def _said(self, state: DecoderState, spoken: Timed) -> Tensor:
+    def _said(self, state: DecoderState, tokens_in: TimeMajor) -> Tensor:
         """Return (N, H) states after each word; rows of ``state`` stand as said."""
-        words = torch.cat([self.embedding(spoken.line), state.beside[spoken.standing]], -1)
+        words = torch.cat([self.embedding(tokens_in.line), state.beside[tokens_in.standing]], -1)
         after = [state.hidden[:0]]
-        for count, given in zip(spoken.counts, self.cell.given(words).split(list(spoken.counts)), strict=True):
+        for count, given in zip(tokens_in.counts, self.cell.given(words).split(list(tokens_in.counts)), strict=True):
             hidden, cell = self.cell.step(given, state.hidden[:count], state.cell[:count])
             state = DecoderState(hidden, cell, state.beside)
             after.append(hidden)
         return torch.cat(after)
 
 
-class SpeaksWords(DialogueModel[State], ABC):
+class WordDecoderModel(DialogueModel[State], ABC):
     """A model whose words are those of its decoder."""
 
     def __init__(self, decoder: WordDecoder) -> None:
         super().__init__()
         self.decoder = decoder
-        self.unsaid: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
 
     def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
         """Let the words of these rows begin at vectors (·, H); all others keep theirs."""
         with torch.no_grad():
             self.decoder.embedding.weight[list(rows)] = vectors.to(self.decoder.embedding.weight)
 
-    def advance_to_scores(self, state: State, last: Tensor) -> tuple[Tensor, State]:
+    def step_logits(self, state: State, last: Tensor) -> tuple[Tensor, State]:
         """Do ``advance``, with no chance for what is never to be said."""
-        scores, state = self.advance(state, last)
-        return allowed(scores, self.unsaid), state
+        scores, state = self.step(state, last)
+        return suppress_tokens(scores, self.suppress_ids), state
 
     @contextmanager
-    def dropping(self, seed: int, progress: float = 1.0) -> Iterator[None]:
+    def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
         """Leave out a share of the encoders' units between their layers."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -110,7 +110,7 @@ class SpeaksWords(DialogueModel[State], ABC):
         return self.decoder.bias.dtype
 
 
-def ends(states: Tensor, timed: Timed) -> Tensor:
+def ends(states: Tensor, timed: TimeMajor) -> Tensor:
     """Return (B, H) the state (S, R, H) in which each sequence ends, zeros for one without a token."""
     return places(states)[timed.last]
 

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from menura.models.parts.routing import Kept, SharedAttention, shut_to
+from menura.models.parts.routing import KeyValues, SharedAttention, shut_to
 
 PLACES = 512  # of which sines are kept, and of more where more are asked for
 
@@ -18,13 +18,13 @@ PLACES = 512  # of which sines are kept, and of more where more are asked for
 class Stream:
     """What was read, as keys and values of each different layer, and which of them are real; rows by exchange."""
 
-    kept: tuple[Kept, ...]
+    kept: tuple[KeyValues, ...]
     real: Tensor  # (R, S)
     everybody: bool  # has read something
     row: Tensor | None = None  # (B,) None where each exchange has a row of its own, in order
 
     @classmethod
-    def of(cls, kept: tuple[Kept, ...], real: Tensor) -> "Stream":
+    def of(cls, kept: tuple[KeyValues, ...], real: Tensor) -> "Stream":
         """Return a stream with a row for each exchange."""
         return cls(kept, real, bool(real.any(1).all()))
 
@@ -44,11 +44,11 @@ class Stream:
         return None if self.everybody else self._rows(self.real.any(1))[:, None, None]
 
     @cached_property
-    def _by_row(self) -> tuple[Kept, ...]:
+    def _by_row(self) -> tuple[KeyValues, ...]:
         """What was read, spread to the exchanges' rows."""
         return tuple(self._spread(kept) for kept in self.kept)
 
-    def _spread(self, kept: Kept) -> Kept:
+    def _spread(self, kept: KeyValues) -> KeyValues:
         keys, values = kept
         return self._rows(keys), self._rows(values)
 

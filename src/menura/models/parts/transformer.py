@@ -20,19 +20,19 @@ Activation = Literal["gelu", "gelu_tanh"]
 class Sizes:
     """What a stack of layers is made of; ``inner`` is the width of its feed-forward networks."""
 
-    vocabulary: int
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    inner: int = 3072
-    positions: int = 512
+    vocab_size: int
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    max_positions: int = 512
     epsilon: float = 1e-12
     activation: Activation = "gelu"
 
     def __post_init__(self) -> None:
         """Refuse a width that the heads do not divide."""
-        if self.width % self.heads:
-            raise ConfigError(f"a width of {self.width} cannot be shared by {self.heads} heads")
+        if self.hidden_size % self.num_heads:
+            raise ConfigError(f"a width of {self.hidden_size} cannot be shared by {self.num_heads} heads")
 
 
 class TransformerBlock(nn.Module):
@@ -40,14 +40,14 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, sizes: Sizes, *, pre_norm: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.pre_norm, self.dropout = sizes.heads, pre_norm, dropout
+        self.heads, self.pre_norm, self.dropout = sizes.num_heads, pre_norm, dropout
         self.activation = sizes.activation
-        self.qkv = PackedLinear(sizes.width, 3 * sizes.width)
-        self.out = PackedLinear(sizes.width, sizes.width)
-        self.attention_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
-        self.inner = PackedLinear(sizes.width, sizes.inner)
-        self.outer = PackedLinear(sizes.inner, sizes.width)
-        self.output_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
+        self.qkv = PackedLinear(sizes.hidden_size, 3 * sizes.hidden_size)
+        self.out = PackedLinear(sizes.hidden_size, sizes.hidden_size)
+        self.attention_norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon)
+        self.inner = PackedLinear(sizes.hidden_size, sizes.intermediate_size)
+        self.outer = PackedLinear(sizes.intermediate_size, sizes.hidden_size)
+        self.output_norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon)
         self.adapters: nn.ModuleList | None = None
 
     def forward(self, x: Tensor, attend: Attend) -> Tensor:
@@ -80,11 +80,11 @@ class Transformer(nn.Module):
 
     def __init__(self, sizes: Sizes, *, pre_norm: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads = sizes.heads
+        self.heads = sizes.num_heads
         self.blocks = nn.ModuleList(
-            TransformerBlock(sizes, pre_norm=pre_norm, dropout=dropout) for _ in range(sizes.layers)
+            TransformerBlock(sizes, pre_norm=pre_norm, dropout=dropout) for _ in range(sizes.num_layers)
         )
-        self.final_norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon) if pre_norm else None
+        self.final_norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon) if pre_norm else None
 
     def forward(self, x: Tensor, attends: "list[Attend]") -> Tensor:
         """Map (B, N, D) to (B, N, D), each layer seeing by its own of ``attends``."""
