@@ -11,8 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from menura.artefacts import base as bases
 from menura.artefacts.piece_lexicon import SubwordVocabulary, mark
 from menura.batches.batch import Batch
+from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName, separated, utterances, words
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName, separated, utterances, words
 from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens, piece_tokens
 from menura.corpus.dialogue import Dialogue, Turn

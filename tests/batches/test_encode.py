@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import FACTS, QUERY, SUPPORT, part
 
+from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import Encoder
-from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.tokenizer import byte_tokens
 from menura.corpus.dialogue import Turn
 from menura.episodes.episode import Episode

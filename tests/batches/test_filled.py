@@ -5,7 +5,7 @@ from torch import Tensor
 from toys import flat, gradient
 
 from menura.batches.batch import Batch
-from menura.batches.filled import FEWEST_LABELS, FEWEST_ROWS, PaddedBatch, PaddedChunk
+from menura.batches.padded import FEWEST_LABELS, FEWEST_ROWS, PaddedBatch, PaddedChunk
 from menura.tasks.task import DialogueView
 
 LINES = (

@@ -3,11 +3,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import menura.batches.forest as module
+import menura.batches.prefix_tree as module
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
-from menura.batches.forest import Branch, prefix_trees
-from menura.batches.passes import SequenceLayout
+from menura.batches.prefix_tree import Branch, prefix_trees
+from menura.batches.varlen import SequenceLayout
 
 few = st.lists(st.integers(0, 2), min_size=1, max_size=5).map(tuple)  # few ids, so that beginnings meet
 Ids = tuple[int, ...]

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menura.batches.timed import TimeMajor
+from menura.batches.time_major import TimeMajor
 
 few = st.lists(st.integers(0, 2), max_size=5).map(tuple)  # few ids, so that beginnings meet
 CPU = torch.device("cpu")

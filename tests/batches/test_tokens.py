@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS
+from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS
 from menura.batches.tokenizer import CHAT_TOKENS, Tokens, byte_tokens
 from menura.errors import ConfigError
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import torch
 from made_up import VARIANTS, part
 
-from menura.batches.turned import Utterances, turns_of
+from menura.batches.utterances import Utterances, turns_of
 
 CPU = torch.device("cpu")
 

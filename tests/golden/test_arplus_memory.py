@@ -10,7 +10,7 @@ from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Slots
-from menura.batches.profiled import Profiles, asked_places
+from menura.batches.profile_batch import Profiles, asked_places
 from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query, as_tokens
 
 CPU = torch.device("cpu")

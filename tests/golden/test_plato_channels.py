@@ -6,8 +6,8 @@ import pytest
 from made_up import part
 
 from menura.batches.channels import FACT, NOWHERE, OWN, PARTNER, ContextLayout
+from menura.batches.chat_format import utterances
 from menura.batches.encode import Caps, EncodedExchange, Encoder
-from menura.batches.layout import utterances
 from menura.batches.tokenizer import Tokens, byte_tokens, word_tokens
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.task import DialogueView

@@ -12,8 +12,8 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable
 from menura.artefacts.base import without_weights
 from menura.artefacts.tensors import content_sha256
+from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import EncodedEpisode, Encoder
-from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.tokenizer import byte_tokens
 from menura.decoding.choice import Nucleus
 from menura.errors import DataError, MismatchError

@@ -18,8 +18,8 @@ from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.structures import PersonaMask, jaccard
 from menura.adaptation.weights import PersonaWeights, holding, trained
+from menura.batches.chat_format import words
 from menura.batches.encode import EncodedEpisode, Encoder
-from menura.batches.layout import words
 from menura.batches.tokenizer import word_tokens, words_of
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.decoding.choice import Greedy

@@ -19,8 +19,8 @@ from menura.artefacts import tensors
 from menura.artefacts.begun_routing import encoder_named
 from menura.artefacts.loaded import LoadedModel, load_model
 from menura.artefacts.piece_lexicon import of_tasks
-from menura.batches.borrowed_pieces import borrowed_pieces, their_rows
 from menura.batches.encode import EncodedEpisode, EncodedExchange
+from menura.batches.subword_mapping import borrowed_pieces, their_rows
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.cli.main import run
 from menura.errors import ConfigError

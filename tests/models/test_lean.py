@@ -24,7 +24,7 @@ from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.batch import Batch
 from menura.batches.collate import Labels
 from menura.batches.encode import EncodedEpisode, EncodedExchange
-from menura.batches.passes import SequenceLayout, packed_chunks
+from menura.batches.varlen import SequenceLayout, packed_chunks
 from menura.models.causal_lm import CausalLm, CausalLmConfig
 from menura.models.parts import lean
 from menura.models.parts.adapters import Adapters

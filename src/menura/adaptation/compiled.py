@@ -16,7 +16,7 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.steps import InnerProblem
 from menura.adaptation.weights import adapting, trained
 from menura.batches.encode import EncodedEpisode
-from menura.batches.filled import PaddedBatch, PaddedChunk
+from menura.batches.padded import PaddedBatch, PaddedChunk
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasPaddedForward, Loss
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from menura.adaptation.descent import InnerLoop, Watch
 from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.weights import PersonaWeights, adapting
+from menura.batches.chat_format import ChatFormat
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
-from menura.batches.layout import ChatFormat
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, RewardsReplies
 

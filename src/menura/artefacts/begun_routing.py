@@ -13,7 +13,7 @@ from torch import nn
 
 from menura.artefacts.base import Base
 from menura.artefacts.pretrained import BERT_TOKENS, ENDS, MASK, OPENS, Pretrained, Weights, pretrained
-from menura.batches.borrowed_pieces import AS_BERT, their_rows
+from menura.batches.subword_mapping import AS_BERT, their_rows
 from menura.batches.tokenizer import Tokens
 from menura.errors import ConfigError
 from menura.models.attention_routing_settings import AttentionRoutingConfig

@@ -23,8 +23,8 @@ from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.piece_lexicon import SubwordVocabulary
 from menura.artefacts.pretrained import Pretrained, pretrained, put
 from menura.artefacts.word_vectors import word_vectors
+from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, separated, utterances, words
 from menura.batches.encode import Caps, Encoder
-from menura.batches.layout import CHAT_FORMATS, SPECIAL_TOKENS, separated, utterances, words
 from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, WORD_TOKENS, Tokens
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
 from menura.models.attention_routing import AttentionRouting

@@ -11,8 +11,8 @@ from typing import Any
 from menura.artefacts.begun_routing import encoder_named
 from menura.artefacts.files import read_json, write_json
 from menura.artefacts.lexicon import FILE
-from menura.batches.borrowed_pieces import borrowed_pieces
 from menura.batches.profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
+from menura.batches.subword_mapping import borrowed_pieces
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError, DataError

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from menura.batches.collate import Ids, Labels, pack, pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.forest import Branch, prefix_trees
-from menura.batches.passes import PackedChunk, packed_chunks
-from menura.batches.timed import TimeMajor
+from menura.batches.prefix_tree import Branch, prefix_trees
+from menura.batches.time_major import TimeMajor
+from menura.batches.varlen import PackedChunk, packed_chunks
 
 
 @dataclass(frozen=True)

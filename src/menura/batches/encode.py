@@ -7,7 +7,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
-from menura.batches.layout import ChatFormat
+from menura.batches.chat_format import ChatFormat
 from menura.batches.profile import Lent, ProfileTokens, Slots
 from menura.batches.tokenizer import Tokens
 from menura.corpus.dialogue import Profile, Turn

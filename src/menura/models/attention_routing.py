@@ -21,7 +21,7 @@ from menura.batches.batch import Batch
 from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import PADDING, Slots
-from menura.batches.profiled import Profiles, asked_places
+from menura.batches.profile_batch import Profiles, asked_places
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.models import attention_routing_modules as modules
 from menura.models.attention_routing_settings import AttentionRoutingConfig

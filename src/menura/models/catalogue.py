@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from menura.batches.layout import ChatFormat
+from menura.batches.chat_format import ChatFormat
 from menura.models.attention_routing import AttentionRouting
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.causal_lm import CausalLm, CausalLmConfig

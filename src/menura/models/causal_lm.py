@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from menura.batches.batch import Batch, SoftTargets
+from menura.batches.chat_format import SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import EncodedExchange, Ids
-from menura.batches.filled import PaddedBatch, padded
-from menura.batches.layout import SPECIAL_TOKENS, ChatFormatName
-from menura.batches.passes import PackedChunk, SequenceLayout
+from menura.batches.padded import PaddedBatch, padded
+from menura.batches.varlen import PackedChunk, SequenceLayout
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
 from menura.models.parts.adapters import Adapters

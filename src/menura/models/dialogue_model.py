@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch, SoftTargets
+from menura.batches.chat_format import ChatFormat
 from menura.batches.encode import EncodedExchange
-from menura.batches.filled import PaddedBatch
-from menura.batches.layout import ChatFormat
+from menura.batches.padded import PaddedBatch
 from menura.errors import ConfigError
 from menura.models.parts.latent import mixture_nll
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.timed import TimeMajor
-from menura.batches.turned import Utterances
+from menura.batches.time_major import TimeMajor
+from menura.batches.utterances import Utterances
 from menura.models.dialogue_model import Loss
 from menura.models.parts.lstm import Lstm
 from menura.models.parts.speaks_words import DecoderState, WordDecoder, WordDecoderModel, ends, places

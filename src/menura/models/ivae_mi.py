@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from menura.batches.batch import Batch
 from menura.batches.encode import Ids
-from menura.batches.timed import TimeMajor
-from menura.batches.turned import Utterances
+from menura.batches.time_major import TimeMajor
+from menura.batches.utterances import Utterances
 from menura.errors import ConfigError
 from menura.models.dialogue_model import Loss
 from menura.models.parts.gru import Gru

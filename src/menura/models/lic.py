@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from menura.batches.batch import Batch
 from menura.batches.collate import Ids, pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.timed import TimeMajor
-from menura.batches.turned import turns_of
+from menura.batches.time_major import TimeMajor
+from menura.batches.utterances import turns_of
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.parts.heads import DEVIATION, MaskedWordHead

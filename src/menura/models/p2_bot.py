@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from menura.batches.batch import Batch
+from menura.batches.chat_format import ChatFormat
 from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange, Ids
-from menura.batches.layout import ChatFormat
 from menura.errors import ConfigError
 from menura.models.causal_lm import CausalLm, CausalState
 from menura.models.dialogue_model import DialogueModel, Loss

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch, SoftTargets
-from menura.batches.timed import TimeMajor
+from menura.batches.time_major import TimeMajor
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
 from menura.models.parts.likeliest import suppress_tokens

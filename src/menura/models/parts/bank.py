@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from menura.batches.passes import SequenceLayout
+from menura.batches.varlen import SequenceLayout
 from menura.errors import ConfigError, MismatchError
 from menura.models.parts.adapters import Houlsby, Ia3, Lora
 from menura.models.parts.blocks import standing_in

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menura.batches.filled import PaddedChunk
+from menura.batches.padded import PaddedChunk
 from menura.models.parts.known_layers import AttentionInputs, FunctionalLayer, FunctionalNetwork
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from menura.batches.passes import SequenceLayout
+from menura.batches.varlen import SequenceLayout
 
 ROOM = 64  # tokens of free room a buffer is made with, and at least grows by
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
-from menura.batches.passes import SequenceLayout
+from menura.batches.varlen import SequenceLayout
 from menura.models.parts.blocks import passing, standing_in
 from menura.models.parts.known_layers import AttentionInputs, FunctionalLayer, FunctionalNetwork, functional_network
 from menura.models.parts.kv_cache import RoomyLayer, empty_cache, prefilled_layer, selected

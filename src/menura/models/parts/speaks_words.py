@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.timed import TimeMajor
+from menura.batches.time_major import TimeMajor
 from menura.models.dialogue_model import DialogueModel, State
 from menura.models.parts.likeliest import suppress_tokens
 from menura.models.parts.lstm import LstmCell

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
-from menura.batches.timed import TimeMajor
+from menura.batches.time_major import TimeMajor
 
 
 @dataclass(frozen=True)

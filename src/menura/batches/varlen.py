@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from menura.batches.collate import Ids, Labels
-from menura.batches.forest import Branch
+from menura.batches.prefix_tree import Branch
 
 
 @dataclass(frozen=True)

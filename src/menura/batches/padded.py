@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from menura.batches.batch import Batch
-from menura.batches.passes import PackedChunk
+from menura.batches.varlen import PackedChunk
 
 # A compiled graph serves all sizes from two on; a size of one would be a case of its own.
 FEWEST_ROWS = FEWEST_LABELS = 2

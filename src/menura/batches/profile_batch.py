@@ -12,7 +12,7 @@ from torch import Tensor
 from menura.batches.collate import Ids, pad
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Slots
-from menura.batches.turned import turns_of
+from menura.batches.utterances import turns_of
 
 
 @dataclass(frozen=True)
