@@ -9,8 +9,8 @@ from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatN
 from menura.batches.encode import Encoder
 from menura.batches.tokenizer import byte_tokens
 from menura.corpus.dialogue import Turn
-from menura.episodes.episode import Episode
 from menura.errors import DataError
+from menura.tasks.episode import Episode
 from menura.tasks.task import Persona
 
 every_layout = pytest.mark.parametrize("layout", CHAT_FORMATS)

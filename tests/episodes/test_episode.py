@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.episodes.episode import Episode, first_shots, leave_one_out, sample_episode
 from menura.errors import EpisodeError
+from menura.tasks.episode import Episode, first_shots, leave_one_out, sample_episode
 from menura.tasks.task import DialogueView, Persona, Task
 
 

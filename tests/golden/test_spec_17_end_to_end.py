@@ -24,8 +24,8 @@ from menura.batches.tokenizer import word_tokens, words_of
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
-from menura.episodes.episode import first_shots, sample_episode
 from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
+from menura.tasks.episode import first_shots, sample_episode
 from menura.tasks.task import DialogueView, Persona, Task
 
 pytestmark = pytest.mark.slow

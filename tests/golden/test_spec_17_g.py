@@ -8,8 +8,8 @@ import pytest
 
 from menura.corpus import catalogue, personachat
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.episodes.episode import leave_one_out
 from menura.tasks.bounds import cap_dialogues
+from menura.tasks.episode import leave_one_out
 from menura.tasks.group import by_facts, by_speaker, union_of_variants
 from menura.tasks.split import split
 

@@ -5,7 +5,7 @@ import pytest
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError
 from menura.tasks.group import by_speaker
-from menura.tasks.held_apart import hold_out_speakers, known_only, rarest
+from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest
 from menura.tasks.task import Task
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from made_up import part
 
-from menura.tasks.nested import fewer_dialogues
+from menura.tasks.subsample import fewer_dialogues
 from menura.tasks.task import Persona, Task
 
 PEOPLE = [Task(Persona(f"p{n}"), tuple(part(f"d{n}-{k}", "hi", "hello") for k in range(4))) for n in range(10)]

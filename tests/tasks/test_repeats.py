@@ -1,8 +1,8 @@
 """What a corpus holds twice is learnt from once and never where it is judged by."""
 
 from menura.corpus.dialogue import Dialogue, Turn
+from menura.tasks.dedup import deduplicated, text_of
 from menura.tasks.group import by_dialogue
-from menura.tasks.repeats import deduplicated, text_of
 from menura.tasks.split import SplitPlan, Splits, from_record
 from menura.tasks.task import Task
 

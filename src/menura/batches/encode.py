@@ -11,8 +11,8 @@ from menura.batches.chat_format import ChatFormat
 from menura.batches.profile import Lent, ProfileTokens, Slots
 from menura.batches.tokenizer import Tokens
 from menura.corpus.dialogue import Profile, Turn
-from menura.episodes.episode import Episode
 from menura.errors import DataError
+from menura.tasks.episode import Episode
 from menura.tasks.task import DialogueView, Exchange
 
 Ids = tuple[int, ...]

@@ -14,12 +14,12 @@ from menura.adaptation.weights import PersonaWeights, loss_with
 from menura.artefacts.loaded import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
-from menura.episodes.episode import Episode, first_shots
 from menura.errors import EpisodeError
 from menura.experiments.finite import check_finite
 from menura.experiments.run_config import method_name
 from menura.metrics.perplexity import perplexity_of
 from menura.models.catalogue import named_settings
+from menura.tasks.episode import Episode, first_shots
 from menura.tasks.task import DialogueView, Task
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"

@@ -11,12 +11,12 @@ from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, shown
 from menura.tasks.bounds import cap_dialogues, cap_utterances, first_dialogues
+from menura.tasks.dedup import deduplicated
 from menura.tasks.group import by_dialogue, by_facts, by_speaker
-from menura.tasks.held_apart import hold_out_speakers, known_only, rarest
-from menura.tasks.nested import fewer_dialogues
-from menura.tasks.repeats import deduplicated
 from menura.tasks.similarity import choose_users
+from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest
 from menura.tasks.split import Splits, split, with_side
+from menura.tasks.subsample import fewer_dialogues
 from menura.tasks.task import DialogueView, Task
 
 

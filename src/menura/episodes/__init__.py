@@ -1,1 +1,0 @@
-"""A task becomes episodes: support to learn from, query to judge by."""
