@@ -21,7 +21,7 @@ from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import MismatchError
-from menura.models.parts.transformer import Sizes
+from menura.models.layers.transformer import Sizes
 from menura.models.plato import Plato
 from menura.models.plato_settings import PlatoConfig
 

@@ -20,7 +20,7 @@ from menura.batches.batch import Batch
 from menura.decoding.choice import Greedy
 from menura.errors import MismatchError
 from menura.models.causal_lm import CausalLm, CausalLmConfig, without_adapters
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 from menura.models.parts.bank import AdapterBank
 
 PERSONAS, RANK = 32, 8

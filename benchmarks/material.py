@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.models.causal_lm import CausalLm, CausalLmConfig
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 
 SHORTEST, LONGEST = 24, 64  # tokens a sequence
 LABELS = 0.2  # the share of each sequence that carries loss: its end

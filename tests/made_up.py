@@ -20,9 +20,9 @@ from menura.experiments.recipes.arplus import AR
 from menura.models.attention_routing import AttentionRouting
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import MODELS, build
+from menura.models.layers.adapters import Adapters
+from menura.models.layers.transformer import Sizes
 from menura.models.lic import LicConfig
-from menura.models.parts.adapters import Adapters
-from menura.models.parts.transformer import Sizes
 from menura.models.plato import Plato, sized
 from menura.models.plato_settings import PlatoConfig
 from menura.models.seq2seq import Seq2SeqConfig

@@ -17,8 +17,8 @@ from menura.artefacts import tensors
 from menura.batches.channels import NOWHERE, OWN, Channels, Token
 from menura.batches.encode import EncodedExchange
 from menura.batches.tokenizer import byte_tokens
-from menura.models.parts.sight import AttentionMask, SegmentIds
-from menura.models.parts.transformer import Masked, Sizes
+from menura.models.layers.attention_mask import AttentionMask, SegmentIds
+from menura.models.layers.transformer import Masked, Sizes
 from menura.models.plato import Plato
 from menura.models.plato_settings import PlatoConfig
 

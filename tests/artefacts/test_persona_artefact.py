@@ -21,7 +21,7 @@ from menura.artefacts.tensors import content_sha256
 from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError
 from menura.experiments.adapt_persona import adapt_persona
 from menura.models.causal_lm import CausalLmConfig
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 from menura.tasks.task import Persona, Task
 
 CONFIG = CausalLmConfig("tiny", adapters=Adapters("lora", rank=2, layers=1))

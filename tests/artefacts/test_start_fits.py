@@ -15,7 +15,7 @@ from menura.artefacts.loaded import load_model, write_start
 from menura.batches.tokenizer import Tokens, byte_tokens
 from menura.errors import MismatchError
 from menura.models.causal_lm import CausalLmConfig
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 
 KINDS = ("houlsby", "lora", "ia3", "prompt")
 

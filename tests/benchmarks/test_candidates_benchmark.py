@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import candidates
 from menura.errors import MismatchError
-from menura.models.parts.transformer import Sizes
+from menura.models.layers.transformer import Sizes
 
 TINY = Sizes(97, 32, 2, 4, 64)
 

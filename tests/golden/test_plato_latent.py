@@ -16,7 +16,7 @@ from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.experiments.train import schedule
-from menura.models.parts.latent import Health
+from menura.models.layers.latent import Health
 from menura.models.plato import Plato
 
 ASKED = EXCHANGES[:2]

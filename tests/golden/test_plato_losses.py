@@ -15,7 +15,7 @@ from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.models.dialogue_model import LatentNll, Loss
-from menura.models.parts.latent import drawn, gumbel_noise
+from menura.models.layers.latent import drawn, gumbel_noise
 from menura.models.parts.negatives import Negatives
 from menura.models.plato import Plato
 

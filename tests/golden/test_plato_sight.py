@@ -8,7 +8,7 @@ from small_plato import EXCHANGES, WAYS, log_probs, nll, plato, said, slots, who
 from torch import Tensor
 
 from menura.batches.batch import Batch
-from menura.models.parts.sight import AttentionMask, SegmentIds
+from menura.models.layers.attention_mask import AttentionMask, SegmentIds
 
 RECOGNITION = AttentionMask(recognition=True)
 DRAWN = {  # of a head slot, three context tokens, three reply tokens: rows see columns

@@ -13,8 +13,8 @@ from menura.artefacts.loaded import load_model
 from menura.batches.tokenizer import Tokens
 from menura.cli.main import run
 from menura.models.catalogue import build, counted
-from menura.models.parts.sight import AttentionMask
-from menura.models.parts.transformer import Sizes
+from menura.models.layers.attention_mask import AttentionMask
+from menura.models.layers.transformer import Sizes
 from menura.models.plato import Plato
 from menura.models.plato_settings import PlatoConfig
 from menura.scorers.encoders import load_encoder

@@ -18,7 +18,7 @@ from menura.batches.tokenizer import byte_tokens
 from menura.decoding.choice import Nucleus
 from menura.errors import DataError, MismatchError
 from menura.models.causal_lm import CausalLm, CausalLmConfig, check_starts_as_base
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 from menura.models.parts.identity import NEAR, check_can_learn
 from menura.tasks.task import Exchange
 

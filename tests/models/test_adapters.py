@@ -14,7 +14,7 @@ from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.causal_lm import CausalLm, CausalLmConfig, check_starts_as_base
-from menura.models.parts.adapters import Adapters, Houlsby, Ia3, Lora
+from menura.models.layers.adapters import Adapters, Houlsby, Ia3, Lora
 from menura.models.parts.identity import check_can_learn, check_identity, check_reading, neutral_weights
 from menura.models.parts.prompt_vectors import PromptVectors
 

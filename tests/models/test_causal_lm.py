@@ -12,7 +12,7 @@ from menura.models import causal_lm
 from menura.models.catalogue import counted
 from menura.models.causal_lm import CausalLm, CausalLmConfig, without_adapters
 from menura.models.dialogue_model import HasFrozenLower, RanksReplies
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 
 
 @pytest.mark.parametrize("network", ["tiny", "gpt2"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from menura.models.parts.latent import Health, drawn, gumbel_noise, information_of, mixture_nll, stream_of
+from menura.models.layers.latent import Health, drawn, gumbel_noise, information_of, mixture_nll, stream_of
 
 
 def log_posterior(*rows: list[float]) -> Tensor:

@@ -26,8 +26,8 @@ from menura.batches.collate import Labels
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.batches.varlen import SequenceLayout, packed_chunks
 from menura.models.causal_lm import CausalLm, CausalLmConfig
+from menura.models.layers.adapters import Adapters
 from menura.models.parts import lean
-from menura.models.parts.adapters import Adapters
 from menura.models.parts.known_layers import AttentionInputs
 from menura.models.parts.lean import FastBackbone, HFBackbone, backbone_of
 

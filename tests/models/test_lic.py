@@ -10,8 +10,8 @@ from menura.adaptation.weights import adaptable
 from menura.artefacts.loaded import load_model
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError
+from menura.models.layers.transformer import Sizes
 from menura.models.lic import Lic, LicConfig, LicState
-from menura.models.parts.transformer import Sizes
 
 HEADS = 2
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from menura.models.parts import likeliest as finding
-from menura.models.parts import packed
-from menura.models.parts.likeliest import BLOCK, ScreenedArgmax, blocked_argmax
+from menura.models.layers import argmax as finding
+from menura.models.layers import packed_linear as packed
+from menura.models.layers.argmax import BLOCK, ScreenedArgmax, blocked_argmax
 
 needs_bfloat16 = pytest.mark.skipif(
     not (packed.AVAILABLE and finding.QUICK), reason="this processor does not multiply in bfloat16"

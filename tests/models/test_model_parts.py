@@ -4,7 +4,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from menura.errors import ConfigError
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 from menura.models.parts.blocks import (
     blocks_of,
     feed_forward_end,

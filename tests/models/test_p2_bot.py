@@ -9,8 +9,8 @@ from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.dialogue_model import RewardsReplies
+from menura.models.layers.adapters import Adapters
 from menura.models.p2_bot import P2BotConfig
-from menura.models.parts.adapters import Adapters
 from menura.models.parts.receiver import Receiver
 
 BAKER = ("i am a baker.", "my bread is rye.")

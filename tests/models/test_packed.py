@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from menura.models.parts import packed
-from menura.models.parts.packed import PackedLinear, PackedWeight
+from menura.models.layers import packed_linear as packed
+from menura.models.layers.packed_linear import PackedLinear, PackedWeight
 
 needs_onednn = pytest.mark.skipif(not packed.AVAILABLE, reason="this PyTorch was built without oneDNN")
 WIDTH, SIZE = 256, 300

@@ -24,7 +24,7 @@ from menura.models.dialogue_model import (
     Loss,
     RanksReplies,
 )
-from menura.models.parts.transformer import Sizes
+from menura.models.layers.transformer import Sizes
 from menura.models.plato import Plato
 from menura.models.plato_settings import PlatoConfig
 

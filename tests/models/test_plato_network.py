@@ -8,8 +8,9 @@ from torch import Tensor
 
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import generate
-from menura.models.parts import likeliest, packed
-from menura.models.parts.likeliest import ScreenedArgmax
+from menura.models.layers import argmax as likeliest
+from menura.models.layers import packed_linear as packed
+from menura.models.layers.argmax import ScreenedArgmax
 
 
 def test_what_is_never_to_be_said_is_never_said() -> None:

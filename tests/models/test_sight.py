@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from menura.models.parts.sight import AttentionMask, SegmentIds
-from menura.models.parts.transformer import Flexible, Masked
+from menura.models.layers.attention_mask import AttentionMask, SegmentIds
+from menura.models.layers.transformer import Flexible, Masked
 
 SIGHTS = [
     AttentionMask(recognition=recognition, context=context, latent=latent)

@@ -10,7 +10,7 @@ from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.dialogue_model import ChoosesReplies, HasNegatives, RanksReplies, StandsOnBase
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 from menura.models.transfer_transfo import FACTS as OF_FACTS
 from menura.models.transfer_transfo import OWN, PARTNER, TransferTransfoConfig, marked
 

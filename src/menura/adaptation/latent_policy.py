@@ -20,7 +20,7 @@ from menura.adaptation.weights import PersonaWeights, adaptable, adapting, holdi
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasLatents, Loss
-from menura.models.parts.latent import gumbel_noise
+from menura.models.layers.latent import gumbel_noise
 
 POLICY = "prior"  # begins the names of p(z | c), which is the policy
 MOVES = f"{POLICY},latent"  # while the generator is held

@@ -14,7 +14,7 @@ from menura.artefacts.encoder_folder import HEADER_LIMIT, MINILM, encoder_folder
 from menura.artefacts.files import read_json, sha256_of
 from menura.batches.tokenizer import Tokens
 from menura.errors import DataError, MismatchError
-from menura.models.parts.transformer import Activation, Sizes
+from menura.models.layers.transformer import Activation, Sizes
 
 OPENS, ENDS = "[unused0]", "[unused1]"  # rows of BERT's vocabulary that nothing was ever learnt in
 OWN_OPENS, OWN_ENDS = "<bou>", "<eou>"  # where a vocabulary has none

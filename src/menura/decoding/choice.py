@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from menura.errors import ConfigError
-from menura.models.parts.likeliest import blocked_argmax
+from menura.models.layers.argmax import blocked_argmax
 
 FIRST_LOOK = 256  # tokens sorted before the whole vocabulary is; enough where their mass exceeds p
 

@@ -27,7 +27,7 @@ from menura.metrics.oracle import best_of
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel, check_share
-from menura.models.parts.latent import Health
+from menura.models.layers.latent import Health
 
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
 OF_SECOND_TASK = "ppl-release-sum"  # the metric that asks how well a second task is done

@@ -10,7 +10,7 @@ from menura.artefacts import tensors
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange, Ids
 from menura.errors import MismatchError
-from menura.models.parts.ranker import Ranker
+from menura.models.layers.ranker import Ranker
 from menura.models.plato import Plato
 
 FILE = "ranker.safetensors"

@@ -23,7 +23,7 @@ from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.ranked import FILE
 from menura.experiments.run import Run, Signals
 from menura.metrics.oracle import auto_score
-from menura.models.parts.ranker import Ranker, listwise, pairwise
+from menura.models.layers.ranker import Ranker, listwise, pairwise
 from menura.models.plato import Plato
 
 EXAMPLES = "ranker-examples.safetensors"

@@ -26,10 +26,10 @@ from menura.batches.tokenizer import PIECE_TOKENS
 from menura.models import attention_routing_modules as modules
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.dialogue_model import DialogueModel, Loss
-from menura.models.parts.dropping import dropped
+from menura.models.layers.argmax import suppress_tokens
+from menura.models.layers.dropout import dropped
+from menura.models.layers.packed_linear import PackedWeight
 from menura.models.parts.infilling import infilled
-from menura.models.parts.likeliest import suppress_tokens
-from menura.models.parts.packed import PackedWeight
 from menura.models.parts.persona_memory import Pairs, Query
 from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
 from menura.models.parts.routing import (

@@ -14,9 +14,9 @@ from menura.models.causal_lm import CausalLm, CausalLmConfig
 from menura.models.dialogue_model import DialogueModel
 from menura.models.hierarchical import Hierarchical, HierarchicalConfig
 from menura.models.ivae_mi import IvaeMi, IvaeMiConfig
+from menura.models.layers.transformer import Sizes
 from menura.models.lic import Lic, LicConfig
 from menura.models.p2_bot import P2Bot, P2BotConfig
-from menura.models.parts.transformer import Sizes
 from menura.models.plato import Plato, sized
 from menura.models.plato_settings import PlatoConfig
 from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig

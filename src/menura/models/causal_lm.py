@@ -21,7 +21,7 @@ from menura.batches.padded import PaddedBatch, padded
 from menura.batches.varlen import PackedChunk, SequenceLayout
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 from menura.models.parts.attachment import Attachment
 from menura.models.parts.bank import AdapterBank, BatchedAdapters, batched_adapters
 from menura.models.parts.blocks import blocks_of

@@ -14,7 +14,7 @@ from menura.batches.chat_format import ChatFormat
 from menura.batches.encode import EncodedExchange
 from menura.batches.padded import PaddedBatch
 from menura.errors import ConfigError
-from menura.models.parts.latent import mixture_nll
+from menura.models.layers.latent import mixture_nll
 
 State = TypeVar("State")
 

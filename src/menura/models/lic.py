@@ -27,9 +27,9 @@ from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import turns_of
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
-from menura.models.parts.heads import DEVIATION, MaskedWordHead
-from menura.models.parts.likeliest import suppress_tokens
-from menura.models.parts.transformer import Sizes, Transformer, TransformerBlock
+from menura.models.layers.argmax import suppress_tokens
+from menura.models.layers.heads import DEVIATION, MaskedWordHead
+from menura.models.layers.transformer import Sizes, Transformer, TransformerBlock
 
 ROLES = OWN, PARTNER, FACT = range(3)
 LABELS_AT_ONCE = 1024  # bounds memory, changes nothing else

@@ -18,12 +18,12 @@ from menura.batches.channels import Channels
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
 from menura.models.dialogue_model import LatentNll, Loss
-from menura.models.parts import latent as acts
-from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
-from menura.models.parts.heads import wide
+from menura.models.layers import latent as acts
+from menura.models.layers.heads import wide
+from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, alike
+from menura.models.layers.transformer import Sizes
 from menura.models.parts.negatives import Negatives
 from menura.models.parts.shared_context import SharedPrefix
-from menura.models.parts.transformer import Sizes
 from menura.models.plato_network import Contexts, Drawing, PlatoNetwork, PlatoState
 from menura.models.plato_settings import PlatoConfig
 

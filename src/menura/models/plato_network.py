@@ -17,13 +17,13 @@ from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel
-from menura.models.parts.at_once import TOKENS_AT_ONCE, alike
-from menura.models.parts.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
-from menura.models.parts.likeliest import ScreenedArgmax, blocked_argmax, suppress_tokens
-from menura.models.parts.packed import PackedWeight
+from menura.models.layers.argmax import ScreenedArgmax, blocked_argmax, suppress_tokens
+from menura.models.layers.attention_mask import Attend, AttentionMask, SegmentIds
+from menura.models.layers.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
+from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, alike
+from menura.models.layers.packed_linear import PackedWeight
+from menura.models.layers.transformer import Flexible, Keeping, Masked, Sizes, Transformer
 from menura.models.parts.shared_context import KeyValues, Owners, SharedPrefix
-from menura.models.parts.sight import Attend, AttentionMask, SegmentIds
-from menura.models.parts.transformer import Flexible, Keeping, Masked, Sizes, Transformer
 from menura.models.plato_settings import PlatoConfig
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 from menura.batches.channels import Knowledge, KnowledgeTurn, Turns
 from menura.errors import ConfigError
-from menura.models.parts.latent import Sampling
-from menura.models.parts.sight import Attention, Visibility
+from menura.models.layers.attention_mask import Attention, Visibility
+from menura.models.layers.latent import Sampling
 
 Preset = Literal["fixed", "release", "paper"]
 

@@ -15,7 +15,7 @@ from menura.batches.batch import Batch, SoftTargets
 from menura.batches.time_major import TimeMajor
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
-from menura.models.parts.likeliest import suppress_tokens
+from menura.models.layers.argmax import suppress_tokens
 from menura.models.parts.lstm import Lstm, LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word's vector where none is known (CMAML's public code)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from menura.models.parts.dropping import dropped
+from menura.models.layers.dropout import dropped
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -15,8 +15,8 @@ from menura.adaptation.self_play import SelfPlay
 from menura.experiments.recipes import mamlviapp
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import RunConfig
+from menura.models.layers.adapters import Adapters
 from menura.models.p2_bot import P2BotConfig
-from menura.models.parts.adapters import Adapters
 from menura.models.transfer_transfo import TransferTransfoConfig
 
 ADAPTS = "lm.adapters"  # what a persona differs in: head, kinds and receiver are everybody's

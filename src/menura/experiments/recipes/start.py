@@ -13,7 +13,7 @@ from menura.artefacts.loaded import shipped_config
 from menura.experiments.data_config import DataConfig
 from menura.experiments.run_config import Outer, RunConfig
 from menura.models.causal_lm import CausalLmConfig
-from menura.models.parts.adapters import Adapters
+from menura.models.layers.adapters import Adapters
 
 # The inner loop that the start was trained and chosen with.
 INNER = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from menura.models.parts.adapters import Adapters, Houlsby, Ia3, Lora
+from menura.models.layers.adapters import Adapters, Houlsby, Ia3, Lora
 from menura.models.parts.blocks import feed_forward_end, input_maps, key_value_maps, sublayers, widths
 from menura.models.parts.prompt_vectors import PromptVectors, attention_maps
 

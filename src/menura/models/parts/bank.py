@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from menura.batches.varlen import SequenceLayout
 from menura.errors import ConfigError, MismatchError
-from menura.models.parts.adapters import Houlsby, Ia3, Lora
+from menura.models.layers.adapters import Houlsby, Ia3, Lora
 from menura.models.parts.blocks import standing_in
 
 

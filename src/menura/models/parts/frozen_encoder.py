@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.errors import ConfigError
-from menura.models.parts.transformer import Masked, Sizes, Transformer
+from menura.models.layers.transformer import Masked, Sizes, Transformer
 
 FeaturesAs = Literal["concat", "replace"]
 

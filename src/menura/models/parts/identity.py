@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.errors import DataError, MismatchError
-from menura.models.parts.adapters import Adapter, Adapters
+from menura.models.layers.adapters import Adapter, Adapters
 
 NEAR = 1e-3  # share of the largest logit by which a near-zero start may differ (spec E1)
 ROUNDING = 1e-4  # share of the largest logit that another order of the same sums may make

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from menura.models.parts.adapters import Houlsby
-from menura.models.parts.dropping import dropped
+from menura.models.layers.adapters import Houlsby
+from menura.models.layers.dropout import dropped
 
 KeyValues = tuple[Tensor, Tensor]  # keys and values, (B, H, S, d) each
 Gates = tuple[Tensor, Tensor]  # of attention and of the network, () each

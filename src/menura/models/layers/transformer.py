@@ -9,9 +9,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from menura.errors import ConfigError
-from menura.models.parts.adapters import Houlsby
-from menura.models.parts.packed import PackedLinear
-from menura.models.parts.sight import Attend
+from menura.models.layers.adapters import Houlsby
+from menura.models.layers.attention_mask import Attend
+from menura.models.layers.packed_linear import PackedLinear
 
 Activation = Literal["gelu", "gelu_tanh"]
 

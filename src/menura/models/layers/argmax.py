@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from menura.models.parts.packed import PackedWeight, serves
+from menura.models.layers.packed_linear import PackedWeight, serves
 
 BLOCK = 128  # words of which the largest score is found first,
 MANY = 1 << 15  # where there are at least so many scores

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.channels import Channels
-from menura.models.parts.packed import PackedLinear, PackedWeight
-from menura.models.parts.transformer import Sizes
+from menura.models.layers.packed_linear import PackedLinear, PackedWeight
+from menura.models.layers.transformer import Sizes
 
 DEVIATION = 0.02  # of what no base has: BERT's own
 

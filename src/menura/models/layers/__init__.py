@@ -1,0 +1,1 @@
+"""Tensors become tensors: modules and functions that several families share."""
