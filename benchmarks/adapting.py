@@ -14,7 +14,7 @@ from benchmarks.peers.padded import loss, padded, twin
 from menura.adaptation.descent import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.batches.encode import EncodedDialogue
-from menura.models.causal_lm import CausalLm
+from menura.models.causal_lm.model import CausalLm
 
 STEPS, BATCH = 5, 8
 RATE = 1e-3

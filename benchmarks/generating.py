@@ -16,7 +16,7 @@ from menura.batches.batch import Batch
 from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate
 from menura.errors import MismatchError
-from menura.models.causal_lm import CausalLm, CausalLmConfig, without_adapters
+from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
 
 PROMPT, NEW = 32, 32  # tokens
 PEER = "transformers.generate"

@@ -19,9 +19,9 @@ from menura.adaptation.weights import adaptable, holding
 from menura.batches.batch import Batch
 from menura.decoding.choice import Greedy
 from menura.errors import MismatchError
-from menura.models.causal_lm import CausalLm, CausalLmConfig, without_adapters
+from menura.models.causal_lm.adapter_bank import AdapterBank
+from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
-from menura.models.parts.bank import AdapterBank
 
 PERSONAS, RANK = 32, 8
 BOTTLENECK = 32  # 133,376 parameters a persona; LoRA of rank 8 on every linear map has 131,072

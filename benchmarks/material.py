@@ -10,7 +10,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
-from menura.models.causal_lm import CausalLm, CausalLmConfig
+from menura.models.causal_lm.model import CausalLm, CausalLmConfig
 from menura.models.layers.adapters import Adapters
 
 SHORTEST, LONGEST = 24, 64  # tokens a sequence

@@ -15,7 +15,7 @@ from menura.adaptation.descent import InnerLoop, Order
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedEpisode
 from menura.errors import NumericalError
-from menura.models.causal_lm import CausalLm
+from menura.models.causal_lm.model import CausalLm
 
 TASKS, SEQUENCES = 4, 8  # in a meta-step; in a support set, and in a query set
 RATE = 0.05  # of the one inner step

@@ -11,7 +11,7 @@ from transformers import GPT2LMHeadModel
 
 from benchmarks.material import flat
 from menura.batches.encode import EncodedDialogue
-from menura.models.causal_lm import CausalLm
+from menura.models.causal_lm.model import CausalLm
 
 IGNORED = -100  # a label without loss, by transformers' convention
 PARTS = {"attention": "attn.resid_dropout", "feed_forward": "mlp.dropout"}

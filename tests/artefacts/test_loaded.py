@@ -12,7 +12,7 @@ from menura.adaptation.weights import adaptable, loss_with
 from menura.artefacts import tensors
 from menura.artefacts.loaded import PROBE, SHIPPED, LoadedModel, load_model, start_file, write_start
 from menura.errors import ConfigError, DataError, MismatchError, StorageError, UnsafeError
-from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
 from menura.models.layers.adapters import Adapters
 
 CONFIG = CausalLmConfig("tiny", adapters=Adapters("houlsby", bottleneck=3, layers="upper"))

@@ -20,7 +20,7 @@ from menura.artefacts.persona_artefact import ABOUT, CARD, WEIGHTS, PersonaArtef
 from menura.artefacts.tensors import content_sha256
 from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError
 from menura.experiments.adapt_persona import adapt_persona
-from menura.models.causal_lm import CausalLmConfig
+from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.tasks.task import Persona, Task
 

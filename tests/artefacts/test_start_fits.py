@@ -14,7 +14,7 @@ from menura.artefacts.base import Base
 from menura.artefacts.loaded import load_model, write_start
 from menura.batches.tokenizer import Tokens, byte_tokens
 from menura.errors import MismatchError
-from menura.models.causal_lm import CausalLmConfig
+from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 
 KINDS = ("houlsby", "lora", "ia3", "prompt")

@@ -15,7 +15,7 @@ from menura.adaptation import compiled, graph
 from menura.adaptation.descent import Order
 from menura.decoding.choice import Greedy
 from menura.errors import MismatchError, NumericalError
-from menura.models.causal_lm import CausalLm
+from menura.models.causal_lm.model import CausalLm
 
 TINY = Size(width=16, depth=2, heads=2, vocabulary=50)
 DRAWN = episodes(2, 3, TINY.vocabulary)

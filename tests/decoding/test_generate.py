@@ -7,8 +7,8 @@ from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
 from menura.adaptation.weights import adaptable, holding
 from menura.decoding.choice import Choice, Greedy, Nucleus, TopK
 from menura.decoding.generate import generate, stream
-from menura.models.causal_lm import CausalLm
-from menura.models.parts.lean import HFBackbone
+from menura.models.causal_lm.backbone import HFBackbone
+from menura.models.causal_lm.model import CausalLm
 
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))
 CHOICES = [Greedy(), Nucleus(0.9), TopK(5, 1.3)]

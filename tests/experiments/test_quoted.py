@@ -15,8 +15,8 @@ from menura.experiments.judge import config_of
 from menura.experiments.recipes import recipe
 from menura.experiments.run import Run
 from menura.models.catalogue import model_name
-from menura.models.p2_bot import P2BotConfig
-from menura.models.transfer_transfo import TransferTransfoConfig
+from menura.models.causal_lm.p2_bot import P2BotConfig
+from menura.models.causal_lm.transfer_transfo import TransferTransfoConfig
 
 PARTS = {
     "transfer_transfo": {"reply", "choice"},

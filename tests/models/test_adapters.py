@@ -13,10 +13,10 @@ from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
-from menura.models.causal_lm import CausalLm, CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.adapter_checks import check_can_learn, check_identity, check_reading, neutral_weights
+from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.prompt_vectors import PromptVectors
 from menura.models.layers.adapters import Adapters, Houlsby, Ia3, Lora
-from menura.models.parts.identity import check_can_learn, check_identity, check_reading, neutral_weights
-from menura.models.parts.prompt_vectors import PromptVectors
 
 KINDS = ("houlsby", "lora", "ia3", "prompt")
 TEXT = torch.tensor([[5, 77, 130, 9, 9, 200, 41]])

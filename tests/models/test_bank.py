@@ -9,8 +9,8 @@ from menura.adaptation.weights import adaptable, holding
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import ConfigError, MismatchError
-from menura.models.parts.bank import AdapterBank
-from menura.models.parts.lean import HFBackbone
+from menura.models.causal_lm.adapter_bank import AdapterBank
+from menura.models.causal_lm.backbone import HFBackbone
 
 KINDS = ["houlsby", "houlsby-upper", "lora", "ia3", "gpt2-houlsby", "gpt2-lora", "gpt2-ia3"]
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))

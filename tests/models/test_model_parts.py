@@ -4,8 +4,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from menura.errors import ConfigError
-from menura.models.layers.adapters import Adapters
-from menura.models.parts.blocks import (
+from menura.models.causal_lm.hf_modules import (
     blocks_of,
     feed_forward_end,
     input_maps,
@@ -15,7 +14,8 @@ from menura.models.parts.blocks import (
     sublayers,
     widths,
 )
-from menura.models.parts.kv_cache import ROOM, empty_cache, selected
+from menura.models.causal_lm.kv_cache import ROOM, empty_cache, selected
+from menura.models.layers.adapters import Adapters
 
 
 @pytest.mark.parametrize(("layers", "depth", "first"), [("all", 12, 0), ("upper", 12, 6), ("upper", 5, 2), (3, 12, 9)])

@@ -8,10 +8,10 @@ from torch import nn
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
+from menura.models.causal_lm.p2_bot import P2BotConfig
+from menura.models.causal_lm.receiver import Receiver
 from menura.models.dialogue_model import RewardsReplies
 from menura.models.layers.adapters import Adapters
-from menura.models.p2_bot import P2BotConfig
-from menura.models.parts.receiver import Receiver
 
 BAKER = ("i am a baker.", "my bread is rye.")
 OTHERS = (part("o1", "hi", "i bake bread.", facts=BAKER),)

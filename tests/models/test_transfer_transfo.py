@@ -9,10 +9,10 @@ from menura.adaptation.plain import fitted
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
+from menura.models.causal_lm.transfer_transfo import FACTS as OF_FACTS
+from menura.models.causal_lm.transfer_transfo import OWN, PARTNER, TransferTransfoConfig, marked
 from menura.models.dialogue_model import ChoosesReplies, HasNegatives, RanksReplies, StandsOnBase
 from menura.models.layers.adapters import Adapters
-from menura.models.transfer_transfo import FACTS as OF_FACTS
-from menura.models.transfer_transfo import OWN, PARTNER, TransferTransfoConfig, marked
 
 OTHERS = (part("o1", "hi", "i bake bread.", "oh?", "rye and wheat.", facts=("i am a baker.",)),)
 

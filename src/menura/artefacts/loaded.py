@@ -30,11 +30,11 @@ from menura.errors import ConfigError, DataError, MismatchError, StorageError
 from menura.models.attention_routing import AttentionRouting
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig, build, lm_of, over_network
-from menura.models.causal_lm import CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.adapter_checks import check_can_learn
+from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
 from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.adapters import Adapters
 from menura.models.lic import Lic, LicConfig
-from menura.models.parts.identity import check_can_learn
 from menura.models.parts.speaks_words import WordDecoderModel
 from menura.models.plato import Plato, sized
 from menura.models.plato_settings import PlatoConfig

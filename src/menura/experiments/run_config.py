@@ -12,7 +12,7 @@ from menura.errors import ConfigError
 from menura.experiments.data_config import DataConfig
 from menura.experiments.finite import Precision
 from menura.models.catalogue import ModelConfig, named_settings
-from menura.models.causal_lm import CausalLmConfig
+from menura.models.causal_lm.model import CausalLmConfig
 
 LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
 

@@ -17,7 +17,7 @@ from menura.experiments.data_config import DataConfig
 from menura.experiments.recipes import tiny
 from menura.experiments.run_config import Outer, RunConfig
 from menura.models.catalogue import over_network
-from menura.models.causal_lm import CausalLmConfig, without_adapters
+from menura.models.causal_lm.model import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
 
 Size = Literal["tiny", "cpu", "paper"]

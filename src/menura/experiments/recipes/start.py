@@ -12,7 +12,7 @@ from menura.adaptation.plain import Finetune
 from menura.artefacts.loaded import shipped_config
 from menura.experiments.data_config import DataConfig
 from menura.experiments.run_config import Outer, RunConfig
-from menura.models.causal_lm import CausalLmConfig
+from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 
 # The inner loop that the start was trained and chosen with.

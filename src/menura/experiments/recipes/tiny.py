@@ -8,7 +8,7 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.experiments.data_config import DataConfig
 from menura.experiments.run_config import Outer, RunConfig
-from menura.models.causal_lm import CausalLmConfig, without_adapters
+from menura.models.causal_lm.model import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
 
 INNER = InnerLoop(lr=1e-2, epochs=1, batch_size=8)

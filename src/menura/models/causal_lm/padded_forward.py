@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from menura.batches.padded import PaddedChunk
-from menura.models.parts.known_layers import AttentionInputs, FunctionalLayer, FunctionalNetwork
+from menura.models.causal_lm.functional_layers import AttentionInputs, FunctionalLayer, FunctionalNetwork
 
 
 def padded_forward(form: FunctionalNetwork, vectors: Tensor, part: PaddedChunk) -> Tensor:

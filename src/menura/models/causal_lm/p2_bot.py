@@ -15,10 +15,10 @@ from menura.batches.chat_format import ChatFormat
 from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange, Ids
 from menura.errors import ConfigError
-from menura.models.causal_lm import CausalLm, CausalState
+from menura.models.causal_lm.model import CausalLm, CausalState
+from menura.models.causal_lm.receiver import Receiver
+from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTransfoConfig
 from menura.models.dialogue_model import DialogueModel, Loss
-from menura.models.parts.receiver import Receiver
-from menura.models.transfer_transfo import TransferTransfo, TransferTransfoConfig
 
 
 @dataclass(frozen=True)

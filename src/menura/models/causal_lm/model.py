@@ -20,15 +20,15 @@ from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.padded import PaddedBatch, padded
 from menura.batches.varlen import PackedChunk, SequenceLayout
 from menura.errors import ConfigError
+from menura.models.causal_lm.adapter_bank import AdapterBank, BatchedAdapters, batched_adapters
+from menura.models.causal_lm.adapter_checks import check_identity, check_reading, neutral_weights
+from menura.models.causal_lm.adapter_hooks import Attachment
+from menura.models.causal_lm.backbone import backbone_of
+from menura.models.causal_lm.functional_layers import functional_network
+from menura.models.causal_lm.hf_modules import blocks_of
+from menura.models.causal_lm.padded_forward import padded_forward, padded_forward_above
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
 from menura.models.layers.adapters import Adapters
-from menura.models.parts.attachment import Attachment
-from menura.models.parts.bank import AdapterBank, BatchedAdapters, batched_adapters
-from menura.models.parts.blocks import blocks_of
-from menura.models.parts.filled import padded_forward, padded_forward_above
-from menura.models.parts.identity import check_identity, check_reading, neutral_weights
-from menura.models.parts.known_layers import functional_network
-from menura.models.parts.lean import backbone_of
 
 PASS_TOKENS = 2048  # row tokens in one forward pass: bounds memory, changes no result
 REPLIES_AT_ONCE = 5  # candidates read side by side after a shared context

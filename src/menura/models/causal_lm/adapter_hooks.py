@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from menura.models.causal_lm.hf_modules import feed_forward_end, input_maps, key_value_maps, sublayers, widths
+from menura.models.causal_lm.prompt_vectors import PromptVectors, attention_maps
 from menura.models.layers.adapters import Adapters, Houlsby, Ia3, Lora
-from menura.models.parts.blocks import feed_forward_end, input_maps, key_value_maps, sublayers, widths
-from menura.models.parts.prompt_vectors import PromptVectors, attention_maps
 
 Hook = Callable[..., Any]
 

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from menura.batches.varlen import SequenceLayout
 from menura.errors import ConfigError, MismatchError
+from menura.models.causal_lm.hf_modules import standing_in
 from menura.models.layers.adapters import Houlsby, Ia3, Lora
-from menura.models.parts.blocks import standing_in
 
 
 @dataclass(frozen=True)

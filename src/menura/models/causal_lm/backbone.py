@@ -18,9 +18,14 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from menura.batches.varlen import SequenceLayout
-from menura.models.parts.blocks import passing, standing_in
-from menura.models.parts.known_layers import AttentionInputs, FunctionalLayer, FunctionalNetwork, functional_network
-from menura.models.parts.kv_cache import RoomyLayer, empty_cache, prefilled_layer, selected
+from menura.models.causal_lm.functional_layers import (
+    AttentionInputs,
+    FunctionalLayer,
+    FunctionalNetwork,
+    functional_network,
+)
+from menura.models.causal_lm.hf_modules import passing, standing_in
+from menura.models.causal_lm.kv_cache import RoomyLayer, empty_cache, prefilled_layer, selected
 
 # Where attention of one token a row is cheaper without matrix products; measured on a processor, at batch 1 to 32.
 MANY_NUMBERS = 1 << 18  # keys of a layer, at least: they come from memory, not from a cache
