@@ -17,7 +17,7 @@ from menura.adaptation.descent import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.errors import NumericalError
-from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
+from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
 
 # As in cmaml/maml_seq2spg@cpu, on dialogues as long as Persona-Chat's.
 CONFIG = Seq2SpgConfig(vocab_size=8000, hidden_size=150, num_layers=2, dropout=0.0)

@@ -25,7 +25,7 @@ from menura.models.layers.transformer import Sizes
 from menura.models.lic import LicConfig
 from menura.models.plato import Plato, sized
 from menura.models.plato_settings import PlatoConfig
-from menura.models.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.tasks.task import DialogueView
 
 FACTS = ("i mend clocks.", "my goat is called fern.")

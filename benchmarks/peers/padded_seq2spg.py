@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from benchmarks.material import flat
 from benchmarks.peers.padded import IGNORED
 from menura.batches.encode import EncodedDialogue
-from menura.models.parts.lstm import LstmCell
-from menura.models.seq2spg import Seq2Spg
+from menura.models.recurrent.lstm import LstmCell
+from menura.models.recurrent.seq2spg import Seq2Spg
 
 Encoder = Literal["cells", "packed"]
 

@@ -11,7 +11,7 @@ from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.loaded import load_model
 from menura.artefacts.word_vectors import KNOWN, word_vectors
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
-from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 
 LINES = "the 1 0 0.5\ncat 0 2 0\n. -1 0 0\ndog 3 3 3\n"
 

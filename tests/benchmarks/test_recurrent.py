@@ -9,7 +9,7 @@ from benchmarks.peers.padded import relative_error
 from benchmarks.peers.padded_seq2spg import PaddedSeq2Spg, library_name, padded
 from menura.batches.encode import EncodedEpisode
 from menura.errors import NumericalError
-from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
+from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
 
 TINY = Seq2SpgConfig(vocab_size=40, hidden_size=6, num_layers=2, dropout=0.0)
 DRAWN = recurrent.episodes(2, TINY.vocab_size)

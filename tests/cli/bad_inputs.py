@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.persona_artefact import ABOUT
 from menura.models.catalogue import build
-from menura.models.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.seq2seq import Seq2SeqConfig
 
 TURNS = '"turns": [{"speaker": "a", "text": "x"}, {"speaker": "b", "text": "y"}]'
 PERSONAS = Path("home/personas")

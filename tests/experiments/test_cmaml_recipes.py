@@ -13,7 +13,7 @@ from menura.experiments.recipes import recipe
 from menura.experiments.recipes.cmaml import ROWS
 from menura.experiments.run_config import method_name
 from menura.models.catalogue import model_name
-from menura.models.seq2spg import Seq2SpgConfig
+from menura.models.recurrent.seq2spg import Seq2SpgConfig
 
 TABLE = {
     "seq2seq": ("seq2seq", "pretrain-only"),

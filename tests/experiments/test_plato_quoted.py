@@ -15,7 +15,7 @@ from menura.experiments.recipes import SIZES, recipe
 from menura.experiments.recipes.plato_quoted import ROWS
 from menura.experiments.run import Run
 from menura.models.catalogue import model_name
-from menura.models.ivae_mi import IvaeMiConfig
+from menura.models.recurrent.ivae_mi import IvaeMiConfig
 
 TABLE = {
     "seq2seq-dailydialog": ("seq2seq", "dailydialog", "dialogue"),

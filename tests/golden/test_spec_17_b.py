@@ -3,9 +3,9 @@
 import pytest
 
 from menura.models.catalogue import build
-from menura.models.seq2seq import Seq2SeqConfig
-from menura.models.seq2spg import Seq2SpgConfig
-from menura.models.speaker import SpeakerConfig
+from menura.models.recurrent.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.seq2spg import Seq2SpgConfig
+from menura.models.recurrent.speaker import SpeakerConfig
 
 WORDS, USERS = 18_600, 5_138
 

@@ -24,7 +24,7 @@ from menura.batches.tokenizer import word_tokens, words_of
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
-from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
+from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
 from menura.tasks.episode import first_shots, sample_episode
 from menura.tasks.task import DialogueView, Persona, Task
 

@@ -13,9 +13,9 @@ from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
-from menura.models.hierarchical import Hierarchical, HierarchicalConfig
-from menura.models.ivae_mi import IvaeMiConfig
-from menura.models.parts.speaks_words import WordDecoderModel
+from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
+from menura.models.recurrent.ivae_mi import IvaeMiConfig
+from menura.models.recurrent.word_decoder import WordDecoderModel
 
 LONG = part("long", "one", "two", "three", "four", "five", "six", facts=FACTS)
 BOTH = ["hierarchical", "ivae-mi"]

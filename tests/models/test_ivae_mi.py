@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from menura.adaptation.weights import adaptable
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
-from menura.models.ivae_mi import STRAIGHT, Critic, IvaeMi, IvaeMiConfig, dual
+from menura.models.recurrent.ivae_mi import STRAIGHT, Critic, IvaeMi, IvaeMiConfig, dual
 
 PARTS = ("decoder", "forwards", "backwards", "context", "prior", "posterior", "critic", "bridge")
 

@@ -16,10 +16,10 @@ from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, generate
 from menura.errors import ConfigError
 from menura.models.catalogue import MODELS
-from menura.models.parts.lstm import Lstm
-from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig, private_sizes
-from menura.models.speaker import Speaker, SpeakerConfig
+from menura.models.recurrent.lstm import Lstm
+from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig, private_sizes
+from menura.models.recurrent.speaker import Speaker, SpeakerConfig
 
 OVER_WORDS = [name for name, variant in VARIANTS.items() if issubclass(MODELS[variant.model].model, Seq2Seq)]
 

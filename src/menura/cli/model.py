@@ -41,7 +41,7 @@ def show(
     from menura.models.catalogue import build, counted
     from menura.models.lic import LicConfig
     from menura.models.plato_settings import PlatoConfig
-    from menura.models.seq2seq import Seq2SeqConfig
+    from menura.models.recurrent.seq2seq import Seq2SeqConfig
 
     given: Globals = context.obj
     config, within = _asked(name, size, given)

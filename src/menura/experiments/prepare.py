@@ -15,7 +15,7 @@ from menura.experiments.profiles import told_in
 from menura.experiments.run_config import RunConfig
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig
-from menura.models.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.tasks.split import Splits
 from menura.tasks.task import Task
 

@@ -14,15 +14,15 @@ from menura.models.causal_lm.model import CausalLm, CausalLmConfig
 from menura.models.causal_lm.p2_bot import P2Bot, P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTransfoConfig
 from menura.models.dialogue_model import DialogueModel
-from menura.models.hierarchical import Hierarchical, HierarchicalConfig
-from menura.models.ivae_mi import IvaeMi, IvaeMiConfig
 from menura.models.layers.transformer import Sizes
 from menura.models.lic import Lic, LicConfig
 from menura.models.plato import Plato, sized
 from menura.models.plato_settings import PlatoConfig
-from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from menura.models.seq2spg import Seq2Spg, Seq2SpgConfig
-from menura.models.speaker import Speaker, SpeakerConfig
+from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
+from menura.models.recurrent.ivae_mi import IvaeMi, IvaeMiConfig
+from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
+from menura.models.recurrent.speaker import Speaker, SpeakerConfig
 
 ModelConfig = (
     CausalLmConfig

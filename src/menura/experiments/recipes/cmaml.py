@@ -19,9 +19,9 @@ from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import Outer, RunConfig
-from menura.models.seq2seq import Seq2SeqConfig
-from menura.models.seq2spg import Seq2SpgConfig
-from menura.models.speaker import SpeakerConfig
+from menura.models.recurrent.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.seq2spg import Seq2SpgConfig
+from menura.models.recurrent.speaker import SpeakerConfig
 
 # Tasks as in MAMLviaPP's rows, but for the facts: a persona is told from what it says alone.
 PERSONAS = DataConfig(

@@ -16,7 +16,7 @@ from menura.batches.time_major import TimeMajor
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, softened_by
 from menura.models.layers.argmax import suppress_tokens
-from menura.models.parts.lstm import Lstm, LstmCell
+from menura.models.recurrent.lstm import Lstm, LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word's vector where none is known (CMAML's public code)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from menura.batches.batch import Batch
 from menura.errors import ConfigError
-from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from menura.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 
 Gate = Literal["paper", "repo"]
 Reads = Literal["word_and_state", "state"]

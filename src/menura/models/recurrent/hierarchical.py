@@ -17,9 +17,9 @@ from menura.batches.batch import Batch
 from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import Utterances
 from menura.models.dialogue_model import Loss
-from menura.models.parts.lstm import Lstm
-from menura.models.parts.speaks_words import DecoderState, WordDecoder, WordDecoderModel, ends, places
-from menura.models.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.lstm import Lstm
+from menura.models.recurrent.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, WordDecoderModel, ends, places
 
 
 @dataclass(frozen=True)

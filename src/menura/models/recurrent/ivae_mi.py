@@ -27,9 +27,9 @@ from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import Utterances
 from menura.errors import ConfigError
 from menura.models.dialogue_model import Loss
-from menura.models.parts.gru import Gru
-from menura.models.parts.speaks_words import DecoderState, WordDecoder, WordDecoderModel, ends
-from menura.models.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.gru import Gru
+from menura.models.recurrent.seq2seq import Seq2SeqConfig
+from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, WordDecoderModel, ends
 
 STRAIGHT = 3.0  # from here on exp goes on as a straight line, so that one sample of the prior cannot drown all others
 
