@@ -22,8 +22,8 @@ from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import MismatchError
 from menura.models.layers.transformer import Sizes
-from menura.models.plato import Plato
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato
 
 SIZES: dict[str, Sizes] = {
     "MiniLM's size": Sizes(30522, 384, 6, 12, 1536),

@@ -23,8 +23,8 @@ from menura.models.catalogue import MODELS, build
 from menura.models.layers.adapters import Adapters
 from menura.models.layers.transformer import Sizes
 from menura.models.lic import LicConfig
-from menura.models.plato import Plato, sized
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato, sized
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.tasks.task import DialogueView
 

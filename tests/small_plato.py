@@ -19,8 +19,8 @@ from menura.batches.encode import EncodedExchange
 from menura.batches.tokenizer import byte_tokens
 from menura.models.layers.attention_mask import AttentionMask, SegmentIds
 from menura.models.layers.transformer import Masked, Sizes
-from menura.models.plato import Plato
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato
 
 SIZES = Sizes(97, 32, 2, 4, 64, 64)  # L=2, D=32, H=4, V=97
 OPENS, END = 1, 2

@@ -38,7 +38,7 @@ from menura.experiments.settings import model_settings, of_kind
 from menura.models.attention_routing_settings import AttentionRoutingConfig
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
 from menura.report import results as report
 from menura.tasks.group import by_speaker
 from menura.tasks.task import Task

@@ -14,8 +14,8 @@ from menura.artefacts import tensors
 from menura.artefacts.loaded import load_model
 from menura.artefacts.pretrained import known_sizes, pretrained
 from menura.errors import ConfigError, DataError, MenuraError, MismatchError
-from menura.models.plato import Plato
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato
 
 
 def changed(file: Path, change: Callable[[dict], None]) -> None:

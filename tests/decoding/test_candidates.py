@@ -11,7 +11,7 @@ from menura.decoding.candidates import RankedReply, Ranking, candidates
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import generate
 from menura.errors import ConfigError
-from menura.models.plato import Plato
+from menura.models.plato.model import Plato
 
 PARTS = (*SUPPORT, *QUERY)
 LIMIT = 12

@@ -15,7 +15,7 @@ from menura.experiments.recipes import recipe
 from menura.experiments.recipes.plato_grid import FIRST, GRID
 from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import with_settings
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
 
 SIZES = ("tiny", "cpu", "paper")
 

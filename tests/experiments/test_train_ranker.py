@@ -20,7 +20,7 @@ from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.ranked import load_ranker, rank_by, scores
 from menura.experiments.train_ranker import Examples, RankerConfig, fit_ranker, fitted
 from menura.models.layers.ranker import Ranker, listwise, pairwise
-from menura.models.plato import Plato
+from menura.models.plato.model import Plato
 
 QUICK = RankerConfig(exchanges=10, epochs=3, max_new_tokens=4)
 

@@ -12,8 +12,8 @@ from menura.decoding.beam import Beam, beam_search
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import ConfigError
-from menura.models.plato import Plato
-from menura.models.plato_network import PlatoState
+from menura.models.plato.model import Plato
+from menura.models.plato.network import PlatoState
 
 PROMPT = said((9, 10, 11), (12,), (13, 14), reply=(20, 21, 22, 23), facts=((40, 41),))
 WITH_LATENT = [way for way in WAYS if "without" not in way]

@@ -17,7 +17,7 @@ from menura.adaptation.weights import trained
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.experiments.train import schedule
 from menura.models.layers.latent import Health
-from menura.models.plato import Plato
+from menura.models.plato.model import Plato
 
 ASKED = EXCHANGES[:2]
 EPISODE = EncodedEpisode("p", (), (ASKED,))

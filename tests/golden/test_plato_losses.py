@@ -16,8 +16,8 @@ from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.models.dialogue_model import LatentNll, Loss
 from menura.models.layers.latent import drawn, gumbel_noise
-from menura.models.parts.negatives import Negatives
-from menura.models.plato import Plato
+from menura.models.plato.model import Plato
+from menura.models.plato.negatives import Negatives
 
 PAIRED = tuple(replace(e, negatives=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES))
 

@@ -15,8 +15,8 @@ from menura.cli.main import run
 from menura.models.catalogue import build, counted
 from menura.models.layers.attention_mask import AttentionMask
 from menura.models.layers.transformer import Sizes
-from menura.models.plato import Plato
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato
 from menura.scorers.encoders import load_encoder
 
 RECOGNITION = AttentionMask(recognition=True)

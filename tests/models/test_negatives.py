@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from small_plato import said
 
-from menura.models.parts.negatives import Negatives, differs
+from menura.models.plato.negatives import Negatives, differs
 
 HERE = said((9,), reply=(20,), dialogue="here")
 

@@ -25,8 +25,8 @@ from menura.models.dialogue_model import (
     RanksReplies,
 )
 from menura.models.layers.transformer import Sizes
-from menura.models.plato import Plato
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato
 
 RIVALLED = tuple(replace(e, negatives=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES))
 

@@ -8,8 +8,8 @@ from made_up import SUPPORT, VARIANTS, Toy, part
 
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
-from menura.models.plato import Plato
-from menura.models.plato_network import EncodedContexts
+from menura.models.plato.model import Plato
+from menura.models.plato.network import EncodedContexts
 
 LONG = part("x", "what is new?", "goats", "how many goats?", "three", "and what do they eat?", "all")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from menura.models.parts.shared_context import KeyValues, Owners, SharedPrefix
+from menura.models.plato.shared_context import KeyValues, Owners, SharedPrefix
 
 HEADS, WIDE = 2, 4
 OWNERS = {

@@ -35,8 +35,8 @@ from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
 from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.adapters import Adapters
 from menura.models.lic import Lic, LicConfig
-from menura.models.plato import Plato, sized
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato, sized
 from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 from menura.models.recurrent.speaker import SpeakerConfig
 from menura.models.recurrent.word_decoder import WordDecoderModel

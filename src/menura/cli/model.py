@@ -40,7 +40,7 @@ def show(
     from menura.models.attention_routing_settings import AttentionRoutingConfig
     from menura.models.catalogue import build, counted
     from menura.models.lic import LicConfig
-    from menura.models.plato_settings import PlatoConfig
+    from menura.models.plato.config import PlatoConfig
     from menura.models.recurrent.seq2seq import Seq2SeqConfig
 
     given: Globals = context.obj

@@ -24,7 +24,7 @@ from menura.experiments.verdicts import check_trained, scorer_labels_for
 from menura.metrics import catalogue
 from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
-from menura.models.plato import Plato
+from menura.models.plato.model import Plato
 from menura.tasks.split import strangers
 
 

@@ -11,7 +11,7 @@ from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange, Ids
 from menura.errors import MismatchError
 from menura.models.layers.ranker import Ranker
-from menura.models.plato import Plato
+from menura.models.plato.model import Plato
 
 FILE = "ranker.safetensors"
 

@@ -24,7 +24,7 @@ from menura.experiments.ranked import FILE
 from menura.experiments.run import Run, Signals
 from menura.metrics.oracle import auto_score
 from menura.models.layers.ranker import Ranker, listwise, pairwise
-from menura.models.plato import Plato
+from menura.models.plato.model import Plato
 
 EXAMPLES = "ranker-examples.safetensors"
 AT_ONCE = 4  # exchanges whose candidates are said side by side

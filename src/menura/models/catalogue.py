@@ -16,8 +16,8 @@ from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTr
 from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.transformer import Sizes
 from menura.models.lic import Lic, LicConfig
-from menura.models.plato import Plato, sized
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato, sized
 from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
 from menura.models.recurrent.ivae_mi import IvaeMi, IvaeMiConfig
 from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig

@@ -18,7 +18,7 @@ from menura.experiments.finite import Precision
 from menura.experiments.recipes.dialogue_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import Outer, RunConfig
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
 
 MODELS: dict[Size, PlatoConfig] = {
     "tiny": PlatoConfig(

@@ -19,7 +19,7 @@ from menura.adaptation.plain import PretrainOnly
 from menura.experiments.recipes import plato
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import RunConfig
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from menura.models.layers import latent as acts
 from menura.models.layers.heads import wide
 from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, alike
 from menura.models.layers.transformer import Sizes
-from menura.models.parts.negatives import Negatives
-from menura.models.parts.shared_context import SharedPrefix
-from menura.models.plato_network import Contexts, Drawing, PlatoNetwork, PlatoState
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.negatives import Negatives
+from menura.models.plato.network import Contexts, Drawing, PlatoNetwork, PlatoState
+from menura.models.plato.shared_context import SharedPrefix
 
 SCORED_AT_ONCE = 3072  # reply tokens of all latents in a pass
 ALL = 1 << 30

@@ -23,8 +23,8 @@ from menura.models.layers.heads import BagOfWords, Embeddings, MaskedWordHead, P
 from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, alike
 from menura.models.layers.packed_linear import PackedWeight
 from menura.models.layers.transformer import Flexible, Keeping, Masked, Sizes, Transformer
-from menura.models.parts.shared_context import KeyValues, Owners, SharedPrefix
-from menura.models.plato_settings import PlatoConfig
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.shared_context import KeyValues, Owners, SharedPrefix
 
 
 @dataclass(frozen=True)
