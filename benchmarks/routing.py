@@ -27,8 +27,8 @@ from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import MismatchError
 from menura.experiments.recipes.arplus import ABLATIONS, AR, MODELS
-from menura.models.attention_routing import AttentionRouting
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.model import AttentionRouting
 from menura.models.catalogue import counted
 
 SYSTEMS = {"ar": AR, "arplus": {}, **ABLATIONS}

@@ -17,8 +17,8 @@ from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens, piece_tokens
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.experiments.recipes.arplus import AR
-from menura.models.attention_routing import AttentionRouting
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.model import AttentionRouting
 from menura.models.catalogue import MODELS, build
 from menura.models.layers.adapters import Adapters
 from menura.models.layers.transformer import Sizes

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Slots
-from menura.models.attention_routing import AttentionRouting
-from menura.models.parts.streams import sinusoids
+from menura.models.attention_routing.decoder_state import sinusoids
+from menura.models.attention_routing.model import AttentionRouting
 
 ALL = (*SUPPORT, *QUERY, part("long", "who is there?", "only me.", "and the owl?", "asleep.", "why?", "it is noon."))
 AR: dict[str, Any] = dict(VARIANTS["ar"].settings)

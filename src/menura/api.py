@@ -35,7 +35,7 @@ from menura.experiments.recipes import arplus, plato
 from menura.experiments.recipes.start import ANCHORED
 from menura.experiments.run_config import RunConfig
 from menura.experiments.settings import model_settings, of_kind
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
 from menura.models.plato.config import PlatoConfig

@@ -12,7 +12,7 @@ from menura.artefacts.loaded import load_model
 from menura.artefacts.piece_lexicon import SubwordVocabulary, mark, of_tasks
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.errors import ConfigError, DataError
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.tasks.task import DialogueView, Persona, Task
 
 SIZES: dict[str, Any] = {

@@ -2,7 +2,7 @@ import pytest
 
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
 from menura.corpus.pieces import pieces
-from menura.models.attention_routing import MASK
+from menura.models.attention_routing.model import MASK
 
 TEXTS = ["the old clock ticks", "the clock stops", "時計が止まる", "tick tock, said the clock"]
 every_kind = pytest.mark.parametrize("kind", ["char", "wordpiece", "bpe"])

@@ -17,7 +17,7 @@ from menura.experiments.recipes import recipe
 from menura.experiments.settings import with_settings
 from menura.experiments.spoken import Evaluator
 from menura.experiments.verdicts import scorer_labels_for
-from menura.models.attention_routing import AttentionRouting
+from menura.models.attention_routing.model import AttentionRouting
 
 QUICK = EvaluateConfig(shots=(1,), queries=1, replies=1, candidates=3, max_new_tokens=4, metrics=("ppl",))
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from menura.models.parts.infilling import infilled
+from menura.models.attention_routing.infilling import infilled
 
 MARK, OPENS, END = 5, 2, 3
 DRAWS = 100_000

@@ -9,8 +9,8 @@ from made_up import Toy
 from small_routing import AR, began, exchanges_of, looked, normed, routing
 from torch import Tensor, nn
 
-from menura.models.parts.routing import FactorFeedForward, FullFeedForward, Routed
-from menura.models.parts.streams import RoutingState
+from menura.models.attention_routing.decoder_state import RoutingState
+from menura.models.attention_routing.layers import FactorFeedForward, FullFeedForward, Routed
 
 EXACT = {"rtol": 0.0, "atol": 1e-10}
 STREAMED = {"memory": False, "groups": 4}  # one layer, and a stream of the persona's

@@ -11,7 +11,7 @@ from torch import Tensor
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Slots
 from menura.batches.profile_batch import Profiles, asked_places
-from menura.models.parts.persona_memory import Pairs, PersonaMemory, Query, as_tokens
+from menura.models.attention_routing.memory import Pairs, PersonaMemory, Query, as_tokens
 
 CPU = torch.device("cpu")
 WIDTH, WORDS, EXACT = 6, 20, {"rtol": 0.0, "atol": 1e-10}

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from menura.cli.main import run
-from menura.models.attention_routing import AttentionRouting
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.layers import FullFeedForward, feed_forward
+from menura.models.attention_routing.model import AttentionRouting
 from menura.models.catalogue import build, counted
-from menura.models.parts.routing import FullFeedForward, feed_forward
 
 CHARACTERS, WORDS = 9489, 10004
 RELEASE: dict[str, Any] = {"preset": "release"}

@@ -15,7 +15,7 @@ from menura.artefacts.loaded import load_model
 from menura.artefacts.piece_lexicon import SubwordVocabulary, mark
 from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import piece_tokens
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
 
 RATES = (3e-4, 1e-3, 3e-3)
 SIZES: dict[str, Any] = {

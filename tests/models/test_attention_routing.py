@@ -20,10 +20,10 @@ from menura.corpus.dialogue import Dialogue, Turn
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import ConfigError, DataError
-from menura.models.attention_routing import MASK
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.layers import SharedAttention
+from menura.models.attention_routing.model import MASK
 from menura.models.dialogue_model import Loss, nll_of, weighing
-from menura.models.parts.routing import SharedAttention
 from menura.tasks.task import DialogueView
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -110,7 +110,7 @@ def test_the_second_task_mlm_reads_what_is_left_of_the_reply(
 ) -> None:
     toy = routing(**settings)
     model, rows = toy.model, exchanges_of(toy)[:3]
-    left = "menura.models.attention_routing.infilled"
+    left = "menura.models.attention_routing.model.infilled"
     monkeypatch.setattr(left, lambda ids, mask, noise, bart: (ids[0], mask, *ids[3:]))
     with torch.no_grad():
         found = model.auxiliary_nll(model.batch(rows), 0)[0].tolist()

@@ -26,8 +26,8 @@ from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.experiments.judge import config_of
 from menura.experiments.recipes import recipe
-from menura.models.attention_routing import AttentionRouting
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.model import AttentionRouting
 from menura.tasks.task import Persona, Task
 
 TASKS = [Task(Persona("mira"), (*SUPPORT, *QUERY))]

@@ -16,9 +16,9 @@ from menura.artefacts.pretrained import BERT_TOKENS, ENDS, MASK, OPENS, Pretrain
 from menura.batches.subword_mapping import AS_BERT, their_rows
 from menura.batches.tokenizer import Tokens
 from menura.errors import ConfigError
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.frozen_encoder import FrozenEncoder
 from menura.models.layers.transformer import Sizes, Transformer
-from menura.models.parts.frozen_encoder import FrozenEncoder
 
 TINY = "tiny"  # letters, and weights that know nothing of them: for tests, without any file
 TINY_SIZES = Sizes(0, 32, 2, 4, 64, 256)

@@ -27,8 +27,8 @@ from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, separated, 
 from menura.batches.encode import Caps, Encoder
 from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, WORD_TOKENS, Tokens
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
-from menura.models.attention_routing import AttentionRouting
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.model import AttentionRouting
 from menura.models.catalogue import ModelConfig, build, lm_of, over_network
 from menura.models.causal_lm.adapter_checks import check_can_learn
 from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base

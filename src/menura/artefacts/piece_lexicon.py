@@ -16,7 +16,7 @@ from menura.batches.subword_mapping import borrowed_pieces
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError, DataError
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.tasks.task import Task
 
 COMMON = 0.1  # the share of profiles from which on a piece tells nothing of anybody

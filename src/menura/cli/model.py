@@ -37,7 +37,7 @@ def show(
 
     from menura.artefacts.base import without_weights
     from menura.artefacts.pretrained import known_sizes
-    from menura.models.attention_routing_settings import AttentionRoutingConfig
+    from menura.models.attention_routing.config import AttentionRoutingConfig
     from menura.models.catalogue import build, counted
     from menura.models.lic import LicConfig
     from menura.models.plato.config import PlatoConfig

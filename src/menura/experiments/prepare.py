@@ -13,7 +13,7 @@ from menura.errors import MismatchError
 from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
 from menura.experiments.profiles import told_in
 from menura.experiments.run_config import RunConfig
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.tasks.split import Splits

@@ -8,8 +8,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from menura.batches.chat_format import ChatFormat
-from menura.models.attention_routing import AttentionRouting
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.model import AttentionRouting
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig
 from menura.models.causal_lm.p2_bot import P2Bot, P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTransfoConfig

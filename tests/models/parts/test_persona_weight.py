@@ -7,7 +7,7 @@ import torch
 
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Lent, Slot, Slots
-from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
+from menura.models.attention_routing.persona_gate import graded, telling, with_lent_profiles
 
 
 def exchange(place: int, *, expresses: bool) -> EncodedExchange:

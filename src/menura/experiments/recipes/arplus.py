@@ -21,7 +21,7 @@ from menura.adaptation.plain import Finetune
 from menura.experiments.data_config import DataConfig
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import Outer, RunConfig
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
 
 AR: Mapping[str, Any] = {
     "rezero": False,

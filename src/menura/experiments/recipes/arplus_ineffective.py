@@ -19,7 +19,7 @@ from menura.experiments.finite import Precision
 from menura.experiments.recipes.arplus import OUTER, TINY
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import Outer, RunConfig
-from menura.models.attention_routing_settings import AttentionRoutingConfig
+from menura.models.attention_routing.config import AttentionRoutingConfig
 
 ENCODERS: Mapping[Size, str] = {"tiny": "tiny", "cpu": "minilm", "paper": "google-bert/bert-base-uncased"}
 SHAPES: Mapping[Size, Mapping[str, Any]] = {  # of the encoder's layers

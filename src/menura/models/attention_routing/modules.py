@@ -7,10 +7,10 @@ from torch import nn
 
 from menura.batches.profile import PADDING
 from menura.errors import ConfigError
-from menura.models.attention_routing_settings import AttentionRoutingConfig
-from menura.models.parts.frozen_encoder import FrozenFeatures
-from menura.models.parts.persona_memory import PersonaMemory
-from menura.models.parts.routing import FactorFeedForward, RoutedLayer, SharedAttention, feed_forward
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.frozen_encoder import FrozenFeatures
+from menura.models.attention_routing.layers import FactorFeedForward, RoutedLayer, SharedAttention, feed_forward
+from menura.models.attention_routing.memory import PersonaMemory
 
 
 def memory(config: AttentionRoutingConfig, words: int) -> PersonaMemory:

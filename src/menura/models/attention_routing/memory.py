@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.profile import PADDING, Slots
-from menura.models.parts.routing import seen_of
+from menura.models.attention_routing.layers import seen_of
 
 
 @dataclass(frozen=True)

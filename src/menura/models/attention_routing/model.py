@@ -23,16 +23,10 @@ from menura.batches.encode import EncodedExchange
 from menura.batches.profile import PADDING, Slots
 from menura.batches.profile_batch import Profiles, asked_places
 from menura.batches.tokenizer import PIECE_TOKENS
-from menura.models import attention_routing_modules as modules
-from menura.models.attention_routing_settings import AttentionRoutingConfig
-from menura.models.dialogue_model import DialogueModel, Loss
-from menura.models.layers.argmax import suppress_tokens
-from menura.models.layers.dropout import dropped
-from menura.models.layers.packed_linear import PackedWeight
-from menura.models.parts.infilling import infilled
-from menura.models.parts.persona_memory import Pairs, Query
-from menura.models.parts.persona_weight import graded, telling, with_lent_profiles
-from menura.models.parts.routing import (
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.decoder_state import RoutingState, Said, Stream, sinusoids
+from menura.models.attention_routing.infilling import infilled
+from menura.models.attention_routing.layers import (
     Attends,
     Gates,
     Routed,
@@ -40,7 +34,13 @@ from menura.models.parts.routing import (
     SharedAttention,
     shut_to,
 )
-from menura.models.parts.streams import RoutingState, Said, Stream, sinusoids
+from menura.models.attention_routing.memory import Pairs, Query
+from menura.models.attention_routing.model import modules
+from menura.models.attention_routing.persona_gate import graded, telling, with_lent_profiles
+from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.layers.argmax import suppress_tokens
+from menura.models.layers.dropout import dropped
+from menura.models.layers.packed_linear import PackedWeight
 
 ENCODER, DECODER = range(2)
 STREAMS = ("context", "persona", "auxiliary", "reply")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from menura.batches.tokenizer import Pieces
 from menura.errors import ConfigError
-from menura.models.parts.frozen_encoder import FeaturesAs
+from menura.models.attention_routing.frozen_encoder import FeaturesAs
 
 Preset = Literal["fixed", "release", "paper"]
 FeedForwardKind = Literal["full", "factor_release", "factor_fixed"]

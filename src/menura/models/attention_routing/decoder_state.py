@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from menura.models.parts.routing import KeyValues, SharedAttention, shut_to
+from menura.models.attention_routing.layers import KeyValues, SharedAttention, shut_to
 
 PLACES = 512  # of which sines are kept, and of more where more are asked for
 

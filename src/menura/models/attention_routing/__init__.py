@@ -1,0 +1,1 @@
+"""Persona, context and reply become one next token by routed attention (AR, AR+)."""
