@@ -11,7 +11,7 @@ from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.meta_engines import PEERS, reference
 from benchmarks.peers.padded import peer_name, relative_error, twin
 from menura.adaptation.compiled import Objective, compiled_objective
-from menura.adaptation.descent import InnerLoop, Order
+from menura.adaptation.inner_loop import InnerLoop, Order
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedEpisode
 from menura.errors import NumericalError

@@ -13,7 +13,7 @@ from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.meta_engines import load_learn2learn
 from benchmarks.peers.padded import gradients, relative_error
 from benchmarks.peers.padded_seq2spg import Encoder, PaddedSeq2Spg, padded, under_our_names
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.errors import NumericalError

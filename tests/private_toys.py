@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from toys import NoDecoding, exchange, points
 
-from menura.adaptation.structures import LayerMask, PersonaMask, whole
+from menura.adaptation.masks import LayerMask, PersonaMask, whole
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.models.dialogue_model import Loss

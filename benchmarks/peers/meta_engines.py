@@ -14,7 +14,7 @@ from transformers import GPT2LMHeadModel
 
 from benchmarks.material import flat
 from benchmarks.peers.padded import SequenceLayout, adapting, gradients, loss, padded
-from menura.adaptation.descent import Order
+from menura.adaptation.inner_loop import Order
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 

@@ -10,9 +10,9 @@ import torch
 
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import Watch
+from menura.adaptation.inner_loop import Watch
+from menura.adaptation.masks import whole
 from menura.adaptation.plain import Finetune, PretrainOnly
-from menura.adaptation.structures import whole
 from menura.adaptation.weights import holding
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.base_catalogue import BASES

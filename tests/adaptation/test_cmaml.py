@@ -11,13 +11,13 @@ from toys import NET_EPISODE, TanhNet, flat, gradient, points, slope
 
 from menura.adaptation.catalogue import METHODS
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import InnerLoop, mini_batches
+from menura.adaptation.inner_loop import InnerLoop, mini_batches
+from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import LearnsJointly, Together, walking
+from menura.adaptation.l1_penalty import Penalty, sparse_copy
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.sparse import Penalty, sparse_copy
-from menura.adaptation.steps import InnerProblem
-from menura.adaptation.structures import PersonaMask, jaccard, whole, with_zeros, within
+from menura.adaptation.masks import PersonaMask, jaccard, whole, with_zeros, within
 from menura.adaptation.weights import adaptable, loss_with, trained
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError

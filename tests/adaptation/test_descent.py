@@ -7,7 +7,7 @@ from made_up import QUERY, SUPPORT, VARIANTS, part
 from torch import Tensor, nn
 from toys import Quadratic, exchange
 
-from menura.adaptation.descent import InnerLoop, mini_batches, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, mini_batches, run_inner_loop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode

@@ -9,11 +9,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import NoDecoding, exchange
 
-from menura.adaptation.descent import InnerLoop, iterate_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, iterate_inner_loop
+from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import Together
 from menura.adaptation.maml import Maml
-from menura.adaptation.steps import InnerProblem
-from menura.adaptation.structures import PersonaMask, whole
+from menura.adaptation.masks import PersonaMask, whole
 from menura.adaptation.weights import adaptable
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode

@@ -11,9 +11,9 @@ from made_up import QUERY, SUPPORT, VARIANTS
 from torch import Tensor, nn
 from toys import NET_EPISODE, NoDecoding, TanhNet, exchange, flat, gradient, slope
 
-from menura.adaptation.descent import InnerLoop, mini_batches, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, mini_batches, run_inner_loop
+from menura.adaptation.inner_lrs import inner_lrs_of
 from menura.adaptation.maml import Maml, share_of
-from menura.adaptation.rates import inner_lrs_of
 from menura.adaptation.weights import adaptable, adapting, loss_with, trained
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from menura.adaptation.rates import RATES
+from menura.adaptation.inner_lrs import RATES
 from menura.adaptation.weights import Decaying, outer_groups
 
 

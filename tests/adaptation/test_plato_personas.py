@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_up import Toy, Variant, assert_same_bits, part, snapshot
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.latent_policy import LatentPolicy
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly

@@ -9,7 +9,7 @@ import torch
 from private_toys import PrivateNet, any_structure, of_edges
 from toys import TanhNet, points
 
-from menura.adaptation.structures import (
+from menura.adaptation.masks import (
     PERSONAS,
     PersonaMask,
     Threshold,
@@ -86,7 +86,7 @@ def test_the_mean_jaccard_is_that_of_all_pairs_counted_one_by_one(monkeypatch: p
 
     wanted = [counted(one, other) for one, other in itertools.combinations(masks, 2)]
     assert len({round(value, 6) for value in wanted}) > 5
-    monkeypatch.setattr("menura.adaptation.structures.CHUNK", 7)
+    monkeypatch.setattr("menura.adaptation.masks.CHUNK", 7)
     assert mean_jaccard(masks) == pytest.approx(sum(wanted) / len(wanted), abs=1e-12)
     assert jaccard(masks[0], masks[3]) == pytest.approx(wanted[2], abs=1e-12)
 

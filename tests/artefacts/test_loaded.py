@@ -6,7 +6,7 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, part, stir
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, loss_with
 from menura.artefacts import tensors

@@ -11,7 +11,7 @@ import pytest
 import torch
 from made_up import FACTS, SUPPORT, part
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import loss_with
 from menura.artefacts import persona_artefact

@@ -12,7 +12,7 @@ from benchmarks.meta_step import RATE, peer_ways, step
 from benchmarks.peers.meta_engines import LEARN2LEARN, PEERS, reference
 from benchmarks.peers.padded import IGNORED, adapting, padded, peer_name, relative_error, twin
 from menura.adaptation import compiled, graph
-from menura.adaptation.descent import Order
+from menura.adaptation.inner_loop import Order
 from menura.decoding.choice import Greedy
 from menura.errors import MismatchError, NumericalError
 from menura.models.causal_lm.model import CausalLm

@@ -8,7 +8,7 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 
 from menura.adaptation.catalogue import METHODS, Method
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode

@@ -5,7 +5,7 @@ import pytest
 import torch
 from made_up_chat import write
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.artefacts.loaded import LoadedModel, load_model
 from menura.cli.adapt import verdict

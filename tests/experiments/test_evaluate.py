@@ -11,8 +11,8 @@ from made_up_chat import name_of, write
 from small_training import config_for, train
 from torch import Tensor
 
-from menura.adaptation.drift import WeightDistances
 from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.weight_distance import WeightDistances
 from menura.errors import ConfigError, EpisodeError, MismatchError
 from menura.experiments.choose import chosen_epochs
 from menura.experiments.data_config import DataConfig, EncodedTask, encoded, tasks_of

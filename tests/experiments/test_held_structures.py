@@ -5,7 +5,7 @@ from pathlib import Path
 from made_up_chat import write
 from small_training import config_for, train
 
-from menura.adaptation.structures import PersonaMask, whole
+from menura.adaptation.masks import PersonaMask, whole
 from menura.experiments.settings import with_settings
 from menura.experiments.train import Training
 

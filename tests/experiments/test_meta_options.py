@@ -9,7 +9,7 @@ import torch
 from made_up_chat import write
 from small_training import AfterStep, config_for, ended, train
 
-from menura.adaptation.rates import LOGARITHM, inner_lrs_of
+from menura.adaptation.inner_lrs import LOGARITHM, inner_lrs_of
 from menura.adaptation.weights import adaptable
 from menura.artefacts import persona_artefact, tensors
 from menura.artefacts.loaded import load_model

@@ -3,7 +3,7 @@ import pytest
 import torch
 from private_toys import PrivateNet
 
-from menura.adaptation.structures import PersonaMask, jaccards, mean_jaccard, whole
+from menura.adaptation.masks import PersonaMask, jaccards, mean_jaccard, whole
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.experiments.structure_likeness import likeness, mantel
 from menura.tasks.task import DialogueView, Persona, Task

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from toys import NET_EPISODE, QUADRATIC_EPISODE, Quadratic, TanhNet, flat, gradient, points, slope
 
 from menura.adaptation.catalogue import METHODS
-from menura.adaptation.descent import InnerLoop, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, run_inner_loop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedDialogue, EncodedEpisode

@@ -8,9 +8,9 @@ from private_toys import EPISODES, PrivateNet, any_structure, through
 from torch import Tensor, nn
 
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.structures import (
+from menura.adaptation.masks import (
     LayerMask,
     PersonaMask,
     Threshold,

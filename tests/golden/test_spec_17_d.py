@@ -6,12 +6,12 @@ from private_toys import EPISODES, PrivateNet, ThreeEdges, any_structure, of_edg
 from toys import flat, gradient, slope
 
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import InnerLoop, mini_batches
+from menura.adaptation.inner_loop import InnerLoop, mini_batches
+from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import Together, walking
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.steps import InnerProblem
-from menura.adaptation.structures import whole
+from menura.adaptation.masks import whole
 from menura.adaptation.weights import adaptable, trained
 
 TASKS = [one_point("1"), one_point("2")]

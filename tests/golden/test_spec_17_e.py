@@ -7,7 +7,7 @@ import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Variant, part, stir
 from torch import Tensor, nn
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable
 from menura.artefacts.base import without_weights

@@ -12,11 +12,11 @@ import torch
 
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
+from menura.adaptation.masks import PersonaMask, jaccard
 from menura.adaptation.plain import Finetune, PretrainOnly
-from menura.adaptation.structures import PersonaMask, jaccard
 from menura.adaptation.weights import PersonaWeights, holding, trained
 from menura.batches.chat_format import words
 from menura.batches.encode import EncodedEpisode, Encoder

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from menura.adaptation.drift import Distances, WeightDistances
+from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.metrics.catalogue import METRICS
 from menura.metrics.hits import HitsAtOne, draw_candidates, rank_of
 from menura.metrics.perplexity import Perplexity, perplexity_of

@@ -7,7 +7,7 @@ from made_up import QUERY, SUPPORT, VARIANTS, Variant, gpt2, in_double, llama, s
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, holding, loss_with

@@ -12,7 +12,7 @@ from small_routing import ALL, AR, by_hand, exchanges_of, routing, said, sinusoi
 from small_routing import nll_of as nll_by_hand
 from torch import Tensor
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune, pooled
 from menura.adaptation.weights import adaptable, holding, loss_with, trained
 from menura.batches.encode import EncodedEpisode, EncodedExchange

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.batch import Batch

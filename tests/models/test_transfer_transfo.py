@@ -4,7 +4,7 @@ import pytest
 import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 
-from menura.adaptation.descent import InnerLoop, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, run_inner_loop
 from menura.adaptation.plain import fitted
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.descent import InnerLoop, Watch, mini_batches
+from menura.adaptation.inner_loop import InnerLoop, Watch, mini_batches
+from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import Reduce, Together, walking
-from menura.adaptation.sparse import Kind, Penalty, sparse_copy
-from menura.adaptation.steps import InnerProblem
-from menura.adaptation.structures import PersonaMask, Threshold, living, pruned, whole
+from menura.adaptation.l1_penalty import Kind, Penalty, sparse_copy
+from menura.adaptation.masks import PersonaMask, Threshold, living, pruned, whole
 from menura.adaptation.weights import PersonaWeights, adaptable, adapting, with_part
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode

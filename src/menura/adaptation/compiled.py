@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.backward import with_gradients
-from menura.adaptation.descent import TRAJECTORIES, Order, diverged, mini_batches
+from menura.adaptation.custom_backward import with_gradients
 from menura.adaptation.graph import LEAVE_OUT, Graph, check_compiler, compiled
+from menura.adaptation.inner_loop import TRAJECTORIES, Order, diverged, mini_batches
+from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.maml import Maml
-from menura.adaptation.steps import InnerProblem
 from menura.adaptation.weights import adapting, trained
 from menura.batches.encode import EncodedEpisode
 from menura.batches.padded import PaddedBatch, PaddedChunk

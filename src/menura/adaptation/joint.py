@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from menura.adaptation.backward import Values, with_gradients
-from menura.adaptation.descent import InnerLoop, diverged
-from menura.adaptation.steps import InnerProblem, twice_differentiable
-from menura.adaptation.structures import PersonaMask, with_zeros
+from menura.adaptation.custom_backward import Values, with_gradients
+from menura.adaptation.inner_loop import InnerLoop, diverged
+from menura.adaptation.inner_step import InnerProblem, twice_differentiable
+from menura.adaptation.masks import PersonaMask, with_zeros
 from menura.adaptation.weights import PersonaWeights, loss_with
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode

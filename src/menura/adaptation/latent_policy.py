@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.descent import InnerLoop, Watch
+from menura.adaptation.inner_loop import InnerLoop, Watch
 from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.rewards import rewards_named
 from menura.adaptation.weights import PersonaWeights, adaptable, adapting, holding, with_part

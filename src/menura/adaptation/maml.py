@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.backward import with_gradients
-from menura.adaptation.descent import InnerLoop, Order, Watch, iterate_inner_loop, run_inner_loop
+from menura.adaptation.custom_backward import with_gradients
+from menura.adaptation.inner_loop import InnerLoop, Order, Watch, iterate_inner_loop, run_inner_loop
+from menura.adaptation.inner_lrs import attach_inner_lrs
 from menura.adaptation.plain import fitted
-from menura.adaptation.rates import attach_inner_lrs
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from menura.adaptation.descent import InnerLoop, Watch, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, Watch, run_inner_loop
 from menura.adaptation.weights import PersonaWeights, adapting, loss_with, trained, with_part
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, HasDropout, Loss

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from menura.adaptation.descent import Watch
+from menura.adaptation.inner_loop import Watch
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, Loss

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menura.adaptation.descent import InnerLoop, Watch
+from menura.adaptation.inner_loop import InnerLoop, Watch
 from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.chat_format import ChatFormat

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.rates import RATES
+from menura.adaptation.inner_lrs import RATES
 from menura.batches.batch import Batch
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss

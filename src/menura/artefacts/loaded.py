@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from menura.adaptation.rates import restore_inner_lrs
+from menura.adaptation.inner_lrs import restore_inner_lrs
 from menura.adaptation.weights import trained
 from menura.artefacts import base as bases
 from menura.artefacts import lexicon as word_vocabulary

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from menura.adaptation.bits import packed, unpacked
+from menura.adaptation.bitmask import packed, unpacked
 from menura.errors import DataError, UnsafeError
 
 LIVE, VALUES, SHAPE = "#live", "#values", "#shape"  # behind a tensor's name

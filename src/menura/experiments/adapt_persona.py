@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.descent import Watch
+from menura.adaptation.finite import check_finite
+from menura.adaptation.inner_loop import Watch
 from menura.adaptation.weights import PersonaWeights, loss_with
 from menura.artefacts.loaded import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError
-from menura.experiments.finite import check_finite
 from menura.experiments.run_config import method_name
 from menura.metrics.perplexity import perplexity_of
 from menura.models.catalogue import named_settings

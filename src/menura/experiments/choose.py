@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from menura.adaptation.catalogue import Method
+from menura.adaptation.finite import approximately
 from menura.adaptation.plain import PretrainOnly
 from menura.errors import EpisodeError
-from menura.experiments.finite import approximately
 from menura.experiments.prepare import Prepared
 from menura.experiments.train import held_out_nll
 from menura.metrics.perplexity import perplexity_of

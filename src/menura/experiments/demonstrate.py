@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from menura.adaptation.descent import Watch
+from menura.adaptation.inner_loop import Watch
 from menura.adaptation.weights import PersonaWeights, adaptable, holding
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange

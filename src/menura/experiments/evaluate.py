@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.drift import Distances, WeightDistances
+from menura.adaptation.finite import Precision, approximately
 from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.decoding.candidates import Ranker, Ranking
@@ -18,7 +19,6 @@ from menura.decoding.choice import Nucleus
 from menura.decoding.generate import Decoding
 from menura.errors import ConfigError, EpisodeError
 from menura.experiments.data_config import EncodedTask
-from menura.experiments.finite import Precision, approximately
 from menura.experiments.folds import Fold, Protocol, folds_of
 from menura.experiments.spoken import Evaluator, Outputs, text_of
 from menura.experiments.verdicts import ScorerLabels

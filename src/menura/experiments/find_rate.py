@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
+from menura.adaptation.finite import approximately
 from menura.adaptation.joint import LearnsJointly
 from menura.errors import ConfigError, NumericalError
 from menura.experiments import run_structures
-from menura.experiments.finite import approximately
 from menura.experiments.train import Training
 
 SMOOTHING = 0.9  # of the running mean: about ten steps count

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from menura.adaptation.catalogue import METHODS, Method
+from menura.adaptation.finite import Precision
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import Decaying
 from menura.errors import ConfigError
 from menura.experiments.data_config import DataConfig
-from menura.experiments.finite import Precision
 from menura.models.catalogue import ModelConfig, named_settings
 from menura.models.causal_lm.model import CausalLmConfig
 

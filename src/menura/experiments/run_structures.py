@@ -6,7 +6,7 @@ from typing import Any
 
 from menura.adaptation.alternating import TakesTurns
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.structures import PersonaMask, census, from_tensors, to_tensors, whole
+from menura.adaptation.masks import PersonaMask, census, from_tensors, to_tensors, whole
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError
 from menura.experiments.data_config import EncodedTask

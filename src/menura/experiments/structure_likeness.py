@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy
 
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.structures import Census, PersonaMask, census, jaccards
+from menura.adaptation.masks import Census, PersonaMask, census, jaccards
 from menura.errors import ConfigError
 from menura.experiments import run_structures
 from menura.experiments.judge import config_of

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from menura.adaptation.alternating import TakesTurns
 from menura.adaptation.compiled import Objective, compiled_objective
+from menura.adaptation.finite import approximately, check_finite
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.structures import PersonaMask
+from menura.adaptation.masks import PersonaMask
 from menura.adaptation.weights import loss_with, outer_groups, trained
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
@@ -23,7 +24,6 @@ from menura.batches.encode import EncodedEpisode
 from menura.errors import EpisodeError, NumericalError, PeerError
 from menura.experiments import run_structures
 from menura.experiments.data_config import EncodedTask
-from menura.experiments.finite import approximately, check_finite
 from menura.experiments.plateau import Plateau
 from menura.experiments.ranks import ALONE, Ranks, meeting
 from menura.experiments.rivals import loss_beside, with_negatives

@@ -13,9 +13,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from menura.adaptation.finite import Precision
 from menura.adaptation.plain import PretrainOnly
 from menura.experiments.data_config import DataConfig
-from menura.experiments.finite import Precision
 from menura.experiments.recipes.arplus import OUTER, TINY
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import Outer, RunConfig

@@ -13,7 +13,7 @@ from functools import partial
 
 from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from menura.adaptation.catalogue import Method
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.finite import Precision
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.experiments.data_config import DataConfig
-from menura.experiments.finite import Precision
 from menura.experiments.recipes.dialogue_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
 from menura.experiments.recipes.mamlviapp import Size
 from menura.experiments.run_config import Outer, RunConfig

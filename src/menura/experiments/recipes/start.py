@@ -6,7 +6,7 @@ Both continuations see the same episodes, so the same training tokens; the bette
 
 from dataclasses import replace
 
-from menura.adaptation.descent import InnerLoop
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.artefacts.loaded import shipped_config

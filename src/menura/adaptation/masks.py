@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.bits import packed, unpacked
+from menura.adaptation.bitmask import packed, unpacked
 from menura.adaptation.weights import PersonaWeights
 from menura.errors import DataError, MismatchError
 from menura.models.dialogue_model import DialogueModel, HasPrivatePart

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.steps import InnerProblem
-from menura.adaptation.walks import FirstOrder, InnerTrajectory, Recomputed, Unrolled
+from menura.adaptation.inner_gradients import FirstOrder, InnerTrajectory, Recomputed, Unrolled
+from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.descent import InnerLoop, diverged
-from menura.adaptation.steps import InnerProblem
+from menura.adaptation.inner_loop import InnerLoop, diverged
+from menura.adaptation.inner_step import InnerProblem
 from menura.batches.batch import Batch
 
 Kind = Literal["subgradient", "proximal"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from menura.adaptation.rates import inner_lrs_of
+from menura.adaptation.inner_lrs import inner_lrs_of
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.batch import Batch
 from menura.models.dialogue_model import DialogueModel, Loss

@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from menura.adaptation.backward import checkpointed_step, with_gradients
-from menura.adaptation.rates import InnerLearningRates, inner_lrs_of
-from menura.adaptation.steps import InnerProblem, State, Values, direction
+from menura.adaptation.custom_backward import checkpointed_step, with_gradients
+from menura.adaptation.inner_lrs import InnerLearningRates, inner_lrs_of
+from menura.adaptation.inner_step import InnerProblem, State, Values, direction
 from menura.adaptation.weights import loss_with
 from menura.batches.batch import Batch
 from menura.models.dialogue_model import Loss
