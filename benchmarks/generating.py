@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.material import exchange, network, ours
 from benchmarks.paired import Ratio, Row, Way, against, timed
 from menura.artefacts.base import on_disk
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
 from menura.batches.batch import Batch
 from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate

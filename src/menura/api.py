@@ -16,7 +16,7 @@ from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.weights import holding
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.base_catalogue import BASES
-from menura.artefacts.loaded import SHIPPED, LoadedModel, load_model, shipped_config
+from menura.artefacts.loading import SHIPPED, LoadedModel, load_model, shipped_config
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.corpus import catalogue

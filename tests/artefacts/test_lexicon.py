@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from made_up import SUPPORT, part
 
-from menura.artefacts import lexicon
+from menura.artefacts import word_vocabulary as lexicon
 from menura.batches.tokenizer import words_of
 from menura.errors import DataError
 from menura.tasks.task import Persona, Task

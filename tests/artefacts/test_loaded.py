@@ -10,7 +10,7 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, loss_with
 from menura.artefacts import tensors
-from menura.artefacts.loaded import PROBE, SHIPPED, LoadedModel, load_model, start_file, write_start
+from menura.artefacts.loading import PROBE, SHIPPED, LoadedModel, load_model, start_file, write_start
 from menura.errors import ConfigError, DataError, MismatchError, StorageError, UnsafeError
 from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
 from menura.models.layers.adapters import Adapters

@@ -15,7 +15,7 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import loss_with
 from menura.artefacts import persona_artefact
-from menura.artefacts.loaded import LoadedModel, load_model
+from menura.artefacts.loading import LoadedModel, load_model
 from menura.artefacts.persona_artefact import ABOUT, CARD, WEIGHTS, PersonaArtefact, plain_config, read
 from menura.artefacts.tensors import content_sha256
 from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError

@@ -6,10 +6,9 @@ import pytest
 import torch
 from made_up import PROFILES, QUERY, SUPPORT, part
 
-from menura.artefacts import piece_lexicon as subword_vocabulary
-from menura.artefacts import tensors
-from menura.artefacts.loaded import load_model
-from menura.artefacts.piece_lexicon import SubwordVocabulary, mark, of_tasks
+from menura.artefacts import subword_vocabulary, tensors
+from menura.artefacts.loading import load_model
+from menura.artefacts.subword_vocabulary import SubwordVocabulary, mark, of_tasks
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing.config import AttentionRoutingConfig

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
 from menura.artefacts.pretrained import known_sizes, pretrained
 from menura.errors import ConfigError, DataError, MenuraError, MismatchError
 from menura.models.plato.config import PlatoConfig

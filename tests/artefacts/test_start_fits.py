@@ -11,7 +11,7 @@ from menura.adaptation.weights import adaptable
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
-from menura.artefacts.loaded import load_model, write_start
+from menura.artefacts.loading import load_model, write_start
 from menura.batches.tokenizer import Tokens, byte_tokens
 from menura.errors import MismatchError
 from menura.models.causal_lm.model import CausalLmConfig

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from menura.artefacts import lexicon as word_vocabulary
-from menura.artefacts import tensors
-from menura.artefacts.lexicon import WordVocabulary
-from menura.artefacts.loaded import load_model
+from menura.artefacts import tensors, word_vocabulary
+from menura.artefacts.loading import load_model
 from menura.artefacts.word_vectors import KNOWN, word_vectors
+from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
 from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 

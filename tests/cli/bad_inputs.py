@@ -16,8 +16,8 @@ import torch
 from made_up_chat import dialogue, settings
 from safetensors.torch import load_file, save_file
 
-from menura.artefacts.lexicon import WordVocabulary
 from menura.artefacts.persona_artefact import ABOUT
+from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.models.catalogue import build
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 

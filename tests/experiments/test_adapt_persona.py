@@ -7,7 +7,7 @@ from made_up_chat import write
 
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
-from menura.artefacts.loaded import LoadedModel, load_model
+from menura.artefacts.loading import LoadedModel, load_model
 from menura.cli.adapt import verdict
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn

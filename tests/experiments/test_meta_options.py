@@ -12,7 +12,7 @@ from small_training import AfterStep, config_for, ended, train
 from menura.adaptation.inner_lrs import LOGARITHM, inner_lrs_of
 from menura.adaptation.weights import adaptable
 from menura.artefacts import persona_artefact, tensors
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
 from menura.errors import ConfigError, MismatchError, Stopped
 from menura.experiments.adapt_persona import adapt_persona
 from menura.experiments.prepare import prepare

@@ -7,7 +7,7 @@ import pytest
 from made_up_chat import settings, write
 
 from menura.adaptation.plain import PretrainOnly
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
 from menura.cli.main import run
 from menura.errors import ConfigError, StorageError
 from menura.experiments.data_config import split_of, tasks_of

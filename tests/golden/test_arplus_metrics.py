@@ -9,8 +9,14 @@ import pytest
 import sacrebleu
 
 from menura.errors import ConfigError
-from menura.metrics.as_released import ReferenceBleu, ReferenceDistinct, ReferenceF1, ReferencePerplexity, characters
 from menura.metrics.catalogue import METRICS
+from menura.metrics.reference_metrics import (
+    ReferenceBleu,
+    ReferenceDistinct,
+    ReferenceF1,
+    ReferencePerplexity,
+    characters,
+)
 from menura.metrics.score import Sample
 from menura.metrics.significance import value_of
 

@@ -9,7 +9,7 @@ from small_plato import bert, gpt2, states_of
 from torch import Tensor
 
 from menura.artefacts import encoder_folder
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
 from menura.batches.tokenizer import Tokens
 from menura.cli.main import run
 from menura.models.catalogue import build, counted

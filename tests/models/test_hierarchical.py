@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
-from menura.artefacts.lexicon import WordVocabulary
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
+from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
 from menura.decoding.choice import Greedy

@@ -16,9 +16,9 @@ from small_routing import AR, exchanges_of, routing
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.artefacts import tensors
-from menura.artefacts.begun_routing import encoder_named
-from menura.artefacts.loaded import LoadedModel, load_model
-from menura.artefacts.piece_lexicon import of_tasks
+from menura.artefacts.bert_init import encoder_named
+from menura.artefacts.loading import LoadedModel, load_model
+from menura.artefacts.subword_vocabulary import of_tasks
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.batches.subword_mapping import borrowed_pieces, their_rows
 from menura.batches.tokenizer import PIECE_TOKENS

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError
 from menura.models.layers.transformer import Sizes

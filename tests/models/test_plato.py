@@ -11,7 +11,7 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import PersonaWeights, adapting, holding, loss_with
-from menura.artefacts.loaded import load_model
+from menura.artefacts.loading import load_model
 from menura.batches.encode import EncodedEpisode
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from menura.adaptation.weights import PersonaWeights, adaptable, with_part
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
-from menura.artefacts.loaded import LoadedModel
+from menura.artefacts.loading import LoadedModel
 from menura.artefacts.sparse_tensors import with_zeros, without_zeros
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError

@@ -12,7 +12,7 @@ from menura.adaptation.catalogue import Method
 from menura.adaptation.finite import check_finite
 from menura.adaptation.inner_loop import Watch
 from menura.adaptation.weights import PersonaWeights, loss_with
-from menura.artefacts.loaded import LoadedModel
+from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError

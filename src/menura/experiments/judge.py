@@ -8,7 +8,7 @@ from typing import Any
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
-from menura.artefacts.loaded import LoadedModel
+from menura.artefacts.loading import LoadedModel
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
 from menura.experiments.choose import Chosen, chosen_epochs

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from menura.artefacts import lexicon as word_vocabulary
-from menura.artefacts import piece_lexicon as subword_vocabulary
-from menura.artefacts.lexicon import WordVocabulary
-from menura.artefacts.loaded import LoadedModel, load_model
-from menura.artefacts.piece_lexicon import SubwordVocabulary
+from menura.artefacts import subword_vocabulary, word_vocabulary
+from menura.artefacts.loading import LoadedModel, load_model
+from menura.artefacts.subword_vocabulary import SubwordVocabulary
+from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.errors import MismatchError
 from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
 from menura.experiments.profiles import told_in

@@ -1,6 +1,6 @@
 """What dialogues tell of their persona, beside its facts: the profile that a model reads."""
 
-from menura.artefacts.loaded import LoadedModel
+from menura.artefacts.loading import LoadedModel
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError
 from menura.tasks.task import DialogueView, Task

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from menura.artefacts.checkpoint import Checkpoint
-from menura.artefacts.lexicon import WordVocabulary
-from menura.artefacts.piece_lexicon import SubwordVocabulary
+from menura.artefacts.subword_vocabulary import SubwordVocabulary
+from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.errors import DataError, MenuraError, PeerError, Problem
 from menura.experiments.run import Run
 from menura.experiments.run_config import RunConfig, differences

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from menura.artefacts.files import read_json, write_json, write_text
-from menura.artefacts.lexicon import WordVocabulary
-from menura.artefacts.piece_lexicon import SubwordVocabulary
+from menura.artefacts.subword_vocabulary import SubwordVocabulary
+from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
 from menura.experiments.run_config import RunConfig, as_json, differences

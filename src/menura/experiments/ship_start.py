@@ -8,7 +8,7 @@ from typing import Any
 from menura.adaptation.plain import Finetune
 from menura.artefacts import tensors
 from menura.artefacts.files import read_json, sha256_of, write_json
-from menura.artefacts.loaded import load_model, write_start
+from menura.artefacts.loading import load_model, write_start
 from menura.errors import DataError
 from menura.experiments.judge import config_of
 from menura.experiments.prepare import prepare

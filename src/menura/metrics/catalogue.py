@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from menura.corpus.pieces import UNBLANKED
 from menura.errors import ConfigError, Problem, shown
 from menura.metrics import meteor_jar
-from menura.metrics.as_released import ReferenceBleu, ReferenceDistinct, ReferenceF1, ReferencePerplexity
 from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.bleu import Bleu
 from menura.metrics.cider import CiderD
@@ -18,6 +17,7 @@ from menura.metrics.hits import HitsAtOne, LikelihoodHitsAtOne, MeanReciprocalRa
 from menura.metrics.knowledge import Knowledge
 from menura.metrics.meteor import MeteorExactStem
 from menura.metrics.perplexity import Perplexity
+from menura.metrics.reference_metrics import ReferenceBleu, ReferenceDistinct, ReferenceF1, ReferencePerplexity
 from menura.metrics.rouge import RougeL
 from menura.metrics.score import Metric
 from menura.metrics.smoothed_bleu import SmoothedBleu

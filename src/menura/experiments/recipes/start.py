@@ -9,7 +9,7 @@ from dataclasses import replace
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
-from menura.artefacts.loaded import shipped_config
+from menura.artefacts.loading import shipped_config
 from menura.experiments.data_config import DataConfig
 from menura.experiments.run_config import Outer, RunConfig
 from menura.models.causal_lm.model import CausalLmConfig

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from menura.artefacts.begun_routing import encoder_named
+from menura.artefacts.bert_init import encoder_named
 from menura.artefacts.files import read_json, write_json
-from menura.artefacts.lexicon import FILE
+from menura.artefacts.word_vocabulary import FILE
 from menura.batches.profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
 from menura.batches.subword_mapping import borrowed_pieces
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens

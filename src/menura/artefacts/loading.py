@@ -14,15 +14,13 @@ from transformers import PreTrainedModel
 from menura.adaptation.inner_lrs import restore_inner_lrs
 from menura.adaptation.weights import trained
 from menura.artefacts import base as bases
-from menura.artefacts import lexicon as word_vocabulary
-from menura.artefacts import piece_lexicon as subword_vocabulary
-from menura.artefacts import tensors
+from menura.artefacts import subword_vocabulary, tensors, word_vocabulary
 from menura.artefacts.base import Base
-from menura.artefacts.begun_routing import encoder_named, frozen_encoder, put_layers
-from menura.artefacts.lexicon import WordVocabulary
-from menura.artefacts.piece_lexicon import SubwordVocabulary
+from menura.artefacts.bert_init import encoder_named, frozen_encoder, put_layers
 from menura.artefacts.pretrained import Pretrained, pretrained, put
+from menura.artefacts.subword_vocabulary import SubwordVocabulary
 from menura.artefacts.word_vectors import word_vectors
+from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, separated, utterances, words
 from menura.batches.encode import Caps, Encoder
 from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, WORD_TOKENS, Tokens
