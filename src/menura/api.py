@@ -25,12 +25,10 @@ from menura.decoding.candidates import Ranking, candidates
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
 from menura.errors import ConfigError, DataError, EpisodeError
-from menura.experiments.adapt_persona import Check, adapt_persona
 from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import config_of, evaluate_prepared
 from menura.experiments.prepare import Prepared
-from menura.experiments.profiles import check_profile, profile_of
 from menura.experiments.recipes import arplus, plato
 from menura.experiments.recipes.start import ANCHORED
 from menura.experiments.run_config import RunConfig
@@ -39,6 +37,8 @@ from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
 from menura.models.plato.config import PlatoConfig
+from menura.personas.adapt_persona import Check, adapt_persona
+from menura.personas.profiles import check_profile, profile_of
 from menura.report import results as report
 from menura.tasks.group import by_speaker
 from menura.tasks.task import Task

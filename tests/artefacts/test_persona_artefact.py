@@ -19,9 +19,9 @@ from menura.artefacts.loading import LoadedModel, load_model
 from menura.artefacts.persona_artefact import ABOUT, CARD, WEIGHTS, PersonaArtefact, plain_config, read
 from menura.artefacts.tensors import content_sha256
 from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError
-from menura.experiments.adapt_persona import adapt_persona
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
+from menura.personas.adapt_persona import adapt_persona
 from menura.tasks.task import Persona, Task
 
 CONFIG = CausalLmConfig("tiny", adapters=Adapters("lora", rank=2, layers=1))

@@ -12,8 +12,8 @@ from menura.cli.adapt import verdict
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import EpisodeError, NumericalError
-from menura.experiments.adapt_persona import Check, adapt_persona
 from menura.models.causal_lm.model import CausalLmConfig
+from menura.personas.adapt_persona import Check, adapt_persona
 from menura.tasks.group import by_speaker
 from menura.tasks.task import DialogueView, Persona, Task
 

@@ -12,7 +12,7 @@ from menura.cli.screen import Screen
 
 if TYPE_CHECKING:
     from menura.adaptation.catalogue import Method
-    from menura.experiments.adapt_persona import Check
+    from menura.personas.adapt_persona import Check
 
 
 def adapt(

@@ -9,12 +9,12 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
-from menura.experiments.adapt_persona import adapt_persona
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import evaluate_prepared
 from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.recipes.start import shipped
 from menura.models.dialogue_model import neutral_weights
+from menura.personas.adapt_persona import adapt_persona
 from menura.tasks.task import Exchange, Task
 
 CONTEXT_TURNS = 3  # of an example that are printed

@@ -8,12 +8,12 @@ from typing import Protocol
 from torch import Tensor
 
 from menura.errors import ConfigError, DataError, shown
-from menura.experiments.profiles import told_in
 from menura.metrics import catalogue
 from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.consistency import OfFacts
 from menura.metrics.knowledge import Knowledge
 from menura.metrics.score import NeedsScorer, Sample
+from menura.personas.profiles import told_in
 from menura.scorers import store
 from menura.scorers.emoji import EmojiClassifier
 from menura.scorers.entailment import Entailment

@@ -1,0 +1,1 @@
+"""One person's dialogues become one persona."""
