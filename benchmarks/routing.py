@@ -26,10 +26,10 @@ from menura.batches.profile import Slots
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import MismatchError
-from menura.experiments.recipes.arplus import ABLATIONS, AR, MODELS
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.models.catalogue import counted
+from menura.training.recipes.arplus import ABLATIONS, AR, MODELS
 
 SYSTEMS = {"ar": AR, "arplus": {}, **ABLATIONS}
 QUICKER, LESS = 1.3, 1 / 0.75  # AR+ against AR: training speed, peak memory

@@ -16,7 +16,6 @@ from menura.batches.encode import EncodedDialogue, Encoder
 from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens, piece_tokens
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.experiments.recipes.arplus import AR
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.models.catalogue import MODELS, build
@@ -27,6 +26,7 @@ from menura.models.plato.config import PlatoConfig
 from menura.models.plato.model import Plato, sized
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.tasks.task import DialogueView
+from menura.training.recipes.arplus import AR
 
 FACTS = ("i mend clocks.", "my goat is called fern.")
 PROFILES = {"mira": {"craft": ("clocks",), "pet": ("goat fern", "owl")}, "guest": {"craft": ("none at all",)}}

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel
 
 from menura.artefacts import tensors
-from menura.experiments.settings import with_settings
 from menura.scorers.emoji import EmojiConfig
 from menura.scorers.entailment import NliConfig
+from menura.training.overrides import with_settings
 
 THINGS = ("clocks", "goats", "boats", "rain", "tea", "maps", "owls", "plums")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "i", "like", "hate", "saw", "the", "my", *THINGS)

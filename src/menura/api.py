@@ -25,14 +25,8 @@ from menura.decoding.candidates import Ranking, candidates
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
 from menura.errors import ConfigError, DataError, EpisodeError
-from menura.experiments.data_config import DataConfig, split_of, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import config_of, evaluate_prepared
-from menura.experiments.prepare import Prepared
-from menura.experiments.recipes import arplus, plato
-from menura.experiments.recipes.start import ANCHORED
-from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import model_settings, of_kind
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
@@ -42,6 +36,12 @@ from menura.personas.profiles import check_profile, profile_of
 from menura.report import results as report
 from menura.tasks.group import by_speaker
 from menura.tasks.task import Task
+from menura.training.config import RunConfig
+from menura.training.data import DataConfig, split_of, tasks_of
+from menura.training.overrides import model_settings, of_kind
+from menura.training.recipes import arplus, plato
+from menura.training.recipes.start import ANCHORED
+from menura.training.setup import Prepared
 
 REPLY_TOKENS = 60
 YOU, PERSONA = "you", "persona"

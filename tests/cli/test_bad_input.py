@@ -17,7 +17,7 @@ from made_up_chat import settings, write
 
 import menura
 from menura.cli.main import run
-from menura.experiments.run import Run
+from menura.training.run_folder import Run
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import torch
 
 from menura.cli import main
 from menura.cli import train as verb
-from menura.experiments import torchrun
-from menura.experiments.train import Training
+from menura.training import torchrun
+from menura.training.trainer import Training
 
 PATIENCE = 150.0  # seconds in which all has to have ended
 Mishap = Callable[[int], None]  # what befalls a rank, set up before it begins
@@ -39,7 +39,7 @@ def run(words: Sequence[Sequence[str]], folder: Path, mishap: Mishap | None = No
 def ended(tasks: Sequence[tuple[Callable[..., None], tuple[Any, ...]]], folder: Path) -> Ended:
     """Call one function a rank, each in a process of its own that the ranks' variables are set in."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["menura.cli.main", "menura.experiments.train", "menura.experiments.prepare"])
+    server.set_forkserver_preload(["menura.cli.main", "menura.training.trainer", "menura.training.setup"])
     folder.mkdir(parents=True, exist_ok=True)
     begun, variables, files = time.monotonic(), _variables(len(tasks)), []
     processes = []

@@ -8,12 +8,12 @@ from typing import Any
 from made_up_chat import settings
 
 from menura.artefacts import tensors
-from menura.experiments import recipes
-from menura.experiments.prepare import prepare
-from menura.experiments.run import Run
-from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import with_settings
-from menura.experiments.train import Training
+from menura.training import recipes
+from menura.training.config import RunConfig
+from menura.training.overrides import with_settings
+from menura.training.run_folder import Run
+from menura.training.setup import prepare
+from menura.training.trainer import Training
 
 STEPS = 6
 AfterStep = Callable[[int, Training], None]

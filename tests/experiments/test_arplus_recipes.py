@@ -2,8 +2,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from menura.experiments.recipes import recipe
-from menura.experiments.recipes.arplus import ROWS
+from menura.training.recipes import recipe
+from menura.training.recipes.arplus import ROWS
 
 SIZES = ("tiny", "cpu", "paper")
 

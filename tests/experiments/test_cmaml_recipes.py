@@ -9,11 +9,11 @@ from made_up_chat import name_of, write
 from menura import api
 from menura.cli.main import run
 from menura.errors import ConfigError
-from menura.experiments.recipes import recipe
-from menura.experiments.recipes.cmaml import ROWS
-from menura.experiments.run_config import method_name
 from menura.models.catalogue import model_name
 from menura.models.recurrent.seq2spg import Seq2SpgConfig
+from menura.training.config import method_name
+from menura.training.recipes import recipe
+from menura.training.recipes.cmaml import ROWS
 
 TABLE = {
     "seq2seq": ("seq2seq", "pretrain-only"),

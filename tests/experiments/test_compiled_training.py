@@ -10,7 +10,7 @@ from small_training import AfterStep, config_for, ended, train
 
 from menura.adaptation import compiled, graph
 from menura.errors import ConfigError, Stopped
-from menura.experiments.settings import with_settings
+from menura.training.overrides import with_settings
 
 COMPILED = ("outer.compile=yes", "outer.steps=3", "method.order=exact", "method.inner.batch_size=0")
 

@@ -10,9 +10,9 @@ import pytest
 from menura.artefacts import corpus_store
 from menura.corpus.mojitalk import EMOJIS
 from menura.errors import ConfigError, DataError
-from menura.experiments.data_config import DataConfig, split_of, tasks_of
-from menura.experiments.recipes import dialogue_sets
 from menura.tasks.split import Splits
+from menura.training.data import DataConfig, split_of, tasks_of
+from menura.training.recipes import dialogue_sets
 
 PROFILES = ("mends clocks", "has a goat", "lives in a mill", "sings at night", "walks far", "reads maps")
 

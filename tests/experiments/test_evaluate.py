@@ -15,16 +15,16 @@ from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weight_distance import WeightDistances
 from menura.errors import ConfigError, EpisodeError, MismatchError
 from menura.experiments.choose import chosen_epochs
-from menura.experiments.data_config import DataConfig, EncodedTask, encoded, tasks_of
 from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results, SystemRow
 from menura.experiments.judge import config_of, evaluate_prepared, evaluate_run
-from menura.experiments.prepare import Prepared, prepare
-from menura.experiments.run_config import RunConfig
 from menura.experiments.spoken import Evaluator, Outputs
 from menura.metrics.catalogue import BY_CHARACTERS, DEFAULT
 from menura.metrics.score import Sample
 from menura.tasks.split import strangers
 from menura.tasks.task import Task
+from menura.training.config import RunConfig
+from menura.training.data import DataConfig, EncodedTask, encoded, tasks_of
+from menura.training.setup import Prepared, prepare
 
 QUICK = EvaluateConfig(
     shots=(1, 2), queries=1, replies=1, candidates=3, max_new_tokens=4, metrics=("ppl", "f1", "hits@1")

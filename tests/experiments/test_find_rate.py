@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from menura.cli.main import run
 from menura.errors import ConfigError, NumericalError
-from menura.experiments.find_rate import Sweep, Tried, find_rate, suggestion
-from menura.experiments.prepare import prepare
-from menura.experiments.run import Run
-from menura.experiments.train import Training
+from menura.training.lr_finder import Sweep, Tried, find_rate, suggestion
+from menura.training.run_folder import Run
+from menura.training.setup import prepare
+from menura.training.trainer import Training
 
 SHORT = Sweep(1e-5, 1.0, 8)
 

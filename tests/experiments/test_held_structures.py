@@ -6,8 +6,8 @@ from made_up_chat import write
 from small_training import config_for, train
 
 from menura.adaptation.masks import PersonaMask, whole
-from menura.experiments.settings import with_settings
-from menura.experiments.train import Training
+from menura.training.overrides import with_settings
+from menura.training.trainer import Training
 
 SETTINGS = (
     "model=seq2spg",

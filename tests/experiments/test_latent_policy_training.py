@@ -10,8 +10,8 @@ from small_training import config_for, ended, train
 
 from menura.artefacts import tensors
 from menura.cli.main import run
-from menura.experiments.run import Run
-from menura.experiments.run_config import RunConfig
+from menura.training.config import RunConfig
+from menura.training.run_folder import Run
 
 RECIPE = "plato/finetune-personachat@tiny"
 POLICY = ("method=latent-policy", "method.max_new_tokens=3", "method.rewards=rs,distinct", "method.num_latents=3")

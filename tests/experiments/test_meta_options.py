@@ -14,10 +14,10 @@ from menura.adaptation.weights import adaptable
 from menura.artefacts import persona_artefact, tensors
 from menura.artefacts.loading import load_model
 from menura.errors import ConfigError, MismatchError, Stopped
-from menura.experiments.prepare import prepare
-from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import with_settings
 from menura.personas.adapt_persona import adapt_persona
+from menura.training.config import RunConfig
+from menura.training.overrides import with_settings
+from menura.training.setup import prepare
 
 SAID = "second order: attention runs with its plain kernel, the fused ones differentiate once"
 

@@ -11,8 +11,8 @@ from small_training import config_for, ended, train
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from menura.errors import ConfigError, Stopped
-from menura.experiments.plateau import Plateau
-from menura.experiments.run import Run
+from menura.training.plateau import Plateau
+from menura.training.run_folder import Run
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from menura.adaptation.plain import PretrainOnly
 from menura.artefacts.loading import load_model
 from menura.cli.main import run
 from menura.errors import ConfigError, StorageError
-from menura.experiments.data_config import split_of, tasks_of
-from menura.experiments.recipes import recipe
-from menura.experiments.recipes.plato_grid import FIRST, GRID
-from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import with_settings
 from menura.models.plato.config import PlatoConfig
+from menura.training.config import RunConfig
+from menura.training.data import split_of, tasks_of
+from menura.training.overrides import with_settings
+from menura.training.recipes import recipe
+from menura.training.recipes.plato_grid import FIRST, GRID
 
 SIZES = ("tiny", "cpu", "paper")
 

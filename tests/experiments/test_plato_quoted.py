@@ -10,12 +10,12 @@ from small_training import config_for, ended, train
 from menura.adaptation.alternating import Alternating
 from menura.cli.main import run
 from menura.errors import ConfigError
-from menura.experiments import run_structures
-from menura.experiments.recipes import SIZES, recipe
-from menura.experiments.recipes.plato_quoted import ROWS
-from menura.experiments.run import Run
 from menura.models.catalogue import model_name
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
+from menura.training import masks as run_structures
+from menura.training.recipes import SIZES, recipe
+from menura.training.recipes.plato_quoted import ROWS
+from menura.training.run_folder import Run
 
 TABLE = {
     "seq2seq-dailydialog": ("seq2seq", "dailydialog", "dialogue"),

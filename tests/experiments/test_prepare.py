@@ -5,9 +5,9 @@ from made_up_chat import settings
 from told_chat import RUNS, write_told
 
 from menura.batches.encode import EncodedExchange
-from menura.experiments.prepare import Prepared, prepare
-from menura.experiments.recipes import recipe
-from menura.experiments.settings import with_settings
+from menura.training.overrides import with_settings
+from menura.training.recipes import recipe
+from menura.training.setup import Prepared, prepare
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from small_training import config_for, ended, train
 from menura import api
 from menura.cli.main import run
 from menura.experiments.judge import config_of
-from menura.experiments.recipes import recipe
-from menura.experiments.run import Run
 from menura.models.catalogue import model_name
 from menura.models.causal_lm.p2_bot import P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfoConfig
+from menura.training.recipes import recipe
+from menura.training.run_folder import Run
 
 PARTS = {
     "transfer_transfo": {"reply", "choice"},

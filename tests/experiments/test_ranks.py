@@ -10,10 +10,10 @@ from torch.distributed import HashStore
 
 from menura.artefacts.checkpoint import Checkpoint
 from menura.errors import BusyError, ConfigError, DataError, MenuraError, NumericalError, PeerError, Problem
-from menura.experiments import torchrun
-from menura.experiments.ranks import ALONE, Elsewhere, check_alike, identity, meeting, source_sha256
-from menura.experiments.run import Run
-from menura.experiments.torchrun import Place, Pulse, joined, place_of
+from menura.training import torchrun
+from menura.training.distributed import ALONE, Elsewhere, check_alike, identity, meeting, source_sha256
+from menura.training.run_folder import Run
+from menura.training.torchrun import Place, Pulse, joined, place_of
 
 LAUNCHER_SECONDS = 30  # that torchrun gives the other ranks to end, once one has
 
@@ -125,7 +125,7 @@ def test_every_difference_between_ranks_is_told_by_all(monkeypatch: pytest.Monke
 
 
 def test_another_line_of_menuras_own_code_is_another_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("menura.experiments.ranks.files", lambda package: tmp_path)
+    monkeypatch.setattr("menura.training.distributed.files", lambda package: tmp_path)
     (tmp_path / "a.py").write_text("x = 1\n", encoding="utf-8")
     before = source_sha256()
     (tmp_path / "a.py").write_text("x = 2\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.cli.main import run
 from menura.errors import ConfigError
-from menura.experiments.recipes import RECIPES, SIZED, SIZES, recipe
+from menura.training.recipes import RECIPES, SIZED, SIZES, recipe
 
 ROWS = tuple(name for name in SIZED if name.startswith("mamlviapp/"))
 

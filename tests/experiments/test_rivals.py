@@ -7,8 +7,8 @@ import torch
 from made_up import VARIANTS, Toy, part
 
 from menura.batches.encode import EncodedEpisode, EncodedExchange
-from menura.experiments.data_config import EncodedTask
-from menura.experiments.rivals import loss_beside, with_negatives
+from menura.training.data import EncodedTask
+from menura.training.negatives import loss_beside, with_negatives
 
 
 @dataclass

@@ -9,8 +9,8 @@ import pytest
 
 import menura
 from menura.errors import BusyError, DataError, StorageError
-from menura.experiments.recipes.tiny import maml
-from menura.experiments.run import Run
+from menura.training.recipes.tiny import maml
+from menura.training.run_folder import Run
 
 SOURCES = {"split_sha256": "abc"}
 
@@ -132,7 +132,7 @@ def test_a_failure_frees_the_run(run: Run) -> None:
 
 def test_a_dead_process_holds_nothing(run: Run) -> None:
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom menura.experiments.run import Run\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom menura.training.run_folder import Run\n"
         "with Run(Path(sys.argv[1])).locked(): os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1])}

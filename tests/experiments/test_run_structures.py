@@ -12,13 +12,13 @@ from small_training import AfterStep, config_for, ended, status, train
 from menura.adaptation.cmaml import Cmaml
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError, Stopped
-from menura.experiments import run_structures
-from menura.experiments.prepare import prepare
-from menura.experiments.ranks import Alone
-from menura.experiments.run import Run
-from menura.experiments.run_config import RunConfig
-from menura.experiments.settings import with_settings
-from menura.experiments.train import Training
+from menura.training import masks as run_structures
+from menura.training.config import RunConfig
+from menura.training.distributed import Alone
+from menura.training.overrides import with_settings
+from menura.training.run_folder import Run
+from menura.training.setup import prepare
+from menura.training.trainer import Training
 
 SMALL = (
     "model=seq2spg",

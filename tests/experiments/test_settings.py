@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from menura.errors import ConfigError, DataError, MenuraError, UnsafeError
-from menura.experiments.recipes import RECIPES, SIZED, SIZES, recipe
-from menura.experiments.run_config import Outer, RunConfig, as_json, differences, fingerprint
-from menura.experiments.settings import from_plain, paths_of, with_file, with_settings
+from menura.training.config import Outer, RunConfig, as_json, differences, fingerprint
+from menura.training.overrides import from_plain, paths_of, with_file, with_settings
+from menura.training.recipes import RECIPES, SIZED, SIZES, recipe
 
 
 def known(name: str) -> RunConfig:

@@ -12,12 +12,12 @@ from told_chat import RUNS, profile_of, write_told
 from menura.errors import ConfigError, DataError
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import evaluate_prepared
-from menura.experiments.prepare import Prepared, prepare
-from menura.experiments.recipes import recipe
-from menura.experiments.settings import with_settings
 from menura.experiments.spoken import Evaluator
 from menura.experiments.verdicts import scorer_labels_for
 from menura.models.attention_routing.model import AttentionRouting
+from menura.training.overrides import with_settings
+from menura.training.recipes import recipe
+from menura.training.setup import Prepared, prepare
 
 QUICK = EvaluateConfig(shots=(1,), queries=1, replies=1, candidates=3, max_new_tokens=4, metrics=("ppl",))
 

@@ -18,10 +18,10 @@ from torch import Tensor
 
 import menura
 from menura.artefacts import tensors
-from menura.experiments.prepare import prepare
-from menura.experiments.run import Run
-from menura.experiments.torchrun import joined, place_of
-from menura.experiments.train import Training
+from menura.training.run_folder import Run
+from menura.training.setup import prepare
+from menura.training.torchrun import joined, place_of
+from menura.training.trainer import Training
 
 PAIR = (
     "outer.meta_batch_size=2"  # over two ranks the gradient is a sum of two, which has one rounding whoever computes it

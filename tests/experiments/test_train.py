@@ -15,9 +15,9 @@ from small_training import STEPS, AfterStep, config_for, ended, status, train
 import menura
 from menura.artefacts import checkpoint, tensors
 from menura.errors import DataError, EpisodeError, NumericalError, Stopped
-from menura.experiments.prepare import prepare
-from menura.experiments.run import Run, Signals
-from menura.experiments.train import Training, held_out_nll, schedule
+from menura.training.run_folder import Run, Signals
+from menura.training.setup import prepare
+from menura.training.trainer import Training, held_out_nll, schedule
 
 RECIPES = ("tiny/finetune", "tiny/maml", "tiny/maml-exact", "tiny/reptile", "tiny/in-place")
 
@@ -205,7 +205,7 @@ def test_weights_that_a_step_broke_are_found_in_that_step(
 
 
 def test_a_check_that_is_no_number_fails_the_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("menura.experiments.train.held_out_nll", lambda *given: (1.0, math.nan))
+    monkeypatch.setattr("menura.training.trainer.held_out_nll", lambda *given: (1.0, math.nan))
     with pytest.raises(NumericalError, match="step 4, held-back personas"):
         train(config_for(corpus), tmp_path / "run")
     assert status(tmp_path / "run")["state"] == "failed"
@@ -214,7 +214,7 @@ def test_a_check_that_is_no_number_fails_the_run(corpus: Path, tmp_path: Path, m
 def test_a_check_of_hopeless_weights_does_not_overflow(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("menura.experiments.train.held_out_nll", lambda *given: (1e4, 2e4))
+    monkeypatch.setattr("menura.training.trainer.held_out_nll", lambda *given: (1e4, 2e4))
     said = train(config_for(corpus), tmp_path / "run")
     assert "step 4: held-back personas PPL inf -> inf adapted" in said
 
@@ -223,7 +223,7 @@ def test_the_best_weights_are_those_of_the_best_check(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = iter([(3.0, 2.0), (3.0, 2.5)])  # the second is worse
-    monkeypatch.setattr("menura.experiments.train.held_out_nll", lambda *given: next(checks))
+    monkeypatch.setattr("menura.training.trainer.held_out_nll", lambda *given: next(checks))
     train(config_for(corpus), tmp_path / "run")
     assert tensors.metadata(tmp_path / "run" / "best.safetensors")["step"] == "4"
     assert status(tmp_path / "run")["best"] == 2.0
@@ -241,7 +241,7 @@ def test_a_check_looks_only_at_held_back_personas_and_changes_no_weights(
         assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
         return found
 
-    monkeypatch.setattr("menura.experiments.train.held_out_nll", noting)
+    monkeypatch.setattr("menura.training.trainer.held_out_nll", noting)
     config = config_for(corpus, "outer.eval_personas=50")
     train(config, tmp_path / "run")
     sides = prepare(config).split.splits

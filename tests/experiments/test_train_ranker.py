@@ -16,11 +16,11 @@ from menura.cli.main import run
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.experiments import train_ranker
 from menura.experiments.judge import config_of
-from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.ranked import load_ranker, rank_by, scores
 from menura.experiments.train_ranker import Examples, RankerConfig, fit_ranker, fitted
 from menura.models.layers.ranker import Ranker, listwise, pairwise
 from menura.models.plato.model import Plato
+from menura.training.setup import Prepared, prepare
 
 QUICK = RankerConfig(exchanges=10, epochs=3, max_new_tokens=4)
 

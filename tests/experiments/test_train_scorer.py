@@ -6,9 +6,9 @@ import torch
 from small_scorers import Quiet, emoji, nli
 
 from menura.errors import DataError, Stopped
-from menura.experiments.settings import with_settings
-from menura.experiments.train_scorer import check_scorer, settings_of, train_scorer
 from menura.scorers import store
+from menura.training.overrides import with_settings
+from menura.training.train_scorer import check_scorer, settings_of, train_scorer
 
 NLI, EMOJI = "scorer/nli", "scorer/emoji"
 

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
-from menura.experiments.data_config import DataConfig, tasks_of, without_facts
 from menura.experiments.evaluate import EvaluateConfig
 from menura.experiments.judge import evaluate_prepared, evaluate_run
-from menura.experiments.prepare import Prepared, prepare
-from menura.experiments.train_scorer import train_scorer
 from menura.experiments.verdicts import ScorerLabels, check_trained, scorer_labels_for, scorers_needed
 from menura.metrics.score import Sample
 from menura.tasks.task import DialogueView, Persona, Task
+from menura.training.data import DataConfig, tasks_of, without_facts
+from menura.training.setup import Prepared, prepare
+from menura.training.train_scorer import train_scorer
 
 QUICK = EvaluateConfig(shots=(1,), queries=1, replies=2, candidates=3, max_new_tokens=4, metrics=("ppl", "c-score"))
 

@@ -15,9 +15,9 @@ from menura.adaptation.latent_policy import LatentPolicy, said_under
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
-from menura.experiments.train import schedule
 from menura.models.layers.latent import Health
 from menura.models.plato.model import Plato
+from menura.training.trainer import schedule
 
 ASKED = EXCHANGES[:2]
 EPISODE = EncodedEpisode("p", (), (ASKED,))

@@ -25,10 +25,10 @@ from menura.batches.tokenizer import PIECE_TOKENS
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.experiments.judge import config_of
-from menura.experiments.recipes import recipe
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.tasks.task import Persona, Task
+from menura.training.recipes import recipe
 
 TASKS = [Task(Persona("mira"), (*SUPPORT, *QUERY))]
 BERTS: dict[str, Any] = {

@@ -18,7 +18,7 @@ app = typer.Typer(
 @app.command("list", epilog=EPILOG)
 def list_recipes(context: typer.Context) -> None:
     """Show the recipes."""
-    from menura.experiments.recipes import RECIPES, SIZED, SIZES
+    from menura.training.recipes import RECIPES, SIZED, SIZES
 
     given: Globals = context.obj
     rows = [[name, (made.__doc__ or "").splitlines()[0]] for name, made in RECIPES.items()]
@@ -33,8 +33,8 @@ def show(
 ) -> None:
     """Show every setting of a recipe and where its value comes from: default, recipe, file or --set."""
     from menura.experiments import recipes
-    from menura.experiments.run_config import RunConfig
-    from menura.experiments.settings import paths_of, with_file, with_settings
+    from menura.training.config import RunConfig
+    from menura.training.overrides import paths_of, with_file, with_settings
 
     given: Globals = context.obj
     stages: list[tuple[str, Any]] = [("default", RunConfig(recipe)), ("recipe", recipes.recipe(recipe, size))]

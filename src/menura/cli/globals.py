@@ -65,7 +65,7 @@ def _seed(text: str) -> int:
 
 def configured(config: Config, given: Globals) -> Config:
     """Return settings as ``--config`` and ``--set`` change them."""
-    from menura.experiments.settings import with_file, with_settings  # the help must not wait for it
+    from menura.training.overrides import with_file, with_settings  # the help must not wait for it
 
     return with_settings(with_file(config, given.config) if given.config else config, given.assignments)
 

@@ -72,8 +72,8 @@ def _asked(name: str, size: str | None, given: Globals) -> "tuple[ModelConfig, s
     from difflib import get_close_matches
 
     from menura.errors import ConfigError
-    from menura.experiments.recipes import RECIPES, SIZED, recipe
     from menura.models.catalogue import MODELS
+    from menura.training.recipes import RECIPES, SIZED, recipe
 
     if name in MODELS:
         if size:
@@ -101,7 +101,7 @@ def _check_counted(config: "ModelConfig", within: str) -> None:
 
 def _give(screen: Screen, name: str, config: "ModelConfig", counts: "Sequence[PartCount]", under: str) -> None:
     """Show settings, parts and sums."""
-    from menura.experiments.settings import paths_of
+    from menura.training.overrides import paths_of
 
     total, adapting = sum(c.parameters for c in counts), sum(c.adapting for c in counts)
     rows = [["part", "parameters", "adapting"]]

@@ -16,10 +16,10 @@ from menura.errors import ConfigError, MenuraError, PeerError
 
 if TYPE_CHECKING:
     from menura.batches.encode import Encoder
-    from menura.experiments.find_rate import Sweep
-    from menura.experiments.prepare import Prepared
-    from menura.experiments.run import Run
-    from menura.experiments.run_config import RunConfig
+    from menura.training.config import RunConfig
+    from menura.training.lr_finder import Sweep
+    from menura.training.run_folder import Run
+    from menura.training.setup import Prepared
 
 RANKER = "ranker/"  # before the folder of the run that it is fitted to
 SIZE = Annotated[str | None, typer.Option("--size", help="Of a recipe that comes in sizes: tiny, cpu or paper.")]
@@ -43,12 +43,12 @@ def train(
     points: POINTS = None,
 ) -> None:
     """Train by a recipe; the same command again goes on where it stopped. Under torchrun, ranks share the tasks."""
-    from menura.experiments.prepare import prepare
-    from menura.experiments.ranks import Elsewhere, check_alike, identity, meeting
-    from menura.experiments.run import Run
-    from menura.experiments.run_config import as_json
-    from menura.experiments.torchrun import joined, place_of
-    from menura.experiments.train import Training
+    from menura.training.config import as_json
+    from menura.training.distributed import Elsewhere, check_alike, identity, meeting
+    from menura.training.run_folder import Run
+    from menura.training.setup import prepare
+    from menura.training.torchrun import joined, place_of
+    from menura.training.trainer import Training
 
     given: Globals = context.obj
     if sweep := _sweep({"start": start, "end": end, "points": points}, asked=find_rate):
@@ -115,7 +115,7 @@ def _sweep(told: dict[str, float | int | None], *, asked: bool) -> "Sweep | None
         if given:
             raise ConfigError("--from, --to and --points belong to --find-lr", hint="add --find-lr", code="usage")
         return None
-    from menura.experiments.find_rate import Sweep
+    from menura.training.lr_finder import Sweep
 
     return Sweep(**given)  # type: ignore[arg-type]  # each was read as what it is
 
@@ -123,12 +123,12 @@ def _sweep(told: dict[str, float | int | None], *, asked: bool) -> "Sweep | None
 def _find_rate(recipe: str, size: str | None, out: Path | None, given: Globals, sweep: "Sweep") -> None:
     """Try rising rates on a recipe; write the points and a picture, and no run."""
     from menura.artefacts.files import write_text
-    from menura.experiments.find_rate import find_rate, suggestion
-    from menura.experiments.prepare import prepare
-    from menura.experiments.run import Run
-    from menura.experiments.torchrun import place_of
-    from menura.experiments.train import Training
     from menura.report import curves, rates
+    from menura.training.lr_finder import find_rate, suggestion
+    from menura.training.run_folder import Run
+    from menura.training.setup import prepare
+    from menura.training.torchrun import place_of
+    from menura.training.trainer import Training
 
     if is_scorer(recipe) or recipe.startswith(RANKER) or place_of(os.environ).size > 1:
         raise ConfigError("--find-lr: of recipes of dialogue models, in one process", hint="menura config list")
@@ -231,6 +231,6 @@ class _Tried:
 
 
 def _config(name: str, size: str | None, given: Globals) -> "RunConfig":
-    from menura.experiments.recipes import recipe
+    from menura.training.recipes import recipe
 
     return configured(replace(recipe(name, size), seed=given.seed), given)

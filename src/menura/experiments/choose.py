@@ -7,9 +7,9 @@ from menura.adaptation.catalogue import Method
 from menura.adaptation.finite import approximately
 from menura.adaptation.plain import PretrainOnly
 from menura.errors import EpisodeError
-from menura.experiments.prepare import Prepared
-from menura.experiments.train import held_out_nll
 from menura.metrics.perplexity import perplexity_of
+from menura.training.setup import Prepared
+from menura.training.trainer import held_out_nll
 
 SIDE = "valid"
 

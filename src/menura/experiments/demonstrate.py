@@ -11,11 +11,11 @@ from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
 from menura.experiments.evaluate import EvaluateConfig, Results
 from menura.experiments.judge import evaluate_prepared
-from menura.experiments.prepare import Prepared, prepare
-from menura.experiments.recipes.start import shipped
 from menura.models.dialogue_model import neutral_weights
 from menura.personas.adapt_persona import adapt_persona
 from menura.tasks.task import Exchange, Task
+from menura.training.recipes.start import shipped
+from menura.training.setup import Prepared, prepare
 
 CONTEXT_TURNS = 3  # of an example that are printed
 WORDS = range(5, 25)  # of a reply worth showing: shorter ones are mostly "yes"

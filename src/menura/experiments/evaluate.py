@@ -18,7 +18,6 @@ from menura.decoding.candidates import Ranker, Ranking
 from menura.decoding.choice import Nucleus
 from menura.decoding.generate import Decoding
 from menura.errors import ConfigError, EpisodeError
-from menura.experiments.data_config import EncodedTask
 from menura.experiments.folds import Fold, Protocol, folds_of
 from menura.experiments.spoken import Evaluator, Outputs, text_of
 from menura.experiments.verdicts import ScorerLabels
@@ -28,6 +27,7 @@ from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel, check_share
 from menura.models.layers.latent import Health
+from menura.training.data import EncodedTask
 
 OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
 OF_SECOND_TASK = "ppl-release-sum"  # the metric that asks how well a second task is done

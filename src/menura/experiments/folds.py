@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from menura.batches.encode import EncodedDialogue, EncodedExchange
-from menura.experiments.data_config import EncodedTask
+from menura.training.data import EncodedTask
 
 Protocol = Literal["following", "leave-one-out"]
 

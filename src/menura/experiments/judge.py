@@ -12,20 +12,20 @@ from menura.artefacts.loading import LoadedModel
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
 from menura.experiments.choose import Chosen, chosen_epochs
-from menura.experiments.data_config import encoded
 from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
-from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.ranked import load_ranker, rank_by
-from menura.experiments.recipes import recipe
-from menura.experiments.run import environment
-from menura.experiments.run_config import RunConfig, method_name
-from menura.experiments.settings import of_written
 from menura.experiments.verdicts import check_trained, scorer_labels_for
 from menura.metrics import catalogue
 from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
 from menura.models.plato.model import Plato
 from menura.tasks.split import strangers
+from menura.training.config import RunConfig, method_name
+from menura.training.data import encoded
+from menura.training.overrides import of_written
+from menura.training.recipes import recipe
+from menura.training.run_folder import environment
+from menura.training.setup import Prepared, prepare
 
 
 def config_of(target: str, size: str | None = None) -> RunConfig:

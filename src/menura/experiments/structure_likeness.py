@@ -16,12 +16,12 @@ import numpy
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masks import Census, PersonaMask, census, jaccards
 from menura.errors import ConfigError
-from menura.experiments import run_structures
 from menura.experiments.judge import config_of
-from menura.experiments.prepare import prepare
-from menura.experiments.run import Run
 from menura.tasks.similarity import Matrix, similarities
 from menura.tasks.task import Task
+from menura.training import masks as run_structures
+from menura.training.run_folder import Run
+from menura.training.setup import prepare
 
 DEALS = 1000  # of the personas, at random
 

@@ -19,12 +19,12 @@ from menura.artefacts import tensors
 from menura.batches.encode import EncodedExchange, Encoder
 from menura.errors import ConfigError, DataError
 from menura.experiments.judge import config_of
-from menura.experiments.prepare import Prepared, prepare
 from menura.experiments.ranked import FILE
-from menura.experiments.run import Run, Signals
 from menura.metrics.oracle import auto_score
 from menura.models.layers.ranker import Ranker, listwise, pairwise
 from menura.models.plato.model import Plato
+from menura.training.run_folder import Run, Signals
+from menura.training.setup import Prepared, prepare
 
 EXAMPLES = "ranker-examples.safetensors"
 AT_ONCE = 4  # exchanges whose candidates are said side by side

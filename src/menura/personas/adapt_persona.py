@@ -16,11 +16,11 @@ from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError
-from menura.experiments.run_config import method_name
 from menura.metrics.perplexity import perplexity_of
 from menura.models.catalogue import named_settings
 from menura.tasks.episode import Episode, first_shots
 from menura.tasks.task import DialogueView, Task
+from menura.training.config import method_name
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
 HELD_OUT_AT_MOST = 4  # dialogues judged after adapting; more would take longer than the adapting

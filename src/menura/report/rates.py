@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from menura.experiments.find_rate import Tried
 from menura.report import curves
 from menura.report.curves import HEIGHT, WIDTH, picture
+from menura.training.lr_finder import Tried
 
 COLUMNS = ("rate", "loss", "smoothed")
 

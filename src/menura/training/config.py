@@ -10,9 +10,9 @@ from menura.adaptation.finite import Precision
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import Decaying
 from menura.errors import ConfigError
-from menura.experiments.data_config import DataConfig
 from menura.models.catalogue import ModelConfig, named_settings
 from menura.models.causal_lm.model import CausalLmConfig
+from menura.training.data import DataConfig
 
 LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
 

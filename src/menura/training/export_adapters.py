@@ -11,11 +11,11 @@ from menura.artefacts.files import read_json, sha256_of, write_json
 from menura.artefacts.loading import load_model, write_start
 from menura.errors import DataError
 from menura.experiments.judge import config_of
-from menura.experiments.prepare import prepare
-from menura.experiments.recipes.start import INNER
-from menura.experiments.run import Run
-from menura.experiments.train import held_out_nll
 from menura.models.catalogue import over_network
+from menura.training.recipes.start import INNER
+from menura.training.run_folder import Run
+from menura.training.setup import prepare
+from menura.training.trainer import held_out_nll
 
 CONTINUATIONS = ("runs/start-pooled", "runs/start-meta")
 STARTS = Path(__file__).parent.parent / "artefacts" / "starts"

@@ -6,10 +6,10 @@ from menura.adaptation.catalogue import Method
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
-from menura.experiments.data_config import DataConfig
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.causal_lm.model import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
 
 INNER = InnerLoop(lr=1e-2, epochs=1, batch_size=8)
 MODEL = CausalLmConfig(base="tiny", max_length=256, adapters=Adapters(bottleneck=4, layers="upper"))

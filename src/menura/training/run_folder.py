@@ -23,8 +23,8 @@ from menura.artefacts.subword_vocabulary import SubwordVocabulary
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
-from menura.experiments.run_config import RunConfig, as_json, differences
-from menura.experiments.settings import of_written
+from menura.training.config import RunConfig, as_json, differences
+from menura.training.overrides import of_written
 
 FILES = (
     *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json", "lexicon.json"),

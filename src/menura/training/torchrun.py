@@ -25,7 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from menura.artefacts.checkpoint import Checkpoint
 from menura.errors import ConfigError, PeerError
-from menura.experiments.ranks import ALONE, Made, Ranks, meeting
+from menura.training.distributed import ALONE, Made, Ranks, meeting
 
 BEAT_SECONDS = 0.5  # between two signs of life
 BEATS_MISSED = 20  # in a row, and a rank is lost; torchrun leaves the others 30 s to end

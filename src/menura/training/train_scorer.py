@@ -16,10 +16,6 @@ from menura.artefacts.checkpoint import Checkpoint
 from menura.artefacts.encoder_folder import HEADER_LIMIT
 from menura.artefacts.files import read_json, write_json
 from menura.errors import DataError, NumericalError, Problem
-from menura.experiments.run import Run, Signals
-from menura.experiments.run_config import as_json, differences
-from menura.experiments.settings import from_plain
-from menura.experiments.train import Progress
 from menura.scorers import store
 from menura.scorers.catalogue import SCORERS, Kind, ScorerConfig, named
 from menura.scorers.check import Checked, checked
@@ -27,6 +23,10 @@ from menura.scorers.classifier import Classifier, Encoded, LabelledText, log_pro
 from menura.scorers.data import Parts, parts_of
 from menura.scorers.learning import batches_of
 from menura.scorers.store import About
+from menura.training.config import as_json, differences
+from menura.training.overrides import from_plain
+from menura.training.run_folder import Run, Signals
+from menura.training.trainer import Progress
 
 WRITTEN = "training.json"  # the settings and files of a training, compared when it goes on
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
-from menura.experiments.data_config import EncodedTask
 from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
+from menura.training.data import EncodedTask
 
 TRIES = 20  # draws for one rival; where nearly all replies are alike an exchange goes without
 

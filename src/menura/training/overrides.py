@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from menura.adaptation.catalogue import METHODS
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError, Problem, shown
-from menura.experiments.run_config import RunConfig
 from menura.models.catalogue import MODELS, ModelConfig
+from menura.training.config import RunConfig
 
 Config = TypeVar("Config")
 # Settings that are one of several kinds, by the catalogue's name of the kind.

@@ -14,15 +14,15 @@ from typing import Any
 from menura.adaptation.alternating import Alternating
 from menura.adaptation.catalogue import Method
 from menura.adaptation.plain import PretrainOnly
-from menura.experiments.data_config import DataConfig
-from menura.experiments.recipes.dialogue_sets import AVSD, DAILYDIALOG, PERSONACHAT
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.catalogue import ModelConfig
 from menura.models.lic import LicConfig
 from menura.models.recurrent.hierarchical import HierarchicalConfig
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
+from menura.training.recipes.dialogue_sets import AVSD, DAILYDIALOG, PERSONACHAT
+from menura.training.recipes.mamlviapp import Size
 
 SMALL = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
 # GloVe's own file of 300 numbers, which has to lie in the working folder; 500 are turned into from those.

@@ -13,12 +13,12 @@ from menura.adaptation.catalogue import Method
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
-from menura.experiments.data_config import DataConfig
-from menura.experiments.recipes import tiny
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.catalogue import over_network
 from menura.models.causal_lm.model import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
+from menura.training.recipes import tiny
 
 Size = Literal["tiny", "cpu", "paper"]
 

@@ -10,10 +10,10 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.artefacts.loading import shipped_config
-from menura.experiments.data_config import DataConfig
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
 
 # The inner loop that the start was trained and chosen with.
 INNER = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")

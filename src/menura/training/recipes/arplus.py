@@ -18,10 +18,10 @@ from typing import Any
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
-from menura.experiments.data_config import DataConfig
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
+from menura.training.recipes.mamlviapp import Size
 
 AR: Mapping[str, Any] = {
     "rezero": False,

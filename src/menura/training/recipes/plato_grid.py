@@ -16,10 +16,10 @@ from functools import partial
 from typing import Literal
 
 from menura.adaptation.plain import PretrainOnly
-from menura.experiments.recipes import plato
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import RunConfig
 from menura.models.plato.config import PlatoConfig
+from menura.training.config import RunConfig
+from menura.training.recipes import plato
+from menura.training.recipes.mamlviapp import Size
 
 
 @dataclass(frozen=True)

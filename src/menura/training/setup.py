@@ -9,14 +9,14 @@ from menura.artefacts.loading import LoadedModel, load_model
 from menura.artefacts.subword_vocabulary import SubwordVocabulary
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.errors import MismatchError
-from menura.experiments.data_config import EncodedTask, encoded, split_of, tasks_of
-from menura.experiments.run_config import RunConfig
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.catalogue import ModelConfig
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.personas.profiles import told_in
 from menura.tasks.split import Splits
 from menura.tasks.task import Task
+from menura.training.config import RunConfig
+from menura.training.data import EncodedTask, encoded, split_of, tasks_of
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from menura.artefacts.checkpoint import Checkpoint
 from menura.artefacts.subword_vocabulary import SubwordVocabulary
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.errors import DataError, MenuraError, PeerError, Problem
-from menura.experiments.run import Run
-from menura.experiments.run_config import RunConfig, differences
+from menura.training.config import RunConfig, differences
+from menura.training.run_folder import Run
 
 Made = TypeVar("Made")
 

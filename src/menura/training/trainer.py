@@ -22,15 +22,15 @@ from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
 from menura.errors import EpisodeError, NumericalError, PeerError
-from menura.experiments import run_structures
-from menura.experiments.data_config import EncodedTask
-from menura.experiments.plateau import Plateau
-from menura.experiments.ranks import ALONE, Ranks, meeting
-from menura.experiments.rivals import loss_beside, with_negatives
-from menura.experiments.run import Run, Signals
-from menura.experiments.run_config import RunConfig
 from menura.metrics.perplexity import perplexity_of
 from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
+from menura.training import masks as run_structures
+from menura.training.config import RunConfig
+from menura.training.data import EncodedTask
+from menura.training.distributed import ALONE, Ranks, meeting
+from menura.training.negatives import loss_beside, with_negatives
+from menura.training.plateau import Plateau
+from menura.training.run_folder import Run, Signals
 
 
 class Progress(Protocol):

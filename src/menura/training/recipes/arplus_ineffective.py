@@ -15,11 +15,11 @@ from typing import Any
 
 from menura.adaptation.finite import Precision
 from menura.adaptation.plain import PretrainOnly
-from menura.experiments.data_config import DataConfig
-from menura.experiments.recipes.arplus import OUTER, TINY
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
+from menura.training.recipes.arplus import OUTER, TINY
+from menura.training.recipes.mamlviapp import Size
 
 ENCODERS: Mapping[Size, str] = {"tiny": "tiny", "cpu": "minilm", "paper": "google-bert/bert-base-uncased"}
 SHAPES: Mapping[Size, Mapping[str, Any]] = {  # of the encoder's layers

@@ -9,9 +9,9 @@ from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masks import PersonaMask, census, from_tensors, to_tensors, whole
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError
-from menura.experiments.data_config import EncodedTask
-from menura.experiments.run import Run
 from menura.models.dialogue_model import DialogueModel
+from menura.training.data import EncodedTask
+from menura.training.run_folder import Run
 
 HEADER_LIMIT = 1 << 20  # bytes; a tensor a layer
 

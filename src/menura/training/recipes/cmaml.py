@@ -16,12 +16,12 @@ from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
-from menura.experiments.data_config import DataConfig
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.models.recurrent.seq2spg import Seq2SpgConfig
 from menura.models.recurrent.speaker import SpeakerConfig
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
+from menura.training.recipes.mamlviapp import Size
 
 # Tasks as in MAMLviaPP's rows, but for the facts: a persona is told from what it says alone.
 PERSONAS = DataConfig(

@@ -14,11 +14,11 @@ from menura.adaptation.catalogue import Method
 from menura.adaptation.finite import Precision
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune, PretrainOnly
-from menura.experiments.data_config import DataConfig
-from menura.experiments.recipes.dialogue_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import Outer, RunConfig
 from menura.models.plato.config import PlatoConfig
+from menura.training.config import Outer, RunConfig
+from menura.training.data import DataConfig
+from menura.training.recipes.dialogue_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
+from menura.training.recipes.mamlviapp import Size
 
 MODELS: dict[Size, PlatoConfig] = {
     "tiny": PlatoConfig(

@@ -12,12 +12,12 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.self_play import SelfPlay
-from menura.experiments.recipes import mamlviapp
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import RunConfig
 from menura.models.causal_lm.p2_bot import P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfoConfig
 from menura.models.layers.adapters import Adapters
+from menura.training.config import RunConfig
+from menura.training.recipes import mamlviapp
+from menura.training.recipes.mamlviapp import Size
 
 ADAPTS = "lm.adapters"  # what a persona differs in: head, kinds and receiver are everybody's
 GAMES = {"tiny": (2, 1, 6), "cpu": (4, 2, 20), "paper": (8, 3, 32)}  # games, the persona's turns, tokens a turn

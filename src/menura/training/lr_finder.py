@@ -15,8 +15,8 @@ import torch
 from menura.adaptation.finite import approximately
 from menura.adaptation.joint import LearnsJointly
 from menura.errors import ConfigError, NumericalError
-from menura.experiments import run_structures
-from menura.experiments.train import Training
+from menura.training import masks as run_structures
+from menura.training.trainer import Training
 
 SMOOTHING = 0.9  # of the running mean: about ten steps count
 DIVERGED = 4.0  # times the lowest smoothed loss

@@ -4,7 +4,7 @@ Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.
 several files the sides are the publisher's; ids begin as in the official files or in one of two mirrors of them.
 """
 
-from menura.experiments.data_config import DataConfig
+from menura.training.data import DataConfig
 
 HELD = 200  # tasks of a held-out side: a table of one system then takes minutes on one core
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from menura.errors import ConfigError
-from menura.experiments.recipes import (
+from menura.training.config import RunConfig
+from menura.training.recipes import (
     arplus,
     arplus_ineffective,
     cmaml,
@@ -16,8 +17,7 @@ from menura.experiments.recipes import (
     start,
     tiny,
 )
-from menura.experiments.recipes.mamlviapp import Size
-from menura.experiments.run_config import RunConfig
+from menura.training.recipes.mamlviapp import Size
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "shipped": start.shipped,

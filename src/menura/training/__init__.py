@@ -1,0 +1,1 @@
+"""Settings become trained weights: one loop for every model and method."""
