@@ -25,8 +25,8 @@ from menura.decoding.candidates import Ranking, candidates
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
 from menura.errors import ConfigError, DataError, EpisodeError
-from menura.experiments.evaluate import EvaluateConfig, Results
-from menura.experiments.judge import config_of, evaluate_prepared
+from menura.evaluation.evaluate import EvaluateConfig, Results
+from menura.evaluation.run import config_of, evaluate_prepared
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing

@@ -11,7 +11,7 @@ from small_training import config_for, ended, train
 
 from menura import api
 from menura.cli.main import run
-from menura.experiments.judge import config_of
+from menura.evaluation.run import config_of
 from menura.models.catalogue import model_name
 from menura.models.causal_lm.p2_bot import P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfoConfig

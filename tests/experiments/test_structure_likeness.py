@@ -5,7 +5,7 @@ from private_toys import PrivateNet
 
 from menura.adaptation.masks import PersonaMask, jaccards, mean_jaccard, whole
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.experiments.structure_likeness import likeness, mantel
+from menura.evaluation.mask_similarity import likeness, mantel
 from menura.tasks.task import DialogueView, Persona, Task
 
 HOBBIES = ("boats", "goats", "coats", "notes")

@@ -14,10 +14,10 @@ from torch import Tensor
 from menura.artefacts import tensors
 from menura.cli.main import run
 from menura.errors import ConfigError, DataError, MismatchError
-from menura.experiments import train_ranker
-from menura.experiments.judge import config_of
-from menura.experiments.ranked import load_ranker, rank_by, scores
-from menura.experiments.train_ranker import Examples, RankerConfig, fit_ranker, fitted
+from menura.evaluation import train_ranker
+from menura.evaluation.ranker import load_ranker, rank_by, scores
+from menura.evaluation.run import config_of
+from menura.evaluation.train_ranker import Examples, RankerConfig, fit_ranker, fitted
 from menura.models.layers.ranker import Ranker, listwise, pairwise
 from menura.models.plato.model import Plato
 from menura.training.setup import Prepared, prepare

@@ -24,7 +24,7 @@ from menura.batches.subword_mapping import borrowed_pieces, their_rows
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.cli.main import run
 from menura.errors import ConfigError
-from menura.experiments.judge import config_of
+from menura.evaluation.run import config_of
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.tasks.task import Persona, Task

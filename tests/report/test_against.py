@@ -6,8 +6,8 @@ import pytest
 
 from menura.cli.main import run
 from menura.errors import ConfigError, DataError
-from menura.experiments.evaluate import Results, SystemRow
-from menura.experiments.spoken import Outputs
+from menura.evaluation.evaluate import Results, SystemRow
+from menura.evaluation.generation import Outputs
 from menura.metrics.catalogue import METRICS
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference, score

@@ -23,7 +23,7 @@ def demo(
     from menura.artefacts.files import home
     from menura.cli.chat import talk as chat
     from menura.decoding.choice import Nucleus
-    from menura.experiments.demonstrate import Demonstration
+    from menura.evaluation.demo import Demonstration
     from menura.report import results
 
     given: Globals = context.obj

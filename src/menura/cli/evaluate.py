@@ -12,8 +12,8 @@ from menura.cli.screen import Screen
 from menura.cli.train import SIZE
 
 if TYPE_CHECKING:
-    from menura.experiments.evaluate import Side
-    from menura.experiments.folds import Protocol
+    from menura.evaluation.evaluate import Side
+    from menura.evaluation.folds import Protocol
 
 EXAMPLES = {"--k": "0,1,3,5,10", "--epochs": "1,2,4"}  # of flags that take numbers
 
@@ -55,8 +55,8 @@ def evaluate(
     """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
     from menura.cli.decoding import decoding, ranking
     from menura.decoding.choice import Nucleus
-    from menura.experiments.evaluate import EvaluateConfig
-    from menura.experiments.judge import config_of, evaluate_run
+    from menura.evaluation.evaluate import EvaluateConfig
+    from menura.evaluation.run import config_of, evaluate_run
     from menura.metrics import catalogue
     from menura.report import results
 

@@ -60,7 +60,7 @@ def show(
 @app.command(epilog=EPILOG)
 def masks(context: typer.Context, run: Annotated[str, typer.Argument(help="The folder of a cmaml run.")]) -> None:
     """Show what a run's training personas keep of the private weights, and whether alike personas keep alike ones."""
-    from menura.experiments.structure_likeness import likeness_of_run
+    from menura.evaluation.mask_similarity import likeness_of_run
 
     given: Globals = context.obj
     found = likeness_of_run(run)

@@ -169,7 +169,7 @@ def _train_other(target: str, out: Path | None, given: Globals, *, fresh: bool) 
 
 def _fit_ranker(folder: Path, given: Globals, *, fresh: bool) -> None:
     """Fit a ranker of its own candidates to a run; settings by --set, for example --set exchanges=100."""
-    from menura.experiments.train_ranker import RankerConfig, fit_ranker
+    from menura.evaluation.train_ranker import RankerConfig, fit_ranker
 
     screen = Screen(as_json=given.as_json)
     config = configured(replace(RankerConfig(), seed=given.seed), given)

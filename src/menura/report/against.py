@@ -9,7 +9,7 @@ from typing import Any
 
 from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, shown
-from menura.experiments.evaluate import ADAPTED, OF_LIKELIHOOD, UNADAPTED
+from menura.evaluation.evaluate import ADAPTED, OF_LIKELIHOOD, UNADAPTED
 from menura.metrics import catalogue
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from menura.artefacts.files import write_text
-from menura.experiments.evaluate import Results
+from menura.evaluation.evaluate import Results
 from menura.metrics.score import Sample
 from menura.report.table import DifferenceRow, TableRow, csv_text, differences_markdown, json_text, markdown
 

@@ -10,7 +10,7 @@ from menura.artefacts import tensors
 from menura.artefacts.files import read_json, sha256_of, write_json
 from menura.artefacts.loading import load_model, write_start
 from menura.errors import DataError
-from menura.experiments.judge import config_of
+from menura.evaluation.run import config_of
 from menura.models.catalogue import over_network
 from menura.training.recipes.start import INNER
 from menura.training.run_folder import Run

@@ -18,9 +18,9 @@ from menura.decoding.candidates import Ranker, Ranking
 from menura.decoding.choice import Nucleus
 from menura.decoding.generate import Decoding
 from menura.errors import ConfigError, EpisodeError
-from menura.experiments.folds import Fold, Protocol, folds_of
-from menura.experiments.spoken import Evaluator, Outputs, text_of
-from menura.experiments.verdicts import ScorerLabels
+from menura.evaluation.folds import Fold, Protocol, folds_of
+from menura.evaluation.generation import Evaluator, Outputs, text_of
+from menura.evaluation.scorer_labels import ScorerLabels
 from menura.metrics import catalogue
 from menura.metrics.oracle import best_of
 from menura.metrics.score import Sample, Score

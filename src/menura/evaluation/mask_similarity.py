@@ -16,7 +16,7 @@ import numpy
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masks import Census, PersonaMask, census, jaccards
 from menura.errors import ConfigError
-from menura.experiments.judge import config_of
+from menura.evaluation.run import config_of
 from menura.tasks.similarity import Matrix, similarities
 from menura.tasks.task import Task
 from menura.training import masks as run_structures

@@ -11,10 +11,10 @@ from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
-from menura.experiments.choose import Chosen, chosen_epochs
-from menura.experiments.evaluate import EvaluateConfig, Evaluation, Results
-from menura.experiments.ranked import load_ranker, rank_by
-from menura.experiments.verdicts import check_trained, scorer_labels_for
+from menura.evaluation.choose import Chosen, chosen_epochs
+from menura.evaluation.evaluate import EvaluateConfig, Evaluation, Results
+from menura.evaluation.ranker import load_ranker, rank_by
+from menura.evaluation.scorer_labels import check_trained, scorer_labels_for
 from menura.metrics import catalogue
 from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights

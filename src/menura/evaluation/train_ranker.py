@@ -18,8 +18,8 @@ from menura.adaptation.latent_policy import said_under
 from menura.artefacts import tensors
 from menura.batches.encode import EncodedExchange, Encoder
 from menura.errors import ConfigError, DataError
-from menura.experiments.judge import config_of
-from menura.experiments.ranked import FILE
+from menura.evaluation.ranker import FILE
+from menura.evaluation.run import config_of
 from menura.metrics.oracle import auto_score
 from menura.models.layers.ranker import Ranker, listwise, pairwise
 from menura.models.plato.model import Plato
