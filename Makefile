@@ -63,7 +63,7 @@ start: $(VENV)/run weights
 	$(BIN)/menura train start/warm
 	$(BIN)/menura train start/pooled
 	$(BIN)/menura train start/meta
-	$(BIN)/python -m menura.training.export_adapters
+	$(BIN)/python -m menura.evaluation.export_default_adapters
 
 # Every row of MAMLviaPP's table and its curves (docs/results/mamlviapp.md); needs the corpus: menura data add convai2 FILE …
 SIZE ?= cpu

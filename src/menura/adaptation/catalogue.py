@@ -18,3 +18,8 @@ METHODS = {
 }
 
 Method = PretrainOnly | Finetune | Maml | Cmaml | SelfPlay | Alternating | LatentPolicy
+
+
+def method_name(method: Method) -> str:
+    """Return a method's name in the catalogue."""
+    return next(name for name, made in METHODS.items() if isinstance(method, made))

@@ -32,7 +32,7 @@ def show(
     context: typer.Context, recipe: Annotated[str, typer.Argument(help="A recipe's name.")], size: SIZE = None
 ) -> None:
     """Show every setting of a recipe and where its value comes from: default, recipe, file or --set."""
-    from menura.experiments import recipes
+    from menura.training import recipes
     from menura.training.config import RunConfig
     from menura.training.overrides import paths_of, with_file, with_settings
 

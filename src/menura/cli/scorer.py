@@ -22,9 +22,9 @@ def is_scorer(target: str) -> bool:
 
 def train_scorer(target: str, out: Path | None, given: Globals, *, fresh: bool) -> None:
     """Train a scorer into the workspace, or into a folder."""
-    from menura.experiments import train_scorer as training
     from menura.scorers import store
     from menura.scorers.catalogue import named
+    from menura.training import train_scorer as training
 
     screen = Screen(as_json=given.as_json)
     name, kind = named(target)
@@ -39,9 +39,9 @@ def train_scorer(target: str, out: Path | None, given: Globals, *, fresh: bool) 
 
 def check_scorer(target: str, scorers: str, given: Globals) -> None:
     """Show how often a trained scorer is right on examples it never learnt from."""
-    from menura.experiments import train_scorer as training
     from menura.scorers import store
     from menura.scorers.catalogue import named
+    from menura.training import train_scorer as training
 
     name, _ = named(target)
     folder = store.folder_of(name, scorers)

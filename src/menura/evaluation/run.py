@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from menura.adaptation.catalogue import method_name
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
@@ -20,7 +21,7 @@ from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
 from menura.models.plato.model import Plato
 from menura.tasks.split import strangers
-from menura.training.config import RunConfig, method_name
+from menura.training.config import RunConfig
 from menura.training.data import encoded
 from menura.training.overrides import of_written
 from menura.training.recipes import recipe

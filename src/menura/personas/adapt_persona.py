@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from menura.adaptation.catalogue import Method
+from menura.adaptation.catalogue import Method, method_name
 from menura.adaptation.finite import check_finite
 from menura.adaptation.inner_loop import Watch
 from menura.adaptation.weights import PersonaWeights, loss_with
@@ -20,7 +20,6 @@ from menura.metrics.perplexity import perplexity_of
 from menura.models.catalogue import named_settings
 from menura.tasks.episode import Episode, first_shots
 from menura.tasks.task import DialogueView, Task
-from menura.training.config import method_name
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
 HELD_OUT_AT_MOST = 4  # dialogues judged after adapting; more would take longer than the adapting

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from menura.adaptation.catalogue import METHODS, Method
+from menura.adaptation.catalogue import Method, method_name
 from menura.adaptation.finite import Precision
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import Decaying
@@ -96,11 +96,6 @@ def as_json(config: Any) -> dict[str, Any]:
     if "method" in plain:
         plain["method"] = {"name": method_name(config.method), **plain["method"]}
     return plain
-
-
-def method_name(method: Method) -> str:
-    """Return a method's name in the catalogue."""
-    return next(name for name, made in METHODS.items() if isinstance(method, made))
 
 
 def fingerprint(config: RunConfig) -> str:

@@ -23,6 +23,7 @@ from menura.batches.encode import EncodedExchange
 from menura.batches.profile import PADDING, Slots
 from menura.batches.profile_batch import Profiles, asked_places
 from menura.batches.tokenizer import PIECE_TOKENS
+from menura.models.attention_routing import modules
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.decoder_state import RoutingState, Said, Stream, sinusoids
 from menura.models.attention_routing.infilling import infilled
@@ -35,7 +36,6 @@ from menura.models.attention_routing.layers import (
     shut_to,
 )
 from menura.models.attention_routing.memory import Pairs, Query
-from menura.models.attention_routing.model import modules
 from menura.models.attention_routing.persona_gate import graded, telling, with_lent_profiles
 from menura.models.dialogue_model import DialogueModel, Loss
 from menura.models.layers.argmax import suppress_tokens

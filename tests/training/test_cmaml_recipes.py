@@ -7,11 +7,11 @@ import pytest
 from made_up_chat import name_of, write
 
 from menura import api
+from menura.adaptation.catalogue import method_name
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.models.catalogue import model_name
 from menura.models.recurrent.seq2spg import Seq2SpgConfig
-from menura.training.config import method_name
 from menura.training.recipes import recipe
 from menura.training.recipes.cmaml import ROWS
 
