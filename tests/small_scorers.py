@@ -86,7 +86,7 @@ def emoji(folder: Path, *more: str) -> EmojiConfig:
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     small = (
         f"data.corpus={folder / 'dev.jsonl'},{folder / 'test.jsonl'}",
-        *("width=8", "learning.epochs=8", "learning.batch_size=8", "learning.lr=0.03", "least=1"),
+        *("hidden_size=8", "learning.epochs=8", "learning.batch_size=8", "learning.lr=0.03", "min_count=1"),
     )
     return with_settings(EmojiConfig(), (*small, *more))
 

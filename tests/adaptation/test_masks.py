@@ -108,7 +108,7 @@ def test_a_census_counts_kept_and_live_edges_in_the_mean() -> None:
     assert found.density == {"private.1.weight": 0.625}
     assert found.live == {"private.0.weight": 0.75, "private.1.weight": 0.625, "private.2.weight": 1.0}
     assert found.jaccard == pytest.approx(2 / 3)
-    told = "structures of 2 personas: private.1.weight keeps 62.5% of its edges (62.5% live); mean Jaccard 0.667"
+    told = "persona masks of 2 personas: private.1.weight keeps 62.5% of its edges (62.5% live); mean Jaccard 0.667"
     assert found.lines() == [told]
     assert found.warnings() == []
     assert len(census([whole(PrivateNet((2, 2, 1)))]).warnings()) == 1

@@ -75,7 +75,7 @@ def test_a_start_for_another_base_or_other_adapters_is_refused(tmp_path: Path) -
 
 def test_a_start_that_is_no_start_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.safetensors"
-    with pytest.raises(StorageError, match=r"model\.start: .*s\.safetensors: No such file") as caught:
+    with pytest.raises(StorageError, match=r"model\.init_from: .*s\.safetensors: No such file") as caught:
         load_model(replace(CONFIG, init_from=str(path)))
     assert "model.init_from=FOLDER" in str(caught.value)
     tensors.save(path, {})

@@ -219,7 +219,14 @@ def test_weights_that_are_not_finite_do_not_fit(mira: PersonaArtefact, loaded: L
 
 def test_the_settings_of_the_model_are_kept_as_plain_data(mira: PersonaArtefact, loaded: LoadedModel) -> None:
     assert mira.model == plain_config(loaded)
-    assert mira.model["adapters"] == {"kind": "lora", "hidden_size": 2, "num_layers": 1, "init": "identity"}
+    assert mira.model["adapters"] == {
+        "kind": "lora",
+        "bottleneck": 64,
+        "rank": 2,
+        "num_virtual_tokens": 64,
+        "layers": 1,
+        "init": "identity",
+    }
 
 
 def test_weights_do_not_show_when_a_persona_is_printed(mira: PersonaArtefact) -> None:

@@ -60,7 +60,7 @@ def test_a_run_that_goes_on_reads_no_vectors(file: Path, tmp_path: Path) -> None
         trained.embedding.weight.fill_(7)
     tensors.save(tmp_path / "best.safetensors", dict(trained.named_parameters()))
     file.unlink()
-    assert bool((begun(file, 3, start=str(tmp_path)).embedding.weight == 7).all())
+    assert bool((begun(file, 3, init_from=str(tmp_path)).embedding.weight == 7).all())
 
 
 @pytest.mark.parametrize("settings", [{}, {"project_vectors": True}])

@@ -52,6 +52,6 @@ def test_a_lexicon_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_folder_without_words_and_a_damaged_file_say_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no words"):
         lexicon.read(tmp_path)
-    (tmp_path / "lexicon.json").write_text('{"words": 3}')
+    (tmp_path / "vocabulary.json").write_text('{"words": 3}')
     with pytest.raises(DataError, match="damaged"):
         lexicon.read(tmp_path)

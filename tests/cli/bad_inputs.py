@@ -501,7 +501,7 @@ RUNS = (
         f"{AGAIN} --set outer.lr=0.5",
         3,
         "config_changed",
-        "run.json: settings.outer.rate: 0.01 -> 0.5",
+        "run.json: settings.outer.lr: 0.01 -> 0.5",
     ),
     Bad(
         "no whole checkpoint",

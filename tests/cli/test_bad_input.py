@@ -110,7 +110,7 @@ def test_every_changed_setting_of_a_run_is_told(here: Path, capsys: pytest.Captu
     assert run(["train", "tiny/maml", *changed]) == 3
     told = capsys.readouterr().err
     for path in (
-        "settings.outer.rate: 0.01 -> 0.5",
+        "settings.outer.lr: 0.01 -> 0.5",
         "settings.data.seed: 0 -> 7",
         "settings.method.name",
         "split_sha256",

@@ -27,7 +27,7 @@ def parts(shown: Any) -> set[str]:
 
 
 def test_a_recipe_s_model_is_that_of_the_catalogue_with_its_settings(show: Show) -> None:
-    words = ["vocabulary=9489", "profile_vocabulary=10004"]
+    words = ["vocab_size=9489", "profile_vocab_size=10004"]
     of_catalogue = show("attention_routing", *(word for each in words for word in ("--set", each)))
     of_recipe = show("arplus/arplus", "--size", "paper", *(w for each in words for w in ("--set", f"model.{each}")))
     assert of_recipe["parts"] == of_catalogue["parts"]
@@ -50,7 +50,7 @@ def test_a_recipe_over_a_base_is_shown_too(show: Show) -> None:
     ("words", "told"),
     [
         (["arplus/arplus@paper"], "--set model.vocab_size=18600 --set model.profile_vocab_size=10004"),
-        (["attention_routing"], "--set vocabulary=18600 --set profile_vocabulary=10004"),
+        (["attention_routing"], "--set vocab_size=18600 --set profile_vocab_size=10004"),
         (["arplus/no-memn2n@paper"], "error[config]: model.vocab_size: how many words?"),
         (["seq2seq", "--size", "tiny"], "model 'seq2seq' comes in no sizes"),
         (["tiny/maml", "--size", "tiny"], "recipe 'tiny/maml' comes in one size only"),

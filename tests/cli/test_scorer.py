@@ -70,7 +70,7 @@ def test_the_emoji_classifier_is_checked_within_the_test_emojis(
     tmp_path: Path, empty_workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = emoji(tmp_path)
-    chosen = (f"data.corpus={config.data.corpus}", "width=8", "learning.epochs=1", "within=😀,😭", "least=1")
+    chosen = (f"data.corpus={config.data.corpus}", "hidden_size=8", "learning.epochs=1", "within=😀,😭", "min_count=1")
     assert run(["train", "scorer/emoji", *(w for setting in chosen for w in ("--set", setting))]) == 0
     assert run(["eval", "scorer/emoji"]) == 0
     told = capsys.readouterr().out

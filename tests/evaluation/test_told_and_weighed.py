@@ -63,16 +63,16 @@ def test_replies_are_said_at_the_strength_they_are_judged_at(given: Prepared) ->
     assert isinstance(model, AttentionRouting)
     begin = model.prefill
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "begin", lambda batch: (seen.append(model.given_strength), begin(batch))[1])
+        patch.setattr(model, "prefill", lambda batch: (seen.append(model.given_strength), begin(batch))[1])
         table(given, strength=0.5, metrics=("f1", "hits@1"), shots=(0,))
     assert set(seen) == {0.5}
 
 
 def test_replies_have_their_least_tokens_and_the_table_says_so(given: Prepared) -> None:
-    found = table(given, metrics=("f1",), shots=(0,), replies=0, limit=60, least=60)
+    found = table(given, metrics=("f1",), shots=(0,), replies=0, max_new_tokens=60, min_new_tokens=60)
     assert "at least 60, at most 60 tokens" in found.about["decoding"]
     assert found.rows[0].draws[0].reply_tokens == 61 * len(found.rows[0].generated)  # the end token counted
-    with pytest.raises(ConfigError, match="limit: 4, must be at least 5"):
+    with pytest.raises(ConfigError, match="max_new_tokens: 4, must be at least 5"):
         replace(QUICK, min_new_tokens=5)
 
 

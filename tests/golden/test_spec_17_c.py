@@ -166,7 +166,7 @@ def test_c6_a_network_as_it_is_initialised_draws_a_warning() -> None:
     found = census([pruned(shape, weights, Threshold(gamma=0.05))] * 2)
     assert found.density["1.weight"] == 0.0
     (line,) = found.lines()
-    assert line.startswith("structures of 2 personas: 1.weight keeps 0.0% of its edges (0.0% live); 2.weight keeps")
+    assert line.startswith("persona masks of 2 personas: 1.weight keeps 0.0% of its edges (0.0% live); 2.weight keeps")
     assert line.endswith("mean Jaccard 1.000")
     warnings = found.warnings()
     assert [w for w in warnings if "1.weight keeps 0.0% of its edges, outside of 2% to 98%" in w]

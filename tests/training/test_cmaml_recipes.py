@@ -80,8 +80,8 @@ def test_cmaml_goes_on_from_the_maml_run_and_its_words(corpus: Path, tmp_path: P
     before, after = tmp_path / "maml", tmp_path / "cmaml"
     assert run(arguments(corpus, "maml_seq2spg", before)) == 0
     assert run(arguments(corpus, "cmaml_seq2spg", after, f"model.init_from={before}")) == 0
-    assert (after / "lexicon.json").read_bytes() == (before / "lexicon.json").read_bytes()
-    assert (after / "structures.safetensors").exists()
+    assert (after / "vocabulary.json").read_bytes() == (before / "vocabulary.json").read_bytes()
+    assert (after / "masks.safetensors").exists()
 
 
 def test_a_transcript_becomes_a_persona_of_bits_and_live_values_and_replies(

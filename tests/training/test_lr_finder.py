@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from menura.cli.main import run
 from menura.errors import ConfigError, NumericalError
-from menura.training.lr_finder import Sweep, Tried, find_rate, suggestion
+from menura.training.lr_finder import Sweep, Tried, find_lr, suggestion
 from menura.training.run_folder import Run
 from menura.training.setup import prepare
 from menura.training.trainer import Training
@@ -92,7 +92,7 @@ def test_a_sweep_that_does_not_rise_or_is_too_short_is_refused(wrong: tuple[floa
 
 def test_on_a_bowl_the_suggestion_is_below_what_diverges_and_the_sweep_stops_there() -> None:
     training = bowl()
-    tried = find_rate(training, Sweep(1e-4, 1e3, 60))
+    tried = find_lr(training, Sweep(1e-4, 1e3, 60))
     assert 1e-2 < suggestion(tried) < 2.0
     assert 2.0 < tried[-1].lr < 200.0
     assert max(training.steps) == 4  # of the five there are
@@ -100,7 +100,7 @@ def test_on_a_bowl_the_suggestion_is_below_what_diverges_and_the_sweep_stops_the
 
 
 def test_the_mean_is_corrected_for_having_begun_at_nothing() -> None:
-    tried = find_rate(bowl(), Sweep(1e-9, 1e-8, 8))
+    tried = find_lr(bowl(), Sweep(1e-9, 1e-8, 8))
     assert [one.smoothed for one in tried] == pytest.approx([18.0] * 8, rel=1e-6)
     weights = [0.9**age for age in range(8)][::-1]
     mean = sum(w * t.loss for w, t in zip(weights, tried, strict=True)) / sum(weights)
@@ -110,7 +110,7 @@ def test_the_mean_is_corrected_for_having_begun_at_nothing() -> None:
 def test_what_diverges_at_once_says_to_start_lower() -> None:
     training = bowl()
     with pytest.raises(NumericalError, match="diverged after . points") as caught:
-        find_rate(training, Sweep(1e2, 1e6, 30))
+        find_lr(training, Sweep(1e2, 1e6, 30))
     assert (caught.value.problems[0].code, caught.value.problems[0].hint) == (
         "diverged_at_once",
         "start lower: --from 1e-01",
@@ -137,7 +137,7 @@ def test_a_training_is_afterwards_bit_by_bit_as_before(corpus: Path, tmp_path: P
     training.take(0, 1e-2)  # so that the optimiser has something to restore
     training.optimizer.zero_grad()
     before = state_of(training)
-    tried = find_rate(training, SHORT)
+    tried = find_lr(training, SHORT)
     assert_same(before, state_of(training))
     assert [one.lr for one in tried] == pytest.approx(SHORT.rates())
     assert all(math.isfinite(one.loss) for one in tried)
@@ -164,7 +164,7 @@ def test_structures_are_found_for_the_sweep_alone(corpus: Path, tmp_path: Path) 
         return take(step, rate)
 
     training.take = watched  # type: ignore[method-assign, assignment]  # watched, it is what it was
-    find_rate(training, SHORT)
+    find_lr(training, SHORT)
     assert_same(before, state_of(training))
     assert found == {*training.drawn(0), *training.drawn(1)}
     assert not training.masks

@@ -1,4 +1,4 @@
-"""A run of a method that learns jointly: its structures are found once, said, noted, written down and read again."""
+"""A run of a method that learns jointly: its persona masks are found once, said, noted, written down and read again."""
 
 import signal
 from pathlib import Path
@@ -54,13 +54,13 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def test_c6_densities_and_likeness_are_said_once_and_noted(whole: tuple[Path, list[str]]) -> None:
     folder, said = whole
-    (told,) = [line for line in said if line.startswith("structures of ")]
+    (told,) = [line for line in said if line.startswith("persona masks of ")]
     assert "private.1.weight keeps" in told
     assert "mean Jaccard" in told
-    (noted,) = [entry["structures"] for entry in Run(folder).trace() if "structures" in entry]
+    (noted,) = [entry["masks"] for entry in Run(folder).trace() if "masks" in entry]
     assert noted["density"].keys() == {"private.1.weight", "private.2.weight"}
     assert 0 < noted["density"]["private.1.weight"] < 1
-    assert f"structures of {noted['personas']} personas" in told
+    assert f"persona masks of {noted['personas']} personas" in told
     steps = [entry["step"] for entry in Run(folder).trace() if "loss" in entry]
     assert steps == [1, 2, 3, 4]
 
@@ -79,7 +79,7 @@ def test_a_stopped_run_reads_its_structures_and_goes_on_to_the_same_bits(
     with pytest.raises(Stopped):
         train(cmaml(corpus), tmp_path / "run", stopping(2))
     again = train(cmaml(corpus), tmp_path / "run")
-    assert not [line for line in again if "structures" in line], "neither found nor told a second time"
+    assert not [line for line in again if "masks" in line], "neither found nor told a second time"
     assert ended(tmp_path / "run") == ended(folder)
     hashes = [tensors.content_sha256(tensors.load(Run(f).masks)) for f in (folder, tmp_path / "run")]
     assert hashes[0] == hashes[1]
@@ -97,13 +97,13 @@ def test_a_run_stopped_while_it_finds_structures_goes_on_finding(
         return find(self, model, support)
 
     monkeypatch.setattr(Cmaml, "find_structure", finding)
-    with pytest.raises(Stopped, match="stopped after 3 structures, saved"):
+    with pytest.raises(Stopped, match="stopped after 3 persona masks, saved"):
         train(cmaml(corpus), tmp_path / "run")
     assert status(tmp_path / "run") == {"state": "interrupted", "step": 0}
     said = train(cmaml(corpus), tmp_path / "run")
-    (noted,) = [entry["structures"] for entry in Run(tmp_path / "run").trace() if "structures" in entry]
+    (noted,) = [entry["masks"] for entry in Run(tmp_path / "run").trace() if "masks" in entry]
     assert len(asked) == noted["personas"]
-    assert f"found the structures of {len(asked)} of {len(asked)} training personas" in said
+    assert f"found the persona masks of {len(asked)} of {len(asked)} training personas" in said
     assert ended(tmp_path / "run") == ended(whole[0])
 
 

@@ -89,7 +89,7 @@ class Cmaml:
             )
         _check_private(model)
         if left_out := sorted(set(whole(model).names) - adapting(model, self.trainable).keys()):
-            said = f"method.trainable: {self.trainable} leaves out {left_out[0]}, but a structure is of all private weights"
+            said = f"method.trainable: {self.trainable} leaves out {left_out[0]}; a mask is of all private weights"
             raise ConfigError(said, hint=f"--set method.trainable={','.join(whole(model).names)}")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:

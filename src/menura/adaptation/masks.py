@@ -212,7 +212,7 @@ SPARSE, FULL, ALIKE = 0.02, 0.98, 0.99  # shares of edges, and a Jaccard, beyond
 
 @dataclass(frozen=True)
 class Census:
-    """How the structures of some personas are: by pruned layer the mean share of edges kept, and live; how alike."""
+    """How the persona masks of some personas are: by pruned layer the mean share of edges kept, and live; how alike."""
 
     personas: int
     density: Mapping[str, float]
@@ -226,7 +226,7 @@ class Census:
             for name, share in self.density.items()
         ]
         told = "; ".join(layers) or "no layer was pruned"
-        return [f"structures of {self.personas} personas: {told}; mean Jaccard {self.jaccard:.3f}"]
+        return [f"persona masks of {self.personas} personas: {told}; mean Jaccard {self.jaccard:.3f}"]
 
     def warnings(self) -> list[str]:
         """Return what makes these structures say little about personas."""
@@ -239,7 +239,7 @@ class Census:
         if not self.density:
             found.append("warning: no private layer was pruned: that takes three or more")
         if self.personas > 1 and self.jaccard > ALIKE:
-            told = f"warning: structures are nearly the same for all personas (mean Jaccard {self.jaccard:.4f})"
+            told = f"warning: persona masks are nearly the same for all personas (mean Jaccard {self.jaccard:.4f})"
             found.append(f"{told}: try method.l1_step=proximal and a larger method.l1_weight or method.inner.lr")
         return found
 
@@ -277,9 +277,9 @@ def from_tensors(found: Mapping[str, Tensor], shape: PersonaMask, place: Path | 
     try:
         ids = json.loads(bytes(found[PERSONAS].tolist()))
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError("structures without whole personas' ids", place=str(place), hint="--fresh") from error
+        raise DataError("persona masks without whole personas' ids", place=str(place), hint="--fresh") from error
     if unknown := sorted(found.keys() - {PERSONAS, *(layer.weight for layer in shape.layers)}):
-        raise MismatchError(f"structures of a layer that the model has not: {unknown[0]}", place=str(place))
+        raise MismatchError(f"persona masks of a layer that the model has not: {unknown[0]}", place=str(place))
     for layer in shape.layers:
         wanted = (len(ids), -(-layer.above * layer.below // 8))
         bits = found.get(layer.weight)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from menura.artefacts.files import new_folder, read_json, sha256_of, write_json
+from menura.artefacts.renamed import renamed_weights
 from menura.artefacts.tensors import load, save
 from menura.errors import DataError, MenuraError
 
@@ -72,7 +73,7 @@ def read(path: Path) -> Checkpoint:
     weights, optimizer = (
         load(path / f"{name}.safetensors", header_limit=HEADER_LIMIT) for name in ("model", "optimizer")
     )
-    return Checkpoint(step, weights, optimizer, state)
+    return Checkpoint(step, renamed_weights(weights), renamed_weights(optimizer), state)
 
 
 def _generations(folder: Path) -> list[Path]:

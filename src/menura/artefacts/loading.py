@@ -18,6 +18,7 @@ from menura.artefacts import subword_vocabulary, tensors, word_vocabulary
 from menura.artefacts.base import Base
 from menura.artefacts.bert_init import encoder_named, frozen_encoder, put_layers
 from menura.artefacts.pretrained import Pretrained, pretrained, put
+from menura.artefacts.renamed import renamed_weights
 from menura.artefacts.subword_vocabulary import SubwordVocabulary
 from menura.artefacts.word_vectors import word_vectors
 from menura.artefacts.word_vocabulary import WordVocabulary
@@ -248,7 +249,7 @@ def start_file(config: ModelConfig) -> Path:
             hint = "train that run first, or --set model.init_from=FOLDER to begin at another one"
             raise StorageError(f"model.init_from: {path}: No such file or directory", hint=hint, code="missing")
         return path
-    path = Path(str(files("menura.artefacts") / "starts" / f"{config.base}.safetensors"))
+    path = Path(str(files("menura.artefacts") / "default_adapters" / f"{config.base}.safetensors"))
     if not path.exists():
         raise ConfigError(
             f"no start is shipped for base {config.base!r}", hint='--set model.init_from="" begins afresh'
@@ -325,10 +326,11 @@ def _put_weights(model: DialogueModel[Any], path: Path, fresh: Sequence[str] = (
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")
-    restore_inner_lrs(model, found)
-    wanted = {name: value for name, value in trained(model).items() if name in found or not _in(name, fresh)}
-    tensors.check_same_shape(found, wanted, f"start {path.name}")
+    read = renamed_weights(found)
+    restore_inner_lrs(model, read)
+    wanted = {name: value for name, value in trained(model).items() if name in read or not _in(name, fresh)}
+    tensors.check_same_shape(read, wanted, f"start {path.name}")
     with torch.no_grad():
-        for name, value in found.items():
+        for name, value in read.items():
             wanted[name].copy_(value)
     return tensors.content_sha256(found)

@@ -15,6 +15,7 @@ from menura.adaptation.weights import PersonaWeights, adaptable, with_part
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
+from menura.artefacts.renamed import renamed_settings, renamed_weights
 from menura.artefacts.sparse_tensors import with_zeros, without_zeros
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
@@ -61,8 +62,8 @@ class PersonaArtefact:
         if not self.weights:
             return  # a persona of a method that adapts nothing
         method = self.recipe.get("method") if isinstance(self.recipe, Mapping) else None
-        adapts = method.get("adapts", "") if isinstance(method, Mapping) else ""
-        wanted = with_part(adaptable(loaded.model), str(adapts))
+        trainable = method.get("trainable", "") if isinstance(method, Mapping) else ""
+        wanted = with_part(adaptable(loaded.model), str(trainable))
         tensors.check_same_shape(self.weights, wanted, f"persona {self.name!r}")
 
     def write(self, path: Path) -> None:
@@ -96,15 +97,21 @@ def read(path: Path) -> PersonaArtefact:
             raise DataError("the weights are damaged (checksum)", place=str(path), code="persona_damaged")
         return PersonaArtefact(
             about["name"],
-            weights,
+            renamed_weights(weights),
             about["base_sha256"],
             about["start_sha256"],
             about["model"],
             tuple(about["facts"]),
-            about["recipe"],
+            _recipe(about["recipe"]),
         )
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
+
+
+def _recipe(recipe: Any) -> Any:
+    """Return how a persona was made, its method's settings under today's names."""
+    method = recipe.get("method") if isinstance(recipe, Mapping) else None
+    return {**recipe, "method": renamed_settings(method, "method")} if isinstance(method, Mapping) else recipe
 
 
 def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from menura.artefacts.bert_init import encoder_named
 from menura.artefacts.files import read_json, write_json
-from menura.artefacts.word_vocabulary import FILE
+from menura.artefacts.word_vocabulary import FILE, file_in
 from menura.batches.profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
 from menura.batches.subword_mapping import borrowed_pieces
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
@@ -79,7 +79,7 @@ def mark(key: str) -> str:
 
 def read(folder: Path) -> SubwordVocabulary:
     """Read the lexicon of a run; DataError where there is none, or it is damaged."""
-    path = folder / FILE
+    path = file_in(folder)
     if not path.exists():
         hint = "name the folder of such a run"
         raise DataError("no pieces: this is not the run of a model with profiles", place=str(path), hint=hint)

@@ -12,7 +12,8 @@ from menura.batches.tokenizer import Tokens, word_tokens, words_of
 from menura.errors import DataError
 from menura.tasks.task import Task
 
-FILE = "lexicon.json"
+FILE = "vocabulary.json"
+EARLIER_FILE = "lexicon.json"  # as earlier versions called it
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,15 @@ class WordVocabulary:
         write_json(folder / FILE, {"words": list(self.words), "people": list(self.people)})
 
 
+def file_in(folder: Path) -> Path:
+    """Return where a run's vocabulary lies, or would lie."""
+    earlier = folder / EARLIER_FILE
+    return earlier if earlier.exists() and not (folder / FILE).exists() else folder / FILE
+
+
 def read(folder: Path) -> WordVocabulary:
     """Read the lexicon of a run; DataError where there is none, or it is damaged."""
-    path = folder / FILE
+    path = file_in(folder)
     if not path.exists():
         raise DataError(
             "no words: this is not the run of a model over words", place=str(path), hint="name the folder of such a run"

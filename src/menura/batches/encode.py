@@ -105,7 +105,8 @@ class Encoder:
         room = self.max_length - len(facts) - len(reply) - len(self.chat_format.reply_open)
         if room < 0:
             raise DataError(
-                f"facts and reply of {exchange.dialogue_id!r} take {self.max_length - room} tokens, limit {self.max_length}",
+                f"facts and reply of {exchange.dialogue_id!r} take {self.max_length - room} tokens, "
+                f"limit {self.max_length}",
                 code=TOO_LONG,
                 hint="raise it with --set model.max_length=…, or shorten the reply",
             )

@@ -37,9 +37,9 @@ def chat(
     context: typer.Context,
     names: Annotated[str, typer.Argument(metavar="NAME[,NAME2]", help="Personas, or `shipped` for the model itself.")],
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest reply.")] = False,
-    nucleus: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
+    top_p: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
     temperature: Annotated[float, typer.Option(help="Below 1 is more sober, above 1 wilder.")] = 0.8,
-    beam: Annotated[int, typer.Option(help="Search the likeliest reply with a beam of this width.", min=0)] = 0,
+    num_beams: Annotated[int, typer.Option(help="Search the likeliest reply with a beam of this width.", min=0)] = 0,
     candidates: Annotated[int, typer.Option(help="Show so many replies, and which was chosen.", min=0, max=64)] = 0,
     rank_by: RANK_BY = "",
     strength: Annotated[float | None, typer.Option(help="How much the persona weighs, 0 to 1, where it can.")] = None,
@@ -51,7 +51,7 @@ def chat(
     from menura.decoding.choice import Nucleus
 
     given: Globals = context.obj
-    choice = decoding(Nucleus(nucleus, temperature), greedy=greedy, beam=beam)
+    choice = decoding(Nucleus(top_p, temperature), greedy=greedy, num_beams=num_beams)
     told = _profile(profile or ())
     screen = Screen(as_json=given.as_json)
     agents = api.agents(names.split(","), device=device_of(given), offline=given.offline)

@@ -14,21 +14,21 @@ RANK_BY = Annotated[
 
 
 def decoding(
-    usual: "Decoding", *, greedy: bool, beam: int, collapse: bool = False, length_penalty: float = 0.0
+    usual: "Decoding", *, greedy: bool, num_beams: int, collapse: bool = False, length_penalty: float = 0.0
 ) -> "Decoding":
     """Return what the flags say, the usual way if nothing; ConfigError for flags that contradict one another."""
     from menura.decoding.beam import Beam
     from menura.decoding.choice import Greedy
     from menura.errors import ConfigError
 
-    if greedy and beam:
+    if greedy and num_beams:
         raise ConfigError("--greedy and --num-beams: two ways to find a reply", hint="--num-beams 1 is greedy")
-    if collapse and not beam:
+    if collapse and not num_beams:
         raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --num-beams 5")
-    if length_penalty and not beam:
+    if length_penalty and not num_beams:
         raise ConfigError("--length-penalty: it is a beam's replies that are long or short", hint="add --num-beams 5")
-    if beam:
-        return Beam(beam, length_penalty, collapse)
+    if num_beams:
+        return Beam(num_beams, length_penalty, collapse)
     return Greedy() if greedy else usual
 
 

@@ -12,7 +12,7 @@ from menura.cli.screen import Screen
 from menura.cli.train import SIZE
 
 if TYPE_CHECKING:
-    from menura.evaluation.evaluate import Side
+    from menura.evaluation.evaluate import SplitName
     from menura.evaluation.folds import Protocol
 
 EXAMPLES = {"--k": "0,1,3,5,10", "--epochs": "1,2,4"}  # of flags that take numbers
@@ -35,15 +35,15 @@ def evaluate(
         str, typer.Option(help="Names, comma-separated; empty = the usual, by words or characters.")
     ] = "",
     greedy: Annotated[bool, typer.Option("--greedy", help="Decode greedily instead.")] = False,
-    nucleus: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
+    top_p: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
     temperature: Annotated[float, typer.Option(help="Below 1 is more sober, above 1 wilder.")] = 1.0,
-    beam: Annotated[int, typer.Option(help="Decode by a beam of this width.", min=0)] = 0,
+    num_beams: Annotated[int, typer.Option(help="Decode by a beam of this width.", min=0)] = 0,
     collapse: Annotated[bool, typer.Option("--collapse", help="Leave out words the beam's reply repeats.")] = False,
     length_penalty: Annotated[float, typer.Option(help="Of the beam: 0 the summed log-probability, 1 its mean.")] = 0.0,
-    limit: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
-    least: Annotated[int, typer.Option(help="Tokens a reply must have before it may end.", min=0)] = 0,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens a reply may have.")] = 40,
+    min_new_tokens: Annotated[int, typer.Option(help="Tokens a reply must have before it may end.", min=0)] = 0,
     strength: Annotated[float | None, typer.Option(help="How much a persona weighs, 0 to 1, where it can.")] = None,
-    side: Annotated[str, typer.Option(help="Who is judged: test, or valid, by whom settings may be chosen.")] = "test",
+    split: Annotated[str, typer.Option(help="Who is judged: test, or valid, by whom settings may be chosen.")] = "test",
     rank_by: RANK_BY = "rs",
     upper_bound: Annotated[
         bool, typer.Option("--upper-bound", help="A row that always picks the best candidate.")
@@ -78,17 +78,21 @@ def evaluate(
         replies=replies,
         candidates=candidates,
         decoding=decoding(
-            Nucleus(nucleus, temperature), greedy=greedy, beam=beam, collapse=collapse, length_penalty=length_penalty
+            Nucleus(top_p, temperature),
+            greedy=greedy,
+            num_beams=num_beams,
+            collapse=collapse,
+            length_penalty=length_penalty,
         ),
-        max_new_tokens=limit,
-        min_new_tokens=least,
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens,
         ranking=ranking(rank_by),
         upper_bound=upper_bound,
         ranker=ranker,
         metrics=names,
         scorers=scorers,
         strength=strength,
-        split=_side(side),
+        split=_split(split),
         seed=given.seed,
     )
     configs = {target: configured(config_of(target, size), given) for target in targets}
@@ -116,7 +120,7 @@ def _protocol(name: str) -> "Protocol":
     raise ConfigError(f"--protocol {shown(name)}: following or leave-one-out wanted")
 
 
-def _side(name: str) -> "Side":
+def _split(name: str) -> "SplitName":
     from menura.errors import ConfigError, shown
 
     match name:

@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from menura import __version__
+from menura.artefacts.renamed import FLAGS
 from menura.cli import adapt, base, chat, config, data, demo, doctor, evaluate, model, persona, report, train
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
@@ -50,7 +51,7 @@ def run(words: list[str]) -> int:
     except MenuraError as error:
         return _told(error, as_json=as_json, debug=debug)
     except TyperException as error:
-        problem = Problem("usage", error.format_message(), hint="menura --help")
+        problem = _renamed_flag(words) or Problem("usage", error.format_message(), hint="menura --help")
         return _lines([problem], 2, as_json=as_json)
     except Exit as error:
         return error.exit_code
@@ -74,6 +75,16 @@ def run(words: list[str]) -> int:
             [Problem("internal", f"{where}. This is a bug", hint="the same line with --debug")], 1, as_json=as_json
         )
     return result if isinstance(result, int) else 0
+
+
+def _renamed_flag(words: list[str]) -> Problem | None:
+    """Return the problem of a line that has a flag of an earlier version, None where it has none."""
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag in FLAGS:
+            now = FLAGS[flag]
+            return Problem("renamed", f"{flag} is called {now} now", hint=f"type {now} instead")
+    return None
 
 
 def _too_little_memory() -> NumericalError:

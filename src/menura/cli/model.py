@@ -64,7 +64,7 @@ def masks(context: typer.Context, run: Annotated[str, typer.Argument(help="The f
 
     given: Globals = context.obj
     found = likeness_of_run(run)
-    Screen(as_json=given.as_json).give("structures", asdict(found), "\n".join(found.lines()))
+    Screen(as_json=given.as_json).give("masks", asdict(found), "\n".join(found.lines()))
 
 
 def _asked(name: str, size: str | None, given: Globals) -> "tuple[ModelConfig, str]":

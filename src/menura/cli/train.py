@@ -37,7 +37,7 @@ def train(
     out: OUT = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what the folder holds and begin anew.")] = False,
     allow_config_change: Annotated[bool, typer.Option(help="Go on although settings or data differ.")] = False,
-    find_rate: FIND = False,
+    find_lr: FIND = False,
     start: FROM = None,
     end: TO = None,
     points: POINTS = None,
@@ -51,8 +51,8 @@ def train(
     from menura.training.trainer import Training
 
     given: Globals = context.obj
-    if sweep := _sweep({"start": start, "end": end, "points": points}, asked=find_rate):
-        _find_rate(recipe, size, out, given, sweep)
+    if sweep := _sweep({"start": start, "end": end, "points": points}, asked=find_lr):
+        _find_lr(recipe, size, out, given, sweep)
         return
     if is_scorer(recipe) or recipe.startswith(RANKER):
         _train_other(recipe, out, given, fresh=fresh)
@@ -120,11 +120,11 @@ def _sweep(told: dict[str, float | int | None], *, asked: bool) -> "Sweep | None
     return Sweep(**given)  # type: ignore[arg-type]  # each was read as what it is
 
 
-def _find_rate(recipe: str, size: str | None, out: Path | None, given: Globals, sweep: "Sweep") -> None:
+def _find_lr(recipe: str, size: str | None, out: Path | None, given: Globals, sweep: "Sweep") -> None:
     """Try rising rates on a recipe; write the points and a picture, and no run."""
     from menura.artefacts.files import write_text
     from menura.report import curves, rates
-    from menura.training.lr_finder import find_rate, suggestion
+    from menura.training.lr_finder import find_lr, suggestion
     from menura.training.run_folder import Run
     from menura.training.setup import prepare
     from menura.training.torchrun import place_of
@@ -143,7 +143,7 @@ def _find_rate(recipe: str, size: str | None, out: Path | None, given: Globals, 
     prepared = prepare(config, device=device_of(given), offline=given.offline, say=screen.say)
     model, sides = prepared.loaded.model, (prepared.side("train"), prepared.side("valid"))
     training = Training(Run(folder), config, model, *sides, _Tried(screen), prepared.origin)
-    tried = find_rate(training, sweep)
+    tried = find_lr(training, sweep)
     write_text(folder / "rates.csv", rates.csv_text(tried))
     rate = suggestion(tried)
     write_text(folder / "rates.svg", rates.svg(tried, rate, recipe))

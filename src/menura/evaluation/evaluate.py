@@ -42,7 +42,7 @@ COMPARED = {  # which rows of the same K, beside those without any, a row is com
 }
 
 
-Side = Literal["test", "valid"]  # of a split
+SplitName = Literal["test", "valid"]  # of a split
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class EvaluateConfig:
     metrics: tuple[str, ...] = ()
     scorers: str = ""
     strength: float | None = None
-    split: Side = "test"
+    split: SplitName = "test"
     seed: int = 0
 
     def __post_init__(self) -> None:

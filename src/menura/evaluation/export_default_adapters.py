@@ -18,7 +18,7 @@ from menura.training.setup import prepare
 from menura.training.trainer import held_out_nll
 
 CONTINUATIONS = ("runs/start-pooled", "runs/start-meta")
-STARTS = Path(__file__).parent.parent / "artefacts" / "starts"
+FOLDER = Path(__file__).parent.parent / "artefacts" / "default_adapters"
 
 
 def ship(folders: Sequence[str], record: Path) -> Path:
@@ -32,7 +32,7 @@ def ship(folders: Sequence[str], record: Path) -> Path:
     config = config_of(chosen)
     loaded = load_model(config.model, offline=True)
     weights = tensors.load(Run(Path(chosen)).best)
-    file = STARTS / f"{over_network(config.model).base}.safetensors"
+    file = FOLDER / f"{over_network(config.model).base}.safetensors"
     origin = {"corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
     write_start(file, weights, loaded, {"recipe": config.recipe, **origin})
     shipped = {"file": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size, "recipe": config.recipe}

@@ -39,19 +39,17 @@ class Likeness:
         return [
             *self.census.lines(),
             *self.census.warnings(),
-            f"structures that are alike against personas that are: rank correlation {self.correlation:+.3f}, "
+            f"masks that are alike against personas that are: rank correlation {self.correlation:+.3f}, "
             f"p {self.p:.3f} ({self.census.personas} training personas, {DEALS} deals)",
         ]
 
 
 def likeness_of_run(folder: str) -> Likeness:
-    """Compare the structures of a run's training personas; ConfigError for a run that has none."""
+    """Compare the persona masks of a run's training personas; ConfigError for a run that has none."""
     config = config_of(folder)
     prepared = prepare(config)
     if not isinstance(config.method, LearnsJointly):
-        raise ConfigError(
-            f"run {folder} has no structures", hint="name the run of a cmaml recipe", code="no_structures"
-        )
+        raise ConfigError(f"run {folder} has no persona masks", hint="name the run of a cmaml recipe", code="no_masks")
     found = run_structures.read(Run(Path(folder)), prepared.loaded.model)
     tasks = [task for task in prepared.split.splits["train"] if task.persona.persona_id in found]
     return likeness([found[task.persona.persona_id] for task in tasks], tasks)

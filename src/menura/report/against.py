@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from menura.artefacts.renamed import SAMPLE_FIELDS
 from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, shown
 from menura.evaluation.evaluate import ADAPTED, OF_LIKELIHOOD, UNADAPTED
@@ -78,7 +79,8 @@ def _read(path: Path) -> Iterator[tuple[str, Sample]]:
     for number, line in enumerate(lines, start=1):
         try:
             told = json.loads(line)
-            values: dict[str, Any] = {name: value for name, value in told.items() if name in known}
+            now = {SAMPLE_FIELDS.get(name, name): value for name, value in told.items()}
+            values: dict[str, Any] = {name: value for name, value in now.items() if name in known}
             values.update({name: tuple(values[name]) for name in TUPLES if name in values})
             yield told["row"], Sample(**values)
         except (ValueError, KeyError, TypeError) as error:

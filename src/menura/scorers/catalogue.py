@@ -42,28 +42,32 @@ def _fresh_nli(config: NliConfig, parts: Parts) -> Classifier:
 
 def _sizes_of_nli(made: Entailment) -> dict[str, Any]:
     encoder = json.loads(made.network.encoder.config.to_json_string(use_diff=True))
-    return {"encoder": encoder, "dropout": made.network.dropout.p, "limit": made.max_length}
+    return {"encoder": encoder, "dropout": made.network.dropout.p, "max_length": made.max_length}
 
 
 def _rebuilt_nli(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:
     encoder = encoders.of_sizes(sizes["encoder"])
-    return Entailment(PairNetwork(encoder, sizes["dropout"]), tokens, sizes["limit"], tuple(labels))
+    return Entailment(PairNetwork(encoder, sizes["dropout"]), tokens, sizes["max_length"], tuple(labels))
 
 
 def _fresh_emoji(config: EmojiConfig, parts: Parts) -> Classifier:
     tokens = words_learnt([example.texts[0] for example in parts.train], config)
-    sizes = {"width": config.hidden_size, "dropout": config.dropout, "limit": config.max_length}
+    sizes = {"hidden_size": config.hidden_size, "dropout": config.dropout, "max_length": config.max_length}
     return _rebuilt_emoji(sizes, parts.labels, tokens)
 
 
 def _sizes_of_emoji(made: EmojiClassifier) -> dict[str, Any]:
     network = made.network
-    return {"width": network.embeddings.embedding_dim, "dropout": network.dropout.p, "limit": made.max_length}
+    return {
+        "hidden_size": network.embeddings.embedding_dim,
+        "dropout": network.dropout.p,
+        "max_length": made.max_length,
+    }
 
 
 def _rebuilt_emoji(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:
-    network = EmojiNetwork(len(tokens), sizes["width"], len(labels), sizes["dropout"])
-    return EmojiClassifier(network, tokens, sizes["limit"], tuple(labels))
+    network = EmojiNetwork(len(tokens), sizes["hidden_size"], len(labels), sizes["dropout"])
+    return EmojiClassifier(network, tokens, sizes["max_length"], tuple(labels))
 
 
 def _within_emoji(config: EmojiConfig, parts: Parts) -> tuple[str, ...]:

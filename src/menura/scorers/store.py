@@ -18,10 +18,13 @@ HELD = ("model.safetensors", "tokenizer.json")
 SCHEMA = 1
 CORPUS = {"nli": "TRAIN.txt,VALID.txt", "emoji": "mojitalk"}  # in the line that trains one
 
+# As earlier versions wrote them.
+NAMES_NOW = {"judged": "evaluation", "limit": "max_length", "width": "hidden_size"}
+
 
 @dataclass(frozen=True)
 class About:
-    """What a scorer's folder says of it; ``judged`` is (right, of) on the judging part."""
+    """What a scorer's folder says of it; ``evaluation`` is (right, of) on the evaluation part."""
 
     kind: str
     labels: tuple[str, ...]
@@ -113,7 +116,9 @@ def _parsed(path: Path) -> About:
     try:
         if found.pop("schema") != SCHEMA:
             raise ValueError("another schema")
-        listed = {name: tuple(found[name]) for name in ("labels", "within", "judged")}
+        found = {NAMES_NOW.get(name, name): value for name, value in found.items()}
+        found["network"] = {NAMES_NOW.get(name, name): value for name, value in found["network"].items()}
+        listed = {name: tuple(found[name]) for name in ("labels", "within", "evaluation")}
         return About(**{**found, **listed})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError("damaged: not a scorer's description", place=str(path), code="damaged") from error

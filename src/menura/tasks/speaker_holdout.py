@@ -44,7 +44,10 @@ def hold_out_speakers(
 
 def _lacking(name: str, dialogues: dict[str, int], min_dialogues: int) -> Problem:
     if name in dialogues:
-        found = f"test persona {shown(name)} has {dialogues[name]} dialogues on the test side, data.min_heldout_dialogues is {min_dialogues}"
+        found = (
+            f"test persona {shown(name)} has {dialogues[name]} dialogues in the test split, "
+            f"data.min_heldout_dialogues is {min_dialogues}"
+        )
         return Problem("config", found, hint="choose another, or lower data.min_heldout_dialogues")
     near = get_close_matches(name, dialogues, n=1)
     listed = ", ".join(sorted(dialogues, key=dialogues.__getitem__)[:NAMES_LISTED])

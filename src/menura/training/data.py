@@ -193,7 +193,10 @@ def _shares(config: DataConfig, tasks: Sequence[Task]) -> Mapping[str, float]:
         return config.shares
     able = sum(len(task.dialogues) >= max(_fewest(config), config.min_heldout_dialogues) for task in tasks)
     if able < config.num_valid_personas:
-        found = f"data.num_valid_personas: {config.num_valid_personas}, but {able} personas have {config.min_heldout_dialogues} dialogues or more"
+        found = (
+            f"data.num_valid_personas: {config.num_valid_personas}, but {able} personas have "
+            f"{config.min_heldout_dialogues} dialogues or more"
+        )
         raise ConfigError(found, hint="ask for fewer, or lower data.min_heldout_dialogues")
     valid = config.num_valid_personas / able
     return {"train": 1 - valid - config.shares["test"], "valid": valid, "test": config.shares["test"]}

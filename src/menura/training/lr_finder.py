@@ -56,7 +56,7 @@ class Tried:
     smoothed: float
 
 
-def find_rate(training: Training, sweep: Sweep) -> list[Tried]:
+def find_lr(training: Training, sweep: Sweep) -> list[Tried]:
     """Return what was tried, up to where the loss diverged; weights, optimiser and random numbers are restored.
 
     Nothing is written. Raises NumericalError where it diverges before a slope can be told.

@@ -67,13 +67,13 @@ def check_complete(run: Run, masks: Mapping[str, PersonaMask], tasks: Sequence[E
     """Raise DataError where a persona has no structure: the weights from which to find it are trained already."""
     missing = [task.persona_id for task in tasks if task.persona_id not in masks]
     if missing:
-        said = f"no structure of {len(missing)} of {len(tasks)} training personas, the first {missing[0]!r}"
+        said = f"no persona mask of {len(missing)} of {len(tasks)} training personas, the first {missing[0]!r}"
         raise DataError(said, place=str(run.masks), hint="--fresh finds them anew")
 
 
 def tell(run: Run, masks: Mapping[str, PersonaMask], say: Callable[[str], None]) -> None:
     """Say how structures are, with what is to be warned of, and note it in the run's trace; once a run."""
-    if any("structures" in entry for entry in run.trace()):
+    if any("masks" in entry or "structures" in entry for entry in run.trace()):
         return
     found = census(list(masks.values()))
     for line in [*found.lines(), *found.warnings()]:

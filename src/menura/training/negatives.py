@@ -19,7 +19,7 @@ TRIES = 20  # draws for one rival; where nearly all replies are alike an exchang
 def with_negatives(
     episode: EncodedEpisode, tasks: Sequence[EncodedTask], model: HasNegatives, rng: random.Random
 ) -> EncodedEpisode:
-    """Give ``model.num_choice_exchanges`` exchanges of an episode, drawn at random, ``model.num_negatives`` rivals from other tasks each.
+    """Give some exchanges of an episode, drawn at random, ``model.num_negatives`` negatives from other tasks each.
 
     A rival is never the persona's own, never the reply itself, never blank, and no two of an exchange say the same.
     """

@@ -12,12 +12,14 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from menura.adaptation.catalogue import METHODS
+from menura.artefacts.renamed import names_now, renamed_settings
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError, Problem, shown
 from menura.models.catalogue import MODELS, ModelConfig
 from menura.training.config import RunConfig
 
 Config = TypeVar("Config")
+RENAMED = "renamed"  # the code of an error for a name of an earlier version
 # Settings that are one of several kinds, by the catalogue's name of the kind.
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "method": METHODS,
@@ -44,9 +46,9 @@ def with_settings(config: Config, assignments: Sequence[str]) -> Config:
     return _with_all(config, pairs)
 
 
-def from_plain(default: Config, plain: Mapping[str, Any]) -> Config:
-    """Return settings from plain data that ``asdict`` made of them."""
-    return _with_all(default, list(_flat(plain)))
+def from_plain(default: Config, plain: Mapping[str, Any], scope: str = "run") -> Config:
+    """Return settings from plain data that ``asdict`` made of them, in this version or an earlier one."""
+    return _with_all(default, list(_flat(renamed_settings(plain, scope))))
 
 
 def of_written(plain: Mapping[str, Any]) -> RunConfig:
@@ -60,7 +62,7 @@ def model_settings(plain: Mapping[str, Any]) -> ModelConfig:
     """Return a model's settings from plain data; without a name, as before there were several, a causal_lm's."""
     named = {"name": "causal_lm", **plain}
     made: ModelConfig = of_kind("model", str(named.pop("name")))()
-    return from_plain(made, named)
+    return from_plain(made, named, "model")
 
 
 def paths_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -122,9 +124,7 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any, made: Callab
     known = {field.name for field in fields(config)}
     name, *rest = names
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
-        raise ConfigError(f"unknown setting {shown(path)}", hint=hint, code="unknown_setting")
+        raise _unknown(path, name, known)
     current = getattr(config, name)
     if rest:
         if not is_dataclass(current):
@@ -135,6 +135,18 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any, made: Callab
     if is_dataclass(current):
         raise ConfigError(f"setting {path} has parts: set one of {', '.join(f.name for f in fields(current))}")
     return made(config, **{name: _checked(config, path, name, value)})
+
+
+def _unknown(path: str, name: str, known: set[str]) -> ConfigError:
+    """Return the error for a setting that is none, or that was called so in an earlier version."""
+    now = [new for new in dict.fromkeys(names_now(name)) if new in known]
+    if now:
+        within = path.removesuffix(name)
+        called = " or ".join(f"{within}{new}" for new in now)
+        return ConfigError(f"setting {path} is called {called} now", hint=f"--set {within}{now[0]}=…", code=RENAMED)
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+    return ConfigError(f"unknown setting {shown(path)}", hint=hint, code="unknown_setting")
 
 
 def _checked(config: Any, path: str, name: str, value: Any) -> Any:

@@ -27,8 +27,8 @@ from menura.training.config import RunConfig, as_json, differences
 from menura.training.overrides import of_written
 
 FILES = (
-    *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json", "lexicon.json"),
-    *("STATUS.json", "metrics.jsonl", "best.safetensors", "structures.safetensors"),
+    *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json", "vocabulary.json"),
+    *("STATUS.json", "metrics.jsonl", "best.safetensors", "masks.safetensors"),
 )  # each written whole or not at all
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
@@ -57,7 +57,8 @@ class Run:
     @property
     def masks(self) -> Path:
         """What each training persona keeps, where the method asks for it."""
-        return self.folder / "structures.safetensors"
+        earlier = self.folder / "structures.safetensors"  # as earlier versions called it
+        return earlier if earlier.exists() else self.folder / "masks.safetensors"
 
     def open(self, config: RunConfig, sources: dict[str, Any], *, changed_allowed: bool = False) -> None:
         """Write the settings down, or compare them with those written; DataError with every difference.

@@ -63,7 +63,7 @@ class Prepared:
         }
 
 
-def _lexicon(model: ModelConfig, tasks: Sequence[Task]) -> WordVocabulary | SubwordVocabulary | None:
+def _vocabulary(model: ModelConfig, tasks: Sequence[Task]) -> WordVocabulary | SubwordVocabulary | None:
     """Return what a model over words or pieces stands on: what the training side says."""
     if isinstance(model, AttentionRoutingConfig):
         return subword_vocabulary.of_tasks(tasks, model)
@@ -76,6 +76,6 @@ def prepare(
     """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
-    lexicon = None if config.model.init_from else _lexicon(config.model, split.splits["train"])
-    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, vocabulary=lexicon)
+    vocabulary = None if config.model.init_from else _vocabulary(config.model, split.splits["train"])
+    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, vocabulary=vocabulary)
     return Prepared(config, loaded, split)

@@ -15,6 +15,7 @@ from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.artefacts.encoder_folder import HEADER_LIMIT
 from menura.artefacts.files import read_json, write_json
+from menura.artefacts.renamed import renamed_settings
 from menura.errors import DataError, NumericalError, Problem
 from menura.scorers import store
 from menura.scorers.catalogue import SCORERS, Kind, ScorerConfig, named
@@ -181,7 +182,7 @@ def check_scorer(target: str, folder: Path, assigned: ScorerConfig | None = None
 
 def settings_of(name: str, folder: Path) -> ScorerConfig:
     """Return the settings a stored scorer was trained with."""
-    made: ScorerConfig = from_plain(SCORERS[name].config(), store.about_of(name, folder).settings)
+    made: ScorerConfig = from_plain(SCORERS[name].config(), store.about_of(name, folder).settings, "scorer")
     return made
 
 
@@ -214,7 +215,7 @@ def _record(config: ScorerConfig, parts: Parts) -> dict[str, Any]:
 
 def _compare(folder: Path, config: ScorerConfig, parts: Parts) -> None:
     path = folder / WRITTEN
-    changed = differences(read_json(path), _record(config, parts)) if path.exists() else []
+    changed = differences(_as_of_now(read_json(path)), _record(config, parts)) if path.exists() else []
     if changed:
         hint = "use another --out, or --fresh to train anew"
         raise DataError.of(
@@ -253,3 +254,8 @@ def _finished(name: str, kind: Kind, training: ScorerTraining, folder: Path) -> 
     shutil.rmtree(training.run.checkpoints, ignore_errors=True)
     training.run.best.unlink(missing_ok=True)
     return whole
+
+
+def _as_of_now(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a training wrote down, under today's names."""
+    return {**record, "settings": renamed_settings(record["settings"], "scorer")} if "settings" in record else record

@@ -127,10 +127,10 @@ class Training:
                 found = len(self.masks)
                 if found % run_structures.SAVE_EVERY == 0 or found >= personas or signals.caught:
                     run_structures.write(self.run, self.masks)
-                    self.progress.say(f"found the structures of {found} of {personas} training personas")
+                    self.progress.say(f"found the persona masks of {found} of {personas} training personas")
                 if signals.caught:
                     self.run.status("interrupted", step=0)
-                    raise signals.stop(f"stopped after {found} structures, saved; the same command goes on")
+                    raise signals.stop(f"stopped after {found} persona masks, saved; the same command goes on")
         run_structures.tell(self.run, self.masks, self.progress.say)
 
     def _go_a_step(self, signals: Signals) -> None:

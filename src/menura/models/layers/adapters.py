@@ -19,7 +19,8 @@ class Adapters:
 
     ``kind`` none means in-place: the base's own weights adapt. ``layers`` is ``all``, ``upper`` (the upper half) or the
     number of uppermost layers. ``bottleneck`` is read for houlsby, ``rank`` for lora, ``num_virtual_tokens`` (vectors a
-    layer) for prompt; ia3 has no size. ``init`` near-zero starts both maps of houlsby at N(0, 1e-3), not at the exact identity.
+    layer) for prompt; ia3 has no size. ``init`` near-zero starts both maps of houlsby at N(0, 1e-3), not at the exact
+    identity.
     """
 
     kind: Literal["none", "houlsby", "lora", "ia3", "prompt"] = "houlsby"

@@ -1,7 +1,8 @@
 """The dialogue sets that PLATO and the systems beside it learn from and are judged on (PLATO, table 1 and section 3.2).
 
-Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.max_heldout_tasks=0`` takes all. Where a set has
-several files the sides are the publisher's; ids begin as in the official files or in one of two mirrors of them.
+Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.max_heldout_tasks=0`` takes all. Where a
+set has several files the splits are the publisher's; ids begin as in the official files or in one of two mirrors of
+them.
 """
 
 from menura.training.data import DataConfig

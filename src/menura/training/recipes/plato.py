@@ -1,8 +1,8 @@
 """PLATO's trainings at three sizes: dialogue first, then a set of its tables; with the latent and without (A14 to A16).
 
-``plato/pretrain`` learns dialogue as such; ``plato/finetune-SET`` goes on from its run, which ``--set model.init_from=``
-names. A recipe that ends in ``-without`` has no latent and begins with ``plato/pretrain-without``. ``tiny`` takes
-seconds. ``cpu`` begins with MiniLM, reads less and takes fewer steps than the paper, the same for all rows; ``paper``
+``plato/pretrain`` learns dialogue as such; ``plato/finetune-SET`` goes on from its run, which ``--set
+model.init_from=`` names. A recipe that ends in ``-without`` has no latent and begins with ``plato/pretrain-without``.
+``tiny`` takes seconds. ``cpu`` begins with MiniLM, reads less and takes fewer steps than the paper, the same for all rows; ``paper``
 is the text's own setting with ``bert-base`` in a folder or from a hub, which was not run.
 """
 

@@ -1,8 +1,8 @@
 """PLATO's grid of what helps on Persona-Chat: which weights, which attention, dialogue first or not, a latent or not.
 
 ``plato-grid/ROW`` are the six rows of the paper's table 5 (spec A17, E4), each to be trained with ``--set
-data.total_train_dialogues=1000``, 5000 and 0 dialogues (the table's 1k, 5k and 9k); fewer are always among more. The rows 2.1, 2.2
-and 3.1 go on from a pre-training that ``--set model.init_from=`` names: ``plato-grid/pretrain-gpt2``,
+data.total_train_dialogues=1000``, 5000 and 0 dialogues (the table's 1k, 5k and 9k); fewer are always among more. The
+rows 2.1, 2.2 and 3.1 go on from a pre-training that ``--set model.init_from=`` names: ``plato-grid/pretrain-gpt2``,
 ``plato/pretrain-without`` and ``plato/pretrain``. Without it 2.1 is 1.3, and 2.2 is 1.1.
 
 ``cpu`` has MiniLM for the paper's BERT. ``gpt2`` is read from a hub; where there is none, ``--set model.base=`` names a
