@@ -112,6 +112,6 @@ def test_a_model_over_words_has_none_before_it_was_trained() -> None:
 
 def test_its_parts_can_be_counted_once_it_is_told_how_many_words_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["model", "show", "seq2spg"]) == 2
-    assert "--set vocabulary=" in capsys.readouterr().err
-    assert run(["model", "show", "seq2spg", "--set", "vocabulary=18600"]) == 0
+    assert "--set vocab_size=" in capsys.readouterr().err
+    assert run(["model", "show", "seq2spg", "--set", "vocab_size=18600"]) == 0
     assert f"{5_314_700 + 301 * 18_600:,}" in capsys.readouterr().out

@@ -71,5 +71,5 @@ def test_a_machine_without_a_compiler_ends_a_training_before_it_begins(
 
 
 def test_compiling_and_bfloat16_rule_each_other_out(corpus: Path) -> None:
-    with pytest.raises(ConfigError, match=r"outer\.compile: not with precision bfloat16"):
-        config_for(corpus, "outer.compile=yes", "precision=bfloat16")
+    with pytest.raises(ConfigError, match=r"outer\.compile: not with dtype bfloat16"):
+        config_for(corpus, "outer.compile=yes", "dtype=bfloat16")

@@ -166,7 +166,7 @@ def test_test_people_can_be_named(tmp_path: Path) -> None:
 
 
 def test_without_a_choice_the_same_people_on_both_sides_are_a_leak(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"error\[leak\].*test_count"):
+    with pytest.raises(DataError, match=r"error\[leak\].*num_test_personas"):
         sides(replace(faces(tmp_path), num_test_personas=0))
 
 

@@ -117,7 +117,7 @@ def test_every_difference_between_ranks_is_told_by_all(monkeypatch: pytest.Monke
         with pytest.raises(DataError) as refused:
             check_alike(ranks, lambda mine=mine: mine)  # type: ignore[arg-type,misc]
         assert len(refused.value.problems) == 2
-        assert "rank 1 differs from rank 0: settings.outer.rate: " in refused.value.problems[0].message
+        assert "rank 1 differs from rank 0: settings.outer.lr: " in refused.value.problems[0].message
         assert refused.value.exit_code == 3
     monkeypatch.setattr("torch.__version__", "0.0")
     with pytest.raises(DataError, match="rank 1 differs from rank 0: torch: "):

@@ -179,7 +179,7 @@ def test_the_command_writes_a_picture_and_the_points_and_no_run(
     assert "steepest descent at" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "rates").iterdir()} == {"rates.csv", "rates.svg"}
     lines = list(csv.DictReader((tmp_path / "rates" / "rates.csv").read_text(encoding="utf-8").splitlines()))
-    assert float(lines[0]["rate"]) == 1e-5
+    assert float(lines[0]["lr"]) == 1e-5
     texts = [e.text or "" for e in ElementTree.parse(tmp_path / "rates" / "rates.svg").iter() if e.tag.endswith("text")]
     assert any(text.startswith("suggestion") for text in texts)
 

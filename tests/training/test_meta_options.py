@@ -39,10 +39,10 @@ def stopping(at: int) -> AfterStep:
 @pytest.mark.parametrize(
     "assignments",
     [
-        ("rates=layer", "rate_steps=2", "multi_step=0.75"),
-        ("order=exact", "recursion=yes", "rates=layer", "inner.optimizer=adam"),
+        ("lr_mode=layer", "lr_steps=2", "multi_step=0.75"),
+        ("order=exact", "recompute=yes", "lr_mode=layer", "inner.optimizer=adam"),
         ("exact_from=0.5",),
-        ("adapts=attention",),
+        ("trainable=attention",),
     ],
 )
 def test_a_stopped_run_with_options_goes_on_to_the_same_bits(
@@ -72,7 +72,7 @@ def test_a_run_turns_with_the_share_of_training_that_is_done(corpus: Path, tmp_p
 
 
 def test_learnt_rates_travel_with_the_start_and_are_used_from_it(corpus: Path, tmp_path: Path) -> None:
-    config = with_method(corpus, "rates=layer", "inner.lr=0.02")
+    config = with_method(corpus, "lr_mode=layer", "inner.lr=0.02")
     train(config, tmp_path / "run")
     best = tensors.load(tmp_path / "run" / "best.safetensors")
     assert best[LOGARITHM].shape[0] == 1
@@ -102,7 +102,7 @@ def test_a_start_without_rates_keeps_the_inner_rate(corpus: Path, tmp_path: Path
 
 
 def test_a_persona_of_parts_holds_those_alone_and_fits(corpus: Path, tmp_path: Path) -> None:
-    config = with_method(corpus, "adapts=attention", "inner.lr=0.1")
+    config = with_method(corpus, "trainable=attention", "inner.lr=0.1")
     given = prepare(config)
     artefact, _ = adapt_persona(given.loaded, config.method, given.split.splits["test"][0], name="a", shots=2)
     there = adaptable(given.loaded.model)
@@ -117,5 +117,5 @@ def test_a_persona_of_parts_holds_those_alone_and_fits(corpus: Path, tmp_path: P
 
 def test_parts_that_nothing_matches_end_a_training_before_it_begins(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"method.trainable: no weight has 'head' in its name.*there are adapters"):
-        train(with_method(corpus, "adapts=head"), tmp_path / "run")
+        train(with_method(corpus, "trainable=head"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

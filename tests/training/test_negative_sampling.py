@@ -15,8 +15,8 @@ from menura.training.negatives import loss_beside, with_negatives
 class Wanting:
     """What is asked for."""
 
-    negatives: int = 3
-    choices: int = 4
+    num_negatives: int = 3
+    num_choice_exchanges: int = 4
 
 
 def tasks_of(toy: Toy) -> list[EncodedTask]:
@@ -48,7 +48,7 @@ def given(toy: Toy, wanting: Wanting, seed: int) -> EncodedEpisode:
 
 
 @pytest.fixture(scope="module")
-def lm() -> Toy:
+def toy() -> Toy:
     return VARIANTS["houlsby"].toy(stirred=False)
 
 
@@ -65,7 +65,7 @@ def test_a_rival_is_never_the_personas_own_nor_the_reply_nor_blank(toy: Toy) -> 
 
 @pytest.mark.parametrize(("choices", "with_some"), [(1, 1), (2, 2), (9, 2)])
 def test_as_many_exchanges_as_asked_for_get_rivals(toy: Toy, choices: int, with_some: int) -> None:
-    episode = given(toy, Wanting(negatives=2, choices=choices), 0)
+    episode = given(toy, Wanting(num_negatives=2, num_choice_exchanges=choices), 0)
     assert (
         sorted(len(exchange.negatives) for exchange in exchanges_of(episode)) == [0] * (2 - with_some) + [2] * with_some
     )
@@ -75,7 +75,7 @@ def test_any_exchange_may_be_drawn_and_nothing_else_is_changed(toy: Toy) -> None
     tasks = tasks_of(toy)
     places = set()
     for seed in range(20):
-        episode = given(toy, Wanting(choices=1), seed)
+        episode = given(toy, Wanting(num_choice_exchanges=1), seed)
         places |= {number for number, exchange in enumerate(exchanges_of(episode)) if exchange.negatives}
         plain = exchanges_of(episode_of(tasks))
         assert [(e.ids, e.dialogue_id) for e in exchanges_of(episode)] == [(e.ids, e.dialogue_id) for e in plain]
@@ -90,7 +90,7 @@ def test_the_same_stream_gives_the_same_rivals(toy: Toy) -> None:
 def test_without_others_or_without_a_wish_there_are_none(toy: Toy) -> None:
     tasks = tasks_of(toy)
     assert with_negatives(episode_of(tasks), tasks[:1], Wanting(), random.Random(0)) == episode_of(tasks)
-    assert given(toy, Wanting(negatives=0), 0) == episode_of(tasks)
+    assert given(toy, Wanting(num_negatives=0), 0) == episode_of(tasks)
 
 
 def test_what_is_lowered_beside_the_replies_is_the_choice_among_the_same_rivals_each_time() -> None:

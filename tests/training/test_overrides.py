@@ -75,7 +75,7 @@ def test_another_method_comes_with_its_own_settings() -> None:
 def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
-        "outer:\n  steps: 3\nmodel:\n  adapters:\n    size: 2\nmethod:\n  name: finetune\n  inner:\n    epochs: 2\n",
+        "outer:\n  steps: 3\nmodel:\n  adapters:\n    bottleneck: 2\nmethod:\n  name: finetune\n  inner:\n    epochs: 2\n",
         encoding="utf-8",
     )
     config = with_file(recipe("tiny/maml"), path)
@@ -90,7 +90,7 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
     ("assignment", "told"),
     [
         ("outer.stepz=1", "unknown setting 'outer.stepz'.*did you mean steps"),
-        ("nothing=1", "unknown setting 'nothing'.*known here: data, method"),
+        ("nothing=1", "unknown setting 'nothing'.*known here: data, dtype, method"),
         ("outer=1", "outer has parts: set one of steps"),
         ("outer.steps.more=1", "steps has no parts"),
         ("outer.steps=[1, 2]", "one value wanted, not several"),
@@ -99,7 +99,7 @@ def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
         ("outer.steps=", "'' is not valid"),
         ("outer.lr=.inf", "finite"),
         ("outer.lr=1e400", "finite"),
-        ("precision=float8", "'float8' is not valid"),
+        ("dtype=float8", "'float8' is not valid"),
         ("model.adapters.layers=true", "'True' is not valid"),
         ("method.inner.lr=0", "inner.lr: 0.0, must be > 0"),
         ("method=mamml", "did you mean maml"),
@@ -128,7 +128,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes, kind:
         with_file(recipe("tiny/maml"), path)
 
 
-@pytest.mark.parametrize("name", ["steps", "tasks", "queries", "save_every", "check_every", "rate", "clip"])
+@pytest.mark.parametrize(
+    "name", ["steps", "meta_batch_size", "queries", "save_every", "eval_every", "lr", "max_grad_norm"]
+)
 def test_an_outer_loop_needs_some_of_everything(name: str) -> None:
     values: dict[str, Any] = {name: 0}
     with pytest.raises(ConfigError, match=f"outer.{name}: 0"):

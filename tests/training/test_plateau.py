@@ -58,7 +58,7 @@ def test_a_stopped_run_goes_on_to_the_same_rates_and_bits(corpus: Path, tmp_path
     # A rate of next to nothing: losses then differ by their episodes alone, and some are no new lowest.
     config = config_for(corpus, *PLATEAU, recipe="tiny/finetune")
     train(config, tmp_path / "whole")
-    noted = [entry["rate"] for entry in Run(tmp_path / "whole").trace() if "rate" in entry]
+    noted = [entry["lr"] for entry in Run(tmp_path / "whole").trace() if "lr" in entry]
     assert len(noted) == 8
     assert noted[-1] < noted[3] == config.outer.lr  # when it stops, one loss was waited for, and one is missing
     with pytest.raises(Stopped):
@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_to_the_same_rates_and_bits(corpus: Path, tmp_path
 def test_it_excludes_the_cosine_and_a_floor_above_the_rate(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not with outer.cosine"):
         train(config_for(corpus, "outer.plateau_patience=3"), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"outer\.floor: 0\.5"):
+    with pytest.raises(ConfigError, match=r"outer\.min_lr: 0\.5"):
         train(config_for(corpus, "outer.plateau_patience=3", "outer.cosine=no", "outer.min_lr=0.5"), tmp_path / "run")
     with pytest.raises(ConfigError, match="between 0 and 1"):
         config_for(corpus, "outer.plateau_factor=1.0")

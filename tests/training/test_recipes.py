@@ -54,7 +54,7 @@ def test_the_paper_s_rows_differ_in_what_their_names_say() -> None:
 def test_every_row_adapts_by_the_same_inner_loop_but_for_the_rate(size: str) -> None:
     inner = [config.method.inner for config in (recipe(name, size) for name in ROWS) if hasattr(config.method, "inner")]
     assert len(inner) == len(ROWS) - 1
-    assert len({replace(one, rate=1.0) for one in inner}) == 1
+    assert len({replace(one, lr=1.0) for one in inner}) == 1
 
 
 def test_a_size_that_is_none_and_a_size_of_what_has_none_are_told() -> None:

@@ -36,7 +36,7 @@ def test_every_difference_is_told_and_nothing_is_written(run: Run) -> None:
     with pytest.raises(DataError) as refused:
         run.open(changed, {"split_sha256": "def"})
     assert [problem.message for problem in refused.value.problems] == [
-        "settings.outer.rate: 0.01 -> 0.5",
+        "settings.outer.lr: 0.01 -> 0.5",
         "settings.seed: 0 -> 3",
         "sources.split_sha256: 'abc' -> 'def'",
     ]
@@ -47,11 +47,11 @@ def test_a_setting_that_came_after_a_run_began_is_no_change_unless_it_is_set(run
     run.open(maml(), SOURCES)
     path = run.folder / "run.json"
     written = json.loads(path.read_text(encoding="utf-8"))
-    del written["settings"]["outer"]["plateau"]
+    del written["settings"]["outer"]["plateau_patience"]
     path.write_text(json.dumps(written), encoding="utf-8")
     with pytest.raises(DataError) as refused:
         run.open(replace(maml(), outer=replace(maml().outer, plateau_patience=5)), SOURCES)
-    assert [problem.message for problem in refused.value.problems] == ["settings.outer.plateau: 0 -> 5"]
+    assert [problem.message for problem in refused.value.problems] == ["settings.outer.plateau_patience: 0 -> 5"]
     run.open(maml(), SOURCES)
     assert json.loads(path.read_text(encoding="utf-8"))["settings"]["outer"]["plateau"] == 0
 

@@ -96,7 +96,7 @@ def test_a_run_stopped_while_it_finds_structures_goes_on_finding(
             signal.raise_signal(signal.SIGTERM)
         return find(self, model, support)
 
-    monkeypatch.setattr(Cmaml, "find_structure", finding)
+    monkeypatch.setattr(Cmaml, "find_mask", finding)
     with pytest.raises(Stopped, match="stopped after 3 persona masks, saved"):
         train(cmaml(corpus), tmp_path / "run")
     assert status(tmp_path / "run") == {"state": "interrupted", "step": 0}
@@ -117,10 +117,10 @@ def test_structures_that_are_gone_or_another_s_are_not_found_anew_with_later_wei
     given = prepare(cmaml(corpus))
     found = run_structures.read(run, given.loaded.model)
     run_structures.write(run, dict(list(found.items())[:1]))
-    with pytest.raises(DataError, match="no structure of .* training personas.*--fresh"):
+    with pytest.raises(DataError, match="no persona mask of .* training personas.*--fresh"):
         train(cmaml(corpus), run.folder)
     run.masks.unlink()
-    with pytest.raises(DataError, match="no structure of .* training personas.*--fresh"):
+    with pytest.raises(DataError, match="no persona mask of .* training personas.*--fresh"):
         train(cmaml(corpus), run.folder)
     run.masks.write_bytes(kept)
     train(cmaml(corpus), run.folder)

@@ -195,7 +195,7 @@ def test_ranks_with_other_settings_or_data_are_refused_before_anything_is_writte
     other = write(tmp_path / "other.jsonl", people=22)
     first = words(corpus, tmp_path / "run")
     for second, wanted in (
-        ([*first, "--set", "outer.lr=0.5"], "rank 1 differs from rank 0: settings.outer.rate: 0.01 -> 0.5"),
+        ([*first, "--set", "outer.lr=0.5"], "rank 1 differs from rank 0: settings.outer.lr: 0.01 -> 0.5"),
         (words(other, tmp_path / "run"), "rank 1 differs from rank 0: sources.split_sha256: '"),
     ):
         refused = run([first, second], tmp_path)

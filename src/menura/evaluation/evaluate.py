@@ -193,7 +193,7 @@ class Evaluation:
     """One evaluation under way.
 
     ``bare`` are weights under which the model is its base; empty where it is anyway. ``known`` are weights adapted
-    already on a persona's first dialogues, by persona and shots. ``precision`` is that of adapting; judging is always
+    already on a persona's first dialogues, by persona and shots. ``dtype`` is that of adapting; judging is always
     in float32. ``verdicts`` read what was said before it is scored.
     """
 

@@ -6,7 +6,7 @@ from menura.report import curves
 from menura.report.curves import HEIGHT, WIDTH, picture
 from menura.training.lr_finder import Tried
 
-COLUMNS = ("rate", "loss", "smoothed")
+COLUMNS = ("lr", "loss", "smoothed")
 
 
 def csv_text(tried: Sequence[Tried]) -> str:

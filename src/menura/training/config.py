@@ -72,7 +72,7 @@ class Outer:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole experiment. ``precision`` bfloat16 trains and adapts quicker and approximately; judging is in float32."""
+    """A whole experiment. ``dtype`` bfloat16 trains and adapts quicker and approximately; judging is in float32."""
 
     recipe: str
     model: ModelConfig = field(default_factory=CausalLmConfig)
@@ -85,7 +85,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Refuse settings that rule each other out."""
         if self.outer.compile and self.dtype != "float32":
-            raise ConfigError(f"outer.compile: not with precision {self.dtype}", hint="leave one of the two out")
+            raise ConfigError(f"outer.compile: not with dtype {self.dtype}", hint="leave one of the two out")
 
 
 def as_json(config: Any) -> dict[str, Any]:

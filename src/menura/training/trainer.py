@@ -189,7 +189,7 @@ class Training:
             norm=norm,
             tokens=sums.tokens,
             **{name: sum(values) / len(values) for name, values in sums.parts.items()},
-            **({"rate": rate} if self.config.outer.plateau_patience else {}),
+            **({"lr": rate} if self.config.outer.plateau_patience else {}),
         )
         if self.config.outer.plateau_patience:
             self.plateau.see(sums.loss)
