@@ -53,7 +53,7 @@ def test_a_setting_that_came_after_a_run_began_is_no_change_unless_it_is_set(run
         run.open(replace(maml(), outer=replace(maml().outer, plateau_patience=5)), SOURCES)
     assert [problem.message for problem in refused.value.problems] == ["settings.outer.plateau_patience: 0 -> 5"]
     run.open(maml(), SOURCES)
-    assert json.loads(path.read_text(encoding="utf-8"))["settings"]["outer"]["plateau"] == 0
+    assert json.loads(path.read_text(encoding="utf-8"))["settings"]["outer"]["plateau_patience"] == 0
 
 
 def test_a_setting_that_there_is_no_more_is_told(run: Run) -> None:
