@@ -15,7 +15,7 @@ from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate
 from menura.models.catalogue import MODELS, lm_of
-from menura.models.causal_lm.model import model as causal_lm
+from menura.models.causal_lm import model as causal_lm
 from menura.models.dialogue_model import RanksReplies, nll_of
 
 every_model = pytest.mark.parametrize("name", VARIANTS)

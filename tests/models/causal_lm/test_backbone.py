@@ -25,10 +25,10 @@ from menura.batches.batch import Batch
 from menura.batches.collate import Labels
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.batches.varlen import SequenceLayout, packed_chunks
+from menura.models.causal_lm import backbone as lean
 from menura.models.causal_lm.backbone import FastBackbone, HFBackbone, backbone_of
 from menura.models.causal_lm.functional_layers import AttentionInputs
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig
-from menura.models.causal_lm.model import backbone as lean
 from menura.models.layers.adapters import Adapters
 
 LLAMA = partial(

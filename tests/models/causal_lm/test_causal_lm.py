@@ -9,8 +9,8 @@ from menura.adaptation.weights import adaptable
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.catalogue import counted
+from menura.models.causal_lm import model as causal_lm
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
-from menura.models.causal_lm.model import model as causal_lm
 from menura.models.dialogue_model import HasFrozenLower, RanksReplies
 from menura.models.layers.adapters import Adapters
 
