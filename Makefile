@@ -4,12 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test check format unit docs bench weights start mamlviapp cmaml plato grid arplus ablations strength clean
+.PHONY: demo test test-full check format unit docs bench weights start mamlviapp cmaml plato grid arplus ablations strength clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
 
+WORKERS ?= 2
+PYTEST ?=
+
+# In ten minutes on two cores; test-full takes the full counts of kills, inputs and steps.
 test: check unit docs
+
+test-full: PYTEST += --full
+test-full: test
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -18,7 +25,7 @@ check: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/dev weights
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 docs: $(VENV)/dev
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

@@ -1,17 +1,54 @@
-"""What every test stands on: one thread, a workspace of its own, and the default base where it is on this machine."""
+"""What every test stands on: one thread, a workspace of its own, and the default base where it is on this machine.
+
+``--full`` takes the full counts (``counts.py``); ``--no-skips`` fails a test that is skipped for want of what
+``.ci/run`` puts there.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import counts
 import pytest
 from hypothesis import settings
 
-# Examples are the same on every machine, and a busy machine is no fault of the code.
-settings.register_profile("menura", deadline=None, derandomize=True, database=None)
-settings.load_profile("menura")
-
 WEIGHTS = "smollm2-135m"
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="the full counts of kills, inputs and steps")
+    parser.addoption("--no-skips", action="store_true", help="skipped tests of weights and shared data fail")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # of the processes that tests start, too
+        os.environ[name] = "1"
+    counts.full = config.getoption("full")
+    # Examples are the same on every machine, and a busy machine is no fault of the code.
+    examples = counts.count(full_count=100, quick_count=40)
+    settings.register_profile("menura", max_examples=examples, deadline=None, derandomize=True, database=None)
+    settings.load_profile("menura")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where what the test needs ought to be there."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("no_skips"):
+        wanted = [name for name in wanted_here() if item.get_closest_marker(name)]
+        if wanted:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} is marked {wanted[0]} and must run, but: {reason}"
+    return report
+
+
+def wanted_here() -> tuple[str, ...]:
+    """Return the markers whose tests have all they need on this machine, or should have."""
+    return ("weights", "shared") if SHARED.exists() else ("weights",)
 
 
 @pytest.fixture(scope="session", autouse=True)
