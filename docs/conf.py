@@ -1,10 +1,9 @@
-"""Sphinx settings: Markdown pages, and a reference made from the docstrings."""
+"""Sphinx settings: Markdown pages, and a reference that is generated from the packages at each build."""
 
-import re
+from collections import defaultdict
 from pathlib import Path
 
 from sphinx.application import Sphinx
-from sphinx.util import logging
 
 from menura import __version__
 
@@ -24,22 +23,62 @@ autodoc_typehints = "signature"
 # Settings are shown as they are written in the source: NUCLEUS, not its repr.
 autodoc_preserve_defaults = True
 
-SOURCE = Path(__file__).parent.parent / "src"
-NOT_LISTED = ("menura", "menura.__main__")  # nothing public beside what menura.api documents
+HERE = Path(__file__).parent
+SOURCE = HERE.parent / "src" / "menura"
+REFERENCE = HERE / "reference"  # generated, not under version control
+FIRST = ("api", "registry", "errors")  # what most readers look for
+
+INDEX = """# Reference
+
+Generated from the docstrings. The names of `menura` itself (`load`, `evaluate`, `Model`, `Persona`, `Candidate`) are those of [`menura.api`](api.md).
+
+```{{toctree}}
+:maxdepth: 1
+
+{pages}
+```
+"""
 
 
 def setup(app: Sphinx) -> None:
-    """Have every build compare the reference with the packages."""
-    app.connect("builder-inited", warn_of_missing_modules)
+    """Write the reference before Sphinx looks for pages."""
+    app.connect("config-inited", lambda *_: write_reference())
 
 
-def warn_of_missing_modules(app: Sphinx) -> None:
-    """Warn of each module that no page of the reference names; under -W the build then fails."""
-    pages = "\n".join(page.read_text(encoding="utf-8") for page in (Path(app.srcdir) / "reference").glob("*.md"))
-    named = set(re.findall(r"automodule:: (\S+)", pages))
-    for path in sorted((SOURCE / "menura").rglob("*.py")):
-        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
-        empty = path.name == "__init__.py" and "\ndef " not in path.read_text(encoding="utf-8")
-        verb = name.startswith("menura.cli.")  # documented by --help and the guide
-        if name not in named and name not in NOT_LISTED and not empty and not verb:
-            logging.getLogger(__name__).warning("no page of docs/reference names %s", name)
+def write_reference() -> None:
+    """Write one page for each package, with every module of it, and the index; pages of packages that went are deleted."""
+    REFERENCE.mkdir(exist_ok=True)
+    pages = {f"{name}.md": page(name, modules) for name, modules in packages().items()}
+    names = sorted((Path(name).stem for name in pages), key=lambda name: (name not in FIRST, FIRST.index(name) if name in FIRST else 0, name))
+    pages["index.md"] = INDEX.format(pages="\n".join(names))
+    for old in REFERENCE.glob("*.md"):
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        path = REFERENCE / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # unchanged pages are not built again
+            path.write_text(text, encoding="utf-8")
+
+
+def packages() -> dict[str, list[str]]:
+    """Return all modules with something to show, by the package, or module, that stands directly under menura."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(SOURCE.rglob("*.py")):
+        inner = path.relative_to(SOURCE).with_suffix("").parts
+        if path.name == "__main__.py" or inner == ("__init__",):
+            continue
+        if inner[0] == "cli" and inner[-1] not in ("__init__", "main"):  # commands: --help and the guide
+            continue
+        name = ".".join(inner).removesuffix(".__init__")
+        found[inner[0]].append(name)
+    return dict(found)
+
+
+def page(package: str, modules: list[str]) -> str:
+    """Return the page of one package: its own docstring first, then its modules by name."""
+    parts = [f"# `menura.{package}`"]
+    for module in modules if modules == [package] else sorted(modules, key=lambda name: (name != package, name)):
+        title = [] if module == package else [f"## `menura.{module}`"]
+        members = "" if module == package and len(modules) > 1 else "   :members:\n"
+        parts += [*title, f"```{{eval-rst}}\n.. automodule:: menura.{module}\n{members}```"]
+    return "\n\n".join(parts) + "\n"
