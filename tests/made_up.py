@@ -1,10 +1,13 @@
 """Made-up dialogues and small models that the tests of several stations share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
@@ -14,11 +17,12 @@ from menura.batches.batch import Batch
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName, separated, utterances, words
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.batches.profile import words_of_profiles
-from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, byte_tokens, piece_tokens
+from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, Tokens, byte_tokens, piece_tokens
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.models.catalogue import MODELS, build
+from menura.models.causal_lm.backbone import HFBackbone
 from menura.models.layers.adapters import Adapters
 from menura.models.layers.transformer import Sizes
 from menura.models.lic import LicConfig
@@ -229,6 +233,20 @@ VARIANTS = {
     "plato-without": Variant(model="plato", settings={"num_latents": 0}),
     "plato-one-way": Variant(model="plato", settings={"num_latents": 0, "context": "uni", "norm": "pre"}),
 }
+
+
+@contextmanager
+def read_by_their_own_network() -> Iterator[None]:
+    """Make models, within it, that are read by their network's own forward pass."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("menura.models.causal_lm.model.backbone_of", HFBackbone)
+        yield
+
+
+def spelled(tokens: Tokens, ids: Sequence[int]) -> str:
+    """Return the text of ids with control tokens shown."""
+    text: str = Tokenizer.from_str(tokens.to_json()).decode(list(ids), skip_special_tokens=False)
+    return text
 
 
 def llama() -> PreTrainedModel:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, VARIANTS, assert_same_bits, snapshot
 from private_toys import EPISODES, SIZES, PrivateNet, any_structure
+from torch import Tensor
 from toys import NET_EPISODE, TanhNet, flat, gradient, points, slope
 
 from menura.adaptation.catalogue import METHODS
@@ -27,6 +28,14 @@ INNER = InnerLoop(lr=0.1, epochs=2, batch_size=2)
 
 def ours(model: PrivateNet) -> list[PersonaMask]:
     return [any_structure(model, seed) for seed in range(len(EPISODES))]
+
+
+def copied(model: PrivateNet, method: Cmaml) -> dict[str, Tensor]:
+    """Return the first persona's copy that is fine-tuned towards few weights, as the method's settings have it."""
+    batches = mini_batches(model, EPISODES[0].support, method.inner.batch_size)
+    penalty = Penalty(frozenset(whole(model).names), method.l1_weight, method.l1_step)
+    problem = InnerProblem(model, method.inner.lr, adam=False)
+    return sparse_copy(problem, adaptable(model), batches, replace(method.inner, epochs=method.prune_epochs), penalty)
 
 
 # The copy that is fine-tuned towards few weights
@@ -57,8 +66,7 @@ def test_the_proximal_copy_has_zeros_where_the_subgradient_s_only_comes_near() -
     model = PrivateNet()
     counts = {}
     for kind in ("subgradient", "proximal"):
-        method = Cmaml(INNER, l1_weight=0.5, l1_step=kind, prune_epochs=10)  # type: ignore[arg-type]
-        copy = method._sparse(model, EPISODES[0].support, whole(model))
+        copy = copied(model, Cmaml(INNER, l1_weight=0.5, l1_step=kind, prune_epochs=10))  # type: ignore[arg-type]
         counts[kind] = sum(int((copy[name] == 0).sum()) for name in whole(model).names)
     assert counts["proximal"] > 10
     assert counts["subgradient"] == 0
@@ -134,7 +142,7 @@ def test_private_weights_that_would_not_adapt_are_refused() -> None:
 def test_as_the_public_program_a_persona_is_learnt_on_from_the_copy_and_what_is_cut_off_still_acts() -> None:
     model, method = PrivateNet(), Cmaml(INNER, gamma=0.3, l1_weight=0.1, preset="repo")
     weights, mask = method.adapted(model, EPISODES[0].support)
-    copy, kept = method._sparse(model, EPISODES[0].support, whole(model)), mask.kept()
+    copy, kept = copied(model, method), mask.kept()
     assert set(kept) == {f"private.{n}.weight" for n in range(4)} | {f"private.{n}.bias" for n in range(3)}
     for name, there in kept.items():
         assert torch.equal(weights[name][~there], copy[name][~there])

@@ -3,13 +3,14 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, part
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor, nn
 from toys import Quadratic, exchange
 
 from menura.adaptation.inner_loop import InnerLoop, mini_batches, run_inner_loop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable, holding, loss_with
+from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
 
@@ -84,17 +85,26 @@ def test_half_anchored_the_first_step_is_half_as_long(name: str) -> None:
     assert float(whole.detach().abs().max()) > 1e-3
 
 
+def logits_of_replies(toy: Toy, batch: Batch) -> Tensor:
+    """Return what the model says (tokens, V) at each token of the replies, one exchange after the other."""
+    found = []
+    for read in batch.exchanges:
+        (logits,) = toy.model.logits(torch.tensor([read.ids]))
+        found.append(logits[len(read.prefix) - 1 : -1])
+    return torch.cat(found)
+
+
 def test_the_anchored_loss_is_the_cross_entropy_to_a_mixture_of_word_and_expectation() -> None:
     toy = VARIANTS["in-place"].toy(double=True)
     batch = toy.batch(SUPPORT)
     held = toy.model.with_soft_targets(batch, 0.25)
-    (part,) = batch.packed.chunks(2048)
     with torch.no_grad():
-        before = toy.model._logits(toy.model._hidden(part, part.before))
-        mixture = 0.25 * before.softmax(-1) + 0.75 * nn.functional.one_hot(part.token, before.shape[1])
+        before = logits_of_replies(toy, batch)
+        said = torch.tensor([token for exchange in batch.exchanges for token in exchange.reply])
+        mixture = 0.25 * before.softmax(-1) + 0.75 * nn.functional.one_hot(said, before.shape[1])
         for parameter in toy.model.parameters():
             parameter += 0.01
-        now = toy.model._logits(toy.model._hidden(part, part.before))
+        now = logits_of_replies(toy, batch)
         loss = toy.model.loss(held)
     wanted = -(mixture * now.log_softmax(-1)).sum(-1).mean()
     assert float(loss.total) == pytest.approx(float(wanted), rel=1e-12)

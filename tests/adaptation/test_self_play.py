@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, spelled
 from torch import Tensor
 
 from menura.adaptation.plain import Finetune
@@ -43,7 +43,7 @@ def games_of(toy: Toy, *, limit: int = 5, seed: int = 1, number: int = 1) -> Gam
 
 
 def shown(toy: Toy, ids: tuple[int, ...]) -> str:
-    return toy.encoder.tokens._tokenizer.decode(list(ids), skip_special_tokens=False).replace("\n", "/")
+    return spelled(toy.encoder.tokens, ids).replace("\n", "/")
 
 
 def test_both_speakers_read_the_same_turns_each_from_its_own_side() -> None:

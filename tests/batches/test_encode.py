@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import FACTS, QUERY, SUPPORT, part
+from made_up import FACTS, QUERY, SUPPORT, part, spelled
 
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import Encoder
@@ -23,11 +23,6 @@ def encoder(layout: ChatFormatName = "chat", limit: int = 512) -> Encoder:
     return Encoder(tokens, CHAT_FORMATS[layout](tokens), limit)
 
 
-def spelled(given: Encoder, ids: tuple[int, ...]) -> str:
-    """Return the text of ids with control tokens shown."""
-    return given.tokens._tokenizer.decode(list(ids), skip_special_tokens=False)
-
-
 @pytest.mark.parametrize(
     ("layout", "wanted"),
     [
@@ -44,7 +39,7 @@ def spelled(given: Encoder, ids: tuple[int, ...]) -> str:
 def test_a_layout_reads_like_this(layout: ChatFormatName, wanted: str) -> None:
     given = encoder(layout)
     last = given.dialogue(part("d", "hi", "tick", "what?", "tock", facts=FACTS[:1]), "mira")[-1]
-    assert spelled(given, last.ids) == wanted
+    assert spelled(given.tokens, last.ids) == wanted
     assert given.reply_text(last.reply) == "tock"
 
 
@@ -94,7 +89,7 @@ def test_turns_are_left_out_whole_and_counted() -> None:
     given = encoder("special", 40)
     lines = ["first" * 4, "second", "third", "reply"]
     cut = list(part("d", *lines).exchanges())[-1]
-    assert spelled(given, given.exchange(cut).ids) == "<r>second</r><u>third</u><r>reply</r>"
+    assert spelled(given.tokens, given.exchange(cut).ids) == "<r>second</r><u>third</u><r>reply</r>"
     assert given.cut == {"turns": 1}
 
 

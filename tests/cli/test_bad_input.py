@@ -77,7 +77,7 @@ def test_bad_input_is_told_and_changes_nothing(row: Bad, here: Path, capsys: pyt
 
 
 def test_every_row_is_another_case() -> None:
-    assert len({row.case for row in ROWS}) == len(ROWS) >= 30
+    assert len({row.case for row in ROWS}) == len(ROWS)
 
 
 def test_as_json_an_error_is_one_object_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

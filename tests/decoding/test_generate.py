@@ -1,13 +1,13 @@
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, read_by_their_own_network
 
 from menura.adaptation.weights import adaptable, holding
 from menura.decoding.choice import Choice, Greedy, Nucleus, TopK
 from menura.decoding.generate import generate, stream
-from menura.models.causal_lm.backbone import HFBackbone
 from menura.models.causal_lm.model import CausalLm
 
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))
@@ -87,9 +87,8 @@ def test_seeds_make_the_difference_between_samples_and_the_same_seed_makes_none(
 @pytest.mark.parametrize("own_network", [False, True], ids=["lean", "fallback"])
 @pytest.mark.parametrize("name", ["houlsby-upper", "special", "prompt", "gpt2-lora", "transfer-transfo", "p2-bot"])
 def test_beginning_to_scores_is_beginning_and_a_step(name: str, *, own_network: bool) -> None:
-    toy = VARIANTS[name].toy(double=True)
-    if own_network:
-        read_by_its_own_network(toy)
+    with read_by_their_own_network() if own_network else nullcontext():
+        toy = VARIANTS[name].toy(double=True)
     chosen, later = torch.tensor([5, 0, 0, 3]), torch.tensor([70, 71, 72, 73])
     for batch in (toy.batch(PARTS), toy.model.batch(toy.batch(PARTS).exchanges[1:2] * 6)):
         with torch.no_grad():
@@ -99,12 +98,6 @@ def test_beginning_to_scores_is_beginning_and_a_step(name: str, *, own_network: 
             scores_later, _ = toy.model.step_logits(toy.model.reorder_cache(state, chosen), later)
         assert torch.allclose(scores.log_softmax(-1), wanted, rtol=0, atol=1e-12)
         assert torch.allclose(scores_later.log_softmax(-1), wanted_later, rtol=0, atol=1e-12)
-
-
-def read_by_its_own_network(toy: Toy) -> None:
-    for speaker in toy.model.modules():
-        if isinstance(speaker, CausalLm):
-            speaker._reading = HFBackbone(speaker.network, speaker._blocks, speaker._first)
 
 
 def test_a_state_that_was_begun_elsewhere_is_gone_on_with_and_nothing_read_again(

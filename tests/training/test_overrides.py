@@ -75,7 +75,8 @@ def test_another_method_comes_with_its_own_settings() -> None:
 def test_a_file_sets_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
-        "outer:\n  steps: 3\nmodel:\n  adapters:\n    bottleneck: 2\nmethod:\n  name: finetune\n  inner:\n    epochs: 2\n",
+        "outer:\n  steps: 3\nmodel:\n  adapters:\n    bottleneck: 2\n"
+        "method:\n  name: finetune\n  inner:\n    epochs: 2\n",
         encoding="utf-8",
     )
     config = with_file(recipe("tiny/maml"), path)

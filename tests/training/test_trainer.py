@@ -95,7 +95,10 @@ def test_a_stopped_process_leaves_with_143_and_another_hash_seed_changes_nothing
     stop = (
         "import os, signal, sys\n"
         "from menura.cli import main, train\n"
-        "train._TrainProgress.step = lambda self, step, *rest: os.kill(os.getpid(), signal.SIGTERM) if step == 3 else None\n"
+        "def step(self, step, *rest):\n"
+        "    if step == 3:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "train._TrainProgress.step = step\n"
         "sys.exit(main.run(sys.argv[1:]))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1]), "OMP_NUM_THREADS": "1"}

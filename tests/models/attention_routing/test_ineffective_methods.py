@@ -82,7 +82,7 @@ def nll(model: AttentionRouting, rows: Sequence[EncodedExchange]) -> torch.Tenso
 def test_off_nothing_of_it_is_there() -> None:
     model = routing().model
     assert model.features is None
-    assert all(layer.adapters is None for layer in model._different())
+    assert all(layer.adapters is None for layer in model.layers)
     assert not [name for name in model.state_dict() if "adapters" in name or "features" in name]
 
 
@@ -92,7 +92,7 @@ def test_a_model_with_adapters_or_features_begins_all_else_as_one_without() -> N
         other = dict(routed(loaded(**more)).named_parameters())
         shared = plain.keys() & other.keys()
         assert shared == plain.keys()
-        if "adapter_size" in more:
+        if "adapter_bottleneck" in more:
             assert all(torch.equal(plain[name], other[name]) for name in shared)
 
 
@@ -123,7 +123,7 @@ def parts_that_change(toy: Toy, sublayer: int) -> tuple[bool, bool]:
             return state.context.kept[0][0], model.scores_of(alone, ids)
 
     before = computed()
-    for layer in model._different():
+    for layer in model.layers:
         assert layer.adapters is not None
         stir(layer.adapters[sublayer], 0.3)
     after = computed()
@@ -204,7 +204,7 @@ def assert_holds(ours: dict[str, torch.Tensor], network: Any, *, rezero: bool) -
 def test_attention_that_was_copied_attends_as_the_bert_does(tmp_path: Path) -> None:
     network = bert(tmp_path / "bert")
     made = loaded(str(tmp_path / "bert"), pretrained_weights=str(tmp_path / "bert"))
-    attention: Any = next(routed(made)._different()).attention
+    attention: Any = next(iter(routed(made).layers)).attention
     x = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(1))
     own = network.encoder.layer[0].attention
     with torch.no_grad():

@@ -1,8 +1,9 @@
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
+from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, read_by_their_own_network
 from torch import Tensor
 
 from menura.adaptation.weights import adaptable, holding
@@ -10,7 +11,6 @@ from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.errors import ConfigError, MismatchError
 from menura.models.causal_lm.adapter_bank import AdapterBank
-from menura.models.causal_lm.backbone import HFBackbone
 
 KINDS = ["houlsby", "houlsby-upper", "lora", "ia3", "gpt2-houlsby", "gpt2-lora", "gpt2-ia3"]
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))
@@ -50,9 +50,8 @@ def together(toy: Toy, bank: AdapterBank, whose: Sequence[int]) -> list[list[int
 @pytest.mark.parametrize("own_network", [False, True], ids=["lean", "fallback"])
 @pytest.mark.parametrize("name", KINDS)
 def test_personas_in_one_batch_say_what_each_says_alone(name: str, *, own_network: bool) -> None:
-    toy = VARIANTS[name].toy(double=True)
-    if own_network:
-        toy.model._backbone = HFBackbone(toy.model.network, toy.model._blocks, toy.model._first)
+    with read_by_their_own_network() if own_network else nullcontext():
+        toy = VARIANTS[name].toy(double=True)
     spoken = personas(toy)
     wanted = apart(toy, spoken, WHOSE)
     assert together(toy, AdapterBank.of(spoken), WHOSE) == wanted

@@ -14,6 +14,7 @@ from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.causal_lm.adapter_checks import check_can_learn, check_identity, check_reading, neutral_weights
+from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
 from menura.models.causal_lm.prompt_vectors import PromptVectors
 from menura.models.layers.adapters import Adapters, Houlsby, Ia3, Lora
@@ -94,7 +95,8 @@ def test_ia3_in_a_network_is_the_base_with_its_weights_scaled(network: str) -> N
     base = Variant(network, kind="none").toy(double=True, stirred=False).model
     assert not torch.allclose(logits(base), logits(model), rtol=1e-6)
     with torch.no_grad():
-        for block, added in zip(base._blocks, model.adapters.values(), strict=True):
+        blocks = blocks_of(base.network.base_model, len(model.adapters))
+        for block, added in zip(blocks, model.adapters.values(), strict=True):
             fold(block, {name.rsplit(".", 1)[0]: p for name, p in added.named_parameters()})
     assert torch.allclose(logits(base), logits(model), rtol=1e-12, atol=1e-12)
 
@@ -115,7 +117,8 @@ def fold(block: nn.Module, scale: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize("network", ["tiny", "gpt2", "mistral", "qwen2"])
 def test_prompt_vectors_are_read_by_the_attentions_own_maps_through_the_gate(network: str) -> None:
     model = stirred_throughout(network, "prompt")
-    attention = model._blocks[1].get_submodule("attn" if network == "gpt2" else "self_attn")
+    blocks = blocks_of(model.network.base_model, len(model.adapters))
+    attention = blocks[1].get_submodule("attn" if network == "gpt2" else "self_attn")
     added = model.adapters["1"]["attention"]  # type: ignore[index]  # untyped by ModuleDict
     assert isinstance(added, PromptVectors)
     hidden = torch.randn(2, 5, added.vectors.shape[1], dtype=torch.float64)

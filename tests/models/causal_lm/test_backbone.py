@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import QUERY, SUPPORT, VARIANTS, in_double, part, stir
+from made_up import QUERY, SUPPORT, VARIANTS, in_double, part, read_by_their_own_network, stir
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -28,6 +28,7 @@ from menura.batches.varlen import SequenceLayout, packed_chunks
 from menura.models.causal_lm import backbone as lean
 from menura.models.causal_lm.backbone import FastBackbone, HFBackbone, backbone_of
 from menura.models.causal_lm.functional_layers import AttentionInputs
+from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig
 from menura.models.layers.adapters import Adapters
 
@@ -108,18 +109,11 @@ def model_of(make: Callable[[], PretrainedConfig], kind: str, layers: Any = "all
     return in_double(model) if double else model
 
 
-def plain(model: CausalLm) -> CausalLm:
-    """Let a model be read by its network's own forward pass."""
-    model._backbone = HFBackbone(model.network, model._blocks, model._first)
-    model.forget_lower()
-    return model
-
-
-def both(form: str, kind: str, *, double: bool = True) -> tuple[CausalLm, CausalLm]:
+def both(form: str, kind: str, layers: Any = "all", *, double: bool = True) -> tuple[CausalLm, CausalLm]:
     """Make a model twice; the second is read by its network's own forward pass."""
-    lean = model_of(KNOWN[form], kind, double=double)
-    assert isinstance(lean._backbone, FastBackbone)
-    return lean, plain(model_of(KNOWN[form], kind, double=double))
+    with read_by_their_own_network():
+        theirs = model_of(KNOWN[form], kind, layers, double=double)
+    return model_of(KNOWN[form], kind, layers, double=double), theirs
 
 
 def exchanges(parts: Sequence[Any] = PARTS) -> list[EncodedExchange]:
@@ -288,6 +282,12 @@ def test_rows_that_are_left_full_need_no_mask() -> None:
     assert model.prefill(model.batch(batch.exchanges[:1])).mask is None
 
 
+@pytest.mark.parametrize("form", KNOWN)
+def test_a_network_that_is_known_is_read_the_fast_way(form: str) -> None:
+    made = network(KNOWN[form])
+    assert isinstance(backbone_of(made, blocks_of(made.base_model, 2), 0), FastBackbone)
+
+
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_any_other_network_is_read_by_its_own_pass(name: str) -> None:
     made = network(UNKNOWN[name])
@@ -310,32 +310,29 @@ def test_a_network_that_is_not_known_has_the_loss_it_says_itself() -> None:
 
 @pytest.mark.parametrize("form", ["llama", "gpt2"])
 def test_hooks_of_others_run_too(form: str) -> None:
-    model = model_of(KNOWN[form], "houlsby")
-    batch = model.batch(exchanges())
-    before = model.loss(batch).nll
-    block = model._blocks[0]
-    inner = block.mlp
-    leaf = inner.down_proj if form == "llama" else inner.c_proj  # type: ignore[union-attr]  # modules
-    for hooked in (inner, leaf):
-        handle = hooked.register_forward_hook(lambda part, inputs, output: output * 1.5)  # type: ignore[union-attr]
-        changed = model.loss(batch).nll
-        assert not torch.allclose(changed, before)
-        ours, model = changed, plain(model)
-        assert near(ours, model.loss(batch).nll, double=True)
-        model._backbone = backbone_of(model.network, model._blocks, model._first)
-        handle.remove()  # type: ignore[union-attr]
-    assert torch.equal(model.loss(batch).nll, before)
+    models = both(form, "houlsby")
+    batch = models[0].batch(exchanges())
+    before = models[0].loss(batch).nll
+    for name in ("mlp", "mlp.down_proj" if form == "llama" else "mlp.c_proj"):
+        hooked = [blocks_of(model.network.base_model, 2)[0].get_submodule(name) for model in models]
+        handles = [part.register_forward_hook(lambda part, inputs, output: output * 1.5) for part in hooked]
+        ours, wanted = (model.loss(batch).nll for model in models)
+        assert not torch.allclose(ours, before)
+        assert near(ours, wanted, double=True)
+        for handle in handles:
+            handle.remove()
+    assert torch.equal(models[0].loss(batch).nll, before)
 
 
 @pytest.mark.parametrize("form", ["llama", "gpt2"])
 def test_weights_that_stand_in_are_those_that_are_read(form: str) -> None:
-    model = model_of(KNOWN[form], "none")
+    model, theirs = both(form, "none")
     batch = model.batch(exchanges())
     before = model.loss(batch).nll
     moved = {name: value.detach() * 1.1 for name, value in adaptable(model).items()}
     ours = loss_with(model, moved, batch).nll
     assert torch.equal(model.loss(batch).nll, before)
-    assert near(ours, loss_with(plain(model), moved, batch).nll, double=True)
+    assert near(ours, loss_with(theirs, moved, batch).nll, double=True)
     assert not torch.allclose(ours, before)
 
 
@@ -395,8 +392,7 @@ def alternatives() -> list[EncodedExchange]:
 def test_many_replies_to_shared_contexts_read_at_once_are_as_if_each_was_read_alone(
     form: str, kind: str, layers: str
 ) -> None:
-    lean = model_of(KNOWN[form], kind, layers)
-    network = plain(model_of(KNOWN[form], kind, layers))
+    lean, network = both(form, kind, layers)
     said, results = alternatives(), []
     assert lean.batch(said).prefix_tree.branches != ()
     for model in (lean, network):

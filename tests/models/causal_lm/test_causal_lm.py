@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.catalogue import counted
 from menura.models.causal_lm import model as causal_lm
+from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
 from menura.models.dialogue_model import HasFrozenLower, RanksReplies
 from menura.models.layers.adapters import Adapters
@@ -60,19 +62,13 @@ def test_lora_stands_on_query_and_value_or_on_the_map_that_fuses_them() -> None:
     ("settings", "message"),
     [
         ({"max_length": 31}, "model.max_length: 31"),
-        ({"adapters": ("houlsby", 0)}, "adapters.bottleneck: 0"),
-        ({"adapters": ("lora", 4, 0)}, "adapters.layers: 0"),
+        ({"adapters": {"bottleneck": 0}}, "adapters.bottleneck: 0"),
+        ({"adapters": {"kind": "lora", "layers": 0}}, "adapters.layers: 0"),
     ],
 )
-def test_settings_that_make_no_model_are_refused(settings: dict[str, object], message: str) -> None:
+def test_settings_that_make_no_model_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_config(settings)
-
-
-def make_config(settings: dict[str, object]) -> CausalLmConfig:
-    adapters = settings.pop("adapters", None)
-    made = Adapters(*adapters) if adapters else Adapters()  # type: ignore[misc]
-    return CausalLmConfig("tiny", adapters=made, **settings)  # type: ignore[arg-type]
+        CausalLmConfig("tiny", **{**settings, "adapters": Adapters(**settings.get("adapters", {}))})
 
 
 def test_more_adapted_layers_than_there_are_is_refused() -> None:
@@ -82,7 +78,7 @@ def test_more_adapted_layers_than_there_are_is_refused() -> None:
 
 def test_the_in_place_variant_differs_in_its_adapters_only() -> None:
     config = CausalLmConfig("tiny", "plain", 64, Adapters("lora", rank=3, layers="upper"))
-    assert without_adapters(config) == replace(config, adapters=Adapters("none", bottleneck=3, layers="upper"))
+    assert without_adapters(config) == replace(config, adapters=Adapters("none", rank=3, layers="upper"))
 
 
 def test_a_causal_lm_has_both_optional_abilities() -> None:
@@ -96,7 +92,7 @@ def test_kept_lower_layers_are_used_until_forgotten() -> None:
     batch = toy.batch(SUPPORT)
     before = toy.model.loss(batch).nll
     with torch.no_grad():
-        next(toy.model._blocks[0].parameters()).mul_(2)
+        next(blocks_of(toy.model.network.base_model, 4)[0].parameters()).mul_(2)
     assert torch.equal(toy.model.loss(batch).nll, before)
     toy.model.forget_lower()
     changed = toy.model.loss(batch).nll
