@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from counts import count
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menura.artefacts import tensors
@@ -70,6 +71,7 @@ def test_no_flipped_bit_brings_down_the_reader(file: Path) -> None:
             tensors.parsed(bytes(flipped), file)
 
 
+@settings(max_examples=count(full_count=10_000, quick_count=40))
 @given(st.binary(max_size=60))
 def test_no_bytes_bring_down_the_reader(content: bytes) -> None:
     for given_bytes in (content, file_of(b"{" + content), file_of({"a": 1}, content)):

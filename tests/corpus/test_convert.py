@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from counts import count
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -41,10 +42,14 @@ def back(found: list[Dialogue], path: Path, format: str) -> list[Dialogue]:
     return [replace(new, dialogue_id=old.dialogue_id) for new, old in zip(read, found, strict=True)]
 
 
-quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+some = settings(
+    max_examples=count(full_count=60, quick_count=30),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 
 
-@quick
+@some
 @given(
     st.lists(dialogues(st.text("abcé ", min_size=1, max_size=9).filter(str.strip), any_text), min_size=1, max_size=3),
     st.data(),
@@ -63,7 +68,7 @@ def test_any_dialogue_survives_jsonl_with_id_facts_candidates_and_profiles(
     assert catalogue.read(tmp_path / "t.jsonl") == talks
 
 
-@quick
+@some
 @given(
     st.lists(
         dialogues(st.text("abcé ", min_size=1, max_size=9).map(str.strip).filter(bool), plain_text),
@@ -75,19 +80,19 @@ def test_plain_dialogues_survive_a_transcript(tmp_path: Path, talks: list[Dialog
     assert back(talks, tmp_path / "t.txt", "transcript") == talks
 
 
-@quick
+@some
 @given(st.lists(dialogues(st.sampled_from(["self", "partner"]), plain_text), min_size=1, max_size=3))
 def test_plain_dialogues_survive_personachat(tmp_path: Path, talks: list[Dialogue]) -> None:
     assert back(talks, tmp_path / "t.txt", "personachat") == talks
 
 
-@quick
+@some
 @given(st.lists(dialogues(st.sampled_from(["user", "assistant"]), any_text), min_size=1, max_size=3))
 def test_any_chat_survives_messages(tmp_path: Path, talks: list[Dialogue]) -> None:
     assert back(talks, tmp_path / "t.jsonl", "messages") == talks
 
 
-@quick
+@some
 @given(
     dialogues(st.text(min_size=1, max_size=4), st.text(max_size=8)),
     st.sampled_from(["transcript", "personachat", "messages", "jsonl"]),

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from counts import count
 from made_up_chat import settings, write
 
 import menura
 from menura.artefacts import tensors
 
 STEPS = 100
-RUNS, KILLS = 4, 5  # 20 kills
+RUNS, KILLS = count(full_count=4, quick_count=2), count(full_count=5, quick_count=3)  # 20 kills, or 6
 AT_A_SAVE = 0.4  # share of kills aimed at the moment a checkpoint is being written
 PATIENCE = 60.0  # seconds
 
