@@ -30,7 +30,8 @@ FIRST = ("api", "registry", "errors")  # what most readers look for
 
 INDEX = """# Reference
 
-Generated from the docstrings. The names of `menura` itself (`load`, `evaluate`, `Model`, `Persona`, `Candidate`) are those of [`menura.api`](api.md).
+Generated from the docstrings. The names of `menura` itself, such as `load` and `evaluate`, are those of
+[`menura.api`](api.md).
 
 ```{{toctree}}
 :maxdepth: 1
@@ -46,10 +47,13 @@ def setup(app: Sphinx) -> None:
 
 
 def write_reference() -> None:
-    """Write one page for each package, with every module of it, and the index; pages of packages that went are deleted."""
+    """Write a page for each package, with all of its modules, and the index; delete the pages of what is gone."""
     REFERENCE.mkdir(exist_ok=True)
     pages = {f"{name}.md": page(name, modules) for name, modules in packages().items()}
-    names = sorted((Path(name).stem for name in pages), key=lambda name: (name not in FIRST, FIRST.index(name) if name in FIRST else 0, name))
+    names = sorted(
+        (Path(name).stem for name in pages),
+        key=lambda name: (name not in FIRST, FIRST.index(name) if name in FIRST else 0, name),
+    )
     pages["index.md"] = INDEX.format(pages="\n".join(names))
     for old in REFERENCE.glob("*.md"):
         if old.name not in pages:
