@@ -38,8 +38,7 @@ def run(words: Sequence[Sequence[str]], folder: Path, mishap: Mishap | None = No
 
 def ended(tasks: Sequence[tuple[Callable[..., None], tuple[Any, ...]]], folder: Path) -> Ended:
     """Call one function a rank, each in a process of its own that the ranks' variables are set in."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["menura.cli.main", "menura.training.trainer", "menura.training.setup"])
+    server = _server()
     folder.mkdir(parents=True, exist_ok=True)
     begun, variables, files = time.monotonic(), _variables(len(tasks)), []
     processes = []
@@ -55,6 +54,19 @@ def ended(tasks: Sequence[tuple[Callable[..., None], tuple[Any, ...]]], folder: 
         for process in processes:
             process.kill()  # a stopped one too
     return Ended(codes, [file.read_text(encoding="utf-8") for file in files], time.monotonic() - begun)
+
+
+def begin(words: Sequence[str], home: Path, said: Path) -> Any:
+    """Begin one command line in a process of its own, which says into a file what it says."""
+    process = _server().Process(target=_ranked, args=({"MENURA_HOME": str(home)}, said, _command, (list(words), None)))
+    process.start()
+    return process
+
+
+def _server() -> Any:
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["menura.cli.main", "menura.training.trainer", "menura.training.setup"])
+    return server
 
 
 def _code(process: Any, until: float) -> int | None:

@@ -70,7 +70,9 @@ def test_a_row_trains_is_judged_and_learns_a_person(
     words = ["eval", str(folder), "-k", "1", "--personas", "2", "--replies", "1", "--candidates", "3"]
     assert run([*words, "--metrics", "ppl,f1,hits@1", "--out", str(tmp_path / "table")]) == 0
     (table,) = (tmp_path / "table").rglob("table.md")
-    assert "un-adapted" in table.read_text()
+    adapts = TABLE[row][1] != "pretrain-only"
+    for label in ("un-adapted", *(("wrong persona, K=1", "adapted, K=1") if adapts else ())):
+        assert f"| {label} " in table.read_text()
     assert run(["adapt", "anna", str(corpus), "--speaker", name_of(3), "-k", "2", "--base", str(folder)]) == 0
     capsys.readouterr()
     assert isinstance(api.Persona.load("anna").reply("what do you do?", max_new_tokens=5), str)
