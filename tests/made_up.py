@@ -100,7 +100,7 @@ class Variant:
     @property
     def over_words(self) -> bool:
         """Tell whether it stands on no network."""
-        return issubclass(MODELS[self.model].config, Seq2SeqConfig)
+        return issubclass(MODELS[self.model].settings, Seq2SeqConfig)
 
     @property
     def over_network(self) -> bool:
@@ -120,7 +120,7 @@ class Variant:
         adapters = Adapters(
             kind=self.kind, bottleneck=4, rank=4, num_virtual_tokens=4, layers=self.layers, init=self.init
         )
-        made = MODELS[self.model].config
+        made = MODELS[self.model].settings
         config = made("tiny", self.layout, 512, adapters, self.train_base, **self.settings)
         tokens = byte_tokens()
         if self.layout == "special":
@@ -136,7 +136,7 @@ class Variant:
     def _over_words(self, *, stirred: bool, double: bool) -> Toy:
         """Build it over bytes, which know all words."""
         tokens = byte_tokens((*CHAT_TOKENS, *WORD_TOKENS))
-        config = MODELS[self.model].config(len(tokens), hidden_size=6, num_layers=2, max_length=512, **self.settings)
+        config = MODELS[self.model].settings(len(tokens), hidden_size=6, num_layers=2, max_length=512, **self.settings)
         torch.manual_seed(7)
         model: Any = build(None, config, people=("mira",)).eval()
         if stirred:

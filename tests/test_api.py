@@ -11,7 +11,7 @@ from menura.corpus import jsonl
 from menura.corpus.dialogue import Turn
 from menura.decoding.choice import Greedy
 from menura.errors import ConfigError, DataError, EpisodeError, MismatchError
-from menura.evaluation.evaluate import EvaluateConfig
+from menura.evaluation.settings import EvaluateConfig
 
 WHO = name_of(3)
 

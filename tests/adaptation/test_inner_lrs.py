@@ -8,7 +8,13 @@ from made_up import QUERY, SUPPORT, VARIANTS, Toy
 from toys import NET_EPISODE, TanhNet
 
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.inner_lrs import LOGARITHM, InnerLearningRates, attach_inner_lrs, inner_lrs_of, restore_inner_lrs
+from menura.adaptation.inner_step import (
+    LOGARITHM,
+    InnerLearningRates,
+    attach_inner_lrs,
+    inner_lrs_of,
+    restore_inner_lrs,
+)
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, holding, outer_groups, trained

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toys import NET_EPISODE, NoDecoding, TanhNet, exchange, flat, gradient, slope
 
 from menura.adaptation.inner_loop import InnerLoop, mini_batches, run_inner_loop
-from menura.adaptation.inner_lrs import inner_lrs_of
+from menura.adaptation.inner_step import inner_lrs_of
 from menura.adaptation.maml import Maml, share_of
 from menura.adaptation.weights import adaptable, adapting, loss_with, trained
 from menura.batches.batch import Batch

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from menura.adaptation.inner_lrs import RATES
-from menura.adaptation.weights import Decaying, outer_groups
+from menura.adaptation.weights import RATES, Decaying, outer_groups
 
 
 class Gated(nn.Module):

@@ -11,11 +11,12 @@ from menura.adaptation.weights import adaptable
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
-from menura.artefacts.loading import load_model, write_start
+from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.batches.tokenizer import Tokens, byte_tokens
 from menura.errors import MismatchError
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
+from menura.registry import load_model
 
 KINDS = ("houlsby", "lora", "ia3", "prompt")
 
@@ -28,7 +29,7 @@ def config(kind: str) -> CausalLmConfig:
 def test_a_start_of_every_kind_is_put_in_place_and_says_its_kind(kind: str, tmp_path: Path) -> None:
     trained, path = load_model(config(kind)), tmp_path / "start.safetensors"
     stir(trained.model)
-    write_start(path, adaptable(trained.model), trained, {})
+    write_adapters(path, adaptable(trained.model), trained, {})
     assert tensors.metadata(path)["kind"] == kind
     started = load_model(replace(config(kind), init_from=str(path)))
     wanted = {name: p.detach().half().float() for name, p in adaptable(trained.model).items()}
@@ -38,7 +39,7 @@ def test_a_start_of_every_kind_is_put_in_place_and_says_its_kind(kind: str, tmp_
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_start_of_another_kind_is_refused_with_what_to_type(kind: str, tmp_path: Path) -> None:
     trained, path = load_model(config(kind)), tmp_path / "start.safetensors"
-    write_start(path, adaptable(trained.model), trained, {})
+    write_adapters(path, adaptable(trained.model), trained, {})
     other = KINDS[KINDS.index(kind) - 1]
     with pytest.raises(MismatchError, match=f"are for adapters {kind}, wanted {other}") as caught:
         load_model(replace(config(other), init_from=str(path)))

@@ -10,10 +10,12 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, loss_with
 from menura.artefacts import tensors
-from menura.artefacts.loading import PROBE, SHIPPED, LoadedModel, load_model, start_file, write_start
+from menura.artefacts.loaders.causal_lm import PROBE, init_file, write_adapters
+from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.errors import ConfigError, DataError, MismatchError, StorageError, UnsafeError
 from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
 from menura.models.layers.adapters import Adapters
+from menura.registry import load_model
 
 CONFIG = CausalLmConfig("tiny", adapters=Adapters("houlsby", bottleneck=3, layers="upper"))
 
@@ -27,7 +29,7 @@ def nll(loaded: LoadedModel) -> torch.Tensor:
 
 def test_the_seed_decides_fresh_adapters_and_nothing_else() -> None:
     before = torch.get_rng_state()
-    one, same, other = (load_model(CONFIG, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (load_model(CONFIG, LoadOptions(seed=seed)) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     hashes = [tensors.content_sha256(adaptable(made.model)) for made in (one, same, other)]
     assert hashes[0] == hashes[1] != hashes[2]
@@ -49,7 +51,7 @@ def test_a_start_is_put_in_place_in_half_precision(tmp_path: Path) -> None:
     trained = load_model(CONFIG)
     stir(trained.model)
     path = tmp_path / "best.safetensors"
-    write_start(path, adaptable(trained.model), trained, {"recipe": "made up"})
+    write_adapters(path, adaptable(trained.model), trained, {"recipe": "made up"})
     assert tensors.metadata(path)["recipe"] == "made up"
     for named in (path, tmp_path):  # a file, or the run's folder
         started = load_model(replace(CONFIG, init_from=str(named)))
@@ -62,12 +64,12 @@ def test_a_start_is_put_in_place_in_half_precision(tmp_path: Path) -> None:
 
 def test_a_start_for_another_base_or_other_adapters_is_refused(tmp_path: Path) -> None:
     trained, path = load_model(CONFIG), tmp_path / "s.safetensors"
-    write_start(path, adaptable(trained.model), trained, {})
+    write_adapters(path, adaptable(trained.model), trained, {})
     with pytest.raises(MismatchError, match="is"):
         load_model(replace(CONFIG, init_from=str(path), adapters=Adapters("houlsby", bottleneck=4, layers="upper")))
     with pytest.raises(MismatchError, match="unknown|missing"):
         load_model(replace(CONFIG, init_from=str(path), adapters=Adapters("houlsby", bottleneck=3, layers="all")))
-    write_start(path, adaptable(trained.model), trained, {"base_sha256": "ab" * 32})
+    write_adapters(path, adaptable(trained.model), trained, {"base_sha256": "ab" * 32})
     with pytest.raises(MismatchError, match="were made for base abababababab") as caught:
         load_model(replace(CONFIG, init_from=str(path)))
     assert caught.value.exit_code == 3
@@ -85,7 +87,7 @@ def test_a_start_that_is_no_start_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafeError, match="pickle"):
         load_model(replace(CONFIG, init_from=str(path)))
     with pytest.raises(ConfigError, match="no start is shipped for base 'tiny'"):
-        start_file(replace(CONFIG, init_from=SHIPPED))
+        init_file(replace(CONFIG, init_from=DEFAULT))
 
 
 def test_the_limit_of_the_settings_is_the_encoders() -> None:

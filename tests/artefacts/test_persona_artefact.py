@@ -15,13 +15,14 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import loss_with
 from menura.artefacts import persona_artefact
-from menura.artefacts.loading import LoadedModel, load_model
+from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import ABOUT, CARD, WEIGHTS, PersonaArtefact, plain_config, read
 from menura.artefacts.tensors import content_sha256
 from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import adapt_persona
+from menura.registry import load_model
 from menura.tasks.task import Persona, Task
 
 CONFIG = CausalLmConfig("tiny", adapters=Adapters("lora", rank=2, layers=1))

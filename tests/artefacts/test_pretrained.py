@@ -11,11 +11,12 @@ from tokenizers import Tokenizer
 
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.loading import load_model
+from menura.artefacts.loading import LoadOptions
 from menura.artefacts.pretrained import known_sizes, pretrained
 from menura.errors import ConfigError, DataError, MenuraError, MismatchError
 from menura.models.plato.config import PlatoConfig
 from menura.models.plato.model import Plato
+from menura.registry import load_model
 
 
 def changed(file: Path, change: Callable[[dict], None]) -> None:
@@ -150,7 +151,7 @@ def test_random_weights_take_the_vocabulary_alone(tmp_path: Path) -> None:
     assert isinstance(model, Plato)
     assert model.embeddings.token.weight.shape == (len(PIECES), 16)
     assert pretrained(str(tmp_path), weights=False).weights == {}
-    again, other = (load_model(config, seed=seed).model.state_dict() for seed in (0, 1))
+    again, other = (load_model(config, LoadOptions(seed=seed)).model.state_dict() for seed in (0, 1))
     assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
     assert not torch.equal(again["latent"], other["latent"])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from menura.artefacts.sparse_tensors import LIVE, SHAPE, VALUES, with_zeros, without_zeros
+from menura.artefacts.tensors import LIVE, SHAPE, VALUES, with_zeros, without_zeros
 from menura.errors import DataError, UnsafeError
 
 PLACE, LARGEST = Path("here"), 1 << 20

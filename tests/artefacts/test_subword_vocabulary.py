@@ -7,11 +7,12 @@ import torch
 from made_up import PROFILES, QUERY, SUPPORT, part
 
 from menura.artefacts import subword_vocabulary, tensors
-from menura.artefacts.loading import load_model
+from menura.artefacts.loading import LoadOptions
 from menura.artefacts.subword_vocabulary import SubwordVocabulary, mark, of_tasks
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.registry import load_model
 from menura.tasks.task import DialogueView, Persona, Task
 
 SIZES: dict[str, Any] = {
@@ -68,7 +69,7 @@ def test_where_nobody_tells_anything_there_is_nothing_to_read() -> None:
     made = of_tasks(bare, config())
     assert (made.keys, made.words) == ((), ())
     for memory in (True, False):
-        loaded = load_model(config(memory=memory), vocabulary=made)
+        loaded = load_model(config(memory=memory), LoadOptions(vocabulary=made))
         encoded = loaded.encoder.dialogue(bare[0].dialogues[0], "mira")
         with torch.no_grad():
             assert loaded.model.loss(loaded.model.batch(encoded)).total.isfinite()
@@ -104,10 +105,10 @@ def test_a_key_named_like_a_control_token_is_not_that_token() -> None:
     assert sorted(numbers.values()) == [6, 7]
 
 
-@pytest.mark.parametrize("settings", [{}, {"memory": False}, {"pieces": "bpe", "vocabulary": 300}])
+@pytest.mark.parametrize("settings", [{}, {"memory": False}, {"pieces": "bpe", "vocab_size": 300}])
 def test_a_model_comes_back_from_its_run(settings: dict[str, Any], tmp_path: Path) -> None:
     lexicon: SubwordVocabulary = of_tasks(TASKS, config(**settings))
-    made = load_model(config(**settings), vocabulary=lexicon, seed=1)
+    made = load_model(config(**settings), LoadOptions(vocabulary=lexicon, seed=1))
     lexicon.write(tmp_path)
     weights = {name: value for name, value in made.model.named_parameters() if value.requires_grad}
     tensors.save(tmp_path / "best.safetensors", weights)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from menura.artefacts import tensors, word_vocabulary
-from menura.artefacts.loading import load_model
 from menura.artefacts.word_vectors import KNOWN, word_vectors
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
 from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
+from menura.registry import load_model
 
 LINES = "the 1 0 0.5\ncat 0 2 0\n. -1 0 0\ndog 3 3 3\n"
 

@@ -7,16 +7,17 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 
-from menura.adaptation.catalogue import METHODS, Method
+from menura.adaptation.catalogue import METHODS
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
+from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode
 
 INNER = InnerLoop(lr=0.05, epochs=4, batch_size=2)
 LEARNS_NOTHING = {"pretrain-only"}
 
-OPTIONS: dict[str, Method] = {
+OPTIONS: dict[str, Adaptation] = {
     "maml, exact": Maml(INNER, order="exact", unadapted_loss_weight=0.2),
     "maml, recursion and multi-step": Maml(INNER, order="exact", recompute=True, multi_step=1.0),
     "maml, turning exact": Maml(INNER, exact_from=0.5),
@@ -27,12 +28,12 @@ every_method = pytest.mark.parametrize("name", [*METHODS, *OPTIONS])
 every_place = pytest.mark.parametrize("variant", ["houlsby", "lora-upper", "in-place", "special", "gpt2-houlsby"])
 
 
-def method_named(name: str) -> Method:
+def method_named(name: str) -> Adaptation:
     """Make a method with an inner loop of our own, where it has one."""
     if name in OPTIONS:
         return OPTIONS[name]
     kind: Any = METHODS[name]
-    made: Method = kind(inner=INNER) if any(field.name == "inner" for field in fields(kind)) else kind()
+    made: Adaptation = kind(inner=INNER) if any(field.name == "inner" for field in fields(kind)) else kind()
     return made
 
 

@@ -14,7 +14,7 @@ from menura.artefacts import tensors
 from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate
-from menura.models.catalogue import MODELS, lm_of
+from menura.models.catalogue import MODELS
 from menura.models.causal_lm import model as causal_lm
 from menura.models.dialogue_model import RanksReplies, nll_of
 
@@ -197,10 +197,10 @@ def test_what_is_kept_of_the_frozen_layers_changes_no_loss_and_no_gradient(name:
     toy = VARIANTS[name].toy(double=double)
     model, batch = toy.model, toy.model.batch(rows_of(toy))
     expected = VARIANTS[name].layers == "upper" and VARIANTS[name].layout != "special"
-    assert lm_of(model).lower_is_frozen == expected
+    assert model.lm.lower_is_frozen == expected
     found = []
     for frozen in (expected, expected, False):  # filling what is kept, reading it, and without it
-        lm_of(model).lower_is_frozen = frozen
+        model.lm.lower_is_frozen = frozen
         loss = model.loss(batch)
         gradients = torch.autograd.grad(loss.total, list(adaptable(model).values()))
         found.append((loss.nll.detach(), torch.cat([g.reshape(-1) for g in gradients])))

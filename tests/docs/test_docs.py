@@ -13,9 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
+from made_up_chat import settings, write
 
+from menura import registry
 from menura.artefacts.renamed import FLAGS, SETTINGS
-from menura.cli.main import run
+from menura.cli.globals import taken_from
+from menura.cli.main import app, run
+from menura.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -170,6 +175,68 @@ def test_a_console_block_is_run_or_says_why_not() -> None:
     for block in TO_RUN:
         for line, _ in commands(block):
             assert line.startswith("menura "), f"{name(block.page)}: cannot be run here, so mark it: {line}"
+
+
+def lines_typed() -> Iterator[tuple[Path, str]]:
+    """Yield the lines of menura on all pages that can be parsed: in console blocks, and set as code in the text."""
+    for page in PAGES:
+        if page not in HISTORY:
+            for block in blocks(page):
+                if block.language == "console":
+                    yield from ((page, line) for line, _ in commands(block) if "menura " in line)
+            yield from ((page, span) for span in re.findall(r"`(menura [^`]+)`", prose(page)))
+
+
+def options_of(words: list[str]) -> set[str]:
+    """Return the options of the command that words name."""
+    command = typer.main.get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    return {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+
+
+def test_flags_and_settings_of_lines_that_are_not_run_exist(world: Path) -> None:
+    """Of recipes that are named, the settings are looked up; what a line stands for (RUN, …) is not."""
+    checked = 0
+    for page, line in lines_typed():
+        typed = line[line.index("menura ") :].replace("…", "").replace("\n", " ").partition(";")[0]
+        given, rest = taken_from(shlex.split(typed, comments=True)[1:])
+        flags = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        assert flags <= options_of(rest) | {"--help", "--version"}, f"{name(page)}: {line}"
+        if rest[:1] in (["train"], ["eval"]) and set(rest[1:2]) & set(RECIPES) and given.assignments:
+            sets = [word for one in given.assignments if not one.endswith("=") for word in ("--set", one)]
+            size = rest[rest.index("--size") : rest.index("--size") + 2] if "--size" in rest else []
+            code, told = type_line(shlex.join(["menura", "config", "show", rest[1], *size, *sets]))
+            refused = name(page) in ("docs/guide/command-line.md",)  # shows what is said of wrong ones
+            assert code == 0 or refused, f"{name(page)}: {line}\n{told}"
+            checked += 1
+    assert checked > 10
+
+
+def test_the_model_and_the_method_of_the_page_about_extending_go_through_all_commands(world: Path) -> None:
+    names: dict[str, object] = {}
+    try:
+        for block in blocks(DOCS / "guide" / "extending.md"):
+            if block.language == "python":
+                exec("\n".join(block.lines), names)
+        write(Path("people.jsonl"), people=12)
+        quick = " ".join(settings(Path("people.jsonl"), "outer.steps=2", "outer.eval_every=2", "model.max_length=200"))
+        code, told = type_line(
+            f"menura train tiny/finetune --set model=bigram --set method=bitfit {quick} --out runs/bigram"
+        )
+        assert code == 0, told
+        few = "-k 2 --personas 2 --queries 1 --replies 1 --candidates 2 --max-new-tokens 4"
+        for line in (
+            f"menura eval runs/bigram {few}",
+            "menura adapt ada people.jsonl --speaker person-02 -k 3 --base runs/bigram",
+            "menura chat ada",
+        ):
+            code, told = type_line(line)
+            assert code == 0, f"{line}: {told}"
+        assert "bigram" in type_line("menura model list")[1]
+    finally:
+        for name_of_it in ("bigram", "bitfit"):
+            registry.unregister(name_of_it)
 
 
 # Links and tables

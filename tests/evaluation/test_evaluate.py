@@ -15,9 +15,10 @@ from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weight_distance import WeightDistances
 from menura.errors import ConfigError, EpisodeError, MismatchError
 from menura.evaluation.choose import chosen_epochs
-from menura.evaluation.evaluate import EvaluateConfig, Evaluation, Results, SystemRow
+from menura.evaluation.evaluate import Evaluation, Results, SystemRow
 from menura.evaluation.generation import Evaluator, Outputs
 from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
+from menura.evaluation.settings import EvaluateConfig
 from menura.metrics.catalogue import BY_CHARACTERS, DEFAULT
 from menura.metrics.score import Sample
 from menura.tasks.split import strangers

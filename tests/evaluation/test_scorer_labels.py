@@ -11,9 +11,9 @@ from torch import Tensor
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
-from menura.evaluation.evaluate import EvaluateConfig
 from menura.evaluation.run import evaluate_prepared, evaluate_run
 from menura.evaluation.scorer_labels import ScorerLabels, check_trained, scorer_labels_for, scorers_needed
+from menura.evaluation.settings import EvaluateConfig
 from menura.metrics.score import Sample
 from menura.tasks.task import DialogueView, Persona, Task
 from menura.training.data import DataConfig, tasks_of, without_facts

@@ -10,10 +10,11 @@ from made_up_chat import settings, write
 from told_chat import RUNS, profile_of, write_told
 
 from menura.errors import ConfigError, DataError
-from menura.evaluation.evaluate import EvaluateConfig, Results
+from menura.evaluation.evaluate import Results
 from menura.evaluation.generation import Evaluator
 from menura.evaluation.run import evaluate_prepared
 from menura.evaluation.scorer_labels import scorer_labels_for
+from menura.evaluation.settings import EvaluateConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.training.overrides import with_settings
 from menura.training.recipes import recipe

@@ -11,11 +11,11 @@ from small_routing import ALL, AR, exchanges_of, routing
 from torch import nn
 
 from menura.adaptation.weights import outer_groups
-from menura.artefacts.loading import load_model
 from menura.artefacts.subword_vocabulary import SubwordVocabulary, mark
 from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import piece_tokens
 from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.registry import load_model
 
 RATES = (3e-4, 1e-3, 3e-3)
 SIZES: dict[str, Any] = {

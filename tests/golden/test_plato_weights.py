@@ -9,7 +9,6 @@ from small_plato import bert, gpt2, states_of
 from torch import Tensor
 
 from menura.artefacts import encoder_folder
-from menura.artefacts.loading import load_model
 from menura.batches.tokenizer import Tokens
 from menura.cli.main import run
 from menura.models.catalogue import build, counted
@@ -17,6 +16,7 @@ from menura.models.layers.attention_mask import AttentionMask
 from menura.models.layers.transformer import Sizes
 from menura.models.plato.config import PlatoConfig
 from menura.models.plato.model import Plato
+from menura.registry import load_model
 from menura.scorers.encoders import load_encoder
 
 RECOGNITION = AttentionMask(recognition=True)

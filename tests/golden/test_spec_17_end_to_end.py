@@ -10,13 +10,13 @@ from functools import cache
 import pytest
 import torch
 
-from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import PersonaMask, jaccard
 from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import PersonaWeights, holding, trained
 from menura.batches.chat_format import words
 from menura.batches.encode import EncodedEpisode, Encoder
@@ -80,7 +80,7 @@ def begun() -> Seq2Spg:
     return model
 
 
-def masks(model: Seq2Spg, method: Method) -> Mapping[str, PersonaMask]:
+def masks(model: Seq2Spg, method: Adaptation) -> Mapping[str, PersonaMask]:
     """Return what each training user keeps, of methods that give each its own."""
     if not isinstance(method, Cmaml):
         return {}
@@ -89,7 +89,7 @@ def masks(model: Seq2Spg, method: Method) -> Mapping[str, PersonaMask]:
 
 
 @cache
-def start(method: Method) -> Seq2Spg:
+def start(method: Adaptation) -> Seq2Spg:
     """Train a start on the training users; the same users in the same order, whatever the method."""
     model = begun()
     weights, kept = trained(model), masks(model, method)
@@ -107,7 +107,7 @@ def start(method: Method) -> Seq2Spg:
 
 
 def lowered(
-    model: Seq2Spg, method: Method, drawn: Sequence[EncodedEpisode], own: Sequence[PersonaMask]
+    model: Seq2Spg, method: Adaptation, drawn: Sequence[EncodedEpisode], own: Sequence[PersonaMask]
 ) -> torch.Tensor:
     """Return the sum of the objectives of a step's tasks."""
     if isinstance(method, Cmaml):
@@ -130,14 +130,14 @@ def own_facts(model: Seq2Spg, personas: Sequence[PersonaWeights]) -> float:
     return sum(right) / len(right)
 
 
-def adapted(method: Method) -> list[PersonaWeights]:
+def adapted(method: Adaptation) -> list[PersonaWeights]:
     """Adapt a start to each held-out user; a pooled one as a fine-tuning does."""
     way = Finetune(INNER) if method is POOLED else method
     return [way.adapt(start(method), episode.support) for episode in EPISODES]
 
 
 @pytest.mark.parametrize("method", [MAML, CMAML], ids=["maml", "cmaml"])
-def test_an_adapted_model_tells_its_own_facts_and_not_un_adapted_nor_as_somebody_else(method: Method) -> None:
+def test_an_adapted_model_tells_its_own_facts_and_not_un_adapted_nor_as_somebody_else(method: Adaptation) -> None:
     model, personas = start(method), adapted(method)
     own = own_facts(model, personas)
     assert own > 0.7
@@ -150,7 +150,7 @@ def test_the_start_of_maml_tells_more_of_a_users_facts_than_the_pooled_one_after
 
 
 @pytest.mark.parametrize("method", [MAML, POOLED], ids=["maml", "pooled"])
-def test_the_support_loss_falls_at_every_inner_step_at_a_small_rate(method: Method) -> None:
+def test_the_support_loss_falls_at_every_inner_step_at_a_small_rate(method: Adaptation) -> None:
     way, model = Finetune(InnerLoop(lr=0.01, epochs=12, batch_size=0)), start(method)
     for episode in EPISODES:
         losses: list[float] = []

@@ -11,7 +11,7 @@ from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.bounds import cap_dialogues
 from menura.tasks.episode import leave_one_out
 from menura.tasks.group import by_facts, by_speaker, union_of_variants
-from menura.tasks.split import split
+from menura.tasks.split import split_tasks
 
 SHARED = Path(__file__).parents[2] / "../shared/data/convai2"
 
@@ -62,7 +62,7 @@ def test_the_subset_is_read_with_its_sides() -> None:
 
 def test_g3_no_held_out_persona_is_in_train_and_every_test_dialogue_is_a_query_exactly_once() -> None:
     dialogues = [own(i, tuple(f"fact {i % 20} {j}" for j in range(3 + i % 2))) for i in range(120)]
-    sides = split(by_facts(dialogues), {"train": 0.6, "valid": 0.2, "test": 0.2}, seed=0).splits
+    sides = split_tasks(by_facts(dialogues), {"train": 0.6, "valid": 0.2, "test": 0.2}, seed=0).splits
     profiles = {
         side: {frozenset(p.dialogue.facts["self"]) for task in tasks for p in task.dialogues}
         for side, tasks in sides.items()

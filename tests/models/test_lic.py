@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
-from menura.artefacts.loading import load_model
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError
 from menura.models.layers.transformer import Sizes
 from menura.models.lic import Lic, LicConfig, LicState
+from menura.registry import load_model
 
 HEADS = 2
 

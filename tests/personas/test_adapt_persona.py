@@ -7,13 +7,14 @@ from made_up_chat import write
 
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
-from menura.artefacts.loading import LoadedModel, load_model
+from menura.artefacts.loading import LoadedModel
 from menura.cli.adapt import verdict
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import EpisodeError, NumericalError
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.personas.adapt_persona import Check, adapt_persona
+from menura.registry import load_model
 from menura.tasks.group import by_speaker
 from menura.tasks.task import DialogueView, Persona, Task
 

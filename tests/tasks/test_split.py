@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
 from menura.tasks.group import by_speaker
-from menura.tasks.split import Splits, from_record, split, strangers
+from menura.tasks.split import Splits, from_record, split_tasks, strangers
 from menura.tasks.task import DialogueView, Task
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
@@ -30,12 +30,12 @@ TASKS = by_speaker(corpus(300, 30, 1))
 
 
 def made(tasks: list[Task] = TASKS, seed: int = 0, needed: dict[str, int] | None = None) -> Splits:
-    return split(tasks, SHARES, seed=seed, needed=needed)
+    return split_tasks(tasks, SHARES, seed=seed, min_dialogues=needed)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([None, 3, 30]))
 def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) -> None:
-    sides = split(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).splits
+    sides = split_tasks(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).splits
     personas = [task.persona.persona_id for tasks in sides.values() for task in tasks]
     assert len(personas) == len(set(personas))
     dialogues = [set().union(*(task.dialogue_ids for task in tasks)) for tasks in sides.values()]
@@ -44,7 +44,7 @@ def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) 
 
 def test_held_out_personas_are_never_heard_on_an_earlier_side_even_where_a_cap_hides_them() -> None:
     tasks = by_speaker(corpus(300, 30, 1), cap=5)
-    sides = split(tasks, SHARES, seed=0).splits
+    sides = split_tasks(tasks, SHARES, seed=0).splits
     test = {task.persona.persona_id for task in sides["test"]}
     heard = {speaker for task in sides["train"] for part in task.dialogues for speaker in part.dialogue.speakers}
     assert not test & heard
@@ -82,7 +82,7 @@ def test_the_share_is_of_the_eligible_personas() -> None:
 
 
 def test_personas_with_too_few_dialogues_left_are_dropped_and_counted() -> None:
-    result = split(TASKS, {"train": 0.5, "test": 0.5}, seed=0, at_least=12)
+    result = split_tasks(TASKS, {"train": 0.5, "test": 0.5}, seed=0, at_least=12)
     assert result.dropped["train"] > 0
     assert result.dropped["test"] == 0
     assert all(len(task.dialogues) >= 12 for tasks in result.splits.values() for task in tasks)
@@ -96,7 +96,7 @@ def test_a_side_without_personas_is_an_error() -> None:
 @pytest.mark.parametrize("shares", [{}, {"train": 0.5}, {"train": 1.2, "test": -0.2}, {"train": 0.9, "test": 0.2}])
 def test_shares_that_cannot_be_meant_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="shares"):
-        split(TASKS, shares, seed=0)
+        split_tasks(TASKS, shares, seed=0)
 
 
 def test_an_unknown_side_in_needed_is_answered_with_the_nearest() -> None:

@@ -7,10 +7,8 @@ import pytest
 from made_up_chat import name_of, write
 
 from menura import api
-from menura.adaptation.catalogue import method_name
 from menura.cli.main import run
 from menura.errors import ConfigError
-from menura.models.catalogue import model_name
 from menura.models.recurrent.seq2spg import Seq2SpgConfig
 from menura.training.recipes import recipe
 from menura.training.recipes.cmaml import ROWS
@@ -45,7 +43,7 @@ def arguments(corpus: Path, row: str, folder: Path, *more: str) -> list[str]:
 @pytest.mark.parametrize("size", ["tiny", "cpu", "paper"])
 def test_the_ten_rows_differ_in_what_their_names_say(size: str) -> None:
     rows = {name.removeprefix("cmaml/"): recipe(name, size) for name in ROWS if name.startswith("cmaml/")}
-    assert {n: (model_name(c.model), method_name(c.method)) for n, c in rows.items()} == TABLE
+    assert {n: (c.model.name, c.method.name) for n, c in rows.items()} == TABLE
     prime = rows["cmaml_seq2spg_prime"].model
     assert isinstance(prime, Seq2SpgConfig)
     assert replace(prime, reads="word_and_state") == rows["cmaml_seq2spg"].model

@@ -9,12 +9,12 @@ import torch
 from made_up_chat import write
 from small_training import AfterStep, config_for, ended, train
 
-from menura.adaptation.inner_lrs import LOGARITHM, inner_lrs_of
+from menura.adaptation.inner_step import LOGARITHM, inner_lrs_of
 from menura.adaptation.weights import adaptable
 from menura.artefacts import persona_artefact, tensors
-from menura.artefacts.loading import load_model
 from menura.errors import ConfigError, MismatchError, Stopped
 from menura.personas.adapt_persona import adapt_persona
+from menura.registry import load_model
 from menura.training.config import RunConfig
 from menura.training.overrides import with_settings
 from menura.training.setup import prepare

@@ -7,10 +7,10 @@ import pytest
 from made_up_chat import settings, write
 
 from menura.adaptation.plain import PretrainOnly
-from menura.artefacts.loading import load_model
 from menura.cli.main import run
 from menura.errors import ConfigError, StorageError
 from menura.models.plato.config import PlatoConfig
+from menura.registry import load_model
 from menura.training.config import RunConfig
 from menura.training.data import split_of, tasks_of
 from menura.training.overrides import with_settings

@@ -10,7 +10,6 @@ from small_training import config_for, ended, train
 from menura.adaptation.alternating import Alternating
 from menura.cli.main import run
 from menura.errors import ConfigError
-from menura.models.catalogue import model_name
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
 from menura.training import masks as run_structures
 from menura.training.recipes import SIZES, recipe
@@ -34,7 +33,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("size", ["cpu", "paper"])
 def test_each_row_is_its_system_on_its_set(size: str) -> None:
     rows = {name.removeprefix("plato/"): recipe(name, size) for name in ROWS}
-    assert {n: (model_name(c.model), c.data.corpus, c.data.task_by) for n, c in rows.items()} == TABLE
+    assert {n: (c.model.name, c.data.corpus, c.data.task_by) for n, c in rows.items()} == TABLE
     assert all(config.data.with_facts and config.outer.shots == 0 for config in rows.values())
     # Two systems on one set are on the same dialogues.
     assert rows["seq2seq-dailydialog"].data == rows["ivae_mi"].data

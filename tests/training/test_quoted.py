@@ -12,7 +12,6 @@ from small_training import config_for, ended, train
 from menura import api
 from menura.cli.main import run
 from menura.evaluation.run import config_of
-from menura.models.catalogue import model_name
 from menura.models.causal_lm.p2_bot import P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfoConfig
 from menura.training.recipes import recipe
@@ -111,7 +110,7 @@ def test_a_language_model_ranks_by_likelihood_under_both_names(corpus: Path, tmp
 @pytest.mark.parametrize("size", ["tiny", "cpu", "paper"])
 def test_the_rows_differ_in_what_their_names_say(size: str) -> None:
     rows = {system: recipe(f"quoted/{system}", size) for system in PARTS}
-    assert {system: model_name(config.model) for system, config in rows.items()} == {
+    assert {system: config.model.name for system, config in rows.items()} == {
         "transfer_transfo": "transfer_transfo",
         "transfer_transfo_lm": "transfer_transfo",
         "p2_bot": "p2_bot",

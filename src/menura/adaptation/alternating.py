@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from menura.adaptation.inner_loop import InnerLoop, Watch
 from menura.adaptation.plain import fitted, pooled
@@ -40,6 +40,9 @@ class Alternating:
     A step takes ``generators`` and ``critics`` further ones of the optimiser, on the same dialogues, at a share of the
     outer rate. A persona is then learnt as ``Finetune`` does.
     """
+
+    name: ClassVar[str] = "alternating"
+    has_inner_loop: ClassVar[bool] = True
 
     inner: InnerLoop = field(default_factory=InnerLoop)
     trainable: str = ""  # as in Finetune

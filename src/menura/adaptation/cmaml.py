@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -37,6 +37,9 @@ class Cmaml:
     shared, which makes this MAML; ``attach`` refuses it. ``adapts``: parts of names, comma-separated; the inner loop
     moves only what has one in its name ("" = all, as the paper has it), and a persona holds nothing else.
     """
+
+    name: ClassVar[str] = "cmaml"
+    has_inner_loop: ClassVar[bool] = True
 
     inner: InnerLoop = field(default_factory=InnerLoop)
     order: Literal["exact", "first"] = "first"
@@ -91,6 +94,10 @@ class Cmaml:
         if left_out := sorted(set(whole(model).names) - adapting(model, self.trainable).keys()):
             said = f"method.trainable: {self.trainable} leaves out {left_out[0]}; a mask is of all private weights"
             raise ConfigError(said, hint=f"--set method.trainable={','.join(whole(model).names)}")
+
+    def for_persona(self, model: DialogueModel[Any]) -> Self:
+        """Move private weights alone where nothing else is set: a persona is its mask and what lives in it."""
+        return self if self.trainable else replace(self, trainable=",".join(whole(model).names))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the query loss of one task alone, its structure found anew from the present weights."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.custom_backward import with_gradients
 from menura.adaptation.graph import LEAVE_OUT, Graph, check_compiler, compiled
+from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import TRAJECTORIES, Order, diverged, mini_batches
 from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.maml import Maml

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from menura.adaptation.custom_backward import Values, with_gradients
+from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import InnerLoop, diverged
-from menura.adaptation.inner_step import InnerProblem, twice_differentiable
+from menura.adaptation.inner_step import InnerProblem, Values, twice_differentiable
 from menura.adaptation.masks import PersonaMask, with_zeros
 from menura.adaptation.weights import PersonaWeights, loss_with
 from menura.batches.batch import Batch

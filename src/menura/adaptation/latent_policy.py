@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ class LatentPolicy:
     none. With ``unfreezes`` all moves, and ``hold`` times the nats of what the model said under the same latents before
     the training are lowered beside it: the divergence from that generator, with its likeliest reply in place of all.
     """
+
+    name: ClassVar[str] = "latent-policy"
+    has_inner_loop: ClassVar[bool] = True
 
     inner: InnerLoop = field(default_factory=InnerLoop)
     trainable: str = ""  # as in Finetune

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from menura.adaptation.custom_backward import with_gradients
+from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import InnerLoop, Order, Watch, iterate_inner_loop, run_inner_loop
-from menura.adaptation.inner_lrs import attach_inner_lrs
+from menura.adaptation.inner_step import attach_inner_lrs
 from menura.adaptation.plain import fitted
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.batch import Batch
@@ -33,6 +33,9 @@ class Maml:
     rate for each tensor, and for each of the first ``rate_steps`` steps. ``adapts``: parts of names, comma-separated;
     the inner loop moves only what has one in its name, the outer loop moves all (ANIL, Raghu et al., 2020).
     """
+
+    name: ClassVar[str] = "maml"
+    has_inner_loop: ClassVar[bool] = True
 
     inner: InnerLoop = field(default_factory=InnerLoop)
     order: Literal["exact", "first", "reptile"] = "first"

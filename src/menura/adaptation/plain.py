@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -58,6 +58,9 @@ class PretrainOnly:
     ``learns`` are parts of names, comma-separated: only what has one in its name trains ("" = all).
     """
 
+    name: ClassVar[str] = "pretrain-only"
+    has_inner_loop: ClassVar[bool] = False
+
     trainable: str = ""
 
     second_order = False
@@ -84,6 +87,9 @@ class Finetune:
 
     ``adapts`` are parts of names, comma-separated: a persona differs only in what has one in its name ("" = all).
     """
+
+    name: ClassVar[str] = "finetune"
+    has_inner_loop: ClassVar[bool] = True
 
     inner: InnerLoop = field(default_factory=InnerLoop)
     trainable: str = ""

@@ -1,7 +1,7 @@
-"""What every method can do: make a model ready, say what training lowers, and learn a persona."""
+"""What every method can do: make a model ready, say what training minimises, and learn a persona."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from menura.adaptation.inner_loop import Watch
 from menura.adaptation.weights import PersonaWeights
@@ -9,8 +9,16 @@ from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, Loss
 
 
+@runtime_checkable
 class Adaptation(Protocol):
-    """A method of the field, as a value."""
+    """A method of the field, as a value: a frozen dataclass of its settings; ``name`` is the method's.
+
+    A method with ``has_inner_loop`` keeps the settings of its inner loop as ``inner``; one without adapts nothing.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    name: ClassVar[str]
+    has_inner_loop: ClassVar[bool]
 
     @property
     def second_order(self) -> bool:
@@ -20,7 +28,7 @@ class Adaptation(Protocol):
         """Give the model, once before training, what the method trains beside it; ConfigError if it does not fit."""
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return what outer training lowers on one episode; its gradient is the (meta-)gradient.
+        """Return what outer training minimises on one episode; its gradient is the (meta-)gradient.
 
         ``progress`` is the share (0..1) of training done, for methods that change on the way.
         """
@@ -29,3 +37,11 @@ class Adaptation(Protocol):
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return what one persona differs in, learnt from its support set; the model comes back as it was given."""
+
+
+@runtime_checkable
+class AdaptsPart(Protocol):
+    """A method of which a persona, learnt on a model, is smaller than what training moves."""
+
+    def for_persona(self, model: DialogueModel[Any]) -> Self:
+        """Return the method as a single persona is learnt by it where nothing else is set."""

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +41,9 @@ class SelfPlay:
     has the facts of a rival. Only the persona's replies learn, as in the paper, but both speak with the present
     weights. A reply earns its own rewards and, ``discount`` times a turn, those of both speakers' turns that follow.
     """
+
+    name: ClassVar[str] = "self-play"
+    has_inner_loop: ClassVar[bool] = True
 
     inner: InnerLoop = field(default_factory=InnerLoop)
     trainable: str = ""  # as in Finetune

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.inner_lrs import RATES
 from menura.batches.batch import Batch
-from menura.errors import ConfigError
+from menura.errors import ConfigError, NumericalError
 from menura.models.dialogue_model import DialogueModel, Loss
 
+RATES = "rates."  # begins the names of learnt learning rates: trained with the model, never part of a persona
 NAMED = 8  # layers, where none matches
 PersonaWeights = Mapping[str, Tensor]  # by parameter name
 Decaying = Literal["all", "matrices"]  # matrices: no norm, no bias, no gate
@@ -88,3 +88,11 @@ def holding(model: DialogueModel[Any], weights: PersonaWeights) -> Iterator[None
 def _write(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     for name, value in values.items():
         parameters[name].copy_(value)
+
+
+def check_finite(weights: Mapping[str, Tensor], what: str, hint: str) -> None:
+    """Raise NumericalError naming the first weights with a value that is not finite."""
+    for name, value in weights.items():
+        bad = int((~torch.isfinite(value.detach())).sum())
+        if bad:
+            raise NumericalError(f"{what}: {bad} values of {name} are not finite", hint=hint)

@@ -15,14 +15,13 @@ from menura.adaptation.weights import PersonaWeights, adaptable, with_part
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
-from menura.artefacts.renamed import renamed_settings, renamed_weights
-from menura.artefacts.sparse_tensors import with_zeros, without_zeros
+from menura.artefacts.tensors import with_zeros, without_zeros
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
 from menura.models.catalogue import named_settings
 
-SCHEMA = 2
-DENSE_SCHEMA = 1  # of packages whose tensors are all whole, which older programs read too
+SCHEMA = 3
+EARLIER_NAMES = 2  # up to this one, settings and weights have the names of earlier versions
 WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
 ABOUT = "menura.json"
 CARD = "card.json"
@@ -70,7 +69,7 @@ class PersonaArtefact:
         """Write the package whole or not at all."""
         packed = without_zeros({name: value.detach().cpu().contiguous() for name, value in self.weights.items()})
         about = {
-            "schema": SCHEMA if packed.keys() != self.weights.keys() else DENSE_SCHEMA,
+            "schema": SCHEMA,
             "name": self.name,
             "base_sha256": self.base_sha256,
             "start_sha256": self.init_sha256,
@@ -95,23 +94,31 @@ def read(path: Path) -> PersonaArtefact:
             weights = _weights(archive, path)
         if tensors.content_sha256(weights) != about["weights_sha256"]:
             raise DataError("the weights are damaged (checksum)", place=str(path), code="persona_damaged")
+        if about["schema"] <= EARLIER_NAMES:
+            about, weights = _under_names_of_now(about, weights, path)
         return PersonaArtefact(
             about["name"],
-            renamed_weights(weights),
+            weights,
             about["base_sha256"],
             about["start_sha256"],
             about["model"],
             tuple(about["facts"]),
-            _recipe(about["recipe"]),
+            about["recipe"],
         )
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
 
 
-def _recipe(recipe: Any) -> Any:
-    """Return how a persona was made, its method's settings under today's names."""
-    method = recipe.get("method") if isinstance(recipe, Mapping) else None
-    return {**recipe, "method": renamed_settings(method, "method")} if isinstance(method, Mapping) else recipe
+def _under_names_of_now(about: dict[str, Any], weights: PersonaWeights, path: Path) -> tuple[dict[str, Any], Any]:
+    """Return what a package of an earlier version says, and its weights, under today's names."""
+    from menura.artefacts.renamed import renamed_settings, renamed_weights
+
+    recipe = dict(about["recipe"])
+    parts = {"model": about["model"], "method": recipe.get("method")}
+    now = renamed_settings({name: part for name, part in parts.items() if isinstance(part, Mapping)}, place=str(path))
+    if "method" in now:
+        recipe["method"] = now["method"]
+    return {**about, "model": now.get("model", about["model"]), "recipe": recipe}, renamed_weights(weights)
 
 
 def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:

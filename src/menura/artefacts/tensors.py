@@ -4,6 +4,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from menura.adaptation.bitmask import packed, unpacked
 from menura.artefacts.files import write_bytes
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, NumericalError, UnsafeError
@@ -102,3 +104,58 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
         summed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         summed.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return summed.hexdigest()
+
+
+# Tensors that hold many zeros: bits that say where they do not, and the values there. So a persona with a mask of its
+# own (CMAML) takes a bit for each edge that it might have, and a number for each that it has.
+
+LIVE, VALUES, SHAPE = "#live", "#values", "#shape"  # behind a tensor's name
+OVERHEAD = 256  # bytes; what three entries take in a file's header
+
+
+def without_zeros(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by name, those with enough exact zeros in three parts."""
+    made = {}
+    for name, tensor in tensors.items():
+        live = tensor != 0
+        saved = int((~live).sum()) * tensor.element_size() - tensor.numel() // 8 - OVERHEAD
+        if saved <= 0:
+            made[name] = tensor
+            continue
+        parts = {LIVE: packed(live), VALUES: tensor[live], SHAPE: torch.tensor(tensor.shape)}
+        made.update({name + end: part for end, part in parts.items()})
+    return made
+
+
+def with_zeros(found: Mapping[str, Tensor], place: Path, *, largest: int) -> dict[str, Tensor]:
+    """Return what ``without_zeros`` was made from.
+
+    Raises DataError where the parts do not fit one another, UnsafeError for a tensor of more than ``largest`` bytes.
+    """
+    made = {}
+    for name, tensor in found.items():
+        if name.endswith(SHAPE):
+            name = name.removesuffix(SHAPE)
+            made[name] = _whole(name, found, place, largest)
+        elif not name.endswith((LIVE, VALUES)):
+            made[name] = tensor
+    return made
+
+
+def _whole(name: str, found: Mapping[str, Tensor], place: Path, largest: int) -> Tensor:
+    live, values, shape = (found.get(name + end, torch.empty(0)) for end in (LIVE, VALUES, SHAPE))
+    sides = shape.tolist() if shape.dtype == torch.int64 and shape.dim() == 1 else [-1]
+    size = prod(sides)
+    if size * values.element_size() > largest:
+        raise UnsafeError(f"{name} unpacks to more than {largest} bytes", place=str(place), code="card_bomb")
+    bits = unpacked(live) if live.dtype == torch.uint8 and live.dim() == 1 else live
+    if (
+        min(sides, default=1) < 0
+        or len(live) != -(-size // 8)
+        or int(bits.sum()) != values.numel()
+        or bits[size:].any()
+    ):
+        raise DataError(f"{name}: its parts do not fit one another", place=str(place), code="delta_format")
+    whole = torch.zeros(size, dtype=values.dtype)
+    whole[bits[:size].bool()] = values
+    return whole.view(sides)

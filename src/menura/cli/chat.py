@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from menura.cli.decoding import RANK_BY
-from menura.cli.globals import Globals, device_of
+from menura import api
+from menura.cli.evaluate import RANK_BY
+from menura.cli.globals import Globals
 from menura.cli.screen import Screen, columns
 
 if TYPE_CHECKING:
@@ -46,37 +47,35 @@ def chat(
     profile: Annotated[list[str] | None, PROFILE] = None,
 ) -> None:
     """Talk in the terminal; two names answer side by side."""
-    from menura import api
-    from menura.cli.decoding import decoding, ranking
-    from menura.decoding.choice import Nucleus
-
     given: Globals = context.obj
-    choice = decoding(Nucleus(top_p, temperature), greedy=greedy, num_beams=num_beams)
+    decoding = api.decoding(top_p, temperature, greedy=greedy, num_beams=num_beams)
     told = _profile(profile or ())
     screen = Screen(as_json=given.as_json)
-    agents = api.agents(names.split(","), device=device_of(given), offline=given.offline)
+    agents = api.agents(names.split(","), device=api.device_of(given.device), offline=given.offline)
     agents = {name: agent.at_strength(strength) for name, agent in agents.items()}
     if told:
         agents = {name: agent.with_profile(told) for name, agent in agents.items()}
-    screen.say(f"{' and '.join(agents)} · {choice.signature} · /help")
+    screen.say(f"{' and '.join(agents)} · {decoding.signature} · /help")
     shown = None
     if candidates:
-        ways = {name: ranking(rank_by or ("rs" if agent.acts else "lm-norm")) for name, agent in agents.items()}
+        ways = {name: api.ranking(rank_by or ("rs" if agent.acts else "lm-norm")) for name, agent in agents.items()}
         for name, agent in agents.items():
             ways[name].check(agent.loaded.model)
             if ways[name].caution and agent.acts:
                 screen.say(ways[name].caution)
         shown = ShownCandidates(candidates, ways)
-    talk(screen, agents, choice, seed=given.seed, shown=shown)
+    talk(screen, agents, decoding, seed=given.seed, shown=shown)
 
 
 def talk(
-    screen: Screen, agents: "dict[str, Agent]", choice: "Decoding", *, seed: int, shown: "ShownCandidates | None" = None
+    screen: Screen,
+    agents: "dict[str, Agent]",
+    decoding: "Decoding",
+    *,
+    seed: int,
+    shown: "ShownCandidates | None" = None,
 ) -> None:
     """Read lines until the end of input; every voice remembers its own side of the dialogue."""
-    from menura.api import PERSONA, YOU
-    from menura.corpus.dialogue import Turn as Said
-
     said: dict[str, list[Turn]] = {name: [] for name in agents}
     while True:
         try:
@@ -87,22 +86,22 @@ def talk(
         if line == "/quit":
             return
         if line.startswith("/"):
-            _command(line, screen, agents, said, choice)
+            _command(line, screen, agents, said, decoding)
             continue
         if not line:
             continue
         for name, agent in agents.items():
-            said[name].append(Said(YOU, line))
+            said[name].append(api.Turn(api.YOU, line))
             own = seed + len(said[name])
             if shown:
                 found = agent.candidates(
-                    said[name], shown.count, decoding=choice, seed=own, ranking=shown.ranking[name]
+                    said[name], shown.count, decoding=decoding, seed=own, ranking=shown.ranking[name]
                 )
                 _give_candidates(screen, name, found, shown.ranking[name].by)
                 reply = _streamed(screen, name, iter([found[0].text]))
             else:
-                reply = _streamed(screen, name, agent.stream(said[name], decoding=choice, seed=own))
-            said[name].append(Said(PERSONA, reply or "…"))
+                reply = _streamed(screen, name, agent.stream(said[name], decoding=decoding, seed=own))
+            said[name].append(api.Turn(api.PERSONA, reply or "…"))
 
 
 def _streamed(screen: Screen, name: str, pieces: Iterator[str]) -> str:
@@ -120,7 +119,7 @@ def _streamed(screen: Screen, name: str, pieces: Iterator[str]) -> str:
 
 
 def _command(
-    line: str, screen: Screen, agents: "dict[str, Agent]", said: "dict[str, list[Turn]]", choice: "Decoding"
+    line: str, screen: Screen, agents: "dict[str, Agent]", said: "dict[str, list[Turn]]", decoding: "Decoding"
 ) -> None:
     word, _, rest = line.partition(" ")
     if word == "/new":
@@ -130,14 +129,12 @@ def _command(
     elif word == "/who":
         screen.say(", ".join(f"{name} on {agent.loaded.base.name}" for name, agent in agents.items()))
     elif word == "/cand" and (rest or "4").isdigit() and 1 <= int(rest or "4") <= 32:
-        _candidates(screen, agents, said, choice, int(rest or "4"))
+        _candidates(screen, agents, said, decoding, int(rest or "4"))
     elif word == "/strength":
         _weigh(rest, screen, agents)
     elif word == "/base":
-        from menura.api import without_persona
-
         first = next(iter(agents))
-        agents.setdefault("base", without_persona(agents[first]))
+        agents.setdefault("base", api.without_persona(agents[first]))
         said.setdefault("base", list(said[first]))
         screen.say("(the base answers too)")
     else:
@@ -176,14 +173,14 @@ def _profile(given: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _candidates(
-    screen: Screen, agents: "dict[str, Agent]", said: "dict[str, list[Turn]]", choice: "Decoding", count: int
+    screen: Screen, agents: "dict[str, Agent]", said: "dict[str, list[Turn]]", decoding: "Decoding", count: int
 ) -> None:
     for name, agent in agents.items():
         turns: Sequence[Turn] = said[name][:-1]  # other replies to what was said last
         if not turns:
             screen.say("say something first")
             return
-        for candidate in agent.candidates(turns, count, decoding=choice):
+        for candidate in agent.candidates(turns, count, decoding=decoding):
             screen.say(f"  {name}  {candidate.nll:5.2f} NLL per token  {_printable(candidate.text)}")
 
 

@@ -2,15 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from menura import api
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.screen import Screen, columns
-
-if TYPE_CHECKING:
-    from menura.corpus.dialogue import Dialogue
 
 app = typer.Typer(help="Dialogues: look, count, split, convert.", epilog=EPILOG, no_args_is_help=True)
 FILE = Annotated[Path, typer.Argument(help="A file of dialogues.")]
@@ -27,10 +25,8 @@ def check(
     format: FORMAT = None,
 ) -> int:
     """List everything that is wrong with a file, with line and hint; nothing is written."""
-    from menura.corpus.check import check as checked
-
     given: Globals = context.obj
-    report = checked(file, format, speaker)
+    report = api.check_file(file, format, speaker)
     found = report.statistics
     lines = [f"{file}  {report.format or 'format not recognised'}  {report.reason}"]
     lines.append(
@@ -48,10 +44,8 @@ def check(
 @app.command(epilog=EPILOG)
 def stats(context: typer.Context, files: FILES, format: FORMAT = None) -> None:
     """Count dialogues, turns, words and who replies how often."""
-    from menura.corpus.statistics import statistics
-
     given: Globals = context.obj
-    found = statistics(_dialogues(files, format))
+    found = api.count(files, format)
     most = sorted(found.replies.items(), key=lambda pair: -pair[1])
     quantiles = " ".join(f"{share:.0%}:{count}" for share, count in found.dialogues_per_speaker.items())
     rows = [
@@ -71,28 +65,25 @@ def split(
     files: FILES,
     out: Annotated[Path, typer.Option("--out", help="Where the split is written, as JSON.")],
     shares: Annotated[str, typer.Option(help="train,valid,test")] = "0.8,0.1,0.1",
-    needed: Annotated[int, typer.Option(help="Dialogues a held-out persona must have.")] = 2,
+    min_heldout_dialogues: Annotated[int, typer.Option(help="Dialogues a held-out persona must have.")] = 2,
     format: FORMAT = None,
 ) -> None:
-    """Split by persona: no persona and no dialogue on two sides; recorded with hashes."""
-    from menura.artefacts.files import write_json
-    from menura.tasks.group import grouped
-    from menura.tasks.split import split as parted
-
+    """Split by persona: no persona and no dialogue in two splits; recorded with hashes."""
     given: Globals = context.obj
-    tasks = grouped(_dialogues(files, format))
-    found = parted(tasks, _shares(shares), seed=given.seed, needed={"valid": needed, "test": needed})
-    found.verify()
-    record = found.record()
-    if not given.dry_run:
-        write_json(out, record)
-    rows = [["side", "personas", "dialogues"]]
-    for side, own in found.splits.items():
-        rows.append([side, str(len(own)), str(len({d for task in own for d in task.dialogue_ids}))])
-    facts = {"sha256": record["sha256"], "sides": {side: len(own) for side, own in found.splits.items()}}
-    Screen(as_json=given.as_json).give(
-        "split", facts, f"{columns(rows)}\nwrote {out}" if not given.dry_run else columns(rows)
+    found = api.split(
+        files,
+        _shares(shares),
+        out=None if given.dry_run else out,
+        min_heldout_dialogues=min_heldout_dialogues,
+        seed=given.seed,
+        format=format,
     )
+    rows = [["split", "personas", "dialogues"]]
+    for name, tasks in found.splits.items():
+        rows.append([name, str(len(tasks)), str(len({d for task in tasks for d in task.dialogue_ids}))])
+    facts = {"sha256": found.record()["sha256"], "splits": {name: len(tasks) for name, tasks in found.splits.items()}}
+    written = "" if given.dry_run else f"\nwrote {out}"
+    Screen(as_json=given.as_json).give("split", facts, f"{columns(rows)}{written}")
 
 
 @app.command(epilog=EPILOG)
@@ -104,15 +95,9 @@ def convert(
     format: FORMAT = None,
 ) -> None:
     """Write dialogues in another format; refused, with the reason, where something would be lost."""
-    from menura.corpus.convert import write
-
     given: Globals = context.obj
-    dialogues = _dialogues(files, format)
-    if not given.dry_run:
-        write(dialogues, out, to)
-    Screen(as_json=given.as_json).give(
-        "convert", {"dialogues": len(dialogues)}, f"{len(dialogues)} dialogues -> {out} ({to})"
-    )
+    written = api.convert(files, None if given.dry_run else out, to, format)
+    Screen(as_json=given.as_json).give("convert", {"dialogues": written}, f"{written} dialogues -> {out} ({to})")
 
 
 @app.command(epilog=EPILOG)
@@ -123,21 +108,10 @@ def add(
     format: FORMAT = None,
 ) -> None:
     """Put a corpus into the workspace under a name, once it is read without error; recipes find it there."""
-    from menura.artefacts import corpus_store
-
     given: Globals = context.obj
-    dialogues = _dialogues(files, format)
-    if not given.dry_run:
-        corpus_store.add(name, files, format)
-    folder = corpus_store.folder_of(name)
-    facts = {"name": name, "dialogues": len(dialogues), "folder": str(folder)}
-    Screen(as_json=given.as_json).give("added", facts, f"{name}: {len(dialogues)} dialogues -> {folder}")
-
-
-def _dialogues(files: list[Path], format: str | None) -> "list[Dialogue]":
-    from menura.corpus import catalogue, chitchat
-
-    return catalogue.read([chitchat.installed() if str(f) == "chitchat" else f for f in files], format)
+    facts = api.add_corpus(name, files, format, dry_run=given.dry_run)
+    told = f"{name}: {facts['dialogues']} dialogues -> {facts['folder']}"
+    Screen(as_json=given.as_json).give("added", facts, told)
 
 
 def _shares(text: str) -> dict[str, float]:

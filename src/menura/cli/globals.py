@@ -5,16 +5,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
+from menura import api
 from menura.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    from menura.api import Typed
 
 EPILOG = (
     "Everywhere: -c FILE · --set path=value · --dry-run · --json · --seed N · --device auto|cpu|cuda · "
     "--offline · --debug"
 )
 
-Config = TypeVar("Config")
 LARGEST_SEED = 2**32 - 1  # what every library's generator takes, with room to add to it
 
 
@@ -30,6 +33,11 @@ class Globals:
     device: str
     offline: bool
     debug: bool
+
+    @property
+    def typed(self) -> "Typed":
+        """What of it the API takes."""
+        return api.Typed(self.config, self.assignments, self.seed, self.device, self.offline, self.dry_run)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,26 +69,6 @@ def _seed(text: str) -> int:
     if not 0 <= seed <= LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not from 0 to {LARGEST_SEED}")
     return seed
-
-
-def configured(config: Config, given: Globals) -> Config:
-    """Return settings as ``--config`` and ``--set`` change them."""
-    from menura.training.overrides import with_file, with_settings  # the help must not wait for it
-
-    return with_settings(with_file(config, given.config) if given.config else config, given.assignments)
-
-
-def device_of(given: Globals) -> str:
-    """Return the device to compute on; ConfigError if it is asked for and not there."""
-    import torch  # the help must not wait for it
-
-    if given.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=given.device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {given.device}: {str(error).splitlines()[0][:80]}", hint="--device cpu") from error
-    return given.device
 
 
 def warn(line: str) -> None:

@@ -8,8 +8,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from menura import __version__
-from menura.artefacts.renamed import FLAGS
+from menura import __version__, api
 from menura.cli import adapt, base, chat, config, data, demo, doctor, evaluate, model, persona, report, train
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
@@ -81,8 +80,8 @@ def _renamed_flag(words: list[str]) -> Problem | None:
     """Return the problem of a line that has a flag of an earlier version, None where it has none."""
     for word in words:
         flag = word.partition("=")[0]
-        if flag in FLAGS:
-            now = FLAGS[flag]
+        if flag in api.FLAGS:
+            now = api.FLAGS[flag]
             return Problem("renamed", f"{flag} is called {now} now", hint=f"type {now} instead")
     return None
 

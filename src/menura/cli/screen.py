@@ -65,6 +65,21 @@ class Screen:
             self._drawn = False
 
 
+class StepProgress:
+    """Steps of a training as a bar, lines as they come."""
+
+    def __init__(self, screen: Screen, label: str) -> None:
+        self._screen, self._label = screen, label
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        """Move the bar."""
+        self._screen.bar(self._label, step, steps, f"loss {loss:.3f}")
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self._screen.say(line)
+
+
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Line up rows of cells, two spaces apart."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]

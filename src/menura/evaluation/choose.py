@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from menura.adaptation.catalogue import Method
-from menura.adaptation.finite import approximately
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.protocol import Adaptation
 from menura.errors import EpisodeError
 from menura.metrics.perplexity import perplexity_of
+from menura.training.precision import approximately
 from menura.training.setup import Prepared
 from menura.training.trainer import held_out_nll
 
@@ -18,7 +18,7 @@ SIDE = "valid"
 class Chosen:
     """The method with the chosen number of epochs, and the perplexity of every number tried."""
 
-    method: Method
+    method: Adaptation
     personas: int
     shots: int
     perplexity: Mapping[int, float]  # by epochs; 0 is un-adapted
@@ -38,7 +38,7 @@ def chosen_epochs(prepared: Prepared, epochs: Sequence[int], shots: int, say: Ca
     looked at.
     """
     method = prepared.config.method
-    if isinstance(method, PretrainOnly) or not epochs:
+    if not method.has_inner_loop or not epochs:
         return None
     held_back = [task for task in prepared.side(SIDE) if len(task.dialogues) > 1]
     held_back = held_back[: prepared.config.outer.eval_personas or None]
@@ -57,6 +57,5 @@ def chosen_epochs(prepared: Prepared, epochs: Sequence[int], shots: int, say: Ca
     return Chosen(_with_epochs(method, best), len(held_back), shots, found)
 
 
-def _with_epochs(method: Method, epochs: int) -> Method:
-    assert not isinstance(method, PretrainOnly)
+def _with_epochs(method: Any, epochs: int) -> Any:
     return replace(method, inner=replace(method.inner, epochs=epochs))

@@ -9,8 +9,9 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
-from menura.evaluation.evaluate import EvaluateConfig, Results
+from menura.evaluation.evaluate import Results
 from menura.evaluation.run import evaluate_prepared
+from menura.evaluation.settings import EvaluateConfig
 from menura.models.dialogue_model import neutral_weights
 from menura.personas.adapt_persona import adapt_persona
 from menura.tasks.task import Exchange, Task

@@ -4,34 +4,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from menura.adaptation.catalogue import Method
-from menura.adaptation.finite import Precision, approximately
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.decoding.candidates import Ranker, Ranking
-from menura.decoding.choice import Nucleus
-from menura.decoding.generate import Decoding
+from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
-from menura.evaluation.folds import Fold, Protocol, folds_of
+from menura.evaluation.folds import Fold, folds_of
 from menura.evaluation.generation import Evaluator, Outputs, text_of
 from menura.evaluation.scorer_labels import ScorerLabels
+from menura.evaluation.settings import OF_LIKELIHOOD, EvaluateConfig
 from menura.metrics import catalogue
 from menura.metrics.oracle import best_of
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
-from menura.models.dialogue_model import DialogueModel, check_share
+from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.latent import Health
 from menura.training.data import EncodedTask
+from menura.training.precision import Precision, approximately
 
-OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
 OF_SECOND_TASK = "ppl-release-sum"  # the metric that asks how well a second task is done
-OF_RANKS = ("hits", "mrr")  # metrics that need the reference ranked among other replies
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
 UPPER = "upper bound"  # of the candidates the one nearest to the reference: what choosing perfectly would give
 PROMPT, WRONG_PROMPT, BOTH = "prompt", "wrong persona's prompt", "adapted + prompt"
@@ -40,88 +36,6 @@ COMPARED = {  # which rows of the same K, beside those without any, a row is com
     BOTH: (PROMPT, ADAPTED),
     PROMPT: (WRONG_PROMPT,),
 }
-
-
-SplitName = Literal["test", "valid"]  # of a split
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """How a table is made.
-
-    Under the protocol ``following`` the query dialogues are the ``queries`` that follow the largest of ``shots``; under
-    ``leave-one-out`` each of the first ``queries`` dialogues (0 = all) is the query once and the first other ones are
-    learnt from. Either way every row has the same query. ``draws`` repeats the adapted rows, from the second on with
-    support dialogues drawn at random. Perplexity is over all query exchanges, generation and ranking over the first
-    ``replies`` of each query (0 = all). ``strength`` is how much a persona weighs in all that is judged, 0 to 1, for a
-    model that weighs it (None: as the model has it); what is learnt is learnt as the model has it. ``prompt`` adds rows
-    with the support dialogues in the context. With several ``epochs`` the inner loop's are chosen among them on
-    held-back training personas first. ``scorers`` is the folder of the trained scorers that some metrics ask for, the
-    workspace's if empty. ``upper_bound`` adds a row in which each reply is the candidate nearest to the reference.
-    ``ranker`` is the file, or run, of a ranker that stands in place of ``ranking``. ``side`` says who is judged: the
-    test personas, or (``valid``) the held-back training personas, by whom settings may be chosen. Where no ``metrics``
-    are named ``judge`` takes the usual ones of the text.
-    """
-
-    shots: tuple[int, ...] = (5,)
-    queries: int = 2
-    protocol: Protocol = "following"
-    draws: int = 1
-    epochs: tuple[int, ...] = ()
-    prompt: bool = False
-    max_prompt_tokens: int = 2048  # tokens of a sequence with support dialogues in its context
-    replies: int = 4
-    candidates: int = 20
-    decoding: Decoding = field(default_factory=Nucleus)
-    max_new_tokens: int = 40  # tokens a generated reply
-    min_new_tokens: int = 0  # tokens of it before it may end; an empty one is none of AR's (1)
-    ranking: Ranking = field(default_factory=Ranking)  # of the candidates of a model with latents
-    upper_bound: bool = False
-    ranker: str = ""
-    metrics: tuple[str, ...] = ()
-    scorers: str = ""
-    strength: float | None = None
-    split: SplitName = "test"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what leaves nothing to score."""
-        if self.split == "valid" and self.epochs:
-            raise ConfigError(
-                "epochs are chosen on held-back personas, who are those to be judged here",
-                hint="leave --epochs out, or --split valid",
-            )
-        if not self.shots or min(self.shots) < 0:
-            raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
-        if self.epochs and min(self.epochs) < 1:
-            raise ConfigError(f"epochs {self.epochs}: each must be at least 1")
-        leasts = {
-            "queries": int(self.protocol == "following"),
-            "draws": 1,
-            "replies": 0,
-            "candidates": 2,
-            "min_new_tokens": 0,
-        }
-        leasts["max_new_tokens"] = max(self.min_new_tokens, 1)
-        for name, least in leasts.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}: {getattr(self, name)}, must be at least {least}")
-        check_share(self.strength)
-
-    @property
-    def needed(self) -> int:
-        """How many dialogues a persona must have."""
-        return max(self.shots) + 1 if self.protocol == "following" else 2
-
-    @property
-    def ranks(self) -> bool:
-        """Whether any metric needs the reference's place among others."""
-        return any(name.startswith(OF_RANKS) for name in self.metrics)
-
-    @property
-    def speaks(self) -> bool:
-        """Whether any metric needs a reply or a rank."""
-        return any(not name.startswith(OF_LIKELIHOOD) for name in self.metrics)
 
 
 @dataclass(frozen=True)
@@ -199,7 +113,7 @@ class Evaluation:
 
     model: DialogueModel[Any]
     encoder: Encoder
-    method: Method
+    method: Adaptation
     tasks: Sequence[EncodedTask]
     strangers: Mapping[str, str]  # whose adaptation stands in the wrong-persona row
     config: EvaluateConfig
@@ -231,7 +145,7 @@ class Evaluation:
             config.candidates if config.ranks else 0,
             pool,
             config.seed,
-            config.speaks,
+            config.generates,
             config.ranking,
             self.rank,
             config.strength,
@@ -285,7 +199,7 @@ class Evaluation:
 
     def _rows(self, shots: int) -> list[SystemRow]:
         """Adapt every persona once a fold; its weights serve its own rows and those of whom it is the stranger of."""
-        adapts = not isinstance(self.method, PretrainOnly)
+        adapts = self.method.has_inner_loop
         kinds = [WRONG, ADAPTED] if adapts else []
         if self.config.prompt:
             kinds += [WRONG_PROMPT, PROMPT, *([BOTH] if adapts else [])]
@@ -327,7 +241,7 @@ class Evaluation:
     ) -> Iterator[tuple[str, str, PersonaWeights, Sequence[EncodedDialogue]]]:
         """Yield the ways to serve a persona: row, row of whom it is lent to, weights, what stands in the context."""
         support = fold.support(shots)
-        if not isinstance(self.method, PretrainOnly):
+        if self.method.has_inner_loop:
             weights = self._adapted(fold, shots, draw, cost)
             yield ADAPTED, WRONG, weights, ()
             if self.config.prompt:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from menura import registry
 from menura.adaptation.plain import Finetune
 from menura.artefacts import tensors
 from menura.artefacts.files import read_json, sha256_of, write_json
-from menura.artefacts.loading import load_model, write_start
+from menura.artefacts.loaders.causal_lm import write_adapters
+from menura.artefacts.loading import LoadOptions
 from menura.errors import DataError
 from menura.evaluation.run import config_of
-from menura.models.catalogue import over_network
 from menura.training.recipes.start import INNER
 from menura.training.run_folder import Run
 from menura.training.setup import prepare
@@ -30,11 +31,11 @@ def ship(folders: Sequence[str], record: Path) -> Path:
     found = {folder: {**_checks(Run(Path(folder))), **_held_back(folder)} for folder in folders}
     chosen = min(found, key=lambda folder: float(found[folder]["held_back_ppl_adapted"]))
     config = config_of(chosen)
-    loaded = load_model(config.model, offline=True)
+    loaded = registry.load_model(config.model, LoadOptions(offline=True))
     weights = tensors.load(Run(Path(chosen)).best)
-    file = FOLDER / f"{over_network(config.model).base}.safetensors"
+    file = FOLDER / f"{loaded.base.name}.safetensors"
     origin = {"corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
-    write_start(file, weights, loaded, {"recipe": config.recipe, **origin})
+    write_adapters(file, weights, loaded, {"recipe": config.recipe, **origin})
     shipped = {"file": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size, "recipe": config.recipe}
     write_json(record, {"shipped": shipped, "compared": found})
     return file

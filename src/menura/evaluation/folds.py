@@ -3,12 +3,10 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from menura.batches.encode import EncodedDialogue, EncodedExchange
+from menura.evaluation.settings import Protocol
 from menura.training.data import EncodedTask
-
-Protocol = Literal["following", "leave-one-out"]
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from menura.adaptation.catalogue import method_name
-from menura.adaptation.plain import PretrainOnly
+from menura import registry
 from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
 from menura.evaluation.choose import Chosen, chosen_epochs
-from menura.evaluation.evaluate import EvaluateConfig, Evaluation, Results
+from menura.evaluation.evaluate import Evaluation, Results
 from menura.evaluation.ranker import load_ranker, rank_by
 from menura.evaluation.scorer_labels import check_trained, scorer_labels_for
+from menura.evaluation.settings import EvaluateConfig
 from menura.metrics import catalogue
-from menura.models.catalogue import about_settings, model_name
 from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
 from menura.models.plato.model import Plato
 from menura.tasks.split import strangers
@@ -78,7 +77,7 @@ def evaluate_prepared(
     if not settings.metrics:
         said = (turn.text for task in held_out for part in task.dialogues for turn in part.dialogue.turns)
         settings = replace(settings, metrics=catalogue.usual(said))
-    if isinstance(config.method, PretrainOnly) and not settings.prompt:
+    if not config.method.has_inner_loop and not settings.prompt:
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
     scorer_labels = scorer_labels_for(settings.metrics, held_out, settings.scorers, str(loaded.model.device))
     chosen = chosen_epochs(prepared, settings.epochs, max(settings.shots), say)
@@ -112,11 +111,11 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
     left_out = f"leave one dialogue out, {settings.queries or 'all'} of them a persona"
     model = config.model
     about = {
-        "model": model_name(model),
+        "model": model.name,
         "base": f"{base.name} (sha256 {base.sha256[:12]})",
         "start": f"{model.init_from} (sha256 {prepared.loaded.init_sha256[:12]})" if model.init_from else "none",
-        **about_settings(prepared.loaded.config),
-        "method": f"{method_name(config.method)} {chosen.method if chosen else config.method}",
+        **registry.model(model.name).entry.describe(prepared.loaded.config),
+        "method": f"{config.method.name} {chosen.method if chosen else config.method}",
         "inner epochs": chosen.said if chosen else "as the recipe has them",
         "data": f"{config.data.corpus}, {_turns(config.data.max_turns)}, {personas} {settings.split} personas, "
         + ("facts before each dialogue" if config.data.with_facts else "no facts"),
@@ -135,7 +134,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         about["prompt"] = f"support dialogues in the context, at most {settings.max_prompt_tokens} tokens"
     if settings.strength is not None:
         about["strength"] = f"every persona weighs {settings.strength:g} where it is judged"
-    if settings.speaks:
+    if settings.generates:
         ranked = " and ranked" if settings.ranks else ""
         about["replies"] = f"{settings.replies or 'all'} exchanges a query replied to{ranked}"
         if isinstance(prepared.loaded.model, HasLatents) and prepared.loaded.model.latents:

@@ -1,190 +1,307 @@
-"""The models by name: their settings, and how they are built around a network."""
+"""The models by name: the settings of each, how it is built, and what a table says of it.
 
-from collections.abc import Callable, Mapping, Sequence
+A family is imported when one of its models is first asked for. The registry joins to each entry how its weights are
+loaded; packages outside of Menura add their models there.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from torch import nn
-from transformers import PreTrainedModel
+from menura.errors import ConfigError, shown
 
-from menura.batches.chat_format import ChatFormat
-from menura.models.attention_routing.config import AttentionRoutingConfig
-from menura.models.attention_routing.model import AttentionRouting
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
-from menura.models.causal_lm.p2_bot import P2Bot, P2BotConfig
-from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTransfoConfig
-from menura.models.dialogue_model import DialogueModel
-from menura.models.layers.transformer import Sizes
-from menura.models.lic import Lic, LicConfig
-from menura.models.plato.config import PlatoConfig
-from menura.models.plato.model import Plato, sized
-from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
-from menura.models.recurrent.ivae_mi import IvaeMi, IvaeMiConfig
-from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
-from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
-from menura.models.recurrent.speaker import Speaker, SpeakerConfig
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
 
-ModelConfig = (
-    CausalLmConfig
-    | TransferTransfoConfig
-    | P2BotConfig
-    | Seq2SeqConfig
-    | SpeakerConfig
-    | Seq2SpgConfig
-    | HierarchicalConfig
-    | IvaeMiConfig
-    | PlatoConfig
-    | LicConfig
-    | AttentionRoutingConfig
-)
-Build = Callable[["BuildInputs", Any], DialogueModel[Any]]
+    from menura.batches.chat_format import ChatFormat
+    from menura.models.dialogue_model import DialogueModel
+    from menura.models.layers.transformer import Sizes
+
+T = TypeVar("T")
+
+
+class ModelSettings(Protocol):
+    """What the settings of every model have; they are a frozen dataclass, and ``name`` is the model's."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    name: ClassVar[str]
+
+    @property
+    def init_from(self) -> str:
+        """The run, file or word that says which weights to begin from; empty: fresh ones."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a sequence, reply included."""
 
 
 @dataclass(frozen=True)
 class BuildInputs:
-    """What there is to build on: a network and a layout, sizes, or, for a model over words, the people of its table."""
+    """What there is to build on: a network and a chat format, sizes, or, for a model over words, its table's people."""
 
-    network: PreTrainedModel | None = None
-    chat_format: ChatFormat | None = None
+    network: "PreTrainedModel | None" = None
+    chat_format: "ChatFormat | None" = None
     people: Sequence[str] = ()
-    sizes: Sizes | None = None
+    sizes: "Sizes | None" = None
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of the catalogue; ``build`` takes what there is to build on, and settings of ``config``."""
+    """A model of the catalogue; ``build`` and ``describe`` take settings of the class ``settings``."""
 
-    config: type[ModelConfig]
-    model: type[DialogueModel[Any]]
-    build: Build
-    about: str
+    settings: type[ModelSettings]
+    model: "type[DialogueModel[Any]]"
+    build: "Callable[[BuildInputs, Any], DialogueModel[Any]]"
+    about: str = ""
+    describe: Callable[[Any], dict[str, str]] = lambda settings: {}
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.settings.name
 
 
-MODELS = {
-    "causal_lm": ModelEntry(
+class Catalogue(Mapping[str, T], Generic[T]):
+    """Entries by name, each made when it is first asked for, so that nothing is imported that is not used."""
+
+    def __init__(self, what: str, make: Mapping[str, Callable[[], T]]) -> None:
+        self._what = what
+        self._make = dict(make)
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            self._made[name] = self._make[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make)
+
+    def __len__(self) -> int:
+        return len(self._make)
+
+    def add(self, name: str, make: Callable[[], T]) -> None:
+        """Add an entry; ConfigError if there is one of this name."""
+        if name in self._make:
+            raise ConfigError(f"two {self._what}s are called {shown(name)}", hint="give one another name", code="taken")
+        self._make[name] = make
+
+    def remove(self, name: str) -> None:
+        """Take out an entry that was added."""
+        del self._make[name]
+        self._made.pop(name, None)
+
+
+def _causal_lm() -> ModelEntry:
+    from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+
+    return ModelEntry(
         CausalLmConfig,
         CausalLm,
-        lambda inputs, config: CausalLm(_network(inputs), config),
+        lambda inputs, settings: CausalLm(_network(inputs), settings),
         "any pre-trained causal language model, in-place or with adapters",
-    ),
-    "transfer_transfo": ModelEntry(
+        _describe_adapters,
+    )
+
+
+def _transfer_transfo() -> ModelEntry:
+    from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTransfoConfig
+
+    return ModelEntry(
         TransferTransfoConfig,
         TransferTransfo,
-        lambda inputs, config: TransferTransfo(_network(inputs), config),
+        lambda inputs, settings: TransferTransfo(_network(inputs), settings),
         "the same, told whose each token is, with a head that chooses the reply",
-    ),
-    "p2_bot": ModelEntry(
+        _describe_adapters,
+    )
+
+
+def _p2_bot() -> ModelEntry:
+    from menura.models.causal_lm.p2_bot import P2Bot, P2BotConfig
+
+    return ModelEntry(
         P2BotConfig,
         P2Bot,
-        lambda inputs, config: P2Bot(_network(inputs), config, inputs.chat_format),
+        lambda inputs, settings: P2Bot(_network(inputs), settings, inputs.chat_format),
         "a transfer_transfo and a receiver that perceives whose facts it hears; self-play",
-    ),
-    "seq2seq": ModelEntry(
+        _describe_adapters,
+    )
+
+
+def _seq2seq() -> ModelEntry:
+    from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
+
+    return ModelEntry(
         Seq2SeqConfig,
         Seq2Seq,
-        lambda inputs, config: Seq2Seq(config),
+        lambda inputs, settings: Seq2Seq(settings),
         "recurrent encoder and decoder with attention, over words",
-    ),
-    "speaker": ModelEntry(
+        _describe_words,
+    )
+
+
+def _speaker() -> ModelEntry:
+    from menura.models.recurrent.speaker import Speaker, SpeakerConfig
+
+    return ModelEntry(
         SpeakerConfig,
         Speaker,
-        lambda inputs, config: Speaker(config, inputs.people),
+        lambda inputs, settings: Speaker(settings, inputs.people),
         "a seq2seq that is told at every word who speaks",
-    ),
-    "seq2spg": ModelEntry(
+        _describe_words,
+    )
+
+
+def _seq2spg() -> ModelEntry:
+    from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
+
+    return ModelEntry(
         Seq2SpgConfig,
         Seq2Spg,
-        lambda inputs, config: Seq2Spg(config),
+        lambda inputs, settings: Seq2Spg(settings),
         "a seq2seq with a private module and a gate (CMAML); reads=state is Seq2SP'G",
-    ),
-    "plato": ModelEntry(
-        PlatoConfig,
-        Plato,
-        lambda inputs, config: Plato(config, sized(config, inputs.sizes or Sizes(config.vocab_size))),
-        "a unified transformer with a discrete latent act and response selection",
-    ),
-    "hierarchical": ModelEntry(
+        _describe_words,
+    )
+
+
+def _hierarchical() -> ModelEntry:
+    from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
+
+    return ModelEntry(
         HierarchicalConfig,
         Hierarchical,
-        lambda inputs, config: Hierarchical(config),
+        lambda inputs, settings: Hierarchical(settings),
         "a recurrent encoder of turns, and attention that the last one guides (the baseline of AVSD, of text alone)",
-    ),
-    "ivae_mi": ModelEntry(
+        _describe_words,
+    )
+
+
+def _ivae_mi() -> ModelEntry:
+    from menura.models.recurrent.ivae_mi import IvaeMi, IvaeMiConfig
+
+    return ModelEntry(
         IvaeMiConfig,
         IvaeMi,
-        lambda inputs, config: IvaeMi(config),
+        lambda inputs, settings: IvaeMi(settings),
         "a recurrent model with an implicit latent variable (iVAE with mutual information)",
-    ),
-    "lic": ModelEntry(
+        _describe_words,
+    )
+
+
+def _plato() -> ModelEntry:
+    from menura.models.layers.transformer import Sizes
+    from menura.models.plato.config import PlatoConfig
+    from menura.models.plato.model import Plato, sized
+
+    def build_plato(inputs: BuildInputs, settings: PlatoConfig) -> Plato:
+        return Plato(settings, sized(settings, inputs.sizes or Sizes(settings.vocab_size)))
+
+    def describe(settings: PlatoConfig) -> dict[str, str]:
+        latents = f"{settings.num_latents} latents" if settings.num_latents else "without latent"
+        return {"preset": settings.preset, "latents": latents, "visibility": settings.rules.visibility}
+
+    return ModelEntry(
+        PlatoConfig,
+        Plato,
+        build_plato,
+        "a unified transformer with a discrete latent act and response selection",
+        describe,
+    )
+
+
+def _lic() -> ModelEntry:
+    from menura.models.layers.transformer import Sizes
+    from menura.models.lic import Lic, LicConfig
+
+    def build_lic(inputs: BuildInputs, settings: LicConfig) -> Lic:
+        return Lic(settings, settings.sizes(inputs.sizes or Sizes(settings.vocab_size)))
+
+    def describe(settings: LicConfig) -> dict[str, str]:
+        begun = "at random" if settings.init == "random" else "with its weights"
+        return {"sizes": f"{settings.base}, begun {begun}"}
+
+    return ModelEntry(
         LicConfig,
         Lic,
-        lambda inputs, config: Lic(config, config.sizes(inputs.sizes or Sizes(config.vocab_size))),
+        build_lic,
         "one stack of layers reads facts, reads the history and says the reply (Lost in Conversation)",
-    ),
-    "attention_routing": ModelEntry(
+        describe,
+    )
+
+
+def _attention_routing() -> ModelEntry:
+    from menura.models.attention_routing.config import AttentionRoutingConfig
+    from menura.models.attention_routing.model import AttentionRouting
+
+    def build_routing(inputs: BuildInputs, settings: AttentionRoutingConfig) -> AttentionRouting:
+        return AttentionRouting(settings, settings.vocab_size, settings.profile_vocab_size)
+
+    def describe(settings: AttentionRoutingConfig) -> dict[str, str]:
+        kind = "rezero" if settings.rezero else "norms"
+        shared = f"{settings.different} of {settings.num_layers} layers differ"
+        return {
+            "preset": settings.preset,
+            "sizes": f"{settings.hidden_size} wide, {shared}, {settings.network}, {kind}",
+        }
+
+    return ModelEntry(
         AttentionRoutingConfig,
         AttentionRouting,
-        lambda inputs, config: AttentionRouting(config, config.vocab_size, config.profile_vocab_size),
+        build_routing,
         "a small transformer that weighs persona, context and what it said, over attributes (AR, AR+)",
-    ),
-}
+        describe,
+    )
 
 
-def _network(inputs: BuildInputs) -> PreTrainedModel:
+def _describe_adapters(settings: Any) -> dict[str, str]:
+    adapters = f"{settings.adapters.kind} {settings.adapters.size}, {settings.adapters.layers} layers"
+    forgotten = {} if settings.reinit == "none" else {"weights": f"forgotten ({settings.reinit})"}
+    return {"adapters": adapters, **forgotten}
+
+
+def _describe_words(settings: Any) -> dict[str, str]:
+    layers = f"{settings.num_layers} encoder layers"
+    return {"sizes": f"{settings.hidden_size} wide, {layers}, {settings.vocab_size:,} words"}
+
+
+def _network(inputs: BuildInputs) -> "PreTrainedModel":
     assert inputs.network is not None, "asked for without a network"
     return inputs.network
 
 
-def model_name(config: ModelConfig) -> str:
-    """Return the name of the model that these are settings of."""
-    return next(name for name, entry in MODELS.items() if type(config) is entry.config)
+MODELS: Catalogue[ModelEntry] = Catalogue(
+    "model",
+    {
+        "causal_lm": _causal_lm,
+        "transfer_transfo": _transfer_transfo,
+        "p2_bot": _p2_bot,
+        "seq2seq": _seq2seq,
+        "speaker": _speaker,
+        "seq2spg": _seq2spg,
+        "plato": _plato,
+        "hierarchical": _hierarchical,
+        "ivae_mi": _ivae_mi,
+        "lic": _lic,
+        "attention_routing": _attention_routing,
+    },
+)
 
 
-def named_settings(config: ModelConfig) -> dict[str, Any]:
+def named_settings(settings: ModelSettings) -> dict[str, Any]:
     """Return a model's settings as plain data, its name with them."""
-    return {"name": model_name(config), **asdict(config)}
-
-
-def about_settings(config: ModelConfig) -> dict[str, str]:
-    """Return what a table says of a model beside its name."""
-    if isinstance(config, Seq2SeqConfig):
-        return {"sizes": f"{config.hidden_size} wide, {config.num_layers} encoder layers, {config.vocab_size:,} words"}
-    if isinstance(config, PlatoConfig):
-        latents = f"{config.num_latents} latents" if config.num_latents else "without latent"
-        return {"preset": config.preset, "latents": latents, "visibility": config.rules.visibility}
-    if isinstance(config, LicConfig):
-        return {"sizes": f"{config.base}, begun {'at random' if config.init == 'random' else 'with its weights'}"}
-    if isinstance(config, AttentionRoutingConfig):
-        kind = "rezero" if config.rezero else "norms"
-        shared = f"{config.different} of {config.num_layers} layers differ"
-        return {"preset": config.preset, "sizes": f"{config.hidden_size} wide, {shared}, {config.network}, {kind}"}
-    adapters = f"{config.adapters.kind} {config.adapters.size}, {config.adapters.layers} layers"
-    forgotten = {} if config.reinit == "none" else {"weights": f"forgotten ({config.reinit})"}
-    return {"adapters": adapters, **forgotten}
-
-
-def over_network(config: ModelConfig) -> CausalLmConfig:
-    """Return settings of which it is known that they are of a model over a network."""
-    assert not isinstance(config, Seq2SeqConfig | PlatoConfig | LicConfig | AttentionRoutingConfig)
-    return config
+    return {"name": settings.name, **asdict(settings)}
 
 
 def build(
-    network: PreTrainedModel | None,
-    config: ModelConfig,
-    layout: ChatFormat | None = None,
+    network: "PreTrainedModel | None",
+    settings: ModelSettings,
+    chat_format: "ChatFormat | None" = None,
     people: Sequence[str] = (),
-    sizes: Sizes | None = None,
-) -> DialogueModel[Any]:
-    """Return the model that these are settings of; without a layout it can be counted, but not talk to itself."""
-    return MODELS[model_name(config)].build(BuildInputs(network, layout, people, sizes), config)
-
-
-def lm_of(model: DialogueModel[Any]) -> CausalLm:
-    """Return the causal language model that a model speaks through."""
-    lm = model if isinstance(model, CausalLm) else model.lm
-    assert isinstance(lm, CausalLm)
-    return lm
+    sizes: "Sizes | None" = None,
+) -> "DialogueModel[Any]":
+    """Return the model that these are settings of; without a chat format it can be counted, but not play games."""
+    return MODELS[settings.name].build(BuildInputs(network, chat_format, people, sizes), settings)
 
 
 @dataclass(frozen=True)
@@ -196,11 +313,15 @@ class PartCount:
     adapting: int
 
 
-def counted(model: nn.Module, within: str = "") -> list[PartCount]:
+def counted(model: "nn.Module", within: str = "") -> list[PartCount]:
     """Return the parameters of each part of a model, none counted twice where weights are tied.
 
     A part that is a model itself is counted by its own parts, ``within.part``.
     """
+    from torch import nn
+
+    from menura.models.dialogue_model import DialogueModel
+
     parts: Mapping[str, nn.Module | nn.Parameter | None] = {**model._modules, **model._parameters}
     counts = []
     for name, part in parts.items():

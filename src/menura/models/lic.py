@@ -15,7 +15,7 @@ vocabulary, N label positions.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,8 @@ class LicConfig:
     GPT-2. Only in pooled training: units are left out, labels are smoothed, and a language model's loss of what is read
     counts ``reading_weight`` times.
     """
+
+    name: ClassVar[str] = "lic"
 
     base: str = "minilm"
     init: Literal["base", "random"] = "base"

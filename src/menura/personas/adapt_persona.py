@@ -8,16 +8,15 @@ from typing import Any
 
 import torch
 
-from menura.adaptation.catalogue import Method, method_name
-from menura.adaptation.finite import check_finite
 from menura.adaptation.inner_loop import Watch
-from menura.adaptation.weights import PersonaWeights, loss_with
+from menura.adaptation.protocol import Adaptation
+from menura.adaptation.weights import PersonaWeights, check_finite, loss_with
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError
-from menura.metrics.perplexity import perplexity_of
 from menura.models.catalogue import named_settings
+from menura.personas.profiles import profile_of
 from menura.tasks.episode import Episode, first_shots
 from menura.tasks.task import DialogueView, Task
 
@@ -33,14 +32,22 @@ class Check:
     before: float
     after: float
 
-    @property
-    def worse(self) -> bool:
-        """Tell whether adapting made the held-out dialogues less likely."""
-        return self.after > self.before
+
+def verdict(check: Check | None, seconds: float) -> str:
+    """Say how the held-out dialogues fared, with a warning where adapting did harm."""
+    if check is None or not check.dialogues:
+        return f"check  no dialogue was held out, so whether it helped is not known ({seconds:.1f} s)"
+    change = (
+        f"check  {check.dialogues} held-out dialogues: PPL {check.before:.1f} -> {check.after:.1f} ({seconds:.1f} s)"
+    )
+    if check.after > check.before:
+        hint = "hint: more dialogues, or a smaller --set inner.lr=3e-4"
+        return f"{change}\nwarn[worse_than_base]: adapting made the held-out dialogues less likely ({hint})"
+    return change
 
 
 def adapt_persona(
-    loaded: LoadedModel, method: Method, task: Task, *, name: str, shots: int, watch: Watch | None = None
+    loaded: LoadedModel, method: Adaptation, task: Task, *, name: str, shots: int, watch: Watch | None = None
 ) -> tuple[PersonaArtefact, Check]:
     """Learn from the first ``shots`` dialogues of a task, judge by what follows them.
 
@@ -63,7 +70,7 @@ def adapt_persona(
     check_finite(weights, f"persona {name!r}", SMALLER_RATE)
     check = _checked(loaded, weights, query)
     recipe = {
-        "method": {"name": method_name(method), **asdict(method)},
+        "method": {"name": method.name, **asdict(method)},
         "shots": shots,
         "speaker": task.persona.persona_id,
         "support_sha256": [_sha256(part) for part in episode.support],
@@ -74,6 +81,9 @@ def adapt_persona(
             "ppl_after": _finite(check.after),
         },
     }
+    profile = profile_of(task) if encoder.profile else {}
+    if profile:  # lists, as they are read again
+        recipe["profile"] = {key: list(values) for key, values in profile.items()}
     artefact = PersonaArtefact(
         *(name, weights, loaded.base.sha256, loaded.init_sha256),
         *(named_settings(loaded.config), task.persona.facts, recipe),
@@ -96,7 +106,7 @@ def _checked(loaded: LoadedModel, weights: PersonaWeights, query: tuple[EncodedD
     batch = loaded.model.batch(exchanges)
     before, after = loaded.model.loss(batch), loss_with(loaded.model, weights, batch)
     check_finite({"loss": after.total}, "held-out dialogues", SMALLER_RATE)
-    return Check(len(query), *(perplexity_of([float(loss.total)], [1], "pooled") for loss in (before, after)))
+    return Check(len(query), *(float(loss.total.double().exp()) for loss in (before, after)))
 
 
 def _sha256(part: DialogueView) -> str:

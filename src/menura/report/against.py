@@ -10,7 +10,8 @@ from typing import Any
 from menura.artefacts.renamed import SAMPLE_FIELDS
 from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, shown
-from menura.evaluation.evaluate import ADAPTED, OF_LIKELIHOOD, UNADAPTED
+from menura.evaluation.evaluate import ADAPTED, UNADAPTED
+from menura.evaluation.settings import OF_LIKELIHOOD
 from menura.metrics import catalogue
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference

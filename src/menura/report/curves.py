@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from menura.errors import ConfigError
 from menura.report.written import WrittenRow
 
+if TYPE_CHECKING:
+    from menura.training.lr_finder import Tried
+
 UNADAPTED, ADAPTED = "un-adapted", "adapted"
+LR_COLUMNS = ("lr", "loss", "smoothed")
 COLUMNS = ("system", "kind", "metric", "shots", "value", "low", "high", "draws", "deviation")
 WIDTH, HEIGHT, LEGEND = 4.6, 3.6, 1.4  # inches: of one metric's picture, and of the legend beside them
 BESIDE = 0.012  # of the axis, between neighbouring lines
@@ -123,3 +127,22 @@ def _lines(found: Sequence[Point], metric: str) -> dict[str, list[Point]]:
         if point.metric == metric and point.kind in (UNADAPTED, ADAPTED):
             lines.setdefault(point.system, []).append(point)
     return {system: lines[system] for system in dict.fromkeys(point.system for point in found) if system in lines}
+
+
+def lr_csv(tried: "Sequence[Tried]") -> str:
+    """Return one line a learning rate of a sweep, numbers in full."""
+    return csv_text(tried, LR_COLUMNS)
+
+
+def lr_svg(tried: "Sequence[Tried]", rate: float, title: str) -> str:
+    """Return a picture of a sweep: loss over learning rate, as it was and smoothed, and a line at the suggestion."""
+    rates = [one.lr for one in tried]
+    with picture(WIDTH, HEIGHT) as (figure, text):
+        panel = figure.subplots()
+        panel.plot(rates, [one.loss for one in tried], lw=0.6, alpha=0.5, label="a step's loss")
+        panel.plot(rates, [one.smoothed for one in tried], lw=1.4, label="smoothed")
+        panel.axvline(rate, ls="--", lw=0.8, color="black", label=f"suggestion {rate:.1e}")
+        panel.set(xscale="log", xlabel="outer.lr", ylabel="NLL per token", title=title)
+        panel.legend(fontsize=7)
+        panel.grid(alpha=0.3)
+    return text.getvalue()

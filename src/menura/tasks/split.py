@@ -108,13 +108,13 @@ class Splits:
         }
 
 
-def split(
+def split_tasks(
     tasks: Sequence[Task],
     shares: Mapping[str, float],
     *,
     seed: int,
     at_least: int = 2,
-    needed: Mapping[str, int] | None = None,
+    min_dialogues: Mapping[str, int] | None = None,
 ) -> Splits:
     """Deal the personas out to sides; the same tasks in any order give the same split.
 
@@ -122,7 +122,7 @@ def split(
     and who then has too few left is dropped; the arguments are SplitPlan's. Raises DataError if a side gets no persona
     or a persona id stands twice, ConfigError for a plan that cannot be meant.
     """
-    plan = SplitPlan(shares, seed, at_least, needed or {})
+    plan = SplitPlan(shares, seed, at_least, min_dialogues or {})
     _distinct(tasks)
     side_of = _dealt(tasks, plan)
     involved = _involved(tasks)

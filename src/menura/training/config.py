@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from menura.adaptation.catalogue import Method, method_name
-from menura.adaptation.finite import Precision
 from menura.adaptation.plain import Finetune
+from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import Decaying
 from menura.errors import ConfigError
-from menura.models.catalogue import ModelConfig, named_settings
+from menura.models.catalogue import ModelSettings, named_settings
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.training.data import DataConfig
+from menura.training.precision import Precision
 
 LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
 
@@ -75,8 +75,8 @@ class RunConfig:
     """A whole experiment. ``dtype`` bfloat16 trains and adapts quicker and approximately; judging is in float32."""
 
     recipe: str
-    model: ModelConfig = field(default_factory=CausalLmConfig)
-    method: Method = field(default_factory=Finetune)
+    model: ModelSettings = field(default_factory=CausalLmConfig)
+    method: Adaptation = field(default_factory=Finetune)
     data: DataConfig = field(default_factory=DataConfig)
     outer: Outer = field(default_factory=Outer)
     dtype: Precision = "float32"
@@ -88,13 +88,24 @@ class RunConfig:
             raise ConfigError(f"outer.compile: not with dtype {self.dtype}", hint="leave one of the two out")
 
 
+def with_model(config: RunConfig, **changes: Any) -> RunConfig:
+    """Return a run of which some settings of the model are changed."""
+    return replace(config, model=replace(config.model, **changes))
+
+
+def with_inner_loop(config: RunConfig, **changes: Any) -> RunConfig:
+    """Return a run of which some settings of the method's inner loop are changed."""
+    method: Any = config.method
+    return replace(config, method=replace(method, inner=replace(method.inner, **changes)))
+
+
 def as_json(config: Any) -> dict[str, Any]:
     """Return settings as plain data; a model and a method carry their catalogue names."""
     plain = asdict(config)
     if "model" in plain:
         plain["model"] = named_settings(config.model)
     if "method" in plain:
-        plain["method"] = {"name": method_name(config.method), **plain["method"]}
+        plain["method"] = {"name": config.method.name, **plain["method"]}
     return plain
 
 

@@ -15,7 +15,7 @@ from menura.tasks.dedup import deduplicated
 from menura.tasks.group import by_dialogue, by_facts, by_speaker
 from menura.tasks.similarity import choose_users
 from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest
-from menura.tasks.split import Splits, split, with_side
+from menura.tasks.split import Splits, split_tasks, with_side
 from menura.tasks.subsample import fewer_dialogues
 from menura.tasks.task import DialogueView, Task
 
@@ -150,7 +150,7 @@ def _dealt(config: DataConfig, tasks: Sequence[Task]) -> Splits:
         needed["train"] = config.min_train_dialogues
     sides = {side: [task for task in tasks if _side_of(config, task) == side] for side in config.shares}
     shares = _shares(config, sides["train"])
-    made = split(sides["train"], shares, seed=config.seed, at_least=at_least, needed=needed)
+    made = split_tasks(sides["train"], shares, seed=config.seed, at_least=at_least, min_dialogues=needed)
     for side in (["valid"] if config.valid_id_prefixes else []) + (["test"] if config.test_id_prefixes else []):
         made = with_side(made, side, sides[side])
     return made

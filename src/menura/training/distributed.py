@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from menura.artefacts.checkpoint import Checkpoint
-from menura.artefacts.subword_vocabulary import SubwordVocabulary
-from menura.artefacts.word_vocabulary import WordVocabulary
+from menura.artefacts.loading import Vocabulary
 from menura.errors import DataError, MenuraError, PeerError, Problem
 from menura.training.config import RunConfig, differences
 from menura.training.run_folder import Run
@@ -161,7 +160,7 @@ class Elsewhere(Run):
     def write_split(self, record: dict[str, Any]) -> None:
         """Leave it to rank 0."""
 
-    def write_vocabulary(self, vocabulary: WordVocabulary | SubwordVocabulary | None) -> None:
+    def write_vocabulary(self, vocabulary: Vocabulary | None) -> None:
         """Leave it to rank 0."""
 
     def status(self, state: str, **details: Any) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from menura.adaptation.finite import approximately
 from menura.adaptation.joint import LearnsJointly
 from menura.errors import ConfigError, NumericalError
 from menura.training import masks as run_structures
+from menura.training.precision import approximately
 from menura.training.trainer import Training
 
 SMOOTHING = 0.9  # of the running mean: about ten steps count

@@ -11,20 +11,15 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from menura.adaptation.catalogue import METHODS
+from menura import registry
 from menura.artefacts.renamed import names_now, renamed_settings
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError, Problem, shown
-from menura.models.catalogue import MODELS, ModelConfig
 from menura.training.config import RunConfig
 
 Config = TypeVar("Config")
 RENAMED = "renamed"  # the code of an error for a name of an earlier version
-# Settings that are one of several kinds, by the catalogue's name of the kind.
-KINDS: Mapping[str, Mapping[str, Any]] = {
-    "method": METHODS,
-    "model": {name: entry.config for name, entry in MODELS.items()},
-}
+KINDS = ("method", "model")  # settings that are one of several kinds, named as in the registry
 
 
 def with_file(config: Config, path: Path) -> Config:
@@ -58,19 +53,12 @@ def of_written(plain: Mapping[str, Any]) -> RunConfig:
     )
 
 
-def model_settings(plain: Mapping[str, Any]) -> ModelConfig:
-    """Return a model's settings from plain data; without a name, as before there were several, a causal_lm's."""
-    named = {"name": "causal_lm", **plain}
-    made: ModelConfig = of_kind("model", str(named.pop("name")))()
-    return from_plain(made, named, "model")
-
-
 def paths_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every setting as (path, value)."""
     for field in fields(config):
-        value = getattr(config, field.name)
+        value: Any = getattr(config, field.name)
         if field.name in KINDS and is_dataclass(value):
-            yield f"{prefix}{field.name}", next(n for n, kind in KINDS[field.name].items() if type(value) is kind)
+            yield f"{prefix}{field.name}", getattr(value, "name", "")
         if is_dataclass(value):
             yield from paths_of(value, f"{prefix}{field.name}.")
         else:
@@ -172,12 +160,7 @@ def _invalid(path: str, value: Any, said: str) -> ConfigError:
 
 def of_kind(what: str, name: str) -> Any:
     """Return the settings of the kind of this name; ConfigError with the nearest name if there is none."""
-    known = KINDS[what]
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        raise ConfigError(f"unknown {what} {shown(name)}", hint=hint, code=f"unknown_{what}")
-    return known[name]
+    return registry.model(name).entry.settings if what == "model" else registry.method(name)
 
 
 def _changed_to(kind: Any, current: Any) -> Any:

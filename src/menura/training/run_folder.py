@@ -19,8 +19,7 @@ from typing import Any
 import yaml
 
 from menura.artefacts.files import read_json, write_json, write_text
-from menura.artefacts.subword_vocabulary import SubwordVocabulary
-from menura.artefacts.word_vocabulary import WordVocabulary
+from menura.artefacts.loading import Vocabulary
 from menura.corpus.whole_file import reporting
 from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
 from menura.training.config import RunConfig, as_json, differences
@@ -93,7 +92,7 @@ class Run:
         """Write down which personas and dialogues stand on which side."""
         write_json(self.folder / "data.lock.json", record)
 
-    def write_vocabulary(self, vocabulary: WordVocabulary | SubwordVocabulary | None) -> None:
+    def write_vocabulary(self, vocabulary: Vocabulary | None) -> None:
         """Write down the words and people that a model over words stands on; nothing for others."""
         if vocabulary:
             vocabulary.write(self.folder)

@@ -1,20 +1,14 @@
 """A run's settings become everything that run needs: data on its sides, a model, and the hashes of both."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from menura.artefacts import subword_vocabulary, word_vocabulary
-from menura.artefacts.loading import LoadedModel, load_model
-from menura.artefacts.subword_vocabulary import SubwordVocabulary
-from menura.artefacts.word_vocabulary import WordVocabulary
+from menura import registry
+from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.errors import MismatchError
-from menura.models.attention_routing.config import AttentionRoutingConfig
-from menura.models.catalogue import ModelConfig
-from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.personas.profiles import told_in
 from menura.tasks.split import Splits
-from menura.tasks.task import Task
 from menura.training.config import RunConfig
 from menura.training.data import EncodedTask, encoded, split_of, tasks_of
 
@@ -30,10 +24,10 @@ class Prepared:
     def side(self, name: str) -> list[EncodedTask]:
         """Return one side's tasks as ids; those of the training side can be lent one another's profiles."""
         tasks, encoder = self.split.splits[name], self.loaded.encoder
-        model = self.config.model
-        if name == "train" and encoder.profile and isinstance(model, AttentionRoutingConfig) and model.lent_share:
-            profiles = (told_in(part) for task in tasks for part in task.dialogues)
-            encoder = replace(encoder, profile=encoder.profile.lending(profiles))
+        train_encoder = registry.model(self.config.model.name).train_encoder
+        if name == "train" and train_encoder:
+            profiles = [told_in(part) for task in tasks for part in task.dialogues]
+            encoder = train_encoder(self.config.model, encoder, profiles)
         return encoded(tasks, encoder)
 
     @property
@@ -63,19 +57,13 @@ class Prepared:
         }
 
 
-def _vocabulary(model: ModelConfig, tasks: Sequence[Task]) -> WordVocabulary | SubwordVocabulary | None:
-    """Return what a model over words or pieces stands on: what the training side says."""
-    if isinstance(model, AttentionRoutingConfig):
-        return subword_vocabulary.of_tasks(tasks, model)
-    return word_vocabulary.of_tasks(tasks, min_count=model.min_count) if isinstance(model, Seq2SeqConfig) else None
-
-
 def prepare(
     config: RunConfig, *, device: str = "cpu", offline: bool = False, say: Callable[[str], None] = lambda line: None
 ) -> Prepared:
     """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
-    vocabulary = None if config.model.init_from else _vocabulary(config.model, split.splits["train"])
-    loaded = load_model(config.model, seed=config.seed, device=device, offline=offline, say=say, vocabulary=vocabulary)
+    learn = registry.model(config.model.name).learn_vocabulary
+    vocabulary = learn(config.model, split.splits["train"]) if learn and not config.model.init_from else None
+    loaded = registry.load_model(config.model, LoadOptions(config.seed, device, offline, say, vocabulary))
     return Prepared(config, loaded, split)

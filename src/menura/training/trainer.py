@@ -13,11 +13,10 @@ from torch import Tensor
 
 from menura.adaptation.alternating import TakesTurns
 from menura.adaptation.compiled import Objective, compiled_objective
-from menura.adaptation.finite import approximately, check_finite
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import PersonaMask
-from menura.adaptation.weights import loss_with, outer_groups, trained
+from menura.adaptation.weights import check_finite, loss_with, outer_groups, trained
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
@@ -30,6 +29,7 @@ from menura.training.data import EncodedTask
 from menura.training.distributed import ALONE, Ranks, meeting
 from menura.training.negatives import loss_beside, with_negatives
 from menura.training.plateau import Plateau
+from menura.training.precision import approximately
 from menura.training.run_folder import Run, Signals
 
 

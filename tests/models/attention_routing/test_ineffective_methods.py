@@ -17,7 +17,7 @@ from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.artefacts import tensors
 from menura.artefacts.bert_init import encoder_named
-from menura.artefacts.loading import LoadedModel, load_model
+from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.artefacts.subword_vocabulary import of_tasks
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.batches.subword_mapping import borrowed_pieces, their_rows
@@ -27,6 +27,7 @@ from menura.errors import ConfigError
 from menura.evaluation.run import config_of
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
+from menura.registry import load_model
 from menura.tasks.task import Persona, Task
 from menura.training.recipes import recipe
 
@@ -59,7 +60,7 @@ def loaded(name: str = "tiny", texts: Sequence[str] = (), **changed: Any) -> Loa
     if texts:
         made = borrowed_pieces(encoder_named(name).tokens, texts, max_size=100)
         lexicon = replace(lexicon, vocabulary=made.to_json())
-    return load_model(config, vocabulary=lexicon)
+    return load_model(config, LoadOptions(vocabulary=lexicon))
 
 
 def routed(made: LoadedModel) -> AttentionRouting:

@@ -11,7 +11,6 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import PersonaWeights, adapting, holding, loss_with
-from menura.artefacts.loading import load_model
 from menura.batches.encode import EncodedEpisode
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
@@ -27,6 +26,7 @@ from menura.models.dialogue_model import (
 from menura.models.layers.transformer import Sizes
 from menura.models.plato.config import PlatoConfig
 from menura.models.plato.model import Plato
+from menura.registry import load_model
 
 RIVALLED = tuple(replace(e, negatives=(EXCHANGES[place - 1],)) for place, e in enumerate(EXCHANGES))
 

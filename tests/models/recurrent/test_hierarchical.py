@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
-from menura.artefacts.loading import load_model
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
@@ -16,6 +15,7 @@ from menura.decoding.generate import generate
 from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
 from menura.models.recurrent.word_decoder import WordDecoderModel
+from menura.registry import load_model
 
 LONG = part("long", "one", "two", "three", "four", "five", "six", facts=FACTS)
 BOTH = ["hierarchical", "ivae-mi"]

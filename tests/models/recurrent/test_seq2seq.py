@@ -8,7 +8,6 @@ from torch import nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
-from menura.artefacts.loading import load_model
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
@@ -20,6 +19,7 @@ from menura.models.recurrent.lstm import Lstm
 from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig, private_sizes
 from menura.models.recurrent.speaker import Speaker, SpeakerConfig
+from menura.registry import load_model
 
 OVER_WORDS = [name for name, variant in VARIANTS.items() if issubclass(MODELS[variant.model].model, Seq2Seq)]
 

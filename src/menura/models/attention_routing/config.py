@@ -1,7 +1,7 @@
 """Settings of AR and AR+, and what three presets differ in: the paper, its program, and that without its defects."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from menura.batches.tokenizer import Pieces
 from menura.errors import ConfigError
@@ -77,6 +77,8 @@ class AttentionRoutingConfig:
     embeddings), stand beside the table's rows or in their place; ``features_width`` is filled in. With ``pieces_of``
     the word pieces are those of an encoder; features need those of their own.
     """
+
+    name: ClassVar[str] = "attention_routing"
 
     preset: Preset = "fixed"
     pieces: Pieces = "char"

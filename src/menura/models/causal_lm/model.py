@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,8 @@ class CausalLmConfig:
     ``reinit`` forgets what the base has learnt (MAMLviaPP's REINIT): random weights in the same network, or, as
     ``small``, in one of four layers 256 wide over the same vocabulary.
     """
+
+    name: ClassVar[str] = "causal_lm"
 
     base: str = "smollm2-135m"
     chat_format: ChatFormatName = "chat"
@@ -91,6 +93,11 @@ class CausalLm(DialogueModel[CausalState]):
         extra_place = config.adapters.kind != "none"
         network.requires_grad_(config.train_base or not extra_place)
         self.lower_is_frozen = extra_place and not config.train_base and self._first > 0 and self.special_rows is None
+
+    @property
+    def lm(self) -> "CausalLm":
+        """The causal language model within, as of the models that hold one."""
+        return self
 
     # What it computes
 

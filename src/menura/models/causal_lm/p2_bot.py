@@ -5,6 +5,7 @@ Shape letters: B exchanges, R facts an exchange (its own first, then its rivals'
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ class P2BotConfig(TransferTransfoConfig):
     The receiver learns, ``perception_weight`` times, to tell the facts of who replied from those of the rivals;
     ``receiver_size`` is the width in which it compares. Rivals are wanted even without the choice head.
     """
+
+    name: ClassVar[str] = "p2_bot"
 
     receiver_size: int = 64
     perception_weight: float = 1.0

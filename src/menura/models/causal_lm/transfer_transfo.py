@@ -6,7 +6,7 @@ Shape letters: B exchanges, R replies an exchange (its own first, then its rival
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ class TransferTransfoConfig(CausalLmConfig):
     to tell the reply from ``rivals`` replies of other personas, in ``choices`` exchanges of an episode; its loss counts
     ``choice_weight`` times, 0 leaves it out.
     """
+
+    name: ClassVar[str] = "transfer_transfo"
 
     token_types: bool = True
     next_utterance_weight: float = 1.0

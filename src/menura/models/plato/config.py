@@ -1,7 +1,7 @@
 """PLATO's settings and its three presets: what the paper says, what its program does, and that without its defects."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import ClassVar, Literal
 
 from menura.batches.channels import Knowledge, KnowledgeTurn, Turns
 from menura.errors import ConfigError
@@ -76,6 +76,8 @@ class PlatoConfig:
     that was drawn: the same mean with less noise. ``entropy`` rewards uncertain posteriors, ``usage`` information
     between latent and exchange.
     """
+
+    name: ClassVar[str] = "plato"
 
     base: str = "minilm"
     init: Literal["base", "random"] = "base"

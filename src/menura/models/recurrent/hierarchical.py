@@ -9,6 +9,7 @@ Shape letters: B exchanges, U turns that differ, M places of a memory and one mo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, Word
 @dataclass(frozen=True)
 class HierarchicalConfig(Seq2SeqConfig):
     """A seq2seq's settings; ``layers`` are those of each encoder of words, the encoder of turns has one."""
+
+    name: ClassVar[str] = "hierarchical"
 
     num_layers: int = 2
 

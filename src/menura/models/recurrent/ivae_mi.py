@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class IvaeMiConfig(Seq2SeqConfig):
 
     Replies are judged, and said, by the mixture over ``samples`` of the prior.
     """
+
+    name: ClassVar[str] = "ivae_mi"
 
     num_layers: int = 1
     latent_size: int = 200

@@ -7,6 +7,7 @@ vocabulary.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,8 @@ class Seq2SeqConfig:
     (glove-50d, or a file), which ``project_vectors`` turns into a wider model's space. ``start`` names a run whose
     weights and words to begin from.
     """
+
+    name: ClassVar[str] = "seq2seq"
 
     vocab_size: int = 0
     hidden_size: int = 300

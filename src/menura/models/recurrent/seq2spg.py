@@ -5,7 +5,7 @@ Shape letters: … any leading dimensions, H size, V vocabulary.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ class Seq2SpgConfig(Seq2SeqConfig):
     ``reads`` word_and_state is Seq2SPG, state is Seq2SP'G, whose private module sees no word. ``gate`` paper weighs
     with tanh, repo, as the public program does, with sigmoid and a tanh over the sum.
     """
+
+    name: ClassVar[str] = "seq2spg"
 
     reads: Reads = "word_and_state"
     gate: Gate = "paper"

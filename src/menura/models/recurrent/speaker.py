@@ -5,6 +5,7 @@ Shape letters: B exchanges, U users, W width of a user's vector.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ class SpeakerConfig(Seq2SeqConfig):
 
     ``users`` is how many rows the table has; a run counts its training personas, and one more for all others.
     """
+
+    name: ClassVar[str] = "speaker"
 
     num_users: int = 1
     user_size: int = 64

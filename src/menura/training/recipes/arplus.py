@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from menura.adaptation.inner_loop import InnerLoop
+from menura.adaptation import defaults
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.models.attention_routing.config import AttentionRoutingConfig
@@ -130,7 +130,7 @@ SLOW, USUAL = 1.5e-4, 2e-3  # the study's rates: of AR, and of AR+
 SLOWED = ("no-rezero", "no-bart-mlm")  # rows whose files in the study have AR's rate, too
 # At size cpu; of all others AR+'s, 1e-2. One table that reads and says diverges at 6e-3.
 SWEPT: Mapping[str, float] = {"ar": 3e-4, "strength": 3e-3}
-INNER = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")  # more passes lose on held-back speakers
+INNER = defaults.ROUTING
 DATA: dict[Size, DataConfig] = {"tiny": TINY, "cpu": RPC, "paper": PERSONALDIALOG}
 
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from menura.adaptation.finite import Precision
 from menura.adaptation.plain import PretrainOnly
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig
+from menura.training.precision import Precision
 from menura.training.recipes.arplus import OUTER, TINY
 from menura.training.recipes.mamlviapp import Size
 

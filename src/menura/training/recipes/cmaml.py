@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from menura.adaptation.catalogue import Method
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.adaptation.protocol import Adaptation
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.models.recurrent.seq2spg import Seq2SpgConfig
 from menura.models.recurrent.speaker import SpeakerConfig
@@ -83,7 +83,7 @@ class CmamlRow:
     """A row of the table: a model and a method, and how long it is trained."""
 
     model: Seq2SeqConfig
-    method: Method
+    method: Adaptation
     outer: Mapping[Size, Outer]
 
 

@@ -7,16 +7,14 @@ GPT-2, special tokens, adapters in all layers, SGD inside; it wants a GPU.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from menura.adaptation.catalogue import Method
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune, PretrainOnly
-from menura.models.catalogue import over_network
 from menura.models.causal_lm.model import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
-from menura.training.config import Outer, RunConfig
+from menura.training.config import Outer, RunConfig, with_inner_loop, with_model
 from menura.training.data import DataConfig
 from menura.training.recipes import tiny
 
@@ -75,9 +73,7 @@ def extra_place(size: Size) -> RunConfig:
 def extra_place_unfixed(size: Size) -> RunConfig:
     """MAML on adapters and base together: the paper's ablation without fixing phi."""
     config = _on_whole_base(SETTINGS[size], size)
-    return _named(
-        "extra_place_unfixed", size, replace(config, model=replace(over_network(config.model), train_base=True))
-    )
+    return _named("extra_place_unfixed", size, with_model(config, train_base=True))
 
 
 def in_place(size: Size) -> RunConfig:
@@ -102,7 +98,8 @@ def transfer_tuned(size: Size) -> RunConfig:
 def reinit_maml(size: Size) -> RunConfig:
     """MAML on all weights of a network that was never trained."""
     config = _inside(_without_adapters(SETTINGS[size]), FORGOTTEN.get(size))
-    return _named("reinit_maml", size, replace(config, model=_forgotten(over_network(config.model), size)))
+    # On a CPU a network of the base's own size would see far too little to learn from: a small one learns more.
+    return _named("reinit_maml", size, with_model(config, reinit="small" if size == "cpu" else "same"))
 
 
 def reinit(size: Size) -> RunConfig:
@@ -130,12 +127,8 @@ def _named(row: str, size: Size, config: RunConfig) -> RunConfig:
 
 
 def _without_adapters(config: RunConfig) -> RunConfig:
-    return replace(config, model=without_adapters(over_network(config.model)))
-
-
-def _forgotten(model: CausalLmConfig, size: Size) -> CausalLmConfig:
-    # On a CPU a network of the base's own size would see far too little to learn from: a small one learns more.
-    return replace(model, reinit="small" if size == "cpu" else "same")
+    model: Any = config.model
+    return replace(config, model=without_adapters(model))
 
 
 def _on_whole_base(config: RunConfig, size: Size) -> RunConfig:
@@ -147,11 +140,8 @@ def _on_whole_base(config: RunConfig, size: Size) -> RunConfig:
 
 def _inside(config: RunConfig, rate: float | None) -> RunConfig:
     """Set the inner rate, if there is one to set."""
-    method = config.method
-    assert isinstance(method, Maml)
-    return config if rate is None else replace(config, method=replace(method, inner=replace(method.inner, lr=rate)))
+    return config if rate is None else with_inner_loop(config, lr=rate)
 
 
-def _finetune(method: Method) -> Finetune:
-    assert isinstance(method, Maml)
+def _finetune(method: Any) -> Finetune:
     return Finetune(method.inner)

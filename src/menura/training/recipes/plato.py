@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from menura.adaptation.catalogue import Method
-from menura.adaptation.finite import Precision
-from menura.adaptation.inner_loop import InnerLoop
+from menura.adaptation import defaults
 from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.adaptation.protocol import Adaptation
 from menura.models.plato.config import PlatoConfig
-from menura.training.config import Outer, RunConfig
+from menura.training.config import Outer, RunConfig, with_model
 from menura.training.data import DataConfig
+from menura.training.precision import Precision
 from menura.training.recipes.dialogue_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
 from menura.training.recipes.mamlviapp import Size
 
@@ -74,7 +74,7 @@ FINETUNING: dict[Size, Outer] = {
 }
 # A persona differs in its latents, their prior and its adapters.
 PERSONAL = "latent,prior,adapters"
-INNER = InnerLoop(lr=1e-3, epochs=3, batch_size=16, optimizer="adam")
+INNER = defaults.PLATO
 SMALL = DataConfig(max_turns=6, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
 
 
@@ -87,7 +87,7 @@ class Set:
     steps: int = 100
     meta_batch_size: int = 4
     adapters: int = 0  # the bottleneck of a persona's
-    method: Method = PretrainOnly()
+    method: Adaptation = PretrainOnly()
 
 
 SETS: Mapping[str, Set] = {
@@ -98,11 +98,9 @@ SETS: Mapping[str, Set] = {
 
 
 def _without(config: RunConfig) -> RunConfig:
-    model = config.model
-    assert isinstance(model, PlatoConfig)
     name, _, size = config.recipe.partition("@")
-    method = Finetune(INNER, "adapters") if isinstance(config.method, Finetune) else config.method
-    return replace(config, recipe=f"{name}-without@{size}", model=replace(model, num_latents=0), method=method)
+    method = Finetune(INNER, "adapters") if config.method.has_inner_loop else config.method
+    return with_model(replace(config, recipe=f"{name}-without@{size}", method=method), num_latents=0)
 
 
 def pretrain(size: Size) -> RunConfig:

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from menura.adaptation.alternating import Alternating
-from menura.adaptation.catalogue import Method
 from menura.adaptation.plain import PretrainOnly
-from menura.models.catalogue import ModelConfig
+from menura.adaptation.protocol import Adaptation
+from menura.models.catalogue import ModelSettings
 from menura.models.lic import LicConfig
 from menura.models.recurrent.hierarchical import HierarchicalConfig
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
@@ -35,8 +35,8 @@ TINY = {"hidden_size": 12, "num_layers": 1}
 class QuotedRow:
     """A system on a set: its model, a method, and by size what is set of the model and how long it is trained."""
 
-    model: ModelConfig
-    method: Method
+    model: ModelSettings
+    method: Adaptation
     data: DataConfig
     sizes: Mapping[Size, Mapping[str, Any]]
     steps: int = 1500  # at size cpu

@@ -9,13 +9,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.self_play import SelfPlay
 from menura.models.causal_lm.p2_bot import P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfoConfig
 from menura.models.layers.adapters import Adapters
-from menura.training.config import RunConfig
+from menura.training.config import RunConfig, with_model
 from menura.training.recipes import mamlviapp
 from menura.training.recipes.mamlviapp import Size
 
@@ -48,9 +47,7 @@ def p2_bot(size: Size) -> RunConfig:
 
 def p2_bot_lm(size: Size) -> RunConfig:
     """P2 Bot without the head: it ranks by likelihood, and coherence is no reward."""
-    config = p2_bot(size)
-    assert isinstance(config.model, P2BotConfig)
-    return replace(config, recipe=f"quoted/p2_bot_lm@{size}", model=replace(config.model, next_utterance_weight=0.0))
+    return with_model(replace(p2_bot(size), recipe=f"quoted/p2_bot_lm@{size}"), next_utterance_weight=0.0)
 
 
 ROWS: dict[str, Callable[[Size], RunConfig]] = {
@@ -73,9 +70,9 @@ def _transmitter(size: Size) -> TransferTransfoConfig:
 
 
 def _inner(size: Size) -> InnerLoop:
-    method = mamlviapp.SETTINGS[size].method
-    assert isinstance(method, Maml)
-    return method.inner
+    method: Any = mamlviapp.SETTINGS[size].method
+    inner: InnerLoop = method.inner
+    return inner
 
 
 def _values(settings: Any) -> dict[str, Any]:

@@ -6,10 +6,11 @@ Both continuations see the same episodes, so the same training tokens; the bette
 
 from dataclasses import replace
 
+from menura.adaptation.defaults import ANCHORED
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
-from menura.artefacts.loading import shipped_config
+from menura.artefacts.loaders.causal_lm import default_settings
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.training.config import Outer, RunConfig
@@ -18,7 +19,6 @@ from menura.training.data import DataConfig
 # The inner loop that the start was trained and chosen with.
 INNER = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")
 # How a persona is adapted from the start that ships; chosen on held-back personas (docs/results/adaptation.md).
-ANCHORED = InnerLoop(lr=5e-4, epochs=2, batch_size=16, optimizer="adam", distill_weight=0.5)
 MODEL = CausalLmConfig(max_length=768, adapters=Adapters(bottleneck=16, layers="upper"))
 DATA = DataConfig(max_turns=16)
 
@@ -45,7 +45,7 @@ def meta() -> RunConfig:
 
 def shipped() -> RunConfig:
     """Adapt from the start that ships."""
-    return RunConfig("shipped", shipped_config(), Finetune(ANCHORED), DATA)
+    return RunConfig("shipped", default_settings(), Finetune(ANCHORED), DATA)
 
 
 def fresh() -> RunConfig:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from menura.adaptation.catalogue import Method
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
+from menura.adaptation.protocol import Adaptation
 from menura.models.causal_lm.model import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
 from menura.training.config import Outer, RunConfig
@@ -17,7 +17,7 @@ DATA = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)
 OUTER = Outer(steps=20, meta_batch_size=2, shots=2, queries=1, lr=1e-2, save_every=5, eval_every=10, eval_personas=2)
 
 
-def _tiny(name: str, method: Method) -> RunConfig:
+def _tiny(name: str, method: Adaptation) -> RunConfig:
     return RunConfig(f"tiny/{name}", model=MODEL, method=method, data=DATA, outer=OUTER)
 
 

@@ -1,0 +1,117 @@
+"""What Python, the command line and a server call: a name becomes a model, dialogues a persona, a line its reply.
+
+Everything is imported on first use: adapting and chatting load no training, no evaluation and no model family but the
+one that is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from menura.api.personas import (
+        PERSONA,
+        YOU,
+        Agent,
+        Candidate,
+        Model,
+        Persona,
+        Typed,
+        adapt,
+        agents,
+        decoding,
+        device_of,
+        load,
+        overridden,
+        ranking,
+        without_persona,
+    )
+    from menura.api.runs import (
+        Evaluated,
+        check_scorer,
+        demo,
+        evaluate,
+        evaluate_target,
+        find_lr,
+        fit_ranker,
+        plan_evaluation,
+        rank,
+        recipes,
+        report,
+        settings_of,
+        train,
+        train_scorer,
+    )
+    from menura.api.workspace import (
+        add_corpus,
+        bases,
+        check_file,
+        convert,
+        count,
+        count_parameters,
+        delete_persona,
+        mask_similarity,
+        models,
+        persona_facts,
+        personas,
+        pull_base,
+        show_base,
+        split,
+        workspace,
+    )
+    from menura.artefacts.renamed import FLAGS
+    from menura.corpus.dialogue import Turn
+    from menura.evaluation.settings import DecodingFlags, EvaluateConfig
+    from menura.registry import RegisteredModel, model_over_words, register_method, register_model, unregister
+
+_WHERE = {
+    "menura.api.personas": (
+        *(
+            "PERSONA",
+            "YOU",
+            "Agent",
+            "Candidate",
+            "Model",
+            "Persona",
+            "Typed",
+            "adapt",
+            "agents",
+            "decoding",
+            "device_of",
+        ),
+        *("load", "overridden", "ranking", "without_persona"),
+    ),
+    "menura.api.runs": (
+        *(
+            "Evaluated",
+            "check_scorer",
+            "demo",
+            "evaluate",
+            "evaluate_target",
+            "find_lr",
+            "fit_ranker",
+            "plan_evaluation",
+        ),
+        *("rank", "recipes"),
+        *("report", "settings_of", "train", "train_scorer"),
+    ),
+    "menura.api.workspace": (
+        *("add_corpus", "bases", "check_file", "convert", "count", "count_parameters", "delete_persona"),
+        *("mask_similarity", "models", "persona_facts", "personas", "pull_base", "show_base", "split", "workspace"),
+    ),
+    "menura.artefacts.renamed": ("FLAGS",),
+    "menura.corpus.dialogue": ("Turn",),
+    "menura.evaluation.settings": ("DecodingFlags", "EvaluateConfig"),
+    "menura.registry": ("RegisteredModel", "model_over_words", "register_method", "register_model", "unregister"),
+}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names}
+__all__ = sorted(_MODULE)  # noqa: PLE0605  # strings, by the table
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'menura.api' has no attribute {name!r}")
+    return getattr(import_module(_MODULE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,499 @@
+"""Whoever can reply: a model by name, and a persona learnt on it from somebody's dialogues."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import torch
+
+from menura import registry
+from menura.adaptation.inner_loop import Watch
+from menura.adaptation.protocol import Adaptation, AdaptsPart
+from menura.adaptation.weights import PersonaWeights, holding
+from menura.artefacts import persona_artefact, persona_store
+from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
+from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.batches.encode import EncodedExchange
+from menura.corpus import catalogue
+from menura.corpus.dialogue import Dialogue, Profile, Turn
+from menura.decoding.choice import Greedy, Nucleus
+from menura.decoding.generate import Decoding, several, stream
+from menura.errors import ConfigError, DataError, EpisodeError, shown
+from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
+from menura.personas.adapt_persona import Check, adapt_persona, verdict
+from menura.tasks.group import by_speaker
+from menura.tasks.task import Task
+
+if TYPE_CHECKING:
+    from menura.decoding.candidates import Ranking
+
+REPLY_TOKENS = 60
+YOU, PERSONA = "you", "persona"
+Context = str | Sequence[Turn]
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What every command may say: settings of its own, and where it computes."""
+
+    config: Path | None = None
+    assignments: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "auto"
+    offline: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of several replies; ``nats`` is −log p a token, the lower the likelier.
+
+    Of a model with latents, ``latent`` is the act it was said under and ``coherence`` the logit of response selection.
+    ``score`` is what it was chosen by, the higher the better.
+    """
+
+    text: str
+    nll: float
+    latent: int | None = None
+    coherence: float | None = None
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Whoever can reply: a model as it is, or a persona.
+
+    ``strength`` is how much its persona weighs, ``profile`` what the model is told of it (``at_strength``,
+    ``with_profile``), ``facts`` stand before each dialogue, and ``weights`` are what it differs in from the model.
+    """
+
+    loaded: LoadedModel
+    strength: float | None = field(default=None, kw_only=True)
+    profile: Profile = field(default_factory=dict, kw_only=True)
+    facts: tuple[str, ...] = field(default=(), kw_only=True)
+    weights: PersonaWeights = field(default_factory=dict, repr=False, kw_only=True)
+
+    def at_strength(self, strength: float | None) -> Self:
+        """Return the same agent, its persona weighing so much, 0 to 1 (None: as the model has it); else ConfigError."""
+        check_strength(self.loaded.model, strength)
+        return replace(self, strength=strength)
+
+    def with_profile(self, profile: Mapping[str, str | Sequence[str]]) -> Self:
+        """Return the same agent with these values of its profile, by key; others stay. Raises as ``check_profile``."""
+        from menura.personas.profiles import check_profile
+
+        told = {key: (given,) if isinstance(given, str) else tuple(given) for key, given in profile.items()}
+        check_profile(self.loaded, told)
+        return replace(self, profile={**self.profile, **told})
+
+    def reply(
+        self, context: Context, *, decoding: Decoding | None = None, max_new_tokens: int = REPLY_TOKENS, seed: int = 0
+    ) -> str:
+        """Return one reply to a line, or to a dialogue so far (turns of speaker ``persona`` are its own)."""
+        return self.candidates(context, 1, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)[0].text
+
+    @property
+    def acts(self) -> int:
+        """How many latent acts it can reply by; 0 for a model without."""
+        return self.loaded.model.latents if isinstance(self.loaded.model, HasLatents) else 0
+
+    def candidates(  # each one changes the replies
+        self,
+        context: Context,
+        count: int,
+        *,
+        decoding: Decoding | None = None,
+        max_new_tokens: int = REPLY_TOKENS,
+        seed: int = 0,
+        ranking: "Ranking | None" = None,
+    ) -> list[Candidate]:
+        """Return ``count`` replies, the likeliest first; candidate i is drawn with seed ``seed + i``.
+
+        A model with latents says one under each, and returns the best ``count`` by ``ranking`` (response selection if
+        nothing is said).
+        """
+        from menura.decoding.candidates import Ranking
+
+        prompt = self._prompt(context, max_new_tokens)
+        if self.acts or ranking is not None:
+            ways = ranking or Ranking()
+            return self._ranked(
+                prompt, ways if self.acts else replace(ways, each=count), decoding, max_new_tokens, seed
+            )[:count]
+        model, encoder = self.loaded.model, self.loaded.encoder
+        seeds = list(range(seed, seed + count))
+        with self._as_agent():
+            ids = several(
+                model,
+                prompt,
+                decoding or Nucleus(),
+                end=encoder.chat_format.end,
+                max_new_tokens=max_new_tokens,
+                seeds=seeds,
+            )
+            scored = model.batch([replace(prompt, reply=(*reply, encoder.chat_format.end)) for reply in ids])
+            nll = (nll_of(model, scored) / scored.reply_tokens).tolist()
+        made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nll, strict=True)]
+        return sorted(made, key=lambda candidate: candidate.nll)
+
+    def _ranked(
+        self, prompt: EncodedExchange, ranking: "Ranking", decoding: Decoding | None, max_new_tokens: int, seed: int
+    ) -> list[Candidate]:
+        from menura.decoding.candidates import candidates
+
+        model, encoder = self.loaded.model, self.loaded.encoder
+        with self._as_agent():
+            (found,) = candidates(
+                model,
+                [prompt],
+                decoding or Greedy(),
+                ranking,
+                end=encoder.chat_format.end,
+                max_new_tokens=max_new_tokens,
+                seeds=[seed],
+            )
+            said = model.batch([replace(prompt, reply=(*one.ids, encoder.chat_format.end)) for one in found])
+            acts = [one.latent for one in found if one.latent is not None]
+            with torch.no_grad():
+                own = model.nll_under(said, acts) if isinstance(model, HasLatents) and acts else nll_of(model, said)
+            nll = (own / said.reply_tokens).tolist()
+        return [
+            Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
+            for one, value in zip(found, nll, strict=True)
+        ]
+
+    def stream(
+        self, context: Context, *, decoding: Decoding | None = None, max_new_tokens: int = REPLY_TOKENS, seed: int = 0
+    ) -> Iterator[str]:
+        """Yield a reply piece by piece; the pieces together are ``reply`` with the same seed, but for outer spaces.
+
+        A reply that was chosen among candidates comes in one piece.
+        """
+        if self.acts:
+            yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
+            return
+        model, encoder = self.loaded.model, self.loaded.encoder
+        prompt = model.batch([self._prompt(context, max_new_tokens)])
+        with self._as_agent():
+            ids: list[int] = []
+            shown = 0
+            chosen = stream(
+                model,
+                prompt,
+                decoding or Nucleus(),
+                end=encoder.chat_format.end,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+            )
+            for token in chosen:
+                ids.append(token)
+                text = encoder.tokens.decode(ids)
+                if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
+                    yield text[shown:]
+                    shown = len(text)
+            rest = encoder.tokens.decode(ids)[shown:]
+            if rest:  # it ended within a character
+                yield rest
+
+    def _prompt(self, context: Context, max_new_tokens: int) -> EncodedExchange:
+        turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)
+        if not turns:
+            raise DataError("nothing to reply to: the context is empty", code="empty")
+        return self.loaded.encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
+
+    @contextmanager
+    def _as_agent(self) -> Iterator[None]:
+        """Let the model be this agent while the block runs."""
+        with holding(self.loaded.model, self.weights), weighing(self.loaded.model, self.strength):
+            yield
+
+
+@dataclass(frozen=True)
+class Persona(Agent):
+    """An agent learnt from someone's dialogues.
+
+    ``check`` is how it did on held-out ones, when just adapted; ``path`` is where the workspace keeps it, if it does.
+    """
+
+    artefact: PersonaArtefact = field(kw_only=True)
+    check: Check | None = field(default=None, kw_only=True)
+    path: Path | None = field(default=None, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.artefact.name
+
+    def save(self, path: str | Path) -> Path:
+        """Write the persona as one file (a CHARX package)."""
+        self.artefact.write(Path(path))
+        return Path(path)
+
+    @classmethod
+    def load(cls, name: str | Path, base: "Model | None" = None, **options: Any) -> "Persona":
+        """Read a persona by name or file; on ``base`` if given, else on the model it was made for.
+
+        Raises MismatchError if the persona was made for another model than ``base``.
+        """
+        path = Path(name)
+        artefact = persona_artefact.read(path) if path.suffix == persona_store.SUFFIX else persona_store.load(str(name))
+        loaded = base.loaded if base else registry.load_model(_settings(artefact), LoadOptions(**options))
+        artefact.check_fits(loaded)
+        return persona_on(loaded, artefact)
+
+
+@dataclass(frozen=True)
+class Model(Agent):
+    """A loaded model and the method by which it takes on a persona; None: the method of the default base."""
+
+    method: Adaptation | None = field(default=None, kw_only=True)
+
+    def adapt(
+        self,
+        source: str | Path | Sequence[Dialogue],
+        *,
+        speaker: str | None = None,
+        k: int = 5,
+        name: str = "",
+        format: str | None = None,  # the word users know from --format
+        watch: Watch | None = None,
+    ) -> Persona:
+        """Return a persona learnt from the first ``k`` dialogues of a file, or of dialogues at hand.
+
+        ``speaker`` may be left out where only one person replies in all of them.
+        """
+        dialogues = catalogue.read(Path(source), format) if isinstance(source, str | Path) else list(source)
+        task = task_of(dialogues, speaker)
+        check_shots(task, k)
+        name = name or task.persona.persona_id
+        method = self.method or default_method()
+        artefact, check = adapt_persona(self.loaded, method, task, name=name, shots=k, watch=watch)
+        return persona_on(self.loaded, artefact, check)
+
+
+def persona_on(loaded: LoadedModel, artefact: PersonaArtefact, check: Check | None = None) -> Persona:
+    """Return a persona that replies through a model it fits."""
+    profile = {key: tuple(told) for key, told in artefact.recipe.get("profile", {}).items()}
+    weights, facts = artefact.weights, artefact.facts
+    return Persona(loaded, profile=profile, facts=facts, weights=weights, artefact=artefact, check=check)
+
+
+def load(name: str = DEFAULT, *, device: str = "cpu", offline: bool = False) -> Model:
+    """Return a model by name: ``shipped`` (the default base and its adapter checkpoint), a base, a folder, a hub id.
+
+    A folder may hold a base, or be that of a run: then the model begins at its best weights.
+    """
+    options = LoadOptions(device=device, offline=offline)
+    if _is_run(name):
+        return Model(registry.load_model(_run(name).model, options), method=usual_method(name))
+    from menura.artefacts.loaders.causal_lm import default_settings
+    from menura.models.causal_lm.model import CausalLmConfig
+
+    return Model(registry.load_model(default_settings() if name == DEFAULT else CausalLmConfig(base=name), options))
+
+
+def adapt(  # each one changes the persona, or where it is written
+    name: str,
+    files: Sequence[Path],
+    *,
+    speaker: str | None = None,
+    k: int = 5,
+    format: str | None = None,
+    base: str = DEFAULT,
+    method: str = "",
+    config: Path | None = None,
+    assignments: Sequence[str] = (),
+    device: str = "auto",
+    offline: bool = False,
+    dry_run: bool = False,
+    watch: Watch | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Persona | None:
+    """Learn a persona from files of dialogues, check it on held-out ones, and keep it in the workspace.
+
+    ``say`` gets a line about what is planned and one about how the held-out dialogues fared. With ``dry_run`` nothing
+    is loaded or written, and None returned. Raises ConfigError for a name, speaker, base or setting that cannot be
+    meant, DataError for files that cannot be read, EpisodeError for too few dialogues.
+    """
+    persona_store.path_of(name)  # a bad name is told before anything takes time
+    dialogues = catalogue.read(files, format)
+    task = task_of(dialogues, speaker)
+    speaker = task.persona.persona_id
+    check_shots(task, k)
+    # A bad setting is told before the model is loaded, where that is not needed to know the method.
+    chosen = None if method else overridden(usual_method(base), config, assignments)
+    if dry_run:
+        say(f"would adapt {name!r} from {k} of {len(task.dialogues)} dialogues of {speaker}")
+        return None
+    model = load(base, device=device_of(device), offline=offline)
+    chosen = chosen or overridden(method_on(model, base, method), config, assignments)
+    chosen.attach(model.loaded.model)
+    say(f"plan   base {model.loaded.base.name} · {k} of {len(task.dialogues)} dialogues of {speaker}")
+    began = time.perf_counter()
+    persona = replace(model, method=chosen).adapt(dialogues, speaker=speaker, k=k, name=name, watch=watch)
+    path = persona_store.save(persona.artefact)
+    say(verdict(persona.check, time.perf_counter() - began))
+    return replace(persona, path=path)
+
+
+def agents(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Agent]:
+    """Return personas, models or runs by name; personas made for one model share it in memory."""
+    made: dict[str, Agent] = {}
+    shared: dict[str, LoadedModel] = {}
+    for name in names:
+        if _is_model(name):
+            made[name] = load(name, device=device, offline=offline)
+            continue
+        artefact = persona_store.load(name)
+        key = str(artefact.model)
+        if key not in shared:
+            shared[key] = registry.load_model(_settings(artefact), LoadOptions(device=device, offline=offline))
+        artefact.check_fits(shared[key])
+        made[name] = persona_on(shared[key], artefact)
+    return made
+
+
+def without_persona(agent: Agent) -> Agent:
+    """Return the model an agent stands on, replying for itself."""
+    return Model(agent.loaded)
+
+
+def decoding(
+    top_p: float = 0.92,
+    temperature: float = 1.0,
+    *,
+    greedy: bool = False,
+    num_beams: int = 0,
+    collapse: bool = False,
+    length_penalty: float = 0.0,
+) -> Decoding:
+    """Return how replies are found: nucleus sampling, or greedily, or by a beam (``num_beams`` above 0).
+
+    Raises ConfigError for settings that contradict one another.
+    """
+    if greedy and num_beams:
+        raise ConfigError("--greedy and --num-beams: two ways to find a reply", hint="--num-beams 1 is greedy")
+    if collapse and not num_beams:
+        raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --num-beams 5")
+    if length_penalty and not num_beams:
+        raise ConfigError("--length-penalty: it is a beam's replies that are long or short", hint="add --num-beams 5")
+    if num_beams:
+        from menura.decoding.beam import Beam
+
+        return Beam(num_beams, length_penalty, collapse)
+    return Greedy() if greedy else Nucleus(top_p, temperature)
+
+
+def ranking(by: str, *, top: int = 0) -> "Ranking":
+    """Return how candidates are ranked; ConfigError for a word that means nothing."""
+    from menura.decoding.candidates import Ranking
+
+    match by:
+        case "rs" | "lm" | "lm-norm" | "mixture":
+            return Ranking(by, top)
+    raise ConfigError(f"--rank-by {shown(by)}: one of rs, lm, lm-norm, mixture wanted")
+
+
+def device_of(name: str) -> str:
+    """Return the device to compute on (``auto``: a GPU where there is one); ConfigError if it is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {name}: {str(error).splitlines()[0][:80]}", hint="--device cpu") from error
+    return name
+
+
+def overridden(settings: Settings, config: Path | None, assignments: Sequence[str]) -> Settings:
+    """Return settings as a YAML file and ``path=value`` assignments change them; ConfigError with all that is wrong."""
+    if config is None and not assignments:
+        return settings
+    from menura.training.overrides import with_file, with_settings
+
+    return with_settings(with_file(settings, config) if config else settings, assignments)
+
+
+def default_method() -> Adaptation:
+    """Return how a persona on the default base is learnt where nothing else is said."""
+    from menura.adaptation.defaults import default_persona
+
+    return default_persona()
+
+
+def usual_method(base: str) -> Adaptation:
+    """Return how a persona on this base is learnt where nothing else is said.
+
+    On the run of a model that has a method of its own: as the run has it, else by that one.
+    """
+    run = _run(base) if _is_run(base) else None
+    own = registry.model(run.model.name).default_method if run else None
+    if run is None or own is None:
+        return default_method()
+    trained: Adaptation = run.method
+    return trained if trained.has_inner_loop else own()
+
+
+def method_on(model: Model, base: str, name: str) -> Adaptation:
+    """Return the method of this name: as the run that ``base`` names has it, else with its usual settings.
+
+    One of which a persona is a part moves that part alone where nothing else is set. Raises ConfigError for a name that
+    is none.
+    """
+    method: Adaptation = registry.method(name)()
+    if _is_run(base) and isinstance(trained := _run(base).method, type(method)):
+        method = trained
+    return method.for_persona(model.loaded.model) if isinstance(method, AdaptsPart) else method
+
+
+def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
+    """Return one speaker's task; ConfigError naming all speakers where it is not clear who is meant."""
+    tasks = {task.persona.persona_id: task for task in by_speaker(dialogues)}
+    if speaker is None and len(tasks) == 1:
+        return next(iter(tasks.values()))
+    if speaker in tasks:
+        return tasks[speaker]
+    most = sorted(tasks, key=lambda name: -len(tasks[name].dialogues))[:10]
+    said = f"unknown speaker {speaker!r}" if speaker else "whose persona? several people speak"
+    raise ConfigError(said, hint=f"--speaker with one of: {', '.join(most)}", code="unknown_speaker")
+
+
+def check_shots(task: Task, shots: int) -> None:
+    """Raise EpisodeError if a task has fewer dialogues than shots."""
+    if shots < 1:
+        raise ConfigError(f"-k {shots}: at least 1 dialogue is needed to learn from")
+    if len(task.dialogues) < shots:
+        raise EpisodeError(
+            f"{task.persona.persona_id!r} speaks in {len(task.dialogues)} dialogues, too few for {shots} shots",
+            hint=f"use -k {len(task.dialogues)}, or give more dialogues",
+        )
+
+
+def _is_run(name: str) -> bool:
+    """Tell whether a name is that of a run's folder; a name that no file can have is none."""
+    try:
+        return (Path(name) / "run.json").exists()
+    except OSError:
+        return False
+
+
+def _is_model(name: str) -> bool:
+    from menura.artefacts.base_catalogue import BASES
+
+    return name == DEFAULT or name in BASES or _is_run(name)
+
+
+def _run(folder: str) -> Any:
+    """Return the settings of a run, its model beginning at the best weights."""
+    from menura.evaluation.run import config_of
+
+    return config_of(folder)
+
+
+def _settings(artefact: PersonaArtefact) -> Any:
+    """Return the settings of the model that a persona was made for."""
+    return registry.settings_from(artefact.model)

@@ -1,0 +1,359 @@
+"""Recipes become runs, runs become tables, tables stand side by side; and the demo."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from menura.api.personas import Model, Persona, Typed, default_method, device_of, overridden, persona_on
+from menura.artefacts.files import home, write_text
+from menura.errors import ConfigError
+from menura.evaluation.evaluate import Results
+from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
+from menura.evaluation.settings import EvaluateConfig
+from menura.metrics import catalogue as metrics
+from menura.report import results as report_files
+from menura.training.config import RunConfig, as_json
+from menura.training.data import DataConfig, split_of, tasks_of
+from menura.training.overrides import paths_of, with_file, with_settings
+from menura.training.recipes import RECIPES, SIZED, SIZES, recipe
+from menura.training.run_folder import Run
+from menura.training.setup import Prepared, prepare
+
+if TYPE_CHECKING:
+    from menura.batches.encode import Encoder
+    from menura.evaluation.demo import Demonstration, DemoReply
+    from menura.scorers.check import Checked
+
+RANKER, SCORER = "ranker/", "scorer/"  # before what is trained and is no dialogue model
+SHOWN, SHOTS = 3, 5  # of the demo: personas adapted before your eyes, dialogues each
+
+
+class Progress(Protocol):
+    """Who is told how a training goes."""
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        """Hear of a step."""
+
+    def say(self, line: str) -> None:
+        """Hear a line."""
+
+
+# Evaluating
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The rows of a table, and the table itself."""
+
+    results: Results
+
+    def table(self) -> str:
+        """Return scores and paired differences as Markdown that also reads as text."""
+        return report_files.table(self.results)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write table.md, scores.csv, scores.json and all samples by line."""
+        return report_files.write(self.results, Path(folder))
+
+
+def evaluate(
+    model: Model,
+    *,
+    data: DataConfig | str | Path | None = None,
+    k: Sequence[int] = (5,),
+    personas: int = 0,
+    settings: EvaluateConfig | None = None,
+) -> Evaluated:
+    """Score held-out personas (the first ``personas``, 0 = all): un-adapted, wrong persona and adapted.
+
+    ``data`` is the packaged corpus with its split, settings of your own, or a file in which everybody is held out.
+    Raises MismatchError if the weights that the model began from may have been trained on them.
+    """
+    if isinstance(data, str | Path):
+        data = DataConfig(corpus=str(data), max_turns=0, min_heldout_dialogues=max(k) + 1, train=0, valid=0, test=1)
+    method = model.method or default_method()
+    run = RunConfig("api", model=model.loaded.config, method=method, data=data or DataConfig())
+    prepared = Prepared(run, model.loaded, split_of(run.data, tasks_of(run.data)))
+    chosen = replace(settings or EvaluateConfig(), shots=tuple(k))
+    return Evaluated(evaluate_prepared(prepared, chosen, personas=personas, say=lambda line: None))
+
+
+def plan_evaluation(target: str, settings: EvaluateConfig, typed: Typed, size: str | None = None) -> RunConfig:
+    """Return the settings of a recipe or a run as typed, to be evaluated; ConfigError for metrics that are none."""
+    metrics.named(settings.metrics)
+    return overridden(config_of(target, size), typed.config, typed.assignments)
+
+
+def evaluate_target(
+    config: RunConfig,
+    settings: EvaluateConfig,
+    typed: Typed,
+    *,
+    personas: int = 0,
+    say: Callable[[str], None] = print,
+) -> Evaluated:
+    """Score the held-out personas of a recipe or a run, as ``plan_evaluation`` returned it."""
+    device = device_of(typed.device)
+    found = evaluate_run(config, settings, personas=personas, device=device, offline=typed.offline, say=say)
+    return Evaluated(found)
+
+
+def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, Checked, tuple[str, ...]]":
+    """Return how often a trained scorer is right: its line, its data, the figures, and the labels judged apart."""
+    from menura.scorers import store
+    from menura.scorers.catalogue import named
+    from menura.training import train_scorer as training
+
+    name, _ = named(target)
+    folder = store.folder_of(name, scorers)
+    about = store.about_of(name, folder)
+    config = overridden(training.settings_of(name, folder), typed.config, typed.assignments)
+    found = training.check_scorer(target, folder, config, device=device_of(typed.device))
+    return about.line, str(config.data.corpus), found, about.within
+
+
+def report(
+    folders: Sequence[Path], names: Sequence[str], *, against: str = "", out: Path | None = None
+) -> tuple[str, list[str]]:
+    """Put evaluations side by side: return the table and the names of the files written to ``out`` (None: none)."""
+    from menura.report import curves, written
+    from menura.report.against import differences
+    from menura.report.table import ARROWS, differences_markdown, markdown
+
+    rows = [row for folder in folders for row in written.read(folder)[0]]
+    found = curves.points(rows)
+    curves.check_there(found, names)
+    titles = {
+        row.scores[n].metric: f"{n} {ARROWS[row.scores[n].better]}" for row in rows for n in names if n in row.scores
+    }
+    compared = f"\n\n{differences_markdown(differences(folders, against))}" if against else ""
+    texts = {
+        "table.md": markdown([row.as_row() for row in rows]) + compared,
+        "curves.csv": curves.csv_text(found),
+        "curves.svg": curves.svg(found, names, titles),
+    }
+    if out is not None:
+        for name, text in texts.items():
+            write_text(out / name, text)
+    return texts["table.md"], list(texts)
+
+
+# Recipes
+
+
+def recipes() -> dict[str, str]:
+    """Return all recipes by name, each with what it is."""
+    sizes = f"(--size {'|'.join(SIZES)})"
+    plain = {name: (made.__doc__ or "").splitlines()[0] for name, made in RECIPES.items()}
+    return plain | {name: f"{(made.__doc__ or '').splitlines()[0]} {sizes}" for name, made in SIZED.items()}
+
+
+def settings_of(name: str, typed: Typed, size: str | None = None) -> dict[str, tuple[Any, str]]:
+    """Return every setting of a recipe by path, with where its value comes from: default, recipe, file or --set."""
+    stages: list[tuple[str, Any]] = [("default", RunConfig(name)), ("recipe", recipe(name, size))]
+    stages.append(("--seed", replace(stages[-1][1], seed=typed.seed)))
+    if typed.config:
+        stages.append((str(typed.config), with_file(stages[-1][1], typed.config)))
+    stages.append(("--set", with_settings(stages[-1][1], typed.assignments)))
+    found: dict[str, tuple[Any, str]] = {}
+    for source, config in stages:
+        found = {
+            path: (value, found[path][1] if path in found and found[path][0] == value else source)
+            for path, value in paths_of(config)
+        }
+    return found
+
+
+# Training
+
+
+def train(
+    name: str,
+    typed: Typed,
+    progress: Callable[[Run], Progress],
+    *,
+    size: str | None = None,
+    out: Path | None = None,
+    fresh: bool = False,
+    changed_allowed: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path | None:
+    """Train by a recipe; the same call again goes on where it stopped. Under torchrun, ranks share the tasks.
+
+    Returns the run's folder, None with ``dry_run``. Raises DataError, with every difference, for a folder of other
+    settings or data, unless ``changed_allowed``.
+    """
+    from menura.training.distributed import Elsewhere, check_alike, identity, meeting
+    from menura.training.torchrun import joined, place_of
+    from menura.training.trainer import Training
+
+    place = place_of(os.environ)
+    config = _config(name, size, typed)
+    run = (Elsewhere if place.rank else Run)(out or _folder_of(config))
+    if typed.dry_run:
+        outer = config.outer
+        say(f"would train {name} in {run.folder}: {outer.steps} steps of {outer.meta_batch_size} tasks")
+        return None
+    device = place.device(device_of(typed.device))
+    with joined(place, device) as ranks, ExitStack() as held:
+        # All that can be refused is refused before the folder is touched.
+        prepared = ranks.in_turn(lambda: prepare(config, device=device, offline=typed.offline, say=say))
+        with meeting(ranks):
+            splits = prepared.side("train"), prepared.side("valid")
+            model = prepared.loaded.model
+            training = Training(run, config, model, *splits, progress(run), prepared.origin, ranks)
+        check_alike(ranks, lambda: identity(as_json(config), prepared.sources))
+        with meeting(ranks):
+            held.enter_context(run.locked())
+            if fresh:
+                run.clear()
+            run.open(config, prepared.sources, changed_allowed=changed_allowed)
+            run.write_split(prepared.split.record())
+            run.write_vocabulary(prepared.loaded.vocabulary)
+        personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
+        say(
+            f"{name}: {personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps "
+            f"-> {run.folder}" + f", {ranks.size} ranks" * (ranks.size > 1)
+        )
+        _say_unread(say, prepared.loaded.encoder)
+        training.go()
+    return run.folder
+
+
+def rank() -> int:
+    """Return which process of a training this one is, 0 where there is one alone."""
+    from menura.training.torchrun import place_of
+
+    return place_of(os.environ).rank
+
+
+def find_lr(
+    name: str,
+    typed: Typed,
+    sweep: Mapping[str, float | int],
+    progress: Progress,
+    *,
+    size: str | None = None,
+    out: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> tuple[float, int, int, Path] | None:
+    """Try rising learning rates on a recipe; write the points and a picture, and no run.
+
+    Returns the suggested rate, how many were tried of how many, and the folder; None with ``dry_run``.
+    """
+    from menura.report import curves
+    from menura.training import lr_finder
+    from menura.training.torchrun import place_of
+    from menura.training.trainer import Training
+
+    if name.startswith((RANKER, SCORER)) or place_of(os.environ).size > 1:
+        raise ConfigError("--find-lr: of recipes of dialogue models, in one process", hint="menura config list")
+    config, rates = _config(name, size, typed), lr_finder.Sweep(**sweep)  # type: ignore[arg-type]  # read as they are
+    folder = out or _folder_of(config, beside="-rates")
+    if (folder / "run.json").exists():
+        raise ConfigError(f"--find-lr: {folder} is a run's folder", hint=f"--out {folder}-rates")
+    curves.check_plots()
+    if typed.dry_run:
+        say(f"would try {rates.points} rates from {rates.start:g} to {rates.end:g} -> {folder}")
+        return None
+    prepared = prepare(config, device=device_of(typed.device), offline=typed.offline, say=say)
+    splits = prepared.side("train"), prepared.side("valid")
+    training = Training(Run(folder), config, prepared.loaded.model, *splits, progress, prepared.origin)
+    tried = lr_finder.find_lr(training, rates)
+    rate = lr_finder.suggestion(tried)
+    write_text(folder / "rates.csv", curves.lr_csv(tried))
+    write_text(folder / "rates.svg", curves.lr_svg(tried, rate, name))
+    return rate, len(tried), rates.points, folder
+
+
+def train_scorer(
+    target: str, typed: Typed, progress: Progress, *, out: Path | None = None, fresh: bool = False
+) -> tuple[str, float, Path] | None:
+    """Train a scorer into the workspace, or into a folder; return its line, the seconds and the folder."""
+    from menura.scorers import store
+    from menura.scorers.catalogue import named
+    from menura.training import train_scorer as training
+
+    name, kind = named(target)
+    folder = out or store.folder_of(name)
+    config = overridden(replace(kind.config(), seed=typed.seed), typed.config, typed.assignments)
+    if typed.dry_run:
+        progress.say(f"would train {target} in {folder}: {config.learning.epochs} epochs of {config.data.corpus}")
+        return None
+    about = training.train_scorer(target, config, folder, progress, fresh=fresh, device=device_of(typed.device))
+    return about.line, about.seconds, folder
+
+
+def fit_ranker(folder: Path, typed: Typed, *, fresh: bool = False, say: Callable[[str], None] = print) -> Path | None:
+    """Fit a ranker of its own candidates to a run; return its file, None with ``dry_run``."""
+    from menura.evaluation import train_ranker
+
+    config = overridden(train_ranker.RankerConfig(seed=typed.seed), typed.config, typed.assignments)
+    if typed.dry_run:
+        say(f"would fit a ranker to {folder} on {config.exchanges} exchanges of its training split")
+        return None
+    device = device_of(typed.device)
+    return train_ranker.fit_ranker(folder, config, device=device, offline=typed.offline, fresh=fresh, say=say)
+
+
+def _config(name: str, size: str | None, typed: Typed) -> RunConfig:
+    return overridden(replace(recipe(name, size), seed=typed.seed), typed.config, typed.assignments)
+
+
+def _folder_of(config: RunConfig, *, beside: str = "") -> Path:
+    return Path("runs") / (config.recipe.replace("/", "-").replace("@", "-") + beside)
+
+
+def _say_unread(say: Callable[[str], None], encoder: "Encoder") -> None:
+    """Say what of the data was left out, or is unknown to the model."""
+    if cut := encoder.cut_text:
+        say(f"left out to fit {encoder.max_length} tokens: {cut}")
+    if unknown := encoder.unknown_text:
+        say(unknown)
+
+
+# The demo
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo makes, step by step."""
+
+    say: Callable[[str], None]
+    shown: "Demonstration"
+    speakers: int = SHOWN
+    shots: int = SHOTS
+
+    def adapt(self, watch: Callable[[str, int, int, float], None]) -> "Iterator[tuple[str, Persona, DemoReply]]":
+        """Adapt some held-out speakers; yield each one's name, persona and replies beside the real one."""
+        for number, task in enumerate(self.shown.held_out[: self.speakers], start=1):
+            name = f"speaker-{number}"
+            artefact = self.shown.adapt(task, name, self.shots, lambda *step, name=name: watch(name, *step))
+            yield name, persona_on(self.shown.given.loaded, artefact), self.shown.example(task, artefact, self.shots)
+
+    def table(self, personas: int, adapted: Sequence[Persona]) -> Evaluated:
+        """Score held-out speakers and keep the files in the workspace; those adapted before are not adapted again."""
+        found = Evaluated(self.shown.table(personas, self.shots, [one.artefact for one in adapted], self.say))
+        found.save(self.folder)
+        return found
+
+    @property
+    def introduction(self) -> str:
+        """Say what is at hand."""
+        return self.shown.introduction
+
+    @property
+    def folder(self) -> Path:
+        """Where the table lies."""
+        return home() / "demo"
+
+
+def demo(typed: Typed, say: Callable[[str], None] = print) -> Demo:
+    """Load corpus, split, base and the default adapter checkpoint for the demo."""
+    from menura.evaluation.demo import Demonstration
+
+    device = device_of(typed.device)
+    return Demo(say, Demonstration.prepared(device=device, offline=typed.offline, seed=typed.seed, say=say))

@@ -1,0 +1,267 @@
+"""What lies on this machine: files of dialogues, corpora, bases, models by name, personas."""
+
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from menura.api.personas import overridden
+from menura.errors import ConfigError
+
+if TYPE_CHECKING:
+    from menura.artefacts.base import Base
+    from menura.corpus.check import Report
+    from menura.corpus.dialogue import Dialogue
+    from menura.corpus.statistics import Statistics
+    from menura.evaluation.mask_similarity import Likeness
+    from menura.models.catalogue import PartCount
+    from menura.tasks.split import Splits
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "chitchat-dataset")
+
+
+# Dialogues
+
+
+def check_file(file: Path, format: str | None = None, speaker: str | None = None) -> "Report":
+    """Return everything that is wrong with a file, its format and its counts; nothing is written."""
+    from menura.corpus.check import check
+
+    return check(file, format, speaker)
+
+
+def count(files: Sequence[Path], format: str | None = None) -> "Statistics":
+    """Return counts of dialogues, turns, words and replies; DataError with all that is wrong in any file."""
+    from menura.corpus.statistics import statistics
+
+    return statistics(_dialogues(files, format))
+
+
+def split(
+    files: Sequence[Path],
+    shares: Mapping[str, float],
+    *,
+    out: Path | None,
+    min_heldout_dialogues: int = 2,
+    seed: int = 0,
+    format: str | None = None,
+) -> "Splits":
+    """Return splits that share no persona and no dialogue; ``out`` is where they are recorded, None: nowhere."""
+    from menura.artefacts.files import write_json
+    from menura.tasks.group import grouped
+    from menura.tasks.split import split_tasks
+
+    tasks = grouped(_dialogues(files, format))
+    needed = dict.fromkeys(("valid", "test"), min_heldout_dialogues)
+    found = split_tasks(tasks, shares, seed=seed, min_dialogues=needed)
+    found.verify()
+    if out is not None:
+        write_json(out, found.record())
+    return found
+
+
+def convert(files: Sequence[Path], out: Path | None, to: str = "jsonl", format: str | None = None) -> int:
+    """Write dialogues in another format (``out`` None: only read them); return how many there are.
+
+    Raises DataError, with the reason, where something would be lost.
+    """
+    from menura.corpus.convert import write
+
+    dialogues = _dialogues(files, format)
+    if out is not None:
+        write(dialogues, out, to)
+    return len(dialogues)
+
+
+def add_corpus(name: str, files: Sequence[Path], format: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+    """Put a corpus into the workspace under a name, once it is read without error; return its size and folder."""
+    from menura.artefacts import corpus_store
+
+    dialogues = _dialogues(files, format)
+    if not dry_run:
+        corpus_store.add(name, list(files), format)
+    return {"name": name, "dialogues": len(dialogues), "folder": str(corpus_store.folder_of(name))}
+
+
+def _dialogues(files: Sequence[Path], format: str | None) -> "list[Dialogue]":
+    from menura.corpus import catalogue, chitchat
+
+    return catalogue.read([chitchat.installed() if str(file) == "chitchat" else file for file in files], format)
+
+
+# Bases
+
+
+def bases() -> list[dict[str, Any]]:
+    """Return the bases known by name and those on this machine, as plain data; ``here`` says which are."""
+    from menura.artefacts import base
+    from menura.artefacts.base_catalogue import BASES, DEFAULT
+
+    here = {found.name: found for found in base.on_disk()}
+    known = [
+        {
+            **{"name": entry.name, "here": entry.name in here, "source": entry.source, "licence": entry.licence},
+            **{"parameters": here[entry.name].parameters if entry.name in here else None, "about": entry.about},
+            "known": True,
+            "default": entry.name == DEFAULT,
+        }
+        for entry in BASES.values()
+    ]
+    others = [found for found in here.values() if found.name not in BASES]
+    return known + [
+        {
+            **{"name": found.name, "here": True, "source": found.source, "licence": found.licence},
+            **{"parameters": found.parameters, "about": "", "known": False, "default": False},
+        }
+        for found in others
+    ]
+
+
+def pull_base(name: str, *, offline: bool = False, say: Callable[[str], None] = print) -> "tuple[Base, Path]":
+    """Fetch a base and convert it, once, its checksum checked; return what it is and its folder."""
+    from menura.artefacts import base
+
+    return base.pull(name, offline=offline, say=say), base.folder_of(name)
+
+
+def show_base(name: str) -> dict[str, Any]:
+    """Return what a base on this machine is, its hash and its folder; ConfigError if it is not there."""
+    from menura.artefacts import base
+    from menura.artefacts.base_catalogue import BASES
+
+    if not (base.folder_of(name) / "config.json").exists():
+        hint = f"menura base pull {name}" if name in BASES else "menura base list"
+        raise ConfigError(f"base {name!r} is not on this machine", hint=hint, code="unknown_base")
+    found = base.pull(name, offline=True)
+    return {**asdict(found), "sha256": found.sha256, "folder": str(base.folder_of(name))}
+
+
+# Models
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A model's settings by path, and the parameters of its parts; ``under`` is the base that a part stands for."""
+
+    settings: tuple[tuple[str, Any], ...]
+    parts: "tuple[PartCount, ...]"
+    under: str
+
+
+def models() -> dict[str, str]:
+    """Return all models by name, those of other packages last, each with what it is."""
+    from menura import registry
+
+    return {model.entry.name: model.entry.about for model in registry.models()}
+
+
+def count_parameters(
+    name: str, size: str | None = None, *, config: Path | None = None, assignments: Sequence[str] = ()
+) -> Counted:
+    """Return settings and parameters of a model of the catalogue, or of a recipe's.
+
+    Raises ConfigError for a name that is none, and for a model over words of which it is not said how many there are.
+    """
+    import torch
+
+    from menura import registry
+    from menura.models.catalogue import build, counted
+    from menura.training.overrides import paths_of
+
+    settings, within = _asked(name, size, config, assignments)
+    inputs = registry.model(settings.name).count_inputs(settings, within)
+    with torch.device("meta"):
+        parts = counted(build(inputs.network, settings, sizes=inputs.sizes))
+    under = str(settings.base) if inputs.network is not None else ""
+    return Counted(tuple(paths_of(settings)), tuple(parts), under)
+
+
+def _asked(name: str, size: str | None, config: Path | None, assignments: Sequence[str]) -> tuple[Any, str]:
+    """Return the settings of a model, or of a recipe's, and what stands before them in ``--set``."""
+    from difflib import get_close_matches
+
+    from menura import registry
+    from menura.training.recipes import RECIPES, SIZED, recipe
+
+    known = [model.entry.name for model in registry.models()]
+    if name in known:
+        if size:
+            raise ConfigError(f"model {name!r} comes in no sizes", hint="leave --size away, or name a recipe")
+        return overridden(registry.model(name).entry.settings(), config, assignments), ""
+    if name.partition("@")[0] in {*RECIPES, *SIZED}:
+        return overridden(recipe(name, size), config, assignments).model, "model."
+    near = get_close_matches(name, [*known, *RECIPES, *SIZED], n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}, and recipes (menura config list)"
+    raise ConfigError(f"unknown model {name!r}", hint=hint, code="unknown_model")
+
+
+def mask_similarity(run: str) -> "Likeness":
+    """Return what a run's training personas keep of the private weights, and whether alike personas keep alike ones."""
+    from menura.evaluation.mask_similarity import likeness_of_run
+
+    return likeness_of_run(run)
+
+
+# Personas, and the machine
+
+
+def personas() -> dict[str, int]:
+    """Return the personas of the workspace by name, each with the bytes of its file."""
+    from menura.artefacts import persona_store
+
+    return {name: persona_store.path_of(name).stat().st_size for name in persona_store.names()}
+
+
+def persona_facts(name: str) -> dict[str, Any]:
+    """Return how a persona was made and how it did on held-out dialogues; ConfigError if there is none."""
+    from menura.artefacts import persona_store
+
+    found = persona_store.load(name)
+    return {
+        "name": found.name,
+        "base_sha256": found.base_sha256,
+        "model": dict(found.model),
+        "facts": list(found.facts),
+        "recipe": dict(found.recipe),
+        "values": sum(value.numel() for value in found.weights.values()),
+    }
+
+
+def delete_persona(name: str) -> None:
+    """Delete a persona; one that is not there is no error."""
+    from menura.artefacts import persona_store
+
+    persona_store.remove(name)
+
+
+def workspace() -> dict[str, str]:
+    """Return what belongs into an issue: versions, device, disk, workspace, bases."""
+    import torch
+
+    import menura
+    from menura.artefacts import base, persona_store
+    from menura.artefacts.files import home
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    here = home()
+    existing = next(folder for folder in (here, *here.parents) if folder.exists())
+    return {
+        "menura": menura.__version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{name: _version(name) for name in PACKAGES},
+        "device": device,
+        "workspace": f"{here} ({'exists' if here.exists() else 'not made yet'})",
+        "free": f"{shutil.disk_usage(existing).free / 2**30:.1f} GiB",
+        "bases here": ", ".join(found.name for found in base.on_disk()) or "none: menura base pull smollm2-135m",
+        "personas": str(len(persona_store.names())),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,101 @@
+"""Attention routing begins at random or with a BERT's layers, over the pieces and attributes of its training split."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from menura.artefacts import subword_vocabulary
+from menura.artefacts.base import Base
+from menura.artefacts.bert_init import encoder_named, frozen_encoder, put_layers
+from menura.artefacts.loaders.recurrent import check_counted
+from menura.artefacts.loading import LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.pretrained import Pretrained
+from menura.artefacts.subword_vocabulary import SubwordVocabulary
+from menura.artefacts.word_vectors import word_vectors
+from menura.batches.chat_format import separated
+from menura.batches.encode import Caps, Encoder
+from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, Tokens
+from menura.corpus.dialogue import Profile
+from menura.errors import ConfigError
+from menura.models.attention_routing.config import AttentionRoutingConfig
+from menura.models.attention_routing.model import AttentionRouting
+from menura.models.catalogue import BuildInputs
+from menura.tasks.task import Task
+
+
+def load_attention_routing(settings: AttentionRoutingConfig, options: LoadOptions) -> LoadedModel:
+    """Build attention routing; a BERT whose states are read is read here and stays as it is.
+
+    Raises ConfigError where there is no run to read pieces from, and none are given.
+    """
+    encoders: Callable[[str], Pretrained] = partial(encoder_named, offline=options.offline, say=options.say)
+    vocabulary = subword_vocabulary.read(run_weights(settings).parent) if settings.init_from else options.vocabulary
+    if vocabulary is None:
+        raise ConfigError("a model over pieces has none before it was trained", hint="name the folder of its run")
+    assert isinstance(vocabulary, SubwordVocabulary)
+    tokens, profile = vocabulary.tokens, vocabulary.profile_tokens(by_words=settings.memory)
+    settings = replace(settings, vocab_size=len(tokens), profile_vocab_size=vocabulary.profile_words)
+    read_beside = encoders(settings.pretrained_features) if settings.pretrained_features else None
+    if read_beside:
+        settings = replace(settings, features_width=read_beside.sizes.hidden_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = AttentionRouting(settings, settings.vocab_size, settings.profile_vocab_size).eval()
+    if not settings.init_from:
+        _begin(model, settings, tokens, encoders, options.seed)
+    if read_beside and model.features:
+        model.features.reads(frozen_encoder(read_beside, settings, tokens))
+    model.suppress_ids = tuple(sorted(tokens.never_said() - {tokens.control(END_OF_REPLY)}))
+    base = Base("pieces", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
+    caps = Caps(settings.max_utterance_tokens, settings.max_reply_tokens, settings.max_turns)
+    encoder = Encoder(tokens, separated(tokens), settings.max_length, caps=caps, profile=profile)
+    # Adapters, and a predictor, may be what goes on learning alone.
+    added = (("adapters.", settings.adapter_bottleneck), ("predictor.", model.predictor))
+    loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
+    path = run_weights(settings) if settings.init_from else None
+    return finished(loaded, path, options.device, fresh=[name for name, there in added if there])
+
+
+def learn_pieces(settings: AttentionRoutingConfig, tasks: Sequence[Task]) -> SubwordVocabulary:
+    """Return the pieces and attributes of training tasks."""
+    return subword_vocabulary.of_tasks(tasks, settings)
+
+
+def train_encoder(settings: AttentionRoutingConfig, encoder: Encoder, profiles: Sequence[Profile]) -> Encoder:
+    """Return the encoder of the training split, whose speakers' profiles can be lent to one another."""
+    if not (encoder.profile and settings.lent_share):
+        return encoder
+    return replace(encoder, profile=encoder.profile.lending(profiles))
+
+
+def count_attention_routing(settings: AttentionRoutingConfig, within: str) -> BuildInputs:
+    """Return what the model's parameters are counted on; ConfigError where it is not said how many pieces there are."""
+    # Without a memory profiles are read in the vocabulary of what is said.
+    profiles = {"profile_vocab_size": "10004"} if settings.memory else {}
+    check_counted(settings, within, {"vocab_size": "18600", **profiles})
+    return BuildInputs()
+
+
+def _begin(
+    model: AttentionRouting,
+    settings: AttentionRoutingConfig,
+    tokens: Tokens,
+    encoders: Callable[[str], Pretrained],
+    seed: int,
+) -> None:
+    """Let a fresh model begin at word vectors, and with a BERT's layers, where its settings say so."""
+    if settings.word_vectors:
+        model.begin_words(*_vectors(settings.word_vectors, tokens, settings.embedded, seed))
+    if settings.pretrained_weights:
+        put_layers(encoders(settings.pretrained_weights), settings, model)
+
+
+def _vectors(name: str, tokens: Tokens, size: int, seed: int) -> tuple[list[int], Tensor]:
+    """Return rows of tokens of which word vectors are known, and these fitted to the table's width."""
+    rows = {piece: row for piece, row in tokens.rows().items() if piece not in PIECE_TOKENS}
+    found = word_vectors(name, rows)
+    fitted = found.fitted(size, project=True, generator=torch.Generator().manual_seed(seed))
+    return [rows[word] for word in found.words], fitted

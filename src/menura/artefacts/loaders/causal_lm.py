@@ -1,0 +1,122 @@
+"""A causal language model of transformers: base from disk, adapters attached, adapter weights in place."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from menura.artefacts import base as bases
+from menura.artefacts import tensors
+from menura.artefacts.base import Base
+from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, finished, run_weights
+from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS
+from menura.batches.encode import Encoder
+from menura.errors import ConfigError, MismatchError
+from menura.models.catalogue import MODELS, BuildInputs
+from menura.models.causal_lm.adapter_checks import check_can_learn
+from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
+from menura.models.layers.adapters import Adapters
+
+PROBE = "The quick brown fox jumps over the lazy dog."
+
+
+def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedModel:
+    """Attach fresh adapters, check that they change nothing (MAMLviaPP, Eq. 2), and put adapter weights in place."""
+    network, tokens, base = bases.load(settings.base, offline=options.offline, say=options.say)
+    if settings.reinit != "none":
+        network = bases.forgotten(network, small=settings.reinit == "small", seed=options.seed)
+    _check_vocabulary(len(tokens), network, settings)
+    if settings.chat_format == "special":
+        tokens = tokens.adding(SPECIAL_TOKENS)
+    encoder = Encoder(tokens, CHAT_FORMATS[settings.chat_format](tokens), settings.max_length)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model: Any = MODELS[settings.name].build(BuildInputs(network, encoder.chat_format), settings).eval()
+    check_starts_as_base(model.lm, tokens.encode(PROBE))
+    path = init_file(settings) if settings.init_from else None
+    if path is not None:
+        _check_made_for(path, settings, base)
+    loaded = finished(LoadedModel(model, encoder, base, settings), path, options.device)
+    check_can_learn(model, settings.init_from)
+    return loaded
+
+
+def count_causal_lm(settings: CausalLmConfig, within: str) -> BuildInputs:
+    """Return what the model's parameters are counted on: the base's network without its weights."""
+    del within
+    return BuildInputs(bases.without_weights(settings.base))
+
+
+def init_file(settings: CausalLmConfig) -> Path:
+    """Return the file of weights that ``init_from`` names, the default adapter checkpoint of the base included.
+
+    Raises ConfigError if the base has none, StorageError where nothing is there.
+    """
+    if settings.init_from != DEFAULT:
+        return run_weights(settings)
+    path = Path(str(files("menura.artefacts") / "default_adapters" / f"{settings.base}.safetensors"))
+    if not path.exists():
+        told = f"base {settings.base!r} has no default adapter checkpoint"
+        raise ConfigError(told, hint='--set model.init_from="" begins afresh')
+    return path
+
+
+def default_settings(base: str = "smollm2-135m") -> CausalLmConfig:
+    """Return the settings that the default adapter checkpoint of a base was made with."""
+    about = tensors.metadata(init_file(CausalLmConfig(base=base, init_from=DEFAULT)))
+    return CausalLmConfig(
+        base=base,
+        max_length=int(about["limit"]),
+        adapters=Adapters(kind="houlsby", bottleneck=int(about["size"]), layers="upper"),
+        init_from=DEFAULT,
+    )
+
+
+def write_adapters(path: Path, weights: Mapping[str, Tensor], loaded: LoadedModel, about: Mapping[str, str]) -> None:
+    """Write adapter weights with what they fit; half precision, as they are a beginning and not a result."""
+    settings: Any = loaded.config
+    fits = {
+        "base_sha256": loaded.base.sha256,
+        "kind": settings.adapters.kind,
+        "size": str(settings.adapters.size),
+        "limit": str(settings.max_length),
+        **about,
+    }
+    tensors.save(path, {name: value.half() for name, value in weights.items()}, fits)
+
+
+def _check_vocabulary(tokens: int, network: PreTrainedModel, settings: CausalLmConfig) -> None:
+    """Raise MismatchError for a vocabulary the network has no rows for, or whose own tokens would hit unused rows."""
+    rows = network.get_input_embeddings().weight.shape[0]
+    if tokens > rows:
+        raise MismatchError(
+            f"tokenizer.json has {tokens} tokens, the network has rows for {rows}",
+            place=settings.base,
+            hint="take both from the same base",
+        )
+    if settings.chat_format == "special" and tokens < rows:
+        raise MismatchError(
+            f"chat format special puts its tokens behind the base's; here {rows - tokens} unused rows stand between",
+            place=settings.base,
+            hint="use --set model.chat_format=chat or plain",
+        )
+
+
+def _check_made_for(path: Path, settings: CausalLmConfig, base: Base) -> None:
+    """Raise MismatchError for adapter weights made for another base or another kind of adapters."""
+    notes = tensors.metadata(path)
+    made_for, kind = notes.get("base_sha256", base.sha256), notes.get("kind", settings.adapters.kind)
+    if made_for != base.sha256:
+        raise MismatchError(
+            f"start weights were made for base {made_for[:12]}, this is {base.name} ({base.sha256[:12]})",
+            place=str(path),
+        )
+    if kind != settings.adapters.kind:
+        hint = f"use --set model.adapters.kind={kind}"
+        raise MismatchError(
+            f"start weights are for adapters {kind}, wanted {settings.adapters.kind}", place=str(path), hint=hint
+        )

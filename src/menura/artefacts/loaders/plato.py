@@ -1,0 +1,50 @@
+"""PLATO: a unified transformer begins with what a BERT or a GPT-2 knows, or with its vocabulary alone."""
+
+import torch
+
+from menura.artefacts.loading import LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.pretrained import known_sizes, pretrained, put
+from menura.batches.chat_format import utterances
+from menura.batches.encode import Caps, Encoder
+from menura.errors import ConfigError
+from menura.models.catalogue import BuildInputs
+from menura.models.plato.config import PlatoConfig
+from menura.models.plato.model import Plato, sized
+
+
+def load_plato(settings: PlatoConfig, options: LoadOptions) -> LoadedModel:
+    """Build a unified transformer; ConfigError for a table of fewer rows than its base has tokens."""
+    encoder = pretrained(settings.base, weights=settings.init == "base", offline=options.offline, say=options.say)
+    sizes = sized(settings, encoder.sizes)
+    if sizes.vocab_size < len(encoder.tokens):
+        raise ConfigError(
+            f"model.vocab_size: {sizes.vocab_size} rows, but {settings.base} has {len(encoder.tokens)} tokens",
+            hint="leave it at 0: as many as there are",
+        )
+    opens, end = encoder.tokens.control(encoder.opens), encoder.tokens.control(encoder.ends)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = Plato(settings, sizes, end=end, pre_norm=encoder.pre_norm).eval()
+    if encoder.weights:
+        put(encoder.weights, dict(model.named_parameters()))
+        if encoder.mask is not None and model.rules.mask_from_vocabulary and settings.num_latents:
+            model.mask_slot.data.copy_(model.embeddings.token.weight[encoder.mask])
+    model.suppress_ids = tuple(sorted(encoder.tokens.never_said() - {end}))
+    caps = Caps(
+        settings.max_utterance_tokens,
+        settings.max_reply_tokens,
+        settings.max_turns - 1,
+        settings.max_facts,
+        model.rules.max_fact_tokens,
+        model.rules.through,
+    )
+    reads = Encoder(encoder.tokens, utterances(opens, end), settings.max_length, caps=caps)
+    loaded = LoadedModel(model, reads, encoder.base, settings)
+    path = run_weights(settings) if settings.init_from else None
+    return finished(loaded, path, options.device, fresh=["adapters."])
+
+
+def count_transformer(settings: PlatoConfig, within: str) -> BuildInputs:
+    """Return what the model's parameters are counted on: the sizes of its base."""
+    del within
+    return BuildInputs(sizes=known_sizes(settings.base))

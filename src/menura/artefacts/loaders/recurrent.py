@@ -1,0 +1,75 @@
+"""Models over words: a vocabulary of the training split becomes a table of words, and the weights of a run follow."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from menura.artefacts import word_vocabulary
+from menura.artefacts.base import Base
+from menura.artefacts.loading import LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.word_vectors import word_vectors
+from menura.artefacts.word_vocabulary import WordVocabulary
+from menura.batches.chat_format import words
+from menura.batches.encode import Encoder
+from menura.batches.tokenizer import END_OF_REPLY, WORD_TOKENS
+from menura.errors import ConfigError
+from menura.models.catalogue import MODELS, BuildInputs
+from menura.tasks.task import Task
+
+
+def load_over_words(settings: Any, options: LoadOptions) -> LoadedModel:
+    """Build a model over the words of its run, or of ``options.vocabulary``; ConfigError where there are none.
+
+    Settings of such a model have ``vocab_size`` and, where its words can begin at word vectors, ``word_vectors``.
+    """
+    vocabulary = word_vocabulary.read(run_weights(settings).parent) if settings.init_from else options.vocabulary
+    if vocabulary is None:
+        raise ConfigError("a model over words has none before it was trained", hint="name the folder of its run")
+    assert isinstance(vocabulary, WordVocabulary)
+    tokens = vocabulary.tokens
+    settings = replace(settings, vocab_size=len(tokens), **_people(settings, vocabulary))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model: Any = MODELS[settings.name].build(BuildInputs(people=vocabulary.people), settings).eval()
+    if getattr(settings, "word_vectors", "") and not settings.init_from:
+        _begin_words(model, settings, vocabulary, options.seed)
+    model.suppress_ids = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
+    base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
+    encoder = Encoder(tokens, words(tokens), settings.max_length)
+    loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
+    return finished(loaded, run_weights(settings) if settings.init_from else None, options.device)
+
+
+def learn_words(settings: Any, tasks: Sequence[Task]) -> WordVocabulary:
+    """Return the words of training tasks that are said ``settings.min_count`` times or more, and their people."""
+    return word_vocabulary.of_tasks(tasks, min_count=getattr(settings, "min_count", 1))
+
+
+def count_over_words(settings: Any, within: str) -> BuildInputs:
+    """Return what the model's parameters are counted on; ConfigError where it is not said how many words there are."""
+    check_counted(settings, within, {"vocab_size": "18600"})
+    return BuildInputs()
+
+
+def check_counted(settings: Any, within: str, wanted: dict[str, str]) -> None:
+    """Raise ConfigError for sizes of tables that are 0, with what to type; ``within`` stands before each setting."""
+    missing = [name for name in wanted if getattr(settings, name, 1) < 1]
+    if missing:
+        hint = " ".join(f"--set {within}{name}={wanted[name]}" for name in missing)
+        raise ConfigError(f"{' and '.join(f'model.{name}' for name in missing)}: how many words?", hint=hint)
+
+
+def _people(settings: Any, vocabulary: WordVocabulary) -> dict[str, int]:
+    """Return how many rows a table of people has, of a model that has one: one for each and one for everybody else."""
+    return {"num_users": len(vocabulary.people) + 1} if hasattr(settings, "num_users") else {}
+
+
+def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: int) -> None:
+    """Let words begin where word vectors are known of them."""
+    rows = {word: row for row, word in enumerate(vocabulary.words, start=len(WORD_TOKENS))}
+    found = word_vectors(settings.word_vectors, rows)
+    generator = torch.Generator().manual_seed(seed)
+    fitted = found.fitted(settings.hidden_size, project=settings.project_vectors, generator=generator)
+    model.begin_words([rows[word] for word in found.words], fitted)

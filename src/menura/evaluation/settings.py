@@ -1,0 +1,129 @@
+"""How a table is made: the settings of an evaluation, and the flags of ``menura eval`` that they give.
+
+Nothing here imports torch, so that the help is printed at once.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from menura.errors import ConfigError
+
+if TYPE_CHECKING:
+    from menura.decoding.candidates import Ranking
+    from menura.decoding.generate import Decoding
+
+OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
+OF_RANKS = ("hits", "mrr")  # metrics that need the reference ranked among other replies
+
+Protocol = Literal["following", "leave-one-out"]
+SplitName = Literal["test", "valid"]
+
+
+def setting(default: Any, help: str = "", *flags: str, minimum: float | None = None) -> Any:
+    """Return a field that a command has a flag for, where ``help`` says something; ``flags`` name it otherwise."""
+    return field(default=default, metadata={"help": help, "flags": flags, "minimum": minimum})
+
+
+def _nucleus() -> "Decoding":
+    from menura.decoding.choice import Nucleus  # noqa: PLC0415  # with torch
+
+    return Nucleus()
+
+
+def _ranking() -> "Ranking":
+    from menura.decoding.candidates import Ranking  # noqa: PLC0415  # with torch
+
+    return Ranking()
+
+
+@dataclass(frozen=True)
+class DecodingFlags:
+    """How replies are found, as it is typed."""
+
+    greedy: bool = setting(False, "Decode greedily instead.")
+    top_p: float = setting(0.92, "Sample from this share of the likeliest tokens.")
+    temperature: float = setting(1.0, "Below 1 is more sober, above 1 wilder.")
+    num_beams: int = setting(0, "Decode by a beam of this width.", minimum=0)
+    collapse: bool = setting(False, "Leave out words the beam's reply repeats.")
+    length_penalty: float = setting(0.0, "Of the beam: 0 the summed log-probability, 1 its mean.")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How a table is made.
+
+    Under the protocol ``following`` the query dialogues are the ``queries`` that follow the largest of ``shots``; under
+    ``leave-one-out`` each of the first ``queries`` dialogues (0 = all) is the query once and the first other ones are
+    learnt from. Either way every row has the same query. ``draws`` repeats the adapted rows, from the second on with
+    support dialogues drawn at random. Perplexity is over all query exchanges, generation and ranking over the first
+    ``replies`` of each query (0 = all). ``strength`` is how much a persona weighs in all that is scored, 0 to 1, for a
+    model that weighs it (None: as the model has it); what is learnt is learnt as the model has it. ``prompt`` adds rows
+    with the support dialogues in the context. With several ``epochs`` the inner loop's are chosen among them on
+    held-back training personas first. ``scorers`` is the folder of the trained scorers that some metrics ask for, the
+    workspace's if empty. ``upper_bound`` adds a row in which each reply is the candidate nearest to the reference.
+    ``ranker`` is the file, or run, of a ranker that stands in place of ``ranking``. ``split`` says who is scored: the
+    test personas, or (``valid``) the held-back training personas, by whom settings may be chosen. Where no ``metrics``
+    are named the usual ones of the text are taken.
+    """
+
+    shots: tuple[int, ...] = setting((5,), "Support dialogues, one or a sweep: 0,1,3,5,10", "--k", "-k")
+    queries: int = setting(2, "Query dialogues a persona.")
+    protocol: Protocol = setting("following", "following, or leave-one-out (--queries 0: each dialogue).")
+    draws: int = setting(1, "Draws of the support; the first is file order.")
+    epochs: tuple[int, ...] = setting((), "Inner epochs to choose from on held-back personas: 1,2,4")
+    prompt: bool = setting(False, "Rows with the support dialogues in the context.")
+    max_prompt_tokens: int = 2048  # tokens of a sequence with support dialogues in its context
+    replies: int = setting(4, "Exchanges a persona to reply to and to rank; 0 = all.")
+    candidates: int = setting(20, "Replies that the real one is ranked among, itself included.")
+    decoding: "Decoding" = field(default_factory=_nucleus)
+    max_new_tokens: int = setting(40, "Tokens a reply may have.")
+    # An empty reply is none of AR's (1).
+    min_new_tokens: int = setting(0, "Tokens a reply must have before it may end.", minimum=0)
+    ranking: "Ranking" = field(default_factory=_ranking)  # of the candidates of a model with latents
+    upper_bound: bool = setting(False, "A row that always picks the best candidate.")
+    ranker: str = setting("", "A ranker's file, or its run: it chooses among candidates.")
+    metrics: tuple[str, ...] = setting((), "Names, comma-separated; empty = the usual, by words or characters.")
+    scorers: str = setting("", "The folder of trained scorers; the workspace's if left out.")
+    strength: float | None = setting(None, "How much a persona weighs, 0 to 1, where it can.")
+    split: SplitName = setting("test", "Who is scored: test, or valid, by whom settings may be chosen.")
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to score."""
+        if self.split == "valid" and self.epochs:
+            raise ConfigError(
+                "epochs are chosen on held-back personas, who are those to be judged here",
+                hint="leave --epochs out, or --split valid",
+            )
+        if not self.shots or min(self.shots) < 0:
+            raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
+        if self.epochs and min(self.epochs) < 1:
+            raise ConfigError(f"epochs {self.epochs}: each must be at least 1")
+        leasts = {
+            "queries": int(self.protocol == "following"),
+            "draws": 1,
+            "replies": 0,
+            "candidates": 2,
+            "min_new_tokens": 0,
+        }
+        leasts["max_new_tokens"] = max(self.min_new_tokens, 1)
+        for name, least in leasts.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: {getattr(self, name)}, must be at least {least}")
+        if self.strength is not None and not 0 <= self.strength <= 1:
+            raise ConfigError(f"strength: {self.strength}, must be between 0 and 1")
+
+    @property
+    def needed(self) -> int:
+        """How many dialogues a persona must have."""
+        return max(self.shots) + 1 if self.protocol == "following" else 2
+
+    @property
+    def ranks(self) -> bool:
+        """Whether any metric needs the reference's place among others."""
+        return any(name.startswith(OF_RANKS) for name in self.metrics)
+
+    @property
+    def generates(self) -> bool:
+        """Whether any metric needs a reply or a rank."""
+        return any(not name.startswith(OF_LIKELIHOOD) for name in self.metrics)

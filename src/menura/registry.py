@@ -1,0 +1,260 @@
+"""The models and methods by name, those of other packages among them.
+
+``models/catalogue.py`` says how a model is built; here it is said how its weights are loaded, what its vocabulary is
+learnt from, and how a persona on it is learnt where nothing else is said. A package outside of Menura adds its own by
+``menura.register_model`` and ``menura.register_method``, or by an entry point of the groups ``menura.models`` and
+``menura.methods``: then they are there in every command, without a line of code that imports the package.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from menura.errors import ConfigError, shown
+from menura.models.catalogue import MODELS as ENTRIES
+from menura.models.catalogue import BuildInputs, Catalogue, ModelEntry, ModelSettings
+
+if TYPE_CHECKING:
+    from menura.adaptation.protocol import Adaptation
+    from menura.artefacts.loading import LoadedModel, LoadOptions, Vocabulary
+    from menura.batches.encode import Encoder
+    from menura.corpus.dialogue import Profile
+    from menura.tasks.task import Task
+
+MODEL_GROUP, METHOD_GROUP = "menura.models", "menura.methods"  # of entry points
+OF_METHODS = ("attach", "objective", "adapt", "second_order", "has_inner_loop", "name")
+
+
+def _nothing_to_count(settings: Any, within: str) -> BuildInputs:
+    del settings, within
+    return BuildInputs()
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A model with all that the program asks of it; each callable takes settings of the class ``entry.settings``.
+
+    ``load`` returns the model with its weights in place. ``learn_vocabulary`` returns what a model over words or pieces
+    stands on, from the tasks of the training split; None for a model that brings its tokenizer. ``train_encoder``
+    returns the encoder of the training split from the usual one and its profiles. ``default_method`` is how a persona
+    is learnt where nothing else is said; None is the method of the default base. ``count_inputs`` returns what the
+    parameters are counted on; it is given what stands before a setting's name in ``--set``.
+    """
+
+    entry: ModelEntry
+    load: "Callable[[Any, LoadOptions], LoadedModel]"
+    learn_vocabulary: "Callable[[Any, Sequence[Task]], Vocabulary] | None" = None
+    train_encoder: "Callable[[Any, Encoder, Sequence[Profile]], Encoder] | None" = None
+    default_method: "Callable[[], Adaptation] | None" = None
+    count_inputs: Callable[[Any, str], BuildInputs] = _nothing_to_count
+
+
+def _causal_lm(name: str) -> RegisteredModel:
+    from menura.artefacts.loaders.causal_lm import count_causal_lm, load_causal_lm
+
+    return RegisteredModel(ENTRIES[name], load_causal_lm, count_inputs=count_causal_lm)
+
+
+def _over_words(name: str) -> RegisteredModel:
+    return model_over_words(ENTRIES[name])
+
+
+def _plato(name: str) -> RegisteredModel:
+    from menura.adaptation.defaults import plato_persona
+    from menura.artefacts.loaders.plato import count_transformer, load_plato
+
+    return RegisteredModel(ENTRIES[name], load_plato, default_method=plato_persona, count_inputs=count_transformer)
+
+
+def _lic(name: str) -> RegisteredModel:
+    from menura.artefacts.loaders.lic import count_lic, load_lic
+
+    return RegisteredModel(ENTRIES[name], load_lic, count_inputs=count_lic)
+
+
+def _attention_routing(name: str) -> RegisteredModel:
+    from menura.adaptation.defaults import routing_persona
+    from menura.artefacts.loaders import attention_routing as loader
+
+    return RegisteredModel(
+        ENTRIES[name],
+        loader.load_attention_routing,
+        learn_vocabulary=loader.learn_pieces,
+        train_encoder=loader.train_encoder,
+        default_method=routing_persona,
+        count_inputs=loader.count_attention_routing,
+    )
+
+
+def model_over_words(entry: ModelEntry) -> RegisteredModel:
+    """Return a model over words with the usual loader: its settings have ``vocab_size``, its table is that large.
+
+    ``build`` is given settings of which ``vocab_size`` is known. A model with ``suppress_ids`` is told which tokens no
+    reply may hold.
+    """
+    from menura.artefacts.loaders.recurrent import count_over_words, learn_words, load_over_words
+
+    return RegisteredModel(entry, load_over_words, learn_vocabulary=learn_words, count_inputs=count_over_words)
+
+
+_LOADERS: dict[str, Callable[[str], RegisteredModel]] = {
+    **dict.fromkeys(("causal_lm", "transfer_transfo", "p2_bot"), _causal_lm),
+    **dict.fromkeys(("seq2seq", "speaker", "seq2spg", "hierarchical", "ivae_mi"), _over_words),
+    "plato": _plato,
+    "lic": _lic,
+    "attention_routing": _attention_routing,
+}
+
+
+def _join(name: str) -> Callable[[], RegisteredModel]:
+    return lambda: _LOADERS[name](name)
+
+
+_MODELS: Catalogue[RegisteredModel] = Catalogue("model", {name: _join(name) for name in _LOADERS})
+_discovered: set[str] = set()  # groups of entry points that were looked for
+
+
+def register_model(model: RegisteredModel) -> None:
+    """Add a model to all commands.
+
+    Raises ConfigError for settings without a name, a model that lacks an ability of ``DialogueModel``, which is named,
+    and for a name that is taken.
+    """
+    from menura.models.dialogue_model import DialogueModel
+
+    settings = model.entry.settings
+    name = getattr(settings, "name", "")
+    if not (isinstance(name, str) and name and is_dataclass(settings)):
+        told = f"{settings.__name__}: settings of a model are a frozen dataclass with its name"
+        raise ConfigError(told, hint='name: ClassVar[str] = "…"', code="lacks_ability")
+    lacking = [field for field in ("init_from", "max_length") if field not in settings.__dataclass_fields__]
+    if lacking:
+        raise _lacks("model", name, lacking, f"add them to {settings.__name__}")
+    if not issubclass(model.entry.model, DialogueModel):
+        raise _lacks("model", name, ["DialogueModel"], f"let {model.entry.model.__name__} inherit from it")
+    if abstract := sorted(model.entry.model.__abstractmethods__):
+        raise _lacks("model", name, abstract, f"{model.entry.model.__name__} must have what every DialogueModel has")
+    ENTRIES.add(name, lambda: model.entry)
+    _MODELS.add(name, lambda: model)
+
+
+def register_method(method: "type[Adaptation]") -> None:
+    """Add a method to all commands; raises as ``register_model``."""
+    from menura.adaptation.catalogue import METHODS
+
+    name = getattr(method, "name", "") or method.__name__
+    if lacking := [ability for ability in OF_METHODS if not hasattr(method, ability)]:
+        raise _lacks("method", str(name), lacking, "see menura.adaptation.protocol.Adaptation")
+    if not is_dataclass(method):
+        raise _lacks("method", str(name), ["settings"], "make it a frozen dataclass")
+    METHODS.add(str(name), lambda: method)
+
+
+def unregister(name: str) -> None:
+    """Take out a model or method that was registered, if it is there."""
+    from menura.adaptation.catalogue import METHODS
+
+    for catalogue in (_MODELS, ENTRIES, METHODS):
+        if name in catalogue:
+            catalogue.remove(name)
+
+
+def model(name: str) -> RegisteredModel:
+    """Return a model; ConfigError with the nearest name if there is none."""
+    if name not in _MODELS:
+        _discover(MODEL_GROUP)
+    if name not in _MODELS:
+        raise _unknown("model", name, list(_MODELS))
+    return _MODELS[name]
+
+
+def method(name: str) -> "type[Adaptation]":
+    """Return a method; ConfigError with the nearest name if there is none."""
+    from menura.adaptation.catalogue import METHODS
+
+    if name not in METHODS:
+        _discover(METHOD_GROUP)
+    if name not in METHODS:
+        raise _unknown("method", name, list(METHODS))
+    return METHODS[name]
+
+
+def models() -> list[RegisteredModel]:
+    """Return all models, those of other packages last."""
+    _discover(MODEL_GROUP)
+    return list(_MODELS.values())
+
+
+def method_names() -> list[str]:
+    """Return the names of all methods, those of other packages last."""
+    from menura.adaptation.catalogue import METHODS
+
+    _discover(METHOD_GROUP)
+    return list(METHODS)
+
+
+def settings_from(plain: Mapping[str, Any]) -> Any:
+    """Return a model's settings from plain data that ``named_settings`` made of them.
+
+    Without a name, as before there were several models, they are a causal_lm's. Raises ConfigError for settings that
+    the model has not, and for values that are none.
+    """
+    named = {"name": "causal_lm", **plain}
+    return _made(model(str(named.pop("name"))).entry.settings, named, "model.")
+
+
+def _made(kind: Any, plain: Mapping[str, Any], path: str) -> Any:
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for name, value in plain.items():
+        if name not in kind.__dataclass_fields__:
+            raise ConfigError(f"unknown setting {shown(path + name)}", code="unknown_setting")
+        if is_dataclass(hints[name]) and isinstance(value, Mapping):
+            values[name] = _made(hints[name], value, f"{path}{name}.")
+            continue
+        try:
+            values[name] = TypeAdapter(hints[name]).validate_python(value)
+        except ValidationError as error:
+            told = f"setting {path}{name}: {shown(str(value))} is not valid: {error.errors()[0]['msg']}"
+            raise ConfigError(told, code="bad_setting") from error
+    return kind(**values)
+
+
+def load_model(settings: ModelSettings, options: "LoadOptions | None" = None) -> "LoadedModel":
+    """Build the model that these are settings of, with its weights in place.
+
+    Raises what loading its base raises, and MismatchError for weights made for another base, other words or adapters.
+    """
+    from menura.artefacts.loading import LoadOptions
+
+    return model(settings.name).load(settings, options or LoadOptions())
+
+
+def _discover(group: str) -> None:
+    """Register what other packages offer by entry points, once a process; ConfigError names one that cannot be read."""
+    if group in _discovered:
+        return
+    _discovered.add(group)
+    for point in entry_points(group=group):
+        try:
+            offered = point.load()
+        except Exception as error:  # noqa: BLE001  # whatever another package raises is told with its name
+            told = f"entry point {point.name} of {group} cannot be loaded: {type(error).__name__}: {error}"
+            raise ConfigError(
+                told, hint=f"mend or uninstall {point.value.partition(':')[0]}", code="entry_point"
+            ) from error
+        register_model(offered) if group == MODEL_GROUP else register_method(offered)
+
+
+def _lacks(what: str, name: str, abilities: Sequence[str], hint: str) -> ConfigError:
+    return ConfigError(f"{what} {shown(name)} lacks {', '.join(abilities)}", hint=hint, code="lacks_ability")
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> ConfigError:
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    return ConfigError(f"unknown {what} {shown(name)}", hint=hint, code=f"unknown_{what}")
