@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,10 +208,11 @@ def test_flags_and_settings_of_lines_that_are_not_run_exist(world: Path) -> None
             sets = [word for one in given.assignments if not one.endswith("=") for word in ("--set", one)]
             size = rest[rest.index("--size") : rest.index("--size") + 2] if "--size" in rest else []
             code, told = type_line(shlex.join(["menura", "config", "show", rest[1], *size, *sets]))
-            refused = name(page) in ("docs/guide/command-line.md",)  # shows what is said of wrong ones
-            assert code == 0 or refused, f"{name(page)}: {line}\n{told}"
+            # What is said of wrong settings, and models that are registered first, have tests of their own.
+            refused = name(page) in ("docs/guide/command-line.md", "docs/guide/extending.md")
+            assert refused or code == 0, f"{name(page)}: {line}\n{told}"
             checked += 1
-    assert checked > 10
+    assert checked > 5
 
 
 def test_the_model_and_the_method_of_the_page_about_extending_go_through_all_commands(world: Path) -> None:
@@ -311,13 +313,20 @@ AS_CODE = re.findall(
     parts experiments episodes lean sight dropping likeliest filled bank forest passes timed turned profiled walks
     structures lexicon spoken judge verdicts nested repeats rivals drift bits Reading Known Asked Sight Places Bank
     Speaking Tree Timed Turned InPlace Kept Recalled Retaken Walk Ground Descent Structure Loaded Voice Lexicon Judge
-    Judged Verdicts Part Drift begin advance further begun speaking taken descend descending anchored judged voice
+    Judged Verdicts Part Drift begin advance further begun speaking descend descending anchored judged voice
     voices
     """,
 )
 SCOPES = ("outer", "inner", "method", "model", "data", "learning")
 KEYS = [f"{scope}.{old}" for scope in SCOPES for old in SETTINGS[scope]] + ["adapters.size"]
 BARE = {old for scope in ("method", "model", "run") for old in SETTINGS[scope]}  # after --set, where no scope is typed
+
+
+def names_in(python: str) -> Iterator[str]:
+    """Yield the names of Python code, or of a session, that are not in comments and texts."""
+    code = "\n".join(line[4:] for line in python.splitlines() if line.startswith((">>> ", "... "))) or python
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    yield from (token.string for token in tokens if token.type == tokenize.NAME)
 
 
 def earlier_names(page: Path) -> list[str]:
@@ -330,7 +339,7 @@ def earlier_names(page: Path) -> list[str]:
     spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
     named = {part for span in spans for part in re.split(r"[./]|\(\)$", span)}
     python = (block for block in fenced if block.language in ("python", "pycon"))
-    named |= {word for block in python for word in re.findall(r"\w+", "\n".join(block.lines))}
+    named |= {word for block in python for word in names_in("\n".join(block.lines))}
     typed = set(re.findall(r"--set (\w+)=", text))
     return found + sorted(named & set(AS_CODE)) + sorted(typed & BARE)
 
