@@ -294,6 +294,11 @@ def test_no_page_names_a_registry_or_a_path_of_one_machine(page: Path) -> None:
     )
 
 
+def test_modules_named_on_the_page_about_the_architecture_exist() -> None:
+    named = set(re.findall(r"\b\w+\.py\b", (DOCS / "architecture.md").read_text(encoding="utf-8")))
+    assert not named - {path.name for path in (ROOT / "src" / "menura").rglob("*.py")}
+
+
 # Names of earlier versions
 
 ANYWHERE = re.findall(
