@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from counts import count
 from made_up import QUERY, SUPPORT, VARIANTS
 from torch import Tensor, nn
 from toys import NET_EPISODE, NoDecoding, TanhNet, exchange, flat, gradient, slope
@@ -36,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "unadapted_loss_weight": 0.2,
     },
 }
+EVERY = count(full_count=1, quick_count=3)  # of how many numbers one is moved to measure its slope
 PROGRESS = 0.2  # of training, while multi-step losses still count
 
 
@@ -63,10 +65,10 @@ def test_the_exact_gradient_of_every_option_is_the_central_difference(
     method = Maml(inner, order="exact", recompute=recompute, **OPTIONS[options])
     model = attached(method)
     ours = flat(gradient(model, total(model, method)))
-    units = torch.eye(len(ours), dtype=torch.float64)
+    units = torch.eye(len(ours), dtype=torch.float64)[::EVERY]
     step = 1e-5 if inner is SGD else 1e-6  # Adam bends: where a gradient is small, its direction turns quickly
     measured = torch.tensor([slope(model, lambda: total(model, method), unit, step) for unit in units])
-    assert float((ours - measured).norm() / measured.norm()) < 1e-7
+    assert float((ours[::EVERY] - measured).norm() / measured.norm()) < 1e-7
     if "rates" in OPTIONS[options]:
         rates = gradient(model, total(model, method))["rates.logarithm"]
         assert int((rates != 0).sum()) == rates.shape[0] * len(adapting(model, method.trainable))

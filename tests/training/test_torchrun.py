@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import counts
 import pytest
 import torch
 from made_up_chat import settings, write
@@ -276,9 +277,14 @@ def test_under_torchrun_a_killed_rank_ends_the_run_and_the_same_command_goes_on(
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     saved = status(out)["step"]
-    relaunched = launched(script, *line)
-    said, _ = relaunched.communicate(timeout=120)
-    assert relaunched.returncode == 0, said
+    if counts.full:
+        relaunched = launched(script, *line)
+        said, _ = relaunched.communicate(timeout=120)
+        assert relaunched.returncode == 0, said
+    else:  # the launcher has been seen at work: the ranks alone go on
+        done = run([line[1:]] * 2, tmp_path)
+        assert done.codes == [0, 0], done.said
+        said = done.said[0]
     assert f"going on after step {saved}" in said
     train(config_for(corpus, PAIR, *more), tmp_path / "alone")
     both = [[entry["loss"] for entry in Run(folder).trace() if "loss" in entry] for folder in (out, tmp_path / "alone")]
