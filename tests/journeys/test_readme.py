@@ -55,7 +55,7 @@ def test_from_a_file_to_a_persona_that_talks_and_back(typed: Answer) -> None:
     )
     assert talk.startswith("mira · greedy · /help\nmira> ")
     assert "mira on tiny" in talk
-    assert len(re.findall(r"^  mira  +[\d.]+ nats a token  ", talk, re.MULTILINE)) == 2
+    assert len(re.findall(r"^  mira  +[\d.]+ NLL per token  ", talk, re.MULTILINE)) == 2
     assert "(forgotten)" in talk
     assert "(the base answers too)" in talk
     assert len(re.findall(r"^mira> ", talk, re.MULTILINE)) == 2
@@ -76,7 +76,7 @@ def test_a_chat_ends_with_its_input(typed: Answer) -> None:
     assert "tiny> " in typed("chat", "tiny", "--seed", "3", piped="hello")
 
 
-def test_two_voices_answer_side_by_side(typed: Answer) -> None:
+def test_two_agents_answer_side_by_side(typed: Answer) -> None:
     typed("adapt", "mira", "chat.jsonl", "--speaker", WHO, "-k", "3", "--base", "tiny")
     talk = typed("chat", "mira,tiny", piped="hello\n")
     assert len(re.findall(r"^(?:mira|tiny)> ", talk, re.MULTILINE)) == 2
@@ -126,7 +126,7 @@ def test_a_training_becomes_a_table(typed: Answer) -> None:
 
 
 def test_settings_tell_where_they_come_from(typed: Answer) -> None:
-    Path("c.yaml").write_text("outer: {tasks: 3}\n", encoding="utf-8")
+    Path("c.yaml").write_text("outer: {meta_batch_size: 3}\n", encoding="utf-8")
     shown = json.loads(typed("config", "show", "tiny/maml", "-c", "c.yaml", "--set", "outer.steps=7", "--json"))
     assert shown["outer.meta_batch_size"] == {"value": 3, "from": "c.yaml"}
     assert shown["outer.steps"] == {"value": 7, "from": "--set"}
@@ -175,7 +175,7 @@ def test_a_plato_says_candidates_and_which_one_is_chosen_and_becomes_a_persona(t
         "train", "plato/finetune-personachat", "--size", "tiny", "--set", "model.init_from=first", "--out", "run", *data
     )
     talk = typed("chat", "run", "--candidates", "3", piped="hello\nand then?\n")
-    shown = re.findall(r"^ +z=(\d) +coherence 0\.\d\d +[\d.]+ nats a token  ", talk, re.MULTILINE)
+    shown = re.findall(r"^ +z=(\d) +coherence 0\.\d\d +[\d.]+ NLL per token  ", talk, re.MULTILINE)
     assert len(shown) == 6
     assert len(set(shown[:3])) == 3
     assert len(re.findall(r"<- chosen: the most coherent \(rs -?\d", talk)) == 2
