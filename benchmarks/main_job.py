@@ -61,7 +61,8 @@ def main() -> int:
         adapt = ["adapt", "baker", str(CHAT), "--speaker", "Mara", "-k", "2", "--base", "tiny"]
         calls = traced(adapt, folder) | traced(["chat", "baker"], folder, "hello\nhow was your day?\n/quit\n")
     files = sorted({file for file, _ in calls})
-    classes = sorted({function.rsplit(".", 1)[0] for _, function in calls if _is_method(function)})
+    methods = (function.partition(".<locals>")[0] for _, function in calls)
+    classes = sorted({method.rsplit(".", 1)[0] for method in methods if "." in method})
     modules = int(subprocess.run([sys.executable, "-c", LOADED], check=True, capture_output=True, text=True).stdout)
     counts = {"files": len(files), "functions": len(calls), "classes": len(classes), "modules": modules}
     if "--list" in sys.argv:
@@ -69,10 +70,6 @@ def main() -> int:
     for what, count in counts.items():
         print(f"{what:10} {count:4}" + (f"   at most {LIMITS[what]}" if what in LIMITS else ""))
     return int(any(counts[what] > most for what, most in LIMITS.items()))
-
-
-def _is_method(function: str) -> bool:
-    return "." in function and not function.rsplit(".", 1)[0].endswith("<locals>")
 
 
 if __name__ == "__main__":

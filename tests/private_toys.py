@@ -10,7 +10,7 @@ from toys import NoDecoding, exchange, points
 from menura.adaptation.masks import LayerMask, PersonaMask, whole
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
-from menura.models.dialogue_model import Loss
+from menura.models.dialogue_model import Loss, mean_loss
 
 SIZES = (3, 5, 6, 4, 2)
 
@@ -36,7 +36,7 @@ class PrivateNet(NoDecoding):
         shared = self.shared(inputs).tanh()
         private = through([(layer.weight, layer.bias) for layer in self.private], inputs)
         gate = self.gate(torch.cat([shared, private], -1)).tanh()
-        return Loss.of(((gate * shared + (1 - gate) * private).sum(-1) - wanted) ** 2, batch.reply_tokens)
+        return mean_loss(((gate * shared + (1 - gate) * private).sum(-1) - wanted) ** 2, batch.reply_tokens)
 
 
 def through(layers: Sequence[tuple[Tensor, Tensor]], given: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class ThreeEdges(NoDecoding):
 
     def loss(self, batch: Batch) -> Loss:
         targets = torch.tensor([self.targets[e.dialogue_id] for e in batch.exchanges], dtype=torch.float64)
-        return Loss.of(((self.private.weight - targets) ** 2).sum(1) / 2, batch.reply_tokens)
+        return mean_loss(((self.private.weight - targets) ** 2).sum(1) / 2, batch.reply_tokens)
 
 
 def of_edges(shape: PersonaMask, *edges: Sequence[Sequence[int]] | None) -> PersonaMask:

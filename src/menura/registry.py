@@ -7,7 +7,7 @@ learnt from, and how a persona on it is learnt where nothing else is said. A pac
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -49,7 +49,7 @@ class RegisteredModel:
     load: "Callable[[Any, LoadOptions], LoadedModel]"
     learn_vocabulary: "Callable[[Any, Sequence[Task]], Vocabulary] | None" = None
     train_encoder: "Callable[[Any, Encoder, Sequence[Profile]], Encoder] | None" = None
-    default_method: "Callable[[], Adaptation] | None" = None
+    default_method: "Adaptation | None" = None
     count_inputs: Callable[[Any, str], BuildInputs] = _nothing_to_count
 
 
@@ -64,10 +64,10 @@ def _over_words(name: str) -> RegisteredModel:
 
 
 def _plato(name: str) -> RegisteredModel:
-    from menura.adaptation.defaults import plato_persona
+    from menura.adaptation.defaults import PLATO_PERSONA
     from menura.artefacts.loaders.plato import count_transformer, load_plato
 
-    return RegisteredModel(ENTRIES[name], load_plato, default_method=plato_persona, count_inputs=count_transformer)
+    return RegisteredModel(ENTRIES[name], load_plato, default_method=PLATO_PERSONA, count_inputs=count_transformer)
 
 
 def _lic(name: str) -> RegisteredModel:
@@ -77,7 +77,7 @@ def _lic(name: str) -> RegisteredModel:
 
 
 def _attention_routing(name: str) -> RegisteredModel:
-    from menura.adaptation.defaults import routing_persona
+    from menura.adaptation.defaults import ROUTING_PERSONA
     from menura.artefacts.loaders import attention_routing as loader
 
     return RegisteredModel(
@@ -85,7 +85,7 @@ def _attention_routing(name: str) -> RegisteredModel:
         loader.load_attention_routing,
         learn_vocabulary=loader.learn_pieces,
         train_encoder=loader.train_encoder,
-        default_method=routing_persona,
+        default_method=ROUTING_PERSONA,
         count_inputs=loader.count_attention_routing,
     )
 
@@ -224,14 +224,15 @@ def _made(kind: Any, plain: Mapping[str, Any], path: str) -> Any:
     return kind(**values)
 
 
-def load_model(settings: ModelSettings, options: "LoadOptions | None" = None) -> "LoadedModel":
-    """Build the model that these are settings of, with its weights in place.
+def load_model(settings: ModelSettings, options: "LoadOptions | None" = None, *, device: str = "cpu") -> "LoadedModel":
+    """Build the model that these are settings of, with its weights in place, on a device.
 
     Raises what loading its base raises, and MismatchError for weights made for another base, other words or adapters.
     """
     from menura.artefacts.loading import LoadOptions
 
-    return model(settings.name).load(settings, options or LoadOptions())
+    loaded = model(settings.name).load(settings, options or LoadOptions())
+    return replace(loaded, model=loaded.model.to(device))
 
 
 def _discover(group: str) -> None:

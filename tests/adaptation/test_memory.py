@@ -17,7 +17,7 @@ from menura.adaptation.masks import PersonaMask, whole
 from menura.adaptation.weights import adaptable
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
-from menura.models.dialogue_model import Loss
+from menura.models.dialogue_model import Loss, mean_loss
 
 SIZE = 4096
 EPISODE = EncodedEpisode("p", ((exchange("support"),),), ((exchange("query"),),))
@@ -31,7 +31,7 @@ class Wide(NoDecoding):
         self.theta = nn.Parameter(torch.linspace(-1, 1, SIZE))
 
     def loss(self, batch: Batch) -> Loss:
-        return Loss.of((self.theta.tanh().exp() ** 2).mean().expand(len(batch)), batch.reply_tokens)
+        return mean_loss((self.theta.tanh().exp() ** 2).mean().expand(len(batch)), batch.reply_tokens)
 
 
 class Counting(TorchDispatchMode):
@@ -138,7 +138,7 @@ class SharedAndPrivate(NoDecoding):
 
     def loss(self, batch: Batch) -> Loss:
         total = self.theta.tanh().mean() + self.private.weight.tanh().mean() + self.private.bias.tanh().mean()
-        return Loss.of(total.expand(len(batch)), batch.reply_tokens)
+        return mean_loss(total.expand(len(batch)), batch.reply_tokens)
 
 
 def walked(tasks: int) -> Together:

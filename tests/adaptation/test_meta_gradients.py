@@ -19,7 +19,7 @@ from menura.adaptation.weights import adaptable, adapting, loss_with, trained
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 
 SGD = InnerLoop(lr=0.1, epochs=2, batch_size=4)  # four steps on the net's seven points
 ADAM = InnerLoop(lr=0.02, epochs=2, batch_size=4, optimizer="adam")
@@ -122,7 +122,7 @@ class Straight(NoDecoding):
             else ((self.first - 1) ** 2).sum() + (self.second + self.first[0]) ** 3
             for exchange in batch.exchanges
         ]
-        return Loss.of(torch.stack([value.reshape(()) for value in nll]), batch.reply_tokens)
+        return mean_loss(torch.stack([value.reshape(()) for value in nll]), batch.reply_tokens)
 
 
 @pytest.mark.parametrize("options", ["plain", "multi-step", "rates", "rates of steps"])

@@ -20,6 +20,7 @@ from menura.adaptation.self_play import (
 )
 from menura.adaptation.weights import adaptable
 from menura.batches.batch import Batch
+from menura.batches.chat_format import turn_ids
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 
@@ -56,12 +57,12 @@ def test_both_speakers_read_the_same_turns_each_from_its_own_side() -> None:
     assert first.context == games_of(toy).opening.context
     assert second.context == (
         *first.context[: -len(layout.reply_open)],
-        *layout.turn(content[0], own=True),
-        *layout.turn(content[1], own=False),
+        *turn_ids(layout, content[0], own=True),
+        *turn_ids(layout, content[1], own=False),
         *layout.reply_open,
     )
     asked = (toy.encoder.tokens.encode(text) for text in ("good evening", "half past six, good evening!", "tired?"))
-    flipped = [layout.turn(said, own=number % 2 == 0) for number, said in enumerate((*asked, content[0]))]
+    flipped = [turn_ids(layout, said, own=number % 2 == 0) for number, said in enumerate((*asked, content[0]))]
     assert partner.context == (*(token for turn in flipped for token in turn), *layout.reply_open)
     assert first.facts == second.facts == games_of(toy).opening.facts
     assert "baker" in shown(toy, partner.facts)

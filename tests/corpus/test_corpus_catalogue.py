@@ -42,7 +42,7 @@ def written(folder: Path, text: str, name: str = "talk.txt") -> Path:
 def test_no_reader_is_missing_from_the_catalogue() -> None:
     names = [module.name for module in pkgutil.iter_modules(corpus.__path__)]
     modules = {name: importlib.import_module(f"menura.corpus.{name}") for name in names}
-    assert {name for name, module in modules.items() if hasattr(module, "looks_like")} == set(FORMATS)
+    assert {name for name, module in modules.items() if hasattr(module, "SHAPES")} == set(FORMATS)
     assert all(entry.name == name and entry.read is modules[name].read for name, entry in FORMATS.items())
 
 

@@ -17,7 +17,7 @@ from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.tokenizer import byte_tokens
 from menura.decoding.choice import Nucleus
 from menura.errors import DataError, MismatchError
-from menura.models.causal_lm.adapter_checks import NEAR, check_can_learn
+from menura.models.causal_lm.adapter_hooks import NEAR, check_can_learn
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
 from menura.models.layers.adapters import Adapters
 from menura.tasks.task import Exchange

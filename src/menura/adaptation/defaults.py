@@ -9,16 +9,6 @@ PLATO = InnerLoop(lr=1e-3, epochs=3, batch_size=16, optimizer="adam")
 ROUTING = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")  # more passes lose on held-back speakers
 
 
-def default_persona() -> Finetune:
-    """Return the method of the default base."""
-    return Finetune(ANCHORED)
-
-
-def plato_persona() -> Finetune:
-    """Return the method of a PLATO: a persona differs in latents and prior."""
-    return Finetune(PLATO, "latent,prior")
-
-
-def routing_persona() -> Finetune:
-    """Return the method of attention routing."""
-    return Finetune(ROUTING)
+DEFAULT_PERSONA = Finetune(ANCHORED)  # on the default base
+PLATO_PERSONA = Finetune(PLATO, "latent,prior")  # a persona differs in latents and prior
+ROUTING_PERSONA = Finetune(ROUTING)

@@ -10,7 +10,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from menura.adaptation.inner_step import InnerLearningRates, InnerProblem, State, Values, direction, inner_lrs_of
+from menura.adaptation.inner_step import (
+    InnerLearningRates,
+    InnerProblem,
+    State,
+    Values,
+    direction,
+    initial_states,
+    inner_lrs_of,
+    loss_and_gradients,
+    lrs_of_step,
+    outer_only_of,
+    query_loss_and_gradients,
+    updated_states,
+)
 from menura.adaptation.weights import loss_with
 from menura.batches.batch import Batch
 from menura.models.dialogue_model import Loss
@@ -46,19 +59,19 @@ class FirstOrder:
     def step(self, batch: Batch) -> Tensor:
         """Take a step, writing over the weights."""
         if not self._states:
-            self._states = self.problem.initial_state({n: value.detach().clone() for n, value in self.start.items()})
+            self._states = initial_states(self.problem, {n: value.detach().clone() for n, value in self.start.items()})
         lrs = inner_lrs_of(self.problem.model)
         if lrs and 0 < self._steps < lrs.rows:
             self._marks.append({name: value.clone() for name, value in self.weights().items()})
         leaves = {name: state[0].requires_grad_() for name, state in self._states.items()}
-        loss, gradients = self.problem.gradients(leaves, batch, outer_only={}, exact=False)
+        loss, gradients = loss_and_gradients(self.problem, leaves, batch, outer_only={}, exact=False)
         self._descend(gradients)
         self._steps += 1
         return loss.detach()
 
     @torch.no_grad()
     def _descend(self, gradients: Values) -> None:
-        lrs = self.problem.lrs(self._steps, tuple(self._states))
+        lrs = lrs_of_step(self.problem, self._steps, tuple(self._states))
         for (name, (weight, *moments)), lr, gradient in zip(self._states.items(), lrs, gradients, strict=True):
             towards, *moments = direction(moments, gradient, self._steps)
             self._states[name] = (weight.sub_(lr * towards), *moments)
@@ -70,8 +83,8 @@ class FirstOrder:
     def query_loss(self, query: Batch) -> Loss:
         """Return the loss there; its gradients are taken at once, so that no graph is kept."""
         here = self.weights()
-        loss, gradients = self.problem.query_gradients(here, query)
-        inputs = [*self.start.values(), *self.problem.outer_only(here).values()]
+        loss, gradients = query_loss_and_gradients(self.problem, here, query)
+        inputs = [*self.start.values(), *outer_only_of(self.problem, here).values()]
         lrs = inner_lrs_of(self.problem.model)
         if lrs and lrs.logarithm.requires_grad:
             gradients = (*gradients, self._lr_gradient(lrs, dict(zip(here, gradients, strict=False))))
@@ -101,10 +114,10 @@ class Unrolled:
 
     def step(self, batch: Batch) -> Tensor:
         """Take a step that autograd can go back through."""
-        states = self._states or self.problem.initial_state(self.start)
-        loss, gradients = self.problem.gradients(self.weights(), batch, outer_only={}, exact=True)
-        self._states = self.problem.updated(
-            states, self.problem.lrs(self._steps, tuple(states)), gradients, self._steps
+        states = self._states or initial_states(self.problem, self.start)
+        loss, gradients = loss_and_gradients(self.problem, self.weights(), batch, outer_only={}, exact=True)
+        self._states = updated_states(
+            self.problem, states, lrs_of_step(self.problem, self._steps, tuple(states)), gradients, self._steps
         )
         self._steps += 1
         return loss.detach()
@@ -133,8 +146,8 @@ class Recomputed:
 
     def step(self, batch: Batch) -> Tensor:
         """Take a step without a graph."""
-        states = self._states or self.problem.initial_state(self.start)
-        outer_only, lrs = self.problem.outer_only(states), self.problem.lrs(self._steps, tuple(states))
+        states = self._states or initial_states(self.problem, self.start)
+        outer_only, lrs = outer_only_of(self.problem, states), lrs_of_step(self.problem, self._steps, tuple(states))
         again = _StepFunction(self.problem, tuple(states), tuple(outer_only), batch, self._steps)
         given = [*_flat(states), *outer_only.values(), *([lrs] if isinstance(lrs, Tensor) else [])]
         loss, *after = checkpointed_step(again, given)
@@ -149,8 +162,8 @@ class Recomputed:
     def query_loss(self, query: Batch) -> Loss:
         """Return the loss there; its gradients there are taken at once, so that no graph of it is kept."""
         here = self.weights()
-        loss, gradients = self.problem.query_gradients(here, query)
-        return _loss_with_gradients(loss, [*here.values(), *self.problem.outer_only(here).values()], gradients)
+        loss, gradients = query_loss_and_gradients(self.problem, here, query)
+        return _loss_with_gradients(loss, [*here.values(), *outer_only_of(self.problem, here).values()], gradients)
 
 
 @dataclass(frozen=True)
@@ -167,10 +180,10 @@ class _StepFunction:
         size = len(self.names) * (3 if self.problem.adam else 1)
         states = _named(self.names, given[:size])
         outer_only = dict(zip(self.outer_only, given[size:], strict=False))
-        lrs = given[-1] if len(given) > size + len(outer_only) else self.problem.lrs(self.number, self.names)
+        lrs = given[-1] if len(given) > size + len(outer_only) else lrs_of_step(self.problem, self.number, self.names)
         weights = {name: state[0] if exact else state[0].requires_grad_() for name, state in states.items()}
-        loss, gradients = self.problem.gradients(weights, self.batch, outer_only=outer_only, exact=exact)
-        return (loss.detach(), *_flat(self.problem.updated(states, lrs, gradients, self.number)))
+        loss, gradients = loss_and_gradients(self.problem, weights, self.batch, outer_only=outer_only, exact=exact)
+        return (loss.detach(), *_flat(updated_states(self.problem, states, lrs, gradients, self.number)))
 
 
 def _flat(states: Mapping[str, State]) -> list[Tensor]:

@@ -36,46 +36,52 @@ class InnerProblem:
     lr: float
     adam: bool
 
-    def initial_state(self, weights: Mapping[str, Tensor]) -> dict[str, State]:
-        """Return where tensors stand before any step; optimiser state starts fresh for each persona."""
-        fresh = 2 if self.adam else 0
-        return {name: (value, *(torch.zeros_like(value) for _ in range(fresh))) for name, value in weights.items()}
 
-    def lrs(self, step: int, names: Sequence[str]) -> LearningRates:
-        """Return the rates of a step, counted from 0: the model's learnt ones where it has some."""
-        learnt = inner_lrs_of(self.model)
-        return learnt.of_step(step, names) if learnt else [self.lr] * len(names)
+def initial_states(problem: InnerProblem, weights: Mapping[str, Tensor]) -> dict[str, State]:
+    """Return where tensors stand before any step; optimiser state starts fresh for each persona."""
+    fresh = 2 if problem.adam else 0
+    return {name: (value, *(torch.zeros_like(value) for _ in range(fresh))) for name, value in weights.items()}
 
-    def outer_only(self, moving: Iterable[str]) -> dict[str, Tensor]:
-        """Return what the outer loop moves and the inner loop does not."""
-        names = set(moving)
-        return {name: value for name, value in adaptable(self.model).items() if name not in names}
 
-    def gradients(
-        self, weights: Mapping[str, Tensor], batch: Batch, *, outer_only: Mapping[str, Tensor], exact: bool
-    ) -> tuple[Tensor, Values]:
-        """Return a loss and its gradients by ``weights``; exact ones can be differentiated again."""
-        with torch.enable_grad(), twice_differentiable() if exact else nullcontext():
-            loss = loss_with(self.model, {**weights, **outer_only}, batch).total
-            return loss, torch.autograd.grad(loss, list(weights.values()), create_graph=exact, materialize_grads=True)
+def lrs_of_step(problem: InnerProblem, step: int, names: Sequence[str]) -> LearningRates:
+    """Return the rates of a step, counted from 0: the model's learnt ones where it has some."""
+    learnt = inner_lrs_of(problem.model)
+    return learnt.of_step(step, names) if learnt else [problem.lr] * len(names)
 
-    def updated(
-        self, states: Mapping[str, State], lrs: LearningRates, gradients: Values, step: int
-    ) -> dict[str, State]:
-        """Return where tensors stand after a step, counted from 0, down these gradients."""
-        after = {}
-        for (name, (weight, *moments)), lr, gradient in zip(states.items(), lrs, gradients, strict=True):
-            towards, *moments = direction(moments, gradient, step)
-            after[name] = (weight - lr * towards, *moments)
-        return after
 
-    def query_gradients(self, here: Mapping[str, Tensor], query: Batch) -> tuple[Loss, Values]:
-        """Return a loss and its gradients at once: first of ``here``, then of the others."""
-        leaves = {name: value.detach().requires_grad_() for name, value in here.items()}
-        inputs = [*leaves.values(), *self.outer_only(here).values()]
-        with torch.enable_grad():
-            loss = loss_with(self.model, leaves, query)
-            return loss, torch.autograd.grad(loss.total, inputs, materialize_grads=True)
+def outer_only_of(problem: InnerProblem, moving: Iterable[str]) -> dict[str, Tensor]:
+    """Return what the outer loop moves and the inner loop does not."""
+    names = set(moving)
+    return {name: value for name, value in adaptable(problem.model).items() if name not in names}
+
+
+def loss_and_gradients(
+    problem: InnerProblem, weights: Mapping[str, Tensor], batch: Batch, *, outer_only: Mapping[str, Tensor], exact: bool
+) -> tuple[Tensor, Values]:
+    """Return a loss and its gradients by ``weights``; exact ones can be differentiated again."""
+    with torch.enable_grad(), twice_differentiable() if exact else nullcontext():
+        loss = loss_with(problem.model, {**weights, **outer_only}, batch).total
+        return loss, torch.autograd.grad(loss, list(weights.values()), create_graph=exact, materialize_grads=True)
+
+
+def updated_states(
+    problem: InnerProblem, states: Mapping[str, State], lrs: LearningRates, gradients: Values, step: int
+) -> dict[str, State]:
+    """Return where tensors stand after a step, counted from 0, down these gradients."""
+    after = {}
+    for (name, (weight, *moments)), lr, gradient in zip(states.items(), lrs, gradients, strict=True):
+        towards, *moments = direction(moments, gradient, step)
+        after[name] = (weight - lr * towards, *moments)
+    return after
+
+
+def query_loss_and_gradients(problem: InnerProblem, here: Mapping[str, Tensor], query: Batch) -> tuple[Loss, Values]:
+    """Return a loss and its gradients at once: first of ``here``, then of the others."""
+    leaves = {name: value.detach().requires_grad_() for name, value in here.items()}
+    inputs = [*leaves.values(), *outer_only_of(problem, here).values()]
+    with torch.enable_grad():
+        loss = loss_with(problem.model, leaves, query)
+        return loss, torch.autograd.grad(loss.total, inputs, materialize_grads=True)
 
 
 def direction(moments: Sequence[Tensor], gradient: Tensor, step: int) -> Values:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import InnerLoop, diverged
-from menura.adaptation.inner_step import InnerProblem, Values, twice_differentiable
+from menura.adaptation.inner_step import InnerProblem, Values, lrs_of_step, twice_differentiable
 from menura.adaptation.masks import PersonaMask, with_zeros
 from menura.adaptation.weights import PersonaWeights, loss_with
 from menura.batches.batch import Batch
@@ -79,7 +79,7 @@ class Together:
         # Gradients, and how many tasks have a weight.
         pooled: dict[str, Any] = {name: 0 for name in names if name in self._private}
         owners: dict[str, Any] = dict(pooled)
-        lrs = dict(zip(names, self.problem.lrs(self._steps, names), strict=True))
+        lrs = dict(zip(names, lrs_of_step(self.problem, self._steps, names), strict=True))
         for place, batch in batches.items():
             kept = self._kept(place)
             loss, gradient = self._gradients(place, batch, kept)

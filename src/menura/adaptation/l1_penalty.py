@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from menura.adaptation.inner_loop import InnerLoop, diverged
-from menura.adaptation.inner_step import InnerProblem
+from menura.adaptation.inner_step import InnerProblem, loss_and_gradients, lrs_of_step
 from menura.batches.batch import Batch
 
 Kind = Literal["subgradient", "proximal"]
@@ -47,12 +47,12 @@ def sparse_copy(
     for step in range(inner.epochs * len(batches)):
         batch = batches[step % len(batches)]
         leaves = {name: value.requires_grad_() for name, value in weights.items()}
-        loss, gradients = problem.gradients(leaves, batch, outer_only={}, exact=False)
+        loss, gradients = loss_and_gradients(problem, leaves, batch, outer_only={}, exact=False)
         if not torch.isfinite(loss):
             raise diverged(step, batch, inner)
         weights = {name: value.detach() for name, value in leaves.items()}
         with torch.no_grad():
-            lrs = list(problem.lrs(step, tuple(weights)))
+            lrs = list(lrs_of_step(problem, step, tuple(weights)))
         for (name, value), gradient, lr in zip(weights.items(), gradients, lrs, strict=True):
             penalty.step(name, value, gradient, lr)
     return weights

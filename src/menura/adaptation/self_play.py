@@ -15,7 +15,7 @@ from torch import Tensor
 from menura.adaptation.inner_loop import InnerLoop, Watch
 from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.weights import PersonaWeights, adapting
-from menura.batches.chat_format import ChatFormat
+from menura.batches.chat_format import ChatFormat, turn_ids
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, RewardsReplies
@@ -146,7 +146,7 @@ class Games:
     def _prompt(self, said: Sequence[Turn], *, own: bool) -> EncodedExchange:
         """Lay out what was said as the one reads it who speaks next: the persona, or a rival as its partner."""
         layout, partner = self.reward_model.chat_format, self.opening.negatives[0]
-        pieces = [(whose == own, layout.turn(words, own=whose == own)) for whose, words in said]
+        pieces = [(whose == own, turn_ids(layout, words, own=whose == own)) for whose, words in said]
         context = (*chain.from_iterable(piece for _, piece in pieces), *layout.reply_open)
         turns = tuple((mine, len(piece)) for mine, piece in pieces)
         if own:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import torch
 
 from menura import registry
+from menura.adaptation.defaults import DEFAULT_PERSONA
 from menura.adaptation.inner_loop import Watch
 from menura.adaptation.protocol import Adaptation, AdaptsPart
 from menura.adaptation.weights import PersonaWeights, holding
@@ -234,14 +235,16 @@ class Persona(Agent):
         return Path(path)
 
     @classmethod
-    def load(cls, name: str | Path, base: "Model | None" = None, **options: Any) -> "Persona":
+    def load(
+        cls, name: str | Path, base: "Model | None" = None, *, device: str = "cpu", offline: bool = False
+    ) -> "Persona":
         """Read a persona by name or file; on ``base`` if given, else on the model it was made for.
 
         Raises MismatchError if the persona was made for another model than ``base``.
         """
         path = Path(name)
         artefact = persona_artefact.read(path) if path.suffix == persona_store.SUFFIX else persona_store.load(str(name))
-        loaded = base.loaded if base else registry.load_model(_settings(artefact), LoadOptions(**options))
+        loaded = base.loaded if base else _loaded(artefact, device, offline=offline)
         artefact.check_fits(loaded)
         return persona_on(loaded, artefact)
 
@@ -270,16 +273,25 @@ class Model(Agent):
         task = task_of(dialogues, speaker)
         check_shots(task, k)
         name = name or task.persona.persona_id
-        method = self.method or default_method()
+        method = self.method or DEFAULT_PERSONA
         artefact, check = adapt_persona(self.loaded, method, task, name=name, shots=k, watch=watch)
         return persona_on(self.loaded, artefact, check)
 
 
-def persona_on(loaded: LoadedModel, artefact: PersonaArtefact, check: Check | None = None) -> Persona:
+def persona_on(
+    loaded: LoadedModel, artefact: PersonaArtefact, check: Check | None = None, path: Path | None = None
+) -> Persona:
     """Return a persona that replies through a model it fits."""
     profile = {key: tuple(told) for key, told in artefact.recipe.get("profile", {}).items()}
-    weights, facts = artefact.weights, artefact.facts
-    return Persona(loaded, profile=profile, facts=facts, weights=weights, artefact=artefact, check=check)
+    return Persona(
+        loaded,
+        profile=profile,
+        facts=artefact.facts,
+        weights=artefact.weights,
+        artefact=artefact,
+        check=check,
+        path=path,
+    )
 
 
 def load(name: str = DEFAULT, *, device: str = "cpu", offline: bool = False) -> Model:
@@ -287,13 +299,14 @@ def load(name: str = DEFAULT, *, device: str = "cpu", offline: bool = False) -> 
 
     A folder may hold a base, or be that of a run: then the model begins at its best weights.
     """
-    options = LoadOptions(device=device, offline=offline)
+    options = LoadOptions(offline=offline)
     if _is_run(name):
-        return Model(registry.load_model(_run(name).model, options), method=usual_method(name))
+        return Model(registry.load_model(_run(name).model, options, device=device), method=usual_method(name))
     from menura.artefacts.loaders.causal_lm import default_settings
     from menura.models.causal_lm.model import CausalLmConfig
 
-    return Model(registry.load_model(default_settings() if name == DEFAULT else CausalLmConfig(base=name), options))
+    settings = default_settings() if name == DEFAULT else CausalLmConfig(base=name)
+    return Model(registry.load_model(settings, options, device=device))
 
 
 def adapt(  # each one changes the persona, or where it is written
@@ -334,10 +347,10 @@ def adapt(  # each one changes the persona, or where it is written
     chosen.attach(model.loaded.model)
     say(f"plan   base {model.loaded.base.name} · {k} of {len(task.dialogues)} dialogues of {speaker}")
     began = time.perf_counter()
-    persona = replace(model, method=chosen).adapt(dialogues, speaker=speaker, k=k, name=name, watch=watch)
-    path = persona_store.save(persona.artefact)
-    say(verdict(persona.check, time.perf_counter() - began))
-    return replace(persona, path=path)
+    artefact, check = adapt_persona(model.loaded, chosen, task, name=name, shots=k, watch=watch)
+    path = persona_store.save(artefact)
+    say(verdict(check, time.perf_counter() - began))
+    return persona_on(model.loaded, artefact, check, path)
 
 
 def agents(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Agent]:
@@ -351,7 +364,7 @@ def agents(names: Sequence[str], *, device: str = "cpu", offline: bool = False) 
         artefact = persona_store.load(name)
         key = str(artefact.model)
         if key not in shared:
-            shared[key] = registry.load_model(_settings(artefact), LoadOptions(device=device, offline=offline))
+            shared[key] = _loaded(artefact, device, offline=offline)
         artefact.check_fits(shared[key])
         made[name] = persona_on(shared[key], artefact)
     return made
@@ -418,13 +431,6 @@ def overridden(settings: Settings, config: Path | None, assignments: Sequence[st
     return with_settings(with_file(settings, config) if config else settings, assignments)
 
 
-def default_method() -> Adaptation:
-    """Return how a persona on the default base is learnt where nothing else is said."""
-    from menura.adaptation.defaults import default_persona
-
-    return default_persona()
-
-
 def usual_method(base: str) -> Adaptation:
     """Return how a persona on this base is learnt where nothing else is said.
 
@@ -433,9 +439,9 @@ def usual_method(base: str) -> Adaptation:
     run = _run(base) if _is_run(base) else None
     own = registry.model(run.model.name).default_method if run else None
     if run is None or own is None:
-        return default_method()
+        return DEFAULT_PERSONA
     trained: Adaptation = run.method
-    return trained if trained.has_inner_loop else own()
+    return trained if trained.has_inner_loop else own
 
 
 def method_on(model: Model, base: str, name: str) -> Adaptation:
@@ -494,6 +500,7 @@ def _run(folder: str) -> Any:
     return config_of(folder)
 
 
-def _settings(artefact: PersonaArtefact) -> Any:
-    """Return the settings of the model that a persona was made for."""
-    return registry.settings_from(artefact.model)
+def _loaded(artefact: PersonaArtefact, device: str, *, offline: bool) -> LoadedModel:
+    """Return the model that a persona was made for."""
+    settings = registry.settings_from(artefact.model)
+    return registry.load_model(settings, LoadOptions(offline=offline), device=device)

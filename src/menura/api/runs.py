@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from menura.api.personas import Model, Persona, Typed, default_method, device_of, overridden, persona_on
+from menura.adaptation.defaults import DEFAULT_PERSONA
+from menura.api.personas import Model, Persona, Typed, device_of, overridden, persona_on
 from menura.artefacts.files import home, write_text
 from menura.errors import ConfigError
 from menura.evaluation.evaluate import Results
@@ -74,7 +75,7 @@ def evaluate(
     """
     if isinstance(data, str | Path):
         data = DataConfig(corpus=str(data), max_turns=0, min_heldout_dialogues=max(k) + 1, train=0, valid=0, test=1)
-    method = model.method or default_method()
+    method = model.method or DEFAULT_PERSONA
     run = RunConfig("api", model=model.loaded.config, method=method, data=data or DataConfig())
     prepared = Prepared(run, model.loaded, split_of(run.data, tasks_of(run.data)))
     chosen = replace(settings or EvaluateConfig(), shots=tuple(k))

@@ -57,7 +57,6 @@ class LoadOptions:
     """How a model is loaded: what is fresh in it comes from ``seed``; a vocabulary where there is no run to read."""
 
     seed: int = 0
-    device: str = "cpu"
     offline: bool = False
     say: Callable[[str], None] = lambda line: None
     vocabulary: Vocabulary | None = None
@@ -73,19 +72,17 @@ def run_weights(settings: ModelSettings) -> Path:
     return path
 
 
-def finished(loaded: LoadedModel, path: Path | None, device: str, fresh: Sequence[str] = ()) -> LoadedModel:
-    """Return a model with the weights of a file in place, if there is one, on its device.
+def with_weights(loaded: LoadedModel, path: Path, fresh: Sequence[str] = ()) -> LoadedModel:
+    """Return a model with the weights of a file in place.
 
     What has one of ``fresh`` in its name may be missing there, and then stays as it begins.
     """
-    if path is not None:
-        sha256 = put_weights(loaded.model, path, fresh)
-        loaded = replace(loaded, init_sha256=sha256, init_about=tensors.metadata(path))
-    return replace(loaded, model=loaded.model.to(device))
+    sha256 = put_weights(loaded.model, path, fresh)
+    return replace(loaded, init_sha256=sha256, init_about=tensors.metadata(path))
 
 
 def put_weights(model: DialogueModel[Any], path: Path, fresh: Sequence[str] = ()) -> str:
-    """Give all that trains the values in a file; return the hash of what it holds. ``fresh`` as in ``finished``."""
+    """Give all that trains the values in a file; return the hash of what it holds. ``fresh`` as in ``with_weights``."""
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from menura.batches.collate import Ids, Labels, pack, pad
+from menura.batches.collate import Ids, Labels, on_device, pack, pad
 from menura.batches.encode import EncodedExchange
 from menura.batches.prefix_tree import Branch, prefix_trees
 from menura.batches.time_major import TimeMajor
@@ -110,13 +110,13 @@ class Batch:
     def packed(self) -> PackedSequences:
         """Rows of shared sequences with their label positions."""
         rows, labels = pack([(e.prefix, e.reply) for e in self.exchanges])
-        return PackedSequences(tuple(rows), labels.to(self.device))
+        return PackedSequences(tuple(rows), on_device(labels, self.device))
 
     @cached_property
     def prefix_tree(self) -> PackedSequences:
         """Rows with branches: what sequences begin with alike is read once, wherever they part."""
         rows, branches, labels = prefix_trees([(e.prefix, e.reply) for e in self.exchanges])
-        return PackedSequences(tuple(rows), labels.to(self.device), tuple(branches))
+        return PackedSequences(tuple(rows), on_device(labels, self.device), tuple(branches))
 
     @property
     def reply_tokens(self) -> Tensor:

@@ -32,14 +32,6 @@ class ChatFormat:
     alike: bool = False
     fact_close: Ids = ()
 
-    def turn(self, content: Ids, *, own: bool) -> Ids:
-        """Return a turn of a context: one's own is laid out as a reply was."""
-        if self.bare:
-            return content
-        if own and not self.alike:
-            return (*self.reply_open, *content, self.end, *self.after_end)
-        return (*self.turn_open, *content, *self.turn_close)
-
     def content(self, turn: Ids, *, own: bool) -> Ids | None:
         """Return what was said in such a turn, without what stands around it; None if its beginning was cut off."""
         if self.bare:
@@ -48,6 +40,15 @@ class ChatFormat:
         opened = self.reply_open if own else self.turn_open
         closed = len(self.after_end) + 1 if own else len(self.turn_close)
         return turn[len(opened) : len(turn) - closed] if turn[: len(opened)] == opened else None
+
+
+def turn_ids(chat_format: ChatFormat, content: Ids, *, own: bool) -> Ids:
+    """Return a turn of a context: one's own is laid out as a reply was."""
+    if chat_format.bare:
+        return content
+    if own and not chat_format.alike:
+        return (*chat_format.reply_open, *content, chat_format.end, *chat_format.after_end)
+    return (*chat_format.turn_open, *content, *chat_format.turn_close)
 
 
 def chat(tokens: Tokens) -> ChatFormat:

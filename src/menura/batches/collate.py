@@ -22,9 +22,11 @@ class Labels:
     token: Tensor  # (N,) int64
     exchange: Tensor  # (N,) int64
 
-    def to(self, device: torch.device) -> "Labels":
-        """Move to a device."""
-        return Labels(*(x.to(device) for x in (self.row, self.position, self.before, self.token, self.exchange)))
+
+def on_device(labels: Labels, device: torch.device) -> Labels:
+    """Return labels on a device."""
+    columns = (labels.row, labels.position, labels.before, labels.token, labels.exchange)
+    return Labels(*(column.to(device) for column in columns))
 
 
 def pad(sequences: Sequence[Ids], *, left: bool = False, fill: int = 0) -> tuple[Tensor, Tensor]:

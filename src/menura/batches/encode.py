@@ -7,7 +7,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
-from menura.batches.chat_format import ChatFormat
+from menura.batches.chat_format import ChatFormat, turn_ids
 from menura.batches.profile import Lent, ProfileTokens, Slots
 from menura.batches.tokenizer import Tokens
 from menura.corpus.dialogue import Profile, Turn
@@ -266,7 +266,7 @@ class Encoder:
         if most and len(content) > most:
             self.cut["utterance tokens"] += len(content) - most
             content = content[len(content) - most :]
-        return self.chat_format.turn(content, own=turn.speaker == speaker)
+        return turn_ids(self.chat_format, content, own=turn.speaker == speaker)
 
 
 def _told_by_all(long: EncodedExchange, kept: Sequence[EncodedExchange]) -> EncodedExchange:

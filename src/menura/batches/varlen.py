@@ -6,7 +6,7 @@ Shape letters: W rows, T tokens of all rows side by side, L tokens of one, N lab
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
@@ -74,16 +74,12 @@ class PackedChunk:
     """Some rows side by side, and the labels in them."""
 
     ids: tuple[Ids, ...]  # of each row
+    line: Tensor  # (T,) ids side by side
     rows: SequenceLayout
     at: Tensor  # (N,) the place in the line of each label
     before: Tensor  # (N,) and of the token that predicts it
     token: Tensor  # (N,) the label itself
     exchange: Tensor  # (N,) whose it is; labels of one exchange follow each other
-
-    @cached_property
-    def line(self) -> Tensor:
-        """(T,) ids side by side."""
-        return torch.tensor([token for row in self.ids for token in row], device=self.rows.device)
 
     @cached_property
     def ends(self) -> tuple[Tensor, Tensor]:
@@ -111,7 +107,9 @@ def packed_chunks(
         ragged = SequenceLayout(tuple(len(row) for row in rows[start:end]), device, tuple(branches[start:end]))
         first = ragged.starts[labels.row[here] - start]
         at, before = first + labels.position[here], first + labels.before[here]
-        yield PackedChunk(tuple(rows[start:end]), ragged, at, before, labels.token[here], labels.exchange[here])
+        ids = tuple(rows[start:end])
+        line = torch.tensor(list(chain.from_iterable(ids)), dtype=torch.long, device=device)
+        yield PackedChunk(ids, line, ragged, at, before, labels.token[here], labels.exchange[here])
         start = end
 
 

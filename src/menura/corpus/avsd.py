@@ -23,6 +23,10 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 ASKED = r'\s*:\s*\[\s*\{[^{}]*"question"\s*:'
 REFERENCES = re.compile(r'^\s*\{.{0,200}?"images"\s*:\s*\[\s*\{', re.DOTALL)
 MARK = re.compile(rf'^\s*\{{.*?("data"\s*:\s*\{{\s*"[^"]*"{ASKED}|"dialog"{ASKED})', re.DOTALL)
+SHAPES = (
+    (REFERENCES, "JSON object of reference answers"),
+    (MARK, "JSON object of videos with questions and answers"),
+)  # of the start of a file, each with what it is
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,6 @@ def scan(source: Source) -> Iterator[Found]:
     for talk in talks:
         yield from _dialogue(talk, source)
     yield from schema.problems
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    if REFERENCES.search(head):
-        return "JSON object of reference answers"
-    return "JSON object of videos with questions and answers" if MARK.search(head) else ""
 
 
 def sentences(text: str) -> tuple[str, ...]:

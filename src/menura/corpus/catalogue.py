@@ -1,5 +1,6 @@
 """A path becomes dialogues by the format it is in: the table of all formats, and finding the right one."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -31,11 +32,15 @@ def alone(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
+Shapes = tuple[tuple[re.Pattern[str], str | Callable[[str], str]], ...]
+
+
 @dataclass(frozen=True)
 class Format:
     """One way to write dialogues down; ``render`` is None where Menura does not write it.
 
-    ``looks_like`` gets the first few KiB of a file and returns the reason why it is of this format, empty if not.
+    ``shapes`` are patterns of the first few KiB of a file, each with the reason why it is of this format then, or with a
+    function that looks closer and returns the reason, empty if it is not.
     ``files`` are all that are read for a named one, the one that gives the dialogues its name first; ``endings`` are
     names that tell the format by themselves.
     """
@@ -43,7 +48,7 @@ class Format:
     name: str
     read: Reader
     scan: Callable[[Source], Iterator[Found]]
-    looks_like: Callable[[str], str]
+    shapes: Shapes
     render: Callable[[Dialogue], str] | None = None
     limits: Limits = UPLOAD
     opened: Callable[[Path, Limits], Source] = opened
@@ -63,13 +68,13 @@ class Detected:
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format("chitchat", chitchat.read, chitchat.scan, chitchat.looks_like, limits=DATA_SET),
-        Format("avsd", avsd.read, avsd.scan, avsd.looks_like, limits=DATA_SET),
+        Format("chitchat", chitchat.read, chitchat.scan, chitchat.SHAPES, limits=DATA_SET),
+        Format("avsd", avsd.read, avsd.scan, avsd.SHAPES, limits=DATA_SET),
         Format(
             "real_persona_chat",
             real_persona_chat.read,
             real_persona_chat.scan,
-            real_persona_chat.looks_like,
+            real_persona_chat.SHAPES,
             limits=DATA_SET,
             opened=real_persona_chat.opened_pair,
             files=real_persona_chat.files,
@@ -78,19 +83,19 @@ FORMATS = {
             "personaldialog",
             personaldialog.read,
             personaldialog.scan,
-            personaldialog.looks_like,
+            personaldialog.SHAPES,
             limits=DATA_SET,
         ),
-        Format("cped", cped.read, cped.scan, cped.looks_like, limits=DATA_SET),
-        Format("jsonl", jsonl.read, jsonl.scan, jsonl.looks_like, jsonl.render),
-        Format("personachat_jsonl", personachat_jsonl.read, personachat_jsonl.scan, personachat_jsonl.looks_like),
-        Format("messages", messages.read, messages.scan, messages.looks_like, messages.render),
-        Format("sharegpt", sharegpt.read, sharegpt.scan, sharegpt.looks_like),
+        Format("cped", cped.read, cped.scan, cped.SHAPES, limits=DATA_SET),
+        Format("jsonl", jsonl.read, jsonl.scan, jsonl.SHAPES, jsonl.render),
+        Format("personachat_jsonl", personachat_jsonl.read, personachat_jsonl.scan, personachat_jsonl.SHAPES),
+        Format("messages", messages.read, messages.scan, messages.SHAPES, messages.render),
+        Format("sharegpt", sharegpt.read, sharegpt.scan, sharegpt.SHAPES),
         Format(
             "dailydialog",
             dailydialog.read,
             dailydialog.scan,
-            dailydialog.looks_like,
+            dailydialog.SHAPES,
             limits=DATA_SET,
             opened=dailydialog.opened_pair,
             files=dailydialog.files,
@@ -99,7 +104,7 @@ FORMATS = {
             "personachat",
             personachat.read,
             personachat.scan,
-            personachat.looks_like,
+            personachat.SHAPES,
             personachat.render,
             limits=DATA_SET,
         ),
@@ -107,13 +112,13 @@ FORMATS = {
             "mojitalk",
             mojitalk.read,
             mojitalk.scan,
-            mojitalk.looks_like,
+            mojitalk.SHAPES,
             limits=DATA_SET,
             opened=mojitalk.opened_pair,
             files=mojitalk.files,
             endings=(mojitalk.QUERIES, mojitalk.REPLIES),
         ),
-        Format("transcript", transcript.read, transcript.scan, transcript.looks_like, transcript.render),
+        Format("transcript", transcript.read, transcript.scan, transcript.SHAPES, transcript.render),
     )
 }
 
@@ -136,11 +141,19 @@ def detected(path: Path) -> Detected:
     if by_name:
         return Detected(by_name, f"the name ends in {Path(bare_name(path)).suffix}")
     for entry in FORMATS.values():
-        reason = entry.looks_like(head)
+        reason = _reason(entry, head)
         if reason:
             return Detected(entry, reason)
     hint = f"name it with --format, one of {', '.join(FORMATS)}"
     raise DataError("format not recognised", code="unknown_format", place=str(path), hint=hint)
+
+
+def _reason(entry: Format, head: str) -> str:
+    """Return why the start of a file is of a format, empty if it is not."""
+    for shape, reason in entry.shapes:
+        if shape.match(head) and (told := reason if isinstance(reason, str) else reason(head)):
+            return told
+    return ""
 
 
 def detect(path: Path) -> str:

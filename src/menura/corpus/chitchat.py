@@ -19,6 +19,9 @@ from menura.corpus.strict_json import parsed, step
 PACKAGE, FILE = "chitchat-dataset", "chitchat_dataset/dataset.json"
 FEWEST_TURNS = 6
 MARK = re.compile(r'^\s*\{\s*"[^"]*"\s*:\s*\{.*?"messages"\s*:\s*\[\s*(\[|\])', re.DOTALL)
+SHAPES = (
+    (MARK, 'JSON object of conversations with "messages" of arrays'),
+)  # of the start of a file, each with what it is
 
 
 def installed() -> Path:
@@ -41,11 +44,6 @@ def scan(source: Source) -> Iterator[Found]:
     for name, conversation in schema.fields(value, "file").items():
         yield from _found(name, conversation, source.name)
     yield from schema.problems
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return 'JSON object of conversations with "messages" of arrays' if MARK.search(head) else ""
 
 
 def _found(name: str, conversation: object, place: str) -> Iterator[Found]:

@@ -5,6 +5,7 @@ show's, so that sides can be parted by show.
 """
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ def looks_like(head: str) -> str:
     """Return why the start of a file is of this format, empty if it is not."""
     columns = head.split("\n", 1)[0].strip().split(",")
     return "a table with CPED's columns" if len({*NEEDED} & {*columns}) >= COLUMNS_RECOGNISED else ""
+
+
+SHAPES = ((re.compile(rf"[^\n]*\b({'|'.join(NEEDED)})\b"), looks_like),)  # a first line that names a column
 
 
 def _rows(source: Source) -> Iterator[CsvRow | Problem]:

@@ -61,6 +61,11 @@ def looks_like(head: str) -> str:
     return f"lines of turns that end in {END}" if ended and sum(ended) * 2 > len(ended) else ""
 
 
+SHAPES = (
+    (re.compile(rf".*{END}|[\s{''.join(sorted(ACTS))}]*$", re.DOTALL), looks_like),
+)  # turns that end so, or a file of acts
+
+
 def files(path: Path) -> tuple[Path, ...]:
     """Return the file of texts and, where it is there, that of acts; either may be named.
 

@@ -72,11 +72,6 @@ class Findings:
     dialogues: tuple[Dialogue, ...]
     problems: tuple[Problem, ...]
 
-    @property
-    def errors(self) -> list[Problem]:
-        """The problems that forbid using the file."""
-        return [problem for problem in self.problems if problem.level == "error"]
-
 
 def gathered(found: Iterable[Found], name: str) -> Findings:
     """Collect what a reader found in file ``name``, and judge the file as a whole."""
@@ -99,6 +94,7 @@ def gathered(found: Iterable[Found], name: str) -> Findings:
 def strict(found: Iterable[Found], name: str) -> Iterator[Dialogue]:
     """Return the dialogues of a file without errors; raise one DataError with all errors of any other."""
     findings = gathered(found, name)
-    if findings.errors:
-        raise DataError.of(findings.errors)
+    errors = [problem for problem in findings.problems if problem.level == "error"]
+    if errors:
+        raise DataError.of(errors)
     return iter(findings.dialogues)

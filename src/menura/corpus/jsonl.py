@@ -20,6 +20,7 @@ from menura.errors import Problem, shown
 FIELDS = ("dialogue_id", "turns", "facts", "candidates", "profile")
 KEY_LIMIT = 64  # characters of a profile's key
 MARK = re.compile(r'^\s*\{.*?"turns"\s*:\s*\[\s*(\{|\])', re.DOTALL)
+SHAPES = ((MARK, 'JSON objects with "turns" of objects'),)  # of the start of a file, each with what it is
 
 
 def read(path: Path) -> Iterator[Dialogue]:
@@ -34,11 +35,6 @@ def scan(source: Source) -> Iterator[Found]:
             yield record
         else:
             yield from _draft(record, f"{source.stem}-{record.number}").found()
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return 'JSON objects with "turns" of objects' if MARK.search(head) else ""
 
 
 def render(dialogue: Dialogue) -> str:

@@ -18,6 +18,7 @@ from menura.errors import Problem, shown
 
 SPEAKERS = ("user", "assistant")
 MARK = re.compile(r'^\s*\{.*?"messages"\s*:\s*\[\s*(\{|\])', re.DOTALL)
+SHAPES = ((MARK, 'JSON objects with "messages" of objects'),)  # of the start of a file, each with what it is
 
 
 def read(path: Path) -> Iterator[Dialogue]:
@@ -32,11 +33,6 @@ def scan(source: Source) -> Iterator[Found]:
             yield record
         else:
             yield from _draft(record, f"{source.stem}-{record.number}").found()
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return 'JSON objects with "messages" of objects' if MARK.search(head) else ""
 
 
 def render(dialogue: Dialogue) -> str:

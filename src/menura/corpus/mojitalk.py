@@ -4,6 +4,7 @@
 rest is the query (Zhou & Wang, 2018). Words are parted by spaces already.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,9 @@ def looks_like(head: str) -> str:
     # In a transcript an emoji may be part of a name, with a colon soon after it.
     marked = [line[0] in EMOJIS and not any(word.endswith(":") for word in line[1:3]) for line in words]
     return "each line begins with an emoji" if marked and marked[0] and sum(marked) * 2 > len(marked) else ""
+
+
+SHAPES = ((re.compile(r"\s*[^\x00-\x7f]"), looks_like),)  # an emoji, perhaps
 
 
 def files(path: Path) -> tuple[Path, ...]:

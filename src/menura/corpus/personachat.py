@@ -18,6 +18,7 @@ PERSONA_LINES = {OWN: "your persona:", PARTNER: "partner's persona:"}
 SILENCE = "__SILENCE__"  # stands for the partner where "self" speaks first
 NUMBERED = re.compile(r"(\d{1,6}) (.*)", re.DOTALL)
 MARK = re.compile(r"\s*1 ((your|partner's) persona:|[^\n]*\t)")
+SHAPES = ((MARK, "numbered lines with personas or tabs"),)  # of the start of a file, each with what it is
 
 
 def read(path: Path) -> Iterator[Dialogue]:
@@ -44,11 +45,6 @@ def scan(source: Source) -> Iterator[Found]:
         number = int(match[1])
         _line(draft, match[2], place)
     yield from draft.found() if draft else ()
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return "numbered lines with personas or tabs" if MARK.match(head) else ""
 
 
 def render(dialogue: Dialogue) -> str:

@@ -17,6 +17,7 @@ from menura.corpus.strict_json import Record, records
 from menura.errors import Problem
 
 MARK = re.compile(r'^\s*\{.*?"turns"\s*:\s*\[\s*\[', re.DOTALL)
+SHAPES = ((MARK, 'JSON objects with "turns" of pairs'),)  # of the start of a file, each with what it is
 
 
 def read(path: Path) -> Iterator[Dialogue]:
@@ -31,11 +32,6 @@ def scan(source: Source) -> Iterator[Found]:
             yield record
         else:
             yield from _draft(record, source.stem).found()
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return 'JSON objects with "turns" of pairs' if MARK.search(head) else ""
 
 
 def _draft(record: Record, stem: str) -> Draft:

@@ -23,6 +23,7 @@ from menura.errors import Problem
 SOMEBODY = tuple(f"somebody-{place}" for place in range(1, 65))  # who is not known by interests; nobody in particular
 RESPONDER = ("responder_profile", "response_profile")  # one of them
 MARK = re.compile(r'^\s*\{.*?"dialog"\s*:\s*\[\s*\[\s*"', re.DOTALL)
+SHAPES = ((MARK, 'JSON objects with "dialog" of arrays'),)  # of the start of a file, each with what it is
 # Chinese and Japanese letters, their punctuation, full-width forms; the blank U+3000 is none of them.
 CJK = (
     r"\u2018\u2019\u201c\u201d\u2014\u2026\u2e80-\u2fdf\u3001-\u312f\u31a0-\u9fff"
@@ -44,11 +45,6 @@ def scan(source: Source) -> Iterator[Found]:
             yield record
         else:
             yield from _draft(record, f"{source.stem}:{record.number}").found()
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return 'JSON objects with "dialog" of arrays' if MARK.search(head) else ""
 
 
 def unsegmented(text: str) -> str:

@@ -30,6 +30,10 @@ ATTRIBUTES = {
 }
 MARK = re.compile(r'^\s*\{.{0,200}?"interlocutors"\s*:\s*\[', re.DOTALL)
 PEOPLE_MARK = re.compile(r'^\s*\{\s*"[^"]*"\s*:\s*\{\s*"interlocutor_id"\s*:')
+SHAPES = (
+    (PEOPLE_MARK, "JSON object of interlocutors"),
+    (MARK, 'JSON objects with "interlocutors"'),
+)  # of the start of a file, each with what it is
 JOINING = "join the published files, one dialogue a line: jq -c . dialogues/*.json > dialogues.jsonl"
 
 
@@ -65,13 +69,6 @@ def scan(source: Source) -> Iterator[Found]:
             draft = _draft(record, people)
             times[draft.dialogue_id] += 1
             yield from _called_apart(draft, times[draft.dialogue_id]).found()
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    if PEOPLE_MARK.match(head):
-        return "JSON object of interlocutors"
-    return 'JSON objects with "interlocutors"' if MARK.match(head) else ""
 
 
 def files(path: Path) -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ from menura.errors import Problem, shown
 
 SPEAKERS = ("human", "gpt")
 MARK = re.compile(r'^\s*[\[{].*?"conversations"\s*:\s*\[', re.DOTALL)
+SHAPES = ((MARK, 'JSON objects with "conversations"'),)  # of the start of a file, each with what it is
 
 
 def read(path: Path) -> Iterator[Dialogue]:
@@ -32,11 +33,6 @@ def scan(source: Source) -> Iterator[Found]:
             yield record
         else:
             yield from _draft(record, f"{source.stem}-{record.number}").found()
-
-
-def looks_like(head: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return 'JSON objects with "conversations"' if MARK.search(head) else ""
 
 
 def _draft(record: Record, default_id: str) -> Draft:

@@ -39,6 +39,9 @@ def looks_like(head: str) -> str:
     return '"Name: text" lines' if spoken and spoken[0] and sum(spoken) * 2 > len(spoken) else ""
 
 
+SHAPES = ((re.compile(""), looks_like),)  # only a closer look tells
+
+
 def render(dialogue: Dialogue) -> str:
     """Return the dialogue as lines and a blank line; facts and candidates do not come back from them."""
     lines = [f"{turn.speaker}: " + turn.text.replace("\n", f"\n{INDENT}") for turn in dialogue.turns]

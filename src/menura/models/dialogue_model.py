@@ -31,10 +31,10 @@ class Loss:
     tokens: Tensor  # (B,) reply tokens, end token included
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, nll: Tensor, tokens: Tensor) -> "Loss":
-        """Make the plain loss: the mean over tokens."""
-        return cls(nll.sum() / tokens.sum(), nll, tokens)
+
+def mean_loss(nll: Tensor, tokens: Tensor) -> Loss:
+    """Return the plain loss of replies with these summed NLLs (B,) and tokens (B,): the mean over tokens."""
+    return Loss(nll.sum() / tokens.sum(), nll, tokens)
 
 
 def softened_by(loss: Loss, soft_targets: SoftTargets | None, softened: Sequence[Tensor]) -> Loss:

@@ -26,7 +26,7 @@ from menura.batches.encode import EncodedExchange
 from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import turns_of
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 from menura.models.layers.argmax import suppress_tokens
 from menura.models.layers.heads import DEVIATION, MaskedWordHead
 from menura.models.layers.transformer import Sizes, Transformer, TransformerBlock
@@ -138,7 +138,7 @@ class Lic(DialogueModel[LicState]):
         labels = torch.tensor([token for e in batch.exchanges for token in e.reply], device=self.device)
         nll, even = self._nll(states, labels)
         whose = torch.arange(len(batch), device=self.device).repeat_interleave(batch.reply_tokens)
-        loss = Loss.of(nll.new_zeros(len(batch)).index_add(0, whose, nll), batch.reply_tokens)
+        loss = mean_loss(nll.new_zeros(len(batch)).index_add(0, whose, nll), batch.reply_tokens)
         return self._with_reading(loss, even, read) if self._pooling else loss
 
     def prefill(self, batch: Batch) -> LicState:

@@ -17,7 +17,6 @@ from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError
 from menura.models.catalogue import named_settings
 from menura.personas.profiles import profile_of
-from menura.tasks.episode import Episode, first_shots
 from menura.tasks.task import DialogueView, Task
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
@@ -53,10 +52,14 @@ def adapt_persona(
 
     Raises EpisodeError if there are fewer dialogues than shots, or none in which the persona replies.
     """
-    episode = _episode(task, shots)
+    if len(task.dialogues) < shots:
+        raise EpisodeError(
+            f"{task.persona.persona_id!r} has {len(task.dialogues)} dialogues, too few for {shots} shots"
+        )
+    views, held_out = task.dialogues[:shots], task.dialogues[shots : shots + HELD_OUT_AT_MOST]
     encoder = loaded.encoder
-    support = encoder.dialogues(episode.support, task.persona.persona_id)
-    query = encoder.dialogues(episode.query, task.persona.persona_id)
+    support = encoder.dialogues(views, task.persona.persona_id)
+    query = encoder.dialogues(held_out, task.persona.persona_id)
     if not support:
         raise EpisodeError(f"{task.persona.persona_id!r} never replies in the {shots} dialogues to learn from")
     curve: list[float] = []
@@ -73,7 +76,7 @@ def adapt_persona(
         "method": {"name": method.name, **asdict(method)},
         "shots": shots,
         "speaker": task.persona.persona_id,
-        "support_sha256": [_sha256(part) for part in episode.support],
+        "support_sha256": [_sha256(part) for part in views],
         "support_loss": curve,
         "held_out": {
             "dialogues": check.dialogues,
@@ -89,13 +92,6 @@ def adapt_persona(
         *(named_settings(loaded.config), task.persona.facts, recipe),
     )
     return artefact, check
-
-
-def _episode(task: Task, shots: int) -> Episode:
-    """Take support and query; a persona with just enough dialogues to learn from has no query."""
-    if len(task.dialogues) == shots:
-        return Episode(task.persona, task.dialogues, ())
-    return first_shots(task, shots, queries=HELD_OUT_AT_MOST)
 
 
 @torch.no_grad()

@@ -65,5 +65,5 @@ def prepare(
     split.verify()
     learn = registry.model(config.model.name).learn_vocabulary
     vocabulary = learn(config.model, split.splits["train"]) if learn and not config.model.init_from else None
-    loaded = registry.load_model(config.model, LoadOptions(config.seed, device, offline, say, vocabulary))
+    loaded = registry.load_model(config.model, LoadOptions(config.seed, offline, say, vocabulary), device=device)
     return Prepared(config, loaded, split)

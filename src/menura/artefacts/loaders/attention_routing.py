@@ -11,7 +11,7 @@ from menura.artefacts import subword_vocabulary
 from menura.artefacts.base import Base
 from menura.artefacts.bert_init import encoder_named, frozen_encoder, put_layers
 from menura.artefacts.loaders.recurrent import check_counted
-from menura.artefacts.loading import LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
 from menura.artefacts.pretrained import Pretrained
 from menura.artefacts.subword_vocabulary import SubwordVocabulary
 from menura.artefacts.word_vectors import word_vectors
@@ -52,11 +52,12 @@ def load_attention_routing(settings: AttentionRoutingConfig, options: LoadOption
     base = Base("pieces", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
     caps = Caps(settings.max_utterance_tokens, settings.max_reply_tokens, settings.max_turns)
     encoder = Encoder(tokens, separated(tokens), settings.max_length, caps=caps, profile=profile)
+    loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
+    if not settings.init_from:
+        return loaded
     # Adapters, and a predictor, may be what goes on learning alone.
     added = (("adapters.", settings.adapter_bottleneck), ("predictor.", model.predictor))
-    loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
-    path = run_weights(settings) if settings.init_from else None
-    return finished(loaded, path, options.device, fresh=[name for name, there in added if there])
+    return with_weights(loaded, run_weights(settings), fresh=[name for name, there in added if there])
 
 
 def learn_pieces(settings: AttentionRoutingConfig, tasks: Sequence[Task]) -> SubwordVocabulary:

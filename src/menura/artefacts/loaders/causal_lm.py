@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
-from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, run_weights, with_weights
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS
 from menura.batches.encode import Encoder
 from menura.errors import ConfigError, MismatchError
 from menura.models.catalogue import MODELS, BuildInputs
-from menura.models.causal_lm.adapter_checks import check_can_learn
+from menura.models.causal_lm.adapter_hooks import check_can_learn
 from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
 from menura.models.layers.adapters import Adapters
 
@@ -38,9 +38,10 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
         model: Any = MODELS[settings.name].build(BuildInputs(network, encoder.chat_format), settings).eval()
     check_starts_as_base(model.lm, tokens.encode(PROBE))
     path = init_file(settings) if settings.init_from else None
+    loaded = LoadedModel(model, encoder, base, settings)
     if path is not None:
         _check_made_for(path, settings, base)
-    loaded = finished(LoadedModel(model, encoder, base, settings), path, options.device)
+        loaded = with_weights(loaded, path)
     check_can_learn(model, settings.init_from)
     return loaded
 

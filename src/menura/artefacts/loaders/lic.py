@@ -2,7 +2,7 @@
 
 import torch
 
-from menura.artefacts.loading import LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
 from menura.artefacts.pretrained import known_sizes, pretrained, put
 from menura.batches.chat_format import utterances
 from menura.batches.encode import Encoder
@@ -21,7 +21,7 @@ def load_lic(settings: LicConfig, options: LoadOptions) -> LoadedModel:
     model.suppress_ids = tuple(sorted(encoder.tokens.never_said() - {end}))
     reads = Encoder(encoder.tokens, utterances(opens, end), settings.max_length)
     loaded = LoadedModel(model, reads, encoder.base, settings)
-    return finished(loaded, run_weights(settings) if settings.init_from else None, options.device)
+    return with_weights(loaded, run_weights(settings)) if settings.init_from else loaded
 
 
 def count_lic(settings: LicConfig, within: str) -> BuildInputs:

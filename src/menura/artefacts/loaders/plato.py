@@ -2,7 +2,7 @@
 
 import torch
 
-from menura.artefacts.loading import LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
 from menura.artefacts.pretrained import known_sizes, pretrained, put
 from menura.batches.chat_format import utterances
 from menura.batches.encode import Caps, Encoder
@@ -40,8 +40,7 @@ def load_plato(settings: PlatoConfig, options: LoadOptions) -> LoadedModel:
     )
     reads = Encoder(encoder.tokens, utterances(opens, end), settings.max_length, caps=caps)
     loaded = LoadedModel(model, reads, encoder.base, settings)
-    path = run_weights(settings) if settings.init_from else None
-    return finished(loaded, path, options.device, fresh=["adapters."])
+    return with_weights(loaded, run_weights(settings), fresh=["adapters."]) if settings.init_from else loaded
 
 
 def count_transformer(settings: PlatoConfig, within: str) -> BuildInputs:

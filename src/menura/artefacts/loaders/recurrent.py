@@ -8,7 +8,7 @@ import torch
 
 from menura.artefacts import word_vocabulary
 from menura.artefacts.base import Base
-from menura.artefacts.loading import LoadedModel, LoadOptions, finished, run_weights
+from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
 from menura.artefacts.word_vectors import word_vectors
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.chat_format import words
@@ -39,7 +39,7 @@ def load_over_words(settings: Any, options: LoadOptions) -> LoadedModel:
     base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
     encoder = Encoder(tokens, words(tokens), settings.max_length)
     loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
-    return finished(loaded, run_weights(settings) if settings.init_from else None, options.device)
+    return with_weights(loaded, run_weights(settings)) if settings.init_from else loaded
 
 
 def learn_words(settings: Any, tasks: Sequence[Task]) -> WordVocabulary:

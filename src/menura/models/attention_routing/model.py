@@ -37,7 +37,7 @@ from menura.models.attention_routing.layers import (
 )
 from menura.models.attention_routing.memory import Pairs, Query
 from menura.models.attention_routing.persona_gate import graded, telling, with_lent_profiles
-from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 from menura.models.layers.argmax import suppress_tokens
 from menura.models.layers.dropout import dropped
 from menura.models.layers.packed_linear import PackedWeight
@@ -86,7 +86,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             batch = replace(batch, exchanges=telling(exchanges, self.config.unexpressed_share, noise))
             labels = self._labels(batch)
             state = replace(self.prefill(batch), strength=graded(labels, noise) if by == "graded" else labels)
-        loss = Loss.of(self._reply_nll(state, batch.exchanges), batch.reply_tokens)
+        loss = mean_loss(self._reply_nll(state, batch.exchanges), batch.reply_tokens)
         return loss if noise is None else self._with_more(loss, batch, state)
 
     def prefill(self, batch: Batch) -> RoutingState:

@@ -74,14 +74,10 @@ def backbone_of(network: PreTrainedModel, blocks: Sequence[nn.Module], first: in
 
 @dataclass(frozen=True)
 class FastCache:
-    """What each layer has read, and the layers with the weights of when it began."""
+    """What each layer has read, and the functions of the layers with the weights of when it began."""
 
-    held: tuple[RoomyLayer, ...]
-    layers: Sequence[FunctionalLayer]
-
-    def get_seq_length(self) -> int:
-        """Return the tokens read so far."""
-        return self.held[0].used
+    layers: tuple[RoomyLayer, ...]
+    functional: Sequence[FunctionalLayer]
 
 
 class FastBackbone:
@@ -161,14 +157,14 @@ class FastBackbone:
         positions, mask = _positions_and_mask(cache, vectors, seen)
         hidden = self._form.embed(vectors.reshape(-1, width), positions)
         rope = self._form.rope(hidden, positions)
-        for layer, held in zip(cache.layers, cache.held, strict=True):
+        for layer, held in zip(cache.functional, cache.layers, strict=True):
             inputs = layer.qkv(hidden, rope)
             hidden = layer.finish(hidden, inputs.inputs, _attended_after(held, inputs, length, mask))
         return self._form.final_norm(hidden).view(batch, length, width)
 
     def reorder(self, cache: FastCache, rows: Tensor) -> FastCache:
         """Copy the rows."""
-        return FastCache(tuple(held.selected(rows) for held in cache.held), cache.layers)
+        return FastCache(tuple(held.selected(rows) for held in cache.layers), cache.functional)
 
 
 def attended(rows: SequenceLayout, inputs: AttentionInputs) -> Tensor:
@@ -198,7 +194,7 @@ def _positions_and_mask(cache: FastCache, vectors: Tensor, seen: Tensor | None) 
     The mask is 0 where a query sees a key, −inf where not; None where each sees all.
     """
     batch, length, _ = vectors.shape
-    read = cache.get_seq_length()
+    read = cache.layers[0].used
     if seen is None and length == 1:
         return torch.full((1,), read, device=vectors.device), None
     here = torch.arange(read, read + length, device=vectors.device)
@@ -297,7 +293,7 @@ class HFBackbone:
     def extend(self, cache: Cache, vectors: Tensor, seen: Tensor | None) -> Tensor:
         """Run it with its cache."""
         batch, length, _ = vectors.shape
-        read = cache.get_seq_length()
+        read = cache.layers[0].used
         if seen is None:
             positions = torch.arange(read, read + length, device=vectors.device).expand(batch, -1)
         else:

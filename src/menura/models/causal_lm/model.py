@@ -21,13 +21,12 @@ from menura.batches.padded import PaddedBatch, padded
 from menura.batches.varlen import PackedChunk, SequenceLayout
 from menura.errors import ConfigError
 from menura.models.causal_lm.adapter_bank import AdapterBank, BatchedAdapters, batched_adapters
-from menura.models.causal_lm.adapter_checks import check_identity, check_reading, neutral_weights
-from menura.models.causal_lm.adapter_hooks import Attachment
+from menura.models.causal_lm.adapter_hooks import Attachment, check_identity, check_reading, neutral_weights
 from menura.models.causal_lm.backbone import backbone_of
 from menura.models.causal_lm.functional_layers import functional_network
 from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.padded_forward import padded_forward, padded_forward_above
-from menura.models.dialogue_model import DialogueModel, Loss, softened_by
+from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.adapters import Adapters
 
 PASS_TOKENS = 2048  # row tokens in one forward pass: bounds memory, changes no result
@@ -114,7 +113,7 @@ class CausalLm(DialogueModel[CausalState]):
             if batch.soft_targets:
                 soft = nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[number], reduction="sum")
                 softened.append(soft)
-        return softened_by(Loss.of(nll, batch.reply_tokens), batch.soft_targets, softened)
+        return softened_by(mean_loss(nll, batch.reply_tokens), batch.soft_targets, softened)
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
@@ -147,7 +146,7 @@ class CausalLm(DialogueModel[CausalState]):
                 hidden = padded_forward(form, self._embedded(part.line), part)
             token_nll = nn.functional.cross_entropy(self._logits(hidden), part.token, reduction="none")
             nll.append(token_nll * part.counts)
-        return Loss.of(torch.cat(nll), torch.cat([part.counts for part in batch.parts]))
+        return mean_loss(torch.cat(nll), torch.cat([part.counts for part in batch.parts]))
 
     def prefill(self, batch: Batch) -> CausalState:
         """Read all of each prefix but its last token, which ``advance`` is given first."""
@@ -388,7 +387,7 @@ def _joined(state: CausalState, ids: Tensor, mask: Tensor | None) -> Tensor | No
     """Return which tokens are real after ids (B, L) have been read; None if all are."""
     if state.mask is None and mask is None:
         return None
-    before = ids.new_ones((len(ids), state.cache.get_seq_length())) if state.mask is None else state.mask
+    before = ids.new_ones((len(ids), state.cache.layers[0].used)) if state.mask is None else state.mask
     return torch.cat([before.bool(), torch.ones_like(ids, dtype=torch.bool) if mask is None else mask], 1)
 
 

@@ -16,7 +16,7 @@ from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange, Ids
 from menura.errors import ConfigError
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, CausalState
-from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 
 KINDS = OWN, PARTNER, FACTS = range(3)  # own is 0, so that a token without any mark is the persona's own
 HEAD_DEVIATION = 0.02  # as GPT-2's maps begin
@@ -129,7 +129,7 @@ class TransferTransfo(DialogueModel[CausalState]):
         nll_of_choice = [
             -torch.cat([scores[a : a + 1], t]).log_softmax(0)[0] for a, t in zip(asked, theirs, strict=True)
         ]
-        return Loss.of(nll, batch.reply_tokens), torch.stack(nll_of_choice).mean()
+        return mean_loss(nll, batch.reply_tokens), torch.stack(nll_of_choice).mean()
 
     # What it stands on
 

@@ -17,7 +17,7 @@ from menura.batches.batch import Batch
 from menura.batches.channels import Channels
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
-from menura.models.dialogue_model import LatentNll, Loss
+from menura.models.dialogue_model import LatentNll, Loss, mean_loss
 from menura.models.layers import latent as acts
 from menura.models.layers.heads import wide
 from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, alike
@@ -66,12 +66,12 @@ class Plato(PlatoNetwork):
             return self._lowered(batch, self._drawing)
         tokens = batch.reply_tokens
         if not self.latents:
-            return Loss.of(self._told(batch.exchanges, None).nll.squeeze(1), tokens)
+            return mean_loss(self._told(batch.exchanges, None).nll.squeeze(1), tokens)
         considered = self.config.top_latents
         if torch.is_grad_enabled() and 0 < considered < self.latents:
-            return Loss.of(self._nll_of_likeliest(batch, considered), tokens)
+            return mean_loss(self._nll_of_likeliest(batch, considered), tokens)
         told = self._told(batch.exchanges, self._all_heads(len(batch)))
-        return Loss.of(acts.mixture_nll(told.nll, told.log_prior), tokens)
+        return mean_loss(acts.mixture_nll(told.nll, told.log_prior), tokens)
 
     def _nll_of_likeliest(self, batch: Batch, considered: int) -> Tensor:
         """Return (B,) −log of the mixture's largest terms, as recognition guesses them: never below its own nats."""

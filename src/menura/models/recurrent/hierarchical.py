@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from menura.batches.batch import Batch
 from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import Utterances
-from menura.models.dialogue_model import Loss
+from menura.models.dialogue_model import Loss, mean_loss
 from menura.models.recurrent.lstm import Lstm
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, WordDecoderModel, ends, places
@@ -49,7 +49,7 @@ class Hierarchical(WordDecoderModel[DecoderState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the replies."""
-        return Loss.of(self.decoder.nll(self.prefill(batch), batch), batch.reply_tokens)
+        return mean_loss(self.decoder.nll(self.prefill(batch), batch), batch.reply_tokens)
 
     def prefill(self, batch: Batch) -> DecoderState:
         """Read question, history and facts; each turn that differs is read once."""

@@ -26,7 +26,7 @@ from menura.batches.encode import Ids
 from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import Utterances
 from menura.errors import ConfigError
-from menura.models.dialogue_model import Loss
+from menura.models.dialogue_model import Loss, mean_loss
 from menura.models.recurrent.gru import Gru
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, WordDecoderModel, ends
@@ -93,7 +93,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         drawn = self.prior(context[:, None], self._prior_noise(batch))  # (B, N, Z)
         nll = [self.decoder.nll(self._opened(drawn[:, n], context), batch) for n in range(self._samples)]
         mixed = math.log(self._samples) - torch.stack(nll, 1).neg().logsumexp(1)
-        return Loss.of(mixed, batch.reply_tokens)
+        return mean_loss(mixed, batch.reply_tokens)
 
     def prefill(self, batch: Batch) -> IvaeMiState:
         """Read the context and draw from the prior; facts, which the published model has none of, are not read."""
@@ -130,7 +130,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         """
         context = self._context(batch)
         drawn = self.posterior(self._with_reply(batch, context), self._noise(batch, seed))
-        return Loss.of(self.decoder.nll(self._opened(drawn, context), batch), batch.reply_tokens)
+        return mean_loss(self.decoder.nll(self._opened(drawn, context), batch), batch.reply_tokens)
 
     def lowered(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
         """Return what a turn lowers, in nats a reply token: the generators the dual estimate, the critic its negative.

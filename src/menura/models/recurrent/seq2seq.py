@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from menura.batches.batch import Batch, SoftTargets
 from menura.batches.time_major import TimeMajor
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, Loss, softened_by
+from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.argmax import suppress_tokens
 from menura.models.recurrent.lstm import Lstm, LstmCell
 
@@ -106,7 +106,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         softened = []
         if batch.soft_targets:
             softened.append(nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[0], reduction="sum"))
-        return softened_by(Loss.of(nll, batch.reply_tokens), batch.soft_targets, softened)
+        return softened_by(mean_loss(nll, batch.reply_tokens), batch.soft_targets, softened)
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
