@@ -22,6 +22,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # Settings are shown as they are written in the source: NUCLEUS, not its repr.
 autodoc_preserve_defaults = True
+# A name in a quoted annotation that two packages have, such as Persona, is no link.
+suppress_warnings = ["ref.python"]
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parent / "src" / "menura"
