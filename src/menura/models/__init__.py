@@ -1,1 +1,1 @@
-"""Batches become losses and next-token probabilities: one model, one file."""
+"""Batches become losses and next-token logits: one package per model family, one contract for all."""

@@ -1,4 +1,4 @@
-"""The models by name: the settings of each, how it is built, and what a table says of it.
+"""The models by name: the settings of each, how it is built, and how tables describe it.
 
 A family is imported when one of its models is first asked for. The registry joins to each entry how its weights are
 loaded; packages outside of Menura add their models there.
@@ -29,16 +29,16 @@ class ModelSettings(Protocol):
 
     @property
     def init_from(self) -> str:
-        """The run, file or word that says which weights to begin from; empty: fresh ones."""
+        """The run, file or name of the initial weights; empty: fresh ones."""
 
     @property
     def max_length(self) -> int:
-        """Tokens of a sequence, reply included."""
+        """The most tokens of a sequence, reply included."""
 
 
 @dataclass(frozen=True)
 class BuildInputs:
-    """What there is to build on: a network and a chat format, sizes, or, for a model over words, its table's people."""
+    """What a model is built from: a network and a chat format, sizes, or, for a user embedding, the persona ids."""
 
     network: "PreTrainedModel | None" = None
     chat_format: "ChatFormat | None" = None
@@ -48,7 +48,7 @@ class BuildInputs:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model of the catalogue; ``build`` and ``describe`` take settings of the class ``settings``."""
+    """A model of the catalogue; ``build`` and ``describe`` take an instance of the class ``settings``."""
 
     settings: type[ModelSettings]
     model: "type[DialogueModel[Any]]"
@@ -300,13 +300,13 @@ def build(
     people: Sequence[str] = (),
     sizes: "Sizes | None" = None,
 ) -> "DialogueModel[Any]":
-    """Return the model that these are settings of; without a chat format it can be counted, but not play games."""
+    """Return the model of these settings; without a chat format its parameters can be counted, but no self-play runs."""
     return MODELS[settings.name].build(BuildInputs(network, chat_format, people, sizes), settings)
 
 
 @dataclass(frozen=True)
 class PartCount:
-    """Parameters of one part: all of them, and those that adapt."""
+    """The parameters of one submodule: all, and those that can adapt."""
 
     part: str
     parameters: int
@@ -314,9 +314,9 @@ class PartCount:
 
 
 def counted(model: "nn.Module", within: str = "") -> list[PartCount]:
-    """Return the parameters of each part of a model, none counted twice where weights are tied.
+    """Return the parameter counts of a model's submodules; tied weights are counted once.
 
-    A part that is a model itself is counted by its own parts, ``within.part``.
+    A submodule that is a model itself is listed by its own submodules, ``within.part``.
     """
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""The contract every model keeps. Shape letters: B exchanges, V vocabulary."""
+"""The contract that every model fulfils. Shape letters: B exchanges, V vocabulary."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Loss:
-    """Nats per reply token over a batch, with the sums that allow exact pooling.
+    """The loss of a batch of replies, with the sums from which batches can be pooled exactly.
 
-    ``total`` is what is lowered; it is the mean over all reply tokens, plus whatever ``parts`` names beside it.
+    ``total`` is the objective to minimise: the mean NLL per reply token (nats), plus the terms that ``parts`` names.
     """
 
     total: Tensor  # ()
@@ -33,15 +33,15 @@ class Loss:
 
 
 def mean_loss(nll: Tensor, tokens: Tensor) -> Loss:
-    """Return the plain loss of replies with these summed NLLs (B,) and tokens (B,): the mean over tokens."""
+    """Return the loss of replies with these summed NLLs (B,) and token counts (B,): the mean over all tokens."""
     return Loss(nll.sum() / tokens.sum(), nll, tokens)
 
 
 def softened_by(loss: Loss, soft_targets: SoftTargets | None, softened: Sequence[Tensor]) -> Loss:
-    """Return a loss held to what was expected; ``softened`` are sums of nats against those distributions.
+    """Return a loss with a share of soft targets; ``softened`` are summed cross-entropies against these distributions.
 
-    Its nats stay those of the words. The loss is the cross-entropy to targets that are a mixture of word and
-    expectation (Reed et al., 2015, soft bootstrapping), up to a constant a KL divergence from the start.
+    ``nll`` stays that of the tokens themselves. ``total`` is the cross-entropy to a mixture of token and soft target
+    (Reed et al., 2015, soft bootstrapping); the soft part is, up to a constant, a KL divergence from the initial model.
     """
     if soft_targets is None:
         return loss
@@ -50,34 +50,34 @@ def softened_by(loss: Loss, soft_targets: SoftTargets | None, softened: Sequence
 
 
 class DialogueModel(nn.Module, ABC, Generic[State]):
-    """What a model must do to be trained, adapted, decoded and scored; the only inheritance in the house."""
+    """What a model must do to be trained, adapted, decoded and scored; the only base class in this code."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:
-        """Return the loss of the batch's replies; rows, padding and batch mates change no exchange's nats."""
+        """Return the loss of the batch's replies; no exchange's NLL depends on padding or on the other rows."""
 
     @abstractmethod
     def prefill(self, batch: Batch) -> State:
-        """Read facts and context, never the reply."""
+        """Read facts and context, never the reply; return the cache to decode from."""
 
     @abstractmethod
     def step(self, state: State, last: Tensor) -> tuple[Tensor, State]:
-        """Read one more token a row, ``last`` (B,); return log-probabilities (B, V) of the next and the new state.
+        """Read one more token per row, ``last`` (B,); return log-probabilities (B, V) of the next and the new state.
 
-        The state given is used up: it must not be advanced a second time.
+        The old state is consumed: do not step from it a second time.
         """
 
     def prefill_logits(self, batch: Batch) -> tuple[Tensor, State]:
-        """Do ``begin`` and the first ``advance_to_scores``, which reads the end of each prefix, at once."""
+        """Do ``prefill`` and the first ``step_logits``, which reads the last token of each prefix, in one pass."""
         return self.step_logits(self.prefill(batch), batch.prefix.ids[:, -1])
 
     def step_logits(self, state: State, last: Tensor) -> tuple[Tensor, State]:
-        """Do what ``advance`` does, but return log-probabilities up to a constant a row, where these are cheaper."""
+        """Do what ``step`` does, but return logits (log-probabilities up to a constant per row): they may be cheaper."""
         return self.step(state, last)
 
     @abstractmethod
     def reorder_cache(self, state: State, rows: Tensor) -> State:
-        """Return the state of the rows named by ``rows`` (B',), in that order, repeats allowed."""
+        """Return the state of the rows with indices ``rows`` (B',), in that order; repeats are allowed."""
 
     def forward(self, batch: Batch) -> Loss:
         """Return ``loss(batch)``, so that ``torch.func.functional_call`` finds it."""
@@ -85,57 +85,57 @@ class DialogueModel(nn.Module, ABC, Generic[State]):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def batch(self, exchanges: Sequence[EncodedExchange]) -> Batch:
-        """Put encoded exchanges where the weights are."""
+        """Return encoded exchanges as a batch on the device of the weights."""
         return Batch(tuple(exchanges), self.device)
 
 
 @runtime_checkable
 class RanksReplies(Protocol):
-    """A model that can score many replies to one context at less than their single price."""
+    """A model that scores many replies to one context for less than scoring each alone."""
 
     def reply_nll(self, batch: Batch, prefilled: Any = None) -> Tensor:
-        """Return (B,) −log p of each reply, as ``loss`` does, reading a context that exchanges share once.
+        """Return (B,) −log p of each reply, as ``loss`` does; a context that exchanges share is read once.
 
-        ``begun`` is the one-row state of a context common to all, where it has been read already.
+        ``prefilled`` is the one-row state of a context that all exchanges share, if it was read before.
         """
 
 
 @runtime_checkable
 class HasStepArgmax(Protocol):
-    """A model that can find the likeliest next token at less than all tokens' price."""
+    """A model that finds the likeliest next token without scoring the whole vocabulary."""
 
     def step_argmax(self, state: Any, last: Tensor) -> tuple[Tensor, Any]:
-        """Do ``advance``; return (B,) tokens whose scores are the largest, of equals the first, and the new state."""
+        """Do ``step``; return (B,) the tokens with the largest logits (of equals the first), and the new state."""
 
 
 @runtime_checkable
 class HasFrozenLower(Protocol):
-    """A model whose lower layers never change and whose output there can be kept."""
+    """A model whose frozen lower layers never change, so that their output can be cached."""
 
     def forget_lower(self) -> None:
-        """Drop what is kept."""
+        """Empty that cache."""
 
 
 @runtime_checkable
 class HasPaddedForward(Protocol):
-    """A model whose ``loss`` can be computed from tensors alone, and so be compiled for all batches at once."""
+    """A model whose ``loss`` can be computed from padded tensors alone, and so compiled once for all batches."""
 
     def check_padded(self) -> None:
-        """Raise ConfigError where this one's cannot."""
+        """Raise ConfigError if this model's loss cannot."""
 
     def padded(self, batch: Batch) -> PaddedBatch:
-        """Return a batch that ``loss`` reads no id of; the loss then has a number a label, not an exchange."""
+        """Return the batch as tensors; its loss then has one NLL per label, not per exchange."""
 
 
 @runtime_checkable
 class HasPrivatePart(Protocol):
-    """A model with a multi-layer perceptron that is private to a persona: of its weights, a persona may keep a few.
+    """A model with a multi-layer perceptron of which a persona may keep only some weights (its persona mask).
 
-    Which ones, the model is never told: those a persona does not keep are given to it as 0.
+    The model does not know the mask: the weights that a persona does not keep are set to 0 from outside.
     """
 
     def private_layers(self) -> tuple[tuple[str, str], ...]:
@@ -144,18 +144,18 @@ class HasPrivatePart(Protocol):
 
 @runtime_checkable
 class SelfDistills(Protocol):
-    """A model that can be held to what it said before it adapted, while it adapts."""
+    """A model that can be distilled from its own predictions before adaptation, while it adapts."""
 
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
-        """Return the batch with what the model now says at each label; of its loss that makes up ``share``."""
+        """Return the batch with the model's present distribution at each label as a target of weight ``share``."""
 
 
 @runtime_checkable
 class HasDropout(Protocol):
-    """A model that can leave out a share of its units while it is trained on pooled dialogues."""
+    """A model with dropout, which is active only while it is trained on pooled dialogues."""
 
     def dropout(self, seed: int, progress: float = 1.0) -> AbstractContextManager[None]:
-        """Leave units out while the block runs, drawn from ``seed``; no other randomness is touched.
+        """Turn dropout on while the block runs, seeded by ``seed``; no other randomness is touched.
 
         ``progress`` is the share (0 to 1) of training that is done.
         """
@@ -163,23 +163,24 @@ class HasDropout(Protocol):
 
 @runtime_checkable
 class TrainsAlternately(HasDropout, Protocol):
-    """A model of which some networks work against others: on each batch they are trained one after the other.
+    """A model with adversarial networks: on each batch they are trained one after the other.
 
-    What is drawn is drawn from ``seed``. Each loss has a gradient for the networks whose turn it is, and for no others.
+    Samples are drawn from ``seed``. Each loss has a gradient for the networks whose turn it is, and for no others.
     """
 
     def reconstruction(self, batch: Batch, seed: int) -> Loss:
-        """Return the loss of replies that the model has seen through what stands for them."""
+        """Return the loss of replies decoded from their own latent variable."""
 
     def lowered(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
-        """Return what those lower that generate, or what the critic lowers that judges them."""
+        """Return the objective of the generators, or that of the critic."""
 
 
 @runtime_checkable
 class HasNegatives(Protocol):
-    """A model whose loss also reads what other personas said, where an exchange carries ``rivals``.
+    """A model whose loss also reads replies of other personas, where an exchange has ``negatives``.
 
-    ``rivals`` is how many an exchange should have (0: none are wanted), ``choices`` how many exchanges of an episode.
+    ``num_negatives`` is how many an exchange should have (0: none), ``num_choice_exchanges`` how many exchanges of an
+    episode get them.
     """
 
     num_negatives: int
@@ -188,19 +189,19 @@ class HasNegatives(Protocol):
 
 @runtime_checkable
 class ChoosesReplies(Protocol):
-    """A model with a head that tells the persona's reply from others'; ``chooses`` is False where it was left out."""
+    """A model with a head for next-utterance classification; ``chooses`` is False if it was built without the head."""
 
     @property
     def chooses(self) -> bool:
-        """Tell whether the head is there."""
+        """Whether the model has the head."""
 
     def reply_scores(self, batch: Batch, prefilled: Any = None) -> Tensor:
-        """Return (B,) the head's score of each reply, the higher the likelier; ``begun`` as in ``reply_nats``."""
+        """Return (B,) the head's score of each reply, the higher the likelier; ``prefilled`` as in ``reply_nll``."""
 
 
 @dataclass(frozen=True)
 class LatentNll:
-    """What each of K latents gives each reply, and what speaks for each latent, in nats."""
+    """The NLL of each reply under each of K latents, and the latents' prior and posterior, in nats."""
 
     nll: Tensor  # (B, K) −log p(r | c, z)
     log_prior: Tensor  # (B, K) log p(z | c)
@@ -208,41 +209,41 @@ class LatentNll:
 
     @property
     def mixture(self) -> Tensor:
-        """(B,) −log Σ_z p(z | c) p(r | c, z): all that a model without latents can be compared by."""
+        """(B,) −log Σ_z p(z | c) p(r | c, z): the only one that can be compared with a model without latents."""
         return mixture_nll(self.nll, self.log_prior)
 
     @property
     def best(self) -> Tensor:
-        """(B,) under the best latent, which was chosen by looking at the reply."""
+        """(B,) under the best latent, an oracle: it was chosen by looking at the reply."""
         return self.nll.min(-1).values
 
     @property
     def posterior(self) -> Tensor:
-        """(B,) under the latent that recognition, which reads the reply, thinks the likeliest."""
+        """(B,) under the likeliest latent of the posterior, which reads the reply."""
         return self.nll.gather(1, self.log_posterior.argmax(-1, keepdim=True)).squeeze(1)
 
 
 @runtime_checkable
 class HasLatents(Protocol):
-    """A model that replies in one of several ways, a latent act each; ``latents`` 0: it was built without."""
+    """A model with a discrete latent variable of ``latents`` values; 0 if it was built without one."""
 
     latents: int
 
     @property
     def shares_context(self) -> bool:
-        """Whether what is read of a context serves all latents."""
+        """Whether one prefill of a context serves all latents."""
 
     def prefill_latents(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> Any:
-        """Read as ``begin`` does, a row for each exchange and latent, those of an exchange side by side.
+        """Do ``prefill`` with one row per exchange and latent, the rows of an exchange next to each other.
 
-        ``shared``: whether latents share what was read (None: where the model can); ConfigError where it cannot.
+        ``shared``: whether latents share the context's cache (None: if the model can); ConfigError if it cannot.
         """
 
     def latent_nll(self, batch: Batch) -> LatentNll:
-        """Return what each latent gives each reply."""
+        """Return each reply's NLL under each latent."""
 
     def nll_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:
-        """Return (B,) −log p of each reply, each under a latent of its own."""
+        """Return (B,) −log p of each reply, reply b under ``latents[b]``."""
 
     def latent_prior(self, batch: Batch) -> Tensor:
         """Return log p(z | c) (B, K)."""
@@ -250,63 +251,63 @@ class HasLatents(Protocol):
 
 @runtime_checkable
 class RewardsReplies(Protocol):
-    """A model that can be rewarded for what it said; ``limit`` bounds its sequences."""
+    """A model that scores replies with rewards for self-play; ``max_length`` bounds its sequences."""
 
     max_length: int
 
     @property
     def chat_format(self) -> ChatFormat:
-        """What stands around the turns it reads."""
+        """The chat format of the model's input."""
 
     def rewards(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return by name (B,) rewards in 0..1 of each reply, judged against its exchange's ``rivals``."""
+        """Return by name (B,) rewards in 0..1 of each reply, compared with its exchange's ``negatives``."""
 
 
 @runtime_checkable
 class HasStrength(Protocol):
-    """A model that reads its persona apart from the context, and can be told how much the persona weighs."""
+    """A model that attends to persona and context separately, and whose persona weight can be set."""
 
     @property
     def weighs_persona(self) -> bool:
-        """Whether there is a stream of the persona's to weigh; False where it was left out."""
+        """Whether the model has a persona stream; False if it was built without one."""
 
     def at_strength(self, strength: float | None) -> AbstractContextManager[None]:
-        """Weigh every persona by ``strength`` (0..1) while the block runs (None: as the model has it)."""
+        """Set every persona's weight to ``strength`` (0..1) while the block runs (None: the model's own)."""
 
 
 @runtime_checkable
 class HasAuxiliaryTask(Protocol):
-    """A model that learns a second task beside its replies (Eq. 3 of AR)."""
+    """A model with an auxiliary training task (Eq. 3 of AR)."""
 
     @property
     def has_second_task(self) -> bool:
-        """Whether there is one; False where it was left out."""
+        """Whether the model has the task; False if it was built without it."""
 
     def auxiliary_nll(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
-        """Return (B,) nats in the second task and (B,) tokens that it says; what is lost is drawn from ``seed``."""
+        """Return (B,) the NLL of the auxiliary task and (B,) its tokens; the masked spans are drawn from ``seed``."""
 
 
 @runtime_checkable
 class StandsOnBase(Protocol):
-    """A model that is a base and something added, and can be that base alone."""
+    """A model that adds modules to a base model, and can compute as that base alone."""
 
     def neutral_weights(self) -> dict[str, Tensor]:
-        """Return weights under which the model is its base."""
+        """Return weights under which the model computes what its base does."""
 
 
 def neutral_weights(model: DialogueModel[Any]) -> dict[str, Tensor]:
-    """Return weights under which a model is its base; none where it stands on no base."""
+    """Return weights under which a model computes what its base does; empty for a model without a base."""
     return model.neutral_weights() if isinstance(model, StandsOnBase) else {}
 
 
 def check_share(strength: float | None) -> None:
-    """Raise ConfigError for a strength outside 0..1; None is no strength."""
+    """Raise ConfigError for a strength outside 0..1; None passes."""
     if strength is not None and not 0 <= strength <= 1:
         raise ConfigError(f"strength: {strength}, must be between 0 and 1")
 
 
 def check_strength(model: DialogueModel[Any], strength: float | None) -> None:
-    """Raise ConfigError for a strength outside 0..1, or of a model that has no persona to weigh; None is none."""
+    """Raise ConfigError for a strength outside 0..1, or a model without a persona stream; None passes."""
     check_share(strength)
     if strength is not None and not (isinstance(model, HasStrength) and model.weighs_persona):
         hint = "train arplus/strength, or any arplus/… with --set model.persona_path=memory_stream"
@@ -314,11 +315,11 @@ def check_strength(model: DialogueModel[Any], strength: float | None) -> None:
 
 
 def weighing(model: DialogueModel[Any], strength: float | None) -> AbstractContextManager[None]:
-    """Let every persona weigh ``strength`` while the block runs, None as the model has it; raises as the check does."""
+    """Set every persona's weight while the block runs (None: the model's own); raises as ``check_strength`` does."""
     check_strength(model, strength)
     return model.at_strength(strength) if isinstance(model, HasStrength) else nullcontext()
 
 
 def nll_of(model: DialogueModel[Any], batch: Batch, prefilled: Any = None) -> Tensor:
-    """Return (B,) −log p of each reply, at the least price the model offers; ``begun`` as in ``reply_nats``."""
+    """Return (B,) −log p of each reply, the cheapest way the model offers; ``prefilled`` as in ``reply_nll``."""
     return model.reply_nll(batch, prefilled) if isinstance(model, RanksReplies) else model.loss(batch).nll

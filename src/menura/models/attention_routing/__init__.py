@@ -1,1 +1,1 @@
-"""Persona, context and reply become one next token by routed attention (AR, AR+)."""
+"""Persona, context and reply so far become the next token through attention routing (AR, AR+)."""

@@ -1,1 +1,1 @@
-"""Dialogues become one sequence that a causal language model of transformers continues (MAMLviaPP)."""
+"""A dialogue becomes one token sequence that a causal language model of transformers continues (MAMLviaPP)."""

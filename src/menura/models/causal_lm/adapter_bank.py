@@ -1,6 +1,6 @@
 """Several personas in one batch: their adapters stacked, each row through its own.
 
-Shape letters: P personas, B rows, L tokens of a row, T tokens of all rows side by side, ``…`` what stands before D.
+Shape letters: P personas, B rows, L tokens of a row, T tokens of all rows concatenated, ``…`` any dimensions before D.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,10 +39,10 @@ class AdapterBank:
 
 
 class BatchedAdapters:
-    """Who speaks in which row of what is being read now."""
+    """Which persona's adapters each row of the running forward pass uses."""
 
     def __init__(self, bank: AdapterBank, rows: Tensor) -> None:
-        self.rows = rows  # (B,) the persona of each row that is begun
+        self.rows = rows  # (B,) the persona of each prefilled row
         self._bank = bank
         self._lengths: SequenceLayout | None = None
         self._whose: Tensor | None = None
@@ -51,7 +51,7 @@ class BatchedAdapters:
 
     @contextmanager
     def reading(self, whose: Tensor, lengths: SequenceLayout) -> Iterator[None]:
-        """Read rows of these personas (B,) and these lengths while the block runs."""
+        """Run forward passes of rows with these personas (B,) and lengths while the block runs."""
         assert len(whose) == len(lengths.lengths), (
             f"{len(lengths.lengths)} rows are read, personas given for {len(whose)}"
         )
@@ -65,7 +65,7 @@ class BatchedAdapters:
             self._lengths = None
 
     def weight(self, prefix: str, adapter: nn.Module, key: str) -> Tensor:
-        """Return (B, …) a parameter for each row; the adapter's own where the personas do not differ in it."""
+        """Return (B, …) one parameter for each row; the model's own where the bank does not hold it."""
         found = self._gathered.get(prefix + key)
         if found is None:
             found = self._gathered[prefix + key] = self._gather(prefix + key, adapter.get_parameter(key))
@@ -79,8 +79,8 @@ class BatchedAdapters:
         return stacked if self._all_in_order else stacked[self._whose]
 
     def mapped(self, given: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Map each row by its own (D', D): one product for neighbours of one length."""
-        if given.dim() == 3:  # a rectangle as it stands
+        """Apply each row's own (D', D) matrix: one batched product for neighbours of equal length."""
+        if given.dim() == 3:  # padded rows
             return _mapped(given, weight, bias)
         runs = self._runs(len(given))
         if len(runs) == 1:
@@ -93,7 +93,7 @@ class BatchedAdapters:
         return torch.cat(made)
 
     def spread(self, given: Tensor, each: Tensor) -> Tensor:
-        """Return (B, D) once for each token of ``given``, so that both can be multiplied."""
+        """Repeat (B, D) for each token of ``given``, so that both can be multiplied."""
         if given.dim() == 3:
             return each[:, None]
         assert self._lengths is not None, WRONG_CALL
@@ -112,9 +112,9 @@ WRONG_CALL = "only begin and advance speak as several personas at once"
 
 @contextmanager
 def batched_adapters(bank: AdapterBank, rows: Tensor, adapters: nn.Module, prefix: str) -> Iterator[BatchedAdapters]:
-    """Let each adapter of a module serve each row by its own persona's weights.
+    """Let each adapter of a module use, for each row, the weights of that row's persona.
 
-    ConfigError for a kind of adapter that cannot; MismatchError for weights that are no adapter's or of another shape.
+    ConfigError for a kind of adapter that cannot; MismatchError for weights of no adapter or of another shape.
     """
     now = BatchedAdapters(bank, rows)
     own = {f"{prefix}{name}": value for name, value in adapters.named_parameters()}
@@ -159,7 +159,7 @@ FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {Houlsby: _houlsby, Lora: 
 def _mapped(given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return (B, L, D') from (B, L, D)."""
     if given.shape[1] == 1 and weight.shape[1] < weight.shape[2]:
-        # A single token to fewer numbers: as matrix times vector, which is quicker than the other way round.
+        # One token to a smaller width: matrix times vector is faster than vector times matrix.
         upright = given.transpose(1, 2)
         mapped = weight @ upright if bias is None else torch.baddbmm(bias[..., None], weight, upright)
         return mapped.transpose(1, 2)

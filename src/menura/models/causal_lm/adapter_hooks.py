@@ -1,6 +1,6 @@
-"""Adapters are hung beside a network's own modules, as forward hooks; no line of the network changes.
+"""Adapters are attached to a network's modules as forward hooks; the network's code does not change.
 
-At first the network must be its base (MAMLviaPP, Eq. 2), and must be able to leave it: the checks say whether it is.
+A fresh network must equal its base (MAMLviaPP, Eq. 2) and still be able to learn; the checks test both.
 
 Shape letters: ``…`` any leading dimensions, D width.
 """
@@ -19,12 +19,12 @@ from menura.models.causal_lm.prompt_vectors import PromptVectors, attention_maps
 from menura.models.layers.adapters import Adapter, Adapters, Houlsby, Ia3, Lora
 
 Hook = Callable[..., Any]
-NEAR = 1e-3  # share of the largest logit by which a near-zero start may differ (spec E1)
-ROUNDING = 1e-4  # share of the largest logit that another order of the same sums may make
+NEAR = 1e-3  # share of the largest logit by which a near-zero initialisation may differ (spec E1)
+ROUNDING = 1e-4  # share of the largest logit that another summation order may change
 
 
 class Attachment:
-    """The adapters of the upper layers of a network, ``adapters`` by layer and part, and whether they are at work."""
+    """The adapters of a network's upper layers (``adapters``, by layer and sublayer), and whether they are active."""
 
     def __init__(self, settings: Adapters, blocks: Sequence[nn.Module], width: int) -> None:
         self.settings = settings
@@ -38,7 +38,7 @@ class Attachment:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Let the network be its base, whatever the adapters' weights are."""
+        """Switch the adapters off while the block runs, so that the network is its base."""
         before, self._working = self._working, False
         try:
             yield
@@ -75,7 +75,7 @@ class Attachment:
         attention = sublayers(block)["attention"]
         maps = attention_maps(attention)
         made = PromptVectors(width, self.settings.num_virtual_tokens, maps.heads)
-        # The hidden states may be a keyword: Llama gives them so.
+        # The hidden states may be a keyword argument, as in Llama.
         attention.register_forward_hook(self._at_work(partial(_reading, made, maps)), with_kwargs=True)
         return {"attention": made}
 
@@ -88,7 +88,7 @@ def _unless_resting(attachment: Attachment, hook: Hook, *given: Any) -> Any:
 
 
 def _behind(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
-    """Run an adapter behind a part."""
+    """Apply an adapter to a module's output."""
     del part
     given = inputs[0] if inputs else None
     return _replaced(output, partial(adapter, given))
@@ -106,26 +106,26 @@ def _scaled_input(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...
 
 
 def _reading(adapter: nn.Module, maps: Any, part: nn.Module, inputs: tuple[Tensor, ...], *rest: Any) -> Any:
-    """Run prompt vectors behind an attention. ``rest`` is its output, after its keyword inputs where there are any."""
+    """Apply prompt vectors to an attention's output: the last of ``rest``, after the keyword inputs if any."""
     del part
     hidden = inputs[0] if inputs else rest[0]["hidden_states"]
     return _replaced(rest[-1], partial(adapter, maps, hidden))
 
 
 def _replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Change an output; some attention parts return theirs in a tuple."""
+    """Change an output; some attention modules return theirs in a tuple."""
     if isinstance(output, tuple):
         return (change(output[0]), *output[1:])
     return change(output)
 
 
-# What every kind of adapter must be at first
+# What must hold for fresh adapters of every kind
 
 
 def check_identity(adapted: Tensor, resting: Tensor, settings: Adapters) -> None:
-    """Compare logits with the adapters at work and at rest; MismatchError if they differ.
+    """Compare logits with the adapters active and switched off; MismatchError if they differ.
 
-    Not by one bit for an identity start, by a thousandth of the largest logit for a near-zero one.
+    An identity initialisation may differ by no bit, a near-zero one by a thousandth of the largest logit.
     """
     allowed = NEAR * float(resting.abs().max()) if settings.init == "near-zero" else 0.0
     difference = float((adapted - resting).abs().max())
@@ -167,7 +167,7 @@ def check_can_learn(module: nn.Module, place: str = "") -> None:
 
 
 def neutral_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Return weights by name under which no adapter in a module changes anything, whatever its other weights are."""
+    """Return weights by name under which no adapter in a module changes anything, whatever the others are."""
     found = {}
     for name, adapter in adapters_in(module):
         for key, value in adapter.neutral.items():

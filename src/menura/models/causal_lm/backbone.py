@@ -1,10 +1,10 @@
-"""How the layers of a network are read: rows side by side, or a few more tokens after what was read before.
+"""Token embeddings become hidden states: of whole sequences, or of a few more tokens after a key-value cache.
 
-``LeanReading`` computes known networks by plain functions, without a single padded token outside of decoding;
-``NetworkReading`` asks any other network's own forward pass. Both give the same numbers.
+``FastBackbone`` computes known networks (GPT-2, Llama) with plain functions on packed sequences, without padding
+outside of decoding; ``HFBackbone`` calls any other network's own forward pass. Both give the same numbers.
 
-Shape letters: W rows, T tokens of all rows side by side, N wanted places, B rows of a batch, L tokens of each, D width,
-H heads, K key heads, E width of a head.
+Shape letters: W rows, T tokens of all rows concatenated, N wanted positions, B rows of a batch, L tokens of each,
+D width, H heads, K key heads, E width of a head.
 """
 
 from collections.abc import Sequence
@@ -27,61 +27,61 @@ from menura.models.causal_lm.functional_layers import (
 from menura.models.causal_lm.hf_modules import passing, standing_in
 from menura.models.causal_lm.kv_cache import RoomyLayer, empty_cache, prefilled_layer, selected
 
-# Where attention of one token a row is cheaper without matrix products; measured on a processor, at batch 1 to 32.
+# Where attention of one query per row is cheaper without matrix products; measured on a CPU, at batch 1 to 32.
 MANY_NUMBERS = 1 << 18  # keys of a layer, at least: they come from memory, not from a cache
 SHORT_PRODUCT = 1 << 13  # keys of a head, at most
 LEAST_WIDTH = 32
 
 
 class Backbone(Protocol):
-    """Token embeddings become hidden states. The first ``first`` layers are those below the lowest adapter.
+    """The layers of a network. The first ``first`` layers are those below the lowest adapter.
 
-    ``branches`` tells whether rows may have some.
+    ``branches`` tells whether rows may be prefix trees.
     """
 
     branches: bool
 
     def rows(self, vectors: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
-        """Return (N, D) the last hidden states at places of the line, from embeddings (T, D)."""
+        """Return (N, D) the last hidden states at positions ``at``, from embeddings (T, D)."""
 
     def forward_lower(self, vectors: Tensor, rows: SequenceLayout) -> Tensor:
         """Return (T, D), the input of layer ``first``, from embeddings (T, D)."""
 
     def forward_upper(self, lower: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
-        """Return (N, D) the last hidden states at places of the line, from the input (T, D) of layer ``first``."""
+        """Return (N, D) the last hidden states at positions ``at``, from the input (T, D) of layer ``first``."""
 
     def prefill(self, vectors: Tensor, rows: SequenceLayout) -> Any:
-        """Return the keys and values of rows, filled up on the left."""
+        """Return the cache of rows, padded on the left."""
 
     def prefill_last(self, vectors: Tensor, rows: SequenceLayout) -> tuple[Tensor, Any]:
-        """Return (B, D) the last hidden state of each row, none of them empty, and what ``begin`` returns."""
+        """Return (B, D) the last hidden state of each row, none of them empty, and what ``prefill`` returns."""
 
     def extend(self, cache: Any, vectors: Tensor, seen: Tensor | None) -> Tensor:
-        """Return (B, L, D) for tokens that follow; ``cache`` goes on to hold them.
+        """Return hidden states (B, L, D) of further tokens and append them to ``cache``.
 
-        ``seen`` (B, tokens read and to read) is True where a token is real; None where all are.
+        ``seen`` (B, cached and new tokens) is True where a token is real; None where all are.
         """
 
     def reorder(self, cache: Any, rows: Tensor) -> Any:
-        """Return a cache of its own of these rows."""
+        """Return a new cache of these rows."""
 
 
 def backbone_of(network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> Backbone:
-    """Choose by the network's type, once."""
+    """Return the fast backbone if the network's layers are known, else its own forward pass."""
     form = functional_network(network.base_model)
     return HFBackbone(network, blocks, first) if form is None else FastBackbone(form, first)
 
 
 @dataclass(frozen=True)
 class FastCache:
-    """What each layer has read, and the functions of the layers with the weights of when it began."""
+    """Each layer's keys and values, and the layers' functions with the weights at the time of the prefill."""
 
     layers: tuple[RoomyLayer, ...]
     functional: Sequence[FunctionalLayer]
 
 
 class FastBackbone:
-    """Known layers, one after the other."""
+    """The layers of a known network as plain functions."""
 
     branches = True
 
@@ -110,7 +110,7 @@ class FastBackbone:
         for layer in layers:
             inputs = layer.qkv(hidden, rope)
             hidden_in, attended_heads = inputs.inputs, attended(rows, inputs)
-            if at is not None and layer is layers[-1]:  # nobody asks for the other places any more
+            if at is not None and layer is layers[-1]:  # the other positions are not wanted
                 hidden, hidden_in, attended_heads = (
                     part.index_select(0, at) for part in (hidden, hidden_in, attended_heads)
                 )
@@ -118,14 +118,14 @@ class FastBackbone:
         return hidden
 
     def prefill(self, vectors: Tensor, rows: SequenceLayout) -> FastCache:
-        """Run all layers, of the last one only as far as its keys and values."""
+        """Run all layers, the last one only up to its keys and values."""
         if not len(vectors):
             layers = self._form.layers()
             return FastCache(tuple(RoomyLayer() for _ in layers), layers)
         return self._prefill_layers(vectors, rows, None)[1]
 
     def prefill_last(self, vectors: Tensor, rows: SequenceLayout) -> tuple[Tensor, FastCache]:
-        """Run all layers, the end of the last one only for the last token of each row."""
+        """Run all layers, the output of the last one only for the last token of each row."""
         ends = rows.starts + torch.tensor(rows.lengths, device=rows.device) - 1
         hidden, cache = self._prefill_layers(vectors, rows, ends)
         return self._form.final_norm(hidden), cache
@@ -145,10 +145,10 @@ class FastBackbone:
         return hidden, FastCache(tuple(made), layers)
 
     def extend(self, cache: FastCache, vectors: Tensor, seen: Tensor | None) -> Tensor:
-        """Run all layers on B * L tokens side by side; only attention tells the rows apart."""
+        """Run all layers on B * L concatenated tokens; only attention treats rows separately."""
         if torch.is_grad_enabled():
             return self._extend(cache, vectors, seen)
-        # No tensor made in here is kept but the cache's own, which go when decoding ends: none can reach training.
+        # Of the tensors made in here only the cache's are kept, until decoding ends: none can reach training.
         with torch.inference_mode():
             return self._extend(cache, vectors, seen)
 
@@ -168,7 +168,7 @@ class FastBackbone:
 
 
 def attended(rows: SequenceLayout, inputs: AttentionInputs) -> Tensor:
-    """Return (T, H E): each token has seen itself and what stands before it in its row."""
+    """Return attention outputs (T, H E); each token attends to itself and to earlier tokens of its row."""
     if len(rows.runs) == 1:
         return _attended_run(inputs, rows.runs[0], rows.sees[0])
     sizes = [count * length for count, length in rows.runs]
@@ -179,7 +179,7 @@ def attended(rows: SequenceLayout, inputs: AttentionInputs) -> Tensor:
 
 
 def _attended_run(inputs: AttentionInputs, run: tuple[int, int], sees: Tensor | None) -> Tensor:
-    """Let a rectangle of rows, (rows, length), attend: to what stands before, or where ``sees`` says so."""
+    """Attend in rows of one length, ``run`` = (rows, length): causally, or by the mask ``sees``."""
     queries, keys, values = (part.view(*run, *part.shape[1:]).transpose(1, 2) for part in inputs[1:4])
     shared = queries.shape[1] != keys.shape[1]
     attended_heads = functional.scaled_dot_product_attention(
@@ -189,9 +189,9 @@ def _attended_run(inputs: AttentionInputs, run: tuple[int, int], sees: Tensor | 
 
 
 def _positions_and_mask(cache: FastCache, vectors: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return the positions of tokens that follow, (B * L,), or (1,) where all B are at one, and the attention's mask.
+    """Return the positions of new tokens, (B * L,), or (1,) where all B have the same, and the attention mask.
 
-    The mask is 0 where a query sees a key, −inf where not; None where each sees all.
+    The mask is 0 where a query attends to a key, −inf elsewhere; None where each attends to all.
     """
     batch, length, _ = vectors.shape
     read = cache.layers[0].used
@@ -203,20 +203,20 @@ def _positions_and_mask(cache: FastCache, vectors: Tensor, seen: Tensor | None) 
         positions = here.repeat(batch)
     else:
         positions = (seen.cumsum(1) - 1).clamp(min=0)[:, read:].reshape(-1)
-        # A filled-up query sees itself: of nothing at all attention would make not-a-number.
+        # A padding query attends to itself: attention over no key at all would be NaN.
         itself = torch.arange(read + length, device=vectors.device) == here[:, None]
         sees = sees & seen[:, None, None] | itself  # (B, 1, L, tokens)
     return positions, torch.zeros_like(sees, dtype=vectors.dtype).masked_fill(~sees, float("-inf"))
 
 
 def _attended_after(held: RoomyLayer, inputs: AttentionInputs, length: int, mask: Tensor | None) -> Tensor:
-    """Return (B * L, H E): each token has seen what was read and what follows up to itself."""
+    """Return attention outputs (B * L, H E); each new token attends to the cache and to new tokens up to itself."""
     batch, key_heads, width = len(inputs.queries) // length, *inputs.keys.shape[1:]
     shape = (batch, length, key_heads, width)
     keys, values = held.append(inputs.keys.view(shape), inputs.values.view(shape))
     if length == 1 and inputs.queries.shape[1] == key_heads and _cheaper_by_hand(keys):
         return _attended_by_hand(inputs, keys, values, mask)
-    if length == 1:  # the heads that share keys ask side by side, so that no key is repeated for them
+    if length == 1:  # grouped-query attention: the heads that share a key head become one product, no key is repeated
         queries, shared = inputs.queries.view(batch, key_heads, -1, width), False
     else:
         queries = inputs.queries.view(batch, length, *inputs.queries.shape[1:]).transpose(1, 2)
@@ -228,9 +228,9 @@ def _attended_after(held: RoomyLayer, inputs: AttentionInputs, length: int, mask
 
 
 def _cheaper_by_hand(keys: Tensor) -> bool:
-    """Tell, of keys (B, tokens, H, E), whether there are many short products.
+    """Tell whether attention over keys (B, tokens, H, E) would be many short matrix products.
 
-    A processor then spends more time on going from each to the next, all over the memory, than on their numbers.
+    A CPU then spends more time on jumping through memory from one product to the next than on multiplying.
     """
     _, tokens, _, width = keys.shape
     many, short = keys.numel() >= MANY_NUMBERS, width >= LEAST_WIDTH and tokens * width <= SHORT_PRODUCT
@@ -238,7 +238,7 @@ def _cheaper_by_hand(keys: Tensor) -> bool:
 
 
 def _attended_by_hand(inputs: AttentionInputs, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Let one token a row attend, (B, H E), number by number in the order in which they lie in memory."""
+    """Return attention outputs (B, H E) of one query per row, elementwise in memory order."""
     scores = (keys * (inputs.queries * inputs.scale)[:, None]).sum(-1, keepdim=True)  # (B, tokens, H, 1)
     if mask is not None:
         scores = scores + mask.transpose(1, 3)
@@ -246,9 +246,9 @@ def _attended_by_hand(inputs: AttentionInputs, keys: Tensor, values: Tensor, mas
 
 
 class HFBackbone:
-    """Any network of transformers, by its own forward pass, rows filled up to rectangles."""
+    """Any network of transformers, through its own forward pass on padded rows."""
 
-    branches = False  # it makes its masks itself
+    branches = False  # the network makes its own masks
 
     def __init__(self, network: PreTrainedModel, blocks: Sequence[nn.Module], first: int) -> None:
         self._network = network
@@ -256,11 +256,11 @@ class HFBackbone:
         self._first = first
 
     def rows(self, vectors: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
-        """Run it on a rectangle. Rows are filled up on the right, so causal attention never sees the filling."""
+        """Run it on rows padded on the right, so that causal attention never sees the padding."""
         return self._run(_rectangle(vectors, rows))[rows.row[at], rows.positions[at]]
 
     def forward_lower(self, vectors: Tensor, rows: SequenceLayout) -> Tensor:
-        """Run it, the upper layers stood in for."""
+        """Run it with the upper layers replaced by the identity."""
         entered: list[Tensor] = []
 
         def noting(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -273,18 +273,18 @@ class HFBackbone:
         return entered[0][rows.row, rows.positions]
 
     def forward_upper(self, lower: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
-        """Run it, the lower layers stood in for by what they gave before."""
+        """Run it with the lower layers replaced by their cached output."""
         functional_network = _rectangle(lower, rows)
         remembered = [passing] * (self._first - 1) + [lambda hidden, *args, **kwargs: functional_network]
         with standing_in(self._blocks[: self._first], remembered):
             return self._run(functional_network)[rows.row[at], rows.positions[at]]
 
     def prefill(self, vectors: Tensor, rows: SequenceLayout) -> Cache:
-        """Run it on a rectangle filled up on the left."""
+        """Run it on rows padded on the left."""
         return self.prefill_last(vectors, rows)[1] if len(vectors) else empty_cache(len(self._blocks))
 
     def prefill_last(self, vectors: Tensor, rows: SequenceLayout) -> tuple[Tensor, Cache]:
-        """Run it on the same rectangle, at whose right edge all rows end."""
+        """Run it on rows padded on the left, so that all end in the last column."""
         cache, filled = empty_cache(len(self._blocks)), _rectangle(vectors, rows, left=True)
         lengths = torch.tensor(rows.lengths, device=rows.device)
         seen = torch.arange(filled.shape[1], device=rows.device) >= filled.shape[1] - lengths[:, None]
@@ -300,7 +300,7 @@ class HFBackbone:
             positions = (seen.cumsum(1) - 1).clamp(min=0)[:, read:]
         output = self._network.base_model(
             inputs_embeds=vectors,
-            attention_mask=None if seen is None else seen.long(),  # without one attention takes its quick path
+            attention_mask=None if seen is None else seen.long(),  # without a mask attention takes its fast path
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
@@ -318,7 +318,7 @@ class HFBackbone:
 
 
 def _rectangle(line: Tensor, rows: SequenceLayout, *, left: bool = False) -> Tensor:
-    """Return (W, L, D) from (T, D), filled up with zeros."""
+    """Return (W, L, D) from (T, D), padded with zeros."""
     return nn.utils.rnn.pad_sequence(
         list(torch.split(line, list(rows.lengths))), batch_first=True, padding_side="left" if left else "right"
     )

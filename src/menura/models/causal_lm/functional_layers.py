@@ -1,13 +1,13 @@
-"""The layers of known networks, computed from the modules' own weights by plain functions.
+"""The layers of known networks (GPT-2, Llama) as plain functions of the modules' own weights.
 
-Transformers' own forward pass spends much of a small network's time on masks, caches and checks. Here a layer is two
-halves with the attention left out between them, so that the same code serves rows of unequal length side by side and
-a single further token. The weights are those that the modules hold when a pass begins: training swaps them.
+The forward pass of transformers spends much of a small network's time on masks, caches and checks. Here a layer is two
+halves with the attention left out between them, so that the same code serves packed rows of unequal length and a
+single further token. The weights are those that the modules hold when a pass begins: ``functional_call`` swaps them.
 
-Every linear map that carries hooks is called as the module it is, so that they run; hooks behind an attention or a
-feed-forward part are run here. Dropout never is: a network that trains speaks in evaluation mode.
+A linear map with hooks is called as a module, so that the hooks run; hooks on an attention or a feed-forward module
+are run here. Dropout is never applied: the network trains in evaluation mode.
 
-Shape letters: T tokens side by side, D width, H heads, K key heads, E width of a head.
+Shape letters: T tokens of all rows concatenated, D width, H heads, K key heads, E width of a head.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Rope = tuple[Tensor, Tensor] | None  # cosines and sines (T, 1, E) by which queries and keys are turned
+Rope = tuple[Tensor, Tensor] | None  # cosines and sines (T, 1, E) of the rotary position embedding
 LinearMap = Callable[[Tensor], Tensor]
 
 
 class AttentionInputs(NamedTuple):
-    """What a layer's attention is asked with."""
+    """The inputs of a layer's attention."""
 
     inputs: Tensor  # (T, D), the attention's input
     queries: Tensor  # (T, H, E)
@@ -36,26 +36,26 @@ class FunctionalLayer(Protocol):
     """The two halves of a layer."""
 
     def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
-        """Return what the attention is asked with, from the layer's input (T, D)."""
+        """Return queries, keys and values, from the layer's input (T, D)."""
 
     def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
-        """Return the layer's output (T, D), from its input, its attention's input and what the heads (T, H E) found."""
+        """Return the layer's output (T, D), from its input, its attention's input and the heads' outputs (T, H E)."""
 
 
 class FunctionalNetwork(Protocol):
-    """A network of known form."""
+    """A network whose layers are known here."""
 
     def layers(self) -> Sequence[FunctionalLayer]:
-        """Return its layers with the weights of now."""
+        """Return its layers with the weights that the modules hold now."""
 
     def embed(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """Return the first layer's input, from token embeddings (T, D) at positions (T,)."""
 
     def rope(self, like: Tensor, positions: Tensor) -> Rope:
-        """Return the rotation of each position, None in networks that rotate nothing."""
+        """Return the rotation of each position, None for networks without rotary embeddings."""
 
     def final_norm(self, hidden: Tensor) -> Tensor:
-        """Return what the vocabulary is scored with."""
+        """Return the last hidden state, from which the logits are computed."""
 
 
 class Gpt2:
@@ -74,7 +74,7 @@ class Gpt2:
         return entered
 
     def rope(self, like: Tensor, positions: Tensor) -> Rope:
-        """Rotate nothing."""
+        """Return None: positions are embeddings."""
         del like, positions
         return None
 
@@ -103,7 +103,7 @@ class Gpt2Layer:
         return AttentionInputs(given, queries, keys, values, self._scale)
 
     def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
-        """Map back, then the feed-forward part."""
+        """Apply the output map, then the feed-forward network."""
         hidden = self._behind[0](given, self._out(heads)) + hidden
         given = self._norms[1](hidden)
         return hidden + self._behind[1](given, self._down(self._act(self._up(given))))
@@ -147,14 +147,14 @@ class LlamaLayer:
         self._behind = _hooks(attention), _hooks(inner)
 
     def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
-        """Map to queries, keys and values; turn queries and keys."""
+        """Map to queries, keys and values; rotate queries and keys."""
         assert rope is not None
         given = self._norms[0](hidden)
         queries, keys, values = (project(given).view(given.shape[0], *self._shape) for project in self._qkv)
         return AttentionInputs(given, _rotated(queries, *rope), _rotated(keys, *rope), values, self._scale)
 
     def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
-        """Map back, then the gated feed-forward part."""
+        """Apply the output map, then the gated feed-forward network."""
         hidden = hidden + self._behind[0](given, self._out(heads))
         given = self._norms[1](hidden)
         inner = self._act(self._gate(given)) * self._up(given)
@@ -162,7 +162,7 @@ class LlamaLayer:
 
 
 def functional_network(network: nn.Module) -> FunctionalNetwork | None:
-    """Return a network without its head as one of a form known here; None where it is of another."""
+    """Return a network without its head as functions; None if its layers are not known here."""
     form = NETWORKS.get(_qualified_name(network))
     if form is None:
         return None
@@ -190,7 +190,7 @@ def _qualified_name(part: nn.Module) -> str:
 
 
 def _map(part: Any) -> LinearMap:
-    """Return what a module computes on (T, D), without its way there; the module itself where hooks want to be run."""
+    """Return the linear map of a module on (T, D) as a function; the module itself if it has hooks."""
     if part._forward_hooks or part._forward_pre_hooks:
         return part  # type: ignore[no-any-return]  # a module, called as one
     fast = FAST_MAPS.get(_qualified_name(part))
@@ -217,13 +217,13 @@ FAST_MAPS: dict[str, Callable[[Any], LinearMap]] = {
     "torch.nn.modules.linear.Linear": lambda part: partial(functional.linear, weight=part.weight, bias=part.bias),
     "torch.nn.modules.normalization.LayerNorm": _layer_norm,
     "transformers.models.llama.modeling_llama.LlamaRMSNorm": _root_mean_square,
-    # The same, there in eight steps.
+    # The same; the module takes eight steps.
     "transformers.activations.NewGELUActivation": lambda part: partial(functional.gelu, approximate="tanh"),
 }
 
 
 def _hooks(part: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return what the forward hooks of a part make of its output, which did not come from calling it."""
+    """Return a function that applies a module's forward hooks to an output computed without calling the module."""
     hooks = list(part._forward_hooks.values())
     if not hooks:
         return lambda given, output: output
@@ -238,6 +238,6 @@ def _hooks(part: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _rotated(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turn each head's two halves (T, H, E) by its position's angles (Su et al., 2021)."""
+    """Rotate each head's two halves (T, H, E) by its position's angles (RoPE: Su et al., 2021)."""
     first, second = heads.chunk(2, -1)
     return heads * cosines + torch.cat([-second, first], -1) * sines

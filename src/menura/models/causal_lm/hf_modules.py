@@ -1,4 +1,4 @@
-"""The layers of a Hugging Face network, found by what they are, not by a table of model names."""
+"""The layers and linear maps of a Hugging Face network, found by their type, not by a table of model names."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def blocks_of(network: nn.Module, depth: int) -> Sequence[nn.Module]:
 
 
 def sublayers(block: nn.Module) -> dict[str, nn.Module]:
-    """Return the attention and feed-forward parts of a layer, by name."""
+    """Return the attention and feed-forward modules of a layer, by name."""
     children = dict(block.named_children())
     attention = next((children[name] for name in ATTENTION_NAMES if name in children), None)
     feed_forward = next((children[name] for name in FEED_FORWARD_NAMES if name in children), None)
@@ -69,7 +69,7 @@ def key_value_maps(block: nn.Module) -> dict[str, tuple[nn.Module, int]]:
 
 
 def feed_forward_end(block: nn.Module) -> tuple[str, nn.Module]:
-    """Return the name and the map that reads the feed-forward part's inner activations."""
+    """Return the name and module of the feed-forward network's down projection."""
     for name, module in sublayers(block)["feed_forward"].named_children():
         if name in FEED_FORWARD_ENDS:
             return f"mlp_{name}", module
@@ -90,7 +90,7 @@ def widths(linear: nn.Module) -> tuple[int, int]:
 
 @contextmanager
 def standing_in(blocks: Sequence[nn.Module], forwards: Sequence[Forward]) -> Iterator[None]:
-    """Let other functions stand in for the layers' forward, and put the layers back."""
+    """Replace the layers' ``forward`` while the block runs, then restore it."""
     for block, forward in zip(blocks, forwards, strict=True):
         block.forward = forward
     try:
@@ -101,6 +101,6 @@ def standing_in(blocks: Sequence[nn.Module], forwards: Sequence[Forward]) -> Ite
 
 
 def passing(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Stand in for a layer by handing its input on."""
+    """Return the input: the identity in place of a layer."""
     del args, kwargs
     return hidden

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens read so far, in buffers allocated ahead of need."""
+"""The key-value cache, in buffers allocated ahead of need."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from menura.batches.varlen import SequenceLayout
 
-ROOM = 64  # tokens of free room a buffer is made with, and at least grows by
+ROOM = 64  # tokens of spare capacity of a new buffer, and the least by which it grows
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers ships no types for it
-    """One layer's keys and values (B, room, heads, width); appending writes in place until the room is used up."""
+    """One layer's keys and values (B, capacity, heads, width); appending is in place until the capacity is used up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers ships no t
         return self._room[0].narrow(1, 0, self.used), self._room[1].narrow(1, 0, self.used)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Leave it to the first tokens."""
+        """Do nothing: the first append allocates."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append (B, heads, T, width), as a network's own pass does, and return all read so far."""
+        """Append (B, heads, T, width), as the network's own forward pass does, and return all read so far."""
         del args, kwargs
         keys, values = self.append(key_states.transpose(1, 2), value_states.transpose(1, 2))
         self.keys, self.values = keys.transpose(1, 2), values.transpose(1, 2)
@@ -50,7 +50,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers ships no t
         return self.used
 
     def selected(self, rows: Tensor) -> "RoomyLayer":
-        """Return a layer of its own that holds these rows, in this order."""
+        """Return a new layer with these rows, in this order."""
         chosen = RoomyLayer()
         if self.used:
             chosen.append(*(part.index_select(0, rows) for part in self.read()))
@@ -58,7 +58,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers ships no t
 
 
 def prefilled_layer(keys: Tensor, values: Tensor, rows: SequenceLayout) -> RoomyLayer:
-    """Return a layer that holds rows side by side, (T, heads, width), filled up on the left."""
+    """Return a layer with packed rows (T, heads, width), padded on the left."""
     made = RoomyLayer()
     made.append(_filled(keys, rows), _filled(values, rows))
     return made
@@ -66,7 +66,7 @@ def prefilled_layer(keys: Tensor, values: Tensor, rows: SequenceLayout) -> Roomy
 
 def _filled(line: Tensor, rows: SequenceLayout) -> Tensor:
     longest = max(rows.lengths)
-    # Zeros, not what was in memory: a masked value counts nothing, but not-a-number times nothing would.
+    # Zeros, not uninitialised memory: a masked value has weight 0, but 0 times NaN is NaN.
     filled = line.new_zeros((len(rows.lengths), longest, *line.shape[1:]))
     row = place = 0
     for count, length in rows.runs:
@@ -82,7 +82,7 @@ def empty_cache(depth: int) -> Cache:
 
 
 def selected(cache: Cache, rows: Tensor) -> Cache:
-    """Return a cache of its own that holds these rows."""
+    """Return a new cache with these rows."""
     return Cache(layers=[layer.selected(rows) for layer in cache.layers])
 
 

@@ -1,4 +1,4 @@
-"""A pre-trained causal language model that speaks as a persona (MAMLviaPP): any Hugging Face network.
+"""A pretrained causal language model with adapters, any of transformers, that replies as a persona (MAMLviaPP).
 
 Shape letters: B exchanges, T tokens side by side, L tokens of each row, N labels, D width, V vocabulary.
 """
@@ -29,20 +29,20 @@ from menura.models.causal_lm.padded_forward import padded_forward, padded_forwar
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.adapters import Adapters
 
-PASS_TOKENS = 2048  # row tokens in one forward pass: bounds memory, changes no result
-REPLIES_AT_ONCE = 5  # candidates read side by side after a shared context
-KEPT_BYTES = 1 << 30  # of lower-layer output kept for rows seen before
+PASS_TOKENS = 2048  # tokens in one forward pass: bounds memory, changes no result
+REPLIES_AT_ONCE = 5  # candidates in one forward pass after a shared context
+KEPT_BYTES = 1 << 30  # of cached frozen-layer output for sequences seen before
 
 
 @dataclass(frozen=True)
 class CausalLmConfig:
-    """A causal language model as a persona's voice.
+    """Settings of a causal language model that replies as a persona.
 
     ``base`` is a name of ``menura base list``, a folder or a hub id. Without adapters all weights adapt (in-place);
     with them only the adapters do (extra-place), unless ``train_base`` (the paper's "phi not fixed").
-    ``start`` names adapter weights to begin from: a file, or ``shipped``; empty means the identity start of Eq. 2.
-    ``reinit`` forgets what the base has learnt (MAMLviaPP's REINIT): random weights in the same network, or, as
-    ``small``, in one of four layers 256 wide over the same vocabulary.
+    ``init_from`` names initial adapter weights: a file, or ``shipped``; empty is the identity initialisation of Eq. 2.
+    ``reinit`` drops the pretrained weights (MAMLviaPP's REINIT): random weights in the ``same`` network, or, as
+    ``small``, in a network of four layers 256 wide over the same vocabulary.
     """
 
     name: ClassVar[str] = "causal_lm"
@@ -63,11 +63,11 @@ class CausalLmConfig:
 
 @dataclass(frozen=True)
 class CausalState:
-    """What has been read: ``mask`` (B, tokens in the cache), True where real; None where all are."""
+    """The cache of the tokens read so far; ``mask`` (B, cached tokens) is True where real, None where all are."""
 
     cache: Any
     mask: Tensor | None
-    persona_rows: Tensor | None = None  # (B,) each row's persona in the bank that speaks
+    persona_rows: Tensor | None = None  # (B,) each row's persona in the adapter bank in use
 
 
 class CausalLm(DialogueModel[CausalState]):
@@ -77,7 +77,7 @@ class CausalLm(DialogueModel[CausalState]):
         super().__init__()
         self.network = network
         self._blocks = blocks_of(network.base_model, network.config.num_hidden_layers)
-        # In a tuple, so that they are not modules of this one too: asked of the network each time they cost more.
+        # In a tuple, so that they are not registered as submodules; asking the network each time costs more.
         self._ends = network.get_input_embeddings(), network.get_output_embeddings()
         self._vocabulary = self._ends[0].weight.shape[0]
         self._first = config.adapters.first_layer(len(self._blocks))
@@ -95,7 +95,7 @@ class CausalLm(DialogueModel[CausalState]):
 
     @property
     def lm(self) -> "CausalLm":
-        """The causal language model within, as of the models that hold one."""
+        """The causal language model itself; models that wrap one have the same property."""
         return self
 
     # What it computes
@@ -117,13 +117,13 @@ class CausalLm(DialogueModel[CausalState]):
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
-        """Return the batch with what the model now says at each label."""
+        """Return the batch with the model's present distribution at each label as soft target."""
         parts = batch.packed.chunks(PASS_TOKENS)
         found = tuple(self._logits(self._hidden(part, part.before)).softmax(-1) for part in parts)
         return replace(batch, soft_targets=SoftTargets(share, found))
 
     def check_padded(self) -> None:
-        """Raise ConfigError where the network is of no known form."""
+        """Raise ConfigError if the network has no functional layers here."""
         if functional_network(self.network.base_model) is None:
             raise ConfigError(
                 f"{type(self.network).__name__}: only Llama's and GPT-2's layers can be compiled with their gradient",
@@ -131,7 +131,7 @@ class CausalLm(DialogueModel[CausalState]):
             )
 
     def padded(self, batch: Batch) -> PaddedBatch:
-        """Return a batch as tensors; what frozen lower layers make of it is read here."""
+        """Return a batch as padded tensors; frozen lower layers are run here."""
         parts = batch.packed.chunks(PASS_TOKENS)
         lines = [torch.cat([self._lower(row) for row in p.ids]) if self.lower_is_frozen else p.line for p in parts]
         return padded(batch, list(zip(parts, lines, strict=True)), self.network.get_input_embeddings().weight)
@@ -149,7 +149,7 @@ class CausalLm(DialogueModel[CausalState]):
         return mean_loss(torch.cat(nll), torch.cat([part.counts for part in batch.parts]))
 
     def prefill(self, batch: Batch) -> CausalState:
-        """Read all of each prefix but its last token, which ``advance`` is given first."""
+        """Read all of each prefix but its last token, which is the first input of ``step``."""
         line, rows = self._side_by_side([exchange.prefix[:-1] for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
         persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
@@ -184,14 +184,14 @@ class CausalLm(DialogueModel[CausalState]):
 
     @torch.no_grad()
     def reply_nll(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
-        """Return (B,) −log p of each reply; exchanges with the same prefix share one reading of it.
+        """Return (B,) −log p of each reply; exchanges with the same prefix share one prefill.
 
-        ``begun`` is the state of that one row where the prefix, common to all, has been read already; it stays usable.
+        ``prefilled`` is the one-row state of a prefix that all share, if it was read before; it stays usable.
         """
         nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         for group in _alike([e.prefix for e in batch.exchanges]):
             one = prefilled or self.prefill(self.batch([batch.exchanges[group[0]]]))
-            # Like lengths together: one long reply would fill up all the others to its own length.
+            # Batched by length: one long reply would pad all the others to its own length.
             by_length = sorted(group, key=lambda index: len(batch.exchanges[index].reply))
             for start in range(0, len(by_length), REPLIES_AT_ONCE):
                 few = by_length[start : start + REPLIES_AT_ONCE]
@@ -211,10 +211,9 @@ class CausalLm(DialogueModel[CausalState]):
         return token_nll.sum(1)
 
     def read(self, batch: Batch, replies: int) -> tuple[Tensor, Tensor]:
-        """Return (spoken,) −log p of the first ``spoken`` replies, and (B, D) the state at the end of each of all.
+        """Return (replies,) −log p of the first ``replies`` replies, and (B, D) the final state of every reply.
 
-        That is the hidden state at a reply's last token, where all of it has been read. What the exchanges begin with
-        alike is read once.
+        The final state is the last hidden state at a reply's last token. A prefix that exchanges share is read once.
         """
         nll = torch.zeros(replies, device=self.device, dtype=self.dtype)
         ends, persona_rows = [], []
@@ -230,7 +229,7 @@ class CausalLm(DialogueModel[CausalState]):
 
     @torch.no_grad()
     def reply_ends(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
-        """Return the end states of replies to one prefix, read once; ``begun`` is its state, which stays usable."""
+        """Return the final states of replies to one prefix; ``prefilled`` is its state, which stays usable."""
         assert len({exchange.prefix for exchange in batch.exchanges}) == 1, "replies to one prefix are wanted"
         one = prefilled or self.prefill(self.batch([batch.exchanges[0]]))
         found = []
@@ -244,24 +243,24 @@ class CausalLm(DialogueModel[CausalState]):
         return torch.cat(found)
 
     def tell_kinds(self, kinds: int) -> None:
-        """Add a vector to each token's embedding by the token's kind: id = token + kind * ``ids``; zero at first."""
+        """Add token-type embeddings, initially zero; an id is then token + type * ``ids``."""
         table = self.network.get_input_embeddings().weight
         self.kind_rows = nn.Parameter(torch.zeros(kinds, table.shape[1], device=table.device, dtype=table.dtype))
         self.lower_is_frozen = False
 
     @property
     def ids(self) -> int:
-        """How many tokens there are, the layout's own included."""
+        """How many tokens there are, the chat format's own included."""
         own = 0 if self.special_rows is None else len(self.special_rows)
         return int(self._vocabulary + own)
 
     def logits(self, ids: Tensor) -> Tensor:
-        """Return (1, L, V) for one whole row of ids (1, L), read the way ``loss`` reads."""
+        """Return logits (1, L, V) of one whole sequence of ids (1, L), computed the way ``loss`` does."""
         rows = SequenceLayout((ids.shape[1],), self.device)
         return self._logits(self._at((tuple(ids[0].tolist()),), ids[0], rows, rows.positions))[None]
 
     def neutral_weights(self) -> dict[str, Tensor]:
-        """Return adapter weights under which the model is its base, whatever its other weights are."""
+        """Return adapter weights under which the model computes what its base does."""
         return {f"adapters.{name}": value for name, value in neutral_weights(self.adapters).items()}
 
     @property
@@ -272,9 +271,9 @@ class CausalLm(DialogueModel[CausalState]):
 
     @contextmanager
     def using_adapters(self, bank: AdapterBank, rows: Sequence[int]) -> Iterator[None]:
-        """Let row b of what is begun speak as the bank's persona ``rows[b]``; the model's own weights stay as they are.
+        """Let row b of a prefill use the adapters of the bank's persona ``rows[b]``; the model's own weights stay.
 
-        For ``begin``, ``advance`` and ``select_rows``; a row goes on as the persona it was begun as.
+        For ``prefill``, ``step`` and ``reorder_cache``; a row keeps the persona it was prefilled with.
         """
         persona_rows = torch.tensor(rows, dtype=torch.long, device=self.device)
         with batched_adapters(bank, persona_rows, self.adapters, "adapters.") as self._adapters_in_use:
@@ -289,7 +288,7 @@ class CausalLm(DialogueModel[CausalState]):
         assert self._adapters_in_use is not None, "begun as several personas, so no one else can go on"
         return self._adapters_in_use.reading(persona_rows, SequenceLayout(lengths, self.device))
 
-    # How it reads
+    # Forward passes
 
     def _read(self, state: CausalState, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, CausalState]:
         """Read ids (B, L), all real where there is no mask; return their hidden states (B, L, D) and the new state."""
@@ -299,13 +298,13 @@ class CausalLm(DialogueModel[CausalState]):
         return hidden, CausalState(state.cache, seen, state.persona_rows)
 
     def _hidden(self, part: PackedChunk, at: Tensor) -> Tensor:
-        """Return (N, D) at places of a pass."""
+        """Return (N, D) the last hidden states at positions of a packed chunk."""
         return self._at(part.ids, part.line, part.rows, at)
 
     def _at(self, ids: Sequence[tuple[int, ...]], line: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         if not self.lower_is_frozen:
             return self._backbone.rows(self._embedded(line), rows, at)
-        if any(rows.branches):  # such rows hardly ever come again, so nothing of them is kept
+        if any(rows.branches):  # such rows hardly ever come again, so nothing of them is cached
             with torch.no_grad():
                 lower = self._backbone.forward_lower(self._embedded(line), rows)
         else:
@@ -313,7 +312,7 @@ class CausalLm(DialogueModel[CausalState]):
         return self._backbone.forward_upper(lower, rows, at)
 
     def _lower(self, row: tuple[int, ...]) -> Tensor:
-        """Return (L, D), the input of the first adapted layer, read alone so that no neighbour touches its last bit."""
+        """Return (L, D), the input of the first adapted layer, run alone so that no neighbour changes its last bit."""
         if row in self._kept:
             self._kept.move_to_end(row)
             return self._kept[row]
@@ -330,7 +329,7 @@ class CausalLm(DialogueModel[CausalState]):
             self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
 
     def forget_lower(self) -> None:
-        """Drop the kept output of the frozen layers; needed after their weights were changed."""
+        """Empty the cache of frozen-layer output; needed after these weights have changed."""
         self._kept.clear()
         self._kept_bytes = 0
 
@@ -344,7 +343,7 @@ class CausalLm(DialogueModel[CausalState]):
         return self.token_vectors(ids % self.ids) + self.kind_rows[ids // self.ids]
 
     def token_vectors(self, ids: Tensor) -> Tensor:
-        """Return (…, D) the embeddings of ids without a kind."""
+        """Return (…, D) the embeddings of ids without a token type."""
         table = self._ends[0]
         if self.special_rows is None:
             return table(ids)  # type: ignore[no-any-return]
@@ -358,16 +357,16 @@ class CausalLm(DialogueModel[CausalState]):
             return old  # type: ignore[no-any-return]
         return torch.cat([old, hidden @ self.special_rows.T], -1)
 
-    # How it is put together
+    # Construction
 
     def _make_special_rows(self) -> nn.Parameter:
-        """Make rows for the layout's own tokens, part of what adapts: the mean embedding, a little apart."""
+        """Return trainable embeddings of the chat format's own tokens: the mean embedding plus a little noise."""
         mean = self.network.get_input_embeddings().weight.detach().mean(0)
         return nn.Parameter(mean + 0.01 * mean.std() * torch.randn(len(SPECIAL_TOKENS), len(mean), device=mean.device))
 
 
 def check_starts_as_base(model: CausalLm, ids: Sequence[int]) -> None:
-    """Check on one sequence of the base's own vocabulary that the model starts as its base (MAMLviaPP, Eq. 2).
+    """Check on one sequence of the base's own vocabulary that the model initially equals its base (MAMLviaPP, Eq. 2).
 
     The adapters must change no logit of it, and the logits must be those of the network's own forward pass;
     MismatchError otherwise.
@@ -400,5 +399,5 @@ def _alike(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:
 
 
 def without_adapters(config: CausalLmConfig) -> CausalLmConfig:
-    """Return the in-place variant."""
+    """Return the in-place variant: no adapters, all weights adapt."""
     return replace(config, adapters=replace(config.adapters, kind="none"))

@@ -1,6 +1,6 @@
-"""A transmitter that speaks and a receiver that perceives whose facts it hears (P2 Bot: Liu et al., 2020).
+"""A transmitter that replies and a receiver that scores whose facts a reply fits (P2 Bot: Liu et al., 2020).
 
-Shape letters: B exchanges, R facts an exchange (its own first, then its rivals').
+Shape letters: B exchanges, R fact sets per exchange (its own first, then those of its negatives).
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ from menura.models.dialogue_model import DialogueModel, Loss
 class P2BotConfig(TransferTransfoConfig):
     """The transmitter's settings and those of the receiver.
 
-    The receiver learns, ``perception_weight`` times, to tell the facts of who replied from those of the rivals;
-    ``receiver_size`` is the width in which it compares. Rivals are wanted even without the choice head.
+    The receiver learns, with weight ``perception_weight``, to tell the replying persona's facts from those of the
+    negatives; ``receiver_size`` is the width of its projections. It needs negatives even without the choice head.
     """
 
     name: ClassVar[str] = "p2_bot"
@@ -36,7 +36,7 @@ class P2BotConfig(TransferTransfoConfig):
     perception_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a receiver that is none, and a base that cannot judge as nothing of it stays frozen."""
+        """Refuse a receiver without a width, and a base that is trained: fluency is scored by the frozen base."""
         super().__post_init__()
         if self.receiver_size < 1:
             raise ConfigError(f"model.receiver_size: {self.receiver_size}, must be at least 1")
@@ -50,7 +50,7 @@ class P2BotConfig(TransferTransfoConfig):
 
 
 class P2Bot(DialogueModel[CausalState]):
-    """Speaks through its transmitter; ``rewards`` are what self-play raises."""
+    """Replies through its transmitter; self-play maximises ``rewards``."""
 
     def __init__(self, network: PreTrainedModel, config: P2BotConfig, chat_format: ChatFormat | None = None) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class P2Bot(DialogueModel[CausalState]):
     # What it computes
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the transmitter's loss, plus the weighted nats of the right facts among the rivals'."""
+        """Return the transmitter's loss, plus the weighted NLL of the right facts among those of the negatives."""
         loss = self.transmitter.loss(batch)
         scores = self._perceived(batch)
         perceiving = torch.stack([-of_one.log_softmax(0)[0] for of_one in scores]).mean() if scores else None
         if perceiving is None:
-            # The inner loop asks every weight that adapts for a gradient; without rivals the receiver's is zero.
+            # The inner loop asks every trainable weight for a gradient; without negatives the receiver's is zero.
             nothing = sum((0 * weight.sum() for weight in self.receiver.parameters()), torch.zeros_like(loss.total))
             return replace(loss, total=loss.total + nothing)
         parts = loss.parts or {"reply": loss.total.detach()}
@@ -80,7 +80,7 @@ class P2Bot(DialogueModel[CausalState]):
         return replace(loss, total=total, parts={**parts, "receiver": perceiving.detach()})
 
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
-        """Return the batch with what the model now says at each label."""
+        """Return the batch with the model's present distribution at each label as soft target."""
         return self.transmitter.with_soft_targets(batch, share)
 
     def prefill(self, batch: Batch) -> CausalState:
@@ -88,15 +88,15 @@ class P2Bot(DialogueModel[CausalState]):
         return self.transmitter.prefill(batch)
 
     def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
-        """Read facts and context, their end too."""
+        """Read facts and context, the last token included."""
         return self.transmitter.prefill_logits(batch)
 
     def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
-        """Read a token of the persona's own."""
+        """Read one token of the reply."""
         return self.transmitter.step(state, last)
 
     def step_logits(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
-        """Read a token of the persona's own."""
+        """Read one token of the reply."""
         return self.transmitter.step_logits(state, last)
 
     def reorder_cache(self, state: CausalState, rows: Tensor) -> CausalState:
@@ -104,23 +104,23 @@ class P2Bot(DialogueModel[CausalState]):
         return self.transmitter.reorder_cache(state, rows)
 
     def reply_nll(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
-        """Return (B,) −log p of each reply, an equal context read once."""
+        """Return (B,) −log p of each reply; a context that exchanges share is read once."""
         return self.transmitter.reply_nll(batch, prefilled)
 
     @property
     def chooses(self) -> bool:
-        """Tell whether the transmitter has its head."""
+        """Whether the transmitter has its choice head."""
         return self.transmitter.chooses
 
     def reply_scores(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
         """Return (B,) the head's scores."""
         return self.transmitter.reply_scores(batch, prefilled)
 
-    # How it judges
+    # Rewards
 
     @property
     def chat_format(self) -> ChatFormat:
-        """What stands around the turns it reads."""
+        """The chat format of the model's input."""
         assert self._chat_format is not None, "made to be counted, not to speak"
         return self._chat_format
 
@@ -128,7 +128,7 @@ class P2Bot(DialogueModel[CausalState]):
     def rewards(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return (B,) by name: fluency, coherence and perception, each in 0..1.
 
-        A reward that cannot be judged is left out: coherence without a head, perception where nobody has facts.
+        A reward that cannot be computed is left out: coherence without a head, perception without facts.
         """
         found = {"fluency": self._fluency(batch)}
         judged = [exchange for exchange in batch.exchanges if exchange.negatives]
@@ -140,7 +140,7 @@ class P2Bot(DialogueModel[CausalState]):
         return found
 
     def _fluency(self, batch: Batch) -> Tensor:
-        """Return the base's mean probability (geometric) of a token, from the words alone; silence has none."""
+        """Return the base's geometric mean probability of a token, from the reply alone; 0 for an empty reply."""
         said = [self._words(exchange.reply) for exchange in batch.exchanges]
         spoken = [place for place, words in enumerate(said) if words]
         found = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
@@ -152,7 +152,7 @@ class P2Bot(DialogueModel[CausalState]):
         return found
 
     def _coherence(self, exchange: EncodedExchange) -> Tensor:
-        """Return the head's probability () of a reply among those of its rivals."""
+        """Return the head's probability () of a reply among its negatives."""
         replies = [exchange.reply, *(rival.reply for rival in exchange.negatives)]
         whole = [replace(exchange, reply=(*self._words(reply), self.chat_format.end)) for reply in replies]
         return self.reply_scores(self.batch(whole)).softmax(0)[0]
@@ -161,7 +161,7 @@ class P2Bot(DialogueModel[CausalState]):
         return reply[:-1] if reply and reply[-1] == self.chat_format.end else reply
 
     def _perceived(self, batch: Batch) -> list[Tensor]:
-        """Return scores (R,) of each exchange that has facts and rivals with facts."""
+        """Return scores (R,) of each exchange that has facts and negatives with facts."""
         pairs, counts = [], []
         for exchange in batch.exchanges:
             known = [exchange.facts, *(rival.facts for rival in exchange.negatives if rival.facts)]
@@ -179,19 +179,19 @@ class P2Bot(DialogueModel[CausalState]):
         padded, mask = (x.to(self.device) for x in pad(ids))
         return self.lm.token_vectors(padded).detach(), mask
 
-    # What it stands on
+    # The base
 
     @property
     def lm(self) -> CausalLm:
-        """The causal language model within."""
+        """The causal language model inside."""
         return self.transmitter.lm
 
     def neutral_weights(self) -> dict[str, Tensor]:
-        """Return weights under which it speaks as its base does."""
+        """Return weights under which the model computes what its base does."""
         return {f"transmitter.{name}": value for name, value in self.transmitter.neutral_weights().items()}
 
     def forget_lower(self) -> None:
-        """Drop what is kept of the frozen layers."""
+        """Empty the cache of frozen-layer output."""
         self.transmitter.forget_lower()
 
     @property

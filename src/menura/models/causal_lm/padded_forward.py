@@ -1,6 +1,6 @@
-"""How the layers of a known network read filled passes: plain functions of tensors, twice differentiable.
+"""The layers of a known network on padded chunks: plain functions of tensors, twice differentiable.
 
-Shape letters: W rows, L tokens of the longest, T tokens of all rows side by side, N labels, D width, H heads,
+Shape letters: W rows, L tokens of the longest, T tokens of all rows concatenated, N labels, D width, H heads,
 K key heads, E width of a head.
 """
 
@@ -15,12 +15,12 @@ from menura.models.causal_lm.functional_layers import AttentionInputs, Functiona
 
 
 def padded_forward(form: FunctionalNetwork, vectors: Tensor, part: PaddedChunk) -> Tensor:
-    """Return (N, D), what the vocabulary is scored with at labels, from token embeddings (T, D)."""
+    """Return (N, D) the last hidden states at labels, from token embeddings (T, D)."""
     return form.final_norm(_through(form, form.layers(), form.embed(vectors, part.positions), part))
 
 
 def padded_forward_above(form: FunctionalNetwork, first: int, part: PaddedChunk) -> Tensor:
-    """Return the same from the input of layer ``first``, which is in the pass's line."""
+    """Return the same from the input of layer ``first``, which the chunk holds."""
     return form.final_norm(_through(form, form.layers()[first:], part.line, part))
 
 
@@ -29,16 +29,16 @@ def _through(form: FunctionalNetwork, layers: Sequence[FunctionalLayer], hidden:
     for layer in layers:
         asked = layer.qkv(hidden, rope)
         given, found = asked.inputs, _attended(asked, part)
-        if layer is layers[-1]:  # nobody asks for the other places any more
+        if layer is layers[-1]:  # the other positions are not wanted
             hidden, given, found = (states.index_select(0, part.before) for states in (hidden, given, found))
         hidden = layer.finish(hidden, given, found)
     return hidden
 
 
 def _attended(asked: AttentionInputs, part: PaddedChunk) -> Tensor:
-    """Return (T, H E): each token has seen itself and what stands before it in its row.
+    """Return attention outputs (T, H E); each token attends to itself and to earlier tokens of its row.
 
-    Written out, as the fused kernels have no second derivative. Heads that share keys ask one after the other.
+    Written out, as the fused kernels have no second derivative. Heads that share keys attend one after the other.
     """
     rows, length = part.rectangle.shape
     (_, heads, width), key_heads = asked.queries.shape, asked.keys.shape[1]
@@ -66,9 +66,9 @@ def _places(part: PaddedChunk) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Laid(torch.autograd.Function):
-    """A line (T, D) laid out in its rectangle (W L, D), zero where nothing stands; the way back is ``_Lined``.
+    """Pad packed tokens (T, D) to rows (W L, D), zero at padding; the backward pass is ``_Lined``.
 
-    Left to autograd, both ways back would be scattered sums, which are slow and whose order threads change.
+    By autograd both backward passes would be scatter-adds, which are slow and not deterministic across threads.
     """
 
     @staticmethod
@@ -82,7 +82,7 @@ class _Laid(torch.autograd.Function):
 
 
 class _Lined(torch.autograd.Function):
-    """What stands in a rectangle (W L, D) as a line (T, D); the way back is ``_Laid``."""
+    """Pack padded rows (W L, D) to tokens (T, D); the backward pass is ``_Laid``."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, rectangle: Tensor, real: Tensor, corner: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Vectors that a layer's attention reads beside its tokens (LLaMA-Adapter: Zhang et al., 2023).
+"""Prompt vectors that a layer's attention also attends to (LLaMA-Adapter: Zhang et al., 2023).
 
 Shape letters: ``…`` any leading dimensions, D width, P vectors, H heads, K key heads, E width of a head.
 """
@@ -15,11 +15,11 @@ from menura.errors import ConfigError
 
 
 class AttentionMaps(Protocol):
-    """An attention's own linear maps, read at the call: training may have other weights in their place by then."""
+    """An attention's own linear maps, looked up at each call, as training swaps their weights."""
 
     @property
     def heads(self) -> int:
-        """How many heads ask."""
+        """How many query heads there are."""
 
     @property
     def scaling(self) -> float:
@@ -32,14 +32,16 @@ class AttentionMaps(Protocol):
         """Map (P, D) to keys and values (P, H, E), not rotated to any position."""
 
     def outward(self, heads: Tensor) -> Tensor:
-        """Map (…, H, E) back to (…, D), without a bias: what a gate closes must be nothing."""
+        """Map (…, H, E) back to (…, D), without a bias: a closed gate must add zero."""
 
 
 @dataclass(frozen=True)
 class SeparateMaps:
     """The maps of a Llama-like attention; several heads may share a key head."""
 
-    attention: Any  # a module; its weights may be other tensors than parameters while training has them in hand
+    attention: (
+        Any  # a module; in training ``functional_call`` may replace its parameters by other tensors
+    )
     width: int  # of a head
     heads: int
     scaling: float
@@ -64,7 +66,9 @@ class SeparateMaps:
 class FusedMaps:
     """The maps of GPT-2's attention: queries, keys and values side by side in one transposed matrix."""
 
-    attention: Any  # a module; its weights may be other tensors than parameters while training has them in hand
+    attention: (
+        Any  # a module; in training ``functional_call`` may replace its parameters by other tensors
+    )
     width: int  # of a head
     heads: int
     scaling: float
@@ -97,7 +101,7 @@ def _by_head(mapped: Tensor, width: int) -> Tensor:
 
 
 def attention_maps(attention: nn.Module) -> AttentionMaps:
-    """Return the maps of an attention whose form is known; ConfigError where it could only be guessed."""
+    """Return the maps of an attention of known layout; ConfigError if the layout would be a guess."""
     children = dict(attention.named_children())
     width, scaling = getattr(attention, "head_dim", 0), getattr(attention, "scaling", 0.0)
     normed = {"q_norm", "k_norm", "query_layernorm", "key_layernorm"} & children.keys()
@@ -116,28 +120,28 @@ def attention_maps(attention: nn.Module) -> AttentionMaps:
 
 
 class PromptVectors(nn.Module):
-    """P vectors read by an attention with its own maps, added through a gate for each head that starts at zero.
+    """P vectors that an attention attends to with its own maps; one gate per head, initially zero, scales the result.
 
     The softmax runs over the vectors alone ("zero-initialised attention"), and neither queries nor keys are rotated, so
-    that what is added at a position depends on that position's hidden state only. The first step moves the gate, the
-    vectors follow.
+    that what is added at a position depends on that position's hidden state only. The first step moves only the gate,
+    the vectors follow.
     """
 
     neutral: ClassVar[Mapping[str, float]] = {"gate": 0}
 
     def __init__(self, width: int, size: int, heads: int) -> None:
         super().__init__()
-        # They stand where the attention's input stands, which comes out of a norm: hence its scale, one.
+        # They take the place of the attention's input, which is the output of a norm: hence a scale of one.
         self.vectors = nn.Parameter(torch.randn(size, width))
         self.gate = nn.Parameter(torch.zeros(heads))
 
     def forward(self, maps: AttentionMaps, hidden: Tensor, output: Tensor) -> Tensor:
-        """Add to an attention's output (…, D) what its input ``hidden`` (…, D) finds among the vectors."""
+        """Add to an attention's output (…, D) the gated attention of its input ``hidden`` (…, D) to the vectors."""
         keys, values = maps.keys_and_values(self.vectors)
         found = torch.einsum("...he,phe->...hp", maps.queries(hidden), keys) * maps.scaling
         read = torch.einsum("...hp,phe->...he", found.softmax(-1).to(values.dtype), values)
         return output + maps.outward(read * self.gate[:, None]).to(output.dtype)
 
     def can_learn(self) -> bool:
-        """The gate learns from what the vectors hold, the vectors through the gate: with both zero neither does."""
+        """The gate's gradient is zero if the vectors are, the vectors' is if the gate is: not both may be zero."""
         return bool(torch.any(self.vectors)) or bool(torch.any(self.gate))

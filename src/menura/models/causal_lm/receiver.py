@@ -1,4 +1,4 @@
-"""How strongly a reply tells of some facts: a small scorer on a base's frozen token vectors.
+"""How well a reply fits some facts: a small scorer on the base's frozen token embeddings.
 
 Shape letters: B pairs, F fact tokens, U tokens of the reply, D width, S size.
 """
@@ -6,14 +6,14 @@ Shape letters: B pairs, F fact tokens, U tokens of the reply, D width, S size.
 import torch
 from torch import Tensor, nn
 
-SHARPNESS = 10.0  # of the scores at the start: similarities are small numbers, a softmax wants larger ones
+SHARPNESS = 10.0  # initial scale of the scores: cosines are small numbers, a softmax wants larger ones
 
 
 class Receiver(nn.Module):
-    """Each token of a reply looks for the fact token nearest to it; what it finds counts by the token's weight.
+    """Each reply token is scored by the fact token most similar to it; the scores are summed with token weights.
 
-    P2 Bot's receiver is a network of its own, pre-trained (Liu et al., 2020). This one is the late interaction of
-    ColBERT (Khattab and Zaharia, 2020): a few ten thousand weights, and words that the training never had can match.
+    P2 Bot's receiver is a pretrained network of its own (Liu et al., 2020). This one is the late interaction of
+    ColBERT (Khattab and Zaharia, 2020): a few ten thousand weights, and words unseen in training can match.
     """
 
     def __init__(self, width: int, size: int) -> None:
@@ -24,7 +24,7 @@ class Receiver(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
 
     def forward(self, facts: Tensor, facts_mask: Tensor, reply: Tensor, reply_mask: Tensor) -> Tensor:
-        """Return (B,) scores from token vectors (B, F, D) and (B, U, D) and what is real of them (B, F), (B, U).
+        """Return (B,) scores from token vectors (B, F, D), (B, U, D) and masks (B, F), (B, U) that are True where real.
 
         A pair without any fact or without any word scores zero.
         """

@@ -1,6 +1,6 @@
-"""A causal language model that is told whose each token is, and a head that chooses the reply (Wolf et al., 2019).
+"""A causal language model with token types and a next-utterance head (TransferTransfo: Wolf et al., 2019).
 
-Shape letters: B exchanges, R replies an exchange (its own first, then its rivals'), D width.
+Shape letters: B exchanges, R replies per exchange (its own first, then its negatives), D width.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from menura.errors import ConfigError
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, CausalState
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 
-KINDS = OWN, PARTNER, FACTS = range(3)  # own is 0, so that a token without any mark is the persona's own
-HEAD_DEVIATION = 0.02  # as GPT-2's maps begin
+KINDS = OWN, PARTNER, FACTS = range(3)  # own is 0, so that a token without a type is the persona's own
+HEAD_DEVIATION = 0.02  # GPT-2's initialisation
 
 
 @dataclass(frozen=True)
 class TransferTransfoConfig(CausalLmConfig):
     """A causal language model's settings and those of what TransferTransfo adds.
 
-    ``kinds`` adds to each token a vector by whose it is: the persona's own, the partner's, the facts'. The head learns
-    to tell the reply from ``rivals`` replies of other personas, in ``choices`` exchanges of an episode; its loss counts
-    ``choice_weight`` times, 0 leaves it out.
+    ``token_types`` adds to each token an embedding by its source: the persona's turns, the partner's, the facts. The
+    head learns to tell the reply from ``num_negatives`` replies of other personas, in ``num_choice_exchanges``
+    exchanges of an episode; ``next_utterance_weight`` is the weight of its loss, 0 leaves the head out.
     """
 
     name: ClassVar[str] = "transfer_transfo"
@@ -52,7 +52,7 @@ class TransferTransfoConfig(CausalLmConfig):
 
 
 class TransferTransfo(DialogueModel[CausalState]):
-    """Nats of the reply as a causal language model has them, and a score of the reply as a whole."""
+    """A causal language model's NLL of the reply, and a head's score of the reply as a whole."""
 
     def __init__(self, network: PreTrainedModel, config: TransferTransfoConfig) -> None:
         super().__init__()
@@ -69,18 +69,18 @@ class TransferTransfo(DialogueModel[CausalState]):
     # What it computes
 
     def loss(self, batch: Batch) -> Loss:
-        """Return nats a token, plus the weighted nats of choosing the reply among its rivals where there are any."""
+        """Return the NLL per token, plus the weighted NLL of choosing the reply among its negatives, if any."""
         asked = [place for place, e in enumerate(batch.exchanges) if e.negatives] if self.choice else []
         if not asked:
             loss = self.lm.loss(self._marked(batch))
-            # The inner loop asks every weight that adapts for a gradient; without rivals the head's is zero.
+            # The inner loop asks every trainable weight for a gradient; without negatives the head's is zero.
             return replace(loss, total=loss.total + self.choice.nothing()) if self.choice else loss
         loss, choosing = self._chosen(batch, asked)
         parts = {"reply": loss.total.detach(), "choice": choosing.detach()}
         return replace(loss, total=loss.total + self.choice_weight * choosing, parts=parts)
 
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
-        """Return the batch with what the model now says at each label."""
+        """Return the batch with the model's present distribution at each label as soft target."""
         return replace(batch, soft_targets=self.lm.with_soft_targets(self._marked(batch), share).soft_targets)
 
     def prefill(self, batch: Batch) -> CausalState:
@@ -88,15 +88,15 @@ class TransferTransfo(DialogueModel[CausalState]):
         return self.lm.prefill(self._marked(batch))
 
     def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
-        """Read facts and context, their end too."""
+        """Read facts and context, the last token included."""
         return self.lm.prefill_logits(self._marked(batch))
 
     def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
-        """Read a token of the persona's own."""
+        """Read one token of the reply."""
         return self.lm.step(state, last)
 
     def step_logits(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
-        """Read a token of the persona's own."""
+        """Read one token of the reply."""
         return self.lm.step_logits(state, last)
 
     def reorder_cache(self, state: CausalState, rows: Tensor) -> CausalState:
@@ -104,12 +104,12 @@ class TransferTransfo(DialogueModel[CausalState]):
         return self.lm.reorder_cache(state, rows)
 
     def reply_nll(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
-        """Return (B,) −log p of each reply, an equal context read once."""
+        """Return (B,) −log p of each reply; a context that exchanges share is read once."""
         return self.lm.reply_nll(self._marked(batch), prefilled)
 
     @property
     def chooses(self) -> bool:
-        """Tell whether the head is there."""
+        """Whether the model has the head."""
         return self.choice is not None
 
     @torch.no_grad()
@@ -119,7 +119,7 @@ class TransferTransfo(DialogueModel[CausalState]):
         return self.choice(self.lm.reply_ends(self._marked(batch), prefilled))  # type: ignore[no-any-return]  # a module
 
     def _chosen(self, batch: Batch, asked: Sequence[int]) -> tuple[Loss, Tensor]:
-        """Return the replies' loss, and the mean nats of those at places ``asked`` among their rivals' ()."""
+        """Return the replies' loss, and () the mean NLL of choosing the replies ``asked`` among their negatives."""
         assert self.choice is not None, "asked for without a head"
         each = [[replace(e, reply=rival.reply) for rival in e.negatives] for e in (batch.exchanges[a] for a in asked)]
         read = self._marked(self.batch([*batch.exchanges, *chain.from_iterable(each)]))
@@ -131,16 +131,16 @@ class TransferTransfo(DialogueModel[CausalState]):
         ]
         return mean_loss(nll, batch.reply_tokens), torch.stack(nll_of_choice).mean()
 
-    # What it stands on
+    # The base
 
     def neutral_weights(self) -> dict[str, Tensor]:
-        """Return weights under which the model speaks as its base does."""
+        """Return weights under which the model computes what its base does."""
         bare = {f"lm.{name}": value for name, value in self.lm.neutral_weights().items()}
         rows = self.lm.kind_rows
         return bare if rows is None else {**bare, "lm.kind_rows": torch.zeros_like(rows)}
 
     def forget_lower(self) -> None:
-        """Drop what is kept of the frozen layers."""
+        """Empty the cache of frozen-layer output."""
         self.lm.forget_lower()
 
     @property
@@ -149,7 +149,7 @@ class TransferTransfo(DialogueModel[CausalState]):
         return self.lm.dtype
 
     def _marked(self, batch: Batch) -> Batch:
-        """Mark each id with the kind of its token; the voice reads both from it."""
+        """Add its token's type to each id; the language model separates the two again."""
         if self.lm.kind_rows is None:
             return batch
         return replace(batch, exchanges=tuple(marked(exchange, self.lm.ids) for exchange in batch.exchanges))
@@ -165,8 +165,8 @@ class ChoiceHead(nn.Module):
         nn.init.normal_(self.map.weight, std=HEAD_DEVIATION)
 
     def forward(self, ends: Tensor) -> Tensor:
-        """Score; brought to one scale first, as bases end in states of very different sizes."""
-        # A product and a sum stay in full precision where matrix products run in half: close scores are what counts.
+        """Score normalised states: the scale of the last hidden state differs much between bases."""
+        # Autocast leaves product and sum in full precision, a matrix product not; close scores must not be rounded.
         return (nn.functional.layer_norm(ends, ends.shape[-1:]) * self.map.weight[0]).sum(-1)
 
     def nothing(self) -> Tensor:
@@ -175,7 +175,7 @@ class ChoiceHead(nn.Module):
 
 
 def marked(exchange: EncodedExchange, ids: int) -> EncodedExchange:
-    """Return an exchange whose ids are token + kind * ``ids``."""
+    """Return an exchange whose ids are token + type * ``ids``."""
     facts = tuple(token + FACTS * ids for token in exchange.facts)
     return replace(exchange, facts=facts, context=_marked(exchange.context, exchange.turns, ids), negatives=())
 

@@ -1,1 +1,1 @@
-"""Tensors become tensors: modules and functions that several families share."""
+"""Tensors become tensors: modules and functions that several model families share."""

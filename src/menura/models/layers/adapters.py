@@ -1,4 +1,4 @@
-"""Small modules beside frozen layers. Shape letters: ``…`` any leading dimensions, D width, S adapter size."""
+"""PEFT modules beside frozen layers. Shape letters: ``…`` any leading dimensions, D width, S bottleneck or rank."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from menura.errors import ConfigError
 
-INIT_DEVIATION = 0.02  # of W_down; W_up starts at 0, so the whole network starts as the base (MAMLviaPP, Eq. 2)
-NEAR_ZERO = 1e-3  # deviation of both maps in the near-zero start, cut at two deviations (Houlsby et al., 2019)
+INIT_DEVIATION = 0.02  # of W_down; W_up is initially 0, so that the network initially equals its base (MAMLviaPP, Eq. 2)
+NEAR_ZERO = 1e-3  # deviation of both maps if init is near-zero, truncated at two deviations (Houlsby et al., 2019)
 
 
 @dataclass(frozen=True)
 class Adapters:
-    """What is added to a base and where.
+    """Which adapters are added to a base, and where.
 
     ``kind`` none means in-place: the base's own weights adapt. ``layers`` is ``all``, ``upper`` (the upper half) or the
     number of uppermost layers. ``bottleneck`` is read for houlsby, ``rank`` for lora, ``num_virtual_tokens`` (vectors a
-    layer) for prompt; ia3 has no size. ``init`` near-zero starts both maps of houlsby at N(0, 1e-3), not at the exact
-    identity.
+    layer) for prompt; ia3 has no size. ``init`` near-zero draws both maps of houlsby from N(0, 1e-3), which is not the
+    exact identity.
     """
 
     kind: Literal["none", "houlsby", "lora", "ia3", "prompt"] = "houlsby"
@@ -31,7 +31,7 @@ class Adapters:
     init: Literal["identity", "near-zero"] = "identity"
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no module, and a start that the kind does not have."""
+        """Refuse sizes that make no module, and an initialisation that the kind does not have."""
         for name in ("bottleneck", "rank", "num_virtual_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"adapters.{name}: {getattr(self, name)}, must be at least 1")
@@ -42,7 +42,7 @@ class Adapters:
 
     @property
     def size(self) -> int:
-        """The size of the chosen kind; of a kind without one, ``bottleneck``."""
+        """The size setting of the chosen kind; for a kind without one, ``bottleneck``."""
         return {"lora": self.rank, "prompt": self.num_virtual_tokens}.get(self.kind, self.bottleneck)
 
     def first_layer(self, depth: int) -> int:
@@ -58,12 +58,12 @@ class Adapters:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """What every kind can say of itself."""
+    """What every kind of adapter has."""
 
-    neutral: ClassVar[Mapping[str, float]]  # values of these parameters under which it changes nothing
+    neutral: ClassVar[Mapping[str, float]]  # parameter values under which the adapter changes nothing
 
     def can_learn(self) -> bool:
-        """Tell whether a parameter other than a bias can get a gradient."""
+        """Tell whether a parameter other than a bias can get a nonzero gradient."""
 
 
 class Houlsby(nn.Module):
@@ -92,7 +92,7 @@ class Houlsby(nn.Module):
         return output + added
 
     def can_learn(self) -> bool:
-        """W_up learns from what the bottleneck holds, W_down through W_up: with all zero only b_up moves (spec E2)."""
+        """W_up's gradient needs activations in the bottleneck, W_down's needs W_up: if all are 0 only b_up moves (E2)."""
         return any(bool(torch.any(p)) for p in (self.down.weight, self.down.bias, self.up.weight))
 
 
@@ -109,7 +109,7 @@ class Lora(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, inputs: Tensor, output: Tensor) -> Tensor:
-        """Add to the map's output (…, D_out) what its input (…, D_in) gives through the bottleneck."""
+        """Add to the map's output (…, D_out) the low-rank map of its input (…, D_in)."""
         added: Tensor = self.up(self.down(inputs))
         return output + added
 
@@ -128,7 +128,7 @@ class Ia3(nn.Module):
         self.scale = nn.Parameter(torch.ones(width))
 
     def forward(self, given: Tensor) -> Tensor:
-        """Scale (…, ≥ D); what stands before the last D (the queries of a fused map) passes as it is."""
+        """Scale the last D of (…, ≥ D); the numbers before them (the queries of a fused map) stay."""
         scale = self.scale.to(given.dtype)
         before = given.shape[-1] - len(scale)
         if not before:

@@ -1,4 +1,4 @@
-"""Who sees whom in a unified transformer: one predicate, compiled to what attention wants (PLATO, A5).
+"""The attention mask of a unified transformer: one rule, in the forms that attention kernels want (PLATO, A5).
 
 Shape letters: B rows, N places of a row (head slot, context, reply), H heads, d of each.
 """
@@ -18,14 +18,14 @@ Visibility = Literal["prefix", "response_only"]
 
 @dataclass(frozen=True)
 class SegmentIds:
-    """Of each place of a row: its segment, its utterance (blocks count from the first), its place."""
+    """The segment, utterance (``block``, counted from the first) and position of each place of a row."""
 
-    segment: Tensor  # (B, N) int64, PADDING where there is nothing
+    segment: Tensor  # (B, N) int64, PADDING where not real
     block: Tensor  # (B, N)
 
     @classmethod
     def of(cls, context: Tensor, blocks: Tensor, reply: Tensor, *, head: bool) -> "SegmentIds":
-        """Lay out a head slot, if there is one, and masks of context (B, C) and reply (B, T), True where real."""
+        """Return the ids of a head slot, if any, context (B, C) and reply (B, T), from masks that are True where real."""
         rows = len(context)
         first = context.new_full((rows, int(head)), HEAD, dtype=torch.long)
         parts = [first, _segment(context, CONTEXT), _segment(reply, REPLY)]
@@ -35,10 +35,11 @@ class SegmentIds:
 
 @dataclass(frozen=True)
 class AttentionMask:
-    """The rule. In recognition all see all; in generation nothing but the reply sees the reply, from left to right.
+    """The rule. Recognition is bidirectional; in generation only the reply attends to the reply, causally.
 
     ``latent`` response_only hides the head slot from the context, so that the context does not depend on it.
-    ``context`` block_bi lets an utterance see itself and earlier ones, uni each token itself and earlier ones.
+    ``context`` bi is bidirectional; with block_bi an utterance attends to itself and to earlier ones, with uni a token
+    does.
     """
 
     recognition: bool = False
@@ -46,7 +47,7 @@ class AttentionMask:
     latent: Visibility = "prefix"
 
     def sees(self, query: tuple[Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Tell whether a query sees a key, each given as (segment, block, place); anything that broadcasts."""
+        """Tell whether a query attends to a key, each given as (segment, block, position); shapes broadcast."""
         (from_segment, from_block, from_place), (to_segment, to_block, to_place) = query, key
         real = (from_segment != PADDING) & (to_segment != PADDING)
         earlier = to_place <= from_place
@@ -61,7 +62,7 @@ class AttentionMask:
         return real & (((to_segment != REPLY) & ~blocked & ~hidden) | said)
 
     def dense(self, places: SegmentIds) -> Tensor:
-        """Return (B, N, N), True where the row's place sees the column's."""
+        """Return (B, N, N), True where the row's place attends to the column's."""
         place = torch.arange(places.segment.shape[1], device=places.segment.device)[None]
         parts = (places.segment, places.block, place)
         return self.sees(
@@ -70,12 +71,12 @@ class AttentionMask:
         )
 
     def fused(self, places: SegmentIds) -> Tensor:
-        """Return (B, 1, N, N) for ``scaled_dot_product_attention``: filling sees itself, as a row of nothing is NaN."""
+        """Return (B, 1, N, N) for ``scaled_dot_product_attention``; padding attends to itself, as an empty row is NaN."""
         dense = self.dense(places)
         return (dense | torch.eye(dense.shape[-1], dtype=torch.bool, device=dense.device)).unsqueeze(1)
 
     def block_mask(self, places: SegmentIds) -> Any:
-        """Return the rule as FlexAttention's block mask, which is never written out (torch 2.5 and later)."""
+        """Return the rule as FlexAttention's block mask, which is never materialised (torch 2.5 and later)."""
         from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415  # slow to import
 
         def rule(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:

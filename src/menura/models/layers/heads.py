@@ -1,4 +1,4 @@
-"""What stands under and above a unified transformer's layers. Shape letters: V vocabulary, D width, K latents."""
+"""Embeddings and heads of a unified transformer. Shape letters: V vocabulary, D width, K latents."""
 
 from typing import Literal
 
@@ -9,13 +9,13 @@ from menura.batches.channels import Channels
 from menura.models.layers.packed_linear import PackedLinear, PackedWeight
 from menura.models.layers.transformer import Sizes
 
-DEVIATION = 0.02  # of what no base has: BERT's own
+DEVIATION = 0.02  # of weights that no base has: BERT's initialisation
 
 
 class Embeddings(nn.Module):
-    """Token, role, turn and position added up, then one norm (PLATO, A3); a turn below 0 adds nothing.
+    """The sum of token, role, turn and position embeddings, then one norm (PLATO, A3); a turn below 0 adds nothing.
 
-    Where norms stand before the sublayers, as in GPT-2, none stands here.
+    A pre-norm network, such as GPT-2, has no norm here.
     """
 
     def __init__(self, sizes: Sizes, roles: int, turns: int, *, normed: bool = True) -> None:
@@ -37,13 +37,13 @@ class Embeddings(nn.Module):
         return embedded
 
     def slot(self, vector: Tensor) -> Tensor:
-        """Return the head slot (…, D): its own vector and nothing beside it, under the same norm."""
+        """Return the head slot (…, D): its vector alone, under the same norm."""
         embedded: Tensor = self.norm(vector)
         return embedded
 
 
 class Transform(nn.Module):
-    """BERT's own step before its vocabulary: a map, GELU, a norm."""
+    """BERT's transform before the vocabulary: a linear map, GELU, a norm."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Transform(nn.Module):
 
 
 class MaskedWordHead(nn.Module):
-    """BERT's head for masked words over the tokens' own table."""
+    """BERT's masked-language-model head, tied to the token embeddings."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class MaskedWordHead(nn.Module):
 
 
 class BagOfWords(nn.Module):
-    """Which words a reply will hold, in no order, from the head slot's state (PLATO, Eq. 6)."""
+    """Predicts the bag of words of a reply from the head slot's state (PLATO, Eq. 6)."""
 
     def __init__(self, sizes: Sizes, kind: Literal["separate", "tied", "transform"], *, bias: bool) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class BagOfWords(nn.Module):
 
 
 class Prior(nn.Module):
-    """p(z | c) from a context that was read: one query over its states, then a map; all alike at first."""
+    """p(z | c) from the context's states: attention of one learned query, then a map; initially uniform."""
 
     def __init__(self, width: int, latents: int) -> None:
         super().__init__()
@@ -103,12 +103,12 @@ class Prior(nn.Module):
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return log p(z | c) (B, K) of states (B, C, D), where ``mask`` (B, C) is True; a context may be empty."""
         scores = (states @ self.asks).masked_fill(~mask, float("-inf"))
-        # A place of score 0 and state 0 stands for what is not there, so that an empty context is no division by 0.
+        # An extra place with score 0 and state 0, so that an empty context is no division by 0.
         weights = torch.cat([scores, scores.new_zeros((len(scores), 1))], 1).softmax(-1)[:, :-1]
         logits: Tensor = self.out(weights.unsqueeze(1).matmul(states).squeeze(1))
         return logits.log_softmax(-1)
 
 
 def wide(values: Tensor) -> Tensor:
-    """Return values in at least float32: sums over the vocabulary want it."""
+    """Return values in at least float32, which sums over the vocabulary need."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

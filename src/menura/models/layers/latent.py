@@ -1,6 +1,6 @@
-"""The discrete latent act: how it is drawn, what it costs, whether it lives. Shape letters: B exchanges, K latents.
+"""The discrete latent variable: sampling, NLL of the mixture, usage. Shape letters: B exchanges, K latents.
 
-PLATO (Bao et al., 2020), sections 2.3 and 2.4; what the public program does otherwise is said where it matters.
+PLATO (Bao et al., 2020), sections 2.3 and 2.4; differences of the public program are noted where they matter.
 """
 
 import math
@@ -16,22 +16,23 @@ Sampling = Literal["gumbel_soft", "gumbel_st", "argmax", "sample", "enumerate"]
 
 
 def gumbel_noise(seeds: Sequence[int], latents: int) -> Tensor:
-    """Return (B, K) −log(−log u), a row from a stream of its own: batch mates change nobody's noise."""
+    """Return (B, K) −log(−log u), each row from its own seed: the noise does not depend on the rest of the batch."""
     rows = [torch.rand(latents, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
     u = torch.stack(rows).clamp(1e-12, 1 - 1e-12)
     return -(-u.log()).log()
 
 
 def stream_of(seed: int, ids: Sequence[int]) -> int:
-    """Return the seed of an exchange's own stream."""
+    """Return the seed of one exchange's random numbers."""
     return zlib.crc32(f"{seed}:{tuple(ids)}".encode())
 
 
 def drawn(log_posterior: Tensor, noise: Tensor, how: Sampling, temperature: float) -> Tensor:
-    """Return (B, K) weights of the latents' rows, from log p(z | c, r) (B, K), in its number format.
+    """Return (B, K) weights of the latent embeddings, from log p(z | c, r) (B, K), in its dtype.
 
-    gumbel_soft is a mixture of rows (both public programs), gumbel_st one row with the mixture's gradient; argmax and
-    sample are one row without a gradient to the posterior. ``sample`` draws by the same noise (Gumbel's maximum).
+    gumbel_soft is a mixture of embeddings (both public programs), gumbel_st one embedding with the mixture's gradient
+    (straight-through); argmax and sample are one embedding without a gradient to the posterior. ``sample`` uses the same
+    noise (Gumbel-max).
     """
     if how == "argmax":
         return _one_hot(log_posterior)
@@ -49,16 +50,16 @@ def _one_hot(scores: Tensor) -> Tensor:
 
 
 def mixture_nll(nll: Tensor, log_prior: Tensor) -> Tensor:
-    """Return (B,) −log Σ_z p(z) p(r | c, z), of nats (B, K) and log p(z) (B, K)."""
+    """Return (B,) −log Σ_z p(z) p(r | c, z), from NLLs (B, K) and log p(z) (B, K)."""
     return -(log_prior - nll).logsumexp(-1)
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether latents are used, over N exchanges, in nats: ``information`` lies between 0 and ln K.
+    """How much latents are used over N exchanges, in nats: ``information`` lies between 0 and ln K.
 
     ``usage`` is the entropy of the mean posterior, ``certainty`` the mean entropy of a posterior, ``dead`` how many
-    latents are nobody's likeliest.
+    latents are the likeliest of no exchange.
     """
 
     usage: float
@@ -80,7 +81,7 @@ class Health:
 
     @property
     def said(self) -> str:
-        """Say it in a line."""
+        """Return it as one line of text."""
         most = math.log(self.latents)
         return f"latents: information {self.information:.2f} of {most:.2f} nats, {self.dead} of {self.latents} unused"
 
@@ -88,6 +89,6 @@ class Health:
 def information_of(log_posterior: Tensor) -> tuple[Tensor, Tensor]:
     """Return the entropy of the mean posterior and the mean of the entropies, () each; all finite where some p is 0."""
     mean = log_posterior.exp().mean(0)
-    # The logarithm of a mean that is 0 would have no gradient, and weigh nothing.
+    # The logarithm of a mean of 0 has no finite gradient; its term is 0.
     log_mean = mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
     return -(mean * log_mean).sum(), -(log_posterior.exp() * log_posterior).nan_to_num().sum(-1).mean()

@@ -1,12 +1,12 @@
-"""How much is read in one pass, and in which order, so that little of it is filling."""
+"""Sequences are grouped by length, so that batches have little padding."""
 
 from collections.abc import Iterator, Sequence
 
-TOKENS_AT_ONCE = 1024  # of a pass: bounds memory and filling, changes nothing else
+TOKENS_AT_ONCE = 1024  # in one forward pass: bounds memory and padding, changes nothing else
 
 
 def alike(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Yield places of like size, the largest first, as many at once as have ``most`` together when filled up."""
+    """Yield groups of indices of similar size, the largest first, each of at most ``most`` when padded."""
     order = sorted(range(len(sizes)), key=lambda place: -sizes[place])
     start = 0
     while start < len(order):

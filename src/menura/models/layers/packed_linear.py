@@ -1,7 +1,7 @@
-"""Matrices are kept a second time in the order in which oneDNN multiplies by them.
+"""A second copy of a weight matrix in the blocked layout of oneDNN.
 
-What PyTorch otherwise asks reads a matrix anew as it finds it, and on processors that are not of its maker takes the
-slow way through it: for the few rows of a token that is said, some three times as long.
+PyTorch's default (MKL) reorders a matrix at every call, and is slow on CPUs that are not Intel's: for the few rows of
+one decoding step it takes about three times as long.
 """
 
 from typing import Any, Self
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 OPERATIONS = ("_reorder_linear_weight", "_linear_pointwise")  # of torch.ops.mkldnn; a build may lack them
-LEAST = 1 << 16  # numbers of a matrix: of smaller ones nothing is gained
+LEAST = 1 << 16  # numbers of a matrix: smaller ones gain nothing
 
 
 class PackedWeight:
-    """The second copy of one matrix: made when it is first multiplied by, and again once the matrix has changed.
+    """The packed copy of one matrix: made at its first use, and again once the matrix has changed.
 
-    It serves where nothing is learnt: on a CPU, in float32, by a weight of the model's own; elsewhere, and where
-    PyTorch was built without oneDNN, the product is the usual one. It belongs to no state, and a model's copy makes
-    its own. Whoever writes to ``weight.data`` is not noticed; all else that changes a weight in place is.
+    It is used without gradients, on a CPU, in float32, for a parameter of the model; elsewhere, and where PyTorch was
+    built without oneDNN, the product is the usual one. It is in no state dict, and a copy of the model makes its own.
+    Writes to ``weight.data`` are not noticed; every other in-place change of a weight is.
     """
 
     def __init__(self) -> None:
@@ -46,16 +46,16 @@ class PackedWeight:
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return one that has made nothing yet."""
+        """Return an empty one."""
         return type(self)()
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        """Pickle as one that has made nothing yet."""
+        """Pickle as an empty one."""
         return type(self), ()
 
 
 class PackedLinear(nn.Linear):
-    """A linear map that keeps its matrix packed where nothing is learnt."""
+    """A linear map that uses a packed copy of its matrix where no gradient is needed."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__(width, size)
@@ -67,11 +67,11 @@ class PackedLinear(nn.Linear):
 
 
 def serves(x: Tensor, weight: Tensor) -> bool:
-    """Return whether a product is one that a packed matrix serves for."""
+    """Return whether the packed copy can be used for a product."""
     return (
         AVAILABLE
         and not torch.is_grad_enabled()
-        and isinstance(weight, nn.Parameter)  # those that are given for one call are not packed
+        and isinstance(weight, nn.Parameter)  # weights swapped in by ``functional_call`` are not packed
         and weight.numel() >= LEAST
         and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32

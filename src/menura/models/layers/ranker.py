@@ -1,4 +1,4 @@
-"""A ranker of candidates, learnt from how near each comes to a reference (PLATO, section 3.3, of DSTC7-AVSD).
+"""A ranker of candidate replies, trained on their similarity to a reference (PLATO, section 3.3, for DSTC7-AVSD).
 
 Shape letters: B contexts, S candidates of each, D width.
 """
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Ranker(nn.Module):
-    """A linear map of what recognition makes of context and candidate; all candidates are alike at first."""
+    """A linear map of the recognition state of context and candidate; initially all scores are equal."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -22,18 +22,18 @@ class Ranker(nn.Module):
 
 
 def listwise(scores: Tensor, worths: Tensor, temperature: float) -> Tensor:
-    """Return () the nats of choosing by scores (B, S) what is chosen by ``worths`` (B, S) at a temperature.
+    """Return () the cross-entropy of softmax(scores) (B, S) to softmax(``worths`` / temperature) (B, S), in nats.
 
-    Both are softmax over the candidates of a context (Cao et al., 2007); 0 worth of difference leaves all alike.
+    Both are softmax over the candidates of a context (ListNet: Cao et al., 2007); equal worths give a uniform target.
     """
     wanted = (worths / temperature).softmax(-1)
     return -(wanted * scores.log_softmax(-1)).sum(-1).mean()
 
 
 def pairwise(scores: Tensor, worths: Tensor) -> Tensor:
-    """Return () the nats of telling the better of two candidates, each pair by how much better it is (B, S).
+    """Return () the NLL of ranking the better of two candidates first, each pair weighted by its difference in worth.
 
-    Pairs that are worth the same say nothing (Burges et al., 2005, with the difference as a weight).
+    Pairs of equal worth count nothing (RankNet: Burges et al., 2005, with the difference as a weight).
     """
     better = (worths.unsqueeze(2) - worths.unsqueeze(1)).clamp(min=0)
     mistaken = nn.functional.softplus(scores.unsqueeze(1) - scores.unsqueeze(2))

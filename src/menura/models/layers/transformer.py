@@ -1,4 +1,4 @@
-"""A transformer's layers, told from outside who sees whom.
+"""Transformer layers that take their attention function from the caller.
 
 Shape letters: B rows, N tokens, D width, H heads, d = D/H.
 """
@@ -18,7 +18,7 @@ Activation = Literal["gelu", "gelu_tanh"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a stack of layers is made of; ``inner`` is the width of its feed-forward networks."""
+    """The sizes of a stack of layers; ``intermediate_size`` is the width of its feed-forward networks."""
 
     vocab_size: int
     hidden_size: int = 768
@@ -71,12 +71,12 @@ class TransformerBlock(nn.Module):
         return self.dropped(self.adapters[which](None, output) if self.adapters else output)
 
     def dropped(self, x: Tensor) -> Tensor:
-        """Leave out units in training."""
+        """Apply dropout in training."""
         return nn.functional.dropout(x, self.dropout, self.training)
 
 
 class Transformer(nn.Module):
-    """Layers one above the other, with a norm on top where the norms stand before the sublayers."""
+    """A stack of layers, with a final norm if the layers are pre-norm."""
 
     def __init__(self, sizes: Sizes, *, pre_norm: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
@@ -87,13 +87,13 @@ class Transformer(nn.Module):
         self.final_norm = nn.LayerNorm(sizes.hidden_size, eps=sizes.epsilon) if pre_norm else None
 
     def forward(self, x: Tensor, attends: "list[Attend]") -> Tensor:
-        """Map (B, N, D) to (B, N, D), each layer seeing by its own of ``attends``."""
+        """Map (B, N, D) to (B, N, D); layer i attends through ``attends[i]``."""
         for block, attend in zip(self.blocks, attends, strict=True):
             x = block(x, attend)
         return x if self.final_norm is None else self.final_norm(x)
 
     def adapt_with(self, size: int, width: int) -> None:
-        """Put a pair of bottleneck adapters into every layer; they change nothing yet."""
+        """Add two Houlsby adapters to every layer; they change nothing yet."""
         for block in self.blocks:
             assert isinstance(block, TransformerBlock)
             block.adapters = nn.ModuleList(Houlsby(width, size) for _ in range(2))
@@ -101,11 +101,11 @@ class Transformer(nn.Module):
 
 @dataclass(frozen=True)
 class Masked:
-    """Attention under a written-out mask (B, 1, N, N), True where a query sees a key."""
+    """Attention under a dense mask (B, 1, N, N), True where a query attends to a key."""
 
     mask: Tensor
     dropout: float = 0.0
-    plain: bool = False  # the reference, in the open
+    plain: bool = False  # the reference implementation, without the fused kernel
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend."""
@@ -133,13 +133,13 @@ class Flexible:
 
 @dataclass(frozen=True)
 class Keeping:
-    """Attention that leaves its keys and values in ``kept``."""
+    """Attention that appends its keys and values to ``kept``."""
 
     attend: Attend
     kept: list[tuple[Tensor, Tensor]]
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend, and keep."""
-        # Copies: views would hold on to the queries, and be copied at every step that reads them.
+        # Copies: views would keep the queries in memory, and be copied at every step that reads them.
         self.kept.append((k.contiguous(), v.contiguous()))
         return self.attend(q, k, v)

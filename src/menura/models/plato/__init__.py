@@ -1,1 +1,1 @@
-"""A context becomes several replies, one per discrete latent, by one transformer (PLATO)."""
+"""A context becomes several replies, one per value of a discrete latent, through one transformer (PLATO)."""

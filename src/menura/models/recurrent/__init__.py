@@ -1,1 +1,1 @@
-"""Dialogues over words become replies by recurrent encoders and decoders (CMAML and the systems it quotes)."""
+"""Dialogues of words become replies through recurrent encoders and decoders (CMAML and its baselines)."""
