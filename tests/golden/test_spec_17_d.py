@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from counts import count
 from private_toys import EPISODES, PrivateNet, ThreeEdges, any_structure, of_edges, one_point
 from toys import flat, gradient, slope
 
@@ -104,9 +105,10 @@ def test_the_exact_joint_gradient_of_a_private_net_is_the_central_difference(red
         return method.joint_objective(model, EPISODES, masks)[0]
 
     ours = flat(gradient(model, total()))
-    units = torch.eye(len(ours), dtype=torch.float64)
+    every = count(full_count=1, quick_count=4)
+    units = torch.eye(len(ours), dtype=torch.float64)[::every]
     measured = torch.tensor([slope(model, total, unit, 1e-5) for unit in units])
-    assert float((ours - measured).norm() / measured.norm()) < 1e-7
+    assert float((ours[::every] - measured).norm() / measured.norm()) < 1e-7
     first = Cmaml(inner, private_reduce=reduce)  # type: ignore[arg-type]
     shortened = flat(gradient(model, first.joint_objective(model, EPISODES, masks)[0]))
     alone = [method.joint_objective(model, [e], [s])[0] for e, s in zip(EPISODES, masks, strict=True)]
