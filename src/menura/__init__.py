@@ -7,10 +7,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Candidate", "Evaluated", "Model", "Persona", "evaluate", "load"]
+__all__ = [
+    "Agent",
+    "Candidate",
+    "Evaluated",
+    "Model",
+    "Persona",
+    "RegisteredModel",
+    "evaluate",
+    "load",
+    "register_method",
+    "register_model",
+]
 
 if TYPE_CHECKING:
-    from menura.api import Candidate, Evaluated, Model, Persona, evaluate, load
+    from menura.api import (
+        Agent,
+        Candidate,
+        Evaluated,
+        Model,
+        Persona,
+        RegisteredModel,
+        evaluate,
+        load,
+        register_method,
+        register_model,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -243,7 +243,7 @@ def _discover(group: str) -> None:
     for point in entry_points(group=group):
         try:
             offered = point.load()
-        except Exception as error:  # noqa: BLE001  # whatever another package raises is told with its name
+        except Exception as error:  # whatever another package raises is told with its name
             told = f"entry point {point.name} of {group} cannot be loaded: {type(error).__name__}: {error}"
             raise ConfigError(
                 told, hint=f"mend or uninstall {point.value.partition(':')[0]}", code="entry_point"
@@ -255,7 +255,7 @@ def _lacks(what: str, name: str, abilities: Sequence[str], hint: str) -> ConfigE
     return ConfigError(f"{what} {shown(name)} lacks {', '.join(abilities)}", hint=hint, code="lacks_ability")
 
 
-def _unknown(what: str, name: str, known: Sequence[str]) -> ConfigError:
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+def _unknown(what: str, name: str, names: Sequence[str]) -> ConfigError:
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
     return ConfigError(f"unknown {what} {shown(name)}", hint=hint, code=f"unknown_{what}")

@@ -8,15 +8,14 @@ from made_up_chat import write
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
 from menura.artefacts.loading import LoadedModel
-from menura.cli.adapt import verdict
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import EpisodeError, NumericalError
 from menura.models.causal_lm.model import CausalLmConfig
-from menura.personas.adapt_persona import Check, adapt_persona
+from menura.personas.adapt_persona import Check, adapt_persona, verdict
 from menura.registry import load_model
 from menura.tasks.group import by_speaker
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 GENTLE = Finetune(InnerLoop(lr=3e-3, epochs=4, batch_size=4, optimizer="adam"))
 
@@ -29,7 +28,7 @@ def loaded() -> LoadedModel:
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     path = write(tmp_path_factory.mktemp("corpus") / "chat.jsonl", people=1)
-    return next(task for task in by_speaker(list(jsonl.read(path))) if task.persona.persona_id == "person-00")
+    return next(task for task in by_speaker(list(jsonl.read(path))) if task.persona_id == "person-00")
 
 
 def test_what_was_held_out_becomes_likelier(loaded: LoadedModel, task: Task) -> None:
@@ -101,7 +100,7 @@ def test_the_same_dialogues_give_the_same_persona_and_leave_the_model_alone(load
 def test_who_never_replies_cannot_be_learnt(loaded: LoadedModel) -> None:
     alone = Dialogue("d", (Turn("noa", "is anybody there?"),))
     with pytest.raises(EpisodeError, match="'noa' never replies in the 1 dialogues"):
-        adapt_persona(loaded, GENTLE, Task(Persona("noa"), (DialogueView(alone, "noa"),)), name="noa", shots=1)
+        adapt_persona(loaded, GENTLE, Task("noa", (DialogueView(alone, "noa"),)), name="noa", shots=1)
 
 
 def test_too_few_dialogues_are_told(loaded: LoadedModel, task: Task) -> None:

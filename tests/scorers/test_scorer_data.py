@@ -6,9 +6,9 @@ import pytest
 from small_scorers import pairs
 
 from menura.errors import ConfigError, DataError
-from menura.scorers import dialogue_nli, labelled
+from menura.scorers import dialogue_nli
 from menura.scorers.classifier import LabelledText
-from menura.scorers.data import ScorerData, parts_of, rarest
+from menura.scorers.data import ScorerData, last_turns, parts_of, rarest
 from menura.scorers.learning import Learning, batches_of
 
 
@@ -47,7 +47,7 @@ def test_all_lines_that_are_none_are_told_with_their_places(tmp_path: Path) -> N
 def test_a_dialogue_s_last_turn_is_labelled_by_its_speaker(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text("Ann: how are you?\nBob: fine, thanks.\n\nAnn: tea?\nCat: yes please.\n", encoding="utf-8")
-    assert labelled.read([path]) == [LabelledText(("fine, thanks.",), "Bob"), LabelledText(("yes please.",), "Cat")]
+    assert last_turns([path]) == [LabelledText(("fine, thanks.",), "Bob"), LabelledText(("yes please.",), "Cat")]
 
 
 def test_files_named_so_judge_and_are_not_learnt_from(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_rarest_labels_are_those_with_enough_to_judge_by(tmp_path: Path) -> 
     said = {"a": 5, "b": 2, "c": 1, "d": 3}
     path.write_text("\n\n".join(f"q: hi\n{who}: so" for who, n in said.items() for _ in range(n)), encoding="utf-8")
     held.write_text("\n\n".join(f"q: hi\n{who}: so" for who in "aabbdd"), encoding="utf-8")
-    parts = parts_of(ScorerData(f"{path},{held}", eval_files="test"), labelled.read)
+    parts = parts_of(ScorerData(f"{path},{held}", eval_files="test"), last_turns)
     assert rarest(parts, 2, 2) == ("b", "d")
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import part
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError
-from menura.tasks.bounds import cap_dialogues, cap_utterances, first_dialogues
+from menura.tasks.bounds import cap_dialogues, cap_utterances, fewer_dialogues, first_dialogues
 from menura.tasks.group import by_speaker
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 
 def talk(name: str, *speakers: str) -> Dialogue:
@@ -24,7 +25,7 @@ def long(*lengths: int) -> Task:
         Dialogue(f"d{number}", tuple(Turn(("guest", "mira")[i % 2], f"{number} {i}") for i in range(length)))
         for number, length in enumerate(lengths)
     ]
-    return Task(Persona("mira"), tuple(DialogueView(dialogue, "mira") for dialogue in dialogues))
+    return Task("mira", tuple(DialogueView(dialogue, "mira") for dialogue in dialogues))
 
 
 def lengths(task: Task) -> dict[str, int]:
@@ -39,7 +40,7 @@ def test_the_first_dialogues_stay() -> None:
 def test_the_start_of_a_dialogue_keeps_its_profiles() -> None:
     (part,) = long(6).dialogues
     known = {"mira": {"age": ("7",)}}
-    told = Task(Persona("mira"), (replace(part, dialogue=replace(part.dialogue, profiles=known)),))
+    told = Task("mira", (replace(part, dialogue=replace(part.dialogue, profiles=known)),))
     (kept,) = cap_utterances(told, 4).dialogues
     assert (len(kept.dialogue.turns), kept.dialogue.profiles) == (4, known)
 
@@ -52,9 +53,7 @@ def test_a_sampled_cap_keeps_order_and_ignores_other_personas() -> None:
     assert numbers == sorted(numbers)
     assert numbers != list(range(11))
     shuffled = random.Random(0).sample(tasks, len(tasks))
-    assert {t.persona.persona_id: t for t in cap_dialogues(shuffled, 11, 3)} == {
-        t.persona.persona_id: t for t in capped
-    }
+    assert {t.persona_id: t for t in cap_dialogues(shuffled, 11, 3)} == {t.persona_id: t for t in capped}
     assert cap_dialogues(tasks, 11, seed=4) != capped
 
 
@@ -94,3 +93,37 @@ def test_drawn_utterances_are_of_drawn_dialogues_in_their_order() -> None:
 def test_a_bound_that_leaves_nothing_is_refused(call) -> None:
     with pytest.raises(ConfigError, match="or more"):
         call()
+
+
+PEOPLE = [Task(f"p{n}", tuple(part(f"d{n}-{k}", "hi", "hello") for k in range(4))) for n in range(10)]
+
+
+def dialogue_ids_of(tasks: list[Task]) -> set[str]:
+    return {name for task in tasks for name in task.dialogue_ids}
+
+
+def test_so_many_dialogues_are_left_in_all() -> None:
+    assert [len(dialogue_ids_of(fewer_dialogues(PEOPLE, most, 0))) for most in (1, 7, 40, 99)] == [1, 7, 40, 40]
+
+
+def test_fewer_are_among_more_whatever_the_order_of_the_tasks() -> None:
+    few, more = (dialogue_ids_of(fewer_dialogues(PEOPLE, most, 0)) for most in (7, 20))
+    assert few < more
+    assert dialogue_ids_of(fewer_dialogues(PEOPLE[::-1], 7, 0)) == few
+    assert dialogue_ids_of(fewer_dialogues(PEOPLE, 7, 1)) != few
+
+
+def test_nobody_is_left_without_a_dialogue_and_the_order_stays() -> None:
+    left = fewer_dialogues(PEOPLE, 7, 0)
+    assert all(task.dialogues for task in left)
+    assert len(left) < len(PEOPLE)
+    names = [task.persona_id for task in left]
+    assert names == sorted(names)
+    assert all([p.dialogue.dialogue_id for p in task.dialogues] == sorted(task.dialogue_ids) for task in left)
+
+
+def test_a_dialogue_of_two_people_is_kept_for_both_or_for_neither() -> None:
+    both = [*PEOPLE, *(replace(task, persona_id=f"other-{n}") for n, task in enumerate(PEOPLE))]
+    left = fewer_dialogues(both, 9, 0)
+    assert len(dialogue_ids_of(left)) == 9
+    assert sum(len(task.dialogues) for task in left) == 18

@@ -25,7 +25,7 @@ def made() -> Splits:
 
 
 def names(split: Splits) -> dict[str, list[str]]:
-    return {side: [task.persona.persona_id for task in held] for side, held in split.splits.items()}
+    return {side: [task.persona_id for task in held] for side, held in split.splits.items()}
 
 
 def test_training_loses_what_is_judged_by_and_copies_and_the_test_side_stays_whole() -> None:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import EpisodeError
 from menura.tasks.episode import Episode, first_shots, leave_one_out, sample_episode
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 
 def task_of(size: int) -> Task:
     talks = [Dialogue(f"d{i}", (Turn("Ann", f"hi {i}"), Turn("Bob", "so"), Turn("Ann", "yes"))) for i in range(size)]
-    return Task(Persona("Bob"), tuple(DialogueView(talk, "Bob") for talk in talks))
+    return Task("Bob", tuple(DialogueView(talk, "Bob") for talk in talks))
 
 
 def ids(parts: tuple[DialogueView, ...]) -> list[str]:
@@ -56,7 +56,7 @@ def test_leaving_one_out_takes_the_first_shots_of_the_others() -> None:
     [
         lambda task: sample_episode(task, 3, random.Random(0)),
         lambda task: first_shots(task, 3),
-        lambda task: list(leave_one_out(Task(task.persona, task.parts[:1]))),
+        lambda task: list(leave_one_out(Task(task.persona_id, task.dialogues[:1]))),
     ],
 )
 def test_too_few_dialogues_are_an_error_that_tells_how_many_there_are(draw) -> None:
@@ -67,4 +67,4 @@ def test_too_few_dialogues_are_an_error_that_tells_how_many_there_are(draw) -> N
 def test_an_episode_with_one_dialogue_on_both_sides_cannot_be_made() -> None:
     part = task_of(1).dialogues[0]
     with pytest.raises(AssertionError, match="d0"):
-        Episode(Persona("Bob"), (part,), (part,))
+        Episode("Bob", (part,), (part,))

@@ -22,7 +22,7 @@ TALKS = [talk("1", "Ann", "Bob"), talk("2", "Bob", "Cy"), talk("3", "Ann", "Bob"
 
 
 def ids(tasks) -> dict[str, list[str]]:
-    return {task.persona.persona_id: [part.dialogue.dialogue_id for part in task.parts] for task in tasks}
+    return {task.persona_id: [part.dialogue.dialogue_id for part in task.dialogues] for task in tasks}
 
 
 def test_a_speaker_has_the_dialogues_it_speaks_in() -> None:
@@ -43,8 +43,8 @@ def test_profiles_that_share_three_sentences_are_one_persona_also_through_others
     talks = [own("1", *"abcd"), own("2", *"bcde"), own("3", *"cdef"), own("4", *"abxy")]
     first, second = by_facts(talks)
     assert [part.dialogue.dialogue_id for part in first.dialogues] == ["1", "2", "3"]
-    assert first.persona.facts == tuple("abcdef")
-    assert second.persona.facts == tuple("abxy")
+    assert first.facts == tuple("abcdef")
+    assert second.facts == tuple("abxy")
 
 
 def test_two_shared_sentences_suffice_if_asked() -> None:
@@ -54,9 +54,9 @@ def test_two_shared_sentences_suffice_if_asked() -> None:
 def test_a_personas_id_does_not_depend_on_the_order_of_dialogues_or_sentences() -> None:
     one = by_facts([own("1", *"abcd"), own("2", *"bcde")])
     other = by_facts([own("2", *"edcb"), own("1", *"dcba")])
-    assert one[0].persona.persona_id == other[0].persona.persona_id
-    assert one[0].persona.persona_id.startswith("persona-")
-    assert len(one[0].persona.persona_id) == len("persona-") + 12
+    assert one[0].persona_id == other[0].persona_id
+    assert one[0].persona_id.startswith("persona-")
+    assert len(one[0].persona_id) == len("persona-") + 12
 
 
 def test_equal_profiles_are_one_persona_however_short() -> None:
@@ -76,7 +76,7 @@ def test_a_persona_that_meets_itself_has_that_dialogue_once() -> None:
 
 
 def test_generic_speakers_with_facts_are_grouped_by_facts_and_others_by_name() -> None:
-    assert [task.persona.persona_id[:8] for task in grouped([own("1", *"abc")])] == ["persona-"]
+    assert [task.persona_id[:8] for task in grouped([own("1", *"abc")])] == ["persona-"]
     assert list(ids(grouped(TALKS))) == ["Ann", "Bob", "Cy"]
     assert list(ids(grouped([talk("1", "user", "assistant")]))) == ["user", "assistant"]
 

@@ -11,14 +11,14 @@ from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError
 from menura.tasks.similarity import choose_users, least_alike, mean_between, most_alike, similarities
 from menura.tasks.split import SplitPlan, Splits, from_record
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 
 def user(name: str, *facts: str) -> Task:
     parts = tuple(
         DialogueView(Dialogue(f"{name}-{i}", (Turn("partner", "hi"), Turn("self", "so"))), "self") for i in range(2)
     )
-    return Task(Persona(name, facts), parts)
+    return Task(name, parts, facts)
 
 
 # Two camps, and one who is in neither.
@@ -85,13 +85,13 @@ def test_the_mean_is_over_pairs_of_different_users() -> None:
 
 def made() -> Splits:
     plan = SplitPlan({"train": 0.8, "valid": 0.2, "test": 0.0}, 0)
-    test = tuple(user(f"t-{task.persona.persona_id}", *task.persona.facts) for task in USERS)
+    test = tuple(user(f"t-{task.persona_id}", *task.facts) for task in USERS)
     return Splits({"train": tuple(USERS), "valid": (user("v", "i knit"),), "test": test}, plan, {})
 
 
 def test_both_sides_are_narrowed_by_themselves_and_the_valid_side_stays() -> None:
     similar, dissimilar = choose_users(made(), "similar", 3), choose_users(made(), "dissimilar", 3)
-    names = {side: [task.persona.persona_id for task in tasks] for side, tasks in similar.splits.items()}
+    names = {side: [task.persona_id for task in tasks] for side, tasks in similar.splits.items()}
     assert names == {"train": ["a", "b", "c"], "valid": ["v"], "test": ["t-a", "t-b", "t-c"]}
     assert similar.likeness["train"] > dissimilar.likeness["train"]
     assert similar.likeness["test"] == pytest.approx(similar.likeness["train"])

@@ -33,8 +33,8 @@ def test_more_than_there_are_is_refused() -> None:
 
 def test_test_people_speak_on_the_test_side_alone_and_the_others_not_there() -> None:
     training, test = hold_out_speakers(DEV, TEST, ["Bob", "Ed"])
-    assert [task.persona.persona_id for task in training] == ["Ann", "Cy", "Di"]
-    assert [task.persona.persona_id for task in test] == ["Bob", "Ed"]
+    assert [task.persona_id for task in training] == ["Ann", "Cy", "Di"]
+    assert [task.persona_id for task in test] == ["Bob", "Ed"]
     assert all(name.startswith("test:") for task in test for name in task.dialogue_ids)
     assert all(name.startswith("dev:") for task in training for name in task.dialogue_ids)
 
@@ -46,7 +46,7 @@ def test_all_names_that_are_wrong_are_told_with_what_could_be_meant() -> None:
     assert "'Annn'" in near.message
     assert near.hint == "did you mean Ann?"
     assert unknown.hint == "choose among Cy, Ann, Bob, Di, Ed"
-    assert "'Cy' has 1 dialogues on the test side, data.min_heldout_dialogues is 4" in few.message
+    assert "'Cy' has 1 dialogues in the test split, data.min_heldout_dialogues is 4" in few.message
 
 
 def test_known_names_are_taken_once() -> None:

@@ -36,7 +36,7 @@ def made(tasks: list[Task] = TASKS, seed: int = 0, needed: dict[str, int] | None
 @given(st.integers(0, 10_000), st.sampled_from([None, 3, 30]))
 def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) -> None:
     sides = split_tasks(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).splits
-    personas = [task.persona.persona_id for tasks in sides.values() for task in tasks]
+    personas = [task.persona_id for tasks in sides.values() for task in tasks]
     assert len(personas) == len(set(personas))
     dialogues = [set().union(*(task.dialogue_ids for task in tasks)) for tasks in sides.values()]
     assert sum(map(len, dialogues)) == len(set().union(*dialogues))
@@ -45,17 +45,17 @@ def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) 
 def test_held_out_personas_are_never_heard_on_an_earlier_side_even_where_a_cap_hides_them() -> None:
     tasks = by_speaker(corpus(300, 30, 1), cap=5)
     sides = split_tasks(tasks, SHARES, seed=0).splits
-    test = {task.persona.persona_id for task in sides["test"]}
+    test = {task.persona_id for task in sides["test"]}
     heard = {speaker for task in sides["train"] for part in task.dialogues for speaker in part.dialogue.speakers}
     assert not test & heard
 
 
 def test_a_dialogue_between_sides_goes_to_the_later_one() -> None:
     sides = made().splits
-    test = {task.persona.persona_id: task for task in sides["test"]}
+    test = {task.persona_id: task for task in sides["test"]}
     for task in TASKS:
-        if task.persona.persona_id in test:
-            assert test[task.persona.persona_id].dialogue_ids == task.dialogue_ids
+        if task.persona_id in test:
+            assert test[task.persona_id].dialogue_ids == task.dialogue_ids
 
 
 def test_two_held_out_personas_of_one_side_keep_their_dialogue() -> None:
@@ -114,7 +114,7 @@ def test_a_leak_is_found() -> None:
     sides = {**good.splits, "train": (*good.splits["train"], good.splits["test"][0])}
     with pytest.raises(DataError) as caught:
         replace(good, splits=sides).verify()
-    name = good.splits["test"][0].persona.persona_id
+    name = good.splits["test"][0].persona_id
     messages = [problem.message for problem in caught.value.problems]
     assert f"persona '{name}' is on train and test" in messages
     assert any(message.startswith("dialogue") for message in messages)
@@ -130,9 +130,7 @@ def test_a_held_out_partner_on_an_earlier_side_is_found() -> None:
 
 
 def _other_talk(task: Task) -> DialogueView:
-    return DialogueView(
-        Dialogue("else", (Turn("z", "hi"), Turn(task.persona.persona_id, "so"))), task.persona.persona_id
-    )
+    return DialogueView(Dialogue("else", (Turn("z", "hi"), Turn(task.persona_id, "so"))), task.persona_id)
 
 
 def test_a_record_survives_json_and_gives_the_same_split_again() -> None:
@@ -143,9 +141,7 @@ def test_a_record_survives_json_and_gives_the_same_split_again() -> None:
 def test_a_record_counts_each_persona_s_dialogues_by_side() -> None:
     split = made()
     counts = split.record()["counts"]
-    assert counts == {
-        side: {t.persona.persona_id: len(t.dialogues) for t in tasks} for side, tasks in split.splits.items()
-    }
+    assert counts == {side: {t.persona_id: len(t.dialogues) for t in tasks} for side, tasks in split.splits.items()}
     assert list(counts["train"].values()) == sorted(counts["train"].values(), reverse=True)
 
 
@@ -156,13 +152,13 @@ def test_a_record_tells_a_missing_persona_and_a_missing_dialogue() -> None:
     with pytest.raises(DataError) as caught:
         from_record(record, [kept, *rest])
     messages = " ".join(problem.message for problem in caught.value.problems)
-    assert f"persona '{gone.persona.persona_id}' of the record is not in the data" in messages
-    assert f"of persona '{shorter.persona.persona_id}' is not in the data" in messages
+    assert f"persona '{gone.persona_id}' of the record is not in the data" in messages
+    assert f"of persona '{shorter.persona_id}' is not in the data" in messages
 
 
 def test_a_record_tells_on_which_side_a_text_has_changed() -> None:
     record = made().record()
-    changed = [_reworded(task, made()["test"][0].persona.persona_id) for task in TASKS]
+    changed = [_reworded(task, made()["test"][0].persona_id) for task in TASKS]
     with pytest.raises(DataError, match="texts differ from the recorded ones: test"):
         from_record(record, changed)
 
@@ -182,7 +178,7 @@ def _told(part: DialogueView, profiles: dict[str, dict[str, tuple[str, ...]]]) -
 
 
 def _reworded(task: Task, name: str) -> Task:
-    if task.persona.persona_id != name:
+    if task.persona_id != name:
         return task
     first = task.dialogues[0]
     turns = (Turn(first.dialogue.turns[0].speaker, "another word"), *first.dialogue.turns[1:])
@@ -204,7 +200,7 @@ def test_a_stranger_shares_no_dialogue_and_is_another() -> None:
             partners[speaker].update(dialogue.speakers)
     held = {part.dialogue.dialogue_id for task in tasks for part in task.dialogues}
     assert len(held) < 60
-    by_name = {task.persona.persona_id: task for task in tasks}
+    by_name = {task.persona_id: task for task in tasks}
     for name, other in found.items():
         assert name != other
         assert not by_name[name].dialogue_ids & by_name[other].dialogue_ids

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 TURNS = (Turn("Ann", "one"), Turn("Bob", "two"), Turn("Ann", "three"))
 TALK = Dialogue("d", TURNS, {"Bob": ("i sail",)}, {1: ("zero", "two")})
@@ -33,4 +33,4 @@ def test_an_opening_turn_answers_nothing() -> None:
 
 
 def test_a_task_knows_its_dialogues() -> None:
-    assert Task(Persona("Bob"), (DialogueView(TALK, "Bob"),)).dialogue_ids == {"d"}
+    assert Task("Bob", (DialogueView(TALK, "Bob"),)).dialogue_ids == {"d"}

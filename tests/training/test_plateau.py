@@ -20,16 +20,16 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("corpus") / "chat.jsonl")
 
 
-def inner_lrs_of(losses: list[float], plateau: Plateau) -> list[float]:
+def lrs_of(losses: list[float], plateau: Plateau) -> list[float]:
     rates = []
     for loss in losses:
-        plateau.see(loss)
-        rates.append(plateau.rate)
+        plateau.step(loss)
+        rates.append(plateau.lr)
     return rates
 
 
 def test_a13_from_two_thousandths_down_to_the_floor_there_are_five_rates() -> None:
-    rates = inner_lrs_of([1.0] * 1000, Plateau(2e-3, 60, 0.5, 1.5e-4))
+    rates = lrs_of([1.0] * 1000, Plateau(2e-3, 60, 0.5, 1.5e-4))
     assert list(dict.fromkeys([2e-3, *rates])) == [2e-3, 1e-3, 5e-4, 2.5e-4, 1.5e-4]
     assert rates.index(1e-3) == 61  # the first loss is a lowest, then more than 60 are not
 
@@ -46,7 +46,7 @@ def test_any_losses_give_the_rates_of_torch_s_scheduler(falls: float, noise: flo
     for loss in losses:
         oracle.step(loss)
         wanted.append(optimizer.param_groups[0]["lr"])
-    found = inner_lrs_of(losses, Plateau(2e-3, 7, 0.5, 1e-6))
+    found = lrs_of(losses, Plateau(2e-3, 7, 0.5, 1e-6))
     assert found == wanted
     assert len(set(found)) > 4
 

@@ -81,7 +81,7 @@ def test_the_same_words_train_judge_adapt_and_speak(
     folder, table = empty_workspace / "run", empty_workspace / "table"
     given = settings(corpus, *ROOM)
     assert run(["train", f"quoted/{system}", "--size", "tiny", "--out", str(folder), *given]) == 0
-    assert model_name(config_of(str(folder)).model) == system
+    assert config_of(str(folder)).model.name == system
     metrics = "ppl,f1,hits@1,hits@1-likelihood"
     words = ["eval", str(folder), "-k", "2", "--personas", "2", "--replies", "2", "--candidates", "4"]
     assert run([*words, "--metrics", metrics, "--out", str(table)]) == 0

@@ -104,7 +104,7 @@ _WHERE = {
     "menura.registry": ("RegisteredModel", "model_over_words", "register_method", "register_model", "unregister"),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
-__all__ = sorted(_MODULE)  # noqa: PLE0605  # strings, by the table
+__all__ = sorted(_MODULE)  # strings, by the table
 
 
 def __getattr__(name: str) -> Any:

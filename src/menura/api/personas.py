@@ -272,7 +272,7 @@ class Model(Agent):
         dialogues = catalogue.read(Path(source), format) if isinstance(source, str | Path) else list(source)
         task = task_of(dialogues, speaker)
         check_shots(task, k)
-        name = name or task.persona.persona_id
+        name = name or task.persona_id
         method = self.method or DEFAULT_PERSONA
         artefact, check = adapt_persona(self.loaded, method, task, name=name, shots=k, watch=watch)
         return persona_on(self.loaded, artefact, check)
@@ -335,7 +335,7 @@ def adapt(  # each one changes the persona, or where it is written
     persona_store.path_of(name)  # a bad name is told before anything takes time
     dialogues = catalogue.read(files, format)
     task = task_of(dialogues, speaker)
-    speaker = task.persona.persona_id
+    speaker = task.persona_id
     check_shots(task, k)
     # A bad setting is told before the model is loaded, where that is not needed to know the method.
     chosen = None if method else overridden(usual_method(base), config, assignments)
@@ -458,7 +458,7 @@ def method_on(model: Model, base: str, name: str) -> Adaptation:
 
 def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
     """Return one speaker's task; ConfigError naming all speakers where it is not clear who is meant."""
-    tasks = {task.persona.persona_id: task for task in by_speaker(dialogues)}
+    tasks = {task.persona_id: task for task in by_speaker(dialogues)}
     if speaker is None and len(tasks) == 1:
         return next(iter(tasks.values()))
     if speaker in tasks:
@@ -474,7 +474,7 @@ def check_shots(task: Task, shots: int) -> None:
         raise ConfigError(f"-k {shots}: at least 1 dialogue is needed to learn from")
     if len(task.dialogues) < shots:
         raise EpisodeError(
-            f"{task.persona.persona_id!r} speaks in {len(task.dialogues)} dialogues, too few for {shots} shots",
+            f"{task.persona_id!r} speaks in {len(task.dialogues)} dialogues, too few for {shots} shots",
             hint=f"use -k {len(task.dialogues)}, or give more dialogues",
         )
 

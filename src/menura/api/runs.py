@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from menura.adaptation.defaults import DEFAULT_PERSONA
 from menura.api.personas import Model, Persona, Typed, device_of, overridden, persona_on
@@ -27,19 +27,10 @@ if TYPE_CHECKING:
     from menura.batches.encode import Encoder
     from menura.evaluation.demo import Demonstration, DemoReply
     from menura.scorers.check import Checked
+    from menura.training.trainer import Progress
 
 RANKER, SCORER = "ranker/", "scorer/"  # before what is trained and is no dialogue model
 SHOWN, SHOTS = 3, 5  # of the demo: personas adapted before your eyes, dialogues each
-
-
-class Progress(Protocol):
-    """Who is told how a training goes."""
-
-    def step(self, step: int, steps: int, loss: float) -> None:
-        """Hear of a step."""
-
-    def say(self, line: str) -> None:
-        """Hear a line."""
 
 
 # Evaluating
@@ -174,7 +165,7 @@ def settings_of(name: str, typed: Typed, size: str | None = None) -> dict[str, t
 def train(
     name: str,
     typed: Typed,
-    progress: Callable[[Run], Progress],
+    progress: Callable[[Run], "Progress"],
     *,
     size: str | None = None,
     out: Path | None = None,
@@ -235,7 +226,7 @@ def find_lr(
     name: str,
     typed: Typed,
     sweep: Mapping[str, float | int],
-    progress: Progress,
+    progress: "Progress",
     *,
     size: str | None = None,
     out: Path | None = None,
@@ -271,7 +262,7 @@ def find_lr(
 
 
 def train_scorer(
-    target: str, typed: Typed, progress: Progress, *, out: Path | None = None, fresh: bool = False
+    target: str, typed: Typed, progress: "Progress", *, out: Path | None = None, fresh: bool = False
 ) -> tuple[str, float, Path] | None:
     """Train a scorer into the workspace, or into a folder; return its line, the seconds and the folder."""
     from menura.scorers import store

@@ -103,8 +103,12 @@ def bases() -> list[dict[str, Any]]:
     here = {found.name: found for found in base.on_disk()}
     known = [
         {
-            **{"name": entry.name, "here": entry.name in here, "source": entry.source, "licence": entry.licence},
-            **{"parameters": here[entry.name].parameters if entry.name in here else None, "about": entry.about},
+            "name": entry.name,
+            "here": entry.name in here,
+            "source": entry.source,
+            "licence": entry.licence,
+            "parameters": here[entry.name].parameters if entry.name in here else None,
+            "about": entry.about,
             "known": True,
             "default": entry.name == DEFAULT,
         }
@@ -113,8 +117,14 @@ def bases() -> list[dict[str, Any]]:
     others = [found for found in here.values() if found.name not in BASES]
     return known + [
         {
-            **{"name": found.name, "here": True, "source": found.source, "licence": found.licence},
-            **{"parameters": found.parameters, "about": "", "known": False, "default": False},
+            "name": found.name,
+            "here": True,
+            "source": found.source,
+            "licence": found.licence,
+            "parameters": found.parameters,
+            "about": "",
+            "known": False,
+            "default": False,
         }
         for found in others
     ]

@@ -111,7 +111,7 @@ def read(path: Path) -> PersonaArtefact:
 
 def _under_names_of_now(about: dict[str, Any], weights: PersonaWeights, path: Path) -> tuple[dict[str, Any], Any]:
     """Return what a package of an earlier version says, and its weights, under today's names."""
-    from menura.artefacts.renamed import renamed_settings, renamed_weights
+    from menura.artefacts.renamed import renamed_settings, renamed_weights  # noqa: PLC0415  # read for old files alone
 
     recipe = dict(about["recipe"])
     parts = {"model": about["model"], "method": recipe.get("method")}

@@ -60,7 +60,7 @@ def read(folder: Path) -> WordVocabulary:
 
 def of_tasks(tasks: Sequence[Task], *, min_count: int = 1) -> WordVocabulary:
     """Return the words that training tasks say at least so often, and their people; all else stays unknown."""
-    people = sorted(task.persona.persona_id for task in tasks)
+    people = sorted(task.persona_id for task in tasks)
     return WordVocabulary(tuple(words_of(_texts(tasks), min_count=min_count)), tuple(people))
 
 

@@ -156,7 +156,7 @@ class Encoder:
 
     def episode(self, episode: Episode) -> EncodedEpisode:
         """Encode support and query."""
-        name = episode.persona.persona_id
+        name = episode.persona_id
         return EncodedEpisode(name, self.dialogues(episode.support, name), self.dialogues(episode.query, name))
 
     def after(self, exchange: EncodedExchange, before: Sequence[EncodedDialogue], limit: int) -> EncodedExchange:

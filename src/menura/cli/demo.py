@@ -1,4 +1,4 @@
-"""``menura demo``: real people's dialogues become personas, and a table says whether it worked."""
+"""``menura demo`` adapts real people and says in a table whether it worked; ``menura doctor`` tells what it runs on."""
 
 import time
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from menura import api
 from menura.cli.chat import talk as chat
 from menura.cli.globals import Globals
-from menura.cli.screen import Screen
+from menura.cli.screen import Screen, columns
 
 
 def demo(
@@ -43,3 +43,10 @@ def demo(
         first = next(iter(agents))
         screen.say(f"\nYou are talking to {first}; /quit leaves, /base lets the base answer too.")
         chat(screen, {first: agents[first]}, api.decoding(0.92, 0.8), seed=given.seed)
+
+
+def doctor(context: typer.Context) -> None:
+    """Show what to paste into an issue: versions, device, disk, workspace, bases."""
+    given: Globals = context.obj
+    facts = api.workspace()
+    Screen(as_json=given.as_json).give("doctor", facts, columns([[key, value] for key, value in facts.items()]))

@@ -3,25 +3,26 @@
 import json
 import sys
 import traceback
-from typing import NoReturn
+import warnings
+from typing import NoReturn, TextIO
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from menura import __version__, api
-from menura.cli import adapt, base, chat, config, data, demo, doctor, evaluate, model, persona, report, train
+from menura.cli import adapt, base, chat, config, data, demo, evaluate, model, persona, train
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
 
 app = typer.Typer(
-    help="Few-shot personas: a handful of someone's dialogues becomes a voice.",
+    help="Few-shot, persona-aware dialogue: a small model adapts to a person from a handful of dialogues.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo.demo, doctor.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, report.report):
+for verb in (demo.demo, demo.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, evaluate.report):
     app.command(name="eval" if verb is evaluate.evaluate else None, epilog=EPILOG)(verb)
 for name, group in (
     ("base", base.app),
@@ -35,6 +36,7 @@ for name, group in (
 
 def main() -> NoReturn:
     """Run one command and leave with its exit code."""
+    warnings.showwarning = _noted
     sys.exit(run(sys.argv[1:]))
 
 
@@ -84,6 +86,21 @@ def _renamed_flag(words: list[str]) -> Problem | None:
             now = api.FLAGS[flag]
             return Problem("renamed", f"{flag} is called {now} now", hint=f"type {now} instead")
     return None
+
+
+def _noted(  # Python's own parameters
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as a line; of other packages, as Python does."""
+    if category.__module__.startswith("menura."):
+        warn(f"note: {message}")
+    else:
+        warn(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
 
 
 def _too_little_memory() -> NumericalError:

@@ -51,8 +51,8 @@ def likeness_of_run(folder: str) -> Likeness:
     if not isinstance(config.method, LearnsJointly):
         raise ConfigError(f"run {folder} has no persona masks", hint="name the run of a cmaml recipe", code="no_masks")
     found = run_structures.read(Run(Path(folder)), prepared.loaded.model)
-    tasks = [task for task in prepared.split.splits["train"] if task.persona.persona_id in found]
-    return likeness([found[task.persona.persona_id] for task in tasks], tasks)
+    tasks = [task for task in prepared.split.splits["train"] if task.persona_id in found]
+    return likeness([found[task.persona_id] for task in tasks], tasks)
 
 
 def likeness(masks: Sequence[PersonaMask], tasks: Sequence[Task], *, seed: int = 0) -> Likeness:

@@ -137,7 +137,7 @@ def _facts_for(metrics: Sequence[str], tasks: Sequence[Task]) -> Facts:
 def _facts_of(tasks: Sequence[Task], *, with_profiles: bool) -> Facts:
     """Return the facts each persona has in each dialogue, also those that no model reads."""
     facts = {
-        (task.persona.persona_id, part.dialogue.dialogue_id): told
+        (task.persona_id, part.dialogue.dialogue_id): told
         for task in tasks
         for part in task.dialogues
         if (told := _told(part, with_profiles=with_profiles))
@@ -157,7 +157,7 @@ def _told(part: DialogueView, *, with_profiles: bool) -> tuple[str, ...]:
 
 
 def _emojis(tasks: Sequence[Task], labels: Sequence[str]) -> tuple[str, ...]:
-    personas = [task.persona.persona_id for task in tasks]
+    personas = [task.persona_id for task in tasks]
     unknown = [persona for persona in personas if persona not in labels]
     if unknown:
         raise DataError(

@@ -300,7 +300,7 @@ def build(
     people: Sequence[str] = (),
     sizes: "Sizes | None" = None,
 ) -> "DialogueModel[Any]":
-    """Return the model of these settings; without a chat format its parameters can be counted, but no self-play runs."""
+    """Return the model of these settings; without a chat format it can be counted, but cannot run self-play."""
     return MODELS[settings.name].build(BuildInputs(network, chat_format, people, sizes), settings)
 
 

@@ -72,7 +72,7 @@ class DialogueModel(nn.Module, ABC, Generic[State]):
         return self.step_logits(self.prefill(batch), batch.prefix.ids[:, -1])
 
     def step_logits(self, state: State, last: Tensor) -> tuple[Tensor, State]:
-        """Do what ``step`` does, but return logits (log-probabilities up to a constant per row): they may be cheaper."""
+        """Do what ``step`` does, but return logits: log-probabilities up to a constant per row, often cheaper."""
         return self.step(state, last)
 
     @abstractmethod

@@ -1,12 +1,12 @@
-"""Lost in Conversation: one stack of layers reads facts, reads the history and says the reply (Golovanov et al., 2019).
+"""Lost in Conversation: one stack of layers encodes facts and history and decodes the reply (Golovanov et al., 2019).
 
-Encoder and decoder are the same weights. Facts and history are read apart, each from left to right, as the layers were
-trained to read (spec C2). A layer of the decoder asks itself, the facts and the history by the same attention and takes
-the mean of what it finds; what an exchange does not have is not in its mean.
+Encoder and decoder share all weights. Facts and history are encoded separately, each causally, as the layers were
+pretrained (spec C2). A decoder layer attends to the reply so far, to the facts and to the history with the same
+attention and takes the mean of the results; a source that an exchange does not have is left out of its mean.
 
-Beside the published program: it begins from what BERT-type checkpoint there is (MiniLM; a GPT-2 where one is given), as
-the original's GPT is not at hand; whose a turn is, a vector says that is added to its tokens, in place of tokens around
-it; neither its sequence-level loss nor its diverse beam is here.
+Differences from the published program: it is initialised from a BERT (MiniLM) or a GPT-2, as the original's GPT is not
+available; role embeddings mark whose a turn is, in place of tokens around it; the sequence-level loss and the diverse
+beam search are left out.
 
 Shape letters: B exchanges, R rows that differ, M tokens of a memory, T reply tokens, H heads, d of each, D width, V
 vocabulary, N label positions.
@@ -41,9 +41,9 @@ KeyValues = tuple[Tensor, Tensor]  # keys and values of a layer, (·, H, tokens,
 class LicConfig:
     """A LIC; sizes that are 0 are the base's, and may differ from it only with ``init`` random.
 
-    ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub's id of a BERT or a
-    GPT-2. Only in pooled training: units are left out, labels are smoothed, and a language model's loss of what is read
-    counts ``reading_weight`` times.
+    ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub id of a BERT or a
+    GPT-2. ``dropout``, ``label_smoothing`` and the language-model loss of facts and history, of weight
+    ``lm_loss_weight``, act in pooled training only.
     """
 
     name: ClassVar[str] = "lic"
@@ -87,7 +87,7 @@ class LicConfig:
 
 @dataclass(frozen=True)
 class Memory:
-    """What was read, held once by rows: keys and values of each layer, and where each exchange's part of them is."""
+    """Encoded facts or history: each layer's keys and values, held once per different row, and each exchange's row."""
 
     kept: tuple[KeyValues, ...]  # (R, H, M, d) twice a layer
     row: Tensor  # (B,)
@@ -98,25 +98,25 @@ class Memory:
         return Memory(self.kept, self.row[rows], self.length[rows])
 
     def found(self, layer: int, queries: Tensor, dropout: float) -> Tensor:
-        """Return (B, H, T, d) what queries (B, H, T, d) find, zero where an exchange has nothing here."""
+        """Return attention outputs (B, H, T, d) of queries (B, H, T, d), zero for an exchange with an empty memory."""
         keys, values = (kept[self.row] for kept in self.kept[layer])
         there = torch.arange(keys.shape[2], device=keys.device) < self.length[:, None]
         some = self.length > 0
-        mask = (there | ~some[:, None])[:, None, None]  # to see nothing at all is no number
+        mask = (there | ~some[:, None])[:, None, None]  # attention over no key at all would be NaN
         attended = nn.functional.scaled_dot_product_attention(queries, keys, values, mask, dropout)
         return attended * some[:, None, None, None]
 
 
 @dataclass(frozen=True)
 class LicState:
-    """What each exchange has read, and keys and values of what it said, (B, H, T, d) twice a layer."""
+    """Facts and history of each exchange, and the reply's keys and values so far, (B, H, T, d) twice a layer."""
 
     memories: tuple[Memory, ...]
     said: tuple[KeyValues, ...]
 
 
 class Lic(DialogueModel[LicState]):
-    """Facts and history in, the reply out; all layers and both tables serve all three."""
+    """Facts and history in, the reply out; all three share all layers and embeddings."""
 
     def __init__(self, config: LicConfig, sizes: Sizes, *, pre_norm: bool = False) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Lic(DialogueModel[LicState]):
         self._pooling = False
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the loss of the replies; in pooled training with smoothed labels, and with that of what is read."""
+        """Return the loss of the replies; in pooled training with label smoothing and the language-model loss."""
         read = self._read(batch.exchanges)
         inputs = [(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges]
         ids, mask = (part.to(self.device) for part in pad(inputs))
@@ -142,21 +142,21 @@ class Lic(DialogueModel[LicState]):
         return self._with_reading(loss, even, read) if self._pooling else loss
 
     def prefill(self, batch: Batch) -> LicState:
-        """Read facts and history, each from left to right; what begins alike is read once."""
+        """Encode facts and history, each causally; prefixes that exchanges share are encoded once."""
         return LicState(self._memories(self._read(batch.exchanges)), self._nothing_said(len(batch)))
 
     def step(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
-        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        """Append ``last`` (B,) to the reply; return log-probabilities (B, V) and the new state."""
         states, state = self._heard(state, last[:, None], start=1 + state.said[0][0].shape[2])
         return self.logits(states[:, 0]).log_softmax(-1), state
 
     def step_logits(self, state: LicState, last: Tensor) -> tuple[Tensor, LicState]:
-        """Do ``advance``, with no chance for what is never to be said."""
+        """Do ``step``; return logits with −inf at ``suppress_ids``."""
         scores, state = self.step(state, last)
         return suppress_tokens(scores, self.suppress_ids), state
 
     def reorder_cache(self, state: LicState, rows: Tensor) -> LicState:
-        """Return the state of some rows; they go on sharing what was read."""
+        """Return the state of some rows; they still share facts and history."""
         said = tuple((keys[rows], values[rows]) for keys, values in state.said)
         return LicState(tuple(memory.chosen(rows) for memory in state.memories), said)
 
@@ -167,7 +167,7 @@ class Lic(DialogueModel[LicState]):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Train while the block runs: leave out units, smooth labels, learn from what is read, too."""
+        """Turn on dropout, label smoothing and the language-model loss while the block runs."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
@@ -184,10 +184,10 @@ class Lic(DialogueModel[LicState]):
         """The weights' number format."""
         return self.embeddings.token.weight.dtype
 
-    # What is read
+    # Facts and history
 
     def _read(self, exchanges: Sequence[EncodedExchange]) -> tuple["Read", ...]:
-        """Return facts and history, as far as anybody has any."""
+        """Encode facts and history; a source that no exchange has is left out."""
         pieces = ([_facts(e) for e in exchanges], [_history(e) for e in exchanges])
         laid_out = (TimeMajor.of(sequences, self.device, shared=True) for sequences in pieces)
         return tuple(self._states(timed) for timed in laid_out if timed.counts)
@@ -202,7 +202,7 @@ class Lic(DialogueModel[LicState]):
         return Read(ids, real, states, timed)
 
     def _memories(self, read: Sequence["Read"]) -> tuple[Memory, ...]:
-        """Return what decoders ask, the keys and values of each layer's own attention."""
+        """Return each layer's keys and values of the encoded rows, for the decoder."""
         made = []
         for one in read:
             kept = tuple(_keys_and_values(block, one.states) for block in self.body.blocks)
@@ -210,10 +210,10 @@ class Lic(DialogueModel[LicState]):
             made.append(Memory(kept, row, length))
         return tuple(made)
 
-    # What is said
+    # The reply
 
     def _heard(self, state: LicState, ids: Tensor, start: int) -> tuple[Tensor, LicState]:
-        """Read reply tokens (B, T) behind those already said; return states (B, T, D), and the state with them."""
+        """Decode reply tokens (B, T) after those in the state; return hidden states (B, T, D) and the new state."""
         grown: list[KeyValues] = []
         attends = [
             Averaged(layer, state.memories, state.said[layer], grown, self._dropped)
@@ -228,7 +228,7 @@ class Lic(DialogueModel[LicState]):
         return tuple((nothing, nothing) for _ in self.body.blocks)
 
     def _nll(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (N,) −log p of labels, and (N,) the mean of −log p over the whole vocabulary, all words alike."""
+        """Return (N,) −log p of labels, and (N,) the mean of −log p over the vocabulary, for label smoothing."""
         pieces = []
         for some, of_them in zip(*(torch.split(part, LABELS_AT_ONCE) for part in (states, labels)), strict=True):
             logits = self.logits(some)
@@ -238,7 +238,7 @@ class Lic(DialogueModel[LicState]):
         return torch.cat(nll), torch.cat(even)
 
     def _with_reading(self, loss: Loss, even: Tensor, read: Sequence["Read"]) -> Loss:
-        """Return what LIC lowers; what is read counts as the mean over facts and history; nats stay the reply's."""
+        """Return LIC's objective; the language-model loss is a mean over facts and history, ``nll`` the reply's."""
         share, total = self.config.label_smoothing, loss.total
         if share:
             total = (1 - share) * total + share * even.mean()
@@ -259,7 +259,7 @@ class Lic(DialogueModel[LicState]):
 
 @dataclass(frozen=True)
 class Read:
-    """Rows that were read: ids (R, M), which are real, and the states (R, M, D) above them."""
+    """Encoded rows: ids (R, M), a mask that is True where real, and hidden states (R, M, D)."""
 
     ids: Tensor
     real: Tensor
@@ -269,9 +269,9 @@ class Read:
 
 @dataclass(frozen=True)
 class Averaged:
-    """Attention of one layer: the mean of what it finds to the left in its own sequence, and in each memory.
+    """Attention of one layer: the mean of causal self-attention and of attention to each memory.
 
-    Keys and values of the own sequence, those ``before`` included, are left in ``grown``.
+    The reply's keys and values, those ``before`` included, are appended to ``grown``.
     """
 
     layer: int
@@ -296,9 +296,9 @@ class Averaged:
 
 
 class LicEmbeddings(nn.Module):
-    """Token, role and position, then a norm. Positions count from 1, and 0 is that of nothing.
+    """Token, role and position embeddings, then a norm. Positions count from 1; 0 is padding.
 
-    A table that begins at random is multiplied by √D; a checkpoint's stands as that was trained.
+    A randomly initialised table is multiplied by √D; a checkpoint's is used as it was trained.
     """
 
     def __init__(self, sizes: Sizes, *, scaled: bool) -> None:
@@ -312,7 +312,7 @@ class LicEmbeddings(nn.Module):
         self.scale = sizes.hidden_size**0.5 if scaled else 1.0
 
     def forward(self, ids: Tensor, roles: Tensor, start: int) -> Tensor:
-        """Return (…, T, D) of tokens (…, T), the first of which stands at ``start``."""
+        """Return (…, T, D) of tokens (…, T), the first of which has position ``start``."""
         places = torch.arange(start, start + ids.shape[-1], device=ids.device)
         position = self.position(places.clamp(max=self.position.num_embeddings - 1))
         embedded: Tensor = self.norm(self.scale * self.token(ids) + self.role(roles) + position)
@@ -324,13 +324,13 @@ def _facts(exchange: EncodedExchange) -> Ids:
 
 
 def _history(exchange: EncodedExchange) -> Ids:
-    """Return the turns of a context, each token with whose it is, as one number."""
+    """Return the tokens of a context's turns, each combined with its role into one number."""
     turns = turns_of(exchange)
     return tuple(token * len(ROLES) + (OWN if own else PARTNER) for own, words in turns for token in words)
 
 
 def _keys_and_values(block: nn.Module, states: Tensor) -> KeyValues:
-    """Return (R, H, M, d) twice, by the maps that a layer has for its own sequence."""
+    """Return keys and values (R, H, M, d), by the maps of a layer's self-attention."""
     assert isinstance(block, TransformerBlock)
     width = states.shape[-1]
     both = nn.functional.linear(states, block.qkv.weight[width:], block.qkv.bias[width:])

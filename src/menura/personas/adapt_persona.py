@@ -53,15 +53,13 @@ def adapt_persona(
     Raises EpisodeError if there are fewer dialogues than shots, or none in which the persona replies.
     """
     if len(task.dialogues) < shots:
-        raise EpisodeError(
-            f"{task.persona.persona_id!r} has {len(task.dialogues)} dialogues, too few for {shots} shots"
-        )
+        raise EpisodeError(f"{task.persona_id!r} has {len(task.dialogues)} dialogues, too few for {shots} shots")
     views, held_out = task.dialogues[:shots], task.dialogues[shots : shots + HELD_OUT_AT_MOST]
     encoder = loaded.encoder
-    support = encoder.dialogues(views, task.persona.persona_id)
-    query = encoder.dialogues(held_out, task.persona.persona_id)
+    support = encoder.dialogues(views, task.persona_id)
+    query = encoder.dialogues(held_out, task.persona_id)
     if not support:
-        raise EpisodeError(f"{task.persona.persona_id!r} never replies in the {shots} dialogues to learn from")
+        raise EpisodeError(f"{task.persona_id!r} never replies in the {shots} dialogues to learn from")
     curve: list[float] = []
 
     def noting(step: int, steps: int, loss: float) -> None:
@@ -75,7 +73,7 @@ def adapt_persona(
     recipe = {
         "method": {"name": method.name, **asdict(method)},
         "shots": shots,
-        "speaker": task.persona.persona_id,
+        "speaker": task.persona_id,
         "support_sha256": [_sha256(part) for part in views],
         "support_loss": curve,
         "held_out": {
@@ -89,7 +87,7 @@ def adapt_persona(
         recipe["profile"] = {key: list(values) for key, values in profile.items()}
     artefact = PersonaArtefact(
         *(name, weights, loaded.base.sha256, loaded.init_sha256),
-        *(named_settings(loaded.config), task.persona.facts, recipe),
+        *(named_settings(loaded.config), task.facts, recipe),
     )
     return artefact, check
 

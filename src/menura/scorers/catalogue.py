@@ -8,9 +8,9 @@ from typing import Any
 
 from menura.batches.tokenizer import Tokens
 from menura.errors import ConfigError, shown
-from menura.scorers import dialogue_nli, encoders, labelled
+from menura.scorers import dialogue_nli, encoders
 from menura.scorers.classifier import Classifier
-from menura.scorers.data import Parts, Read, rarest
+from menura.scorers.data import Parts, Read, last_turns, rarest
 from menura.scorers.emoji import EmojiClassifier, EmojiConfig, EmojiNetwork, words_learnt
 from menura.scorers.entailment import LABELS, Entailment, NliConfig, PairNetwork
 
@@ -90,7 +90,7 @@ SCORERS: dict[str, Kind] = {
         labels=LABELS,
     ),
     "emoji": Kind(
-        *(EmojiConfig, labelled.read, _fresh_emoji, _sizes_of_emoji, _rebuilt_emoji),
+        *(EmojiConfig, last_turns, _fresh_emoji, _sizes_of_emoji, _rebuilt_emoji),
         within=_within_emoji,
         tops=(1, 5),
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from menura.artefacts.corpus_store import files_of
 from menura.artefacts.files import sha256_of
+from menura.corpus import catalogue
 from menura.errors import ConfigError, DataError
 from menura.scorers.classifier import LabelledText
 
@@ -80,6 +81,12 @@ def rarest(parts: Parts, count: int, least: int) -> tuple[str, ...]:
     learnt, judged = (Counter(example.label for example in part) for part in (parts.train + parts.choose, parts.held))
     enough = [label for label in learnt if judged[label] >= least]
     return tuple(sorted(enough, key=lambda label: (learnt[label], label))[:count])
+
+
+def last_turns(files: Sequence[Path]) -> list[LabelledText]:
+    """Return each dialogue's last turn with its speaker as the label: in MojiTalk the emoji of the reply."""
+    dialogues = catalogue.read(files)
+    return [LabelledText((d.turns[-1].text,), d.turns[-1].speaker) for d in dialogues if d.turns]
 
 
 def _drawn(examples: Sequence[LabelledText], share: float, seed: str) -> tuple[list[LabelledText], list[LabelledText]]:

@@ -1,4 +1,4 @@
-"""Tasks become tasks of at most so much: dialogues or utterances of one persona, the first ones or drawn ones."""
+"""Tasks become tasks of at most so much: dialogues or utterances of one persona, or dialogues of all together."""
 
 import random
 from collections.abc import Iterable
@@ -23,6 +23,22 @@ def cap_dialogues(tasks: Iterable[Task], cap: int, seed: int) -> list[Task]:
     return [_sampled(task, cap, seed) for task in tasks]
 
 
+def fewer_dialogues(tasks: Iterable[Task], most: int, seed: int) -> list[Task]:
+    """Return tasks that hold ``most`` dialogues between them; those that are left without any are gone.
+
+    The dialogues are the first ones of an order that depends on their ids and the seed alone: what is kept of few is
+    kept of many. A dialogue that is in several tasks is kept in all of them or in none.
+    """
+    tasks = list(tasks)
+    names = sorted({dialogue_id for task in tasks for dialogue_id in task.dialogue_ids})
+    random.Random(f"{seed}:fewer").shuffle(names)
+    kept = frozenset(names[:most])
+    left = (
+        replace(t, dialogues=tuple(part for part in t.dialogues if part.dialogue.dialogue_id in kept)) for t in tasks
+    )
+    return [task for task in left if task.dialogues]
+
+
 def cap_utterances(task: Task, most: int, seed: int | None = None) -> Task:
     """Return a task of at most ``most`` utterances, both speakers' counted, one exchange short of it at worst.
 
@@ -32,7 +48,7 @@ def cap_utterances(task: Task, most: int, seed: int | None = None) -> Task:
     _at_least("max_utterances", most, 2, "utterances")
     waiting = list(range(len(task.dialogues)))
     if seed is not None:
-        random.Random(f"{seed}:utterances:{task.persona.persona_id}").shuffle(waiting)
+        random.Random(f"{seed}:utterances:{task.persona_id}").shuffle(waiting)
     taken: dict[int, DialogueView] = {}
     left = most
     for index in waiting:
@@ -56,7 +72,7 @@ def _up_to_a_reply(part: DialogueView, most: int) -> DialogueView | None:
 
 
 def _sampled(task: Task, cap: int, seed: int) -> Task:
-    rng = random.Random(f"{seed}:{task.persona.persona_id}")
+    rng = random.Random(f"{seed}:{task.persona_id}")
     kept = sorted(rng.sample(range(len(task.dialogues)), min(len(task.dialogues), cap)))
     return replace(task, dialogues=tuple(task.dialogues[index] for index in kept))
 

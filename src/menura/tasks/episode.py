@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from menura.errors import EpisodeError
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 
 @dataclass(frozen=True)
 class Episode:
     """One draw from a task; support and query share no dialogue."""
 
-    persona: Persona
+    persona_id: str
     support: tuple[DialogueView, ...]
     query: tuple[DialogueView, ...]
 
@@ -29,14 +29,14 @@ def sample_episode(task: Task, shots: int, rng: random.Random, *, queries: int =
     """
     _enough(task, shots + queries, shots)
     drawn = rng.sample(task.dialogues, shots + queries)
-    return Episode(task.persona, tuple(drawn[:shots]), tuple(drawn[shots:]))
+    return Episode(task.persona_id, tuple(drawn[:shots]), tuple(drawn[shots:]))
 
 
 def first_shots(task: Task, shots: int, *, queries: int | None = None) -> Episode:
     """Take the first ``shots`` dialogues as support and the following ones (all, or ``queries``) as query."""
     _enough(task, shots + 1, shots)
     end = None if queries is None else shots + queries
-    return Episode(task.persona, task.dialogues[:shots], task.dialogues[shots:end])
+    return Episode(task.persona_id, task.dialogues[:shots], task.dialogues[shots:end])
 
 
 def leave_one_out(task: Task, shots: int | None = None) -> Iterator[Episode]:
@@ -44,14 +44,14 @@ def leave_one_out(task: Task, shots: int | None = None) -> Iterator[Episode]:
     _enough(task, 2 if shots is None else min(shots, 1) + 1, shots or 1)
     for index, part in enumerate(task.dialogues):
         others = task.dialogues[:index] + task.dialogues[index + 1 :]
-        yield Episode(task.persona, others[:shots], (part,))
+        yield Episode(task.persona_id, others[:shots], (part,))
 
 
 def _enough(task: Task, needed: int, shots: int) -> None:
     found = len(task.dialogues)
     if found < needed:
         raise EpisodeError(
-            f"persona {task.persona.persona_id!r} has {found} dialogues, too few for {shots} shots and a query "
+            f"persona {task.persona_id!r} has {found} dialogues, too few for {shots} shots and a query "
             f"({needed} needed)",
             hint=f"use -k {max(found - 1, 0)} or give more dialogues",
         )

@@ -9,7 +9,7 @@ from menura.corpus.dialogue import Dialogue
 from menura.corpus.personaldialog import SOMEBODY
 from menura.errors import ConfigError, DataError, Problem, shown
 from menura.tasks.bounds import first_dialogues
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 # Names that formats give to whoever speaks; the same name in two dialogues says nothing about the person.
 GENERIC_SPEAKERS = frozenset(
@@ -40,7 +40,7 @@ def by_speaker(dialogues: Iterable[Dialogue], *, cap: int | None = None) -> list
         for speaker in dialogue.speakers:
             if speaker in known:
                 parts.setdefault(speaker, []).append(DialogueView(dialogue, speaker))
-    return [_capped(Task(Persona(name, _facts(held)), tuple(held)), cap) for name, held in parts.items()]
+    return [_capped(Task(name, tuple(held), _facts(held)), cap) for name, held in parts.items()]
 
 
 def by_dialogue(dialogues: Iterable[Dialogue]) -> list[Task]:
@@ -55,7 +55,7 @@ def by_dialogue(dialogues: Iterable[Dialogue]) -> list[Task]:
         parts = [DialogueView(dialogue, speaker) for speaker in dialogue.speakers]
         held = tuple(part for part in parts if (part.facts or not told) and next(part.exchanges(), None))
         if held:
-            tasks.append(Task(Persona(dialogue.dialogue_id, _facts(held)), held))
+            tasks.append(Task(dialogue.dialogue_id, held, _facts(held)))
     return tasks
 
 
@@ -134,7 +134,7 @@ def _by_variant(dialogues: Sequence[Dialogue], name_of: Callable[[Variant], str]
         held.setdefault(part.dialogue.dialogue_id, part)
     if not parts:
         raise DataError("no speaker has facts to group by", code="no_facts", hint="group by speaker")
-    return [Task(Persona(name, _facts(held.values())), tuple(held.values())) for name, held in parts.items()]
+    return [Task(name, tuple(held.values()), _facts(held.values())) for name, held in parts.items()]
 
 
 def _facts(parts: Iterable[DialogueView]) -> tuple[str, ...]:

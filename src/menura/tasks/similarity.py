@@ -93,7 +93,7 @@ def _others(between: Matrix) -> Matrix:
 
 
 def _words(task: Task) -> Counter[str]:
-    return Counter(word for fact in task.persona.facts for word in WORD.findall(fact.lower()))
+    return Counter(word for fact in task.facts for word in WORD.findall(fact.lower()))
 
 
 def _all_told(counts: Sequence[Mapping[str, int]], side: str) -> None:

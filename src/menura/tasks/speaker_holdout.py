@@ -14,8 +14,8 @@ def rarest(training: Sequence[Task], test: Sequence[Task], count: int, min_dialo
 
     Of equally rare ones the first by name. ConfigError if there are not so many.
     """
-    dialogues = {task.persona.persona_id: len(task.dialogues) for task in training}
-    able = [task.persona.persona_id for task in test if len(task.dialogues) >= min_dialogues]
+    dialogues = {task.persona_id: len(task.dialogues) for task in training}
+    able = [task.persona_id for task in test if len(task.dialogues) >= min_dialogues]
     if len(able) < count:
         found = f"{count} test personas wanted, {len(able)} have {min_dialogues} dialogues or more on the test side"
         raise ConfigError(found, hint="ask for fewer, or lower data.min_heldout_dialogues")
@@ -24,7 +24,7 @@ def rarest(training: Sequence[Task], test: Sequence[Task], count: int, min_dialo
 
 def known_only(wanted: Sequence[str], test: Sequence[Task], min_dialogues: int) -> list[str]:
     """Return the names, each once; ConfigError with every one that has fewer than ``needed`` test dialogues."""
-    dialogues = {task.persona.persona_id: len(task.dialogues) for task in test}
+    dialogues = {task.persona_id: len(task.dialogues) for task in test}
     problems = [_lacking(name, dialogues, min_dialogues) for name in wanted if dialogues.get(name, 0) < min_dialogues]
     if problems:
         raise ConfigError.of(problems)
@@ -37,8 +37,8 @@ def hold_out_speakers(
     """Return the training tasks without these personas, and the test tasks of them alone."""
     chosen = frozenset(names)
     return (
-        tuple(task for task in training if task.persona.persona_id not in chosen),
-        tuple(task for task in test if task.persona.persona_id in chosen),
+        tuple(task for task in training if task.persona_id not in chosen),
+        tuple(task for task in test if task.persona_id in chosen),
     )
 
 

@@ -67,7 +67,7 @@ class Splits:
         """Raise DataError naming each persona or dialogue on two sides, and held-out partners heard on earlier ones."""
         sides_of: dict[str, list[str]] = defaultdict(list)
         for side, tasks in self.splits.items():
-            for name in [f"persona {shown(task.persona.persona_id)}" for task in tasks]:
+            for name in [f"persona {shown(task.persona_id)}" for task in tasks]:
                 sides_of[name].append(side)
             for name in {f"dialogue {shown(dialogue_id)}" for task in tasks for dialogue_id in task.dialogue_ids}:
                 sides_of[name].append(side)
@@ -79,7 +79,7 @@ class Splits:
     def _overheard(self) -> Iterator[str]:
         """Yield where a persona of a later side speaks as a partner: its words would be known before they are met."""
         order = list(self.splits)
-        side_of = {task.persona.persona_id: side for side, tasks in self.splits.items() for task in tasks}
+        side_of = {task.persona_id: side for side, tasks in self.splits.items() for task in tasks}
         involved = _involved([task for tasks in self.splits.values() for task in tasks])
         for side, tasks in self.splits.items():
             for dialogue_id in sorted({dialogue_id for task in tasks for dialogue_id in task.dialogue_ids}):
@@ -133,8 +133,8 @@ def split_tasks(
     }
     sides: dict[str, list[Task]] = {side: [] for side in order}
     dropped = dict.fromkeys(order, 0)
-    for task in sorted(tasks, key=lambda task: task.persona.persona_id):
-        side = side_of[task.persona.persona_id]
+    for task in sorted(tasks, key=lambda task: task.persona_id):
+        side = side_of[task.persona_id]
         left = replace(task, dialogues=tuple(p for p in task.dialogues if homes[p.dialogue.dialogue_id] == side))
         if len(left.dialogues) < plan.asked(side):
             dropped[side] += 1
@@ -152,7 +152,7 @@ def with_side(made: Splits, side: str, tasks: Sequence[Task]) -> Splits:
     In ``made`` that side is empty. Who has too few dialogues is dropped; DataError if nobody is left.
     """
     asked = made.plan.asked(side)
-    kept = sorted((task for task in tasks if len(task.dialogues) >= asked), key=lambda task: task.persona.persona_id)
+    kept = sorted((task for task in tasks if len(task.dialogues) >= asked), key=lambda task: task.persona_id)
     if not kept:
         raise DataError(f"no {side} persona has {asked} dialogues", code="too_few_personas")
     dropped = {**made.dropped, side: len(tasks) - len(kept)}
@@ -163,7 +163,7 @@ def with_side(made: Splits, side: str, tasks: Sequence[Task]) -> Splits:
 
 def from_record(record: Record, tasks: Sequence[Task]) -> Splits:
     """Return the split a record tells of, made of these tasks; DataError that says what differs."""
-    by_id = {task.persona.persona_id: task for task in tasks}
+    by_id = {task.persona_id: task for task in tasks}
     try:
         plan = SplitPlan(record["shares"], record["seed"], record["at_least"], record["needed"])
         held = {side: dict(entry["personas"]) for side, entry in record["sides"].items()}
@@ -186,7 +186,7 @@ def strangers(tasks: Sequence[Task]) -> dict[str, str]:
 
     The next one in order of ids, so nobody is everybody's stranger. Raises DataError if a persona has talked with all.
     """
-    names = sorted(task.persona.persona_id for task in tasks)
+    names = sorted(task.persona_id for task in tasks)
     met: dict[str, set[str]] = defaultdict(set)
     for personas in _involved(tasks).values():
         for name in personas:
@@ -205,19 +205,17 @@ def _involved(tasks: Iterable[Task]) -> dict[str, set[str]]:
     """Return the personas that speak in each dialogue, also those whose own task was capped and lacks it."""
     tasks = list(tasks)
     # Where the persona's id is the speaker's name, a partner is known by name.
-    named = {
-        task.persona.persona_id for task in tasks if all(p.speaker == task.persona.persona_id for p in task.dialogues)
-    }
+    named = {task.persona_id for task in tasks if all(p.speaker == task.persona_id for p in task.dialogues)}
     involved: dict[str, set[str]] = defaultdict(set)
     for task in tasks:
         for part in task.dialogues:
             speakers = named.intersection(part.dialogue.speakers)
-            involved[part.dialogue.dialogue_id] |= {task.persona.persona_id} | speakers
+            involved[part.dialogue.dialogue_id] |= {task.persona_id} | speakers
     return involved
 
 
 def _distinct(tasks: Sequence[Task]) -> None:
-    names = sorted(task.persona.persona_id for task in tasks)
+    names = sorted(task.persona_id for task in tasks)
     twice = sorted({name for name, following in pairwise(names) if name == following})
     if twice:
         raise DataError.of([Problem("schema", f"persona id {shown(name)} stands twice") for name in twice])
@@ -227,14 +225,14 @@ def _dealt(tasks: Sequence[Task], plan: SplitPlan) -> dict[str, str]:
     """Return each persona's side; the last side chooses first, for it asks most of a persona."""
     first, *held_out = plan.shares
     # Ordering by a hash of seed and id makes the deal independent of the order of the tasks.
-    waiting = sorted(tasks, key=lambda task: _digest(f"{plan.seed}:{task.persona.persona_id}"))
-    side_of = dict.fromkeys((task.persona.persona_id for task in waiting), first)
+    waiting = sorted(tasks, key=lambda task: _digest(f"{plan.seed}:{task.persona_id}"))
+    side_of = dict.fromkeys((task.persona_id for task in waiting), first)
     for side in reversed(held_out):
         eligible = [task for task in waiting if len(task.dialogue_ids) >= plan.asked(side)]
         share = plan.shares[side]
         quota = max(1, round(share * len(eligible))) if share else 0
-        free = [task for task in eligible if side_of[task.persona.persona_id] == first]
-        side_of.update({task.persona.persona_id: side for task in free[:quota]})
+        free = [task for task in eligible if side_of[task.persona_id] == first]
+        side_of.update({task.persona_id: side for task in free[:quota]})
     return side_of
 
 
@@ -281,17 +279,15 @@ def _same(made: Record, record: Record) -> None:
 
 def _counts(tasks: Iterable[Task]) -> dict[str, int]:
     """Return each persona's number of dialogues, most first."""
-    ordered = sorted(tasks, key=lambda task: (-len(task.dialogues), task.persona.persona_id))
-    return {task.persona.persona_id: len(task.dialogues) for task in ordered}
+    ordered = sorted(tasks, key=lambda task: (-len(task.dialogues), task.persona_id))
+    return {task.persona_id: len(task.dialogues) for task in ordered}
 
 
 def _side_record(tasks: Iterable[Task]) -> dict[str, object]:
-    ordered = sorted(tasks, key=lambda task: task.persona.persona_id)
+    ordered = sorted(tasks, key=lambda task: task.persona_id)
     return {
-        "personas": {
-            task.persona.persona_id: [part.dialogue.dialogue_id for part in task.dialogues] for task in ordered
-        },
-        "sha256": _sha256([[task.persona.persona_id, [_content(part) for part in task.dialogues]] for task in ordered]),
+        "personas": {task.persona_id: [part.dialogue.dialogue_id for part in task.dialogues] for task in ordered},
+        "sha256": _sha256([[task.persona_id, [_content(part) for part in task.dialogues]] for task in ordered]),
     }
 
 

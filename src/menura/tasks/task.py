@@ -7,14 +7,6 @@ from menura.corpus.dialogue import Dialogue, Profile, Turn
 
 
 @dataclass(frozen=True)
-class Persona:
-    """One speaker we learn to be; ``facts`` are its profile lines."""
-
-    persona_id: str
-    facts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Exchange:
     """One training example: everything said before, and what the persona replied.
 
@@ -64,10 +56,11 @@ class DialogueView:
 
 @dataclass(frozen=True)
 class Task:
-    """All dialogues of one persona, in the order they were read."""
+    """All dialogues of one persona, in the order they were read; ``facts`` are its profile lines."""
 
-    persona: Persona
+    persona_id: str
     dialogues: tuple[DialogueView, ...]
+    facts: tuple[str, ...] = ()
 
     @property
     def dialogue_ids(self) -> frozenset[str]:

@@ -10,13 +10,12 @@ from menura.batches.encode import EncodedDialogue, Encoder
 from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, shown
-from menura.tasks.bounds import cap_dialogues, cap_utterances, first_dialogues
+from menura.tasks.bounds import cap_dialogues, cap_utterances, fewer_dialogues, first_dialogues
 from menura.tasks.dedup import deduplicated
 from menura.tasks.group import by_dialogue, by_facts, by_speaker
 from menura.tasks.similarity import choose_users
 from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest
 from menura.tasks.split import Splits, split_tasks, with_side
-from menura.tasks.subsample import fewer_dialogues
 from menura.tasks.task import DialogueView, Task
 
 
@@ -237,7 +236,7 @@ def _parted(config: DataConfig, dialogues: list[Dialogue], side: str) -> tuple[l
 
 
 def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
-    both = {task.persona.persona_id for task in training} & {task.persona.persona_id for task in test}
+    both = {task.persona_id for task in training} & {task.persona_id for task in test}
     if both:
         raise DataError(
             f"{len(both)} personas speak on both sides that the corpus sets apart, {shown(min(both))} is one",
@@ -290,5 +289,5 @@ class EncodedTask:
 
 def encoded(tasks: Sequence[Task], encoder: Encoder) -> list[EncodedTask]:
     """Encode tasks, those without any reply left out."""
-    made = (EncodedTask(t.persona.persona_id, encoder.dialogues(t.dialogues, t.persona.persona_id)) for t in tasks)
+    made = (EncodedTask(t.persona_id, encoder.dialogues(t.dialogues, t.persona_id)) for t in tasks)
     return [task for task in made if task.dialogues]

@@ -109,10 +109,10 @@ def _again(config: Config) -> Config:
 
 
 def _with(config: Any, path: str, names: Sequence[str], value: Any, made: Callable[..., Any]) -> Any:
-    known = {field.name for field in fields(config)}
+    field_names = {field.name for field in fields(config)}
     name, *rest = names
-    if name not in known:
-        raise _unknown(path, name, known)
+    if name not in field_names:
+        raise _unknown(path, name, field_names)
     current = getattr(config, name)
     if rest:
         if not is_dataclass(current):
@@ -125,15 +125,15 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any, made: Callab
     return made(config, **{name: _checked(config, path, name, value)})
 
 
-def _unknown(path: str, name: str, known: set[str]) -> ConfigError:
+def _unknown(path: str, name: str, names: set[str]) -> ConfigError:
     """Return the error for a setting that is none, or that was called so in an earlier version."""
-    now = [new for new in dict.fromkeys(names_now(name)) if new in known]
+    now = [new for new in dict.fromkeys(names_now(name)) if new in names]
     if now:
         within = path.removesuffix(name)
         called = " or ".join(f"{within}{new}" for new in now)
         return ConfigError(f"setting {path} is called {called} now", hint=f"--set {within}{now[0]}=…", code=RENAMED)
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(names))}"
     return ConfigError(f"unknown setting {shown(path)}", hint=hint, code="unknown_setting")
 
 

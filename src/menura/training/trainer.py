@@ -192,13 +192,13 @@ class Training:
             **({"lr": rate} if self.config.outer.plateau_patience else {}),
         )
         if self.config.outer.plateau_patience:
-            self.plateau.see(sums.loss)
+            self.plateau.step(sums.loss)
         self.progress.step(step + 1, self.config.outer.steps, sums.loss)
 
     def rate(self, step: int) -> float:
         """Return the optimiser's rate at a step."""
         outer = self.config.outer
-        return self.plateau.rate * schedule(step, outer.steps, outer.warmup_steps, fall=outer.cosine)
+        return self.plateau.lr * schedule(step, outer.steps, outer.warmup_steps, fall=outer.cosine)
 
     def take(self, step: int, rate: float, objective: Objective | None = None) -> tuple[Sums, float]:
         """Take one step of the optimiser at a rate; return the losses before it, and the gradient's norm."""

@@ -1,4 +1,4 @@
-"""Settings of AR and AR+, and what three presets differ in: the paper, its program, and that without its defects."""
+"""Settings of AR and AR+, and their presets: as in the paper, as in its program, and with its defects fixed."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,21 +15,21 @@ HopTying = Literal["adjacent", "layer_wise"]
 Auxiliary = Literal["none", "lm", "mlm", "bart"]
 AuxiliaryText = Literal["reply", "context_and_reply"]
 Strength = Literal["given", "predicted", "labelled", "graded"]
-# What the programs hold and count and nothing uses: norms and a gate in AR+'s layers, maps to a predictor in AR's.
+# Weights that the programs have and count but never use: norms and a gate in AR+'s layers, predictor maps in AR's.
 Dead = Literal["none", "norms", "stubs"]
 
 
 @dataclass(frozen=True)
 class RoutingRules:
-    """What the three presets differ in (spec B2 to B8)."""
+    """The choices in which the three presets differ (spec B2 to B8)."""
 
-    factor: FeedForwardKind = "factor_fixed"  # what a factorised feed-forward network is
+    factor: FeedForwardKind = "factor_fixed"  # how a factorised feed-forward network is computed
     gates: Gating = "per_sublayer"
-    normed_skip: bool = False  # the norm stands on the skip path, too
+    normed_skip: bool = False  # the norm is on the skip path, too
     shared_projection: bool = True  # one map from embeddings to states for all streams
-    token_slots: bool = False  # each token of a profile is a slot of the memory, keys as well
-    whole_query: bool = False  # the memory is asked by the whole context, not by what was said last
-    amplified_hops: bool = False  # what a hop found is pooled again over the places it was added to
+    token_slots: bool = False  # each token of a profile, keys included, is a memory slot
+    whole_query: bool = False  # the memory's query is the whole context, not the last turn
+    amplified_hops: bool = False  # a hop's output is pooled again over the places it was added to
     dead: Dead = "none"
 
 
@@ -51,31 +51,31 @@ RULES: dict[Preset, RoutingRules] = {
 
 @dataclass(frozen=True)
 class AttentionRoutingConfig:
-    """AR+ as it stands; AR and the rows of the ablation are recipes that change some of it.
+    """Settings of AR+; AR and the rows of the ablation are recipes that change some of them.
 
-    ``pieces`` are what texts are made of, ``vocabulary`` the most of them that are learnt from the training side (0 =
-    all that are said ``least_said`` times). ``attributes`` are the keys of profiles that are read, comma-separated
-    ("" = all there are). ``embedding`` 0 is the width. ``groups`` is how often a stack of layers / groups different
-    layers is gone through. With ``memory`` profiles are read by words from a memory of ``hops`` hops, whose ``slots``
-    are their values, or each word of these ("" = as the preset has it), and reach the reply by ``persona_path``;
-    without it by characters, as a stream of their own. ``hop_tying`` adjacent has hops + 1 tables, layer_wise two and a
-    map from hop to hop.
+    ``pieces`` is the unit of tokens. ``vocab_size`` is how many are learnt from the training split at most (0 = all
+    that occur ``min_count`` times), ``profile_vocab_size`` the same for words of profiles. ``attributes`` are the
+    profile keys that are read, comma-separated ("" = all). ``embedding`` 0 means ``hidden_size``. The stack has
+    ``num_layers`` / ``groups`` different layers and is applied ``groups`` times. With ``memory`` profiles are words in
+    a memory of ``hops`` hops, whose ``slots`` are values, or single words of values ("" = as in the preset), and reach
+    the reply by ``persona_path``; without it they are characters in a stream of their own. ``hop_tying`` adjacent has
+    hops + 1 tables, layer_wise two and a map from hop to hop.
 
-    ``strength`` is a of Eq 1, the weight of the persona's stream; ``strength_by`` predicted computes it from the
-    context, labelled takes in training whether the reply says something of the persona's, and predicts it beside that;
-    graded takes a number between 0 and 1 that is likelier the nearer it is to that label, so that what lies between
-    is learnt, too. Replies that say something are few: of the others both learn from ``unexpressed_share`` only, and of
-    these that say something of another training speaker's, ``lent_share`` is learnt as though another had replied, who
-    tells a piece of it or does not.
-    ``auxiliary`` is the second task of pooled training, and counts ``auxiliary_weight`` times (λ1), the predictor's
-    loss ``predictor_weight`` times (λ2); what lm says is ``auxiliary_text``. Without ``keep`` the wide layer of a
-    factorised network is not kept for the backward pass but computed again, which is a tenth of a layer's work.
+    ``strength`` is a of Eq 1, the weight of the persona stream. ``strength_by`` predicted computes it from the context;
+    labelled uses, in training, a label that is 1 if the reply expresses a fact of the persona, and trains the predictor
+    on it; graded draws a number in 0..1 around that label, so that values between are trained, too. Few replies
+    express a fact: labelled and graded train on a share ``unexpressed_share`` of the others. A share ``lent_share`` of
+    the replies that express a fact of another training persona is trained as if another persona had replied, with or
+    without that fact in its profile.
+    ``auxiliary`` is the auxiliary task of pooled training, of weight ``auxiliary_weight`` (λ1); the predictor's loss
+    has weight ``predictor_weight`` (λ2); ``auxiliary_text`` is the text of lm. Without ``keep_activations`` the wide
+    layer of a factorised network is recomputed in the backward pass, which costs a tenth of a layer.
 
-    What the study found ineffective, all off: ``adapter_size`` is the bottleneck of two networks in every layer, which
-    encoder and decoder go through alike. ``pretrained_weights`` names a BERT (minilm, a folder) whose layers the layers
-    begin as. ``pretrained_features`` names one whose states of a context, of layer ``features_layer`` (0 is the
-    embeddings), stand beside the table's rows or in their place; ``features_width`` is filled in. With ``pieces_of``
-    the word pieces are those of an encoder; features need those of their own.
+    The study found these ineffective; all are off: ``adapter_bottleneck`` is the size of two adapters in every layer,
+    shared by encoder and decoder. ``pretrained_weights`` names a BERT (minilm, a folder) from which the layers are
+    initialised. ``pretrained_features`` names one whose hidden states, of layer ``features_layer`` (0 is the
+    embeddings), are joined to the token embeddings or replace them (``features_as``); ``features_width`` is filled in.
+    With ``pieces_of`` the word pieces are those of an encoder; features need their own encoder's.
     """
 
     name: ClassVar[str] = "attention_routing"
@@ -110,7 +110,7 @@ class AttentionRoutingConfig:
     auxiliary: Auxiliary = "mlm"
     auxiliary_text: AuxiliaryText = "reply"
     auxiliary_weight: float = 0.5
-    tied: bool = False  # output and embedding are one table
+    tied: bool = False  # output and input embeddings are tied
     dead: Literal["", "none", "norms", "stubs"] = ""
     dropout: float = 0.1
     keep_activations: bool = False
@@ -129,7 +129,7 @@ class AttentionRoutingConfig:
     pieces_of: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no network; all that are wrong are reported together."""
+        """Refuse numbers that make no network; all errors are reported together."""
         problems = [*self._sizes(), *self._shares(), *self._borrowed()]
         if problems:
             raise ConfigError.of([p for error in problems for p in error.problems])
@@ -141,22 +141,22 @@ class AttentionRoutingConfig:
 
     @property
     def network(self) -> FeedForwardKind:
-        """What the feed-forward networks are."""
+        """The kind of feed-forward network."""
         return self.feed_forward or self.rules.factor
 
     @property
     def gating(self) -> Gating:
-        """How many gates there are."""
+        """Which sublayers share a gate."""
         return self.gates or self.rules.gates
 
     @property
     def token_slots(self) -> bool:
-        """Whether each token of a profile is a slot of the memory."""
+        """Whether each token of a profile is a memory slot."""
         return self.slots == "tokens" if self.slots else self.rules.token_slots
 
     @property
     def unused(self) -> Dead:
-        """What is there and never used."""
+        """Which unused weights there are."""
         return self.dead or self.rules.dead
 
     @property

@@ -1,6 +1,6 @@
-"""What a decoder has read and said, as keys and values, and the places of what it reads.
+"""The decoder's key-value cache: context, persona and reply; and position encodings.
 
-Shape letters: B exchanges, R different rows, S places, T tokens said, D width, H heads, d = D/H, e width of tables.
+Shape letters: B exchanges, R different rows, S places, T reply tokens, D width, H heads, d = D/H, e embedding width.
 """
 
 from dataclasses import dataclass, replace
@@ -11,17 +11,17 @@ from torch import Tensor
 
 from menura.models.attention_routing.layers import KeyValues, SharedAttention, shut_to
 
-PLACES = 512  # of which sines are kept, and of more where more are asked for
+PLACES = 512  # the least number of positions whose sines are cached
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What was read, as keys and values of each different layer, and which of them are real; rows by exchange."""
+    """An encoded context or persona: keys and values of each different layer, the mask, and each exchange's row."""
 
     kept: tuple[KeyValues, ...]
     real: Tensor  # (R, S)
-    everybody: bool  # has read something
-    row: Tensor | None = None  # (B,) None where each exchange has a row of its own, in order
+    everybody: bool  # True if no row is empty
+    row: Tensor | None = None  # (B,) None if exchange b has row b
 
     @classmethod
     def of(cls, kept: tuple[KeyValues, ...], real: Tensor) -> "Stream":
@@ -33,19 +33,19 @@ class Stream:
         return replace(self, row=rows if self.row is None else self.row[rows])
 
     def heard(self, attention: SharedAttention, layer: int, q: Tensor) -> Tensor:
-        """Return (B, T, D) what queries (B, H, T, d) hear, not yet projected; of nothing, padding."""
-        # Where something is learnt they are spread anew each time: what is kept would be held for the gradient.
+        """Return attention outputs (B, T, D) of queries (B, H, T, d), before the output projection."""
+        # In training rows are gathered at each call: a cached copy would stay in memory for the gradient.
         kept = self._spread(self.kept[layer]) if torch.is_grad_enabled() else self._by_row[layer]
         return attention.heard(q, kept, self._shut)
 
     @cached_property
     def some(self) -> Tensor | None:
-        """(B, 1, 1) True where anything was read; None where everybody has."""
+        """(B, 1, 1) True where a row is not empty; None if none is."""
         return None if self.everybody else self._rows(self.real.any(1))[:, None, None]
 
     @cached_property
     def _by_row(self) -> tuple[KeyValues, ...]:
-        """What was read, spread to the exchanges' rows."""
+        """Keys and values, one row per exchange."""
         return tuple(self._spread(kept) for kept in self.kept)
 
     def _spread(self, kept: KeyValues) -> KeyValues:
@@ -65,29 +65,29 @@ class Stream:
 
 @dataclass(frozen=True)
 class Said:
-    """Keys and values of ``count`` tokens, (count or more, 2, B, H, d): behind them may be room for the next."""
+    """Keys and values of ``count`` reply tokens in a buffer (count or more, 2, B, H, d)."""
 
     room: Tensor
     count: int
 
     @property
     def tokens(self) -> Tensor:
-        """Those said, (count, 2, B, H, d)."""
+        """The used part, (count, 2, B, H, d)."""
         return self.room[: self.count]
 
     def chosen(self, rows: Tensor) -> "Said":
-        """Return what some exchanges said, as their own."""
+        """Return a copy for some exchanges."""
         return Said(self.tokens[:, :, rows], self.count)
 
     def followed_by(self, new: Tensor) -> "Said":
-        """Return what was said with new keys and values (T, 2, B, H, d) behind it; this one is used up.
+        """Append keys and values (T, 2, B, H, d); this object must not be used any more.
 
-        Where nothing is learnt they are written into the room; what was said before is copied only for a larger one.
+        Without gradients they are written into the buffer, which is copied only when it grows.
         """
         end = self.count + len(new)
         if not self.count:
             return Said(new, end)
-        if torch.is_grad_enabled():  # what was multiplied by stays as it was
+        if torch.is_grad_enabled():  # autograd needs the old tensors unchanged
             return Said(torch.cat([self.tokens, new]), end)
         room = self.room
         if end > len(room):
@@ -99,30 +99,30 @@ class Said:
 
 @dataclass(frozen=True)
 class RoutingState:
-    """What each exchange has read, how much its persona weighs, and what it said by application."""
+    """Each exchange's context, persona and persona weight, and the reply so far by layer application."""
 
     context: Stream | None
     persona: Stream | None
     strength: Tensor  # (B,)
     said: tuple[Said, ...]
-    predicted: Tensor | None = None  # (B,) log-odds that the reply says something of the persona's
+    predicted: Tensor | None = None  # (B,) log-odds that the reply expresses a fact of the persona
 
     @cached_property
     def read(self) -> tuple[tuple[Stream, Tensor], ...]:
-        """What there is to attend to, each with its weight in Eq. 1, (B, 1, 1): 2 − a the context, a the persona."""
+        """The streams to attend to, with their weights (B, 1, 1) in Eq. 1: 2 − a for the context, a for the persona."""
         a = self.strength[:, None, None]
         weighed = ((self.context, 2 - a), (self.persona, a))
         return tuple((stream, weight) for stream, weight in weighed if stream is not None)
 
 
 def sinusoids(start: int, length: int, like: Tensor) -> Tensor:
-    """Return (length, e) sines and cosines of places from ``start`` on (Vaswani et al., 2017)."""
+    """Return (length, e) sinusoidal position encodings from ``start`` on (Vaswani et al., 2017)."""
     end = start + length
     places = max(PLACES, 1 << (end - 1).bit_length())
     return _sinusoids(places, like.shape[-1], like.device, like.dtype)[start:end]
 
 
-@lru_cache(maxsize=8)  # a token that is said alone would wait for them longer than for its products
+@lru_cache(maxsize=8)  # for a single token, computing them would take longer than its matrix products
 def _sinusoids(places: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     place = torch.arange(places, device=device, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-9.210340371976184 / width))

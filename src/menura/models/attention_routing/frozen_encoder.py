@@ -1,4 +1,4 @@
-"""States of a BERT that nothing moves, to be read beside a table's rows or in their place.
+"""Hidden states of a frozen BERT, beside the token embeddings or in their place.
 
 Shape letters: B rows, S tokens, W width of the encoder, e width of embeddings.
 """
@@ -16,10 +16,10 @@ FeaturesAs = Literal["concat", "replace"]
 
 
 class FrozenEncoder(nn.Module):
-    """Ids in, states out. It is part of no model: nothing of it trains, is counted or is saved.
+    """Ids in, hidden states out. It is no submodule of a model: it is not trained, counted or saved.
 
-    ``weights`` have the names that ``artefacts.pretrained`` gives; ``rows`` (V,) are its rows of a model's tokens.
-    ``layer`` counts from 0, the embeddings, or from -1, the uppermost. ``opens`` is the row that begins a text.
+    ``weights`` have the names that ``artefacts.pretrained`` gives; ``rows`` (V,) map a model's ids to the encoder's.
+    ``layer`` counts from 0, the embeddings, or from -1, the last. ``opens`` is the encoder's [CLS] id.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, ids: Tensor, real: Tensor) -> Tensor:
-        """Return states (B, S, W) of a model's ids (B, S); each text is read as a whole, behind what opens one."""
+        """Return hidden states (B, S, W) of a model's ids (B, S); [CLS] is prepended to each text."""
         read = torch.cat([ids.new_full((len(ids), 1), self.opens), self.rows[ids]], 1)
         seen = nn.functional.pad(real, (1, 0), value=True)
         places = torch.arange(read.shape[1], device=ids.device)
@@ -60,23 +60,23 @@ class FrozenEncoder(nn.Module):
 
 
 class FrozenFeatures(nn.Module):
-    """A map from an encoder's states, and from the table's rows beside them (``concat``), to embeddings.
+    """A map from an encoder's states, with ``concat`` joined to the token embeddings, to embeddings.
 
-    Only the map is part of the model; the encoder is given by ``reads`` once there is one.
+    Only the map is part of the model; ``reads`` sets the encoder.
     """
 
     def __init__(self, embedded: int, width: int, way: FeaturesAs) -> None:
         super().__init__()
         self.way = way
         self.map = nn.Linear(width + embedded * (way == "concat"), embedded)
-        self._encoder: list[FrozenEncoder] = []  # in a list, so that it is no module of this one
+        self._encoder: list[FrozenEncoder] = []  # in a list, so that it is not registered as a submodule
 
     def reads(self, encoder: FrozenEncoder) -> None:
-        """Read this encoder's states."""
+        """Use this encoder."""
         self._encoder = [encoder]
 
     def forward(self, ids: Tensor, real: Tensor, table: Tensor) -> Tensor:
-        """Return embeddings (B, S, e) of ids (B, S), whose rows of the table are ``table`` (B, S, e)."""
+        """Return embeddings (B, S, e) of ids (B, S) with token embeddings ``table`` (B, S, e)."""
         states = self._encoder[0].to(ids.device)(ids, real).to(table.dtype)
         mapped: Tensor = self.map(torch.cat([table, states], -1) if self.way == "concat" else states)
         return mapped

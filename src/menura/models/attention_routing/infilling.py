@@ -1,18 +1,18 @@
-"""A reply loses a span, and one mark stands in its place: what AR+'s second task has to undo (spec B9)."""
+"""Text infilling: one mask token replaces a span of a reply, which AR+'s auxiliary task restores (spec B9)."""
 
 import math
 import random
 
 Ids = tuple[int, ...]
-PAIR = 0.99  # the chance of a span of two, where there is room for one
-SHARE, MEAN = 0.3, 3.0  # of BART's own scheme: tokens that are masked, and a span's mean length
+PAIR = 0.99  # the probability of a span of two, if the reply is long enough
+SHARE, MEAN = 0.3, 3.0  # BART's scheme: the share of masked tokens, and a span's mean length
 
 
 def infilled(ids: Ids, mask: int, rng: random.Random, *, bart: bool = False) -> Ids:
-    """Return a reply, its first and last token included and never touched, with one span replaced by ``mask``.
+    """Return a reply with one span replaced by ``mask``; the first and last token are never masked.
 
-    Of three tokens nothing is lost, of four or five a span of one, of more a span of two, or, in one case of a hundred,
-    a mark is put in where nothing is lost. ``bart`` masks spans of Poisson length until 30 % of the tokens are gone.
+    Of three tokens none is masked, of four or five a span of one, of more a span of two, or, in one case of a hundred,
+    a mask is inserted and nothing removed. ``bart`` masks spans of Poisson length until 30 % of the tokens are masked.
     """
     if bart:
         return _as_bart(ids, mask, rng)
@@ -37,7 +37,7 @@ def _without(ids: Ids, start: int, span: int, mask: int) -> Ids:
 
 
 def _poisson(rng: random.Random) -> int:
-    """Return a number of mean ``MEAN``, by Knuth's product of uniform numbers."""
+    """Draw a Poisson number of mean ``MEAN``, by Knuth's product of uniform numbers."""
     number, product = 0, rng.random()
     while product > math.exp(-MEAN):
         number, product = number + 1, product * rng.random()

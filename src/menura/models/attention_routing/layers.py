@@ -1,4 +1,4 @@
-"""A layer that encoder and decoder share, and the attention that serves all their streams (AR, Eq. 1, 2; AR+, Eq. 5).
+"""The layer that encoder and decoder share, with one attention for all streams (AR, Eq. 1, 2; AR+, Eq. 5).
 
 Shape letters: B rows, T queries, S keys, D width, H heads, d = D/H, F width of the feed-forward network, R its rank; of
 keys and values R rows.
@@ -22,7 +22,7 @@ Weights = tuple[Tensor, Tensor | None]  # of a map, and its bias
 
 @dataclass(frozen=True)
 class Routed:
-    """What a layer's attention found: all streams weighted (Eq. 1), and the persona's and the context's unweighted."""
+    """The output of a layer's attention: all streams weighted (Eq. 1), and persona plus context unweighted."""
 
     merged: Tensor  # (B, T, D)
     fixed: Tensor | None = None  # (B, T, D) O_T + O_C
@@ -32,7 +32,7 @@ Attends = Callable[["SharedAttention", Tensor], Routed]
 
 
 class SharedAttention(nn.Module):
-    """Multi-head attention: one set of maps for what reads itself, the context and the persona."""
+    """Multi-head attention: one set of maps for self-attention, the context and the persona."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -53,45 +53,45 @@ class SharedAttention(nn.Module):
         kept = []
         for stream, part in zip(streams, torch.split(both, [s[..., 0].numel() for s in streams]), strict=True):
             keys, values = part.view(*stream.shape[:2], 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-            kept.append((keys.contiguous(), values.contiguous()))  # they are read again for each token
+            kept.append((keys.contiguous(), values.contiguous()))  # they are used again for each token
         return kept
 
     def heard(self, q: Tensor, kept: KeyValues, shut: Tensor | None) -> Tensor:
-        """Return (B, T, D), not yet projected, of queries (B, H, T, d).
+        """Return attention outputs (B, T, D), before the output projection, of queries (B, H, T, d).
 
         Keys and values are (R, H, S, d) of R = B rows, or of one that serves all; ``shut``, (R, 1, 1, S) or (T, S), is
-        −inf where a key is not seen, else 0.
+        −inf where a key is masked, else 0.
         """
         keys, values = kept
-        if self.training and self.dropout > 0:  # the fused kernel draws slowly,
+        if self.training and self.dropout > 0:  # the fused kernel's dropout is slow,
             scores = (q @ keys.transpose(-1, -2)) * q.shape[-1] ** -0.5
             scores = scores if shut is None else scores + shut
             heard = dropped(scores.softmax(-1), self.dropout) @ values
-        elif q.shape[2] == 1:  # and for one query begins slowly
+        elif q.shape[2] == 1:  # and its overhead for one query is large
             heard = _heard_by_one(q, keys, values, shut)
         else:
             heard = nn.functional.scaled_dot_product_attention(q, keys, values, shut)
         return heard.transpose(1, 2).flatten(2)
 
     def heard_of_said(self, q: Tensor, said: Tensor) -> Tensor:
-        """Return (B, 1, D), as ``heard`` does, of one query (B, H, 1, d) that sees all of ``said`` (T, 2, B, H, d)."""
+        """Return (B, 1, D), as ``heard`` does, of one query (B, H, 1, d) over all of ``said`` (T, 2, B, H, d)."""
         keys, values = said.unbind(1)
         scores = (keys * (q * q.shape[-1] ** -0.5).squeeze(2)).sum(-1, keepdim=True)
         heard: Tensor = (scores.softmax(0) * values).sum(0)
         return heard.flatten(1).unsqueeze(1)
 
     def outputs(self, heard: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return what was heard of each stream (B, T, D), projected at once."""
+        """Return the outputs of each stream (B, T, D), after one common output projection."""
         projected: tuple[Tensor, ...] = self.out(torch.cat(list(heard))).chunk(len(heard))
         return projected
 
 
 def _heard_by_one(q: Tensor, keys: Tensor, values: Tensor, shut: Tensor | None) -> Tensor:
-    """Return (B, H, 1, d) of queries (B, H, 1, d), in few operations: begun for so little, each is what it costs.
+    """Return (B, H, 1, d) of queries (B, H, 1, d), in few operations: for so little data overhead is the cost.
 
     Shapes are those of ``SharedAttention.heard``.
     """
-    shared = len(keys) < len(q)  # one row for all, which are then its queries
+    shared = len(keys) < len(q)  # one row of keys: the batch becomes its queries
     asked = q * q.shape[-1] ** -0.5
     asked = asked.transpose(0, 2) if shared else asked
     rows, heads, queries, width = asked.shape
@@ -102,18 +102,18 @@ def _heard_by_one(q: Tensor, keys: Tensor, values: Tensor, shut: Tensor | None) 
 
 
 def seen_of(real: Tensor) -> Tensor:
-    """Return what is attended to of (R, S) real places: of a row without any all, as nothing is no number."""
+    """Return the attention mask of real places (R, S): all True in a row without any, as an empty row is NaN."""
     return real | ~real.any(1, keepdim=True)
 
 
 def shut_to(real: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return (R, 1, 1, S), 0 where ``seen_of`` has a place, else −inf."""
+    """Return (R, 1, 1, S), 0 where ``seen_of`` is True, else −inf."""
     shut = torch.zeros(real.shape, dtype=dtype, device=real.device)
     return shut.masked_fill_(~seen_of(real), float("-inf"))[:, None, None]
 
 
 class FullFeedForward(nn.Module):
-    """D to F to D."""
+    """The usual feed-forward network, D to F to D."""
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__()
@@ -130,8 +130,8 @@ class FullFeedForward(nn.Module):
 class FactorFeedForward(nn.Module):
     """D to R to F to R to D (AR+, factorised feed-forward; spec B7).
 
-    ``release`` is what the public program computes: it bends at R and nowhere at F, so that the two maps around F are
-    together one of R to R. Otherwise W = UV stands for each map of the full network, which bends at F alone.
+    ``release`` computes what the public program does: the nonlinearity is at R and not at F, so that the two maps
+    around F are one linear map of R to R. Otherwise W = UV replaces each map, with the nonlinearity at F alone.
     """
 
     def __init__(self, width: int, inner: int, rank: int, dropout: float, *, release: bool) -> None:
@@ -147,8 +147,8 @@ class FactorFeedForward(nn.Module):
         if self.release:
             narrow = narrow.relu()
         recomputed = self.recomputed and self.training and torch.is_grad_enabled()
-        # When it is computed again the model may have stopped training: what is left out is said now.
-        # The same of its weights, which may be others' for the time of one call.
+        # When it is recomputed the model may be in evaluation mode: the dropout share is fixed now.
+        # The same holds for its weights, which ``functional_call`` may swap for one call.
         up, down = ((linear.weight, linear.bias) for linear in (self.widen, self.narrow_again))
         given = (narrow, self.dropout * self.training, up, down)
         low = checkpoint(self._wide, *given, use_reentrant=False) if recomputed else self._wide(*given)
@@ -164,7 +164,7 @@ class FactorFeedForward(nn.Module):
 
 
 def _mapped(x: Tensor, weights: Weights) -> Tensor:
-    """Apply a map in the format of autocast: its own casts are kept by it, and would differ when computed again."""
+    """Apply a linear map in autocast's dtype: autocast caches its casts, which would differ when recomputed."""
     kind = x.device.type
     weight, bias = weights
     if not torch.is_autocast_enabled(kind):
@@ -185,10 +185,10 @@ def feed_forward(
 
 
 class RoutedLayer(nn.Module):
-    """One layer, told from outside what it attends to; of an encoder and of a decoder alike.
+    """One layer of encoder and decoder; the caller passes what it attends to.
 
-    Without ReZero it goes on from its normed input, with a second norm behind attention (AR). With it, gates weigh what
-    attention and feed-forward network add; ``normed_skip`` puts the norm on the skip path, too.
+    Without ReZero the skip path is normalised, with a second norm after attention (AR). With it, gates scale what
+    attention and feed-forward network add; ``normed_skip`` normalises the skip path, too.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class RoutedLayer(nn.Module):
         self.adapters: nn.ModuleList | None = None
 
     def adapt_with(self, size: int) -> None:
-        """Put bottlenecks behind attention and network; they change nothing yet (F-A16: in the decoder, too)."""
+        """Add Houlsby adapters after attention and network; they change nothing yet (F-A16: in the decoder, too)."""
         self.adapters = nn.ModuleList(Houlsby(self.attention.out.out_features, size) for _ in range(2))
 
     def forward(self, x: Tensor, attends: Attends, gates: Gates | None) -> Tensor:

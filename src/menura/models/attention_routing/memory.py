@@ -15,14 +15,14 @@ from menura.models.attention_routing.layers import seen_of
 
 @dataclass(frozen=True)
 class Pairs:
-    """Profiles as rectangles: keys (R, M), values (R, M, J), padding where there is nothing."""
+    """Profiles as padded tensors: keys (R, M), values (R, M, J)."""
 
     keys: Tensor
     values: Tensor
 
     @classmethod
     def of(cls, profiles: Sequence[Slots], device: torch.device, *, tokens: bool = False) -> "Pairs":
-        """Lay out slots; ``tokens`` makes each key and each token of a value a slot of its own, without a key."""
+        """Pad slots; ``tokens`` makes each key and each token of a value a slot of its own, without a key."""
         if tokens:
             profiles = [as_tokens(slots) for slots in profiles]
         slots = max((len(held) for held in profiles), default=0)
@@ -37,7 +37,7 @@ class Pairs:
 
     @property
     def real(self) -> Tensor:
-        """(R, M) True where there is a slot: each has at least one token."""
+        """(R, M) True where a slot is real: each has at least one token."""
         return self.values[..., 0] != PADDING if self.values.shape[-1] else self.keys != PADDING
 
 
@@ -48,7 +48,7 @@ def as_tokens(slots: Slots) -> Slots:
 
 @dataclass(frozen=True)
 class Query:
-    """What a memory is asked: texts within contexts, by the number of each place within its text, 0 outside."""
+    """A memory's query: a text within each context, as 1-based positions within the text, 0 outside."""
 
     places: Tensor  # (B, S) int64, 1 to the text's length
 
@@ -77,11 +77,11 @@ def steps(embedded: Tensor) -> Tensor:
 
 
 class PersonaMemory(nn.Module):
-    """Queries in, what the persona's slots give out (Sukhbaatar et al., 2015).
+    """Queries in, a weighted sum of the persona's slots out (Sukhbaatar et al., 2015).
 
-    A slot is addressed by its key and the mean of its value's tokens, and gives the mean of its value's tokens. Tied
-    adjacently, table k + 1 is read by hop k and addressed by hop k + 1; tied ``layer_wise``, all hops address one table
-    and read another, and a query goes on as W u + o.
+    A slot is addressed by its key and the mean of its value's tokens, and its output is the mean of its value's tokens.
+    With adjacent tying table k + 1 is the output of hop k and the address of hop k + 1; with ``layer_wise`` all hops
+    have one address table and one output table, and the next query is W u + o.
     """
 
     def __init__(self, words: int, width: int, hops: int, *, amplified: bool = False, layer_wise: bool = False) -> None:
@@ -92,14 +92,14 @@ class PersonaMemory(nn.Module):
         self.hops, self.amplified = hops, amplified
 
     def forward(self, pairs: Pairs, rows: Tensor, query: Query, embedded: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what was found (B, D), and what the slots of the last hop give (R, M, D).
+        """Return the memory's output (B, D), and the outputs of all slots in the last hop (R, M, D).
 
-        What was found is the sum over the hops, u_H − u_0; amplified or ``layer_wise``, the last hop's alone: where W
-        changes a query, u_H − u_0 would be something even of a profile of nothing.
-        ``rows`` (B,) says whose profile each exchange is, ``embedded`` (B, S, D) are the contexts' embeddings.
+        The output is the sum over the hops, u_H − u_0; if amplified or ``layer_wise``, that of the last hop: as W
+        changes the query, u_H − u_0 would not be 0 for an empty profile.
+        ``rows`` (B,) is each exchange's profile, ``embedded`` (B, S, D) are the contexts' embeddings.
         """
         values = [self._means(table, pairs) for table in self.tables]
-        real = seen_of(pairs.real[rows])  # a profile of nothing finds padding, which is zero
+        real = seen_of(pairs.real[rows])  # an empty profile attends to padding, which is zero
         asked = first = query.pooled(embedded)
         output = torch.zeros_like(asked)
         for hop in range(self.hops):
@@ -113,7 +113,7 @@ class PersonaMemory(nn.Module):
         return (output if of_last else asked - first), values[-1]
 
     def _means(self, table: nn.Module, pairs: Pairs) -> Tensor:
-        """Return (R, M, D) the mean over each value's tokens; that of padding is 0."""
+        """Return (R, M, D) the mean over each value's tokens; 0 at padding."""
         count = (pairs.values != PADDING).sum(-1, keepdim=True).clamp(min=1)
         mean: Tensor = table(pairs.values).sum(-2) / count
         return mean

@@ -1,8 +1,8 @@
 """AR and AR+: a reply attends to itself, to the context and to the persona's attributes by the same maps (spec part B).
 
-Encoder and decoder are the same layers, gone through ``groups`` times. A context's tokens know who says them by the sum
-of that person's attribute tokens. In AR+ the attributes are also read from a memory, layers are gated (ReZero), and the
-second task restores a reply that lost a span.
+Encoder and decoder share their layers, which are applied ``groups`` times. Each context token is marked with its
+speaker by the sum of that speaker's attribute embeddings. In AR+ the attributes are also read from a memory, layers are
+gated (ReZero), and the auxiliary task restores a masked span of the reply.
 
 Shape letters: B exchanges, S context tokens, T reply tokens, R different profiles, M slots or tokens of a profile,
 e width of embeddings, D width, H heads, d = D/H, L layers, V vocabulary.
@@ -49,14 +49,14 @@ MASK = PIECE_TOKENS.index("<mask>")
 
 
 class AttentionRouting(DialogueModel[RoutingState]):
-    """Contexts and profiles in, the reply out; ``vocabulary`` and ``profile_words`` are the sizes of the tables."""
+    """Contexts and profiles in, the reply out; ``vocabulary`` and ``profile_words`` are the sizes of the embeddings."""
 
     def __init__(self, config: AttentionRoutingConfig, vocabulary: int, profile_words: int) -> None:
         super().__init__()
         self.config = config
         self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold
         self.given_strength: float | None = None
-        self._packed = PackedWeight()  # of what says tokens
+        self._packed = PackedWeight()  # of the output projection
         self._noise: random.Random | None = None
         embedded = config.embedded
         self.table = nn.Embedding(vocabulary, embedded, padding_idx=PADDING)
@@ -70,14 +70,14 @@ class AttentionRouting(DialogueModel[RoutingState]):
         self.dead = modules.unused(config)
         self.features = modules.features(config) if config.pretrained_features else None
         modules.begin_weights(self)
-        if config.adapter_bottleneck:  # behind what begins every matrix: adapters begin as nothing
+        if config.adapter_bottleneck:  # after the initialisation of every matrix: adapters start as the identity
             for layer in self._different():
                 layer.adapt_with(config.adapter_bottleneck)
 
     # The contract
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the dialogue loss; in pooled training ``total`` holds that of the other tasks, too (Eq. 3)."""
+        """Return the dialogue loss; in pooled training ``total`` includes the other tasks, too (Eq. 3)."""
         noise, by = self._noise, self.config.strength_by
         if noise is None or by not in ("labelled", "graded"):
             state = self.prefill(batch)
@@ -90,7 +90,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return loss if noise is None else self._with_more(loss, batch, state)
 
     def prefill(self, batch: Batch) -> RoutingState:
-        """Read contexts and profiles."""
+        """Encode contexts and profiles."""
         profiles = self._profiles(batch.exchanges)
         embedded, real = self._context(batch.exchanges, profiles)
         persona, row = None, profiles.own
@@ -113,17 +113,17 @@ class AttentionRouting(DialogueModel[RoutingState]):
         )
 
     def step(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
-        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        """Append ``last`` (B,) to the reply; return log-probabilities (B, V) and the new state."""
         states, state = self._heard(state, last[:, None])
         return self.logits(states[:, 0]).log_softmax(-1), state
 
     def step_logits(self, state: RoutingState, last: Tensor) -> tuple[Tensor, RoutingState]:
-        """Do ``advance``, with no chance for what is never to be said."""
+        """Do ``step``; return logits with −inf at ``suppress_ids``."""
         states, state = self._heard(state, last[:, None])
         return suppress_tokens(self.logits(states[:, 0]), self.suppress_ids), state
 
     def reorder_cache(self, state: RoutingState, rows: Tensor) -> RoutingState:
-        """Return the state of some rows; they go on sharing what was read."""
+        """Return the state of some rows; they still share contexts and profiles."""
         return RoutingState(
             state.context and state.context.chosen(rows),
             state.persona and state.persona.chosen(rows),
@@ -131,29 +131,29 @@ class AttentionRouting(DialogueModel[RoutingState]):
             tuple(said.chosen(rows) for said in state.said),
         )
 
-    # Abilities
+    # Optional abilities
 
     @property
     def weighs_persona(self) -> bool:
-        """Whether a persona has a stream of its own."""
+        """Whether the persona has a stream of its own."""
         return self.config.streams
 
     @property
     def has_second_task(self) -> bool:
-        """Whether replies are learnt in a second way."""
+        """Whether there is an auxiliary task."""
         return self.config.auxiliary != "none"
 
     def scores_of(self, state: RoutingState, ids: Tensor) -> Tensor:
-        """Return (B, T, V) scores after each of the tokens (B, T) said at once: what the cache has to equal."""
+        """Return logits (B, T, V) after each of the tokens (B, T) in one pass: step-by-step decoding must equal this."""
         return self.logits(self._heard(state, ids)[0])
 
     def auxiliary_nll(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
-        """Return (B,) nats in the second task and (B,) tokens that it says; what is lost is drawn from ``seed``."""
+        """Return (B,) the NLL of the auxiliary task and (B,) its tokens; the masked spans are drawn from ``seed``."""
         return self._second_task(batch, random.Random(seed))
 
     @contextmanager
     def at_strength(self, strength: float | None) -> Iterator[None]:
-        """Weigh every persona by ``strength`` while the block runs (None: as the model has it)."""
+        """Set every persona's weight to ``strength`` while the block runs (None: the model's own)."""
         before, self.given_strength = self.given_strength, strength
         try:
             yield
@@ -162,7 +162,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Train while the block runs: leave out units, and learn the second task and the predictor beside."""
+        """Turn on dropout, the auxiliary task and the predictor's loss while the block runs."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
@@ -175,12 +175,12 @@ class AttentionRouting(DialogueModel[RoutingState]):
                 self.eval()
 
     def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
-        """Let the tokens of these rows begin at vectors (·, e); all others keep theirs."""
+        """Initialise the embeddings of these rows with vectors (·, e); all others keep theirs."""
         with torch.no_grad():
             self.table.weight[list(rows)] = vectors.to(self.table.weight)
 
     def logits(self, states: Tensor) -> Tensor:
-        """Return (…, V) from (…, D); in a tied table padding has the score of a vector of zeros, and learns nothing."""
+        """Return logits (…, V) from (…, D); with tied embeddings padding has logit 0 and is not trained."""
         if self.output is not None:
             return self._packed.linear(states, self.output.weight, None)
         return nn.functional.pad(nn.functional.linear(states, self.table.weight[1:]), (1, 0))
@@ -200,7 +200,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return projected
 
     def _said(self, ids: Tensor, stream: str, start: int = 0) -> Tensor:
-        """Return (B, T, D): √e E + place, the first of which is ``start``, projected."""
+        """Return (B, T, D): √e E plus position encodings from ``start`` on, projected."""
         embedded = self.config.embedded**0.5 * self.table(ids)
         return self._projected(stream, embedded + sinusoids(start, ids.shape[1], embedded))
 
@@ -208,7 +208,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return Profiles.of(exchanges, self.device)
 
     def _context(self, exchanges: Sequence[EncodedExchange], profiles: "Profiles") -> tuple[Tensor, Tensor]:
-        """Return contexts (B, S, D), the last token but one of each prefix at its end, and which places are real."""
+        """Return embedded contexts (B, S, D) without the prefix's last token, and their mask."""
         ids, real = (part.to(self.device) for part in pad([e.context[:-1] for e in exchanges]))
         embedded = self.config.embedded**0.5 * self.table(ids)
         if self.features is not None:
@@ -220,14 +220,14 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return self._projected("context", embedded + sinusoids(0, ids.shape[1], embedded)), real
 
     def _told(self, profiles: "Profiles") -> Tensor:
-        """Return (R + 1, e) the sum of each profile's value tokens, behind a row of zeros for nobody."""
+        """Return (R + 1, e) the sum of each profile's value embeddings, after a row of zeros for no profile."""
         table = self.profile_table or self.table
         ids, _ = pad([(), *(tuple(chain.from_iterable(v for _, v in slots)) for slots in profiles.different)])
         summed: Tensor = table(ids.to(self.device)).sum(1)
         return summed
 
     def _persona(self, profiles: Sequence[Slots]) -> tuple[Tensor, Tensor]:
-        """Return the encoded streams of profiles (R, M, D), keys as tokens, and which places are real."""
+        """Return encoded profiles (R, M, D), keys as tokens, and their mask."""
         told = [tuple(chain.from_iterable((key, *value) for key, value in slots)) for slots in profiles]
         ids, real = (part.to(self.device) for part in pad(told))
         embedded = self._projected("persona", self.config.embedded**0.5 * self.table(ids))
@@ -239,7 +239,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def _remembered(
         self, exchanges: Sequence[EncodedExchange], profiles: "Profiles", embedded: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Ask the memory; return contexts with what it says on every place, and the slots of its last hop (R, M, D)."""
+        """Query the memory; return contexts with its output added to every place, and its last hop's slots (R, M, D)."""
         assert self.memory is not None
         asked = Query(asked_places(exchanges, whole=self.config.rules.whole_query).to(self.device))
         found, slots = self.memory(self._pairs(profiles), profiles.own, asked, embedded)
@@ -249,7 +249,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
     # Layers
 
     def _applications(self, side: int) -> Iterator[tuple[int, RoutedLayer, Gates | None]]:
-        """Yield the layers as they are gone through: number of the different one, the layer, its gates."""
+        """Yield the layer applications in order: index of the different layer, the layer, its gates."""
         gates = self._gates(side)
         for application in range(self.config.num_layers):
             number = application % self.config.different
@@ -268,7 +268,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return [(each[place % len(each)],) * 2 for place in range(self.config.num_layers)]
 
     def _encoded(self, x: Tensor, real: Tensor) -> Tensor:
-        """Read (B, S, D) as a whole; ``real`` (B, S)."""
+        """Encode (B, S, D) bidirectionally; the mask ``real`` is (B, S)."""
         shut = shut_to(real, x.dtype)
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
@@ -280,7 +280,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return x
 
     def _streams(self, read: Sequence[tuple[Tensor, Tensor]]) -> list[Stream]:
-        """Return streams of what was read, projected at once for each different layer."""
+        """Return streams of encoded states and masks, with one key-value projection per different layer."""
         kept = [layer.attention.kept_of([states for states, _ in read]) for layer in self._different()]
         return [Stream.of(tuple(each[index] for each in kept), real) for index, (_, real) in enumerate(read)]
 
@@ -290,7 +290,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             yield layer
 
     def _heard(self, state: RoutingState, ids: Tensor, stream: str = "reply") -> tuple[Tensor, RoutingState]:
-        """Read reply tokens (B, T) behind those already said; return states (B, T, D), and the state with them."""
+        """Decode reply tokens (B, T) after those in the state; return hidden states (B, T, D) and the new state."""
         before = state.said[0].count
         x = self._dropped(self._said(ids, stream, before))
         grown: list[Said] = []
@@ -299,14 +299,14 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return x, replace(state, said=tuple(grown))
 
     def _attending(self, state: RoutingState, number: int, said: Said, grown: list[Said]) -> Attends:
-        """Return how one application attends: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1), what is absent is 0."""
+        """Return the attention of one application: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1); absent streams are 0."""
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             every = attention.all_of(normed)
             q, new = every[0], every.shape[3]
             after = said.followed_by(every[1:].permute(3, 0, 1, 2, 4))
             grown.append(after)
-            if new == 1 and not self.training:  # one new token sees all before it
+            if new == 1 and not self.training:  # one new token attends to all before it
                 own = attention.heard_of_said(q, after.tokens)
             else:
                 k, v = after.tokens.permute(1, 2, 3, 0, 4)
@@ -326,10 +326,10 @@ class AttentionRouting(DialogueModel[RoutingState]):
         heads, width = self.config.num_heads, self.config.hidden_size
         return (Said(self.table.weight.new_zeros((0, 2, rows, heads, width // heads)), 0),) * self.config.num_layers
 
-    # How much the persona weighs
+    # The persona's weight
 
     def _strength(self, context: Tensor, real: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return a (B,) and, where it is predicted from the context, its log-odds: w · mean(E_C) + b."""
+        """Return a (B,) and, if it is predicted from the context, its log-odds: w · mean(E_C) + b."""
         predicted = None
         if self.predictor is not None:
             count = real.sum(1, keepdim=True).clamp(min=1)
@@ -360,7 +360,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return nll.new_zeros(len(exchanges)).index_add(0, whose, nll)
 
     def _with_more(self, loss: Loss, batch: Batch, state: RoutingState) -> Loss:
-        """Return L = L_D + λ1 L_LM + λ2 L_W (Eq. 3); its nats stay those of the dialogue."""
+        """Return L = L_D + λ1 L_LM + λ2 L_W (Eq. 3); ``nll`` stays that of the dialogue."""
         assert self._noise is not None
         total, parts = loss.total, {}
         if self.config.auxiliary != "none":
@@ -373,9 +373,9 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return replace(loss, total=total, parts=parts)
 
     def _second_task(self, batch: Batch, noise: random.Random) -> tuple[Tensor, Tensor]:
-        """Return (B,) −log p of each reply and (B,) its tokens: by itself (lm), or read from what is left (mlm, bart).
+        """Return (B,) −log p of each reply and (B,) its tokens: without input (lm), or from the masked reply (mlm, bart).
 
-        As lm says it, a context can stand before the reply, and is said with it.
+        With lm the context can be part of the text that is predicted.
         """
         context, said = None, batch
         if self.config.auxiliary_text == "context_and_reply":

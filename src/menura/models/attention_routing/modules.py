@@ -1,4 +1,4 @@
-"""AR's settings become the modules that it is made of (spec B2 to B8)."""
+"""AR's settings become its modules (spec B2 to B8)."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def memory(config: AttentionRoutingConfig, words: int) -> PersonaMemory:
 
 
 def projections(config: AttentionRoutingConfig, streams: Sequence[str]) -> nn.ModuleDict:
-    """Return maps from embeddings to the layers' width, one for all streams or one each; none if widths are alike."""
+    """Return maps from embeddings to the layers' width, one for all streams or one each; none if widths are equal."""
     embedded, width = config.embedded, config.hidden_size
     if embedded == width:
         return nn.ModuleDict()
@@ -39,7 +39,7 @@ def layer(config: AttentionRoutingConfig) -> RoutedLayer:
 
 
 def features(config: AttentionRoutingConfig) -> FrozenFeatures:
-    """Return what takes in the states of a pre-trained encoder; ConfigError where nobody says how wide they are."""
+    """Return the map of a pretrained encoder's states; ConfigError if their width is not set."""
     if not config.features_width:
         told = f"model.features_width: how wide are the states of {config.pretrained_features}?"
         raise ConfigError(told, hint="--set model.features_width=384 is MiniLM's")
@@ -47,7 +47,7 @@ def features(config: AttentionRoutingConfig) -> FrozenFeatures:
 
 
 def gates(config: AttentionRoutingConfig) -> nn.Parameter | None:
-    """Return (encoder | decoder, L, attention | network) gates, or fewer that several share; all begin closed."""
+    """Return (encoder | decoder, L, attention | network) gates, or fewer if shared; all are initially 0."""
     if not config.rezero:
         return None
     shapes = {"per_model": (1,), "per_layer": (config.different,), "per_sublayer": (2, config.num_layers, 2)}
@@ -55,19 +55,19 @@ def gates(config: AttentionRoutingConfig) -> nn.Parameter | None:
 
 
 def unused(config: AttentionRoutingConfig) -> nn.ParameterList:
-    """Return what a program holds and counts, and nothing uses."""
+    """Return weights that a public program has and counts, but never uses."""
     width, inner, layers = config.hidden_size, config.intermediate_size, config.different
     shapes: list[tuple[int, ...]] = []
     if config.unused == "stubs":
         shapes += [(inner, width), (inner,)] * layers
-    elif config.unused == "norms":  # of two norms and a gate what the layer itself does not have
+    elif config.unused == "norms":  # the ones of two norms and a gate that the layer does not have itself
         shapes += [(width,)] * (4 if config.rezero else 2) * layers
         shapes += [] if config.rezero else [(1,)] * layers
     return nn.ParameterList(nn.Parameter(torch.zeros(shape), requires_grad=False) for shape in shapes)
 
 
 def begin_weights(model: nn.Module) -> None:
-    """Begin every matrix as Xavier has it, uniformly, every vector at its usual value; padding is zero."""
+    """Initialise matrices with Xavier's uniform distribution, vectors with their usual values, padding with zero."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.xavier_uniform_(module.weight)

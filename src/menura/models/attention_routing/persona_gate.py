@@ -1,4 +1,4 @@
-"""Which replies teach how much a persona weighs, and the weight that each is learnt with (AR, Eq. 1).
+"""The replies from which the persona's weight is trained, and the weight of each in training (AR, Eq. 1).
 
 Shape letters: B exchanges.
 """
@@ -13,13 +13,13 @@ from torch import Tensor
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Lent, Slots
 
-OTHERS = 5  # at most that much of a lent profile stands around what is told; a short one is sooner learnt from
+OTHERS = 5  # the most other slots of a lent profile beside the expressed one; short profiles are learnt faster
 
 
 def telling(
     exchanges: Sequence[EncodedExchange], unexpressed_share: float, noise: random.Random
 ) -> tuple[EncodedExchange, ...]:
-    """Return the replies that say something of their persona, and a drawn share of the others; at least one of all."""
+    """Return the replies that express a fact of their persona, and a drawn share of the others; at least one reply."""
     kept = tuple(e for e in exchanges if e.expresses or noise.random() < unexpressed_share)
     return kept or tuple(exchanges[:1])
 
@@ -27,10 +27,11 @@ def telling(
 def with_lent_profiles(
     exchanges: Sequence[EncodedExchange], share: float, noise: random.Random
 ) -> tuple[EncodedExchange, ...]:
-    """Return exchanges, of which a share of those that can are learnt as though another person had replied.
+    """Return exchanges, a share of which gets the profile of another persona, as if that persona had replied.
 
-    They can where the reply says nothing of its own persona and something of others'. Half of the lenders are of these;
-    the other half are of any reply's, mostly not told of, so that a strange profile alone does not tell that it is.
+    Eligible is a reply that expresses nothing of its own persona and a fact of others. Half of the lent profiles hold a
+    fact that the reply expresses; the other half come from any eligible reply and mostly do not, so that a lent profile
+    alone does not give the label away.
     """
     able = [e for e in exchanges if e.lent and e.profiles and not e.expresses]
     drawn = {id(e) for e in able if noise.random() < share}
@@ -47,7 +48,7 @@ def _said_by_another(
 
 
 def _shortened(lent: Lent, noise: random.Random) -> Slots:
-    """Return what tells something among a few other slots of its profile, in their order."""
+    """Return the expressed slot among a few other slots of its profile, in their order."""
     told, profile = lent
     others = [place for place, slot in enumerate(profile) if slot != told]
     kept = {profile.index(told), *noise.sample(others, min(noise.randint(0, OTHERS), len(others)))}
@@ -55,9 +56,9 @@ def _shortened(lent: Lent, noise: random.Random) -> Slots:
 
 
 def graded(labels: Tensor, noise: random.Random) -> Tensor:
-    """Return (B,) numbers a in [0, 1] drawn by labels (B,) of 0 or 1: of density 2a at 1, of density 2 (1 − a) at 0.
+    """Return (B,) numbers a in [0, 1] drawn by labels (B,): with density 2a for label 1, 2 (1 − a) for label 0.
 
-    Where there are as many of both labels, a is the chance that the label is 1.
+    If both labels are equally frequent, a is the probability that the label is 1.
     """
     drawn = torch.tensor([noise.random() ** 0.5 for _ in range(len(labels))]).to(labels)
     return torch.where(labels > 0, drawn, 1 - drawn)

@@ -39,9 +39,7 @@ class AttentionMaps(Protocol):
 class SeparateMaps:
     """The maps of a Llama-like attention; several heads may share a key head."""
 
-    attention: (
-        Any  # a module; in training ``functional_call`` may replace its parameters by other tensors
-    )
+    attention: Any  # a module; in training ``functional_call`` may replace its parameters by other tensors
     width: int  # of a head
     heads: int
     scaling: float
@@ -66,9 +64,7 @@ class SeparateMaps:
 class FusedMaps:
     """The maps of GPT-2's attention: queries, keys and values side by side in one transposed matrix."""
 
-    attention: (
-        Any  # a module; in training ``functional_call`` may replace its parameters by other tensors
-    )
+    attention: Any  # a module; in training ``functional_call`` may replace its parameters by other tensors
     width: int  # of a head
     heads: int
     scaling: float

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from menura.errors import ConfigError
 
-INIT_DEVIATION = 0.02  # of W_down; W_up is initially 0, so that the network initially equals its base (MAMLviaPP, Eq. 2)
+INIT_DEVIATION = 0.02  # of W_down; W_up is initially 0, so that the network equals its base (MAMLviaPP, Eq. 2)
 NEAR_ZERO = 1e-3  # deviation of both maps if init is near-zero, truncated at two deviations (Houlsby et al., 2019)
 
 
@@ -92,7 +92,7 @@ class Houlsby(nn.Module):
         return output + added
 
     def can_learn(self) -> bool:
-        """W_up's gradient needs activations in the bottleneck, W_down's needs W_up: if all are 0 only b_up moves (E2)."""
+        """W_up's gradient needs bottleneck activations, W_down's needs W_up: if all are 0 only b_up moves (spec E2)."""
         return any(bool(torch.any(p)) for p in (self.down.weight, self.down.bias, self.up.weight))
 
 

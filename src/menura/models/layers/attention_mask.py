@@ -25,7 +25,7 @@ class SegmentIds:
 
     @classmethod
     def of(cls, context: Tensor, blocks: Tensor, reply: Tensor, *, head: bool) -> "SegmentIds":
-        """Return the ids of a head slot, if any, context (B, C) and reply (B, T), from masks that are True where real."""
+        """Return the ids of a head slot, if any, context (B, C) and reply (B, T); masks are True where real."""
         rows = len(context)
         first = context.new_full((rows, int(head)), HEAD, dtype=torch.long)
         parts = [first, _segment(context, CONTEXT), _segment(reply, REPLY)]
@@ -71,7 +71,7 @@ class AttentionMask:
         )
 
     def fused(self, places: SegmentIds) -> Tensor:
-        """Return (B, 1, N, N) for ``scaled_dot_product_attention``; padding attends to itself, as an empty row is NaN."""
+        """Return (B, 1, N, N) for ``scaled_dot_product_attention``; padding attends to itself: an empty row is NaN."""
         dense = self.dense(places)
         return (dense | torch.eye(dense.shape[-1], dtype=torch.bool, device=dense.device)).unsqueeze(1)
 

@@ -31,8 +31,8 @@ def drawn(log_posterior: Tensor, noise: Tensor, how: Sampling, temperature: floa
     """Return (B, K) weights of the latent embeddings, from log p(z | c, r) (B, K), in its dtype.
 
     gumbel_soft is a mixture of embeddings (both public programs), gumbel_st one embedding with the mixture's gradient
-    (straight-through); argmax and sample are one embedding without a gradient to the posterior. ``sample`` uses the same
-    noise (Gumbel-max).
+    (straight-through); argmax and sample are one embedding without a gradient to the posterior. ``sample`` uses the
+    same noise (Gumbel-max).
     """
     if how == "argmax":
         return _one_hot(log_posterior)

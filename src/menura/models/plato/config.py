@@ -1,4 +1,4 @@
-"""PLATO's settings and its three presets: what the paper says, what its program does, and that without its defects."""
+"""PLATO's settings and its presets: as in the paper, as in its program, and as in the program with defects fixed."""
 
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
@@ -13,10 +13,10 @@ Preset = Literal["fixed", "release", "paper"]
 
 @dataclass(frozen=True)
 class PlatoRules:
-    """What the three presets differ in; the words are those of the paper and of its program (A3 to A9)."""
+    """The choices in which the three presets differ, in the words of the paper and of its program (A3 to A9)."""
 
     sampling: Sampling = "gumbel_st"
-    temperature: float = 0.5  # at the end; training begins at 1 where ``anneal``
+    temperature: float = 0.5  # at the end; with ``anneal`` it is 1 at the start of training
     anneal: bool = True
     visibility: Visibility = "response_only"
     knowledge: Knowledge = "after"
@@ -24,11 +24,11 @@ class PlatoRules:
     numbering: Turns = "to_reply"
     bow_head: Literal["separate", "tied", "transform"] = "transform"
     biases: bool = True  # b_1 and b_2 of posterior and bag of words
-    mask_from_vocabulary: bool = True  # [M] begins as the base's [MASK]
+    mask_from_vocabulary: bool = True  # [M] is initialised as the base's [MASK]
     prior: Literal["learned", "uniform"] = "learned"
     negatives: Literal["corpus", "batch"] = "corpus"
     max_fact_tokens: int = 64  # of a fact, its end not counted
-    through: bool = False  # cut through the oldest utterance that is kept
+    through: bool = False  # truncation may cut the oldest kept utterance
 
 
 RULES: dict[Preset, PlatoRules] = {
@@ -61,20 +61,21 @@ RULES: dict[Preset, PlatoRules] = {
 
 @dataclass(frozen=True)
 class PlatoConfig:
-    """A PLATO; what stands as "" (or, of a number, negative) is as the ``preset`` has it.
+    """Settings of a PLATO; "" (or a negative number) means: as in the ``preset``.
 
-    ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub's id of a BERT or a
-    GPT-2; ``width``, ``layers``, ``heads`` and ``inner`` are the base's where they are 0, and may differ only with
-    ``init`` random. ``latents`` 0 is "without latent": no head slot, no recognition, no selection. ``adapter_size`` is
-    the bottleneck of adapters in every layer, 0 for none. ``considered`` bounds the latents of an exchange that
-    learning by the mixture goes through, those that recognition thinks likeliest (0 = all); judging goes through all.
+    ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub id of a BERT or a
+    GPT-2. ``vocab_size``, ``hidden_size``, ``num_layers``, ``num_heads``, ``intermediate_size`` and ``max_positions``
+    are the base's where they are 0, and may differ only with ``init`` random. ``num_latents`` 0 is "without latent": no
+    head slot, no recognition, no selection. ``adapter_bottleneck`` is the size of Houlsby adapters in every layer, 0
+    for none. ``top_latents`` limits training on the mixture to the latents that recognition finds likeliest for an
+    exchange (0 = all); evaluation always sums over all.
 
-    ``visibility`` response_only hides z from the context, so that all candidates share what was read of it.
-    ``context`` block_bi lets an utterance see itself and earlier ones: what was read then stays as it is when the
-    dialogue goes on. ``reduction`` says how the reply's and the bag's nats are averaged, sentence_sum over replies,
-    token_mean over tokens. ``bag`` exact takes the bag's nats as expected under the posterior, not under the one latent
-    that was drawn: the same mean with less noise. ``entropy`` rewards uncertain posteriors, ``usage`` information
-    between latent and exchange.
+    ``visibility`` response_only hides z from the context, so that all candidates share its cache. ``context`` block_bi
+    lets an utterance attend to itself and to earlier ones, so that the cache stays valid when the dialogue goes on.
+    ``reduction`` averages the NLL of reply and bag of words over replies (sentence_sum) or tokens (token_mean). ``bow``
+    exact takes the bag's NLL as its expectation under the posterior, not under the one drawn latent: the same mean with
+    less variance. ``entropy_weight`` rewards uncertain posteriors, ``mutual_info_weight`` mutual information of latent
+    and exchange.
     """
 
     name: ClassVar[str] = "plato"
@@ -103,27 +104,27 @@ class PlatoConfig:
     bow_head: Literal["", "separate", "tied", "transform"] = ""
     prior: Literal["", "learned", "uniform"] = ""
     negatives: Literal["", "corpus", "batch"] = ""
-    num_negatives: int = 1  # an exchange, for response selection
+    num_negatives: int = 1  # per exchange, for response selection
     selection_weight: float = 1.0
     bow_weight: float = 1.0
     bow: Literal["drawn", "exact"] = "drawn"
-    bow_end: bool = True  # the end token is in the bag
+    bow_end: bool = True  # whether the end token is in the bag
     reduction: Literal["sentence_sum", "token_mean"] = "sentence_sum"
     entropy_weight: float = 0.0
     mutual_info_weight: float = 0.0
     label_smoothing: float = 0.0  # of the reply's labels
     max_length: int = 308  # tokens of context and reply: 256 and 52
-    max_utterance_tokens: int = 50  # tokens of an utterance, its end not counted: the last ones are kept
+    max_utterance_tokens: int = 50  # of an utterance, its end token not counted: the last ones are kept
     max_reply_tokens: int = 50  # tokens of a reply to learn from
-    max_facts: int = 16  # how many are read
-    max_fact_tokens: int = 0  # 0: as the preset has it
+    max_facts: int = 16  # further ones are left out
+    max_fact_tokens: int = 0  # 0: as in the preset
     adapter_bottleneck: int = 0
     top_latents: int = 0
     init_from: str = ""
     attention: Literal["fused", "plain", "flex"] = "fused"
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no network, and what rules each other out."""
+        """Refuse numbers that make no network, and settings that exclude each other."""
         least = {
             "max_length": 32,
             "num_roles": 2,
@@ -178,13 +179,13 @@ class PlatoConfig:
 
     @property
     def rules(self) -> PlatoRules:
-        """Return the preset's rules, with what was set in place of them."""
+        """Return the preset's rules, overridden by the settings that are not empty."""
         preset = RULES[self.preset]
         given = {}
         for field in fields(PlatoRules):
             value = getattr(self, field.name, None)
             if value not in (None, "", 0) and not (isinstance(value, float) and value < 0):
                 given[field.name] = value
-        if self.context == "block_bi":  # what was read must not move when the dialogue goes on
+        if self.context == "block_bi":  # the cache must stay valid when the dialogue goes on
             given |= {"knowledge": "before", "numbering": "from_start"}
         return PlatoRules(**{**{field.name: getattr(preset, field.name) for field in fields(PlatoRules)}, **given})

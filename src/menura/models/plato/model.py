@@ -1,8 +1,8 @@
-"""PLATO: one transformer, two ways of seeing, a discrete latent act, and a head that chooses the reply.
+"""PLATO: one transformer with two attention masks, a discrete latent variable, and a head for response selection.
 
-Bao et al., 2020, "PLATO: Pre-trained Dialogue Generation Model with Discrete Latent Variable". Here is what it learns
-and what its latents give a reply; the network is in ``plato_network``. Shape letters: B exchanges, S latents in play,
-K latents, D width.
+Bao et al., 2020, "PLATO: Pre-trained Dialogue Generation Model with Discrete Latent Variable". This module has the
+objective and the replies' NLL under latents; the network is in ``network``. Shape letters: B exchanges, S latents in
+use, K latents, D width.
 """
 
 import random
@@ -27,13 +27,13 @@ from menura.models.plato.negatives import Negatives
 from menura.models.plato.network import Contexts, Drawing, PlatoNetwork, PlatoState
 from menura.models.plato.shared_context import SharedPrefix
 
-SCORED_AT_ONCE = 3072  # reply tokens of all latents in a pass
+SCORED_AT_ONCE = 3072  # reply tokens of all latents in one forward pass
 ALL = 1 << 30
 
 
 @dataclass(frozen=True)
 class Told:
-    """What head slots give replies: (B, S) nats of each, and of its words in no order, and (B, K) log p(z | c)."""
+    """Under head slots: (B, S) NLL of each reply, (B, S) NLL of its bag of words, and (B, K) log p(z | c)."""
 
     nll: Tensor
     bags: Tensor | None
@@ -41,27 +41,27 @@ class Told:
 
 
 class Plato(PlatoNetwork):
-    """``loss`` in evaluation is −log Σ_z p(z | c) p(r | c, z), exactly, as ``advance`` predicts.
+    """``loss`` in evaluation is −log Σ_z p(z | c) p(r | c, z), exactly, as ``step`` predicts.
 
-    While units are dropped it is what PLATO lowers: the reply's nats under one drawn latent, its bag of words, and
-    response selection.
+    In training, inside ``dropout``, it is PLATO's objective: the reply's NLL under one drawn latent, its bag of words,
+    and response selection.
     """
 
     def __init__(self, config: PlatoConfig, sizes: Sizes, *, end: int = 0, pre_norm: bool = False) -> None:
         super().__init__(config, sizes, end=end, pre_norm=pre_norm)
         self.num_negatives = self._wanted_negatives()
-        self.num_choice_exchanges = ALL  # exchanges of an episode that get rivals
+        self.num_choice_exchanges = ALL  # every exchange of an episode gets negatives
         self.negatives = Negatives()
 
     def _wanted_negatives(self) -> int:
-        """Return how many wrong replies each exchange should come with."""
+        """Return how many negatives each exchange should have."""
         wanted = self.latents and self.config.selection_weight and self.rules.negatives == "corpus"
         return self.config.num_negatives if wanted else 0
 
-    # What it learns from
+    # The objective
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the mixture's loss, or in training what PLATO lowers (Eq. 8)."""
+        """Return the mixture's loss, or in training PLATO's objective (Eq. 8)."""
         if self._drawing is not None and self.latents:
             return self._lowered(batch, self._drawing)
         tokens = batch.reply_tokens
@@ -74,7 +74,7 @@ class Plato(PlatoNetwork):
         return mean_loss(acts.mixture_nll(told.nll, told.log_prior), tokens)
 
     def _nll_of_likeliest(self, batch: Batch, considered: int) -> Tensor:
-        """Return (B,) −log of the mixture's largest terms, as recognition guesses them: never below its own nats."""
+        """Return (B,) −log of the sum of the mixture's largest terms, chosen by recognition: never below its NLL."""
         with torch.no_grad():
             recognised = self.recognised([(e, e.reply) for e in batch.exchanges])
             chosen = self._log_posterior(recognised).topk(considered).indices
@@ -83,7 +83,7 @@ class Plato(PlatoNetwork):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Train while the block runs: leave out units, draw one latent an exchange."""
+        """Train on PLATO's objective while the block runs: with dropout, and one drawn latent per exchange."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
@@ -96,7 +96,7 @@ class Plato(PlatoNetwork):
                 self.eval()
 
     def _lowered(self, batch: Batch, drawing: Drawing) -> Loss:
-        """Return −log p(r | c, z̃) with bag of words and response selection beside it (Eq. 4 to 8)."""
+        """Return −log p(r | c, z̃) plus the bag-of-words and response-selection losses (Eq. 4 to 8)."""
         exchanges, tokens = batch.exchanges, batch.reply_tokens
         wrong = self._wrong(exchanges, drawing)
         paired = [(e, e.reply) for e in exchanges] + [(exchanges[i], reply) for i, reply in wrong]
@@ -114,7 +114,7 @@ class Plato(PlatoNetwork):
         total = total - self.config.entropy_weight * certain - self.config.mutual_info_weight * (used - certain)
         parts = {"bag": bag.sum() / tokens.sum(), "selection": choosing, "information": used - certain}
         if self.prior is not None:
-            chances = log_posterior.detach().exp()  # the posterior is taken as given (H3)
+            chances = log_posterior.detach().exp()  # no gradient to the posterior (H3)
             parts["prior"] = (torch.xlogy(chances, chances) - chances * log_prior).sum(1).mean()
             total = total + parts["prior"]
         return Loss(total, nll, tokens, {name: value.detach() for name, value in parts.items()})
@@ -122,7 +122,7 @@ class Plato(PlatoNetwork):
     def _under_drawn(
         self, exchanges: Sequence[EncodedExchange], log_posterior: Tensor, drawing: Drawing
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (B,) nats of replies and of their bags under drawn latents, or expected under all, and the prior."""
+        """Return (B,) NLLs of replies and of their bags, under drawn latents or expected under all, and the prior."""
         if self.rules.sampling == "enumerate":
             told, weights = self._told(exchanges, self._all_heads(len(exchanges)), bags=True), log_posterior.exp()
         else:
@@ -138,16 +138,16 @@ class Plato(PlatoNetwork):
 
     @property
     def _exact_bags(self) -> bool:
-        """Whether bags are expected under the posterior, not under one drawn latent: it costs a token a latent."""
+        """Whether the bag's NLL is the expectation under the posterior, which costs one token per latent."""
         return self.config.bow == "exact" and self.shares_context
 
     def _temperature(self, progress: float) -> float:
-        """Return Gumbel's temperature: where it anneals, down from 1 over the first half of training."""
+        """Return Gumbel-softmax's temperature; with annealing it falls from 1 over the first half of training."""
         end = self.rules.temperature
         return max(end, 1 - 2 * progress * (1 - end)) if self.rules.anneal else end
 
     def _wrong(self, exchanges: Sequence[EncodedExchange], drawing: Drawing) -> list[tuple[int, Ids]]:
-        """Return wrong replies, each with the number of the exchange it is wrong for."""
+        """Return negatives, each with the index of its exchange."""
         if self.rules.negatives == "corpus":
             return [(i, rival.reply) for i, e in enumerate(exchanges) for rival in e.negatives]
         found = self.negatives.drawn(exchanges, random.Random(drawing.seed))
@@ -160,19 +160,19 @@ class Plato(PlatoNetwork):
 
     @property
     def chooses(self) -> bool:
-        """Whether response selection is there."""
+        """Whether the model has response selection."""
         return bool(self.latents and self.config.selection_weight)
 
     @torch.no_grad()
     def reply_scores(self, batch: Batch, prefilled: PlatoState | None = None) -> Tensor:
         """Return (B,) the logit of s(c, r), the higher the more coherent (Eq. 7)."""
-        del prefilled  # recognition reads the context both ways with the reply: nothing of generation's can be used
+        del prefilled  # recognition is bidirectional over context and reply: generation's cache is of no use
         return wide(self.selection(self.recognised([(e, e.reply) for e in batch.exchanges])).squeeze(1))
 
-    # What latents give a reply
+    # NLL of replies under latents
 
     def _told(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None, *, bags: bool = False) -> Told:
-        """Read contexts under head slots (B, S, D), or under none, and score the replies; alike lengths together."""
+        """Read contexts under head slots (B, S, D), or under none, and score the replies, batched by length."""
         rows = 1 if heads is None else heads.shape[1]
         sizes = [max(len(e.prefix), rows * len(e.reply) * TOKENS_AT_ONCE // SCORED_AT_ONCE) for e in exchanges]
         found: list[tuple[Tensor, ...]] = [()] * len(exchanges)
@@ -191,12 +191,12 @@ class Plato(PlatoNetwork):
         return Told(nll, rest[0] if bags else None, log_prior)
 
     def _under_all(self, contexts: Contexts, exchanges: int) -> Contexts:
-        """Return contexts, that were read already, under every latent."""
+        """Return contexts that were read already under every latent."""
         heads = self._all_heads(exchanges).flatten(0, 1)
         return self._headed(self._awaiting(self._in_rows(contexts, exchanges, self.latents), heads))
 
     def _scored(self, reading: SharedPrefix, exchanges: Sequence[EncodedExchange], rows: int) -> Tensor:
-        """Return (B, S) nats of replies after what was read."""
+        """Return (B, S) NLLs of replies after their prefixes."""
         tokens = Channels.of([self.layout.reply((e.prefix[-1], *e.reply[:-1])) for e in exchanges], self.device)
         hidden, _ = self._said(reading, tokens, rows)
         real = tokens.mask.repeat_interleave(rows, 0)
@@ -221,7 +221,7 @@ class Plato(PlatoNetwork):
 
     @torch.no_grad()
     def reply_nll(self, batch: Batch, prefilled: PlatoState | None = None) -> Tensor:
-        """Return (B,) −log p of each reply; a context common to all is read once."""
+        """Return (B,) −log p of each reply; a context that all share is read once."""
         if prefilled is None:
             return self.loss(batch).nll
         rows = torch.arange(prefilled.rows, device=self.device).repeat(len(batch))
@@ -229,23 +229,23 @@ class Plato(PlatoNetwork):
         return nll.squeeze(1) if prefilled.weights is None else acts.mixture_nll(nll, prefilled.weights)
 
     def latent_nll(self, batch: Batch) -> LatentNll:
-        """Return what each latent gives each reply, with prior and posterior."""
+        """Return each reply's NLL under each latent, with prior and posterior."""
         exchanges = batch.exchanges
         log_posterior = self._log_posterior(self.recognised([(e, e.reply) for e in exchanges]))
         told = self._told(exchanges, self._all_heads(len(exchanges)))
         return LatentNll(told.nll, told.log_prior, log_posterior)
 
     def nll_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:
-        """Return (B,) −log p of each reply, each under a latent of its own."""
+        """Return (B,) −log p of each reply, reply b under ``latents[b]``."""
         return self._told(batch.exchanges, self.latent[list(latents)].unsqueeze(1)).nll.squeeze(1)
 
     def latent_prior(self, batch: Batch) -> Tensor:
-        """Return log p(z | c) (B, K), uniform where none was learnt."""
+        """Return log p(z | c) (B, K), uniform if the prior is not learned."""
         return self._log_prior_of(batch.exchanges, self._contexts(batch.exchanges, None))
 
 
 def sized(config: PlatoConfig, base: Sizes) -> Sizes:
-    """Return a model's sizes: those of its base, with what was set in place of them."""
+    """Return a model's sizes: those of its base, overridden by the settings that are not 0."""
     return Sizes(
         *(
             config.vocab_size or base.vocab_size,
@@ -262,5 +262,5 @@ def sized(config: PlatoConfig, base: Sizes) -> Sizes:
 
 
 def _summed(values: Tensor, row: Tensor, rows: int) -> Tensor:
-    """Return (rows,) sums of values (N,), each in the row that ``row`` (N,) names."""
+    """Return (rows,) the sums of values (N,) by their row index ``row`` (N,)."""
     return torch.zeros(rows, dtype=values.dtype, device=values.device).index_add(0, row, values)

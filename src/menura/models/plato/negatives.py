@@ -1,4 +1,4 @@
-"""Replies that are wrong under a context, for response selection to tell from the right one (PLATO, A9)."""
+"""Negatives for response selection: replies of other exchanges (PLATO, A9)."""
 
 import random
 from collections import deque
@@ -12,17 +12,17 @@ REMEMBERED = 1024
 
 @dataclass
 class Negatives:
-    """Wrong replies from the same batch, or from a memory of recent ones where the batch has none that will do.
+    """Negatives from the same batch, or from a memory of recent exchanges if the batch has none that fits.
 
-    One that says the same, or belongs to the same dialogue, is never wrong enough. (The public program rolls the batch
-    by one: a batch of one then has its own reply for a wrong one.)
+    A reply with the same text, or of the same dialogue, is no negative. (The public program rolls the batch by one: in
+    a batch of one the negative is then the reply itself.)
     """
 
     size: int = REMEMBERED
     recent: deque[EncodedExchange] = field(default_factory=deque)
 
     def drawn(self, exchanges: Sequence[EncodedExchange], rng: random.Random) -> list[EncodedExchange | None]:
-        """Return for each exchange one whose reply is wrong, None where there is none; remember the exchanges."""
+        """Return a negative for each exchange, None where there is none; remember the exchanges."""
         found = [self._wrong(exchange, exchanges, rng) for exchange in exchanges]
         self.recent.extend(exchanges)
         while len(self.recent) > self.size:
@@ -40,5 +40,5 @@ class Negatives:
 
 
 def differs(exchange: EncodedExchange, other: EncodedExchange) -> bool:
-    """Tell whether another's reply is wrong here: of another dialogue, and other words."""
+    """Tell whether another exchange's reply is a negative here: of another dialogue, with another text."""
     return other.dialogue_id != exchange.dialogue_id and other.reply != exchange.reply

@@ -1,6 +1,6 @@
-"""PLATO's network: how a transformer reads contexts and replies under a latent act, and says the next token.
+"""PLATO's network: a transformer that encodes contexts and decodes replies under a latent variable.
 
-Shape letters: B exchanges, P pairs of context and reply, C context tokens, S latents in play, R = B·S rows, K latents,
+Shape letters: B exchanges, P pairs of context and reply, C context tokens, S latents in use, R = B·S rows, K latents,
 D width, V vocabulary.
 """
 
@@ -29,14 +29,14 @@ from menura.models.plato.shared_context import KeyValues, Owners, SharedPrefix
 
 @dataclass(frozen=True)
 class PlatoState:
-    """What was read, and where the replies stand: S rows an exchange, side by side, one a latent.
+    """The cache: S adjacent rows per exchange, one for each latent.
 
-    ``weights`` (B, S) are log p(z | c, what was said so far); ``offered`` (B, S, V) what each row gives the next token.
-    With one row an exchange both are None.
+    ``weights`` (B, S) are log p(z | c, the reply so far); ``offered`` (B, S, V) are each row's log-probabilities of the
+    next token. With one row per exchange both are None.
     """
 
     reading: SharedPrefix
-    said: int  # tokens of the reply that were read
+    said: int  # tokens of the reply in the cache
     rows: int  # S
     weights: Tensor | None = None
     offered: Tensor | None = None
@@ -44,7 +44,7 @@ class PlatoState:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A training pass: the seed of its randomness, and the share (0 to 1) of training that is done."""
+    """A training pass: the seed of its random numbers, and the share (0 to 1) of training that is done."""
 
     seed: int
     progress: float
@@ -52,7 +52,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class EncodedContexts:
-    """A dialogue that was read and can be read on, turn by turn."""
+    """An encoded dialogue that can be extended turn by turn."""
 
     ids: tuple[int, ...]
     contexts: "Contexts"
@@ -60,7 +60,7 @@ class EncodedContexts:
 
 @dataclass(frozen=True)
 class Contexts:
-    """Contexts that were read: what rows go on from, the states above them, and those of the head slots."""
+    """Encoded contexts: the cache that rows continue from, the hidden states, and those of the head slots."""
 
     reading: SharedPrefix
     states: Tensor  # (B, C, D), or (R, C, D) where the context depends on the latent
@@ -69,9 +69,9 @@ class Contexts:
 
 
 class PlatoNetwork(DialogueModel[PlatoState]):
-    """Generation reads [z; context] both ways and the reply from left to right; recognition reads all both ways.
+    """Generation is bidirectional over [z; context] and causal over the reply; recognition is bidirectional over all.
 
-    ``advance`` predicts by the mixture Σ_z p(z | c) p(r | c, z). What it learns from is in ``plato``.
+    ``step`` predicts with the mixture Σ_z p(z | c) p(r | c, z). The training objective is in ``model``.
     """
 
     def __init__(self, config: PlatoConfig, sizes: Sizes, *, end: int = 0, pre_norm: bool = False) -> None:
@@ -83,7 +83,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         self.embeddings = Embeddings(sizes, config.num_roles, config.max_turns, normed=not pre_norm)
         self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
         self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
-        self._packed = PackedWeight()  # of the table that says words
+        self._packed = PackedWeight()  # of the output embeddings
         self._likeliest = ScreenedArgmax()
         self.prior: Prior | None = None
         if config.num_latents:
@@ -110,13 +110,13 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     @property
     def shares_context(self) -> bool:
-        """Whether what is read of a context serves all latents."""
+        """Whether all latents share a context's cache."""
         return self.rules.visibility == "response_only" or not self.latents
 
     # Recognition
 
     def recognised(self, pairs: Sequence[tuple[EncodedExchange, Ids]]) -> Tensor:
-        """Return h_[M] (P, D) of contexts with replies, their end tokens always there."""
+        """Return h_[M] (P, D) of contexts with replies; a missing end token is added."""
         rows = [(self.layout.context(e), self.layout.reply((e.prefix[-1], *reply))) for e, reply in pairs]
         found: dict[int, Tensor] = {}
         for places in alike([len(context) + len(reply) for context, reply in rows], TOKENS_AT_ONCE):
@@ -137,17 +137,17 @@ class PlatoNetwork(DialogueModel[PlatoState]):
     # Generation
 
     def prefill(self, batch: Batch) -> PlatoState:
-        """Read each context once, or once a latent where it depends on it; all latents stand side by side."""
+        """Read each context once, or once per latent if it depends on the latent; prefill all latents."""
         if not self.latents:
             return PlatoState(self._contexts(batch.exchanges, None).reading, 0, 1)
         contexts = self._contexts(batch.exchanges, self._all_heads(len(batch)))
         return PlatoState(contexts.reading, 0, self.latents, self._log_prior_of(batch.exchanges, contexts))
 
     def prefill_latents(self, batch: Batch, latents: Sequence[int], *, shared: bool | None = None) -> PlatoState:
-        """Begin a row for each exchange and each of ``latents``, those of an exchange side by side.
+        """Prefill a row for each exchange and each of ``latents``, the rows of an exchange adjacent.
 
-        ``shared`` False reads the context anew for every row, as a model must whose context depends on the latent; such
-        a one raises ConfigError where True is asked for. None: as the model can.
+        ``shared`` False reads the context again for every row, as is needed if the context depends on the latent; such
+        a model raises ConfigError for True. None: shared if the model can.
         """
         if shared and not self.shares_context:
             raise ConfigError(
@@ -161,12 +161,12 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return PlatoState(self._contexts(each, heads.reshape(-1, 1, heads.shape[-1])).reading, 0, 1)
 
     def step(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
-        """Say ``last`` (B,); return log-probabilities (B, V) of the mixture and the new state."""
+        """Append ``last`` (B,) to the reply; return log-probabilities (B, V) of the mixture and the new state."""
         scores, state = self._advanced(state, last)
         return scores if state.weights is not None else scores.log_softmax(-1), state
 
     def _advanced(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
-        """Return what ``advance`` does; of one row an exchange logits, which are not yet log-probabilities."""
+        """Return what ``step`` does, but logits if there is one row per exchange."""
         states, after = self._read_last(state, last)
         offered = wide(self.logits(states))
         if state.weights is None:
@@ -180,17 +180,17 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return mixed, replace(after, weights=weights, offered=offered)
 
     def _read_last(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
-        """Return states (R, D) above ``last``, and what was read now; what latents say of it is as it was."""
+        """Return hidden states (R, D) of ``last`` and the new cache; the latents' weights are not updated."""
         hidden, reading = self._said(state.reading, self.layout.next(last, state.said), state.rows)
         return hidden[:, 0], replace(state, reading=reading, said=state.said + 1)
 
     def step_logits(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
-        """Do ``advance``, with no chance for what is never to be said."""
+        """Do ``step``; return logits with −inf at ``suppress_ids``."""
         scores, state = self._advanced(state, last)
         return suppress_tokens(scores, self.suppress_ids), state
 
     def step_argmax(self, state: PlatoState, last: Tensor) -> tuple[Tensor, PlatoState]:
-        """Do ``advance``; return (B,) tokens of the largest scores, of one row an exchange without scoring all."""
+        """Do ``step``; return (B,) the likeliest tokens; with one row per exchange not all words are scored."""
         if state.weights is not None:
             scores, state = self.step_logits(state, last)
             return blocked_argmax(scores), state
@@ -213,18 +213,18 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return self._packed.linear(states, table, None) if self.words is None else self.words(states, table)
 
     def _likeliest_word(self, states: Tensor) -> Tensor | None:
-        """Return (B,) what ``logits`` of states (B, D) are largest of; None where all have to be computed."""
+        """Return (B,) the argmax of the logits of states (B, D); None where all have to be computed."""
         table, words = self.embeddings.token.weight, self.words
         if words is None:
             return self._likeliest.of(states, table, None, self.suppress_ids)
         return self._likeliest.of(words.transform(states), table, words.bias, self.suppress_ids)
 
-    # A dialogue that goes on
+    # A dialogue that is extended
 
     def read_on(self, exchange: EncodedExchange, before: EncodedContexts | None = None) -> EncodedContexts:
-        """Read an exchange's context; of what was read ``before`` only the turns that came since.
+        """Encode an exchange's context; of a dialogue encoded ``before`` only the turns since.
 
-        Raises ConfigError where what was read changes when the dialogue goes on: with any context but block_bi.
+        Raises ConfigError for any ``context`` but block_bi, where the earlier encoding would change.
         """
         if self.config.context != "block_bi":
             told = f"model.context: {self.config.context}, so that every turn is read anew with those that follow it"
@@ -237,7 +237,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return heard
 
     def begin_heard(self, heard: EncodedContexts, latents: Sequence[int] | None = None) -> PlatoState:
-        """Begin one reply after what was heard: under all latents at once, or a row for each of ``latents``."""
+        """Prefill one reply after an encoded dialogue: under all latents, or with a row for each of ``latents``."""
         if not self.latents:
             return PlatoState(heard.contexts.reading, 0, 1)
         heads = self.latent if latents is None else self.latent[list(latents)]
@@ -248,7 +248,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return PlatoState(contexts.reading, 0, rows, self._log_prior_above(heard.contexts))
 
     def _silence(self) -> EncodedContexts:
-        """Return what was heard before anybody spoke."""
+        """Return the encoding of an empty dialogue."""
         width, layers = self.embeddings.token.embedding_dim, len(self.body.blocks)
         nothing = self.embeddings.token.weight.new_zeros((1, 0, width))
         kept = nothing.view(1, self.body.heads, 0, width // self.body.heads)
@@ -259,7 +259,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         )
 
     def _read_turn(self, heard: EncodedContexts, turn: list[Token]) -> EncodedContexts:
-        """Read one more utterance: it sees itself both ways, and all that was heard."""
+        """Encode one more utterance, bidirectional in itself, with attention to all turns before."""
         read = Channels.of([turn], self.device)
         contexts, grown = heard.contexts, list[KeyValues]()
         states = self.body(self.embeddings(read), contexts.reading.attends(grown, both_ways=True))
@@ -276,14 +276,14 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         )
         return EncodedContexts((*heard.ids, *(token.id for token in turn)), together)
 
-    # What is read
+    # Encoding
 
     def _all_heads(self, exchanges: int) -> Tensor:
-        """Return (B, K, D): each latent's row for each exchange."""
+        """Return (B, K, D): each latent's embedding for each exchange."""
         return self.latent.expand(exchanges, -1, -1)
 
     def _contexts(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None) -> Contexts:
-        """Read contexts under head slots (B, S, D), or under none; slots that contexts do not see wait to be read."""
+        """Encode contexts under head slots (B, S, D), or none; slots hidden from the context are encoded later."""
         read = Channels.of([self.layout.context(exchange) for exchange in exchanges], self.device)
         x = self.embeddings(read)
         if heads is None or self.shares_context:
@@ -297,7 +297,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return self._read(torch.cat([slot, x.repeat_interleave(rows, 0)], 1), wide, head=True)
 
     def _read(self, x: Tensor, read: Channels, *, head: bool) -> Contexts:
-        """Read what stands before the reply in one pass, keeping keys and values."""
+        """Encode everything before the reply in one pass, with its keys and values."""
         places = SegmentIds.of(read.mask, read.block, read.mask[:, :0], head=head)
         kept: list[KeyValues] = []
         attend = self._attention(AttentionMask(context=self.config.context, latent=self.rules.visibility), places)
@@ -308,18 +308,18 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return Contexts(reading, states[:, int(head) :], read.mask, states[:, 0] if head else None)
 
     def _in_rows(self, contexts: Contexts, exchanges: int, rows: int) -> Contexts:
-        """Let ``rows`` rows read each of some contexts, with nothing of their own yet."""
+        """Give each context ``rows`` rows, with no keys of their own yet."""
         shared = contexts.reading.shared
         own = tuple((keys[:1, :, :0].expand(exchanges * rows, -1, -1, -1),) * 2 for keys, _ in shared)
         owners = Owners.alike(exchanges, rows, self.device)
         return replace(contexts, reading=replace(contexts.reading, owners=owners, own=own))
 
     def _awaiting(self, contexts: Contexts, heads: Tensor) -> Contexts:
-        """Let head slots (R, D), which contexts do not see, be read with what comes next."""
+        """Queue head slots (R, D), hidden from the contexts, to be encoded with the next tokens."""
         return replace(contexts, reading=replace(contexts.reading, waiting=self.embeddings.slot(heads).unsqueeze(1)))
 
     def _headed(self, contexts: Contexts) -> Contexts:
-        """Read the head slots that wait, and return the states above them, too."""
+        """Encode the queued head slots, and return their hidden states, too."""
         reading, grown = contexts.reading, list[KeyValues]()
         if reading.waiting is None:
             return contexts
@@ -327,14 +327,14 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return replace(contexts, reading=replace(reading, own=tuple(grown), waiting=None), heads=states[:, 0])
 
     def _said(self, reading: SharedPrefix, tokens: Channels, rows: int) -> tuple[Tensor, SharedPrefix]:
-        """Return states (R, T, D) of reply tokens (B, T), said in ``rows`` rows each, and what is read now."""
+        """Return hidden states (R, T, D) of reply tokens (B, T), in ``rows`` rows each, and the new cache."""
         x, grown = self.embeddings(tokens).repeat_interleave(rows, 0), list[KeyValues]()
         before = () if reading.waiting is None else (reading.waiting,)
         states = self.body(torch.cat([*before, x], 1), reading.attends(grown, dropout=self._dropped))
         return states[:, len(before) :], replace(reading, own=tuple(grown), waiting=None)
 
     def _attention(self, sight: AttentionMask, places: SegmentIds) -> Attend:
-        # FlexAttention leaves no weights out, and has no gradient on a CPU.
+        # FlexAttention has no dropout, and no gradient on a CPU.
         flexible = not self._dropped and not (torch.is_grad_enabled() and self.device.type == "cpu")
         if self.config.attention == "flex" and flexible:
             return Flexible(sight.block_mask(places))
@@ -347,15 +347,15 @@ class PlatoNetwork(DialogueModel[PlatoState]):
     # The prior
 
     def _log_prior_of(self, exchanges: Sequence[EncodedExchange], contexts: Contexts) -> Tensor:
-        """Return log p(z | c) (B, K); contexts that depend on the latent are read once more, under none."""
+        """Return log p(z | c) (B, K); contexts that depend on the latent are encoded once more without one."""
         if self.prior is None:
             return self._uniform(len(exchanges))
         return self._log_prior_above(contexts if self.shares_context else self._contexts(exchanges, None))
 
     def _log_prior_above(self, contexts: Contexts) -> Tensor:
-        """Return log p(z | c) (B, K) of contexts that were read under no latent, uniform where none was learnt.
+        """Return log p(z | c) (B, K) of contexts encoded without a latent; uniform if the prior is not learned.
 
-        In training it learns what recognition says, and contexts do not learn from it.
+        The prior is trained towards the posterior, and has no gradient to the contexts.
         """
         if self.prior is None:
             return self._uniform(len(contexts.mask))

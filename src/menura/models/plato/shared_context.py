@@ -1,7 +1,7 @@
-"""Attention of many rows over contexts that they share: each context is held once, whoever reads it.
+"""Attention of many rows to contexts that they share: each context's keys and values are held once.
 
-Shape letters: B contexts, R rows (each reads one context), C context places, t places of a row's own, n new ones, H
-heads, d of each, G the most rows that read one context.
+Shape letters: B contexts, R rows (each has one context), C context places, t places of a row's own, n new ones, H
+heads, d of each, G the most rows of one context.
 """
 
 from dataclasses import dataclass, replace
@@ -16,19 +16,19 @@ FUSED = "_scaled_dot_product_flash_attention_for_cpu"  # of torch.ops.aten; not 
 
 @dataclass(frozen=True)
 class Owners:
-    """Which context each row reads."""
+    """Which context each row attends to."""
 
     of: Tensor  # (R,) int64, in ascending order or not
     contexts: int  # B
 
     @classmethod
     def alike(cls, contexts: int, rows: int, device: torch.device) -> "Owners":
-        """Let ``rows`` rows read each context, those of one side by side."""
+        """Give each context ``rows`` adjacent rows."""
         return cls(torch.arange(contexts, device=device).repeat_interleave(rows), contexts)
 
     @cached_property
     def slots(self) -> tuple[Tensor | None, int]:
-        """Return where each row stands in a rectangle (B, G) by contexts, None where rows are one already, and G."""
+        """Return each row's index in (B, G), grouped by context (None if rows are in this order already), and G."""
         count = torch.bincount(self.of, minlength=self.contexts)
         widest = int(count.max()) if len(self.of) else 0
         order = self.of.argsort(stable=True)
@@ -56,17 +56,17 @@ class Owners:
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """What rows have read: contexts by layer, held once, and by layer what each row has of its own."""
+    """A key-value cache: by layer the contexts, held once, and each row's own keys and values."""
 
     shared: tuple[KeyValues, ...]  # (B, H, C, d) twice
-    shut: Tensor  # (B, 1, 1, C): −∞ where a context has nothing, else 0
+    shut: Tensor  # (B, 1, 1, C): −inf at padding, else 0
     owners: Owners
     own: tuple[KeyValues, ...]  # (R, H, t, d) twice
-    waiting: Tensor | None = None  # (R, 1, D): what each row reads first of all, with its next token
+    waiting: Tensor | None = None  # (R, 1, D): head slots, to be encoded with the next token
 
     @property
     def rows(self) -> int:
-        """How many rows read."""
+        """How many rows there are."""
         return len(self.owners.of)
 
     @property
@@ -75,15 +75,15 @@ class SharedPrefix:
         return self.shut.shape[0] * self.shut.shape[-1] + self.rows * self.own[0][0].shape[2]
 
     def attends(self, grown: list[KeyValues], *, both_ways: bool = False, dropout: float = 0.0) -> "list[Extending]":
-        """Return attention by layer for new places that see the context, their row's own, and each other to the left.
+        """Return attention by layer for new places, which attend to the context, their row's own and earlier new ones.
 
-        What the rows then have of their own is left in ``grown``. New places see each other ``both_ways`` where they
-        are an utterance of a context that grows.
+        The rows' own keys and values, the new ones included, are appended to ``grown``. With ``both_ways`` new places
+        attend to each other in both directions, as an utterance of a context does.
         """
         return [Extending(self, layer, grown, both_ways, dropout) for layer in range(len(self.shared))]
 
     def chosen(self, rows: Tensor) -> "SharedPrefix":
-        """Return what some rows have read; contexts are not copied."""
+        """Return the cache of some rows; contexts are not copied."""
         own = tuple((keys[rows], values[rows]) for keys, values in self.own)
         waiting = None if self.waiting is None else self.waiting[rows]
         return replace(self, owners=Owners(self.owners.of[rows], self.owners.contexts), own=own, waiting=waiting)
@@ -91,7 +91,7 @@ class SharedPrefix:
 
 @dataclass(frozen=True)
 class Extending:
-    """Attention of one layer for the rows of a reading."""
+    """Attention of one layer over a shared prefix and the rows' own places."""
 
     reading: SharedPrefix
     layer: int
@@ -133,9 +133,9 @@ class Extending:
 
 
 def _merged(q: Tensor, shared: KeyValues, own: KeyValues) -> Tensor:
-    """Attend with q (R, H, 1, d) to one context and to a row's own, and weigh both by their shares of the softmax."""
-    together = q[:, :, 0].transpose(0, 1).unsqueeze(0)  # (1, H, R, d): rows are places
-    fused = getattr(torch.ops.aten, FUSED)  # which tells the logarithm of the sum of its weights, too
+    """Attend with q (R, H, 1, d) to one context and to a row's own keys; weigh both by their shares of the softmax."""
+    together = q[:, :, 0].transpose(0, 1).unsqueeze(0)  # (1, H, R, d): rows as query positions
+    fused = getattr(torch.ops.aten, FUSED)  # it also returns the logsumexp of the scores
     of_shared, much = fused(together, *shared)
     of_own, little = fused(q, *own)
     of_shared = of_shared[0].transpose(0, 1).unsqueeze(2)
