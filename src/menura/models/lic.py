@@ -124,7 +124,7 @@ class Lic(DialogueModel[LicState]):
         self.embeddings = LicEmbeddings(sizes, scaled=config.init == "random")
         self.body = Transformer(sizes, pre_norm=pre_norm, dropout=config.dropout)
         self.words = MaskedWordHead(sizes) if config.lm_head == "bert_mlm" else None
-        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain
         self._heads = sizes.num_heads
         self._pooling = False
 
@@ -181,7 +181,7 @@ class Lic(DialogueModel[LicState]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         return self.embeddings.token.weight.dtype
 
     # Facts and history

@@ -40,7 +40,7 @@ class Stream:
 
     @cached_property
     def some(self) -> Tensor | None:
-        """(B, 1, 1) True where a row is not empty; None if none is."""
+        """(B, 1, 1) True where a row is not empty; None if no row is empty."""
         return None if self.everybody else self._rows(self.real.any(1))[:, None, None]
 
     @cached_property

@@ -54,7 +54,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def __init__(self, config: AttentionRoutingConfig, vocabulary: int, profile_words: int) -> None:
         super().__init__()
         self.config = config
-        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain
         self.given_strength: float | None = None
         self._packed = PackedWeight()  # of the output projection
         self._noise: random.Random | None = None
@@ -144,7 +144,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return self.config.auxiliary != "none"
 
     def scores_of(self, state: RoutingState, ids: Tensor) -> Tensor:
-        """Return logits (B, T, V) after each of the tokens (B, T) in one pass: step-by-step decoding must equal this."""
+        """Return logits (B, T, V) after each of the tokens (B, T) in one pass; decoding by ``step`` must equal this."""
         return self.logits(self._heard(state, ids)[0])
 
     def auxiliary_nll(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
@@ -187,7 +187,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         return self.table.weight.dtype
 
     # Embeddings
@@ -239,7 +239,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
     def _remembered(
         self, exchanges: Sequence[EncodedExchange], profiles: "Profiles", embedded: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Query the memory; return contexts with its output added to every place, and its last hop's slots (R, M, D)."""
+        """Query the memory; return contexts with its output added at every place, its last hop's slots (R, M, D)."""
         assert self.memory is not None
         asked = Query(asked_places(exchanges, whole=self.config.rules.whole_query).to(self.device))
         found, slots = self.memory(self._pairs(profiles), profiles.own, asked, embedded)
@@ -299,7 +299,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return x, replace(state, said=tuple(grown))
 
     def _attending(self, state: RoutingState, number: int, said: Said, grown: list[Said]) -> Attends:
-        """Return the attention of one application: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1); absent streams are 0."""
+        """Return one application's attention: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1); absent streams are 0."""
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             every = attention.all_of(normed)
@@ -373,7 +373,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return replace(loss, total=total, parts=parts)
 
     def _second_task(self, batch: Batch, noise: random.Random) -> tuple[Tensor, Tensor]:
-        """Return (B,) −log p of each reply and (B,) its tokens: without input (lm), or from the masked reply (mlm, bart).
+        """Return (B,) −log p of each reply and (B,) its tokens: without input (lm), or from the masked reply.
 
         With lm the context can be part of the text that is predicted.
         """

@@ -265,7 +265,7 @@ class CausalLm(DialogueModel[CausalState]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         dtype: torch.dtype = self.network.get_input_embeddings().weight.dtype
         return dtype
 

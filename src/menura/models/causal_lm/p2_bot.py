@@ -131,8 +131,8 @@ class P2Bot(DialogueModel[CausalState]):
         A reward that cannot be computed is left out: coherence without a head, perception without facts.
         """
         found = {"fluency": self._fluency(batch)}
-        judged = [exchange for exchange in batch.exchanges if exchange.negatives]
-        if self.chooses and len(judged) == len(batch):
+        compared = [exchange for exchange in batch.exchanges if exchange.negatives]
+        if self.chooses and len(compared) == len(batch):
             found["coherence"] = torch.stack([self._coherence(exchange) for exchange in batch.exchanges])
         scores = self._perceived(batch)
         if len(scores) == len(batch):
@@ -153,7 +153,7 @@ class P2Bot(DialogueModel[CausalState]):
 
     def _coherence(self, exchange: EncodedExchange) -> Tensor:
         """Return the head's probability () of a reply among its negatives."""
-        replies = [exchange.reply, *(rival.reply for rival in exchange.negatives)]
+        replies = [exchange.reply, *(negative.reply for negative in exchange.negatives)]
         whole = [replace(exchange, reply=(*self._words(reply), self.chat_format.end)) for reply in replies]
         return self.reply_scores(self.batch(whole)).softmax(0)[0]
 
@@ -164,7 +164,7 @@ class P2Bot(DialogueModel[CausalState]):
         """Return scores (R,) of each exchange that has facts and negatives with facts."""
         pairs, counts = [], []
         for exchange in batch.exchanges:
-            known = [exchange.facts, *(rival.facts for rival in exchange.negatives if rival.facts)]
+            known = [exchange.facts, *(other.facts for other in exchange.negatives if other.facts)]
             if exchange.facts and len(known) > 1:
                 pairs += [(facts, exchange.reply) for facts in known]
                 counts.append(len(known))
@@ -196,5 +196,5 @@ class P2Bot(DialogueModel[CausalState]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         return self.transmitter.dtype

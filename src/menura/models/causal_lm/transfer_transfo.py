@@ -121,7 +121,7 @@ class TransferTransfo(DialogueModel[CausalState]):
     def _chosen(self, batch: Batch, asked: Sequence[int]) -> tuple[Loss, Tensor]:
         """Return the replies' loss, and () the mean NLL of choosing the replies ``asked`` among their negatives."""
         assert self.choice is not None, "asked for without a head"
-        each = [[replace(e, reply=rival.reply) for rival in e.negatives] for e in (batch.exchanges[a] for a in asked)]
+        each = [[replace(e, reply=other.reply) for other in e.negatives] for e in (batch.exchanges[a] for a in asked)]
         read = self._marked(self.batch([*batch.exchanges, *chain.from_iterable(each)]))
         nll, ends = self.lm.read(read, len(batch))
         scores = self.choice(ends)
@@ -145,7 +145,7 @@ class TransferTransfo(DialogueModel[CausalState]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         return self.lm.dtype
 
     def _marked(self, batch: Batch) -> Batch:

@@ -149,7 +149,7 @@ class Plato(PlatoNetwork):
     def _wrong(self, exchanges: Sequence[EncodedExchange], drawing: Drawing) -> list[tuple[int, Ids]]:
         """Return negatives, each with the index of its exchange."""
         if self.rules.negatives == "corpus":
-            return [(i, rival.reply) for i, e in enumerate(exchanges) for rival in e.negatives]
+            return [(i, negative.reply) for i, e in enumerate(exchanges) for negative in e.negatives]
         found = self.negatives.drawn(exchanges, random.Random(drawing.seed))
         return [(i, other.reply) for i, other in enumerate(found) if other is not None]
 

@@ -99,12 +99,12 @@ class PlatoNetwork(DialogueModel[PlatoState]):
                     nn.init.zeros_(head.bias)
         if config.adapter_bottleneck:
             self.body.adapt_with(config.adapter_bottleneck, width)
-        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain
         self._drawing: Drawing | None = None
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         dtype: torch.dtype = self.embeddings.token.weight.dtype
         return dtype
 

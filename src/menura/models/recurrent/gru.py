@@ -1,4 +1,4 @@
-"""Gated recurrent units (Cho et al., 2014) whose weights may stand beside the model.
+"""Gated recurrent units (Cho et al., 2014) that work with ``functional_call`` and can be differentiated twice.
 
 Shape letters: S steps of the longest row, R rows, D input, H hidden.
 """
@@ -20,17 +20,17 @@ class GruCell(nn.Module):
             nn.init.uniform_(parameter, -(hidden**-0.5), hidden**-0.5)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return (S, R, H) hidden states from (S, R, D), from zero states; no row sees another."""
-        begin = inputs.new_zeros((1, inputs.shape[1], self.recurrent.in_features))
+        """Return hidden states (S, R, H) of inputs (S, R, D), from a zero initial state; rows are independent."""
+        initial = inputs.new_zeros((1, inputs.shape[1], self.recurrent.in_features))
         weights = (self.given.weight, self.recurrent.weight, self.given.bias, self.recurrent.bias)
-        # cuDNN's layer has no second derivative, and wants all weights in one piece.
+        # cuDNN's layer has no second derivative, and needs all weights in one buffer.
         with torch.backends.cudnn.flags(enabled=False) if inputs.is_cuda else nullcontext():
-            states, _ = torch.gru(inputs, begin, weights, True, 1, 0.0, False, False, False)
+            states, _ = torch.gru(inputs, initial, weights, True, 1, 0.0, False, False, False)
         return states
 
 
 class Gru(nn.Module):
-    """Layers of cells from zero states, with dropout between them while training."""
+    """Stacked cells with zero initial states, and dropout between them in training."""
 
     def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""The baseline of audio-visual scene-aware dialogue, of text alone (Hori et al., 2019; DSTC7-AVSD; spec C4).
+"""The baseline of audio-visual scene-aware dialogue, on text alone (Hori et al., 2019; DSTC7-AVSD; spec C4).
 
-A question encoder, a hierarchical encoder of the turns before, and attention that the question guides. Where the
-published one attends to video and sound, this one attends to the history's turns and to the words of the facts, which
-are caption and summary.
+A question encoder, a hierarchical encoder of the turns before, and attention with the question as query. The published
+model attends to video and sound, this one to the turns of the history and to the words of the facts (caption and
+summary).
 
-Shape letters: B exchanges, U turns that differ, M places of a memory and one more, H size, V vocabulary.
+Shape letters: B exchanges, U different turns, M places of a memory and one more, H size, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, Word
 
 @dataclass(frozen=True)
 class HierarchicalConfig(Seq2SeqConfig):
-    """A seq2seq's settings; ``layers`` are those of each encoder of words, the encoder of turns has one."""
+    """A seq2seq's settings; ``num_layers`` is that of each word encoder, the encoder of turns has one layer."""
 
     name: ClassVar[str] = "hierarchical"
 
@@ -33,7 +33,7 @@ class HierarchicalConfig(Seq2SeqConfig):
 
 
 class Hierarchical(WordDecoderModel[DecoderState]):
-    """The last turn is the question; what it finds stands beside each word of the answer."""
+    """The last turn is the question; its attention outputs are joined to each word embedding of the reply."""
 
     def __init__(self, config: HierarchicalConfig) -> None:
         size = config.hidden_size
@@ -52,7 +52,7 @@ class Hierarchical(WordDecoderModel[DecoderState]):
         return mean_loss(self.decoder.nll(self.prefill(batch), batch), batch.reply_tokens)
 
     def prefill(self, batch: Batch) -> DecoderState:
-        """Read question, history and facts; each turn that differs is read once."""
+        """Encode question, history and facts; equal turns are encoded once."""
         turned = Utterances.of(batch.exchanges, self.device)
         asked = ends(self._read(self.question, turned.last), turned.last)  # (B, H)
         said = ends(self._read(self.turn, turned.words), turned.words)  # (U, H)
@@ -68,7 +68,7 @@ class Hierarchical(WordDecoderModel[DecoderState]):
         return DecoderState(self.bridge(asked).tanh(), torch.zeros_like(asked), beside)
 
     def step(self, state: DecoderState, last: Tensor) -> tuple[Tensor, DecoderState]:
-        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        """Append ``last`` (B,) to the reply; return log-probabilities (B, V) and the new state."""
         state = self.decoder.step(state, last)
         return self.decoder.logits(state.hidden).log_softmax(-1), state
 
@@ -91,14 +91,14 @@ class Guided(nn.Module):
         self.weighing = nn.Linear(size, 1, bias=False)
 
     def forward(self, question: Tensor, memory: Tensor, there: Tensor) -> Tensor:
-        """Return (B, H) what each question (B, H) finds in a memory (M, H), where ``there`` (B, M) is its own."""
+        """Return attention outputs (B, H) of questions (B, H) over a memory (M, H), masked by ``there`` (B, M)."""
         scores = self.weighing((self.asking(question)[:, None] + self.asked(memory)).tanh())[..., 0]
         found: Tensor = scores.masked_fill(~there, -torch.inf).softmax(-1) @ memory
         return found
 
 
 class Fusion(nn.Module):
-    """What was found in several memories as one vector: each mapped, and weighed by attention of the question."""
+    """Several attention outputs as one vector: each mapped, and weighted by attention of the question."""
 
     def __init__(self, size: int, memories: int) -> None:
         super().__init__()
@@ -108,9 +108,9 @@ class Fusion(nn.Module):
         self.mapped = nn.ModuleList(nn.Linear(size, size) for _ in range(memories))
 
     def forward(self, question: Tensor, found: Sequence[Tensor], nothing: Tensor) -> Tensor:
-        """Return (B, H) of several (B, H); where ``nothing`` (B, memories) was there to find, it weighs nothing.
+        """Return (B, H) of several (B, H); an output has weight 0 where ``nothing`` (B, memories) is True.
 
-        Without anything in any memory it is zero.
+        If all memories are empty it is zero.
         """
         guided = self.asking(question)
         scores = [self.weighing((guided + asked(one)).tanh()) for asked, one in zip(self.asked, found, strict=True)]
@@ -122,5 +122,5 @@ class Fusion(nn.Module):
 
 
 def _empty(memory: TimeMajor) -> Tensor:
-    """Return (B,) True for a sequence without a token."""
+    """Return (B,) True where a sequence is empty."""
     return torch.tensor([not length for length in memory.lengths], dtype=torch.bool, device=memory.device)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class LstmCell(nn.Module):
-    """Gates i, f, g, o in this order; c' = σ(f) c + σ(i) tanh(g), h' = σ(o) tanh(c'). Two biases, as is usual."""
+    """Gates i, f, g, o in this order; c' = σ(f) c + σ(i) tanh(g), h' = σ(o) tanh(c'). Two biases, as in PyTorch."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class LstmCell(nn.Module):
             nn.init.uniform_(parameter, -(hidden**-0.5), hidden**-0.5)
 
     def step(self, given: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the new (R, H) hidden state and cell, from ``given`` (R, 4 H), the input mapped already."""
+        """Return the new hidden state and cell (R, H), from ``given`` (R, 4 H), the projected input."""
         write, keep, new, show = (given + self.recurrent(hidden)).chunk(4, -1)
         cell = keep.sigmoid() * cell + write.sigmoid() * new.tanh()
         return show.sigmoid() * cell.tanh(), cell
 
 
 class Lstm(nn.Module):
-    """Layers of cells from zero states, with dropout between them while training."""
+    """Stacked cells with zero initial states, and dropout between them in training."""
 
     def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Lstm(nn.Module):
         self._dropout = dropout
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (S, R, H) hidden states and cells of the top layer, from (S, R, D); no row sees another."""
+        """Return hidden states and cells (S, R, H) of the top layer, from (S, R, D); rows are independent."""
         if not len(inputs):
             nothing = inputs.new_zeros((0, inputs.shape[1], self._hidden))
             return nothing, nothing
@@ -48,18 +48,18 @@ class Lstm(nn.Module):
 
 
 def _states(cell: nn.Module, inputs: Tensor) -> Tensor:
-    """Return (S, R, H) hidden states of one layer, from zero states."""
+    """Return hidden states (S, R, H) of one layer, from a zero initial state."""
     assert isinstance(cell, LstmCell)
-    begin = inputs.new_zeros((1, inputs.shape[1], cell.recurrent.in_features))
+    initial = inputs.new_zeros((1, inputs.shape[1], cell.recurrent.in_features))
     weights = (cell.given.weight, cell.recurrent.weight, cell.given.bias, cell.recurrent.bias)
-    # cuDNN's layer has no second derivative; those of the library's other ways have.
+    # cuDNN's layer has no second derivative; PyTorch's other implementations have one.
     with torch.backends.cudnn.flags(enabled=False) if inputs.is_cuda else nullcontext():
-        states, _, _ = torch.lstm(inputs, (begin, begin), weights, True, 1, 0.0, False, False, False)
+        states, _, _ = torch.lstm(inputs, (initial, initial), weights, True, 1, 0.0, False, False, False)
     return states
 
 
 def _cells(cell: nn.Module, inputs: Tensor, states: Tensor) -> Tensor:
-    """Return (S, R, H) cells of one layer: the library's call, quicker than steps of our own, keeps the last alone."""
+    """Return the cells (S, R, H) of one layer: PyTorch's call, faster than our own steps, returns only the last one."""
     assert isinstance(cell, LstmCell)
     before = torch.cat([torch.zeros_like(states[:1]), states[:-1]])
     write, keep, new, _ = (cell.given(inputs) + cell.recurrent(before)).chunk(4, -1)

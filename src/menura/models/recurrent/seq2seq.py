@@ -1,4 +1,4 @@
-"""The recurrent encoder and decoder with attention that CMAML starts from (its shared module, spec section 2.1).
+"""The recurrent encoder and decoder with attention of CMAML (its shared module, spec section 2.1).
 
 Shape letters: B exchanges, T source tokens of all rows and one more, N reply tokens of all exchanges by time, H size, V
 vocabulary.
@@ -19,17 +19,17 @@ from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softene
 from menura.models.layers.argmax import suppress_tokens
 from menura.models.recurrent.lstm import Lstm, LstmCell
 
-NEAR_ZERO = 0.01  # deviation of a word's vector where none is known (CMAML's public code)
+NEAR_ZERO = 0.01  # deviation of a word embedding that has no pretrained vector (CMAML's public code)
 
 
 @dataclass(frozen=True)
 class Seq2SeqConfig:
-    """An encoder of ``layers`` LSTM layers and a decoder of one cell, all ``size`` wide, over words.
+    """An encoder of ``num_layers`` LSTM layers and a decoder of one cell, all ``hidden_size`` wide, over words.
 
-    ``vocabulary`` is how many words there are; a run counts those that its training side says ``least_said`` times or
-    more. ``dropout`` acts between the encoder's layers in pooled training. ``vectors`` says where words' vectors begin
-    (glove-50d, or a file), which ``project_vectors`` turns into a wider model's space. ``start`` names a run whose
-    weights and words to begin from.
+    ``vocab_size`` is the number of words; a run counts those that occur ``min_count`` times or more in its training
+    split. ``dropout`` acts between the encoder's layers in pooled training. ``word_vectors`` names the initial word
+    embeddings (glove-50d, or a file); ``project_vectors`` projects them to a wider model's size. ``init_from`` names a
+    run with the initial weights and the vocabulary.
     """
 
     name: ClassVar[str] = "seq2seq"
@@ -40,7 +40,7 @@ class Seq2SeqConfig:
     dropout: float = 0.2
     max_length: int = 460  # tokens of context and reply (the papers' programs: 400 and 60)
     min_count: int = 1
-    word_vectors: str = ""  # empty: all near zero, at random
+    word_vectors: str = ""  # empty: random, near zero
     project_vectors: bool = False
     init_from: str = ""
 
@@ -61,10 +61,10 @@ class Seq2SeqConfig:
 
 @dataclass(frozen=True)
 class Seq2SeqState:
-    """What was read in all contexts (T, H), and where the decoder stands, (B, H) twice.
+    """The encoder's states of all contexts (T, H), and the decoder's state and cell (B, H).
 
-    ``shut`` (B, T) is −∞ where what was read is no part of an exchange's context, and 0 elsewhere. ``speaker`` (B, ·)
-    is what stands beside each word that is said, where a model puts something there.
+    ``shut`` (B, T) is −inf where a place is not in an exchange's own context, and 0 elsewhere. ``speaker`` (B, ·) is
+    joined to each input word embedding, in models that have one.
     """
 
     read: Tensor
@@ -75,7 +75,7 @@ class Seq2SeqState:
 
 
 class Seq2Seq(DialogueModel[Seq2SeqState]):
-    """Words in, words out; embedding and output share their weights."""
+    """Words in, words out; input and output embeddings are tied."""
 
     def __init__(self, config: Seq2SeqConfig, *, beside: int = 0) -> None:
         super().__init__()
@@ -88,17 +88,17 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         self.asking = nn.Linear(size, size, bias=False)  # W_a
         self.joining = nn.Linear(2 * size, size, bias=False)  # W_o
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain: unknown words and control tokens
 
     def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
-        """Let the words of these rows begin at vectors (·, H); all others keep theirs."""
+        """Initialise the embeddings of these rows with vectors (·, H); all others keep theirs."""
         with torch.no_grad():
             self.embedding.weight[list(rows)] = vectors.to(self.embedding.weight)
 
-    # What it computes
+    # The contract
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the loss of the replies; contexts that begin alike are encoded once."""
+        """Return the loss of the replies; prefixes that contexts share are encoded once."""
         replies = TimeMajor.of([e.reply for e in batch.exchanges], self.device, shared=False)
         logits, whose = self._said_of(batch)
         token_nll = nn.functional.cross_entropy(logits, replies.line, reduction="none")
@@ -110,11 +110,11 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
-        """Return the batch with what the model now says at each label."""
+        """Return the batch with the model's present distribution at each label as soft target."""
         return replace(batch, soft_targets=SoftTargets(share, (self._said_of(batch)[0].softmax(-1),)))
 
     def _said_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (N, V) logits of the replies' tokens by time, and (N,) whose they are."""
+        """Return (N, V) logits of the replies' tokens, time-major, and (N,) the exchange of each."""
         spoken = TimeMajor.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], self.device, shared=False)
         order = torch.tensor(spoken.row, device=self.device).argsort()  # of the rows: the longest reply first
         words = self.embedding(spoken.line)
@@ -122,32 +122,32 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         return self._logits(hidden, words, before), order[spoken.standing]
 
     def prefill(self, batch: Batch) -> Seq2SeqState:
-        """Encode each prefix but its last token, which opens the reply."""
+        """Encode each prefix without its last token, which opens the reply."""
         states, cells = self.encoder(self.embedding(batch.source.block))
-        # One zero row behind all others is what a sequence of no token ends in, and all that it finds.
+        # The extra zero row is the final state of an empty context, and all that it attends to.
         states, cells = (nn.functional.pad(part.flatten(0, 1), (0, 0, 0, 1)) for part in (states, cells))
         shut = states.new_zeros(batch.source.own.shape).masked_fill(~batch.source.own, float("-inf"))
         last = batch.source.last
         return Seq2SeqState(states, shut, self.bridge(states[last]).tanh(), cells[last], self._beside(batch))
 
     def step(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
-        """Say ``last`` (B,); return log-probabilities (B, V) and the new state."""
+        """Append ``last`` (B,) to the reply; return log-probabilities (B, V) and the new state."""
         words, before = self.embedding(last), state.hidden
         state = self._step(state, self.decoder.given(_joined(words, state.speaker)))
         return self._logits(state.hidden, words, before).log_softmax(-1), state
 
     def step_logits(self, state: Seq2SeqState, last: Tensor) -> tuple[Tensor, Seq2SeqState]:
-        """Do ``advance``, with no chance for what is never to be said."""
+        """Do ``step``; return logits with −inf at ``suppress_ids``."""
         scores, state = self.step(state, last)
         return suppress_tokens(scores, self.suppress_ids), state
 
     def reorder_cache(self, state: Seq2SeqState, rows: Tensor) -> Seq2SeqState:
-        """Return the state of some rows; they go on sharing what was read."""
+        """Return the state of some rows; they still share the encoder's states."""
         speaker = None if state.speaker is None else state.speaker[rows]
         return Seq2SeqState(state.read, state.shut[rows], state.hidden[rows], state.cell[rows], speaker)
 
     def _said(self, state: Seq2SeqState, words: Tensor, tokens_in: TimeMajor) -> tuple[Tensor, Tensor]:
-        """Return (N, H) the decoder's states after each word, and those before it; rows of ``state`` stand as said."""
+        """Return (N, H) the decoder's states after and before each word; rows of ``state``: the longest reply first."""
         speaker = None if state.speaker is None else state.speaker[tokens_in.standing]
         given = torch.split(self.decoder.given(_joined(words, speaker)), list(tokens_in.counts))
         after, before = [state.hidden[:0]], [state.hidden[:0]]
@@ -160,9 +160,9 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         return torch.cat(after), torch.cat(before)
 
     def _step(self, state: Seq2SeqState, given: Tensor) -> Seq2SeqState:
-        """Take one step: cell, attention (Luong et al., 2015, "general"), and what both say together."""
+        """Take one step: cell, attention (Luong et al., 2015, "general"), and the map that joins both."""
         hidden, cell = self.decoder.step(given, state.hidden, state.cell)
-        # All rows look at all that was read, each with its own part open: contexts that begin alike are held once.
+        # All rows attend to all states, each masked to its own context: shared prefixes are held once.
         scores = torch.addmm(state.shut, self.asking(hidden), state.read.T)
         found = scores.softmax(-1) @ state.read
         hidden = self.joining(torch.cat([found, hidden], -1)).tanh()
@@ -170,7 +170,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Leave out a share of the encoder's units between its layers."""
+        """Turn on dropout between the encoder's layers while the block runs."""
         del progress
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -180,21 +180,21 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
             finally:
                 self.encoder.eval()
 
-    # What others build on
+    # Hooks for subclasses
 
     def _logits(self, hidden: Tensor, words: Tensor, before: Tensor) -> Tensor:
-        """Return (…, V), from the state after a word, the word's vector, and the state before it, (…, H) each."""
+        """Return logits (…, V), from the state after a word, the word's embedding, the state before it, (…, H) each."""
         del words, before
         return nn.functional.linear(hidden, self.embedding.weight, self.bias)
 
     def _beside(self, batch: Batch) -> Tensor | None:
-        """Return (B, ·) what stands beside each word that is said."""
+        """Return (B, ·) the vector that is joined to each input word embedding, if there is one."""
         del batch
         return None
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         return self.bias.dtype
 
 

@@ -18,10 +18,10 @@ Reads = Literal["word_and_state", "state"]
 
 @dataclass(frozen=True)
 class Seq2SpgConfig(Seq2SeqConfig):
-    """A seq2seq's settings, and what the private module reads and how the two are joined.
+    """A seq2seq's settings, the private module's input, and the gate that joins shared and private states.
 
-    ``reads`` word_and_state is Seq2SPG, state is Seq2SP'G, whose private module sees no word. ``gate`` paper weighs
-    with tanh, repo, as the public program does, with sigmoid and a tanh over the sum.
+    ``reads`` word_and_state is Seq2SPG, state is Seq2SP'G, whose private module sees no word. ``gate`` paper has tanh
+    gates; repo, as in the public program, sigmoid gates and a tanh over the sum.
     """
 
     name: ClassVar[str] = "seq2spg"
@@ -31,7 +31,7 @@ class Seq2SpgConfig(Seq2SeqConfig):
 
 
 class Seq2Spg(Seq2Seq):
-    """What is private to a persona acts on each word that is said, and never on how the dialogue is read."""
+    """The private module acts on each predicted word, never on the encoder."""
 
     def __init__(self, config: Seq2SpgConfig) -> None:
         super().__init__(config)
@@ -51,7 +51,7 @@ class Seq2Spg(Seq2Seq):
 
 
 class Private(nn.ModuleList):
-    """Linear maps with biases, ReLU behind each but the last, which ends in tanh."""
+    """Linear maps with biases, each followed by ReLU, the last by tanh."""
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         super().__init__(nn.Linear(below, above) for below, above in pairwise(sizes))
@@ -81,7 +81,7 @@ class PaperGate(nn.Module):
 
 
 class RepoGate(nn.Module):
-    """The public program's: both maps from both states, summed, sigmoid; tanh over what is joined."""
+    """The public program's gate: maps of both states, summed, sigmoid; tanh over the joined state."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""A seq2seq whose decoder is told at every word who speaks (Li et al., 2016; CMAML's Speaker baseline).
+"""A seq2seq whose decoder has a speaker embedding at every word (Li et al., 2016; CMAML's Speaker baseline).
 
-Shape letters: B exchanges, U users, W width of a user's vector.
+Shape letters: B exchanges, U users, W width of a user embedding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 
 @dataclass(frozen=True)
 class SpeakerConfig(Seq2SeqConfig):
-    """A seq2seq's settings and those of the table of users.
+    """A seq2seq's settings and those of the user embeddings.
 
-    ``users`` is how many rows the table has; a run counts its training personas, and one more for all others.
+    ``num_users`` is how many there are; a run counts its training personas, and one more for all others.
     """
 
     name: ClassVar[str] = "speaker"
@@ -28,7 +28,7 @@ class SpeakerConfig(Seq2SeqConfig):
     user_size: int = 64
 
     def __post_init__(self) -> None:
-        """Refuse a table without a row."""
+        """Refuse an embedding without a row."""
         super().__post_init__()
         for name in ("num_users", "user_size"):
             if getattr(self, name) < 1:
@@ -36,15 +36,15 @@ class SpeakerConfig(Seq2SeqConfig):
 
 
 class Speaker(Seq2Seq):
-    """The last row of the table is of whoever was not trained on: drawn from N(0, 1), never trained, free to adapt."""
+    """The last user embedding is for personas not trained on: drawn from N(0, 1), never trained, free to adapt."""
 
     def __init__(self, config: SpeakerConfig, people: Sequence[str] = ()) -> None:
         super().__init__(config, beside=config.user_size)
-        self.users = nn.Embedding(config.num_users, config.user_size)  # begins as N(0, 1)
+        self.users = nn.Embedding(config.num_users, config.user_size)  # initialised from N(0, 1)
         self._row: Mapping[str, int] = {persona_id: row for row, persona_id in enumerate(people)}
 
     def _beside(self, batch: Batch) -> Tensor:
-        """Return (B, W) the users' vectors."""
+        """Return (B, W) the user embeddings."""
         unknown = self.users.num_embeddings - 1
         rows = [self._row.get(exchange.persona_id, unknown) for exchange in batch.exchanges]
         found: Tensor = self.users(torch.tensor(rows, dtype=torch.long, device=self.device))

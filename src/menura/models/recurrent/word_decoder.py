@@ -1,4 +1,4 @@
-"""What models over words share that say a reply from one vector: the words, a recurrent decoder, what is never said.
+"""The recurrent word decoder of models that decode a reply from one vector.
 
 Shape letters: B exchanges, R rows, N reply tokens of all rows by time, H size, V vocabulary.
 """
@@ -17,12 +17,12 @@ from menura.models.dialogue_model import DialogueModel, State
 from menura.models.layers.argmax import suppress_tokens
 from menura.models.recurrent.lstm import LstmCell
 
-NEAR_ZERO = 0.01  # deviation of a word's vector where none is known
+NEAR_ZERO = 0.01  # deviation of a word embedding that has no pretrained vector
 
 
 @dataclass(frozen=True)
 class DecoderState:
-    """Where a decoder stands, (R, H) twice, and (R, ·) what it is told beside every word."""
+    """A decoder's hidden state and cell, (R, H) each, and (R, ·) the vector joined to every input word."""
 
     hidden: Tensor
     cell: Tensor
@@ -34,9 +34,9 @@ class DecoderState:
 
 
 class WordDecoder(nn.Module):
-    """A word in, the chances of the next one out; ``beside`` numbers stand beside each word.
+    """A word in, logits of the next one out; ``beside`` is the size of the vector joined to each input word.
 
-    Embedding and output share their weights.
+    Input and output embeddings are tied.
     """
 
     def __init__(self, vocabulary: int, size: int, beside: int) -> None:
@@ -47,7 +47,7 @@ class WordDecoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def step(self, state: DecoderState, last: Tensor) -> DecoderState:
-        """Read one word a row, ``last`` (R,)."""
+        """Read one word per row, ``last`` (R,)."""
         given = self.cell.given(torch.cat([self.embedding(last), state.beside], -1))
         return DecoderState(*self.cell.step(given, state.hidden, state.cell), state.beside)
 
@@ -56,16 +56,16 @@ class WordDecoder(nn.Module):
         return nn.functional.linear(hidden, self.embedding.weight, self.bias)
 
     def nll(self, initial: DecoderState, batch: Batch) -> Tensor:
-        """Return (B,) −log p of each reply, from where each one's decoder begins."""
+        """Return (B,) −log p of each reply, from the initial decoder states."""
         spoken = TimeMajor.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], batch.device, shared=False)
         replies = TimeMajor.of([e.reply for e in batch.exchanges], batch.device, shared=False)
-        order = torch.tensor(spoken.row, device=batch.device).argsort()  # of the rows: the longest reply first
+        order = torch.tensor(spoken.row, device=batch.device).argsort()  # the longest reply first
         states = self._said(initial.rows(order), spoken)
         token_nll = nn.functional.cross_entropy(self.logits(states), replies.line, reduction="none")
         return token_nll.new_zeros(len(batch)).index_add(0, order[spoken.standing], token_nll)
 
     def _said(self, state: DecoderState, tokens_in: TimeMajor) -> Tensor:
-        """Return (N, H) states after each word; rows of ``state`` stand as said."""
+        """Return (N, H) states after each word; rows of ``state``: the longest reply first."""
         words = torch.cat([self.embedding(tokens_in.line), state.beside[tokens_in.standing]], -1)
         after = [state.hidden[:0]]
         for count, given in zip(tokens_in.counts, self.cell.given(words).split(list(tokens_in.counts)), strict=True):
@@ -76,26 +76,26 @@ class WordDecoder(nn.Module):
 
 
 class WordDecoderModel(DialogueModel[State], ABC):
-    """A model whose words are those of its decoder."""
+    """A model that generates through a ``WordDecoder``."""
 
     def __init__(self, decoder: WordDecoder) -> None:
         super().__init__()
         self.decoder = decoder
-        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may hold: of words unknown, and of control
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain: unknown words and control tokens
 
     def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
-        """Let the words of these rows begin at vectors (·, H); all others keep theirs."""
+        """Initialise the embeddings of these rows with vectors (·, H); all others keep theirs."""
         with torch.no_grad():
             self.decoder.embedding.weight[list(rows)] = vectors.to(self.decoder.embedding.weight)
 
     def step_logits(self, state: State, last: Tensor) -> tuple[Tensor, State]:
-        """Do ``advance``, with no chance for what is never to be said."""
+        """Do ``step``; return logits with −inf at ``suppress_ids``."""
         scores, state = self.step(state, last)
         return suppress_tokens(scores, self.suppress_ids), state
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Leave out a share of the encoders' units between their layers."""
+        """Turn on dropout between the encoders' layers while the block runs."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.train()
@@ -106,15 +106,15 @@ class WordDecoderModel(DialogueModel[State], ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The weights' number format."""
+        """The dtype of the weights."""
         return self.decoder.bias.dtype
 
 
 def ends(states: Tensor, timed: TimeMajor) -> Tensor:
-    """Return (B, H) the state (S, R, H) in which each sequence ends, zeros for one without a token."""
+    """Return (B, H) the final state, of (S, R, H), of each sequence; zeros for an empty one."""
     return places(states)[timed.last]
 
 
 def places(states: Tensor) -> Tensor:
-    """Return (S R + 1, H): the states as a line, and behind them a row of zeros, all that there is of no token."""
+    """Return (S R + 1, H): the states of all places, and last a row of zeros for empty sequences."""
     return nn.functional.pad(states.flatten(0, 1), (0, 0, 0, 1))
