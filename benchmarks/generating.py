@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.material import exchange, network, ours
 from benchmarks.paired import Ratio, Row, Way, against, timed
 from menura.artefacts.base import on_disk
-from menura.artefacts.loading import load_model
+from menura.artefacts.loading import LoadOptions, load_model
 from menura.batches.batch import Batch
 from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate
@@ -47,7 +47,7 @@ def trained(rounds: int) -> Iterator[Ratio]:
     if LARGE not in [base.name for base in on_disk()]:
         print(f"  {LARGE} is not installed: left out", flush=True)
         return
-    model = load_model(without_adapters(CausalLmConfig(LARGE)), offline=True).model
+    model = load_model(without_adapters(CausalLmConfig(LARGE)), LoadOptions(offline=True)).model
     batch = prompts(model, 1, model.network.config.vocab_size)
     yield from compared(f"generation, greedy, batch 1, {LARGE}", model, batch, Greedy(), rounds, None)
 

@@ -1,9 +1,11 @@
 import importlib
 import inspect
+from pathlib import Path
 
 import pytest
 
 import menura
+from menura import api
 
 
 def test_what_is_exported_is_sorted_and_stands_once() -> None:
@@ -32,3 +34,8 @@ def test_a_name_that_is_not_exported_is_none_of_the_package() -> None:
         _ = menura.nonsense
     with pytest.raises(ImportError):
         importlib.import_module("menura.nonsense")
+
+
+def test_no_name_of_the_api_is_hidden_by_a_module_of_the_same_name() -> None:
+    folders = {path.stem for path in Path(api.__file__).parent.iterdir()}
+    assert not folders & set(api.__all__)

@@ -86,7 +86,7 @@ def test_a_start_that_is_no_start_is_refused(tmp_path: Path) -> None:
     torch.save({"a": 1}, path)
     with pytest.raises(UnsafeError, match="pickle"):
         load_model(replace(CONFIG, init_from=str(path)))
-    with pytest.raises(ConfigError, match="no start is shipped for base 'tiny'"):
+    with pytest.raises(ConfigError, match="base 'tiny' has no default adapter checkpoint"):
         init_file(replace(CONFIG, init_from=DEFAULT))
 
 

@@ -23,10 +23,10 @@ from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import adapt_persona
 from menura.registry import load_model
-from menura.tasks.task import Persona, Task
+from menura.tasks.task import Task
 
 CONFIG = CausalLmConfig("tiny", adapters=Adapters("lora", rank=2, layers=1))
-TASK = Task(Persona("mira", FACTS), (*SUPPORT, part("held", "and now?", "now i sleep.")))
+TASK = Task("mira", (*SUPPORT, part("held", "and now?", "now i sleep.")), FACTS)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +163,8 @@ def test_a_description_that_is_not_ours_is_refused(package: Path, change: Callab
 
 
 def test_a_newer_package_is_refused_with_both_numbers(package: Path) -> None:
-    repacked(package, about=json.dumps({**about_of(package), "schema": 3}).encode())
-    with pytest.raises(DataError, match=r"newer Menura \(schema 3, this reads 2\)"):
+    repacked(package, about=json.dumps({**about_of(package), "schema": 4}).encode())
+    with pytest.raises(DataError, match=r"newer Menura \(schema 4, this reads 3\)"):
         read(package)
 
 

@@ -201,7 +201,7 @@ def test_a_bert_that_a_hub_gave_is_read_like_a_folder(tmp_path: Path, monkeypatc
 
 def test_a_base_of_no_name_is_refused_offline() -> None:
     with pytest.raises(MenuraError, match="offline forbids"):
-        load_model(PlatoConfig(base="nobody/no-bert"), offline=True)
+        load_model(PlatoConfig(base="nobody/no-bert"), LoadOptions(offline=True))
 
 
 def test_sizes_are_known_without_weights(tmp_path: Path) -> None:

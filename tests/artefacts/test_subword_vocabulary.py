@@ -13,7 +13,7 @@ from menura.batches.tokenizer import PIECE_TOKENS
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.registry import load_model
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 SIZES: dict[str, Any] = {
     "hidden_size": 8,
@@ -24,7 +24,7 @@ SIZES: dict[str, Any] = {
     "groups": 2,
     "embedding": 6,
 }
-TASKS = [Task(Persona("mira"), (*SUPPORT, *QUERY))]
+TASKS = [Task("mira", (*SUPPORT, *QUERY))]
 
 
 def config(**settings: Any) -> AttentionRoutingConfig:
@@ -65,7 +65,7 @@ def test_attributes_that_nobody_has_are_all_listed() -> None:
 
 
 def test_where_nobody_tells_anything_there_is_nothing_to_read() -> None:
-    bare = [Task(Persona("mira"), (DialogueView(replace(SUPPORT[0].dialogue, profiles={}), "mira"),))]
+    bare = [Task("mira", (DialogueView(replace(SUPPORT[0].dialogue, profiles={}), "mira"),))]
     made = of_tasks(bare, config())
     assert (made.keys, made.words) == ((), ())
     for memory in (True, False):
@@ -99,7 +99,7 @@ def test_a_key_named_like_a_control_token_is_not_that_token() -> None:
     assert mark("pet") == "<pet>"
     people = {"mira": {"mask": ("silver",), "pad": ("tiny",)}}
     dialogue = part("d", "hi", "hello").dialogue
-    tasks = [Task(Persona("mira"), (DialogueView(replace(dialogue, profiles=people), "mira"),))]
+    tasks = [Task("mira", (DialogueView(replace(dialogue, profiles=people), "mira"),))]
     made = of_tasks(tasks, config())
     numbers = made.profile_tokens(by_words=False).keys
     assert sorted(numbers.values()) == [6, 7]
@@ -112,7 +112,7 @@ def test_a_model_comes_back_from_its_run(settings: dict[str, Any], tmp_path: Pat
     lexicon.write(tmp_path)
     weights = {name: value for name, value in made.model.named_parameters() if value.requires_grad}
     tensors.save(tmp_path / "best.safetensors", weights)
-    again = load_model(config(**settings, init_from=str(tmp_path)), seed=2)
+    again = load_model(config(**settings, init_from=str(tmp_path)), LoadOptions(seed=2))
     rows = made.encoder.dialogue(SUPPORT[0], "mira")
     assert again.encoder.dialogue(SUPPORT[0], "mira") == rows
     with torch.no_grad():

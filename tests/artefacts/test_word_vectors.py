@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from menura.artefacts import tensors, word_vocabulary
+from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vectors import KNOWN, word_vectors
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.errors import ConfigError, DataError, MismatchError, StorageError
@@ -24,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 def begun(file: Path, size: int, **settings: object) -> Seq2Seq:
     config = Seq2SeqConfig(hidden_size=size, num_layers=1, word_vectors=str(file), **settings)  # type: ignore[arg-type]
-    model = load_model(config, vocabulary=WordVocabulary(("a", "cat", "the"), ())).model
+    model = load_model(config, LoadOptions(vocabulary=WordVocabulary(("a", "cat", "the"), ()))).model
     assert isinstance(model, Seq2Seq)
     return model
 

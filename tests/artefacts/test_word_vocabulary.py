@@ -6,11 +6,11 @@ from made_up import SUPPORT, part
 from menura.artefacts import word_vocabulary as lexicon
 from menura.batches.tokenizer import words_of
 from menura.errors import DataError
-from menura.tasks.task import Persona, Task
+from menura.tasks.task import Task
 
 TASKS = [
-    Task(Persona("mira"), SUPPORT),
-    Task(Persona("bo"), (part("d", "hi", "I don't know, it's Ada's!", facts=("i bake.",)),)),
+    Task("mira", SUPPORT),
+    Task("bo", (part("d", "hi", "I don't know, it's Ada's!", facts=("i bake.",)),)),
 ]
 
 

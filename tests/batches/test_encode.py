@@ -11,7 +11,6 @@ from menura.batches.tokenizer import byte_tokens
 from menura.corpus.dialogue import Turn
 from menura.errors import DataError
 from menura.tasks.episode import Episode
-from menura.tasks.task import Persona
 
 every_layout = pytest.mark.parametrize("layout", CHAT_FORMATS)
 
@@ -126,7 +125,7 @@ def test_dialogues_in_which_the_persona_is_silent_are_left_out() -> None:
 
 
 def test_an_episode_keeps_its_sides() -> None:
-    encoded = encoder().episode(Episode(Persona("mira"), SUPPORT, QUERY))
+    encoded = encoder().episode(Episode("mira", SUPPORT, QUERY))
     assert {e.dialogue_id for dialogue in encoded.support for e in dialogue} == {"s1", "s2"}
     assert {e.dialogue_id for dialogue in encoded.query for e in dialogue} == {"q1"}
     assert {e.persona_id for dialogue in encoded.support for e in dialogue} == {"mira"}

@@ -52,7 +52,7 @@ def test_the_rows_of_one_dialogue_are_its_turns_with_gender_and_age_of_each_spea
 
 def test_others_are_partners_and_never_a_persona(tmp_path: Path) -> None:
     tasks = by_speaker(catalogue.read(written(tmp_path, ROWS)))
-    assert {task.persona.persona_id: len(task.dialogues) for task in tasks} == {"青禾": 1, "石磊": 2}
+    assert {task.persona_id: len(task.dialogues) for task in tasks} == {"青禾": 1, "石磊": 2}
 
 
 def test_rows_of_one_dialogue_need_not_stand_together(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_corpus_added_by_its_texts_has_the_acts_too(tmp_path: Path, empty_work
 
 def test_both_speakers_reply_in_the_task_of_a_dialogue(tmp_path: Path) -> None:
     first, second = by_dialogue(catalogue.read(files(tmp_path)[0]))
-    assert first.persona.persona_id == "dialogues_text:1"
+    assert first.persona_id == "dialogues_text:1"
     assert {part.speaker for part in first.dialogues} == {"partner", "self"}
     assert [part.speaker for part in second.dialogues] == ["self"]  # who begins and says no more replies to nothing
 

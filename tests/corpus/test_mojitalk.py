@@ -35,7 +35,7 @@ def test_a_line_of_each_file_is_a_dialogue_of_an_asker_and_the_reply_s_emoji(tmp
 
 def test_the_emojis_are_the_personas_and_the_asker_is_none(tmp_path: Path) -> None:
     tasks = by_speaker(catalogue.read(pair(tmp_path)))
-    assert {task.persona.persona_id: task.dialogue_ids for task in tasks} == {"😂": {"dev:1", "dev:3"}, "❤": {"dev:2"}}
+    assert {task.persona_id: task.dialogue_ids for task in tasks} == {"😂": {"dev:1", "dev:3"}, "❤": {"dev:2"}}
 
 
 @pytest.mark.parametrize("listed", [(0,), (1,), (0, 1), (1, 0)])

@@ -61,7 +61,7 @@ def test_the_same_profile_with_interests_is_the_same_person_and_anybody_else_is_
     known, other = by_speaker(dialogues)
     assert [part.dialogue.dialogue_id for part in known.dialogues] == ["talk:1", "talk:2"]
     assert [part.dialogue.dialogue_id for part in other.dialogues] == ["talk:3"]
-    assert known.persona.persona_id.startswith("profile-")
+    assert known.persona_id.startswith("profile-")
     assert len(by_dialogue(dialogues)) == 3
 
 

@@ -175,6 +175,6 @@ def test_the_published_set_is_read_whole() -> None:
     counts = [len(task.dialogues) for task in tasks]
     assert (min(counts), max(counts)) == (4, 203)
     assert [sum(count >= least for count in counts) for least in (20, 50, 100)] == [196, 159, 133]
-    assert all(len(task.persona.facts) == 10 for task in tasks)
+    assert all(len(task.facts) == 10 for task in tasks)
     keys = {"gender", "age", "education", "employment", "region", "persona"}
     assert all(known.keys() == keys for dialogue in dialogues for known in dialogue.profiles.values())

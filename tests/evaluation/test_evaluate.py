@@ -113,7 +113,7 @@ def test_adapting_changes_how_likely_the_references_are(found: Results) -> None:
 
 
 def test_only_held_out_personas_are_looked_at(given: Prepared, found: Results) -> None:
-    test = {task.persona.persona_id for task in given.split.splits["test"]}
+    test = {task.persona_id for task in given.split.splits["test"]}
     assert {persona for persona, _, _ in asked(found.rows[0])} == test
 
 
@@ -156,7 +156,7 @@ def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
         return Outputs([Sample(exchanges[0].persona_id, "d", "", "x", 1.0, 1) for exchanges in folds])
 
     monkeypatch.setattr(type(given.config.method), "adapt", adapt)
-    monkeypatch.setattr(Evaluator, "judged", noting)
+    monkeypatch.setattr(Evaluator, "evaluate", noting)
     monkeypatch.setattr(WeightDistances, "add", lambda *weights: None)  # those above are of no model
     evaluate_prepared(given, replace(QUICK, shots=(1,), metrics=("ppl",)), personas=0, say=quiet)
     pairs = {name_of(index): name_of(index ^ 1) for index in range(6)}
@@ -354,7 +354,7 @@ def test_an_evaluation_of_nothing_is_refused(setting: dict[str, Any]) -> None:
 def test_tasks_are_cut_to_their_first_turns(corpus: Path, given: Prepared) -> None:
     short = tasks_of(DataConfig(corpus=str(corpus), max_turns=2))
     assert all(len(part.dialogue.turns) <= 2 for task in short for part in task.dialogues)
-    people = [task for task in short if task.persona.persona_id.startswith("person-")]
+    people = [task for task in short if task.persona_id.startswith("person-")]
     assert len(people) == 20
     assert len(encoded(people, given.loaded.encoder)) == 20
     capped = tasks_of(DataConfig(corpus=str(corpus), max_dialogues=3))
@@ -371,7 +371,7 @@ def test_nothing_is_ranked_where_no_metric_asks_for_a_rank(given: Prepared) -> N
 def test_settings_can_be_chosen_by_held_back_personas_without_a_look_at_the_test_personas(given: Prepared) -> None:
     found = evaluate_prepared(given, replace(QUICK, split="valid"), personas=0, say=quiet)
     seen = {sample.persona_id for row in found.rows for sample in row.scored}
-    assert seen == {task.persona.persona_id for task in given.split.splits["valid"]}
+    assert seen == {task.persona_id for task in given.split.splits["valid"]}
     assert " valid personas" in found.about["data"]
 
 

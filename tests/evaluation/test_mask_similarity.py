@@ -6,7 +6,7 @@ from private_toys import PrivateNet
 from menura.adaptation.masks import PersonaMask, jaccards, mean_jaccard, whole
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.evaluation.mask_similarity import likeness, mantel
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 HOBBIES = ("boats", "goats", "coats", "notes")
 
@@ -15,7 +15,7 @@ def persona(number: int) -> Task:
     """Return one of four kinds of people, by number."""
     facts = (f"i like {HOBBIES[number % 4]}", f"i have {HOBBIES[number % 4]} and {number} friends")
     said = Dialogue(str(number), (Turn("a", "hello"), Turn("b", "hi")))
-    return Task(Persona(f"p{number}", facts), (DialogueView(said, "b"),))
+    return Task(f"p{number}", (DialogueView(said, "b"),), facts)
 
 
 def mask(kind: int, noise: int) -> PersonaMask:

@@ -15,7 +15,7 @@ from menura.evaluation.run import evaluate_prepared, evaluate_run
 from menura.evaluation.scorer_labels import ScorerLabels, check_trained, scorer_labels_for, scorers_needed
 from menura.evaluation.settings import EvaluateConfig
 from menura.metrics.score import Sample
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 from menura.training.data import DataConfig, tasks_of, without_facts
 from menura.training.setup import Prepared, prepare
 from menura.training.train_scorer import train_scorer
@@ -77,7 +77,7 @@ def test_an_emoji_that_is_tied_does_not_come_first() -> None:
 
 def test_facts_stay_for_scoring_where_no_model_reads_them() -> None:
     dialogue = Dialogue("d", (Turn("a", "hi"), Turn("b", "so")), {"b": ("i sail.",), "a": ("i fly.",)})
-    task = Task(Persona("b"), (DialogueView(dialogue, "b"),))
+    task = Task("b", (DialogueView(dialogue, "b"),))
     (part,) = without_facts(task).dialogues
     assert part.facts == ("i sail.",)
     assert [exchange.facts for exchange in part.exchanges()] == [()]
@@ -155,7 +155,7 @@ def test_personas_that_are_no_emoji_have_no_e_acc(scorers: Path, given: Prepared
 
 
 def test_emoji_tasks_are_ranked_within_those_that_are_scored(scorers: Path) -> None:
-    tasks = [Task(Persona(face), ()) for face in list(FACES)[:2]]
+    tasks = [Task(face, ()) for face in list(FACES)[:2]]
     nli_labels = scorer_labels_for(["e-acc-within"], tasks, str(scorers))
     assert nli_labels.personas == ("😀", "😭")
     assert "scorer/emoji sha256" in nli_labels.classified_by

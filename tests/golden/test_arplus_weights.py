@@ -11,6 +11,7 @@ from small_routing import ALL, AR, exchanges_of, routing
 from torch import nn
 
 from menura.adaptation.weights import outer_groups
+from menura.artefacts.loading import LoadOptions
 from menura.artefacts.subword_vocabulary import SubwordVocabulary, mark
 from menura.batches.profile import words_of_profiles
 from menura.batches.tokenizer import piece_tokens
@@ -47,9 +48,11 @@ def test_a8_word_vectors_survive_construction(embedding: int, settings: dict[str
     config = AttentionRoutingConfig(
         **{**SIZES, "embedding": embedding, "word_vectors": str(tmp_path / "vectors.txt"), **settings}
     )
-    made = load_model(config, vocabulary=lexicon())
+    made = load_model(config, LoadOptions(vocabulary=lexicon()))
     rows = [made.encoder.tokens.encode(letter)[0] for letter in "ac"]
-    plain = load_model(AttentionRoutingConfig(**{**SIZES, "embedding": embedding, **settings}), vocabulary=lexicon())
+    plain = load_model(
+        AttentionRoutingConfig(**{**SIZES, "embedding": embedding, **settings}), LoadOptions(vocabulary=lexicon())
+    )
     ours, theirs = made.model.table.weight.detach(), plain.model.table.weight.detach()
     # Fitted to a wider table by a rotation, which keeps lengths and angles.
     wanted = torch.tensor([[1.25, 0.0], [0.0, 4.0]])
@@ -81,7 +84,7 @@ def test_a8_padding_is_zero_and_stays_so(settings: dict[str, Any]) -> None:
 
 def test_a8_matrices_begin_evenly_within_xaviers_bound_and_gates_closed() -> None:
     model = load_model(
-        AttentionRoutingConfig(hidden_size=64, num_layers=2, num_heads=2, groups=1), vocabulary=lexicon()
+        AttentionRoutingConfig(hidden_size=64, num_layers=2, num_heads=2, groups=1), LoadOptions(vocabulary=lexicon())
     ).model
     for name, value in model.named_parameters():
         if value.ndim == 2 and not name.endswith("table.weight") and "memory" not in name and name != "gates":

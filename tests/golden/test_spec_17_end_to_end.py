@@ -26,7 +26,7 @@ from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
 from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
 from menura.tasks.episode import first_shots, sample_episode
-from menura.tasks.task import DialogueView, Persona, Task
+from menura.tasks.task import DialogueView, Task
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def user(number: int) -> Task:
         for (questions, (answer, _)), fact in rng.sample(list(zip(ASKED.items(), own, strict=True)), len(own)):
             turns += [Turn("guest", rng.choice(questions)), Turn("user", answer.format(fact))]
         parts.append(DialogueView(Dialogue(f"{number}-{index}", tuple(turns), {}), "user"))
-    return Task(Persona(f"user {number}"), tuple(parts))
+    return Task(f"user {number}", tuple(parts))
 
 
 TASKS = [user(number) for number in range(USERS)]

@@ -35,16 +35,15 @@ def test_what_was_held_out_becomes_likelier(loaded: LoadedModel, task: Task) -> 
     artefact, check = adapt_persona(loaded, GENTLE, task, name="mira", shots=3)
     assert check.dialogues == 3
     assert check.after < check.before
-    assert not check.worse
     held_out = artefact.recipe["held_out"]
     assert held_out == {"dialogues": 3, "ppl_before": check.before, "ppl_after": check.after}
     artefact.check_fits(loaded)
 
 
 def test_a_check_that_got_worse_says_so() -> None:
-    assert Check(3, before=20.0, after=20.1).worse
-    assert not Check(3, before=20.0, after=19.9).worse
-    assert not Check(0, before=math.nan, after=math.nan).worse  # nothing was held out: nothing is known
+    assert "warn[worse_than_base]" in verdict(Check(3, before=20.0, after=20.1), 1.0)
+    assert "warn" not in verdict(Check(3, before=20.0, after=19.9), 1.0)
+    assert "not known" in verdict(Check(0, before=math.nan, after=math.nan), 1.0)
 
 
 def test_adapting_that_did_harm_is_told_with_what_to_type() -> None:
@@ -62,8 +61,7 @@ def test_weights_that_are_no_number_make_no_persona(loaded: LoadedModel, task: T
 
 
 def test_a_hopeless_persona_is_infinitely_surprised() -> None:
-    assert Check(1, 2.0, math.inf).worse
-    assert not Check(0, math.nan, math.nan).worse
+    assert "warn[worse_than_base]" in verdict(Check(1, 2.0, math.inf), 1.0)
 
 
 def test_with_nothing_held_out_nothing_is_judged(loaded: LoadedModel, task: Task) -> None:

@@ -97,7 +97,7 @@ def test_a_test_side_that_is_not_there_is_told(tmp_path: Path, begin: str, said:
 def test_facts_can_be_kept_from_the_model_and_still_tell_who_is_who(tmp_path: Path) -> None:
     config = config_for(write(tmp_path / "chat.jsonl"))
     shown, hidden = tasks_of(config), tasks_of(replace(config, with_facts=False))
-    assert [task.persona.persona_id for task in shown] == [task.persona.persona_id for task in hidden]
+    assert [task.persona_id for task in shown] == [task.persona_id for task in hidden]
     assert all(next(part.exchanges()).facts for task in shown for part in task.dialogues)
     assert not any(next(part.exchanges()).facts for task in hidden for part in task.dialogues)
 
@@ -132,7 +132,7 @@ def faces(folder: Path) -> DataConfig:
 
 
 def people(split: Splits, side: str) -> set[str]:
-    return {task.persona.persona_id for task in split.splits[side]}
+    return {task.persona_id for task in split.splits[side]}
 
 
 def test_an_emoji_stands_on_one_side_and_the_rarest_with_enough_replies_are_tested(tmp_path: Path) -> None:
@@ -149,11 +149,11 @@ def test_caps_hold_on_all_sides_and_another_seed_draws_others(tmp_path: Path) ->
     found = sides(config)
     wanted = {face: min(2 * index + 4 if index else 3, 20) for index, face in enumerate(FACES)}
     wanted |= dict.fromkeys(FACES[1:4], 11)
-    held = {task.persona.persona_id: len(task.dialogues) for tasks in found.splits.values() for task in tasks}
+    held = {task.persona_id: len(task.dialogues) for tasks in found.splits.values() for task in tasks}
     assert held == wanted
     assert sides(config) == found
     again = sides(replace(config, select_seed=1))
-    assert {task.persona.persona_id: len(task.dialogues) for side in again.splits.values() for task in side} == held
+    assert {task.persona_id: len(task.dialogues) for side in again.splits.values() for task in side} == held
     assert again.record()["sha256"] != found.record()["sha256"]
 
 
@@ -298,7 +298,7 @@ def test_several_corpora_of_the_workspace_are_read_together_with_ids_of_their_ow
         (tmp_path / name).mkdir()
         corpus_store.add(name, [talks(tmp_path / name / "talk.txt", line)])
     config = DataConfig("one, two", task_by="dialogue", max_turns=0, min_heldout_dialogues=1, min_train_dialogues=1)
-    assert [task.persona.persona_id for task in tasks_of(config)] == ["talk:1", "talk-talk:1"]
+    assert [task.persona_id for task in tasks_of(config)] == ["talk:1", "talk-talk:1"]
     with pytest.raises(DataError) as caught:
         tasks_of(replace(config, corpus="one,three,four"))
     assert [problem.hint.split(" FILE")[0] for problem in caught.value.problems] == [

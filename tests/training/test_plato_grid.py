@@ -7,6 +7,7 @@ import pytest
 from made_up_chat import settings, write
 
 from menura.adaptation.plain import PretrainOnly
+from menura.artefacts.loading import LoadOptions
 from menura.cli.main import run
 from menura.errors import ConfigError, StorageError
 from menura.models.plato.config import PlatoConfig
@@ -78,7 +79,7 @@ def test_one_way_context_with_a_latent_at_its_head_is_refused() -> None:
 def test_a_gpt2_that_is_not_here_is_told_and_what_can_be_named_instead(tmp_path: Path) -> None:
     model = model_of(recipe("plato-grid/1.3", "cpu"))
     with pytest.raises(StorageError, match="base 'gpt2' is not on this machine"):
-        load_model(model, offline=True)
+        load_model(model, LoadOptions(offline=True))
     with pytest.raises(StorageError, match="a folder with config.json, model.safetensors, tokenizer.json"):
         load_model(replace(model, base=str(tmp_path / "gpt2")))
 

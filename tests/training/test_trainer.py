@@ -248,7 +248,7 @@ def test_a_check_looks_only_at_held_back_personas_and_changes_no_weights(
     config = config_for(corpus, "outer.eval_personas=50")
     train(config, tmp_path / "run")
     sides = prepare(config).split.splits
-    valid, test = ({task.persona.persona_id for task in sides[side]} for side in ("valid", "test"))
+    valid, test = ({task.persona_id for task in sides[side]} for side in ("valid", "test"))
     assert looked_at
     assert looked_at <= valid
     assert not looked_at & test

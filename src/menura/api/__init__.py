@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from menura.api.personas import (
+    from menura.api.agent import (
         PERSONA,
         YOU,
         Agent,
@@ -24,6 +24,23 @@ if TYPE_CHECKING:
         overridden,
         ranking,
         without_persona,
+    )
+    from menura.api.home import (
+        add_corpus,
+        bases,
+        check_file,
+        convert,
+        count,
+        count_parameters,
+        delete_persona,
+        mask_similarity,
+        models,
+        persona_facts,
+        personas,
+        pull_base,
+        show_base,
+        split,
+        workspace,
     )
     from menura.api.runs import (
         Evaluated,
@@ -41,30 +58,13 @@ if TYPE_CHECKING:
         train,
         train_scorer,
     )
-    from menura.api.workspace import (
-        add_corpus,
-        bases,
-        check_file,
-        convert,
-        count,
-        count_parameters,
-        delete_persona,
-        mask_similarity,
-        models,
-        persona_facts,
-        personas,
-        pull_base,
-        show_base,
-        split,
-        workspace,
-    )
     from menura.artefacts.renamed import FLAGS
     from menura.corpus.dialogue import Turn
     from menura.evaluation.settings import DecodingFlags, EvaluateConfig
     from menura.registry import RegisteredModel, model_over_words, register_method, register_model, unregister
 
 _WHERE = {
-    "menura.api.personas": (
+    "menura.api.agent": (
         *(
             "PERSONA",
             "YOU",
@@ -94,7 +94,7 @@ _WHERE = {
         *("rank", "recipes"),
         *("report", "settings_of", "train", "train_scorer"),
     ),
-    "menura.api.workspace": (
+    "menura.api.home": (
         *("add_corpus", "bases", "check_file", "convert", "count", "count_parameters", "delete_persona"),
         *("mask_similarity", "models", "persona_facts", "personas", "pull_base", "show_base", "split", "workspace"),
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.adaptation.defaults import DEFAULT_PERSONA
-from menura.api.personas import Model, Persona, Typed, device_of, overridden, persona_on
+from menura.api.agent import Model, Persona, Typed, device_of, overridden, persona_on
 from menura.artefacts.files import home, write_text
 from menura.errors import ConfigError
 from menura.evaluation.evaluate import Results

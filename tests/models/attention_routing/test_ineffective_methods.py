@@ -28,10 +28,10 @@ from menura.evaluation.run import config_of
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.registry import load_model
-from menura.tasks.task import Persona, Task
+from menura.tasks.task import Task
 from menura.training.recipes import recipe
 
-TASKS = [Task(Persona("mira"), (*SUPPORT, *QUERY))]
+TASKS = [Task("mira", (*SUPPORT, *QUERY))]
 BERTS: dict[str, Any] = {
     "hidden_size": 32,
     "num_heads": 4,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
+from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
@@ -142,7 +143,7 @@ def test_a_run_over_words_says_no_token_of_control_but_the_end_and_begins_at_kno
     path = f"{tmp_path}/vectors.txt"
     with open(path, "w", encoding="utf-8") as file:
         file.write("b 1 2 3 4 5 6\n")
-    model = load_model(replace(config, word_vectors=path), vocabulary=WordVocabulary(("a", "b"), ())).model
+    model = load_model(replace(config, word_vectors=path), LoadOptions(vocabulary=WordVocabulary(("a", "b"), ()))).model
     assert isinstance(model, WordDecoderModel)
     assert model.suppress_ids == (0, 1, 3)
     assert model.decoder.embedding.weight[5].tolist() == [1, 2, 3, 4, 5, 6]

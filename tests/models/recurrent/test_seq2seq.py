@@ -8,6 +8,7 @@ from torch import nn
 
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
+from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
@@ -253,6 +254,8 @@ def test_no_reply_holds_what_is_never_to_be_said(choice: Decoding) -> None:
 
 
 def test_a_run_over_words_says_no_token_of_control_but_the_end() -> None:
-    model = load_model(Seq2SeqConfig(hidden_size=4, num_layers=1), vocabulary=WordVocabulary(("a", "b"), ())).model
+    model = load_model(
+        Seq2SeqConfig(hidden_size=4, num_layers=1), LoadOptions(vocabulary=WordVocabulary(("a", "b"), ()))
+    ).model
     assert isinstance(model, Seq2Seq)
     assert model.suppress_ids == (0, 1, 3)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from menura.api.personas import overridden
+from menura.api.agent import overridden
 from menura.errors import ConfigError
 
 if TYPE_CHECKING:
