@@ -1,1 +1,1 @@
-"""A model and a support set become persona weights: what one persona differs in."""
+"""A model and a support set become persona weights: the weights in which one persona differs from the model."""

@@ -1,4 +1,4 @@
-"""Training in turns: on each batch several things are lowered, one after the other, each by networks of its own."""
+"""Alternating training: on each batch several objectives are minimised in turn, each by networks of its own."""
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ Objective = Callable[[DialogueModel[Any], EncodedEpisode, float], Loss]
 
 @dataclass(frozen=True)
 class Phase:
-    """What is lowered after a step's objective, on the same tasks, at ``rate`` times its rate."""
+    """A further objective after a step's own, on the same tasks, with ``lr_scale`` times its learning rate."""
 
     objective: Objective
     lr_scale: float
@@ -27,18 +27,19 @@ class Phase:
 
 @runtime_checkable
 class TakesTurns(Protocol):
-    """A method whose outer step is several of the optimiser's: its objective, then turns."""
+    """A method whose outer step is several optimiser steps: one for its objective, then one per phase."""
 
     def further_turns(self) -> Iterator[Phase]:
-        """Yield what follows the objective, in order."""
+        """Yield the phases after the objective, in order."""
 
 
 @dataclass(frozen=True)
 class Alternating:
-    """Reconstruct, then let the generators lower a divergence, then let the critic estimate it (iVAE, spec C3).
+    """Minimise the reconstruction loss, then the divergence (generators), then fit its estimate (critic; iVAE, C3).
 
-    A step takes ``generators`` and ``critics`` further ones of the optimiser, on the same dialogues, at a share of the
-    outer rate. A persona is then learnt as ``Finetune`` does.
+    An outer step has ``generator_steps`` and ``critic_steps`` further optimiser steps on the same dialogues, at
+    ``generator_lr_scale`` and ``critic_lr_scale`` times the outer learning rate. A persona is adapted as by
+    ``Finetune``.
     """
 
     name: ClassVar[str] = "alternating"
@@ -54,7 +55,7 @@ class Alternating:
     second_order = False
 
     def __post_init__(self) -> None:
-        """Refuse turns that are none."""
+        """Refuse counts and scales that are not positive."""
         for name in ("generator_steps", "critic_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must be at least 1")
@@ -63,15 +64,15 @@ class Alternating:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must be > 0")
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Need nothing beside the model; ConfigError for one that does not learn in turns, or has nothing to adapt."""
+        """Attach nothing; ConfigError for a model without adversarial networks, or with nothing to adapt."""
         if not isinstance(model, TrainsAlternately):
             raise ConfigError(f"{type(model).__name__} does not learn in turns", hint="try --set method=finetune")
         adapting(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the loss of the reconstruction over support and query together; the pooled loss where there is none.
+        """Return the reconstruction loss over support and query together; the pooled loss for a model without one.
 
-        What is drawn is drawn anew at each ``progress``.
+        The random numbers depend on the episode and on ``progress``.
         """
         if not isinstance(model, TrainsAlternately):
             return pooled(model, episode)
@@ -81,7 +82,7 @@ class Alternating:
             return model.reconstruction(batch, seed)
 
     def further_turns(self) -> Iterator[Phase]:
-        """Yield the generators' turns, then the critic's."""
+        """Yield the generators' phases, then the critic's."""
         yield from (Phase(partial(_turn, "generator", n), self.generator_lr_scale) for n in range(self.generator_steps))
         yield from (Phase(partial(_turn, "critic", n), self.critic_lr_scale) for n in range(self.critic_steps))
 
@@ -108,5 +109,5 @@ def _exchanges(episode: EncodedEpisode) -> tuple[EncodedExchange, ...]:
 
 
 def _seed(episode: EncodedEpisode, progress: float, what: str) -> int:
-    """Return a seed of what is read, when, and what for, so that a training that was stopped goes on the same way."""
+    """Return a seed from data, progress and purpose, so that resumed training continues identically."""
     return zlib.crc32(repr((progress, what, [exchange.ids for exchange in _exchanges(episode)])).encode())

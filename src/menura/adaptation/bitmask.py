@@ -1,4 +1,4 @@
-"""Yes and no become bits, eight a byte, the first in the lowest."""
+"""Bools become packed bits, eight per byte, the first in the lowest bit."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Customised MAML: a structure for each persona, and private weights trained together (CMAML; Song et al., 2020)."""
+"""Customised MAML: a mask for each persona, and private weights trained jointly (CMAML; Song et al., 2020)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -22,20 +22,21 @@ from menura.models.dialogue_model import DialogueModel, HasPrivatePart, Loss
 
 @dataclass(frozen=True)
 class Cmaml:
-    """Lower the query losses of some tasks together, each with the private weights that its persona keeps.
+    """Minimise the query losses of some tasks jointly, each with the private weights in its persona's mask.
 
-    A structure is found on a copy: ``prune_epochs`` passes over the support with ``sparsity`` times the sum of private
-    magnitudes (``l1`` says how), then of the inner private layers what is not above ``gamma`` (``threshold`` absolute)
-    or not among the ``keep`` largest share of a layer (quantile) goes. A persona is learnt from the meta-weights again.
-    ``private_reduce``: of the tasks' gradients by a private weight that they share (Eq. 4 prints the sum, which makes
-    that step up to as many times larger as there are tasks). ``private_adam`` masked: the outer step leaves a weight
-    and its moments alone that no task of the step has (Eq. 5). Under ``order`` first, steps are constants; exact goes
-    through all of them, also from one task to another by the weights they share.
+    A mask is found on a copy: ``prune_epochs`` passes over the support with an L1 penalty of weight ``l1_weight`` on
+    private weights (``l1_step`` is its update rule), then the weights of the inner private layers are pruned that are
+    not above ``gamma`` (``threshold`` absolute) or not in the largest share ``keep_share`` of a layer (quantile). The
+    persona is then adapted from the meta-weights. ``private_reduce`` combines the tasks' gradients of a private weight
+    that they share (Eq. 4 prints the sum, whose step is larger by up to the number of tasks). ``private_adam`` masked:
+    the outer step changes neither a private weight nor its moments if no task of the step keeps it (Eq. 5). With
+    ``order`` first inner steps are constants; exact differentiates through all of them, also across tasks through the
+    weights they share.
 
-    ``preset`` repo does as the public program: nodes of all layers go, structures hold back steps and not weights,
-    nothing is shared between tasks, and a persona is learnt on from the copy. A model without a private part is all
-    shared, which makes this MAML; ``attach`` refuses it. ``adapts``: parts of names, comma-separated; the inner loop
-    moves only what has one in its name ("" = all, as the paper has it), and a persona holds nothing else.
+    ``preset`` repo follows the public program: nodes of all layers are pruned, masks apply to steps and not to weights,
+    nothing is shared between tasks, and the persona is adapted from the pruned copy. Without a private part this would
+    be MAML; ``attach`` refuses such a model. ``trainable``: parts of parameter names, comma-separated; the inner loop
+    moves only parameters whose name contains one ("" = all, as in the paper), and a persona holds nothing else.
     """
 
     name: ClassVar[str] = "cmaml"
@@ -55,7 +56,7 @@ class Cmaml:
     trainable: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing; settings that contradict one another are refused by ``attach``."""
+        """Refuse invalid numbers; ``attach`` refuses settings that contradict one another."""
         if self.order not in ("exact", "first"):
             raise ConfigError(f"method.order: {self.order}, must be exact or first")
         for name in ("gamma", "l1_weight", "prune_epochs"):
@@ -70,7 +71,7 @@ class Cmaml:
         return self.order == "exact"
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Need nothing beside the model; ConfigError for settings or a model that come to nothing."""
+        """Attach nothing; ConfigError for settings without effect or a model that does not fit."""
         usual = {each.name: each.default for each in fields(self)}
         for name, idle, why in (
             ("gamma", self.threshold == "quantile", "threshold quantile looks at keep"),
@@ -96,11 +97,11 @@ class Cmaml:
             raise ConfigError(said, hint=f"--set method.trainable={','.join(whole(model).names)}")
 
     def for_persona(self, model: DialogueModel[Any]) -> Self:
-        """Move private weights alone where nothing else is set: a persona is its mask and what lives in it."""
+        """Adapt private weights alone if ``trainable`` is empty: a persona is its mask and the weights in it."""
         return self if self.trainable else replace(self, trainable=",".join(whole(model).names))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the query loss of one task alone, its structure found anew from the present weights."""
+        """Return the query loss of one task alone, with a mask found from the present weights."""
         mask = self.find_mask(model, episode.support)
         total, (loss,) = self.joint_objective(model, [episode], [mask], progress)
         return Loss(total, loss.nll, loss.tokens, loss.parts)
@@ -112,14 +113,14 @@ class Cmaml:
         masks: Sequence[PersonaMask],
         progress: float = 1.0,
     ) -> tuple[Tensor, list[Loss]]:
-        """Return the sum of the tasks' query losses with its meta-gradient, and each of them free of any graph."""
-        if self.preset == "repo":  # one by one: what is pooled over one task is not pooled
+        """Return the sum of the tasks' query losses with its meta-gradient, and each loss detached."""
+        if self.preset == "repo":  # one task at a time: nothing is shared between tasks
             alone = [self._jointly(model, [e], [s]) for e, s in zip(episodes, masks, strict=True)]
             return torch.stack([total for total, _ in alone]).sum(), [loss for _, (loss,) in alone]
         return self._jointly(model, episodes, masks)
 
     def moves(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
-        """Return by name the private weights that live in one of the structures; all else may move everywhere."""
+        """Return by name where private weights are in one of the masks; all other weights may move everywhere."""
         if self.private_adam == "plain" or self.preset == "repo":
             return {}
         found = [mask.kept(model.device) for mask in masks]
@@ -127,7 +128,7 @@ class Cmaml:
         return {name: torch.stack([kept[name] for kept in found]).any(0) for name in limited}
 
     def find_mask(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> PersonaMask:
-        """Return what a persona keeps, as its support set tells from the model's present weights (Algorithm 1)."""
+        """Return the mask of a persona, found from its support set and the present weights (Algorithm 1)."""
         shape = whole(model)
         if not shape.layers or not any(support):
             return shape
@@ -137,42 +138,42 @@ class Cmaml:
     def adapted(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> tuple[PersonaWeights, PersonaMask]:
-        """Return what one persona differs in, 0 where it keeps nothing, and its structure.
+        """Return the persona's weights, 0 outside its mask, and the mask.
 
-        ``watch`` sees the steps that stay, not those of the copy.
+        ``watch`` sees the steps of the adaptation, not those of the pruned copy.
         """
         start, mask = adapting(model, self.trainable), whole(model)
-        begin: PersonaWeights = start
+        initial: PersonaWeights = start
         with torch.enable_grad():
             if mask.layers and any(support):
                 sparse = self._sparse(model, support, mask)
                 mask = self._pruned(mask, sparse)
-                begin = with_part(sparse, self.trainable) if self.preset == "repo" else start
-            trajectory = self._walk(model, begin, [mask], exact=False)
+                initial = with_part(sparse, self.trainable) if self.preset == "repo" else start
+            trajectory = self._trajectory(model, initial, [mask], exact=False)
             for done, steps, loss in walking(trajectory, [self._batches(model, support)], self.inner):
                 if watch:
                     watch(done, steps, float(loss))
         weights = {name: value.detach() for name, value in trajectory.weights(0).items()}
         weights = weights if self.preset == "repo" else living(weights, mask)
-        # What took no step is still the model's own, which the next persona would share.
+        # Tensors that took no step are still the model's own, which the next persona would share.
         own = {value.data_ptr() for value in start.values()}
         return {n: value.clone() if value.data_ptr() in own else value for n, value in weights.items()}, mask
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
-        """Return the weights that ``adapted`` finds."""
+        """Return the weights of ``adapted``."""
         return self.adapted(model, support, watch)[0]
 
     def _jointly(
         self, model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], masks: Sequence[PersonaMask]
     ) -> tuple[Tensor, list[Loss]]:
-        trajectory = self._walk(model, adaptable(model), masks, exact=self.order == "exact")
+        trajectory = self._trajectory(model, adaptable(model), masks, exact=self.order == "exact")
         for _ in walking(trajectory, [self._batches(model, episode.support) for episode in episodes], self.inner):
             pass
         return trajectory.query_loss([model.batch(tuple(chain.from_iterable(episode.query))) for episode in episodes])
 
-    def _walk(
+    def _trajectory(
         self, model: DialogueModel[Any], start: PersonaWeights, masks: Sequence[PersonaMask], *, exact: bool
     ) -> Together:
         problem, dense = InnerProblem(model, self.inner.lr, adam=False), self.preset == "repo"
@@ -196,7 +197,7 @@ class Cmaml:
 
 
 def _check_private(model: DialogueModel[Any]) -> None:
-    """Raise ConfigError for a model that keeps nothing to a persona, or does not train it."""
+    """Raise ConfigError for a model without private layers, or with frozen ones."""
     if not isinstance(model, HasPrivatePart):
         raise ConfigError(
             "cmaml needs a model with a private part", hint="--set model=seq2spg, or method=maml", code="method_misfit"

@@ -20,28 +20,28 @@ from menura.batches.padded import PaddedBatch, PaddedChunk
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasPaddedForward, Loss
 
-KEPT_GRAPHS = 8  # the one that was not used for longest is dropped
+KEPT_GRAPHS = 8  # the least recently used one is dropped
 UNADAPTED = "un-adapted"
 
 Objective = Callable[[DialogueModel[Any], EncodedEpisode, float], Loss]
-Kind = tuple[Order, tuple[int, ...], int]  # the order, the passes of each support batch, the passes of the query
+Kind = tuple[Order, tuple[int, ...], int]  # the order, the chunks of each support batch, the chunks of the query
 
 
 @dataclass
 class CompiledMaml:
     """Maml's objective, compiled: the same loss and gradient, up to rounding.
 
-    The graph is what ``Maml`` computes without it, noted down while it runs, so that both derivatives are in it. Ids
-    and weights are its inputs. One graph serves all rows, tokens and labels; each number of inner steps has its own.
+    The graph is traced from what ``Maml`` computes, so that it contains both derivatives. Ids and weights are its
+    inputs. One graph serves all numbers of rows, tokens and labels; each number of inner steps has its own.
     """
 
     method: Maml
     model: DialogueModel[Any]
     say: Callable[[str], None]
-    _graphs: list[tuple[Kind, Graph]] = field(default_factory=list)  # used last comes last
+    _graphs: list[tuple[Kind, Graph]] = field(default_factory=list)  # the most recently used last
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the query loss at the adapted weights; nothing but ``total`` has a gradient, taken already."""
+        """Return the query loss at the adapted weights; only ``total`` has a gradient, computed already."""
         assert model is self.model, "another model's graph"
         assert isinstance(model, HasPaddedForward), "compiled_objective was to refuse it"
         inner, order = self.method.inner, self.method.order_at(progress)
@@ -116,23 +116,23 @@ class _Task:
 
     @property
     def kind(self) -> Kind:
-        """What a graph is for."""
+        """The key of this task's graph."""
         return self.order, tuple(len(batch.parts) for batch in self.support), len(self.query.parts)
 
     def __call__(self, given: Sequence[Tensor]) -> list[Tensor]:
-        """Return total, (N,) nats a label, (steps,) support losses, the un-adapted loss or 0, and the gradients."""
+        """Return total, (N,) NLL per label, (steps,) support losses, the un-adapted loss or 0, and the gradients."""
         train = trained(self.model)
         weights = {name: value.detach() for name, value in zip(self.names, given, strict=False)}
         leaves = [weights[name].requires_grad_() for name in train]
         query, *support = self._batches(given[len(weights) :])
         under = {f"model.{name}": value for name, value in weights.items()}
-        loss, losses = torch.func.functional_call(_Under(self.model, self._lowered), under, (query, support))
+        loss, losses = torch.func.functional_call(_Under(self.model, self._losses), under, (query, support))
         gradients = torch.autograd.grad(loss.total, leaves, materialize_grads=True)
         before = loss.parts.get(UNADAPTED, torch.zeros_like(loss.total))
         stacked = torch.stack(losses) if losses else loss.total.new_zeros(0)
         return [value.detach() for value in (loss.total, loss.nll, stacked, before, *gradients)]
 
-    def _lowered(self, query: PaddedBatch, support: Sequence[PaddedBatch]) -> tuple[Loss, list[Tensor]]:
+    def _losses(self, query: PaddedBatch, support: Sequence[PaddedBatch]) -> tuple[Loss, list[Tensor]]:
         inner = self.method.inner
         trajectory = TRAJECTORIES[self.order](
             InnerProblem(self.model, inner.lr, inner.optimizer == "adam"), adapting(self.model, self.method.trainable)

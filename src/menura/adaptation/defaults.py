@@ -1,4 +1,4 @@
-"""How a persona is learnt where nothing else is said, on each kind of model."""
+"""The default adaptation of a persona, by kind of model."""
 
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import Finetune
@@ -6,9 +6,9 @@ from menura.adaptation.plain import Finetune
 # Held-out dialogues of validation speakers chose these (docs/results/start.md).
 ANCHORED = InnerLoop(lr=5e-4, epochs=2, batch_size=16, optimizer="adam", distill_weight=0.5)
 PLATO = InnerLoop(lr=1e-3, epochs=3, batch_size=16, optimizer="adam")
-ROUTING = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")  # more passes lose on held-back speakers
+ROUTING = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")  # more epochs are worse on validation speakers
 
 
 DEFAULT_PERSONA = Finetune(ANCHORED)  # on the default base
-PLATO_PERSONA = Finetune(PLATO, "latent,prior")  # a persona differs in latents and prior
+PLATO_PERSONA = Finetune(PLATO, "latent,prior")  # only latents and prior are adapted
 ROUTING_PERSONA = Finetune(ROUTING)

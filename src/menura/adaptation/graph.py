@@ -1,6 +1,6 @@
-"""A function of tensors becomes machine code, once for all sizes of those that vary.
+"""A function of tensors becomes compiled code, once for all sizes of the tensors that vary.
 
-This is where torch's compiler is called, below ``torch.compile``: that has no graph for a gradient inside a gradient.
+This calls torch's compiler below ``torch.compile``, which has no graph for a gradient of a gradient.
 """
 
 import os
@@ -24,26 +24,26 @@ LEAVE_OUT = "leave outer.compile out"
 
 @dataclass(frozen=True)
 class Graph:
-    """What was compiled: called with tensors, it returns a list of tensors, free of any graph."""
+    """Compiled code: called with tensors, it returns a list of detached tensors."""
 
     _run: Callable[..., Sequence[Tensor]]
     _fits: Callable[[Sequence[Tensor]], bool]
 
     def __call__(self, given: Sequence[Tensor]) -> list[Tensor]:
-        """Compute it."""
+        """Run the code."""
         with torch.no_grad(), _in_order(given[0].device):
             return list(self._run(*given))
 
     def fits(self, given: Sequence[Tensor]) -> bool:
-        """Tell whether it holds for tensors of these sizes."""
+        """Tell whether it is valid for tensors of these sizes."""
         return self._fits(given)
 
 
 def compiled(function: Function, fixed: Sequence[Tensor], varying: Sequence[Tensor]) -> Graph:
-    """Compile a function of ``fixed``, then ``varying`` tensors; of the latter every size, from two on, may change.
+    """Compile a function of ``fixed``, then ``varying`` tensors; every size of the latter, from two on, may change.
 
-    The function is run once, on tensors without values; whatever is no tensor in it stays as it is in this run. It
-    may take derivatives. Raises ConfigError where compiling fails.
+    The function is traced once, with fake tensors; whatever is no tensor in it is a constant of the graph. It may take
+    derivatives. Raises ConfigError if compiling fails.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415  # seconds to import, for an option
     from torch.fx.experimental.proxy_tensor import make_fx  # noqa: PLC0415
@@ -64,12 +64,12 @@ def compiled(function: Function, fixed: Sequence[Tensor], varying: Sequence[Tens
         run = machine_code(traced, given, mode)
     except (RuntimeError, OSError) as error:
         raise ConfigError(f"torch could not compile: {str(error).splitlines()[0]}", hint=LEAVE_OUT) from error
-    held = sizes.produce_guards_expression(given)  # what tracing and compiling took for granted of the sizes
+    held = sizes.produce_guards_expression(given)  # what tracing and compiling assumed about sizes
     return Graph(run, lambda tensors: held is None or bool(sizes.evaluate_guards_expression(held, tensors)))
 
 
 def machine_code(traced: Any, given: Sequence[Any], mode: Any) -> Callable[..., Sequence[Tensor]]:
-    """Compile what was noted down; ``given`` are its inputs without values, of a fake tensor mode."""
+    """Compile a traced graph; ``given`` are its inputs as fake tensors."""
     from torch._guards import TracingContext, tracing  # noqa: PLC0415  # seconds to import, for an option
     from torch._inductor.compile_fx import compile_fx  # noqa: PLC0415
 
@@ -83,7 +83,7 @@ def _without_values(mode: Any, value: Tensor, index: int, *, varies: bool) -> An
     from torch._dynamo.source import ConstantSource  # noqa: PLC0415  # as above
     from torch.fx.experimental.symbolic_shapes import DimDynamic, StatelessSymbolicContext  # noqa: PLC0415
 
-    # Dynamic, not duck: sizes that are alike in this run need not be so in the next.
+    # Dynamic, not duck: sizes that are equal in this run need not be so in the next.
     kind = DimDynamic.DYNAMIC if varies else DimDynamic.STATIC
     sizes: Any = StatelessSymbolicContext([kind] * value.ndim)
     return mode.from_tensor(value, source=ConstantSource(f"given_{index}"), symbolic_context=sizes)
@@ -91,14 +91,14 @@ def _without_values(mode: Any, value: Tensor, index: int, *, varies: bool) -> An
 
 @contextmanager
 def _in_order(device: torch.device) -> Iterator[None]:
-    """Let threads of a CPU add up in one order, so that a run that was stopped comes to the same bits; else no change.
+    """Make CPU threads add up in a fixed order, so that a resumed run is bit-identical; elsewhere no change.
 
-    The compiler would have them add to one place, such as a token's embedding, as each gets there.
+    The compiler would otherwise use atomic adds, for example to a token's embedding.
     """
     settings: Any = deterministic  # the module has a class of its own, which its types do not say
     before, filling = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
     if device.type == "cpu":
-        # Filling fresh memory is a part of it that changes no result here, and takes time.
+        # Filling uninitialised memory is a part of that mode that changes no result here, and takes time.
         torch.use_deterministic_algorithms(True)
         settings.fill_uninitialized_memory = False
     try:

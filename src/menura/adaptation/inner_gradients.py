@@ -1,4 +1,4 @@
-"""Three ways to walk down a support loss: to the same weights, with different things kept for the way back."""
+"""Three ways to run the inner loop: to the same weights, with different things kept for the backward pass."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -30,34 +30,34 @@ from menura.models.dialogue_model import Loss
 
 
 class InnerTrajectory(Protocol):
-    """Where an inner loop stands."""
+    """The state of an inner loop."""
 
     def step(self, batch: Batch) -> Tensor:
-        """Take a step down the loss of a batch and return that loss, free of any graph."""
+        """Take a gradient step on the loss of a batch and return that loss, detached."""
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights there."""
+        """Return the present weights."""
 
     def query_loss(self, query: Batch) -> Loss:
-        """Return the loss there; its gradient goes back to where the walk began and to all else that trains."""
+        """Return the loss at the present weights, with gradients for the initial weights and all else that trains."""
 
 
 @dataclass
 class FirstOrder:
-    """First order: steps are constants, so that the gradient at the start is the one where the walk ends.
+    """First order: steps are constants, so that the gradient of the initial weights is that at the final weights.
 
-    Held: one copy of what moves, its gradient, Adam's two means, and a copy for each row of learnt rates but the first.
-    Nothing grows with the number of steps. ``weights`` are written over by the next step.
+    Memory: one copy of what moves, its gradient, Adam's moments, and a copy for each row of learnt rates but the first.
+    Nothing grows with the number of steps. The next step overwrites ``weights``.
     """
 
     problem: InnerProblem
     start: Mapping[str, Tensor]
     _states: dict[str, State] = field(default_factory=dict)
-    _marks: list[dict[str, Tensor]] = field(default_factory=list)  # where a row of rates begins
+    _marks: list[dict[str, Tensor]] = field(default_factory=list)  # the weights where a row of rates begins
     _steps: int = 0
 
     def step(self, batch: Batch) -> Tensor:
-        """Take a step, writing over the weights."""
+        """Take a step, overwriting the weights."""
         if not self._states:
             self._states = initial_states(self.problem, {n: value.detach().clone() for n, value in self.start.items()})
         lrs = inner_lrs_of(self.problem.model)
@@ -65,23 +65,23 @@ class FirstOrder:
             self._marks.append({name: value.clone() for name, value in self.weights().items()})
         leaves = {name: state[0].requires_grad_() for name, state in self._states.items()}
         loss, gradients = loss_and_gradients(self.problem, leaves, batch, outer_only={}, exact=False)
-        self._descend(gradients)
+        self._update(gradients)
         self._steps += 1
         return loss.detach()
 
     @torch.no_grad()
-    def _descend(self, gradients: Values) -> None:
+    def _update(self, gradients: Values) -> None:
         lrs = lrs_of_step(self.problem, self._steps, tuple(self._states))
         for (name, (weight, *moments)), lr, gradient in zip(self._states.items(), lrs, gradients, strict=True):
-            towards, *moments = direction(moments, gradient, self._steps)
-            self._states[name] = (weight.sub_(lr * towards), *moments)
+            update, *moments = direction(moments, gradient, self._steps)
+            self._states[name] = (weight.sub_(lr * update), *moments)
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights, free of any graph; before any step, the start itself."""
+        """Return the weights, detached; before any step, the initial weights themselves."""
         return {name: state[0].detach() for name, state in self._states.items()} or dict(self.start)
 
     def query_loss(self, query: Batch) -> Loss:
-        """Return the loss there; its gradients are taken at once, so that no graph is kept."""
+        """Return the loss at the present weights; its gradients are computed at once, so that no graph is kept."""
         here = self.weights()
         loss, gradients = query_loss_and_gradients(self.problem, here, query)
         inputs = [*self.start.values(), *outer_only_of(self.problem, here).values()]
@@ -93,13 +93,13 @@ class FirstOrder:
 
     @torch.no_grad()
     def _lr_gradient(self, lrs: InnerLearningRates, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Return d loss / d log rate: the gradient here, times the way that was gone at the rate."""
+        """Return d loss / d log lr: the present gradient, times the change of the weights at that rate."""
         slope = torch.zeros_like(lrs.logarithm)
         places = [self.start, *self._marks, self.weights()]
         for row in range(len(places) - 1):
-            begin, end = places[row], places[row + 1]
+            before, after = places[row], places[row + 1]
             for name, gradient in gradients.items():
-                slope[row, lrs.column[name]] = (gradient * (end[name] - begin[name])).sum()
+                slope[row, lrs.column[name]] = (gradient * (after[name] - before[name])).sum()
         return slope
 
 
@@ -113,7 +113,7 @@ class Unrolled:
     _steps: int = 0
 
     def step(self, batch: Batch) -> Tensor:
-        """Take a step that autograd can go back through."""
+        """Take a differentiable step."""
         states = self._states or initial_states(self.problem, self.start)
         loss, gradients = loss_and_gradients(self.problem, self.weights(), batch, outer_only={}, exact=True)
         self._states = updated_states(
@@ -123,20 +123,20 @@ class Unrolled:
         return loss.detach()
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights as a function of the start."""
+        """Return the weights as a function of the initial weights."""
         return {name: state[0] for name, state in self._states.items()} or dict(self.start)
 
     def query_loss(self, query: Batch) -> Loss:
-        """Return the loss there."""
+        """Return the loss at the present weights."""
         return loss_with(self.problem.model, self.weights(), query)
 
 
 @dataclass
 class Recomputed:
-    """Exact by recursion: a step keeps only where it stood; on the way back it is taken again, with its graph.
+    """Exact by checkpointing: a step keeps only its weights; the backward pass recomputes it, with its graph.
 
-    There v <- v - rate H v, one Hessian-vector product a step; under Adam, v runs over its two means too.
-    Held: the weights of every step (thrice under Adam), and one graph at a time.
+    There v <- v - lr H v, one Hessian-vector product per step; with Adam, v includes its two moments.
+    Memory: the weights of every step (three times with Adam), and one graph at a time.
     """
 
     problem: InnerProblem
@@ -145,7 +145,7 @@ class Recomputed:
     _steps: int = 0
 
     def step(self, batch: Batch) -> Tensor:
-        """Take a step without a graph."""
+        """Take a checkpointed step."""
         states = self._states or initial_states(self.problem, self.start)
         outer_only, lrs = outer_only_of(self.problem, states), lrs_of_step(self.problem, self._steps, tuple(states))
         again = _StepFunction(self.problem, tuple(states), tuple(outer_only), batch, self._steps)
@@ -156,11 +156,11 @@ class Recomputed:
         return loss
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights as a function of the start."""
+        """Return the weights as a function of the initial weights."""
         return {name: state[0] for name, state in self._states.items()} or dict(self.start)
 
     def query_loss(self, query: Batch) -> Loss:
-        """Return the loss there; its gradients there are taken at once, so that no graph of it is kept."""
+        """Return the loss at the present weights; its gradients are computed at once, so that its graph is not kept."""
         here = self.weights()
         loss, gradients = query_loss_and_gradients(self.problem, here, query)
         return _loss_with_gradients(loss, [*here.values(), *outer_only_of(self.problem, here).values()], gradients)
@@ -168,7 +168,7 @@ class Recomputed:
 
 @dataclass(frozen=True)
 class _StepFunction:
-    """One step as a function of where tensors stand, of what does not move, and of learnt rates if there are some."""
+    """One step as a function of the states, of the parameters that do not move, and of learnt rates, if any."""
 
     problem: InnerProblem
     names: tuple[str, ...]
@@ -200,24 +200,24 @@ def _loss_with_gradients(loss: Loss, inputs: Sequence[Tensor], gradients: Sequen
     return Loss(with_gradients(loss.total, inputs, gradients), loss.nll.detach(), loss.tokens, parts)
 
 
-# What autograd is told instead of finding it out
+# Functions with a backward pass of their own
 
 
 class CheckpointedStep(Protocol):
-    """A step as a function of all that its gradient is wanted for."""
+    """A step as a function of all tensors that need its gradient."""
 
     def __call__(self, given: Sequence[Tensor], *, exact: bool) -> Values:
-        """Return the step's loss, free of any graph, and what it leads to; exact: with a graph to go back through."""
+        """Return the step's loss, detached, and the next states; exact: with a graph for the backward pass."""
 
 
 def with_gradients(value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """Return the value as a function of ``inputs`` with these gradients, whatever it was made from."""
+    """Return the value as a function of ``inputs`` with these gradients, whatever it was computed from."""
     made: Tensor = _Known.apply(value.detach(), len(inputs), *inputs, *gradients)  # type: ignore[no-untyped-call]  # torch's own
     return made
 
 
 def checkpointed_step(step: CheckpointedStep, given: Sequence[Tensor]) -> Values:
-    """Take a step that keeps only ``given``; going back through it takes it again."""
+    """Take a step that saves only ``given``; its backward pass recomputes it."""
     made: Values = _Taken.apply(step, *given)  # type: ignore[no-untyped-call]  # torch's own
     return made
 
@@ -254,6 +254,6 @@ class _Taken(torch.autograd.Function):
 
 
 def _precision(device: str) -> Callable[[], AbstractContextManager[Any]]:
-    """Return the precision of now, to be entered later: backward runs outside of the autocast that forward ran in."""
+    """Return the present autocast state, to be entered later: backward runs outside the autocast of forward."""
     kind, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
     return partial(torch.autocast, device, kind, enabled=enabled)

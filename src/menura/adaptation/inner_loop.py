@@ -1,4 +1,4 @@
-"""The inner loop: some steps down the loss of a support set, as a function of the weights it starts from."""
+"""The inner loop: gradient steps on the loss of a support set, as a function of the initial weights."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from menura.errors import ConfigError, NumericalError
 from menura.models.dialogue_model import DialogueModel, SelfDistills
 
 Order = Literal["exact", "first", "recalled"]
-Watch = Callable[[int, int, float], None]  # steps done, steps in all, support loss in nats per token
+Watch = Callable[[int, int, float], None]  # steps done, steps in all, support loss (NLL per token, nats)
 
 TRAJECTORIES: dict[Order, Callable[[InnerProblem, PersonaWeights], InnerTrajectory]] = {
     "exact": Unrolled,
@@ -28,12 +28,12 @@ TRAJECTORIES: dict[Order, Callable[[InnerProblem, PersonaWeights], InnerTrajecto
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """``epochs`` passes over the support set in mini-batches of ``batch`` exchanges (0 = all at once), at ``rate``.
+    """``epochs`` passes over the support set in mini-batches of ``batch_size`` exchanges (0 = all), at ``lr``.
 
-    A pass is ceil(support / batch) steps (spec A5); exchanges keep their order, so that those of one dialogue share a
-    row. Optimiser state starts fresh for each persona. Rates that were learnt with a start stand in place of ``rate``.
-    ``anchor`` is the share of each target that is what the start itself expects there, in place of the word (Reed et
-    al., 2015): few dialogues say too little to leave by far what all others taught.
+    An epoch is ceil(support / batch_size) steps (spec A5); exchanges keep their order, so that those of one dialogue
+    share a row. Optimiser state is fresh for each persona. Learning rates that were learnt with the initial weights
+    replace ``lr``. ``distill_weight`` is the share of each target that is the initial model's own distribution, not the
+    word (self-distillation; Reed et al., 2015): few dialogues are no reason to move far from what all others taught.
     """
 
     lr: float = 1e-3
@@ -64,7 +64,7 @@ def mini_batches(model: DialogueModel[Any], support: Sequence[EncodedDialogue], 
 
 
 def with_soft_targets(model: DialogueModel[Any], batch: Batch, share: float) -> Batch:
-    """Return a batch that holds a model to what it says now; ConfigError for one that cannot be held."""
+    """Return a batch with the model's present predictions as soft targets; ConfigError for a model without them."""
     if not isinstance(model, SelfDistills):
         raise ConfigError(
             f"inner.distill_weight: {type(model).__name__} cannot be held to itself", hint="leave it at 0"
@@ -81,9 +81,9 @@ def run_inner_loop(
     order: Order = "first",
     watch: Watch | None = None,
 ) -> dict[str, Tensor]:
-    """Return the weights after the inner loop; neither model nor start is changed.
+    """Return the weights after the inner loop; neither the model nor ``start`` is changed.
 
-    Under ``first`` they are free of any graph, under ``exact`` and ``recalled`` a function of ``start``. Raises
+    With order ``first`` they are detached, with ``exact`` and ``recalled`` a function of ``start``. Raises
     NumericalError at the step whose loss is not finite.
     """
     *_, (_, _, trajectory) = iterate_inner_loop(model, start, support, inner, order=order, watch=watch)
@@ -99,7 +99,7 @@ def iterate_inner_loop(
     order: Order = "first",
     watch: Watch | None = None,
 ) -> Iterator[tuple[int, int, InnerTrajectory]]:
-    """Yield steps done, steps in all, and the walk as it stands: before any step, then after each."""
+    """Yield steps done, steps in all, and the trajectory: before any step, then after each."""
     trajectory = TRAJECTORIES[order](InnerProblem(model, inner.lr, inner.optimizer == "adam"), start)
     batches = mini_batches(model, support, inner.batch_size) if inner.epochs and support else []
     if inner.distill_weight:

@@ -1,6 +1,6 @@
-"""One inner step as a function: where each tensor stands becomes where it stands next; at which learning rates.
+"""One inner step as a function of the weights and optimiser state, and the learning rates of a step.
 
-The rates are given, or learnt, one for each tensor (Meta-SGD, Li et al., 2017; MAML++, Antoniou et al., 2019).
+The rate is fixed, or learnt for each tensor (Meta-SGD, Li et al., 2017; MAML++, Antoniou et al., 2019).
 """
 
 import math
@@ -24,13 +24,13 @@ ADAM_EPSILON = 1e-8
 LOGARITHM = f"{RATES}logarithm"
 
 Values = tuple[Tensor, ...]
-State = Values  # of one tensor: the weight; under Adam also its mean gradient and its mean squared gradient
+State = Values  # of one tensor: the weight; with Adam also its two moments (means of gradient and squared gradient)
 LearningRates = Tensor | Sequence[float]  # one for each tensor that moves
 
 
 @dataclass(frozen=True)
 class InnerProblem:
-    """What an inner loop walks on: the loss of a model, at a rate, with or without Adam's means."""
+    """What an inner loop minimises, and how: a model's loss, a learning rate, SGD or Adam."""
 
     model: DialogueModel[Any]
     lr: float
@@ -38,19 +38,19 @@ class InnerProblem:
 
 
 def initial_states(problem: InnerProblem, weights: Mapping[str, Tensor]) -> dict[str, State]:
-    """Return where tensors stand before any step; optimiser state starts fresh for each persona."""
+    """Return the states before any step; optimiser state is fresh for each persona."""
     fresh = 2 if problem.adam else 0
     return {name: (value, *(torch.zeros_like(value) for _ in range(fresh))) for name, value in weights.items()}
 
 
 def lrs_of_step(problem: InnerProblem, step: int, names: Sequence[str]) -> LearningRates:
-    """Return the rates of a step, counted from 0: the model's learnt ones where it has some."""
+    """Return the learning rates of a step, counted from 0: the model's learnt ones, if it has any."""
     learnt = inner_lrs_of(problem.model)
     return learnt.of_step(step, names) if learnt else [problem.lr] * len(names)
 
 
 def outer_only_of(problem: InnerProblem, moving: Iterable[str]) -> dict[str, Tensor]:
-    """Return what the outer loop moves and the inner loop does not."""
+    """Return the parameters that the outer loop moves and the inner loop does not."""
     names = set(moving)
     return {name: value for name, value in adaptable(problem.model).items() if name not in names}
 
@@ -58,7 +58,7 @@ def outer_only_of(problem: InnerProblem, moving: Iterable[str]) -> dict[str, Ten
 def loss_and_gradients(
     problem: InnerProblem, weights: Mapping[str, Tensor], batch: Batch, *, outer_only: Mapping[str, Tensor], exact: bool
 ) -> tuple[Tensor, Values]:
-    """Return a loss and its gradients by ``weights``; exact ones can be differentiated again."""
+    """Return a loss and its gradients for ``weights``; with ``exact`` they can be differentiated again."""
     with torch.enable_grad(), twice_differentiable() if exact else nullcontext():
         loss = loss_with(problem.model, {**weights, **outer_only}, batch).total
         return loss, torch.autograd.grad(loss, list(weights.values()), create_graph=exact, materialize_grads=True)
@@ -67,7 +67,7 @@ def loss_and_gradients(
 def updated_states(
     problem: InnerProblem, states: Mapping[str, State], lrs: LearningRates, gradients: Values, step: int
 ) -> dict[str, State]:
-    """Return where tensors stand after a step, counted from 0, down these gradients."""
+    """Return the states after a step, counted from 0, with these gradients."""
     after = {}
     for (name, (weight, *moments)), lr, gradient in zip(states.items(), lrs, gradients, strict=True):
         towards, *moments = direction(moments, gradient, step)
@@ -76,7 +76,7 @@ def updated_states(
 
 
 def query_loss_and_gradients(problem: InnerProblem, here: Mapping[str, Tensor], query: Batch) -> tuple[Loss, Values]:
-    """Return a loss and its gradients at once: first of ``here``, then of the others."""
+    """Return a loss and its gradients: first for ``here``, then for the parameters of the outer loop only."""
     leaves = {name: value.detach().requires_grad_() for name, value in here.items()}
     inputs = [*leaves.values(), *outer_only_of(problem, here).values()]
     with torch.enable_grad():
@@ -85,9 +85,9 @@ def query_loss_and_gradients(problem: InnerProblem, here: Mapping[str, Tensor], 
 
 
 def direction(moments: Sequence[Tensor], gradient: Tensor, step: int) -> Values:
-    """Return what is to be subtracted, times the rate, and the new means: the gradient itself where there are none.
+    """Return the update, to be subtracted times the learning rate, and the new moments; for SGD the gradient itself.
 
-    Adam (Kingma and Ba, 2015) as a function, nothing in place, so that it can be differentiated.
+    Adam (Kingma and Ba, 2015) as a function without in-place operations, so that it can be differentiated.
     """
     if not moments:
         return (gradient,)
@@ -95,7 +95,7 @@ def direction(moments: Sequence[Tensor], gradient: Tensor, step: int) -> Values:
     mean = first * moments[0] + (1 - first) * gradient
     square = second * moments[1] + (1 - second) * gradient**2
     level = square / (1 - second ** (step + 1))
-    # Within the root, so that its derivative is finite where a gradient is exactly zero.
+    # Epsilon is inside the root, so that the derivative is finite where a gradient is exactly zero.
     return mean / (1 - first ** (step + 1)) / (level + ADAM_EPSILON**2).sqrt(), mean, square
 
 
@@ -106,9 +106,9 @@ def twice_differentiable() -> AbstractContextManager[None]:
 
 
 class InnerLearningRates(nn.Module):
-    """The rate of each tensor by name, a row for each of the first inner steps; later steps use the last row.
+    """The learning rate of each tensor by name, a row for each of the first inner steps; later steps use the last row.
 
-    Logarithms are what trains, so that a rate stays above zero.
+    Their logarithms are trained, so that rates stay positive.
     """
 
     def __init__(self, names: Sequence[str], logarithm: Tensor) -> None:
@@ -134,9 +134,9 @@ def inner_lrs_of(model: DialogueModel[Any]) -> InnerLearningRates | None:
 
 
 def attach_inner_lrs(model: DialogueModel[Any], lr: float, rows: int) -> None:
-    """Give the model rates to learn, all at ``rate`` to begin with; those that its start brought stay.
+    """Add learnable inner learning rates to the model, initially ``lr``; rates from a checkpoint stay.
 
-    Raises ConfigError if the start's have another number of rows.
+    Raises ConfigError if the checkpoint's have another number of rows.
     """
     found = inner_lrs_of(model)
     if found and found.rows != rows:
@@ -149,6 +149,6 @@ def attach_inner_lrs(model: DialogueModel[Any], lr: float, rows: int) -> None:
 
 
 def restore_inner_lrs(model: DialogueModel[Any], found: Mapping[str, Tensor]) -> None:
-    """Make room for the rates that lie among a start's weights, if any do; their values are put as all others are."""
+    """Add learnable rates to the model if a checkpoint has them; their values are loaded with the other weights."""
     if LOGARITHM in found and found[LOGARITHM].ndim > 0:
         attach_inner_lrs(model, 1.0, len(found[LOGARITHM]))

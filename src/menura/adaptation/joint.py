@@ -1,6 +1,6 @@
-"""Inner loops of some tasks in lock-step: shared weights each its own, private weights one for all (CMAML, Eq. 4).
+"""Inner loops of some tasks in lock-step: one copy of private weights for all tasks (CMAML, Eq. 4).
 
-A task of the field is called place here, by where it stands among the step's.
+A task is identified by its index in the outer step, called ``place``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,10 +25,10 @@ Reduce = Literal["mean", "sum"]
 
 @runtime_checkable
 class LearnsJointly(Protocol):
-    """A method whose objective needs all tasks of an outer step at once, each with its structure."""
+    """A method whose objective needs all tasks of an outer step at once, each with its persona mask."""
 
     def find_mask(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> PersonaMask:
-        """Return what one persona keeps, found from the model's present weights; the model is not changed."""
+        """Return one persona's mask, found from the model's present weights; the model is not changed."""
 
     def joint_objective(
         self,
@@ -37,21 +37,21 @@ class LearnsJointly(Protocol):
         masks: Sequence[PersonaMask],
         progress: float = 1.0,
     ) -> tuple[Tensor, list[Loss]]:
-        """Return the sum to lower, with its (meta-)gradient, and each task's query loss, free of any graph."""
+        """Return the objective, a sum, with its (meta-)gradient, and each task's query loss, detached."""
 
     def moves(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
-        """Return by name where these tasks' step may move a weight; names left out may move everywhere."""
+        """Return by name where the outer step of these tasks may move a weight; other weights may move everywhere."""
 
 
 @dataclass
 class Together:
-    """Where the inner loops of some tasks stand.
+    """The state of the inner loops of some tasks.
 
-    Private weights go down the ``reduce`` of the gradients of those tasks in which an edge lives and which have a
-    mini-batch left; each task is at 0 where its structure ends. With ``dense`` structures hold back steps alone, as in
-    the public program: what is cut off acts as before. Under ``exact`` weights are a function of the start, and all
-    graphs are kept; without it steps are constants and nothing is.
-    Held: a copy of the shared weights a task, one of the private ones.
+    A private weight moves by the ``reduce`` of the gradients of the tasks that keep it and have a mini-batch left; in
+    each task it is 0 outside the mask. With ``dense`` masks apply to steps alone, as in the public program: weights
+    outside the mask still act. With ``exact`` weights are a function of ``start``, and all graphs are kept; without it
+    steps are constants and no graph is.
+    Memory: one copy of the shared weights per task, one of the private ones.
     """
 
     problem: InnerProblem
@@ -66,17 +66,17 @@ class Together:
     _steps: int = 0
 
     def __post_init__(self) -> None:
-        """Stand at the start."""
+        """Set all weights to ``start``."""
         private = set(self.masks[0].names)
         self._private = {name: value for name, value in self.start.items() if name in private}
         own = {name: value for name, value in self.start.items() if name not in private}
         self._own = [own for _ in self.masks]
 
     def step(self, batches: Mapping[int, Batch]) -> dict[int, Tensor]:
-        """Take a step down the losses of the tasks that have a batch, by place; return those, free of any graph."""
+        """Take a gradient step on the losses of the tasks that have a batch, by place; return the losses, detached."""
         losses = {}
         names = self._moving
-        # Gradients, and how many tasks have a weight.
+        # Gradients, and how many tasks keep a weight.
         pooled: dict[str, Any] = {name: 0 for name in names if name in self._private}
         owners: dict[str, Any] = dict(pooled)
         lrs = dict(zip(names, lrs_of_step(self.problem, self._steps, names), strict=True))
@@ -98,35 +98,35 @@ class Together:
         return losses
 
     def weights(self, place: int) -> dict[str, Tensor]:
-        """Return a task's weights, 0 where its structure ends unless it is dense."""
+        """Return a task's weights, 0 outside its mask unless ``dense``."""
         return self._acting(self._leading(place), self._kept(place))
 
     def query_loss(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
-        """Return the sum of the tasks' query losses with its gradient by the start, and each loss without one."""
-        return self._judged_exactly(queries) if self.exact else self._judged_at_once(queries)
+        """Return the sum of the tasks' query losses with its gradient for ``start``, and each loss detached."""
+        return self._query_loss_exact(queries) if self.exact else self._query_loss_first_order(queries)
 
     @property
     def _moving(self) -> tuple[str, ...]:
         return tuple(name for name in self.start if self.moving is None or name in self.moving)
 
     def _gradients(self, place: int, batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a task's loss and its gradients by what moves; private ones are 0 where its structure ends."""
+        """Return a task's loss and the gradients of what moves; those of private weights are 0 outside its mask."""
         here = self._leaves(place)
         with torch.enable_grad(), twice_differentiable() if self.exact else nullcontext():
             loss = loss_with(self.problem.model, self._acting(here, kept), batch).total
             gradients = self._differentiated(loss, [here[name] for name in self._moving])
         gradient = dict(zip(self._moving, gradients, strict=True))
-        # Of dense weights also those have a gradient that this task does not own.
+        # Dense weights have a gradient outside the task's mask, too.
         owned = {name: there for name, there in kept.items() if name in gradient}
         return loss, with_zeros(gradient, owned) if self.dense else gradient
 
-    def _judged_exactly(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
+    def _query_loss_exact(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
         with torch.enable_grad(), twice_differentiable():
             losses = [loss_with(self.problem.model, self.weights(p), query) for p, query in enumerate(queries)]
             return torch.stack([loss.total for loss in losses]).sum(), [_bare(loss) for loss in losses]
 
-    def _judged_at_once(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
-        """Take each task's gradient with its loss and add it up: no graph is kept, nor a copy of it a task."""
+    def _query_loss_first_order(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
+        """Add up each task's gradient as soon as its loss is computed: no graph is kept, and no copy per task."""
         losses, added = [], {name: torch.zeros_like(value) for name, value in self.start.items()}
         for place, query in enumerate(queries):
             here = self._leaves(place)
@@ -144,7 +144,7 @@ class Together:
         return torch.autograd.grad(loss, here, create_graph=self.exact, materialize_grads=True)
 
     def _leading(self, place: int) -> dict[str, Tensor]:
-        """Return where a task's weights come from, before anything is cut off, in the order of the start."""
+        """Return a task's weights before masking, in the order of ``start``."""
         return {name: self._own[place].get(name, self._private.get(name, value)) for name, value in self.start.items()}
 
     def _leaves(self, place: int) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ class Together:
         return here if self.exact else {name: value.detach().requires_grad_() for name, value in here.items()}
 
     def _kept(self, place: int) -> dict[str, Tensor]:
-        """Make a task's bits tensors, for as long as they are used."""
+        """Unpack a task's mask to tensors, for as long as they are used."""
         return self.masks[place].kept(next(iter(self.start.values())).device)
 
     def _acting(self, weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -161,9 +161,9 @@ class Together:
 
 
 def walking(walk: Together, supports: Sequence[Sequence[Batch]], inner: InnerLoop) -> Iterator[tuple[int, int, Tensor]]:
-    """Walk until no task has a mini-batch left: ``inner.epochs`` times its own, one a step.
+    """Take steps until no task has a mini-batch left; each has ``inner.epochs`` times its own, one per step.
 
-    Yields steps done, steps in all, and the mean loss of those that took it. Raises NumericalError at a loss that is
+    Yields steps done, steps in all, and the mean loss of the tasks of a step. Raises NumericalError at a loss that is
     not finite.
     """
     lengths = [inner.epochs * len(batches) for batches in supports]

@@ -1,4 +1,4 @@
-"""Fine-tuning towards few private weights: what a persona needs stays large, the rest shrinks (CMAML, Algorithm 1)."""
+"""Fine-tuning with an L1 penalty: private weights that a persona needs stay large (CMAML, Algorithm 1)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ Kind = Literal["subgradient", "proximal"]
 
 @dataclass(frozen=True)
 class Penalty:
-    """``strength`` times the sum of magnitudes of the weights named, once a step, biases included.
+    """``strength`` times the L1 norm of the named weights, biases included, once per step.
 
-    ``subgradient`` adds its sign to the gradient, so that weights swing around 0; ``proximal`` steps down the loss
-    alone and then takes rate times strength off each magnitude, not beyond 0.
+    ``subgradient`` adds the sign to the gradient, so that weights oscillate around 0; ``proximal`` steps on the loss
+    alone and then reduces each magnitude by lr times strength, down to 0 (soft thresholding).
     """
 
     names: frozenset[str]
@@ -28,7 +28,7 @@ class Penalty:
 
     @torch.no_grad()
     def step(self, name: str, weight: Tensor, gradient: Tensor, lr: Tensor | float) -> None:
-        """Move a weight, in place, down a loss's gradient and the penalty."""
+        """Update a weight in place by a loss's gradient and the penalty."""
         if name in self.names and self.kind == "subgradient":
             gradient = gradient + self.strength * weight.sign()
         weight.sub_(lr * gradient)
@@ -39,7 +39,7 @@ class Penalty:
 def sparse_copy(
     problem: InnerProblem, start: Mapping[str, Tensor], batches: Sequence[Batch], inner: InnerLoop, penalty: Penalty
 ) -> dict[str, Tensor]:
-    """Return a copy of the start after ``inner.epochs`` passes of SGD; one copy is held, nothing is changed.
+    """Return a copy of ``start`` after ``inner.epochs`` epochs of SGD; one copy is held, ``start`` is not changed.
 
     Raises NumericalError at the step whose loss is not finite.
     """

@@ -1,4 +1,4 @@
-"""The latent act as an action: a policy over latents learns from what the replies under them earn (PLATO, A18).
+"""Policy gradient over latents: the prior is trained on rewards of the replies under them (PLATO, A18).
 
 Shape letters: B exchanges, K latents, S latents drawn of them.
 """
@@ -22,22 +22,22 @@ from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasLatents, Loss
 from menura.models.layers.latent import gumbel_noise
 
-POLICY = "prior"  # begins the names of p(z | c), which is the policy
-MOVES = f"{POLICY},latent"  # while the generator is held
+POLICY = "prior"  # prefix of the parameters of p(z | c), which is the policy
+MOVES = f"{POLICY},latent"  # what is trained while the generator is frozen
 BEGUN = "begun"
 
 
 @dataclass(frozen=True)
 class LatentPolicy:
-    """Lower −(R − b) log π(z | c) − ``bonus`` · H(π) + ``supervised`` · the pooled loss, where π is the learned prior.
+    """Minimise −(R − b) log π(z | c) − ``entropy_bonus`` · H(π) + ``supervised_weight`` · pooled loss; π is the prior.
 
-    Each query exchange is replied to greedily under all latents, or ``draws`` of them, in at most ``limit`` tokens. R
-    is the mean of ``rewards`` (names, comma-separated), b what the other draws earned on average, the mean of the whole
-    batch, or nothing. Support exchanges are for the pooled loss alone.
+    Each query exchange is answered greedily under all latents, or ``num_latents`` of them, in at most
+    ``max_new_tokens`` tokens. R is the mean of ``rewards`` (names, comma-separated), b (``baseline``) the mean reward
+    of the other draws, the mean of the batch, or 0. Support exchanges are for the pooled loss alone.
 
-    The generator is held: only the prior and the latents' rows get a gradient, and the optimiser passes over what has
-    none. With ``unfreezes`` all moves, and ``hold`` times the nats of what the model said under the same latents before
-    the training are lowered beside it: the divergence from that generator, with its likeliest reply in place of all.
+    The generator is frozen: only the prior and the latents' embeddings get a gradient. With ``train_generator``
+    everything is trained, and the objective has a further term of weight ``reference_loss_weight``: the NLL of the
+    replies that the initial model gives under the same latents, which approximates the divergence from it.
     """
 
     name: ClassVar[str] = "latent-policy"
@@ -47,7 +47,7 @@ class LatentPolicy:
     trainable: str = ""  # as in Finetune
     rewards: str = "rs"
     baseline: Literal["leave-one-out", "mean", "none"] = "leave-one-out"
-    num_latents: int = 0  # latents an exchange; 0 = all
+    num_latents: int = 0  # per exchange; 0 = all
     max_new_tokens: int = 24
     entropy_bonus: float = 0.01
     supervised_weight: float = 0.1
@@ -57,7 +57,7 @@ class LatentPolicy:
     second_order = False
 
     def __post_init__(self) -> None:
-        """Refuse what earns nothing, or has nothing to compare with."""
+        """Refuse settings without a reward, or with too few draws for the baseline."""
         rewards_named(self.rewards)
         for name, least in (
             ("num_latents", 0),
@@ -73,7 +73,7 @@ class LatentPolicy:
             raise ConfigError("method.baseline: leave-one-out needs another draw to compare with", hint=hint)
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Keep what the model begins with, where it is held to that; ConfigError for one without a policy to train."""
+        """Keep the initial weights if they are the reference; ConfigError for a model without a learned prior."""
         able = isinstance(model, HasLatents) and model.latents > 1
         if not able or not with_part(adaptable(model), POLICY):
             raise ConfigError(
@@ -86,56 +86,56 @@ class LatentPolicy:
             model.add_module(BEGUN, Begun(adaptable(model)))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the loss; its nats are those of the pooled loss, which is all there is of a model without latents.
+        """Return the loss; ``nll`` is that of the pooled loss, which is the whole loss of a model without latents.
 
-        What is drawn is drawn anew at each ``progress``. ``parts`` tell the mean reward of the draws and H(π).
+        The draws depend on ``progress``. ``parts`` has the mean reward of the draws and H(π).
         """
         if not (isinstance(model, HasLatents) and model.latents):
             return pooled(model, episode, progress)
         exchanges = [replace(exchange, negatives=()) for exchange in chain.from_iterable(episode.query)]
-        played = self._played(model, exchanges, progress)  # first: weights must not be written over under a graph
+        played = self._played(model, exchanges, progress)  # first, as it overwrites weights, which a graph forbids
         with _moving(model, "" if self.train_generator else MOVES):
             with nullcontext() if self.supervised_weight else torch.no_grad():
-                told = pooled(model, episode, progress)
+                supervised = pooled(model, episode, progress)
             log_policy = model.latent_prior(model.batch(exchanges))
-            lowered, uncertainty = self._policy_loss(log_policy, played)
+            objective, uncertainty = self._policy_loss(log_policy, played)
             if played.before:
-                lowered = lowered + self.reference_loss_weight * _nll_a_token(model, played)
-        total = lowered + self.supervised_weight * told.total if self.supervised_weight else lowered
+                objective = objective + self.reference_loss_weight * _nll_a_token(model, played)
+        total = objective + self.supervised_weight * supervised.total if self.supervised_weight else objective
         return Loss(
             total,
-            told.nll,
-            told.tokens,
-            {**told.parts, "reward": played.rewards.mean(), "uncertainty": uncertainty.detach()},
+            supervised.nll,
+            supervised.tokens,
+            {**supervised.parts, "reward": played.rewards.mean(), "uncertainty": uncertainty.detach()},
         )
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
-        """Return the weights after the inner loop on what the persona really said."""
+        """Return the weights after the inner loop on the persona's real replies."""
         return fitted(model, support, self.inner, watch, self.trainable)
 
     @torch.no_grad()
     def _played(self, model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], progress: float) -> "Played":
-        """Draw latents, reply under each of them, and see what the replies earn."""
+        """Draw latents, generate a reply under each, and compute the rewards."""
         assert isinstance(model, HasLatents)
         seeds = [zlib.crc32(repr((progress, exchange.ids)).encode()) for exchange in exchanges]
         latents, weights = drawn(model.latent_prior(model.batch(exchanges)), seeds, self.num_latents)
         replies = said_under(model, exchanges, latents, self.max_new_tokens)
         earned = [reward(model, exchanges, replies) for reward in rewards_named(self.rewards).values()]
         before: list[EncodedExchange] = []
-        if begun := _begun_of(model) if self.train_generator else {}:
-            with holding(model, begun):
+        if initial := _begun_of(model) if self.train_generator else {}:
+            with holding(model, initial):
                 said = said_under(model, exchanges, latents, self.max_new_tokens)
             before = [replace(e, reply=reply) for e, own in zip(exchanges, said, strict=True) for reply in own]
         return Played(latents, weights, torch.stack(earned).mean(0), tuple(before))
 
     def _policy_loss(self, log_policy: Tensor, played: "Played") -> tuple[Tensor, Tensor]:
-        """Return what is lowered of log π(z | c) (B, K), and its mean entropy."""
+        """Return the policy objective for log π(z | c) (B, K), and the policy's mean entropy."""
         better = played.rewards - self._baseline(played.rewards)
-        lowered = -(played.weights * better * log_policy.gather(1, played.latents)).sum(1).mean()
+        policy_loss = -(played.weights * better * log_policy.gather(1, played.latents)).sum(1).mean()
         uncertainty = -(log_policy.exp() * log_policy).sum(1).mean()
-        return lowered - self.entropy_bonus * uncertainty, uncertainty
+        return policy_loss - self.entropy_bonus * uncertainty, uncertainty
 
     def _baseline(self, rewards: Tensor) -> Tensor:
         if self.baseline == "leave-one-out":
@@ -145,16 +145,16 @@ class LatentPolicy:
 
 @dataclass(frozen=True)
 class Played:
-    """What was drawn and what it earned; ``weights`` of an exchange sum to 1."""
+    """Drawn latents and the rewards of their replies; ``weights`` of an exchange sum to 1."""
 
     latents: Tensor  # (B, S)
     weights: Tensor  # (B, S)
     rewards: Tensor  # (B, S)
-    before: tuple[EncodedExchange, ...]  # B·S, with what the model said before the training; empty where not asked
+    before: tuple[EncodedExchange, ...]  # B·S, with the initial model's replies; empty if not needed
 
 
 class Begun(nn.Module):
-    """What a model began with, by name; no parameter, and no part of what is saved."""
+    """The initial weights of a model, by name, as buffers that are not saved."""
 
     def __init__(self, weights: PersonaWeights) -> None:
         super().__init__()
@@ -164,15 +164,15 @@ class Begun(nn.Module):
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Return them."""
+        """Return the weights by name."""
         return dict(zip(self.names, self.buffers(), strict=True))
 
 
 def drawn(log_policy: Tensor, seeds: Sequence[int], draws: int) -> tuple[Tensor, Tensor]:
-    """Return latents (B, S) drawn from π without putting any back, and their weights; ``draws`` 0 are all of them.
+    """Return latents (B, S) drawn from π without replacement, and their weights; ``draws`` 0 returns all of them.
 
-    All latents have the weight π(z), which makes the gradient exact. Drawn ones have π(z) over the chance of being
-    among the draws, given the first that is not, divided by their sum (Kool et al., 2019).
+    All latents have the weight π(z), which makes the gradient exact. Drawn ones have π(z) over the probability of being
+    among the draws, given the first that is not, normalised (Kool et al., 2019).
     """
     every = log_policy.shape[1]
     if not 0 < draws < every:
@@ -190,9 +190,9 @@ def drawn(log_policy: Tensor, seeds: Sequence[int], draws: int) -> tuple[Tensor,
 def said_under(
     model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], latents: Tensor, limit: int
 ) -> list[list[Ids]]:
-    """Return the greedy reply of each exchange under each of its latents (B, S), ended after ``limit`` tokens at most.
+    """Return the greedy reply of each exchange under each of its latents (B, S), of at most ``limit`` tokens.
 
-    All are said side by side. The end token is that of the references.
+    All are generated in one batch. The end token is that of the references.
     """
     assert isinstance(model, HasLatents)
     batch, end = model.batch([replace(exchange, reply=()) for exchange in exchanges]), exchanges[0].reply[-1]
@@ -218,7 +218,7 @@ def said_under(
 
 
 def _nll_a_token(model: DialogueModel[Any], played: Played) -> Tensor:
-    """Return the nats a token of what was said before the training, each under its latent."""
+    """Return the NLL per token of the initial model's replies, each under its latent."""
     assert isinstance(model, HasLatents)
     batch = model.batch(played.before)
     return model.nll_under(batch, played.latents.flatten().tolist()).sum() / batch.reply_tokens.sum()
@@ -231,7 +231,7 @@ def _begun_of(model: DialogueModel[Any]) -> PersonaWeights:
 
 @contextmanager
 def _moving(model: DialogueModel[Any], parts: str) -> Iterator[None]:
-    """Let graphs that the block builds lead to what has one of ``parts`` in its name, and to nothing else."""
+    """Freeze all parameters whose name contains none of ``parts`` while the block runs."""
     moving = with_part(adaptable(model), parts)
     still = [parameter for name, parameter in adaptable(model).items() if name not in moving]
     for parameter in still:

@@ -21,17 +21,18 @@ from menura.models.dialogue_model import DialogueModel, Loss
 
 @dataclass(frozen=True)
 class Maml:
-    """Lower the query loss after the inner loop on the support set.
+    """Minimise the query loss after the inner loop on the support set.
 
-    ``order`` exact differentiates through the inner loop, first takes its steps as constants; reptile (Nichol et al.,
-    2018) looks at no query and moves to where the inner loop on all of an episode ends. Shares lie between 0 and 1:
+    ``order`` exact differentiates through the inner loop, first treats its steps as constants; reptile (Nichol et al.,
+    2018) has no query loss and moves towards the end of the inner loop on the whole episode. Shares are in 0..1:
 
-    ``hold``: of the un-adapted query loss in what is lowered; without it a start can come to serve its adapted selves
-    only. ``exact_from``: of training, after which first turns to exact (0 = ``order`` throughout). ``multi_step``: of
-    training, over which the query loss after every step counts, all alike at first, the last alone in the end (0 = the
-    last alone throughout). ``recursion``: exact steps keep their weights and not their graph. ``rates`` layer learns a
-    rate for each tensor, and for each of the first ``rate_steps`` steps. ``adapts``: parts of names, comma-separated;
-    the inner loop moves only what has one in its name, the outer loop moves all (ANIL, Raghu et al., 2020).
+    ``unadapted_loss_weight``: the share of the un-adapted query loss in the objective; without it the meta-weights may
+    become useless before adaptation. ``exact_from``: the share of training after which first changes to exact (0 =
+    ``order`` throughout). ``multi_step``: the share of training over which the query losses after all steps count, at
+    first equally, in the end only the last (0 = only the last throughout). ``recompute``: exact steps keep their
+    weights and not their graph. ``lr_mode`` layer learns an inner learning rate for each tensor, and for each of the
+    first ``lr_steps`` steps. ``trainable``: parts of parameter names, comma-separated; the inner loop moves only
+    parameters whose name contains one, the outer loop moves all (ANIL, Raghu et al., 2020).
     """
 
     name: ClassVar[str] = "maml"
@@ -48,7 +49,7 @@ class Maml:
     trainable: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse shares that are none; settings that contradict one another are refused by ``attach``."""
+        """Refuse shares outside 0..1; ``attach`` refuses settings that contradict one another."""
         for name in ("unadapted_loss_weight", "exact_from", "multi_step"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must lie between 0 and 1")
@@ -61,7 +62,7 @@ class Maml:
         return self.order == "exact" or self.exact_from > 0
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Give the model what this method trains beside it; ConfigError for settings that come to nothing."""
+        """Add learnable inner learning rates, if set; ConfigError for settings without effect."""
         self._check()
         adapting(model, self.trainable)
         if self.lr_mode == "layer":
@@ -90,10 +91,10 @@ class Maml:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, but {why}")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the query loss at the adapted weights, as a function of all that trains.
+        """Return the query loss at the adapted weights, as a function of all trained parameters.
 
-        ``progress`` is the share of training done. Under ``first`` and ``recursion`` nothing but ``total`` has a
-        gradient, and the query's graph is gone already.
+        ``progress`` is the share of training done. With ``order`` first and with ``recompute`` only ``total`` has a
+        gradient, and the query's graph is already freed.
         """
         query = model.batch(tuple(chain.from_iterable(episode.query)))
         if self.order == "reptile":
@@ -109,7 +110,7 @@ class Maml:
         return Loss(total, loss.nll, loss.tokens, {**loss.parts, "un-adapted": before.total.detach()})
 
     def _adapted(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch, progress: float) -> Loss:
-        """Return the query loss after the last step, its total that of all steps by their shares."""
+        """Return the query loss after the last step; ``total`` is the sum over all steps, weighted by their shares."""
         start = adapting(model, self.trainable)
         alike = max(0.0, 1 - progress / self.multi_step) if self.multi_step else 0.0
         totals: list[Tensor] = []
@@ -123,14 +124,14 @@ class Maml:
         return Loss(torch.stack(totals).sum(), loss.nll, loss.tokens, loss.parts)
 
     def order_at(self, progress: float) -> Order:
-        """Return how a step's gradient is taken when a share of training is done."""
+        """Return how inner steps are differentiated when this share of training is done."""
         exact = progress >= self.exact_from if self.exact_from else self.order == "exact"
         if not exact:
             return "first"
         return "recalled" if self.recompute else "exact"
 
     def _towards_the_end(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch) -> Loss:
-        """Return ½‖θ − θ_k‖², whose gradient is Reptile's direction θ − θ_k; ``nats`` are the un-adapted query's."""
+        """Return ½‖θ − θ_k‖², whose gradient is Reptile's direction θ − θ_k; ``nll`` is the un-adapted query's."""
         start = adapting(model, self.trainable)
         with torch.no_grad():
             before = model.loss(query)
@@ -147,9 +148,9 @@ class Maml:
 
 
 def share_of(done: int, steps: int, alike: float) -> float:
-    """Return the share of the query loss after ``done`` of ``steps`` in what is lowered (MAML++, multi-step loss).
+    """Return the share of the query loss after ``done`` of ``steps`` steps in the objective (MAML++, multi-step loss).
 
-    ``alike`` 1 is every step alike, 0 the last alone; the shares of steps 1 to ``steps`` add up to 1.
+    ``alike`` 1 weights all steps equally, 0 the last alone; the shares of steps 1 to ``steps`` add up to 1.
     """
     if done == steps:
         return 1 - alike * (1 - 1 / steps) if steps else 1.0

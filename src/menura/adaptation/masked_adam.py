@@ -1,4 +1,4 @@
-"""An outer step that moves only what its tasks have: elsewhere neither weights nor Adam's moments change."""
+"""An outer step that changes weights and Adam's moments only where a task of the step has the weight."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from torch import Tensor
 def moving_only(
     optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], moves: Mapping[str, Tensor]
 ) -> Iterator[None]:
-    """Undo, when the block is over, what its step did to weights and their moments where ``moves`` is False.
+    """After the block, undo its optimiser step on weights and their moments where ``moves`` is False.
 
-    A gradient of 0 is not enough: Adam goes on by its momentum, and decay shrinks. Weights that ``moves`` leaves out
-    move as they do. Adam counts steps by tensor, so an edge's correction for early steps is that of its tensor.
+    A gradient of 0 is not enough: Adam moves on by its momentum, and weight decay shrinks. Weights without an entry in
+    ``moves`` move as usual. Adam counts steps per tensor, so a weight has the bias correction of its whole tensor.
     """
     still = [(weights[name], ~there) for name, there in moves.items()]
     before = [(weight.detach().clone(), _moments(optimizer, weight)) for weight, _ in still]
@@ -28,7 +28,7 @@ def moving_only(
 
 
 def _moments(optimizer: torch.optim.Optimizer, weight: Tensor) -> dict[str, Tensor]:
-    """Return copies of what the optimiser keeps for each value of a weight."""
+    """Return copies of the optimiser's state tensors that have the shape of a weight."""
     state = optimizer.state.get(weight, {})
     return {kind: value.clone() for kind, value in state.items() if _of_shape(value, weight)}
 

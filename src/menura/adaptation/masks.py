@@ -1,6 +1,6 @@
-"""Which private weights a persona keeps: Algorithm 1 of CMAML (Song et al., 2020), and how personas differ in it.
+"""Persona masks, the private weights that a persona keeps: Algorithm 1 of CMAML (Song et al., 2020), similarity.
 
-Layers are counted from the lowest, weights are (above, below): an edge joins a node below to a node above. Shape
+Layers are counted from the input, weights are (above, below): an edge joins an input node to an output node. Shape
 letters: P personas, E edges of a layer, Y bytes of their bits.
 """
 
@@ -20,12 +20,12 @@ from menura.errors import DataError, MismatchError
 from menura.models.dialogue_model import DialogueModel, HasPrivatePart
 
 Unit = Literal["edges", "nodes"]
-PERSONAS = "personas"  # the tensor that holds whose the bits are
+PERSONAS = "personas"  # the tensor with the persona ids of the masks
 
 
 @dataclass(frozen=True, eq=False)
 class LayerMask:
-    """One private layer and which of its edges live; without bits, all do."""
+    """One private layer and its kept edges; without bits, all are kept."""
 
     weight: str
     bias: str
@@ -38,7 +38,7 @@ class LayerMask:
         return replace(self, bits=packed(kept))
 
     def edges(self, device: torch.device | str = "cpu") -> Tensor:
-        """Return (above, below) bool, True where an edge lives."""
+        """Return (above, below) bool, True where an edge is kept."""
         if self.bits is None:
             return torch.ones(self.above, self.below, dtype=torch.bool, device=device)
         flat = unpacked(self.bits.to(device))[: self.above * self.below]
@@ -47,9 +47,9 @@ class LayerMask:
 
 @dataclass(frozen=True, eq=False)
 class PersonaMask:
-    """What one persona keeps of the private layers, the lowest first; held as bits, made a tensor where it is used.
+    """The weights of the private layers that one persona keeps, lowest layer first; stored as bits, unpacked on use.
 
-    A node lives that has an edge upwards, and every node that has none to lose; its bias lives with it.
+    A node is kept if it has a kept edge to the layer above, or is in the last layer; its bias is kept with it.
     """
 
     layers: tuple[LayerMask, ...]
@@ -60,7 +60,7 @@ class PersonaMask:
         return tuple(name for layer in self.layers for name in (layer.weight, layer.bias))
 
     def kept(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
-        """Return by name where private weights and biases live; names left out live everywhere."""
+        """Return by name where private weights and biases are kept; other names are kept everywhere."""
         edges = {layer.weight: layer.edges(device) for layer in self.layers if layer.bits is not None}
         nodes = {
             below.bias: edges[above.weight].any(0) for below, above in pairwise(self.layers) if above.bits is not None
@@ -68,7 +68,7 @@ class PersonaMask:
         return edges | nodes
 
     def live(self) -> list[Tensor]:
-        """Return by layer (above, below) bool: the edges from which a way of kept edges leads to an output."""
+        """Return by layer (above, below) bool: the edges from which a path of kept edges leads to an output."""
         found: list[Tensor] = []
         reached: Tensor | None = None
         for layer in reversed(self.layers):
@@ -83,7 +83,7 @@ class PersonaMask:
 
 
 def whole(model: DialogueModel[Any]) -> PersonaMask:
-    """Return the structure in which everything lives; a model without a private part has no layers in it."""
+    """Return the mask that keeps everything; it has no layers for a model without a private part."""
     if not isinstance(model, HasPrivatePart):
         return PersonaMask(())
     shapes = {name: value.shape for name, value in model.named_parameters()}
@@ -92,26 +92,26 @@ def whole(model: DialogueModel[Any]) -> PersonaMask:
 
 
 def within(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
-    """Return the weights with 0 in place of what the structure leaves out, as a function of the rest."""
+    """Return the weights with 0 outside the mask, as a function of the rest."""
     return with_zeros(weights, mask.kept(_device(weights)))
 
 
 def with_zeros(weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights with 0 where they are not kept; no gradient, not even one without bounds, comes from there."""
+    """Return the weights with 0 where they are not kept; no gradient, not even inf or NaN, comes from there."""
     zeros = {name: torch.where(there, weights[name], 0.0) for name, there in kept.items()}
     return {**weights, **zeros}
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Which edges are strong: magnitude above ``gamma``, or the ``keep`` (0..1) of a layer's edges that are largest."""
+    """Which edges are strong: magnitude above ``gamma``, or in the largest share ``keep_share`` (0..1) of a layer."""
 
     kind: Literal["absolute", "quantile"] = "absolute"
     gamma: float = 0.05
     keep_share: float = 0.5
 
     def strong(self, weight: Tensor) -> Tensor:
-        """Return where a weight is strong; one that only reaches the threshold is not."""
+        """Return where a weight is strong; one equal to the threshold is not."""
         magnitude = weight.detach().abs()
         if self.kind == "absolute":
             return magnitude > self.gamma
@@ -122,15 +122,16 @@ class Threshold:
 
 
 def pruned(shape: PersonaMask, weights: PersonaWeights, threshold: Threshold, unit: Unit = "edges") -> PersonaMask:
-    """Return what is left of private layers (Algorithm 1).
+    """Return the mask after pruning (Algorithm 1).
 
-    ``edges``: the lowest and the highest layer stay whole; between them, from above, an edge stays that is strong and
-    leads to a living node. A node without any edge upwards dies, one without any from below does not. ``nodes``, as
-    the public program does: in all layers a node stays that has a strong edge to a living one, with all its edges.
+    ``edges``: the lowest and the highest layer stay whole; between them, from the top, an edge is kept that is strong
+    and leads to a kept node. A node without an edge to the layer above is dropped, one without an edge from below is
+    not. ``nodes``, as in the public program: in all layers a node with a strong edge to a kept node is kept, with all
+    its edges.
     """
     layers: list[LayerMask] = []
     top = len(shape.layers) - 1
-    living: Tensor | None = None  # (above,) of the layer at hand
+    living: Tensor | None = None  # (above,) the kept nodes above this layer
     for place in range(top, -1, -1):
         layer = shape.layers[place]
         if unit == "edges" and place in (0, top):
@@ -149,9 +150,9 @@ def pruned(shape: PersonaMask, weights: PersonaWeights, threshold: Threshold, un
 
 
 def smaller(weights: PersonaWeights, mask: PersonaMask) -> list[tuple[Tensor, Tensor]]:
-    """Return by layer weight and bias without the dead nodes: fewer rows and columns, the same outputs."""
+    """Return by layer weight and bias without the dropped nodes: fewer rows and columns, the same outputs."""
     masked, made = within(weights, mask), []
-    below: Tensor | None = None  # living nodes
+    below: Tensor | None = None  # kept nodes
     for layer, above in zip(mask.layers, [*mask.layers[1:], None], strict=True):
         weight, bias = masked[layer.weight].detach(), masked[layer.bias].detach()
         living = above.edges(weight.device).any(0) if above else torch.ones_like(bias, dtype=torch.bool)
@@ -161,25 +162,25 @@ def smaller(weights: PersonaWeights, mask: PersonaMask) -> list[tuple[Tensor, Te
 
 
 def living(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
-    """Return the weights with 0 also where an edge is kept from which no way leads to an output: the same outputs."""
+    """Return the weights with 0 also at kept edges from which no path leads to an output: the same outputs."""
     live = zip(mask.layers, mask.live(), strict=True)
     edges = {layer.weight: there.to(_device(weights)) for layer, there in live}
     return with_zeros(within(weights, mask), edges)
 
 
-# How personas differ
+# Similarity of masks
 
 
 def jaccard(one: PersonaMask, other: PersonaMask) -> float:
-    """Return shared edges over edges that either has, of the layers that were pruned; 1 where neither has any."""
+    """Return shared edges over edges in either mask, of the pruned layers; 1 if neither has any."""
     return mean_jaccard([one, other])
 
 
-CHUNK = 4096  # bytes of bits at once: of a thousand personas 128 MiB as numbers
+CHUNK = 4096  # bytes of bits at once: 128 MiB as floats for a thousand personas
 
 
 def mean_jaccard(masks: Sequence[PersonaMask]) -> float:
-    """Return the mean over all pairs; 1 where there is no pair."""
+    """Return the mean over all pairs; 1 if there is no pair."""
     ratios, pairs = jaccards(masks), len(masks) * (len(masks) - 1)
     return float((ratios.sum() - ratios.diagonal().sum()) / pairs) if pairs else 1.0
 
@@ -198,7 +199,7 @@ def jaccards(masks: Sequence[PersonaMask]) -> Tensor:
 
 
 def _columns(bits: Sequence[Tensor | None]) -> list[Tensor]:
-    """Return the bits of all personas, (P, some bytes) at a time; none of a layer that is whole."""
+    """Return the bits of all personas in chunks (P, some bytes), without layers that are whole."""
     there = [each for each in bits if each is not None]
     if not there:
         return []
@@ -207,12 +208,12 @@ def _columns(bits: Sequence[Tensor | None]) -> list[Tensor]:
     return [torch.stack([each[start : start + CHUNK] for each in there]) for start in starts]
 
 
-SPARSE, FULL, ALIKE = 0.02, 0.98, 0.99  # shares of edges, and a Jaccard, beyond which structures say nothing
+SPARSE, FULL, ALIKE = 0.02, 0.98, 0.99  # shares of edges, and a Jaccard, beyond which masks carry no information
 
 
 @dataclass(frozen=True)
 class Census:
-    """How the persona masks of some personas are: by pruned layer the mean share of edges kept, and live; how alike."""
+    """Statistics of some persona masks: mean shares of kept and of live edges by layer, and mean Jaccard similarity."""
 
     personas: int
     density: Mapping[str, float]
@@ -220,7 +221,7 @@ class Census:
     jaccard: float
 
     def lines(self) -> list[str]:
-        """Return it in words."""
+        """Return it as lines of text."""
         layers = [
             f"{name} keeps {share:.1%} of its edges ({self.live[name]:.1%} live)"
             for name, share in self.density.items()
@@ -229,7 +230,7 @@ class Census:
         return [f"persona masks of {self.personas} personas: {told}; mean Jaccard {self.jaccard:.3f}"]
 
     def warnings(self) -> list[str]:
-        """Return what makes these structures say little about personas."""
+        """Return the reasons why these masks carry little information about personas."""
         found = [
             f"warning: {name} keeps {share:.1%} of its edges, outside of {SPARSE:.0%} to {FULL:.0%}: "
             "method.gamma does not fit these weights (try method.threshold=quantile)"
@@ -245,7 +246,7 @@ class Census:
 
 
 def census(masks: Sequence[PersonaMask]) -> Census:
-    """Count personas' structures, at least one."""
+    """Return the statistics of at least one mask."""
     size = len(masks)
     density: dict[str, float] = {}
     live: dict[str, float] = {}
@@ -261,7 +262,7 @@ def census(masks: Sequence[PersonaMask]) -> Census:
 
 
 def to_tensors(masks: Mapping[str, PersonaMask]) -> dict[str, Tensor]:
-    """Return one (P, Y) uint8 tensor a pruned layer, and the personas' ids, in order, as the bytes of JSON."""
+    """Return one (P, Y) uint8 tensor per pruned layer, and the persona ids, in order, as the bytes of JSON."""
     ids = torch.tensor(list(json.dumps(list(masks)).encode()), dtype=torch.uint8)
     made = {PERSONAS: ids}
     for layer in range(len(next(iter(masks.values())).layers)):
@@ -273,7 +274,7 @@ def to_tensors(masks: Mapping[str, PersonaMask]) -> dict[str, Tensor]:
 
 
 def from_tensors(found: Mapping[str, Tensor], shape: PersonaMask, place: Path | str) -> dict[str, PersonaMask]:
-    """Return structures by persona; DataError where ids are damaged, MismatchError where the layers are others'."""
+    """Return masks by persona; DataError for damaged ids, MismatchError for the layers of another model."""
     try:
         ids = json.loads(bytes(found[PERSONAS].tolist()))
     except (KeyError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Training without meta-learning: all dialogues pooled, then nothing (pretrain-only) or fine-tuning per persona."""
+"""Training without meta-learning: all dialogues pooled, then no adaptation or fine-tuning per persona."""
 
 import zlib
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from menura.models.dialogue_model import DialogueModel, HasDropout, Loss
 
 
 def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0, learns: str = "") -> Loss:
-    """Return the loss over support and query together, no persona told from another.
+    """Return the loss over support and query together, personas not distinguished.
 
-    Its gradient is that of the weights ``with_part`` ``learns``; the others get none, and so do not decay either.
+    Only parameters whose name contains a part of ``learns`` get a gradient; the others do not decay either.
     """
     exchanges = tuple(chain.from_iterable(episode.support + episode.query))
-    # Drawn from what is read and when, so that the same training goes the same way, however often it was stopped, and
-    # a dialogue that is read again loses other units.
+    # Seeded by data and progress, so that resumed training continues identically, and a dialogue gets another dropout
+    # mask when it comes again.
     seed = zlib.crc32(repr((progress, [exchange.ids for exchange in exchanges])).encode())
     with model.dropout(seed, progress) if isinstance(model, HasDropout) else nullcontext():
         batch = model.batch(exchanges)
@@ -31,7 +31,7 @@ def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float =
 
 
 def _still(model: DialogueModel[Any], learns: str) -> PersonaWeights:
-    """Return what does not learn, cut off from its gradient."""
+    """Return the parameters that are not trained, detached."""
     moves = with_part(trained(model), learns)
     return {name: value.detach() for name, value in trained(model).items() if name not in moves}
 
@@ -43,19 +43,19 @@ def fitted(
     watch: Watch | None,
     adapts: str = "",
 ) -> PersonaWeights:
-    """Run the inner loop from the model's own weights; one copy of what adapts is made, and written over."""
+    """Return the weights after the inner loop from the model's own; one copy of what adapts is made and reused."""
     start = adapting(model, adapts)
     with torch.enable_grad():
         weights = run_inner_loop(model, start, support, inner, watch=watch)
-    # After no step at all these are still the model's own tensors, which the next persona would write over.
+    # Without any step these are still the model's own tensors, which the next persona would overwrite.
     return {name: value.detach().clone() if value is start[name] else value for name, value in weights.items()}
 
 
 @dataclass(frozen=True)
 class PretrainOnly:
-    """Pooled training, no adaptation: the un-adapted row of every table.
+    """Pooled training without adaptation: the baseline of every table.
 
-    ``learns`` are parts of names, comma-separated: only what has one in its name trains ("" = all).
+    ``trainable``: parts of parameter names, comma-separated; only parameters whose name contains one train ("" = all).
     """
 
     name: ClassVar[str] = "pretrain-only"
@@ -66,7 +66,7 @@ class PretrainOnly:
     second_order = False
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Need nothing beside the model; ConfigError if nothing is there to learn."""
+        """Attach nothing; ConfigError if ``trainable`` matches no parameter."""
         adapting(model, self.trainable, "method.trainable")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
@@ -76,16 +76,16 @@ class PretrainOnly:
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
-        """Return nothing: every persona is the base."""
+        """Return no weights: every persona is the base model."""
         del model, support, watch
         return {}
 
 
 @dataclass(frozen=True)
 class Finetune:
-    """Pooled training, then ``inner`` on the persona's support set.
+    """Pooled training, then the inner loop on the persona's support set.
 
-    ``adapts`` are parts of names, comma-separated: a persona differs only in what has one in its name ("" = all).
+    ``trainable``: parts of parameter names, comma-separated; only parameters whose name contains one adapt ("" = all).
     """
 
     name: ClassVar[str] = "finetune"
@@ -97,7 +97,7 @@ class Finetune:
     second_order = False
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Need nothing beside the model; ConfigError if nothing is there to adapt."""
+        """Attach nothing; ConfigError if ``trainable`` matches no parameter."""
         adapting(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:

@@ -1,4 +1,4 @@
-"""What the replies under different latents earn, from 0 to 1 each. Shape letters: B exchanges, S latents of each."""
+"""Rewards in 0..1 of replies under different latents. Shape letters: B exchanges, S latents of each."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +14,14 @@ from menura.batches.encode import EncodedExchange, Ids
 from menura.errors import ConfigError
 from menura.models.dialogue_model import ChoosesReplies, DialogueModel
 
-COMMON = 0.1  # a token said in more than this share of the utterances at hand tells nothing of facts
+COMMON = 0.1  # a token in more than this share of the batch's utterances is not counted as a fact word
 
-Replies = Sequence[Sequence[Ids]]  # of each exchange one a latent, the end token included
+Replies = Sequence[Sequence[Ids]]  # of each exchange one per latent, the end token included
 Reward = Callable[[DialogueModel[Any], Sequence[EncodedExchange], Replies], Tensor]  # -> (B, S) in 0..1
 
 
 def selection(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], replies: Replies) -> Tensor:
-    """Return the chance that response selection gives each reply; ConfigError for a model without it."""
+    """Return response selection's probability of each reply; ConfigError for a model without it."""
     if not (isinstance(model, ChoosesReplies) and model.chooses):
         raise ConfigError("reward rs: this model has no response selection", hint="--set method.rewards=knowledge")
     spoken = [replace(e, reply=said, negatives=()) for e, own in zip(exchanges, replies, strict=True) for said in own]
@@ -30,9 +30,9 @@ def selection(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], r
 
 
 def knowledge(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], replies: Replies) -> Tensor:
-    """Return the share of each reply's rare tokens that stand in the facts; 0 where none is rare.
+    """Return the share of each reply's rare tokens that are in the facts; 0 if none is rare.
 
-    Rare is what stands in at most ``COMMON`` of the utterances of these exchanges: what all say tells of nobody.
+    Rare is a token in at most a share ``COMMON`` of the utterances of these exchanges: common words identify nobody.
     """
     utterances = [set(piece) for exchange in exchanges for piece in _utterances(exchange)]
     counted = Counter(token for utterance in utterances for token in utterance)
@@ -48,7 +48,7 @@ def knowledge(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], r
 
 
 def distinct(model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], replies: Replies) -> Tensor:
-    """Return the share of each reply's pairs of tokens that no other latent's reply to the same context has."""
+    """Return the share of each reply's token bigrams that no other latent's reply to the same context has."""
     del exchanges
     told = []
     for own in replies:
@@ -62,7 +62,7 @@ REWARDS: Mapping[str, Reward] = {"rs": selection, "knowledge": knowledge, "disti
 
 
 def rewards_named(names: str) -> dict[str, Reward]:
-    """Return rewards by their names, comma-separated; ConfigError with the nearest name for one that there is not."""
+    """Return rewards by their names, comma-separated; ConfigError with the nearest name for an unknown one."""
     listed = [name.strip() for name in names.split(",") if name.strip()]
     for name in listed:
         if name not in REWARDS:

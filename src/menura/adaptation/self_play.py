@@ -1,6 +1,6 @@
-"""Mutual self-play: two personas talk, and what was said well is made likelier (P2 Bot: Liu et al., 2020).
+"""Mutual self-play: two personas talk, and policy gradient maximises the rewards (P2 Bot: Liu et al., 2020).
 
-Shape letters: B games side by side, V vocabulary.
+Shape letters: B parallel games, V vocabulary.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchan
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, RewardsReplies
 
-Turn = tuple[bool, Ids]  # said by the persona whose episode it is (or by the partner), and the words
+Turn = tuple[bool, Ids]  # whether the episode's persona said it (not the partner), and the tokens
 
 
 @dataclass(frozen=True)
 class Rewards:
-    """How much each reward counts; those that a model cannot judge are left out."""
+    """The weight of each reward; rewards that a model cannot compute are left out."""
 
     fluency: float = 0.4
     coherence: float = 0.1
@@ -34,12 +34,13 @@ class Rewards:
 
 @dataclass(frozen=True)
 class SelfPlay:
-    """Lower the pooled loss, and raise the rewards of what the model says to itself, ``play`` times as much.
+    """Minimise the pooled loss plus ``policy_loss_weight`` times the policy loss of self-play.
 
-    From the share ``begins`` of the training on (0..1), ``games`` copies of a dialogue of the episode are taken up at
-    an exchange with rivals and played for ``turns`` replies of the persona, at most ``limit`` tokens each; the partner
-    has the facts of a rival. Only the persona's replies learn, as in the paper, but both speak with the present
-    weights. A reply earns its own rewards and, ``discount`` times a turn, those of both speakers' turns that follow.
+    After the share ``start_after`` (0..1) of training, ``num_games`` games continue a dialogue of the episode at an
+    exchange with negatives, for ``num_replies`` replies of the persona of at most ``max_new_tokens`` tokens each; the
+    partner has the facts of a negative. Only the persona's replies are trained, as in the paper, but both speakers use
+    the present weights. The return of a reply is its own rewards and those of all later turns, of both speakers,
+    discounted by ``discount`` per turn.
     """
 
     name: ClassVar[str] = "self-play"
@@ -58,7 +59,7 @@ class SelfPlay:
     second_order = False
 
     def __post_init__(self) -> None:
-        """Refuse what plays no game, or has nothing to compare one with."""
+        """Refuse settings without a game, or with only one, which has no baseline."""
         for name, least in (("num_games", 2), ("num_replies", 1), ("max_new_tokens", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must be at least {least}")
@@ -69,32 +70,32 @@ class SelfPlay:
             raise ConfigError(f"method.policy_loss_weight: {self.policy_loss_weight}, must not be negative")
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Need nothing beside the model; ConfigError for one that judges no replies, or has nothing to adapt."""
-        _judge(model)
+        """Attach nothing; ConfigError for a model without rewards, or with nothing to adapt."""
+        _with_rewards(model)
         adapting(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the pooled loss; once playing, its gradient has the policy gradient of the rewards added (REINFORCE).
+        """Return the pooled loss; once games are played, plus the policy loss of the rewards (REINFORCE).
 
-        All that is drawn comes from a stream seeded by the episode. ``parts`` hold the mean rewards. Raises ConfigError
-        for a model that judges no replies.
+        Random numbers are seeded by the episode. ``parts`` has the mean rewards. Raises ConfigError for a model without
+        rewards.
         """
         supervised = pooled(model, episode)
-        rivalled = any(e.negatives for e in chain.from_iterable(episode.query + episode.support))
-        if progress < self.start_after or not self.policy_loss_weight or not rivalled:
+        comparable = any(e.negatives for e in chain.from_iterable(episode.query + episode.support))
+        if progress < self.start_after or not self.policy_loss_weight or not comparable:
             return supervised
-        judge = _judge(model)
-        opening = next(openings(episode, judge.chat_format), None)
+        rewarding = _with_rewards(model)
+        opening = next(openings(episode, rewarding.chat_format), None)
         if opening is None:
             return supervised
-        games = Games(model, judge, opening, self.max_new_tokens, _stream(episode))
+        games = Games(model, rewarding, opening, self.max_new_tokens, _stream(episode))
         played = games.play(self.num_games, self.num_replies)
         if not played:
             return supervised
-        found = [judge.rewards(model.batch(exchanges)) for exchanges, _ in played]
+        found = [rewarding.rewards(model.batch(exchanges)) for exchanges, _ in played]
         returns = discounted([self._worth(rewards) for rewards in found], self.discount)
         learnt = [(*turn, value) for turn, value in zip(played, returns, strict=True) if turn[1]]
-        # Rivals are for judging: with them the loss would train the head on replies that nobody gave.
+        # Negatives are for rewards: with them the loss would train the head on generated replies.
         said = model.batch([replace(exchange, negatives=()) for exchanges, _, _ in learnt for exchange in exchanges])
         policy = (torch.cat([advantages(value) for _, _, value in learnt]) * model.loss(said).nll).mean()
         total = supervised.total + self.policy_loss_weight * policy
@@ -103,17 +104,17 @@ class SelfPlay:
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
-        """Return the weights after the inner loop on what the persona really said."""
+        """Return the weights after the inner loop on the persona's real replies."""
         return fitted(model, support, self.inner, watch, self.trainable)
 
     def _worth(self, rewards: Mapping[str, Tensor]) -> Tensor:
-        """Return (B,) the weighted sum."""
+        """Return (B,) the weighted sum of rewards."""
         return torch.stack([getattr(self.rewards, name) * value for name, value in rewards.items()]).sum(0)
 
 
 @dataclass(frozen=True)
 class Games:
-    """Dialogues that a model plays with itself, all from one opening, side by side."""
+    """Dialogues of a model with itself, in parallel, all from one opening."""
 
     model: DialogueModel[Any]
     reward_model: RewardsReplies
@@ -122,9 +123,9 @@ class Games:
     stream: torch.Generator
 
     def play(self, games: int, turns: int) -> list[tuple[list[EncodedExchange], bool]]:
-        """Return every round: what each game's speaker said in it, as exchanges, and whether that was the persona.
+        """Return every round: each game's reply, as an exchange, and whether the persona said it.
 
-        The persona begins and ends. Where a further turn could be too long for the model, the games end early.
+        The persona has the first and the last turn. Games end early if a further turn could be too long for the model.
         """
         said: list[list[Turn]] = [
             list(turns_of(self.opening, self.reward_model.chat_format) or ()) for _ in range(games)
@@ -144,7 +145,7 @@ class Games:
         return rounds
 
     def _prompt(self, said: Sequence[Turn], *, own: bool) -> EncodedExchange:
-        """Lay out what was said as the one reads it who speaks next: the persona, or a rival as its partner."""
+        """Format the dialogue as the prompt of the next speaker: the persona, or a negative as its partner."""
         layout, partner = self.reward_model.chat_format, self.opening.negatives[0]
         pieces = [(whose == own, turn_ids(layout, words, own=whose == own)) for whose, words in said]
         context = (*chain.from_iterable(piece for _, piece in pieces), *layout.reply_open)
@@ -159,9 +160,9 @@ class Games:
 def sampled(
     model: DialogueModel[Any], prompts: Sequence[EncodedExchange], end: int, limit: int, stream: torch.Generator
 ) -> list[Ids]:
-    """Return replies drawn from the model's whole distribution, end token included where it was drawn.
+    """Return replies sampled from the model's whole distribution, the end token included if it was drawn.
 
-    Nothing is cut off from the distribution: the gradient of log p would not be that of what was drawn from.
+    The distribution is not truncated (top-p): the gradient of log p would then be that of another distribution.
     """
     batch = model.batch(prompts)
     state, last = model.prefill(batch), batch.prefix.ids[:, -1]
@@ -180,13 +181,13 @@ def sampled(
 
 
 def openings(episode: EncodedEpisode, layout: ChatFormat) -> Iterator[EncodedExchange]:
-    """Yield what a game can begin from: exchanges with a rival and with a context that can be read from both sides."""
+    """Yield possible openings of a game: exchanges with a negative and a context that either speaker can read."""
     exchanges = chain.from_iterable(episode.query + episode.support)
     return (e for e in exchanges if e.negatives and turns_of(e, layout) is not None)
 
 
 def turns_of(exchange: EncodedExchange, layout: ChatFormat) -> tuple[Turn, ...] | None:
-    """Return the turns of a context; None where the first was cut, so that not all of it was read."""
+    """Return the turns of a context; None if the first was truncated."""
     found: list[Turn] = []
     start = 0
     for own, tokens in exchange.turns:
@@ -199,7 +200,7 @@ def turns_of(exchange: EncodedExchange, layout: ChatFormat) -> tuple[Turn, ...] 
 
 
 def discounted(worths: Sequence[Tensor], discount: float) -> list[Tensor]:
-    """Return what each round earned, (B,) each, and what followed it, every round later ``discount`` times as much."""
+    """Return the discounted return (B,) of each round: its own reward and, per round ``discount``, the later ones."""
     returns: list[Tensor] = []
     for worth in reversed(worths):
         returns.append(worth + discount * returns[-1] if returns else worth)
@@ -207,9 +208,9 @@ def discounted(worths: Sequence[Tensor], discount: float) -> list[Tensor]:
 
 
 def advantages(returns: Tensor) -> Tensor:
-    """Return (B,) by how much each game did better than the other games of its round did on average.
+    """Return (B,) each game's return minus the mean return of the other games of its round.
 
-    The mean of the others does not depend on what was drawn here, so it takes no expectation off the gradient.
+    The mean of the others does not depend on this game's samples, so it does not bias the gradient.
     """
     others = (returns.sum() - returns) / (len(returns) - 1)
     return returns - others
@@ -220,7 +221,7 @@ def _means(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([rewards[name].mean() for rewards in found if name in rewards]).mean() for name in names}
 
 
-def _judge(model: DialogueModel[Any]) -> RewardsReplies:
+def _with_rewards(model: DialogueModel[Any]) -> RewardsReplies:
     if not isinstance(model, RewardsReplies):
         raise ConfigError(
             "self-play needs a model that judges what it says", hint="--set model=p2_bot", code="method_misfit"
@@ -229,8 +230,8 @@ def _judge(model: DialogueModel[Any]) -> RewardsReplies:
 
 
 def _stream(episode: EncodedEpisode) -> torch.Generator:
-    """Return a stream that depends on the episode alone, its rivals included, which differ from step to step."""
+    """Return a generator seeded by the episode alone, its negatives included, which differ from step to step."""
     exchanges = chain.from_iterable(episode.support + episode.query)
-    said = [(e.ids, [rival.ids for rival in e.negatives]) for e in exchanges]
+    said = [(e.ids, [negative.ids for negative in e.negatives]) for e in exchanges]
     digest = hashlib.sha256(repr((episode.persona_id, said)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:6]))

@@ -1,4 +1,4 @@
-"""Adapted weights become two figures: how far personas moved, and how far apart they came to stand (CMAML, Diff and Δ).
+"""Adapted weights become two distances: of personas from the model, and from one another (CMAML, Δ and Diff).
 
 M is the number of a model's parameters, D(i, j) the squared distance of two weights over M (or the distance itself
 over M: the paper does not say, and its figures fit the square; spec section 9).
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-COMPARED_BY_L2 = 24  # personas whose steps are held for the unsquared mean, which no one pass can give
+COMPARED_BY_L2 = 24  # personas whose steps are kept for the unsquared mean, which cannot be computed in one pass
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Means over ``personas``, and over all their pairs: ``delta`` from the start, ``diff`` from one another.
+    """Means over ``personas``, and over all their pairs: ``delta`` from the initial weights, ``diff`` from one another.
 
     ``diff_l2`` is over the first ``l2_personas`` of them.
     """
@@ -31,7 +31,7 @@ class Distances:
 
     @property
     def said(self) -> str:
-        """Say them as CMAML's tables do, in units of 1e-10."""
+        """Return them as text, as in CMAML's tables, in units of 1e-10."""
         shown = [1e10 * value for value in (self.delta_sq, self.diff_sq, self.delta_l2, self.diff_l2)]
         delta_sq, diff_sq, delta_l2, diff_l2 = (f"{value:,.4g}" for value in shown)
         return f"Δ {delta_sq}, Diff {diff_sq} (e-10, squared; l2 {delta_l2}, {diff_l2}; M {self.parameters:,})"
@@ -39,7 +39,7 @@ class Distances:
 
 @dataclass
 class WeightDistances:
-    """What was seen of adapted weights so far; held are one sum of steps and the first few personas' steps."""
+    """Accumulates distances of adapted weights; keeps one sum of steps and the first few personas' steps."""
 
     parameters: int
     _squares: list[float] = field(default_factory=list)  # of each persona's step
@@ -48,7 +48,7 @@ class WeightDistances:
 
     @torch.no_grad()
     def add(self, start: Mapping[str, Tensor], adapted: Mapping[str, Tensor]) -> None:
-        """Take in one persona's weights; names that ``adapted`` leaves out did not move."""
+        """Add one persona's weights; names missing in ``adapted`` did not move."""
         step = {name: (value - start[name]).float() for name, value in adapted.items()}
         self._squares.append(_dot(step, step))
         self._sum = {name: self._sum.get(name, 0) + value for name, value in step.items()} if step else self._sum
@@ -56,7 +56,7 @@ class WeightDistances:
             self._first.append(step)
 
     def distances(self) -> Distances:
-        """Return the means; of fewer than two personas nothing is apart, and ``diff`` is not-a-number."""
+        """Return the means; with fewer than two personas ``diff`` is NaN."""
         n, m = len(self._squares), self.parameters
         pairs = n * (n - 1) / 2
         # Σ over pairs of ‖δ_i − δ_j‖² = n Σ ‖δ_i‖² − ‖Σ δ_i‖², so that no step need be kept.

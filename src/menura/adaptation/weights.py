@@ -1,4 +1,4 @@
-"""Persona weights: what adapts, beside the model (extra) or written into it for a while (in place)."""
+"""Persona weights: what adapts, used beside the model (``loss_with``) or written into it for a while (``holding``)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,21 +11,21 @@ from menura.batches.batch import Batch
 from menura.errors import ConfigError, NumericalError
 from menura.models.dialogue_model import DialogueModel, Loss
 
-RATES = "rates."  # begins the names of learnt learning rates: trained with the model, never part of a persona
-NAMED = 8  # layers, where none matches
+RATES = "rates."  # prefix of learnt learning rates: trained with the model, never part of a persona
+NAMED = 8  # layer names in the error if none matches
 PersonaWeights = Mapping[str, Tensor]  # by parameter name
 Decaying = Literal["all", "matrices"]  # matrices: no norm, no bias, no gate
 
 
 def trained(model: DialogueModel[Any]) -> dict[str, Tensor]:
-    """Return what the outer loop moves: all parameters that require a gradient, learnt rates included."""
+    """Return the parameters of the outer loop: all that require a gradient, learnt rates included."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def outer_groups(model: DialogueModel[Any], decay: float, decay_of: Decaying = "all") -> list[dict[str, Any]]:
-    """Return the outer optimiser's groups: weights decay, the logarithms of learnt rates do not.
+    """Return the outer optimiser's parameter groups: weights decay, the logarithms of learnt rates do not.
 
-    Of ``matrices`` only those do, which have two dimensions: towards 0 a norm's scale or a gate loses what it says.
+    With ``matrices`` only tensors of two dimensions decay: a norm's scale or a gate should not be pulled towards 0.
     """
     groups: dict[float, list[Tensor]] = {decay: []}
     for name, parameter in trained(model).items():
@@ -35,20 +35,20 @@ def outer_groups(model: DialogueModel[Any], decay: float, decay_of: Decaying = "
 
 
 def adaptable(model: DialogueModel[Any]) -> dict[str, Tensor]:
-    """Return the parameters that can adapt to a persona: all that train, but for the rates by which they adapt."""
+    """Return the parameters that can adapt to a persona: all that train, except learnt learning rates."""
     return {name: parameter for name, parameter in trained(model).items() if not name.startswith(RATES)}
 
 
 def with_part(weights: PersonaWeights, parts: str) -> dict[str, Tensor]:
-    """Return the weights whose name holds one of ``parts`` (comma-separated; "" = all)."""
+    """Return the weights whose name contains one of ``parts`` (comma-separated; "" = all)."""
     wanted = _listed(parts)
     return {name: value for name, value in weights.items() if not wanted or any(part in name for part in wanted)}
 
 
 def adapting(model: DialogueModel[Any], parts: str = "", setting: str = "method.trainable") -> dict[str, Tensor]:
-    """Return what the inner loop moves: of what can adapt, the names ``with_part``.
+    """Return what the inner loop moves: of the adaptable parameters those whose name contains one of ``parts``.
 
-    Raises ConfigError with what there is, of the setting that names them, where a part is in no name.
+    Raises ConfigError, which names ``setting`` and the possible names, if a part is in no name.
     """
     there = adaptable(model)
     for part in _listed(parts):
@@ -64,16 +64,16 @@ def _listed(parts: str) -> list[str]:
 
 
 def loss_with(model: DialogueModel[Any], weights: PersonaWeights, batch: Batch) -> Loss:
-    """Return the loss under these weights, the model's own left aside; gradients flow into ``weights``."""
+    """Return the loss with these weights in place of the model's own; gradients flow into ``weights``."""
     loss: Loss = torch.func.functional_call(model, dict(weights), (batch,))
     return loss
 
 
 @contextmanager
 def holding(model: DialogueModel[Any], weights: PersonaWeights) -> Iterator[None]:
-    """Write the weights into the model while the block runs; afterwards it is bit-identical to before.
+    """Write the weights into the model while the block runs; afterwards the model is bit-identical to before.
 
-    One copy of what differs is held meanwhile, never of the whole model.
+    Meanwhile one copy of the overwritten weights is held, never of the whole model.
     """
     parameters = dict(model.named_parameters())
     before = {name: parameters[name].detach().clone() for name in weights}
@@ -91,7 +91,7 @@ def _write(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> No
 
 
 def check_finite(weights: Mapping[str, Tensor], what: str, hint: str) -> None:
-    """Raise NumericalError naming the first weights with a value that is not finite."""
+    """Raise NumericalError that names the first weights with a value that is not finite."""
     for name, value in weights.items():
         bad = int((~torch.isfinite(value.detach())).sum())
         if bad:

@@ -133,7 +133,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         return mean_loss(self.decoder.nll(self._opened(drawn, context), batch), batch.reply_tokens)
 
     def lowered(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
-        """Return a phase's objective per reply token: the generators' is the dual KL estimate, the critic's its negative.
+        """Return a phase's objective per reply token: for generators the dual KL estimate, for the critic its negative.
 
         The gradient reaches the phase's own networks alone; encoded contexts and replies are constants.
         """
