@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-full check format unit docs bench weights start mamlviapp cmaml plato grid arplus ablations strength clean
+.PHONY: demo test test-full check format unit docs bench weights default-adapters mamlviapp cmaml plato grid arplus ablations strength clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -65,11 +65,11 @@ $(VENV)/bench: $(VENV)/dev benchmarks/peers.txt
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-# Rebuilds the start that ships (about an hour and a half on two cores); docs/results/start.md tells what came out.
-start: $(VENV)/run weights
-	$(BIN)/menura train start/warm
-	$(BIN)/menura train start/pooled
-	$(BIN)/menura train start/meta
+# Trains the default adapter checkpoint (about an hour and a half on two cores); docs/results/default-adapters.md tells what came out.
+default-adapters: $(VENV)/run weights
+	$(BIN)/menura train default-adapters/warm
+	$(BIN)/menura train default-adapters/pooled
+	$(BIN)/menura train default-adapters/meta
 	$(BIN)/python -m menura.evaluation.export_default_adapters
 
 # Every row of MAMLviaPP's table and its curves (docs/results/mamlviapp.md); needs the corpus: menura data add convai2 FILE …

@@ -48,7 +48,7 @@ def train(config: RunConfig, folder: Path, after: AfterStep | None = None) -> li
     run, watched = Run(folder), Watched(after)
     given = prepare(config)
     training = Training(
-        run, config, given.loaded.model, given.side("train"), given.side("valid"), watched, origin=given.origin
+        run, config, given.loaded.model, given.tasks("train"), given.tasks("valid"), watched, origin=given.origin
     )
     watched.training = training
     with run.locked():

@@ -455,7 +455,7 @@ SETTINGS = (
     Bad("corpus not there yet", "train mamlviapp/in_place", 3, "no_corpus", "menura data add convai2 FILE"),
     Bad("corpus of no name", "data add a/b chat.jsonl", 2, "config", "corpus name 'a/b': letters, digits"),
     Bad(
-        "no test side in the corpus",
+        "no test split in the corpus",
         "train tiny/maml --out new --set data.test_id_prefixes=valid",
         *(3, "data", "none of the .* begins? with 'valid'"),
     ),
@@ -552,7 +552,7 @@ RUNS = (
 
 
 def tweets(dev: str = "😂 the goat ate it\n", replies: str = "once again .\n") -> Callable[[], None]:
-    """Return the act of writing MojiTalk's files for two sides; the test side is always good."""
+    """Return the act of writing MojiTalk's files for two sides; the test split is always good."""
 
     def give() -> None:
         for name, content in (("dev.ori", dev), ("dev.rep", replies)):
@@ -592,13 +592,13 @@ MOJITALK = (
     Bad(
         "people on both sides",
         f"{FACES} --set data.test_id_prefixes=test",
-        *(3, "leak", "1 personas speak on both sides .*'😂' is one .hint: data.num_test_personas"),
+        *(3, "leak", "1 personas speak in both splits .*'😂' is one .hint: data.num_test_personas"),
         tweets(),
     ),
     Bad(
         "unknown emoji",
         f"{FACES} --set data.test_id_prefixes=test --set data.test_speakers=🦜",
-        *(2, "unknown_persona", "nobody on the test side is called '🦜' .hint: choose among 😂, ❤"),
+        *(2, "unknown_persona", "nobody in the test split is called '🦜' .hint: choose among 😂, ❤"),
         tweets(),
     ),
     Bad(
@@ -612,7 +612,7 @@ MOJITALK = (
         f"{TRAIN} --set data.num_test_personas=3",
         2,
         "config",
-        "must set a test side apart",
+        "must set a test split apart",
     ),
     Bad(
         "a bound of one utterance",
@@ -629,7 +629,7 @@ MOJITALK = (
     Bad(
         "alike without facts",
         f"{TRAIN} --set data.user_subset=similar",
-        *(3, "no_facts", "personas on side train have no facts to compare .hint: data.user_subset=all"),
+        *(3, "no_facts", "personas in the train split have no facts to compare .hint: data.user_subset=all"),
     ),
 )
 
@@ -781,7 +781,7 @@ WORDS = (
     Bad(
         "personas with one dialogue each",
         SPG.replace("chat.jsonl", "once.jsonl"),
-        *(3, "too_few_personas", "side train gets no persona with 2 dialogues or more .hint: give more dialogues"),
+        *(3, "too_few_personas", "the train split gets no persona with 2 dialogues or more .hint: give more dialogues"),
         each_once,
     ),
     Bad(

@@ -99,7 +99,7 @@ def test_all_shots_are_judged_by_the_same_query(found: Results) -> None:
 def test_no_query_dialogue_is_learnt_from(given: Prepared, found: Results) -> None:
     learnt = {
         exchange.dialogue_id
-        for task in given.side("test")
+        for task in given.tasks("test")
         for dialogue in task.dialogues[: max(QUICK.shots)]
         for exchange in dialogue
     }
@@ -118,7 +118,7 @@ def test_only_held_out_personas_are_looked_at(given: Prepared, found: Results) -
 
 
 def test_a_persona_s_samples_depend_on_no_order_and_no_neighbour(given: Prepared) -> None:
-    tasks = given.side("test")
+    tasks = given.tasks("test")
     one_way = evaluation(given, tasks).results()
     other_way = evaluation(given, tasks[::-1]).results()
     for row, other in zip(one_way.rows, other_way.rows, strict=True):
@@ -228,7 +228,7 @@ def test_leaving_one_out_judges_each_dialogue_by_what_was_learnt_from_the_others
 
     monkeypatch.setattr(type(given.config.method), "adapt", noting)
     found = evaluate_prepared(given, replace(LEFT_OUT, queries=0, shots=(2,)), personas=2, say=quiet)
-    for task in given.side("test")[:2]:
+    for task in given.tasks("test")[:2]:
         queries = [dialogue[0].dialogue_id for dialogue in task.dialogues]
         told = list(dict.fromkeys(d for persona, d, _ in asked(found.rows[0]) if persona == task.persona_id))
         assert told == queries, "every dialogue is the query once"
@@ -266,7 +266,7 @@ def test_a_prompt_puts_the_support_dialogues_before_the_context_and_changes_no_w
     assert read["prompt, K=2"] == read["adapted + prompt, K=2"] > read["un-adapted"] == read["adapted, K=2"]
     assert not rows["prompt, K=2"].kilobytes
     assert rows["adapted, K=2"].kilobytes > 0
-    task = given.side("test")[0]
+    task = given.tasks("test")[0]
     first, support = task.dialogues[2][0], task.dialogues[:2]
     prompted = given.loaded.encoder.after(first, support, 2048)
     with torch.no_grad():
@@ -285,7 +285,7 @@ def test_a_method_that_adapts_nothing_can_still_be_prompted(given: Prepared) -> 
 def test_inner_epochs_are_chosen_on_held_back_personas_and_never_on_test_ones(
     given: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held_back = {task.persona_id for task in given.side("valid")}
+    held_back = {task.persona_id for task in given.tasks("valid")}
     seen: set[str] = set()
     real = type(given.config.method).adapt
 
@@ -336,7 +336,7 @@ def in_kana(task: Task) -> Task:
 
 def test_personas_with_too_few_dialogues_are_told(given: Prepared) -> None:
     with pytest.raises(EpisodeError, match="have fewer than 7 dialogues, the first is 'person-"):
-        evaluation(given, given.side("test"), replace(QUICK, shots=(6,)))
+        evaluation(given, given.tasks("test"), replace(QUICK, shots=(6,)))
 
 
 @pytest.mark.parametrize(

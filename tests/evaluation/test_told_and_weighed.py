@@ -96,7 +96,7 @@ def test_the_second_task_is_told_by_the_exchange_whoever_is_judged_beside_it(giv
     evaluate_run = Evaluator(
         loaded.model, loaded.encoder, QUICK.decoding, 4, 1, 0, (), 0, generates=False, second_task=True
     )
-    folds = [[e for d in task.dialogues[1:2] for e in d] for task in given.side("test")[:2]]
+    folds = [[e for d in task.dialogues[1:2] for e in d] for task in given.tasks("test")[:2]]
     alone = [s for fold in reversed(folds) for s in evaluate_run.evaluate([fold], {}).scored]
     assert len(alone) == len(own)
     for sample in alone:

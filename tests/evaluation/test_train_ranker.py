@@ -1,4 +1,4 @@
-"""A run's ranker: learnt from its training side, kept beside its weights, and there to rank by."""
+"""A run's ranker: learnt from its training split, kept beside its weights, and there to rank by."""
 
 import json
 from dataclasses import asdict, replace
@@ -123,7 +123,7 @@ def test_only_training_exchanges_are_learnt_from_and_fewer_are_among_more(
     fit_ranker(folder, QUICK, say=lambda line: None)
     few = {e.ids for e in seen}
     prepared, _ = prepared_of(folder)
-    train = {e.ids for task in prepared.side("train") for e in chain.from_iterable(task.dialogues)}
+    train = {e.ids for task in prepared.tasks("train") for e in chain.from_iterable(task.dialogues)}
     assert len(seen) == QUICK.exchanges
     assert few <= train
     seen.clear()
@@ -174,7 +174,7 @@ def test_a_model_without_latents_has_nothing_to_rank(tmp_path: Path) -> None:
 
 def test_scores_are_one_by_one_what_they_are_together_and_what_decoding_ranks_by(folder: Path) -> None:
     prepared, model = prepared_of(folder)
-    exchanges = list(chain.from_iterable(prepared.side("train")[0].dialogues))[:2]
+    exchanges = list(chain.from_iterable(prepared.tasks("train")[0].dialogues))[:2]
     ranker = Ranker(32)
     torch.nn.init.normal_(ranker.out.weight, generator=torch.Generator().manual_seed(2))
     replies = [exchange.reply for exchange in exchanges]

@@ -16,16 +16,16 @@ def tasks(*dialogues: Dialogue) -> tuple[Task, ...]:
 
 
 def made() -> Splits:
-    sides = {
+    splits = {
         "train": tasks(talk("1", "hi", "ho"), talk("2", "so", "yes"), talk("3", "So ,", "YES"), talk("4", "hm", "no")),
         "valid": tasks(talk("5", "hm", "no !"), talk("6", "well", "well")),
         "test": tasks(talk("7", "Hi .", "ho"), talk("8", "Well", "well"), talk("9", "well", "well")),
     }
-    return Splits(sides, SplitPlan({"train": 1.0, "valid": 0.0, "test": 0.0}, 0, at_least=1), dict.fromkeys(sides, 0))
+    return Splits(splits, SplitPlan({"train": 1.0, "valid": 0.0, "test": 0.0}, 0, at_least=1), dict.fromkeys(splits, 0))
 
 
 def names(split: Splits) -> dict[str, list[str]]:
-    return {side: [task.persona_id for task in held] for side, held in split.splits.items()}
+    return {split: [task.persona_id for task in held] for split, held in split.splits.items()}
 
 
 def test_training_loses_what_is_judged_by_and_copies_and_the_test_side_stays_whole() -> None:

@@ -91,7 +91,7 @@ def made() -> Splits:
 
 def test_both_sides_are_narrowed_by_themselves_and_the_valid_side_stays() -> None:
     similar, dissimilar = choose_users(made(), "similar", 3), choose_users(made(), "dissimilar", 3)
-    names = {side: [task.persona_id for task in tasks] for side, tasks in similar.splits.items()}
+    names = {split: [task.persona_id for task in tasks] for split, tasks in similar.splits.items()}
     assert names == {"train": ["a", "b", "c"], "valid": ["v"], "test": ["t-a", "t-b", "t-c"]}
     assert similar.likeness["train"] > dissimilar.likeness["train"]
     assert similar.likeness["test"] == pytest.approx(similar.likeness["train"])
@@ -106,7 +106,7 @@ def test_the_record_tells_how_alike_they_are_and_gives_the_same_again() -> None:
 
 
 def test_users_without_facts_are_an_error() -> None:
-    with pytest.raises(DataError, match="2 of 3 personas on side test have no facts"):
+    with pytest.raises(DataError, match="2 of 3 personas in split test have no facts"):
         similarities([user("a", "i sing"), user("b"), user("c", "?")], "test")
-    with pytest.raises(DataError, match="1 user on side train: to be alike takes 2"):
+    with pytest.raises(DataError, match="1 user in split train: to be alike takes 2"):
         similarities([user("a", "i sing")], "train")

@@ -1,4 +1,4 @@
-"""People who speak on both sides of a corpus stand on one side of ours."""
+"""People who speak in both splits of a corpus stand on one split of ours."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest
 from menura.tasks.task import Task
 
 
-def side(name: str, **counts: int) -> list[Task]:
+def split(name: str, **counts: int) -> list[Task]:
     """Tasks of people with so many dialogues each, answering nobody in particular."""
     pairs = [(person, number) for person, count in counts.items() for number in range(count)]
     return by_speaker(
@@ -17,8 +17,8 @@ def side(name: str, **counts: int) -> list[Task]:
     )
 
 
-DEV = side("dev", Ann=9, Bob=3, Cy=2, Di=5, Ed=3)
-TEST = side("test", Ann=4, Bob=4, Cy=1, Di=4, Ed=4)
+DEV = split("dev", Ann=9, Bob=3, Cy=2, Di=5, Ed=3)
+TEST = split("test", Ann=4, Bob=4, Cy=1, Di=4, Ed=4)
 
 
 def test_the_rarest_of_the_training_side_with_enough_on_the_test_side_are_chosen() -> None:

@@ -1,4 +1,4 @@
-"""No persona and no dialogue on two sides."""
+"""No persona and no dialogue in two splits."""
 
 import json
 import random
@@ -35,24 +35,24 @@ def made(tasks: list[Task] = TASKS, seed: int = 0, needed: dict[str, int] | None
 
 @given(st.integers(0, 10_000), st.sampled_from([None, 3, 30]))
 def test_no_persona_and_no_dialogue_is_on_two_sides(seed: int, cap: int | None) -> None:
-    sides = split_tasks(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).splits
-    personas = [task.persona_id for tasks in sides.values() for task in tasks]
+    splits = split_tasks(by_speaker(corpus(300, 30, 1), cap=cap), SHARES, seed=seed, at_least=1).splits
+    personas = [task.persona_id for tasks in splits.values() for task in tasks]
     assert len(personas) == len(set(personas))
-    dialogues = [set().union(*(task.dialogue_ids for task in tasks)) for tasks in sides.values()]
+    dialogues = [set().union(*(task.dialogue_ids for task in tasks)) for tasks in splits.values()]
     assert sum(map(len, dialogues)) == len(set().union(*dialogues))
 
 
 def test_held_out_personas_are_never_heard_on_an_earlier_side_even_where_a_cap_hides_them() -> None:
     tasks = by_speaker(corpus(300, 30, 1), cap=5)
-    sides = split_tasks(tasks, SHARES, seed=0).splits
-    test = {task.persona_id for task in sides["test"]}
-    heard = {speaker for task in sides["train"] for part in task.dialogues for speaker in part.dialogue.speakers}
+    splits = split_tasks(tasks, SHARES, seed=0).splits
+    test = {task.persona_id for task in splits["test"]}
+    heard = {speaker for task in splits["train"] for part in task.dialogues for speaker in part.dialogue.speakers}
     assert not test & heard
 
 
 def test_a_dialogue_between_sides_goes_to_the_later_one() -> None:
-    sides = made().splits
-    test = {task.persona_id: task for task in sides["test"]}
+    splits = made().splits
+    test = {task.persona_id: task for task in splits["test"]}
     for task in TASKS:
         if task.persona_id in test:
             assert test[task.persona_id].dialogue_ids == task.dialogue_ids
@@ -71,9 +71,9 @@ def test_the_order_of_the_tasks_does_not_matter_and_the_seed_does() -> None:
 
 
 def test_only_personas_with_enough_dialogues_are_held_out() -> None:
-    sides = made(needed={"test": 22}).splits
-    assert sides["test"]
-    assert all(len(task.dialogues) >= 22 for task in sides["test"])
+    splits = made(needed={"test": 22}).splits
+    assert splits["test"]
+    assert all(len(task.dialogues) >= 22 for task in splits["test"])
 
 
 def test_the_share_is_of_the_eligible_personas() -> None:
@@ -89,7 +89,7 @@ def test_personas_with_too_few_dialogues_left_are_dropped_and_counted() -> None:
 
 
 def test_a_side_without_personas_is_an_error() -> None:
-    with pytest.raises(DataError, match="side test gets no persona with 99 dialogues"):
+    with pytest.raises(DataError, match="split test gets no persona with 99 dialogues"):
         made(needed={"test": 99})
 
 
@@ -111,12 +111,12 @@ def test_a_persona_id_that_stands_twice_is_refused() -> None:
 
 def test_a_leak_is_found() -> None:
     good = made()
-    sides = {**good.splits, "train": (*good.splits["train"], good.splits["test"][0])}
+    splits = {**good.splits, "train": (*good.splits["train"], good.splits["test"][0])}
     with pytest.raises(DataError) as caught:
-        replace(good, splits=sides).verify()
+        replace(good, splits=splits).verify()
     name = good.splits["test"][0].persona_id
     messages = [problem.message for problem in caught.value.problems]
-    assert f"persona '{name}' is on train and test" in messages
+    assert f"persona '{name}' is in train and test" in messages
     assert any(message.startswith("dialogue") for message in messages)
 
 
@@ -141,7 +141,7 @@ def test_a_record_survives_json_and_gives_the_same_split_again() -> None:
 def test_a_record_counts_each_persona_s_dialogues_by_side() -> None:
     split = made()
     counts = split.record()["counts"]
-    assert counts == {side: {t.persona_id: len(t.dialogues) for t in tasks} for side, tasks in split.splits.items()}
+    assert counts == {split: {t.persona_id: len(t.dialogues) for t in tasks} for split, tasks in split.splits.items()}
     assert list(counts["train"].values()) == sorted(counts["train"].values(), reverse=True)
 
 

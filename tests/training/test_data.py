@@ -1,4 +1,4 @@
-"""Which dialogues stand on which side, where a corpus sets its own test side apart."""
+"""Which dialogues stand in which split, where a corpus sets its own test split apart."""
 
 import json
 from dataclasses import replace
@@ -20,12 +20,12 @@ PROFILES = ("mends clocks", "has a goat", "lives in a mill", "sings at night", "
 def write(path: Path, *, train: int = 12, valid: int = 4, dialogues: int = 4) -> Path:
     """Write Persona-Chat lines: personas of four facts, of which each dialogue shows three."""
     lines = []
-    for side, count in (("train", train), ("valid", valid)):
+    for split, count in (("train", train), ("valid", valid)):
         for person in range(count):
-            facts = [f"{side} {person} {fact}" for fact in PROFILES[:4]]
+            facts = [f"{split} {person} {fact}" for fact in PROFILES[:4]]
             for number in range(dialogues):
-                turns = [[f"hi {number}", f"i am {side} {person}"], ["oh", f"{facts[number % 4]}"]]
-                lines.append(json.dumps({"split": side, "persona": facts, "turns": turns}))
+                turns = [[f"hi {number}", f"i am {split} {person}"], ["oh", f"{facts[number % 4]}"]]
+                lines.append(json.dumps({"split": split, "persona": facts, "turns": turns}))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -42,15 +42,15 @@ def config_for(path: Path) -> DataConfig:
     )
 
 
-def sides(config: DataConfig) -> Splits:
+def splits(config: DataConfig) -> Splits:
     return split_of(config, tasks_of(config))
 
 
 def test_the_corpus_s_own_test_side_is_the_test_side_whole_and_alone(tmp_path: Path) -> None:
-    found = sides(config_for(write(tmp_path / "chat.jsonl")))
-    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
-    for side, tasks in found.splits.items():
-        begin = "valid-" if side == "test" else "train-"
+    found = splits(config_for(write(tmp_path / "chat.jsonl")))
+    assert {split: len(tasks) for split, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
+    for split, tasks in found.splits.items():
+        begin = "valid-" if split == "test" else "train-"
         assert all(part.dialogue.dialogue_id.startswith(begin) for task in tasks for part in task.dialogues)
 
 
@@ -58,28 +58,28 @@ def test_personas_of_both_sides_stay_apart_even_with_the_same_facts(tmp_path: Pa
     path = write(tmp_path / "chat.jsonl")
     same = path.read_text(encoding="utf-8").replace("valid 0", "train 0")
     path.write_text(same, encoding="utf-8")
-    with pytest.raises(DataError, match="1 personas speak on both sides"):
-        sides(config_for(path))
+    with pytest.raises(DataError, match="1 personas speak in both splits"):
+        splits(config_for(path))
 
 
 def test_training_personas_need_their_least_number_of_dialogues(tmp_path: Path) -> None:
     path = write(tmp_path / "chat.jsonl", dialogues=3)
-    assert len(sides(config_for(path)).splits["train"]) == 9
-    with pytest.raises(DataError, match="side train gets no persona with 4 dialogues"):
-        sides(replace(config_for(path), min_train_dialogues=4, valid=0))
+    assert len(splits(config_for(path)).splits["train"]) == 9
+    with pytest.raises(DataError, match="split train gets no persona with 4 dialogues"):
+        splits(replace(config_for(path), min_train_dialogues=4, valid=0))
 
 
 def test_files_of_both_sides_are_told_apart_by_their_names(tmp_path: Path) -> None:
     whole = write(tmp_path / "chat.jsonl").read_text(encoding="utf-8").splitlines()
-    for side in ("train", "valid"):
-        own = [json.loads(line) for line in whole if f'"split": "{side}"' in line]
+    for split in ("train", "valid"):
+        own = [json.loads(line) for line in whole if f'"split": "{split}"' in line]
         for entry in own:
             del entry["split"]
         text = "".join(json.dumps(entry) + "\n" for entry in own)
-        (tmp_path / f"{side}_self_original.jsonl").write_text(text, encoding="utf-8")
-    files = ",".join(str(tmp_path / f"{side}_self_original.jsonl") for side in ("train", "valid"))
-    found = sides(replace(config_for(tmp_path), corpus=files))
-    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
+        (tmp_path / f"{split}_self_original.jsonl").write_text(text, encoding="utf-8")
+    files = ",".join(str(tmp_path / f"{split}_self_original.jsonl") for split in ("train", "valid"))
+    found = splits(replace(config_for(tmp_path), corpus=files))
+    assert {split: len(tasks) for split, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
 
 
 @pytest.mark.parametrize(("begin", "said"), [("validation", "none of the 64"), ("", "")])
@@ -91,7 +91,7 @@ def test_a_test_side_that_is_not_there_is_told(tmp_path: Path, begin: str, said:
         )
         said = "all of the 64"
     with pytest.raises(DataError, match=said):
-        sides(config)
+        splits(config)
 
 
 def test_facts_can_be_kept_from_the_model_and_still_tell_who_is_who(tmp_path: Path) -> None:
@@ -106,15 +106,15 @@ FACES = sorted(EMOJIS)[:12]
 
 
 def tweets(folder: Path) -> str:
-    """Write a pair of files a side: the i-th face has 2i + 4 lines in dev, 12 in test, but the first only 3."""
-    for side in ("dev", "test"):
-        counts = {face: 2 * index + 4 if side == "dev" else 12 for index, face in enumerate(FACES)}
+    """Write a pair of files a split: the i-th face has 2i + 4 lines in dev, 12 in test, but the first only 3."""
+    for split in ("dev", "test"):
+        counts = {face: 2 * index + 4 if split == "dev" else 12 for index, face in enumerate(FACES)}
         counts[FACES[0]] = 3
         said = [(face, number) for face, count in counts.items() for number in range(count)]
         asked = "".join(f"{face} what is new {number} ?\n" for face, number in said)
-        (folder / f"{side}.ori").write_text(asked, encoding="utf-8")
-        replied = "".join(f"{side} {FACES.index(face)} says {number} .\n" for face, number in said)
-        (folder / f"{side}.rep").write_text(replied, encoding="utf-8")
+        (folder / f"{split}.ori").write_text(asked, encoding="utf-8")
+        replied = "".join(f"{split} {FACES.index(face)} says {number} .\n" for face, number in said)
+        (folder / f"{split}.rep").write_text(replied, encoding="utf-8")
     return f"{folder / 'dev.ori'},{folder / 'test.ori'}"
 
 
@@ -131,54 +131,54 @@ def faces(folder: Path) -> DataConfig:
     )
 
 
-def people(split: Splits, side: str) -> set[str]:
-    return {task.persona_id for task in split.splits[side]}
+def people(made: Splits, split: str) -> set[str]:
+    return {task.persona_id for task in made.splits[split]}
 
 
 def test_an_emoji_stands_on_one_side_and_the_rarest_with_enough_replies_are_tested(tmp_path: Path) -> None:
-    found = sides(faces(tmp_path))
+    found = splits(faces(tmp_path))
     assert people(found, "test") == set(FACES[1:4])
-    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 7, "valid": 2, "test": 3}
-    for side, begin in (("train", "dev:"), ("valid", "dev:"), ("test", "test:")):
-        assert all(name.startswith(begin) for task in found.splits[side] for name in task.dialogue_ids)
-    assert set.union(*(people(found, side) for side in found.splits)) == set(FACES)
+    assert {split: len(tasks) for split, tasks in found.splits.items()} == {"train": 7, "valid": 2, "test": 3}
+    for split, begin in (("train", "dev:"), ("valid", "dev:"), ("test", "test:")):
+        assert all(name.startswith(begin) for task in found.splits[split] for name in task.dialogue_ids)
+    assert set.union(*(people(found, split) for split in found.splits)) == set(FACES)
 
 
 def test_caps_hold_on_all_sides_and_another_seed_draws_others(tmp_path: Path) -> None:
     config = faces(tmp_path)
-    found = sides(config)
+    found = splits(config)
     wanted = {face: min(2 * index + 4 if index else 3, 20) for index, face in enumerate(FACES)}
     wanted |= dict.fromkeys(FACES[1:4], 11)
     held = {task.persona_id: len(task.dialogues) for tasks in found.splits.values() for task in tasks}
     assert held == wanted
-    assert sides(config) == found
-    again = sides(replace(config, select_seed=1))
-    assert {task.persona_id: len(task.dialogues) for side in again.splits.values() for task in side} == held
+    assert splits(config) == found
+    again = splits(replace(config, select_seed=1))
+    assert {task.persona_id: len(task.dialogues) for split in again.splits.values() for task in split} == held
     assert again.record()["sha256"] != found.record()["sha256"]
 
 
 def test_test_people_can_be_named(tmp_path: Path) -> None:
     named = f"{FACES[5]}, {FACES[7]}"
-    found = sides(replace(faces(tmp_path), num_test_personas=0, test_speakers=named))
+    found = splits(replace(faces(tmp_path), num_test_personas=0, test_speakers=named))
     assert people(found, "test") == {FACES[5], FACES[7]}
-    with pytest.raises(ConfigError, match="nobody on the test side is called '🦜'.*choose among"):
+    with pytest.raises(ConfigError, match="nobody in the test split is called '🦜'.*choose among"):
         tasks_of(replace(faces(tmp_path), num_test_personas=0, test_speakers=f"{named},🦜"))
 
 
 def test_without_a_choice_the_same_people_on_both_sides_are_a_leak(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"error\[leak\].*num_test_personas"):
-        sides(replace(faces(tmp_path), num_test_personas=0))
+        splits(replace(faces(tmp_path), num_test_personas=0))
 
 
-def test_a_valid_side_of_more_than_there_are_is_refused(tmp_path: Path) -> None:
+def test_a_valid_own_split_of_more_than_there_are_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="data.num_valid_personas: 30, but 8 personas have 10 dialogues"):
-        sides(replace(faces(tmp_path), num_valid_personas=30))
+        splits(replace(faces(tmp_path), num_valid_personas=30))
 
 
 def test_a_count_of_valid_personas_holds_where_the_test_side_is_drawn_too(tmp_path: Path) -> None:
     path = write(tmp_path / "chat.jsonl")
-    found = sides(DataConfig(str(path), task_by="facts", min_heldout_dialogues=3, test=0.25, num_valid_personas=3))
-    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
+    found = splits(DataConfig(str(path), task_by="facts", min_heldout_dialogues=3, test=0.25, num_valid_personas=3))
+    assert {split: len(tasks) for split, tasks in found.splits.items()} == {"train": 9, "valid": 3, "test": 4}
 
 
 def test_a_bound_of_utterances_holds_for_everybody_after_turns_are_cut(tmp_path: Path) -> None:
@@ -190,14 +190,14 @@ def test_a_bound_of_utterances_holds_for_everybody_after_turns_are_cut(tmp_path:
 
 def test_users_are_chosen_on_both_sides_also_where_their_facts_are_kept_from_the_model(tmp_path: Path) -> None:
     config = replace(config_for(write(tmp_path / "chat.jsonl")), with_facts=False, user_subset="similar", num_users=3)
-    found = sides(config)
-    assert {side: len(tasks) for side, tasks in found.splits.items()} == {"train": 3, "valid": 3, "test": 3}
+    found = splits(config)
+    assert {split: len(tasks) for split, tasks in found.splits.items()} == {"train": 3, "valid": 3, "test": 3}
     assert found.likeness.keys() == {"train", "test"}
-    assert sides(replace(config, user_subset="all")).likeness == {}
+    assert splits(replace(config, user_subset="all")).likeness == {}
 
 
 def test_settings_that_cannot_both_be_meant_are_refused() -> None:
-    with pytest.raises(ConfigError, match="data.num_test_personas: the corpus must set a test side apart"):
+    with pytest.raises(ConfigError, match="data.num_test_personas: the corpus must set a test split apart"):
         DataConfig(num_test_personas=3)
     with pytest.raises(ConfigError, match="one of them chooses"):
         DataConfig(test_id_prefixes="test", num_test_personas=3, test_speakers="Ann")
@@ -214,7 +214,9 @@ def talks(path: Path, lines: list[str]) -> Path:
 
 def three_files(folder: Path) -> DataConfig:
     """Twelve training dialogues, of which one is a copy and two are judged by; four valid, five test dialogues."""
-    said = {side: [f"{side} {n} ? __eou__ yes {n} . __eou__ well {n} ." for n in range(9)] for side in ("v", "t", "x")}
+    said = {
+        split: [f"{split} {n} ? __eou__ yes {n} . __eou__ well {n} ." for n in range(9)] for split in ("v", "t", "x")
+    }
     train = [*said["t"], said["t"][0].upper().replace("__EOU__", "__eou__"), said["v"][0], said["x"][0]]
     files = {"copy_text_En": train, "dialogues_validation": said["v"][:4], "dialogues_test": said["x"][:5]}
     paths = [str(talks(folder / f"{name}.txt", lines)) for name, lines in files.items()]
@@ -230,11 +232,11 @@ def three_files(folder: Path) -> DataConfig:
 
 
 def counted(split: Splits) -> dict[str, int]:
-    return {side: len(tasks) for side, tasks in split.splits.items()}
+    return {split: len(tasks) for split, tasks in split.splits.items()}
 
 
 def test_files_can_be_all_three_sides_and_a_dialogue_a_task(tmp_path: Path) -> None:
-    found = sides(three_files(tmp_path))
+    found = splits(three_files(tmp_path))
     assert counted(found) == {"train": 12, "valid": 4, "test": 5}
     assert people(found, "valid") == {f"dialogues_validation:{number}" for number in range(1, 5)}
     assert {len(task.dialogues) for task in found.splits["test"]} == {2}
@@ -242,38 +244,38 @@ def test_files_can_be_all_three_sides_and_a_dialogue_a_task(tmp_path: Path) -> N
 
 
 def test_distinct_leaves_out_what_is_judged_by_and_copies(tmp_path: Path) -> None:
-    found = sides(replace(three_files(tmp_path), dedup=True))
+    found = splits(replace(three_files(tmp_path), dedup=True))
     assert counted(found) == {"train": 9, "valid": 4, "test": 5}
     assert found.record()["repeated"] == {"train": 3, "valid": 0, "test": 0}
 
 
 def test_held_out_sides_can_be_bounded_by_a_draw_that_the_training_side_does_not_feel(tmp_path: Path) -> None:
     config = three_files(tmp_path)
-    found = sides(replace(config, max_heldout_tasks=3))
+    found = splits(replace(config, max_heldout_tasks=3))
     assert counted(found) == {"train": 12, "valid": 3, "test": 3}
-    assert people(found, "test") < people(sides(config), "test")
-    assert people(sides(replace(config, max_heldout_tasks=3, seed=4)), "test") != people(found, "test")
-    assert sides(replace(config, max_heldout_tasks=3)) == found
+    assert people(found, "test") < people(splits(config), "test")
+    assert people(splits(replace(config, max_heldout_tasks=3, seed=4)), "test") != people(found, "test")
+    assert splits(replace(config, max_heldout_tasks=3)) == found
 
 
-def test_a_valid_side_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none of the 16 dialogues have an id that begins with 'valid'.*no valid side"):
-        sides(replace(three_files(tmp_path), valid_id_prefixes="valid"))
+def test_a_valid_split_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none of the 16 dialogues .* begins with 'valid'.*no valid split"):
+        splits(replace(three_files(tmp_path), valid_id_prefixes="valid"))
 
 
 def test_a_held_out_task_may_have_one_part_if_that_is_asked(tmp_path: Path) -> None:
     config = replace(
         config_for(write(tmp_path / "chat.jsonl", dialogues=1)), min_heldout_dialogues=1, min_train_dialogues=1
     )
-    assert counted(sides(config)) == {"train": 9, "valid": 3, "test": 4}
-    with pytest.raises(DataError, match="side train gets no persona with 2 dialogues"):
-        sides(replace(config, min_train_dialogues=2, valid=0))
+    assert counted(splits(config)) == {"train": 9, "valid": 3, "test": 4}
+    with pytest.raises(DataError, match="split train gets no persona with 2 dialogues"):
+        splits(replace(config, min_train_dialogues=2, valid=0))
 
 
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"valid_id_prefixes": "v"}, "data.valid_id_prefixes: the corpus must set a test side apart"),
+        ({"valid_id_prefixes": "v"}, "data.valid_id_prefixes: the corpus must set a test split apart"),
         (
             {"valid_id_prefixes": "v", "test_id_prefixes": "t", "num_valid_personas": 3},
             "data.valid_id_prefixes and data.num_valid_personas",

@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def training_of(corpus: Path, folder: Path, *more: str, recipe: str = "tiny/maml") -> Training:
     config = config_for(corpus, *more, recipe=recipe)
     given = prepare(config)
-    return Training(Run(folder), config, given.loaded.model, given.side("train"), given.side("valid"), Watched(None))
+    return Training(Run(folder), config, given.loaded.model, given.tasks("train"), given.tasks("valid"), Watched(None))
 
 
 def state_of(training: Training) -> tuple[dict[str, Tensor], Any, Tensor]:

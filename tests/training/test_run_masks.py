@@ -129,7 +129,7 @@ def test_structures_that_are_gone_or_another_s_are_not_found_anew_with_later_wei
 def test_the_structures_are_those_of_the_weights_it_began_with(corpus: Path, whole: tuple[Path, list[str]]) -> None:
     config, run = cmaml(corpus), Run(whole[0])
     given = prepare(config)
-    tasks = [t for t in given.side("train") if len(t.dialogues) >= 3]
+    tasks = [t for t in given.tasks("train") if len(t.dialogues) >= 3]
     found = run_structures.read(run, given.loaded.model)
     assert found.keys() == {task.persona_id for task in tasks}
     for task in tasks[:3]:
@@ -165,7 +165,7 @@ def test_several_ranks_are_refused(corpus: Path, tmp_path: Path) -> None:
             Run(tmp_path),
             cmaml(corpus),
             given.loaded.model,
-            given.side("train"),
+            given.tasks("train"),
             [],
             None,
             ranks=Alone(0, 2),  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ def prepared(corpus: Path, share: float) -> Prepared:
 
 
 def exchanges(given: Prepared, side: str) -> list[EncodedExchange]:
-    return [exchange for task in given.side(side) for dialogue in task.dialogues for exchange in dialogue]
+    return [exchange for task in given.tasks(side) for dialogue in task.dialogues for exchange in dialogue]
 
 
 def test_training_replies_are_lent_profiles_of_training_speakers_alone(corpus: Path) -> None:

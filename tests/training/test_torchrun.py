@@ -75,7 +75,7 @@ def gradients(corpus: Path, out: Path) -> None:
             config = config_for(corpus, f"outer.meta_batch_size={tasks}", recipe=recipe)
             given = prepare(config)
             training = Training(
-                Run(out), config, given.loaded.model, given.side("train"), [], progress=None, ranks=ranks
+                Run(out), config, given.loaded.model, given.tasks("train"), [], progress=None, ranks=ranks
             )
             sums = training.gradient(1)
             held = {name: value.grad for name, value in training.weights.items() if value.grad is not None}

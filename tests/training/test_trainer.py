@@ -273,7 +273,7 @@ def test_the_episodes_of_a_step_depend_on_seed_and_step_alone(corpus: Path, tmp_
 
     def drawn(steps: list[int], seed: int) -> dict[int, Any]:
         training = Training(
-            Run(tmp_path), replace(config, seed=seed), given.loaded.model, given.side("train"), [], progress=None
+            Run(tmp_path), replace(config, seed=seed), given.loaded.model, given.tasks("train"), [], progress=None
         )
         return {step: list(training._episodes(step)) for step in steps}
 

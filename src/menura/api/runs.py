@@ -194,7 +194,7 @@ def train(
         # All that can be refused is refused before the folder is touched.
         prepared = ranks.in_turn(lambda: prepare(config, device=device, offline=typed.offline, say=say))
         with meeting(ranks):
-            splits = prepared.side("train"), prepared.side("valid")
+            splits = prepared.tasks("train"), prepared.tasks("valid")
             model = prepared.loaded.model
             training = Training(run, config, model, *splits, progress(run), prepared.origin, ranks)
         check_alike(ranks, lambda: identity(as_json(config), prepared.sources))
@@ -252,7 +252,7 @@ def find_lr(
         say(f"would try {rates.points} rates from {rates.start:g} to {rates.end:g} -> {folder}")
         return None
     prepared = prepare(config, device=device_of(typed.device), offline=typed.offline, say=say)
-    splits = prepared.side("train"), prepared.side("valid")
+    splits = prepared.tasks("train"), prepared.tasks("valid")
     training = Training(Run(folder), config, prepared.loaded.model, *splits, progress, prepared.origin)
     tried = lr_finder.find_lr(training, rates)
     rate = lr_finder.suggestion(tried)

@@ -1,4 +1,4 @@
-"""What a model of pieces and profiles stands on: what its training side is made of, kept with the run."""
+"""What a model of pieces and profiles stands on: what its training split is made of, kept with the run."""
 
 import hashlib
 import json

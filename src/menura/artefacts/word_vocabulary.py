@@ -1,4 +1,4 @@
-"""What a model over words stands on: the words and the people of its training side, kept with the run."""
+"""What a model over words stands on: the words and the people of its training split, kept with the run."""
 
 import hashlib
 import json

@@ -39,7 +39,7 @@ Shapes = tuple[tuple[re.Pattern[str], str | Callable[[str], str]], ...]
 class Format:
     """One way to write dialogues down; ``render`` is None where Menura does not write it.
 
-    ``shapes`` are patterns of the first few KiB of a file, each with the reason why it is of this format then, or with a
+    ``shapes`` are patterns of the first few KiB of a file, each with the reason why it is of this format then, or a
     function that looks closer and returns the reason, empty if it is not.
     ``files`` are all that are read for a named one, the one that gives the dialogues its name first; ``endings`` are
     names that tell the format by themselves.

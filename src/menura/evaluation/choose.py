@@ -11,7 +11,7 @@ from menura.training.precision import approximately
 from menura.training.setup import Prepared
 from menura.training.trainer import held_out_nll
 
-SIDE = "valid"
+SPLIT = "valid"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def chosen_epochs(prepared: Prepared, epochs: Sequence[int], shots: int, say: Ca
     method = prepared.config.method
     if not method.has_inner_loop or not epochs:
         return None
-    held_back = [task for task in prepared.side(SIDE) if len(task.dialogues) > 1]
+    held_back = [task for task in prepared.tasks(SPLIT) if len(task.dialogues) > 1]
     held_back = held_back[: prepared.config.outer.eval_personas or None]
     if not held_back:
         raise EpisodeError("no held-back persona has two dialogues, so there is nothing to choose epochs on")

@@ -15,7 +15,7 @@ from menura.evaluation.settings import EvaluateConfig
 from menura.models.dialogue_model import neutral_weights
 from menura.personas.adapt_persona import adapt_persona
 from menura.tasks.task import Exchange, Task
-from menura.training.recipes.start import shipped
+from menura.training.recipes.default_adapters import shipped
 from menura.training.setup import Prepared, prepare
 
 CONTEXT_TURNS = 3  # of an example that are printed
@@ -64,11 +64,11 @@ class Demonstration:
     @property
     def introduction(self) -> str:
         """Say what is at hand."""
-        loaded, sides = self.given.loaded, self.given.split.splits
+        loaded, splits = self.given.loaded, self.given.split.splits
         adapters = sum(weight.numel() for weight in adaptable(loaded.model).values())
         return (
             f"base   {loaded.base.name} ({loaded.base.parameters:,} parameters, frozen; {adapters:,} in adapters)\n"
-            f"data   chitchat: {len(sides['train'])} training speakers, {len(sides['test'])} held out; "
+            f"data   chitchat: {len(splits['train'])} training speakers, {len(splits['test'])} held out; "
             "none of these speakers, and none of their dialogues, was trained on"
         )
 

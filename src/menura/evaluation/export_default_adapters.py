@@ -1,4 +1,4 @@
-"""Two trained continuations become the start that ships: the better one on held-back personas, and a record of both."""
+"""The better of two continuations on held-back personas becomes the default adapter checkpoint, with a record."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.artefacts.loading import LoadOptions
 from menura.errors import DataError
 from menura.evaluation.run import config_of
-from menura.training.recipes.start import INNER
+from menura.training.recipes.default_adapters import INNER
 from menura.training.run_folder import Run
 from menura.training.setup import prepare
 from menura.training.trainer import held_out_nll
 
-CONTINUATIONS = ("runs/start-pooled", "runs/start-meta")
+CONTINUATIONS = ("runs/default-adapters-pooled", "runs/default-adapters-meta")
 FOLDER = Path(__file__).parent.parent / "artefacts" / "default_adapters"
 
 
@@ -45,7 +45,7 @@ def _held_back(folder: str) -> Mapping[str, Any]:
     config = config_of(folder)
     prepared = prepare(config, offline=True)
     outer = config.outer
-    tasks = [task for task in prepared.side("valid") if len(task.dialogues) > outer.shots]
+    tasks = [task for task in prepared.tasks("valid") if len(task.dialogues) > outer.shots]
     before, after = held_out_nll(prepared.loaded.model, Finetune(INNER).adapt, tasks, outer.shots, outer.queries)
     return {
         "held_back_personas": len(tasks),
@@ -72,4 +72,4 @@ def _checks(run: Run) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    ship(CONTINUATIONS, Path("docs/results/start.json"))
+    ship(CONTINUATIONS, Path("docs/results/default-adapters.json"))

@@ -48,7 +48,7 @@ def evaluate_run(
     offline: bool = False,
     say: Callable[[str], None] = print,
 ) -> Results:
-    """Evaluate a method on the first ``personas`` of a held-out side (0 = all), the training ones never looked at."""
+    """Evaluate a method on the first ``personas`` of a held-out split (0 = all), the training ones never looked at."""
     check_trained(settings.metrics, settings.scorers)
     prepared = prepare(config, device=device, offline=offline, say=say)
     return evaluate_prepared(prepared, settings, personas=personas, say=say)
@@ -155,8 +155,8 @@ def _chosen_data(prepared: Prepared) -> dict[str, str]:
         most = f"; at most {data.max_utterances} utterances" if data.max_utterances else ""
         told["bounds"] = f"at most {data.max_dialogues} dialogues of a persona{test}{drawn}{most}"
     if prepared.split.likeness:
-        alike = ", ".join(f"{side} {mean:.3f}" for side, mean in prepared.split.likeness.items())
-        told["users"] = f"the {data.num_users} most {data.user_subset} a side, mean similarity of two: {alike}"
+        alike = ", ".join(f"{split} {mean:.3f}" for split, mean in prepared.split.likeness.items())
+        told["users"] = f"the {data.num_users} most {data.user_subset} a split, mean similarity of two: {alike}"
     return told
 
 

@@ -33,7 +33,7 @@ SAVE_EVERY = 40  # exchanges
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """How a ranker learns; ``exchanges`` are drawn from the run's training side, never from another.
+    """How a ranker learns; ``exchanges`` are drawn from the run's training split, never from another.
 
     A candidate is worth BLEU-1 to -4, METEOR and ROUGE-L together, against the one reference of a training exchange.
     ``temperature`` is that of the listwise target. The share ``aside`` of the exchanges is not learnt from: by it is
@@ -160,7 +160,7 @@ def _check_same(paths: Sequence[Path], about: dict[str, str], *, fresh: bool) ->
 
 def _drawn(prepared: Prepared, config: RankerConfig) -> list[EncodedExchange]:
     """Return training exchanges, drawn by seed; fewer are always among more."""
-    every = [e for task in prepared.side("train") for e in chain.from_iterable(task.dialogues) if len(e.reply) > 1]
+    every = [e for task in prepared.tasks("train") for e in chain.from_iterable(task.dialogues) if len(e.reply) > 1]
     random.Random(f"{config.seed}:ranker").shuffle(every)
     return every[: config.exchanges]
 

@@ -29,7 +29,7 @@ class ScorerData:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a share that leaves nothing on one side."""
+        """Refuse a share that leaves nothing in one split."""
         if not 0 < self.eval_share < 1:
             raise ConfigError(f"data.eval_share: {self.eval_share}, must be above 0 and below 1")
 

@@ -1,1 +1,1 @@
-"""Dialogues become tasks: one per persona, on sides that share no persona and no dialogue."""
+"""Dialogues become tasks: one per persona, on splits that share no persona and no dialogue."""

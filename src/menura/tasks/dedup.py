@@ -12,26 +12,26 @@ NO_WORD = re.compile(r"\W+")
 
 
 def deduplicated(made: Splits) -> Splits:
-    """Return a split whose earlier sides hold no dialogue that says what one of a later side says.
+    """Return a split whose earlier splits hold no dialogue that says what one of a later split says.
 
-    Case, blanks and punctuation do not count: mirrors of a set differ in them. The first side (``train``) also keeps
-    only one of those that say the same; the last stays as it is. ``repeated`` tells how many dialogues a side lost; who
-    has too few left is dropped.
+    Case, blanks and punctuation do not count: mirrors of a set differ in them. The first split (``train``) also keeps
+    only one of those that say the same; the last stays as it is. ``repeated`` tells how many dialogues a split
+    lost; who has too few left is dropped.
     """
     first, *_ = order = list(made.splits)
     later: set[Text] = set()
-    sides, dropped, repeated = dict(made.splits), dict(made.dropped), {}
-    for side in reversed(order):
-        ids = {dialogue.dialogue_id: text_of(dialogue) for task in sides[side] for dialogue in _dialogues(task)}
+    splits, dropped, repeated = dict(made.splits), dict(made.dropped), {}
+    for split in reversed(order):
+        ids = {dialogue.dialogue_id: text_of(dialogue) for task in splits[split] for dialogue in _dialogues(task)}
         unwanted = {name for name, text in ids.items() if text in later}
-        if side == first:
+        if split == first:
             unwanted |= _copies({name: text for name, text in ids.items() if name not in unwanted})
-        kept = [_without(task, unwanted) for task in sides[side]]
-        sides[side] = tuple(task for task in kept if len(task.dialogues) >= made.plan.asked(side))
-        dropped[side] += len(kept) - len(sides[side])
-        repeated[side] = len(unwanted)
+        kept = [_without(task, unwanted) for task in splits[split]]
+        splits[split] = tuple(task for task in kept if len(task.dialogues) >= made.plan.asked(split))
+        dropped[split] += len(kept) - len(splits[split])
+        repeated[split] = len(unwanted)
         later |= set(ids.values())
-    return replace(made, splits=sides, dropped=dropped, repeated={side: repeated[side] for side in order})
+    return replace(made, splits=splits, dropped=dropped, repeated={split: repeated[split] for split in order})
 
 
 def text_of(dialogue: Dialogue) -> Text:

@@ -20,33 +20,33 @@ from menura.tasks.task import Task
 Users = Literal["similar", "dissimilar"]
 Matrix = numpy.ndarray[Any, numpy.dtype[numpy.float64]]  # (personas, personas), symmetric, 1 on the diagonal
 WORD = re.compile(r"[\w']+")
-CHOSEN_SIDES = ("train", "test")
+CHOSEN_SPLITS = ("train", "test")
 
 
 def choose_users(made: Splits, users: Users, count: int) -> Splits:
-    """Return a split of at most ``count`` users on its training and on its test side, chosen in each by themselves.
+    """Return a split of at most ``count`` users on its training and in its test split, chosen in each by themselves.
 
-    The valid side stays whole. ``likeness`` then tells the mean similarity of two users of a side. Raises DataError
-    if a persona has no facts, or if a side has fewer than two.
+    The valid split stays whole. ``likeness`` then tells the mean similarity of two users of a split. Raises DataError
+    if a persona has no facts, or if a split has fewer than two.
     """
-    sides = dict(made.splits)
+    splits = dict(made.splits)
     likeness: dict[str, float] = {}
-    for side in CHOSEN_SIDES:
-        if sides.get(side):
-            between = similarities(sides[side], side)
+    for split in CHOSEN_SPLITS:
+        if splits.get(split):
+            between = similarities(splits[split], split)
             chosen = (most_alike if users == "similar" else least_alike)(between, count)
-            sides[side] = tuple(sides[side][index] for index in sorted(chosen))
-            likeness[side] = mean_between(between, chosen)
-    return replace(made, splits=sides, likeness=likeness)
+            splits[split] = tuple(splits[split][index] for index in sorted(chosen))
+            likeness[split] = mean_between(between, chosen)
+    return replace(made, splits=splits, likeness=likeness)
 
 
-def similarities(tasks: Sequence[Task], side: str = "") -> Matrix:
+def similarities(tasks: Sequence[Task], split: str = "") -> Matrix:
     """Return the cosines of all pairs: a word counts its times in a user's facts, times ln(users / users with it).
 
     A user all of whose words everybody has is like nobody.
     """
     counts = [_words(task) for task in tasks]
-    _all_told(counts, side)
+    _all_told(counts, split)
     holders = Counter(chain.from_iterable(counts))
     column = {word: index for index, word in enumerate(sorted(holders))}
     vectors = numpy.zeros((len(tasks), len(column)))
@@ -96,8 +96,8 @@ def _words(task: Task) -> Counter[str]:
     return Counter(word for fact in task.facts for word in WORD.findall(fact.lower()))
 
 
-def _all_told(counts: Sequence[Mapping[str, int]], side: str) -> None:
-    where = f" on side {side}" if side else ""
+def _all_told(counts: Sequence[Mapping[str, int]], split: str) -> None:
+    where = f" in the {split} split" if split else ""
     if len(counts) < 2:
         raise DataError(f"{len(counts)} user{where}: to be alike takes 2", code="too_few_personas")
     silent = sum(not words for words in counts)

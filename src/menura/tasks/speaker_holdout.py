@@ -10,14 +10,14 @@ NAMES_LISTED = 70  # of known people, in a hint
 
 
 def rarest(training: Sequence[Task], test: Sequence[Task], count: int, min_dialogues: int) -> list[str]:
-    """Return the ``count`` personas with the fewest training dialogues that have ``needed`` or more on the test side.
+    """Return the ``count`` personas with the fewest training dialogues that have ``needed`` or more in the test split.
 
     Of equally rare ones the first by name. ConfigError if there are not so many.
     """
     dialogues = {task.persona_id: len(task.dialogues) for task in training}
     able = [task.persona_id for task in test if len(task.dialogues) >= min_dialogues]
     if len(able) < count:
-        found = f"{count} test personas wanted, {len(able)} have {min_dialogues} dialogues or more on the test side"
+        found = f"{count} test personas wanted, {len(able)} have {min_dialogues} dialogues or more in the test split"
         raise ConfigError(found, hint="ask for fewer, or lower data.min_heldout_dialogues")
     return sorted(able, key=lambda name: (dialogues.get(name, 0), name))[:count]
 
@@ -52,4 +52,4 @@ def _lacking(name: str, dialogues: dict[str, int], min_dialogues: int) -> Proble
     near = get_close_matches(name, dialogues, n=1)
     listed = ", ".join(sorted(dialogues, key=dialogues.__getitem__)[:NAMES_LISTED])
     hint = f"did you mean {near[0]}?" if near else f"choose among {listed}"
-    return Problem("unknown_persona", f"nobody on the test side is called {shown(name)}", hint=hint)
+    return Problem("unknown_persona", f"nobody in the test split is called {shown(name)}", hint=hint)

@@ -1,4 +1,4 @@
-"""Tasks become sides (train, valid, test, …) that share no persona and no dialogue, and a record to get them again."""
+"""Tasks become splits (train, valid, test, …) that share no persona and no dialogue, and a record to get them again."""
 
 import hashlib
 import json
@@ -20,8 +20,8 @@ Record = Mapping[str, Any]  # as read from JSON
 class SplitPlan:
     """How personas are dealt out; all that a split depends on beside the tasks.
 
-    ``shares`` (0 to 1, of the eligible personas) stand in order of precedence: the first side takes who is left, and a
-    dialogue between two sides goes to the later one. ``needed`` is how many dialogues a side asks of a persona.
+    ``shares`` (0 to 1, of the eligible personas) stand in order of precedence: the first split takes who is left, and a
+    dialogue between two splits goes to the later one. ``needed`` is how many dialogues a split asks of a persona.
     """
 
     shares: Mapping[str, float]
@@ -35,22 +35,22 @@ class SplitPlan:
             raise ConfigError(f"shares must be from 0 to 1, are {dict(self.shares)}")
         if abs(sum(self.shares.values()) - 1) > 1e-6:
             raise ConfigError(f"shares sum to {sum(self.shares.values()):g}, must sum to 1")
-        for side in self.min_dialogues.keys() - self.shares.keys():
-            near = get_close_matches(side, self.shares, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"sides: {', '.join(self.shares)}"
-            raise ConfigError(f"needed names an unknown side {shown(side)}", hint=hint)
+        for split in self.min_dialogues.keys() - self.shares.keys():
+            near = get_close_matches(split, self.shares, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"splits: {', '.join(self.shares)}"
+            raise ConfigError(f"needed names an unknown split {shown(split)}", hint=hint)
 
-    def asked(self, side: str) -> int:
-        """Return how many dialogues a persona must have on a side."""
-        return max(self.at_least, self.min_dialogues.get(side, 0))
+    def asked(self, split: str) -> int:
+        """Return how many dialogues a persona must have in a split."""
+        return max(self.at_least, self.min_dialogues.get(split, 0))
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Tasks by side; ``dropped`` counts the personas that had too few dialogues left on their side.
+    """Tasks by split; ``dropped`` counts the personas that had too few dialogues left in their split.
 
-    ``likeness`` is the mean similarity of two personas by side, where they were chosen by it; ``repeated`` counts the
-    dialogues of a side that were left out because they stand elsewhere too.
+    ``likeness`` is the mean similarity of two personas by split, where they were chosen by it; ``repeated`` counts the
+    dialogues of a split that were left out because they stand elsewhere too.
     """
 
     splits: Mapping[str, tuple[Task, ...]]
@@ -59,41 +59,41 @@ class Splits:
     likeness: Mapping[str, float] = field(default_factory=dict)
     repeated: Mapping[str, int] = field(default_factory=dict)
 
-    def __getitem__(self, side: str) -> tuple[Task, ...]:
-        """Return the tasks of one side."""
-        return self.splits[side]
+    def __getitem__(self, split: str) -> tuple[Task, ...]:
+        """Return the tasks of one split."""
+        return self.splits[split]
 
     def verify(self) -> None:
-        """Raise DataError naming each persona or dialogue on two sides, and held-out partners heard on earlier ones."""
-        sides_of: dict[str, list[str]] = defaultdict(list)
-        for side, tasks in self.splits.items():
+        """Raise DataError naming each persona or dialogue in two splits, and held-out partners heard earlier."""
+        splits_of: dict[str, list[str]] = defaultdict(list)
+        for split, tasks in self.splits.items():
             for name in [f"persona {shown(task.persona_id)}" for task in tasks]:
-                sides_of[name].append(side)
+                splits_of[name].append(split)
             for name in {f"dialogue {shown(dialogue_id)}" for task in tasks for dialogue_id in task.dialogue_ids}:
-                sides_of[name].append(side)
-        twice = [f"{name} is on {' and '.join(sides)}" for name, sides in sides_of.items() if len(sides) > 1]
+                splits_of[name].append(split)
+        twice = [f"{name} is in {' and '.join(splits)}" for name, splits in splits_of.items() if len(splits) > 1]
         problems = [Problem("leak", message) for message in (*twice, *self._overheard())]
         if problems:
             raise DataError.of(problems)
 
     def _overheard(self) -> Iterator[str]:
-        """Yield where a persona of a later side speaks as a partner: its words would be known before they are met."""
+        """Yield where a persona of a later split speaks as a partner: its words would be known before they are met."""
         order = list(self.splits)
-        side_of = {task.persona_id: side for side, tasks in self.splits.items() for task in tasks}
+        split_of = {task.persona_id: split for split, tasks in self.splits.items() for task in tasks}
         involved = _involved([task for tasks in self.splits.values() for task in tasks])
-        for side, tasks in self.splits.items():
+        for split, tasks in self.splits.items():
             for dialogue_id in sorted({dialogue_id for task in tasks for dialogue_id in task.dialogue_ids}):
                 for name in sorted(involved[dialogue_id]):
-                    if order.index(side_of[name]) > order.index(side):
-                        where = f"dialogue {shown(dialogue_id)} of {side}"
-                        yield f"persona {shown(name)} of {side_of[name]} speaks in {where}"
+                    if order.index(split_of[name]) > order.index(split):
+                        where = f"dialogue {shown(dialogue_id)} of {split}"
+                        yield f"persona {shown(name)} of {split_of[name]} speaks in {where}"
 
     def record(self) -> dict[str, object]:
         """Return what identifies the split, for a JSON file: plan, personas, dialogues, and checksums of the texts.
 
-        ``counts`` says for each side how many dialogues each persona has.
+        ``counts`` says for each split how many dialogues each persona has.
         """
-        sides = {side: _side_record(tasks) for side, tasks in self.splits.items()}
+        splits = {split: _split_record(tasks) for split, tasks in self.splits.items()}
         return {
             "seed": self.plan.seed,
             "shares": dict(self.plan.shares),
@@ -102,9 +102,9 @@ class Splits:
             "dropped": dict(self.dropped),
             "likeness": dict(self.likeness),
             "repeated": dict(self.repeated),
-            "counts": {side: _counts(tasks) for side, tasks in self.splits.items()},
-            "sides": sides,
-            "sha256": _sha256(sides),
+            "counts": {split: _counts(tasks) for split, tasks in self.splits.items()},
+            "sides": splits,  # as files of earlier versions have it
+            "sha256": _sha256(splits),
         }
 
 
@@ -116,47 +116,47 @@ def split_tasks(
     at_least: int = 2,
     min_dialogues: Mapping[str, int] | None = None,
 ) -> Splits:
-    """Deal the personas out to sides; the same tasks in any order give the same split.
+    """Deal the personas out to splits; the same tasks in any order give the same split.
 
-    Only personas with enough dialogues are held out. A dialogue of two sides' personas stays on the later side only,
-    and who then has too few left is dropped; the arguments are SplitPlan's. Raises DataError if a side gets no persona
+    Only personas with enough dialogues are held out. A dialogue of two splits' personas stays in the later split only,
+    and who then has too few left is dropped; the arguments are SplitPlan's. Raises DataError if a split gets no persona
     or a persona id stands twice, ConfigError for a plan that cannot be meant.
     """
     plan = SplitPlan(shares, seed, at_least, min_dialogues or {})
     _distinct(tasks)
-    side_of = _dealt(tasks, plan)
+    split_of = _dealt(tasks, plan)
     involved = _involved(tasks)
     order = list(plan.shares)
     homes = {
-        dialogue_id: max((side_of[persona_id] for persona_id in personas), key=order.index)
+        dialogue_id: max((split_of[persona_id] for persona_id in personas), key=order.index)
         for dialogue_id, personas in involved.items()
     }
-    sides: dict[str, list[Task]] = {side: [] for side in order}
+    splits: dict[str, list[Task]] = {split: [] for split in order}
     dropped = dict.fromkeys(order, 0)
     for task in sorted(tasks, key=lambda task: task.persona_id):
-        side = side_of[task.persona_id]
-        left = replace(task, dialogues=tuple(p for p in task.dialogues if homes[p.dialogue.dialogue_id] == side))
-        if len(left.dialogues) < plan.asked(side):
-            dropped[side] += 1
+        split = split_of[task.persona_id]
+        left = replace(task, dialogues=tuple(p for p in task.dialogues if homes[p.dialogue.dialogue_id] == split))
+        if len(left.dialogues) < plan.asked(split):
+            dropped[split] += 1
         else:
-            sides[side].append(left)
-    _none_empty(sides, plan)
-    made = Splits({side: tuple(held) for side, held in sides.items()}, plan, dropped)
+            splits[split].append(left)
+    _none_empty(splits, plan)
+    made = Splits({split: tuple(held) for split, held in splits.items()}, plan, dropped)
     made.verify()
     return made
 
 
-def with_side(made: Splits, side: str, tasks: Sequence[Task]) -> Splits:
-    """Return a split one of whose sides is given and not drawn: the personas a corpus itself sets apart.
+def with_split(made: Splits, split: str, tasks: Sequence[Task]) -> Splits:
+    """Return a split one of whose splits is given and not drawn: the personas a corpus itself sets apart.
 
-    In ``made`` that side is empty. Who has too few dialogues is dropped; DataError if nobody is left.
+    In ``made`` that split is empty. Who has too few dialogues is dropped; DataError if nobody is left.
     """
-    asked = made.plan.asked(side)
+    asked = made.plan.asked(split)
     kept = sorted((task for task in tasks if len(task.dialogues) >= asked), key=lambda task: task.persona_id)
     if not kept:
-        raise DataError(f"no {side} persona has {asked} dialogues", code="too_few_personas")
-    dropped = {**made.dropped, side: len(tasks) - len(kept)}
-    whole = replace(made, splits={**made.splits, side: tuple(kept)}, dropped=dropped)
+        raise DataError(f"no {split} persona has {asked} dialogues", code="too_few_personas")
+    dropped = {**made.dropped, split: len(tasks) - len(kept)}
+    whole = replace(made, splits={**made.splits, split: tuple(kept)}, dropped=dropped)
     whole.verify()
     return whole
 
@@ -166,7 +166,7 @@ def from_record(record: Record, tasks: Sequence[Task]) -> Splits:
     by_id = {task.persona_id: task for task in tasks}
     try:
         plan = SplitPlan(record["shares"], record["seed"], record["at_least"], record["needed"])
-        held = {side: dict(entry["personas"]) for side, entry in record["sides"].items()}
+        held = {split: dict(entry["personas"]) for split, entry in record["sides"].items()}
         dropped = dict(record["dropped"])
         likeness, repeated = (dict(record.get(name, {})) for name in ("likeness", "repeated"))  # older ones have none
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -174,8 +174,10 @@ def from_record(record: Record, tasks: Sequence[Task]) -> Splits:
     problems = [p for personas in held.values() for item in personas.items() for p in _absent(*item, by_id)]
     if problems:
         raise DataError.of(problems)
-    sides = {side: tuple(_kept(by_id[name], ids) for name, ids in personas.items()) for side, personas in held.items()}
-    made = Splits(sides, plan, dropped, likeness, repeated)
+    splits = {
+        split: tuple(_kept(by_id[name], ids) for name, ids in personas.items()) for split, personas in held.items()
+    }
+    made = Splits(splits, plan, dropped, likeness, repeated)
     made.verify()
     _same(made.record(), record)
     return made
@@ -222,29 +224,29 @@ def _distinct(tasks: Sequence[Task]) -> None:
 
 
 def _dealt(tasks: Sequence[Task], plan: SplitPlan) -> dict[str, str]:
-    """Return each persona's side; the last side chooses first, for it asks most of a persona."""
+    """Return each persona's split; the last split chooses first, for it asks most of a persona."""
     first, *held_out = plan.shares
     # Ordering by a hash of seed and id makes the deal independent of the order of the tasks.
     waiting = sorted(tasks, key=lambda task: _digest(f"{plan.seed}:{task.persona_id}"))
-    side_of = dict.fromkeys((task.persona_id for task in waiting), first)
-    for side in reversed(held_out):
-        eligible = [task for task in waiting if len(task.dialogue_ids) >= plan.asked(side)]
-        share = plan.shares[side]
+    split_of = dict.fromkeys((task.persona_id for task in waiting), first)
+    for split in reversed(held_out):
+        eligible = [task for task in waiting if len(task.dialogue_ids) >= plan.asked(split)]
+        share = plan.shares[split]
         quota = max(1, round(share * len(eligible))) if share else 0
-        free = [task for task in eligible if side_of[task.persona_id] == first]
-        side_of.update({task.persona_id: side for task in free[:quota]})
-    return side_of
+        free = [task for task in eligible if split_of[task.persona_id] == first]
+        split_of.update({task.persona_id: split for task in free[:quota]})
+    return split_of
 
 
-def _none_empty(sides: Mapping[str, Sequence[Task]], plan: SplitPlan) -> None:
+def _none_empty(splits: Mapping[str, Sequence[Task]], plan: SplitPlan) -> None:
     problems = [
         Problem(
             "too_few_personas",
-            f"side {side} gets no persona with {plan.asked(side)} dialogues or more",
-            hint="give more dialogues, ask fewer of a persona, or set the side's share to 0",
+            f"the {split} split gets no persona with {plan.asked(split)} dialogues or more",
+            hint="give more dialogues, ask fewer of a persona, or set the split's share to 0",
         )
-        for side, tasks in sides.items()
-        if plan.shares[side] and not tasks
+        for split, tasks in splits.items()
+        if plan.shares[split] and not tasks
     ]
     if problems:
         raise DataError.of(problems)
@@ -272,7 +274,7 @@ def _same(made: Record, record: Record) -> None:
     if made["sha256"] == record.get("sha256"):
         return
     ours, theirs = made["sides"], record["sides"]
-    changed = [side for side in ours if ours[side]["sha256"] != theirs[side].get("sha256")]
+    changed = [split for split in ours if ours[split]["sha256"] != theirs[split].get("sha256")]
     where = ", ".join(changed) or "the record itself"
     raise DataError(f"texts differ from the recorded ones: {where}", code="split_differs", hint="use the same data")
 
@@ -283,7 +285,7 @@ def _counts(tasks: Iterable[Task]) -> dict[str, int]:
     return {task.persona_id: len(task.dialogues) for task in ordered}
 
 
-def _side_record(tasks: Iterable[Task]) -> dict[str, object]:
+def _split_record(tasks: Iterable[Task]) -> dict[str, object]:
     ordered = sorted(tasks, key=lambda task: task.persona_id)
     return {
         "personas": {task.persona_id: [part.dialogue.dialogue_id for part in task.dialogues] for task in ordered},

@@ -1,1 +1,1 @@
-"""Settings become trained weights: one loop for every model and method."""
+"""Settings, data and a model become trained weights in a run folder: one loop for every model and method."""

@@ -1,4 +1,4 @@
-"""All that a run is made from, as one frozen value; it is saved with the run and compared when the run goes on."""
+"""The settings of a run as one frozen value; they are saved with the run and compared when it is resumed."""
 
 import hashlib
 import json
@@ -24,30 +24,30 @@ class Outer:
     ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. With ``plateau`` it is multiplied
     by ``plateau_factor`` once more steps in a row than that had no new lowest training loss, down to ``floor``.
     ``save_every`` and ``check_every`` are in steps; ``check_personas`` held-back personas are adapted at each check,
-    never one of the test side.
+    never one of the test split.
     ``compile`` makes machine code of a task's whole gradient before the first step, which takes minutes.
     """
 
     steps: int = 100
-    meta_batch_size: int = 4  # a step
-    shots: int = 5  # support dialogues a task; 0 where tasks are dialogues, and nobody adapts
-    queries: int = 2  # query dialogues a task
+    meta_batch_size: int = 4  # tasks per step
+    shots: int = 5  # support dialogues per task; 0 if tasks are dialogues and nothing adapts
+    queries: int = 2  # query dialogues per task
     lr: float = 3e-4
     warmup_steps: int = 0
-    weight_decay: float = 0.0  # of the weights towards zero, apart from the gradient (AdamW); 0 is plain Adam
-    weight_decay_of: Decaying = "all"  # or of the matrices alone: norms, biases and gates then do not decay
-    cosine: bool = True  # the cosine; without it the rate stays
-    plateau_patience: int = 0  # steps without a new lowest loss that are borne; 0 is off
+    weight_decay: float = 0.0  # decoupled (AdamW); 0 is plain Adam
+    weight_decay_of: Decaying = "all"  # matrices: norms, biases and gates do not decay
+    cosine: bool = True  # without it the rate stays constant after warm-up
+    plateau_patience: int = 0  # steps without a new lowest loss; 0 is off
     plateau_factor: float = 0.5
-    min_lr: float = 0.0  # the lowest rate of a plateau
-    max_grad_norm: float = 2.0  # of the gradient's norm
+    min_lr: float = 0.0  # lower bound of the plateau schedule
+    max_grad_norm: float = 2.0  # gradients are clipped to it
     save_every: int = 10
     eval_every: int = 25
     eval_personas: int = 8
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot train."""
+        """Refuse numbers with which nothing can train."""
         for name in ("steps", "meta_batch_size", "queries", "save_every", "eval_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
@@ -63,7 +63,7 @@ class Outer:
             raise ConfigError(f"outer.plateau_factor: {self.plateau_factor}, must be between 0 and 1")
 
     def check_together(self) -> None:
-        """Refuse settings that rule each other out; not before all are set, as each is set by itself."""
+        """Refuse settings that exclude each other; called once all are set, as each is set separately."""
         if self.plateau_patience and self.cosine:
             raise ConfigError("outer.plateau_patience: not with outer.cosine, the cosine", hint="--set outer.cosine=no")
         if self.plateau_patience and self.min_lr > self.lr:
@@ -72,7 +72,7 @@ class Outer:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole experiment. ``dtype`` bfloat16 trains and adapts quicker and approximately; judging is in float32."""
+    """All settings of a run. ``dtype`` bfloat16 trains and adapts faster, less exactly; evaluation is in float32."""
 
     recipe: str
     model: ModelSettings = field(default_factory=CausalLmConfig)
@@ -83,18 +83,18 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse settings that rule each other out."""
+        """Refuse settings that exclude each other."""
         if self.outer.compile and self.dtype != "float32":
             raise ConfigError(f"outer.compile: not with dtype {self.dtype}", hint="leave one of the two out")
 
 
 def with_model(config: RunConfig, **changes: Any) -> RunConfig:
-    """Return a run of which some settings of the model are changed."""
+    """Return the settings with some settings of the model changed."""
     return replace(config, model=replace(config.model, **changes))
 
 
 def with_inner_loop(config: RunConfig, **changes: Any) -> RunConfig:
-    """Return a run of which some settings of the method's inner loop are changed."""
+    """Return the settings with some settings of the method's inner loop changed."""
     method: Any = config.method
     return replace(config, method=replace(method, inner=replace(method.inner, **changes)))
 
@@ -115,7 +115,7 @@ def fingerprint(config: RunConfig) -> str:
 
 
 def differences(before: Any, now: Any, path: str = "") -> list[str]:
-    """Return what differs between two nested plain values, one ``path: before -> now`` a line."""
+    """Return the differences of two nested plain values, one ``path: before -> now`` per line."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*before, *(key for key in now if key not in before)]
         return [

@@ -1,4 +1,4 @@
-"""Text on disk becomes encoded tasks on three sides, by settings that a run records."""
+"""Text on disk becomes encoded tasks in three splits, by settings that a run records."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from menura.tasks.dedup import deduplicated
 from menura.tasks.group import by_dialogue, by_facts, by_speaker
 from menura.tasks.similarity import choose_users
 from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest
-from menura.tasks.split import Splits, split_tasks, with_side
+from menura.tasks.split import Splits, split_tasks, with_split
 from menura.tasks.task import DialogueView, Task
 
 
@@ -28,15 +28,15 @@ class DataConfig:
     one set of facts, or one dialogue with each of its speakers. ``turns`` keeps each dialogue's first turns (0 = all);
     ``needed`` is how many dialogues a held-out persona must have, ``least`` how many a training persona. ``facts`` says
     whether a persona's facts stand before its dialogues. ``distinct`` leaves out training dialogues that are said again
-    on a held-out side, and copies of training ones. ``held_most`` is how many tasks are drawn of each held-out side
+    in a held-out split, and copies of training ones. ``held_most`` is how many tasks are drawn of each held-out split
     (0 = all). ``train_most`` is how many dialogues are left to train on (0 = all), fewer always among more.
 
     ``cap`` bounds the dialogues of one persona (``test_cap``, if not 0, those of a test persona): its first, or drawn
     ones from ``cap_seed``. ``max_utterances`` bounds what both speakers say in all of them (0 = no bound).
 
-    ``test_ids`` names a test side that the corpus itself sets apart: its dialogues' ids begin so, or with one of
+    ``test_ids`` names a test split that the corpus itself sets apart: its dialogues' ids begin so, or with one of
     several beginnings, comma-separated (ids begin with the corpus's own split, or with the file's name); ``valid_ids``
-    names its valid side. Where the same people speak on both sides, ``test_people`` names the test personas, or
+    names its valid split. Where the same people speak in both splits, ``test_people`` names the test personas, or
     ``test_count`` takes so many, the rarest. ``valid_count``, if not 0, stands for a share ``valid``.
 
     ``users`` keeps the ``users_count`` training and test personas that are most, or least, alike by their facts.
@@ -70,7 +70,7 @@ class DataConfig:
     total_train_dialogues: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that would cut from the wrong end, and settings that ask for two things at once."""
+        """Refuse negative numbers, and settings that exclude each other."""
         bounds = (
             "max_turns",
             "min_heldout_dialogues",
@@ -98,8 +98,8 @@ class DataConfig:
             if getattr(self, name)
         ]
         if given and not self.test_id_prefixes:
-            hint = "set data.test_id_prefixes to how the ids of the test side begin"
-            raise ConfigError(f"data.{given[0]}: the corpus must set a test side apart", hint=hint)
+            hint = "set data.test_id_prefixes to how the ids of the test split begin"
+            raise ConfigError(f"data.{given[0]}: the corpus must set a test split apart", hint=hint)
         if self.test_speakers and self.num_test_personas:
             raise ConfigError(
                 "data.test_speakers and data.num_test_personas: one of them chooses", hint="leave one of them out"
@@ -110,7 +110,7 @@ class DataConfig:
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Shares of personas by side, the later side the more protected."""
+        """Shares of personas by split, the later split the more protected."""
         if self.valid_id_prefixes:
             return {"train": 1.0, "valid": 0.0, "test": 0.0}
         if self.test_id_prefixes:
@@ -119,18 +119,18 @@ class DataConfig:
 
 
 def tasks_of(config: DataConfig) -> list[Task]:
-    """Read a corpus and group it by persona; where it sets a test side apart, personas of both sides stay apart too."""
-    training, valid, test = (_grouped(config, held) for held in _sides(config, _dialogues(config)))
+    """Read a corpus and group it by persona; a test split that it sets apart shares no persona with the others."""
+    training, valid, test = (_grouped(config, held) for held in _own_splits(config, _dialogues(config)))
     if config.test_speakers or config.num_test_personas:
         training, test = hold_out_speakers(training, test, _test_people(config, training, test))
     for one, other in ((training, test), (training, valid), (valid, test)):
         _nobody_on_both(one, other)
-    capped = [task for side in (training, valid) for task in _bounded(config, side, config.max_dialogues)]
+    capped = [task for split in (training, valid) for task in _bounded(config, split, config.max_dialogues)]
     return [*capped, *_bounded(config, test, config.max_test_dialogues or config.max_dialogues)]
 
 
 def split_of(config: DataConfig, tasks: Sequence[Task]) -> Splits:
-    """Split by persona; no persona and no dialogue on two sides."""
+    """Split by persona; no persona and no dialogue in two splits."""
     made = _dealt(config, tasks)
     if config.dedup:
         made = deduplicated(made)
@@ -147,16 +147,16 @@ def _dealt(config: DataConfig, tasks: Sequence[Task]) -> Splits:
     at_least = _fewest(config)
     if config.min_train_dialogues > at_least:
         needed["train"] = config.min_train_dialogues
-    sides = {side: [task for task in tasks if _side_of(config, task) == side] for side in config.shares}
-    shares = _shares(config, sides["train"])
-    made = split_tasks(sides["train"], shares, seed=config.seed, at_least=at_least, min_dialogues=needed)
-    for side in (["valid"] if config.valid_id_prefixes else []) + (["test"] if config.test_id_prefixes else []):
-        made = with_side(made, side, sides[side])
+    splits = {split: [task for task in tasks if _own_split_of(config, task) == split] for split in config.shares}
+    shares = _shares(config, splits["train"])
+    made = split_tasks(splits["train"], shares, seed=config.seed, at_least=at_least, min_dialogues=needed)
+    for split in (["valid"] if config.valid_id_prefixes else []) + (["test"] if config.test_id_prefixes else []):
+        made = with_split(made, split, splits[split])
     return made
 
 
-def _side_of(config: DataConfig, task: Task) -> str:
-    """Return the side that the corpus itself gives a task, ``train`` for those that are still to be dealt out."""
+def _own_split_of(config: DataConfig, task: Task) -> str:
+    """Return the split that the corpus itself gives a task, ``train`` for those that are still to be dealt out."""
     name = task.dialogues[0].dialogue.dialogue_id
     return (
         "test"
@@ -168,26 +168,26 @@ def _side_of(config: DataConfig, task: Task) -> str:
 
 
 def _begins(name: str, beginnings: str) -> bool:
-    """Whether an id begins as one of several says, comma-separated; none where there are none."""
+    """Whether an id begins with one of several prefixes, comma-separated; False if there are none."""
     return name.startswith(tuple(one.strip() for one in beginnings.split(",") if one.strip()))
 
 
 def _fewest(config: DataConfig) -> int:
-    """Return how many dialogues every persona must have: one to learn from and one to judge by, if 1 is not asked."""
+    """Return how many dialogues every persona must have: two, for support and query, unless a setting allows one."""
     return max(1, min(2, config.min_train_dialogues, config.min_heldout_dialogues))
 
 
 def _drawn(made: Splits, most: int, seed: int) -> Splits:
-    """Return a split of at most ``most`` tasks on each held-out side, drawn by seed, in order."""
-    sides = dict(made.splits)
-    for side in ("valid", "test"):
-        rng, count = random.Random(f"{seed}:held:{side}"), min(most, len(sides[side]))
-        sides[side] = tuple(sides[side][index] for index in sorted(rng.sample(range(len(sides[side])), count)))
-    return replace(made, splits=sides)
+    """Return a split of at most ``most`` tasks in each held-out split, drawn by seed, in order."""
+    splits = dict(made.splits)
+    for split in ("valid", "test"):
+        rng, count = random.Random(f"{seed}:held:{split}"), min(most, len(splits[split]))
+        splits[split] = tuple(splits[split][index] for index in sorted(rng.sample(range(len(splits[split])), count)))
+    return replace(made, splits=splits)
 
 
 def _shares(config: DataConfig, tasks: Sequence[Task]) -> Mapping[str, float]:
-    """Return the shares, that of the valid side such that it gets as many personas as it should."""
+    """Return the shares, that of the valid split such that it gets as many personas as it should."""
     if not config.num_valid_personas:
         return config.shares
     able = sum(len(task.dialogues) >= max(_fewest(config), config.min_heldout_dialogues) for task in tasks)
@@ -212,25 +212,25 @@ def _dialogues(config: DataConfig) -> list[Dialogue]:
     return catalogue.read(files_of(config.corpus), config.format or None)
 
 
-def _sides(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue], list[Dialogue], list[Dialogue]]:
-    """Return training, valid and test dialogues where the corpus itself tells them apart, else all, none and none."""
+def _own_splits(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue], list[Dialogue], list[Dialogue]]:
+    """Return training, validation and test dialogues by the corpus's own splits; without any, all are training."""
     test, rest = _parted(config, dialogues, "test") if config.test_id_prefixes else ([], dialogues)
     valid, training = _parted(config, rest, "valid") if config.valid_id_prefixes else ([], rest)
     return training, valid, test
 
 
-def _parted(config: DataConfig, dialogues: list[Dialogue], side: str) -> tuple[list[Dialogue], list[Dialogue]]:
-    """Return the dialogues of a side and all others; DataError where either are none."""
-    beginnings: str = getattr(config, f"{side}_id_prefixes")
+def _parted(config: DataConfig, dialogues: list[Dialogue], split: str) -> tuple[list[Dialogue], list[Dialogue]]:
+    """Return the dialogues of a split and all others; DataError where either are none."""
+    beginnings: str = getattr(config, f"{split}_id_prefixes")
     held = [dialogue for dialogue in dialogues if _begins(dialogue.dialogue_id, beginnings)]
     if not held or len(held) == len(dialogues):
         share = "all" if held else "none"
         first = dialogues[0].dialogue_id if dialogues else "none"
         raise DataError(
             f"{share} of the {len(dialogues)} dialogues have an id that begins with {beginnings!r}, "
-            f"so there is no {side} side (the first id is {first!r})",
+            f"so there is no {split} split (the first id is {first!r})",
             place=config.corpus,
-            hint=f"set data.{side}_id_prefixes to how the {side} side's ids begin, or to nothing to draw one",
+            hint=f"set data.{split}_id_prefixes to how the {split} split's ids begin, or to nothing to draw one",
         )
     return held, [dialogue for dialogue in dialogues if not _begins(dialogue.dialogue_id, beginnings)]
 
@@ -239,7 +239,7 @@ def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
     both = {task.persona_id for task in training} & {task.persona_id for task in test}
     if both:
         raise DataError(
-            f"{len(both)} personas speak on both sides that the corpus sets apart, {shown(min(both))} is one",
+            f"{len(both)} personas speak in both splits that the corpus sets apart, {shown(min(both))} is one",
             hint="data.num_test_personas, or data.test_speakers, chooses who is tested",
             code="leak",
         )
@@ -254,7 +254,7 @@ def _grouped(config: DataConfig, dialogues: Sequence[Dialogue]) -> Sequence[Task
 
 
 def _bounded(config: DataConfig, tasks: Sequence[Task], cap: int) -> Iterator[Task]:
-    """Yield the tasks with no more of each persona than the settings allow; those of whom nothing is left are gone."""
+    """Yield the tasks, bounded by the settings; tasks without any dialogue left are dropped."""
     drawn = config.select_dialogues == "draw"
     capped = cap_dialogues(tasks, cap, config.select_seed) if drawn else [first_dialogues(task, cap) for task in tasks]
     for task in capped:
@@ -266,7 +266,7 @@ def _bounded(config: DataConfig, tasks: Sequence[Task], cap: int) -> Iterator[Ta
 
 
 def without_facts(task: Task) -> Task:
-    """Return a task whose dialogues tell nothing of the persona but what is said; its facts stay for scoring."""
+    """Return a task without facts in the model's input; they stay for scoring."""
     bare = [DialogueView(replace(part.dialogue, facts={}), part.speaker, unread=part.facts) for part in task.dialogues]
     return replace(task, dialogues=tuple(bare))
 
@@ -281,13 +281,13 @@ def shortened(task: Task, turns: int) -> Task:
 
 @dataclass(frozen=True)
 class EncodedTask:
-    """A task as ids, one entry a dialogue."""
+    """A task as token ids, one entry per dialogue."""
 
     persona_id: str
     dialogues: tuple[EncodedDialogue, ...] = field(repr=False)
 
 
 def encoded(tasks: Sequence[Task], encoder: Encoder) -> list[EncodedTask]:
-    """Encode tasks, those without any reply left out."""
+    """Encode tasks; those without any reply are left out."""
     made = (EncodedTask(t.persona_id, encoder.dialogues(t.dialogues, t.persona_id)) for t in tasks)
     return [task for task in made if task.dialogues]

@@ -1,6 +1,6 @@
-"""Several processes train one run: what a rank is to the loop, and what all ranks do alike.
+"""Several processes train one run: the interface between the loop and the ranks.
 
-Each step they split the tasks and add up the gradients; rank 0 alone writes. How they talk stands in ``torchrun``.
+At each step the ranks split the tasks and sum the gradients; rank 0 alone writes. Communication is in ``torchrun``.
 """
 
 import hashlib
@@ -24,49 +24,49 @@ Made = TypeVar("Made")
 
 
 class Ranks(Protocol):
-    """The processes of one run, as one of them sees them."""
+    """The processes of one run, seen from one of them."""
 
     @property
     def rank(self) -> int:
-        """Which of them this is; 0 is the one that writes."""
+        """This process's rank; rank 0 writes."""
 
     @property
     def size(self) -> int:
-        """How many they are."""
+        """The number of ranks."""
 
     def exchange(self, mine: Any) -> list[Any]:
-        """Return what each rank told, in their order, once all have; plain JSON values. PeerError if one is lost."""
+        """All-gather JSON values: return each rank's ``mine``, in order of rank; PeerError if a rank is lost."""
 
     def add(self, weights: Sequence[Tensor]) -> None:
-        """Make each gradient the sum over the ranks; a weight that has none on any rank stays without."""
+        """All-reduce gradients to their sum; a weight without a gradient on all ranks stays without."""
 
     def from_first(self, state: Checkpoint) -> Checkpoint:
-        """Return rank 0's state; the others' own is not looked at."""
+        """Broadcast rank 0's state; the state of other ranks is ignored."""
 
     def in_turn(self, make: Callable[[], Made]) -> Made:
-        """Return what ``make`` returns here; a machine's first rank goes first, so that it alone fetches what lacks."""
+        """Return ``make()``; a machine's first rank goes first, so that it alone downloads missing files."""
 
 
 @dataclass(frozen=True)
 class Alone:
-    """One process, which is all there is."""
+    """A single process."""
 
     rank: int = 0
     size: int = 1
 
     def exchange(self, mine: Any) -> list[Any]:
-        """Return one's own words."""
+        """Return a list of ``mine`` alone."""
         return [mine]
 
     def add(self, weights: Sequence[Tensor]) -> None:
-        """Have nothing to add."""
+        """Do nothing."""
 
     def from_first(self, state: Checkpoint) -> Checkpoint:
         """Return the state."""
         return state
 
     def in_turn(self, make: Callable[[], Made]) -> Made:
-        """Make it."""
+        """Return ``make()``."""
         return make()
 
 
@@ -74,7 +74,7 @@ ALONE = Alone()
 
 
 class Met:
-    """What a meeting is about: ``mine`` is set inside of it, ``told`` is each rank's when it is over."""
+    """The values of a meeting: set ``mine`` inside the block; ``told`` holds each rank's value after it."""
 
     def __init__(self) -> None:
         self.mine: Any = None
@@ -83,12 +83,12 @@ class Met:
 
 @contextmanager
 def meeting(ranks: Ranks) -> Iterator[Met]:
-    """Do something on every rank and tell of it; an error of one rank is raised by all, that of the lowest rank."""
+    """Run the block on every rank and exchange values; an error of one rank, the lowest, is raised by all."""
     met, failed = Met(), None
     try:
         yield met
     except PeerError:
-        raise  # nobody to tell
+        raise  # no other rank
     except MenuraError as error:
         failed = error
     words = ranks.exchange({"told": met.mine, "failed": _packed(failed)})
@@ -105,20 +105,20 @@ def _packed(error: MenuraError | None) -> dict[str, Any] | None:
 
 
 def _unpacked(packed: Mapping[str, Any], rank: int) -> MenuraError:
-    """Return the error of another rank; its first problem says whose it is."""
+    """Return the error of another rank; its first problem names the rank."""
     problems = [Problem(**problem) for problem in packed["problems"]]
     first = asdict(problems[0]) | {"message": f"rank {rank}: {problems[0].message}"}
     return _kinds(MenuraError)[packed["kind"]].of([Problem(**first), *problems[1:]])
 
 
 def _kinds(kind: type[MenuraError]) -> dict[str, type[MenuraError]]:
-    """Return an error's class and all below it by name."""
+    """Return an error class and its subclasses by name."""
     below = [_kinds(child) for child in kind.__subclasses__()]
     return {kind.__name__: kind} | {name: child for kinds in below for name, child in kinds.items()}
 
 
 def check_alike(ranks: Ranks, about: Callable[[], Mapping[str, Any]]) -> None:
-    """Raise DataError on every rank, with each difference, unless all tell the same of themselves."""
+    """Raise DataError on every rank, with each difference, unless ``about`` returns the same on all."""
     if ranks.size == 1:
         return
     told = ranks.exchange(about())
@@ -133,7 +133,7 @@ def check_alike(ranks: Ranks, about: Callable[[], Mapping[str, Any]]) -> None:
 
 
 def identity(settings: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what has to be the same on every rank."""
+    """Return the values that must be the same on every rank."""
     return {
         "menura": source_sha256(),
         "torch": torch.__version__,
@@ -152,33 +152,33 @@ def source_sha256() -> str:
 
 
 class Elsewhere(Run):
-    """A run as the other ranks see it: rank 0 writes it, maybe on another machine; here nothing is written."""
+    """The run folder on ranks other than 0: nothing is written, as rank 0 writes."""
 
     def open(self, config: RunConfig, sources: dict[str, Any], *, changed_allowed: bool = False) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     def write_split(self, record: dict[str, Any]) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     def write_vocabulary(self, vocabulary: Vocabulary | None) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     def status(self, state: str, **details: Any) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     def log(self, line: str) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     def note(self, **measured: Any) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     def cut_trace(self, step: int) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     def clear(self) -> None:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Leave it to rank 0."""
+        """Do nothing: rank 0 does it."""
         yield

@@ -1,7 +1,7 @@
-"""A training becomes the losses of a rising rate, which suggest one; the training is afterwards as it was.
+"""A training becomes losses under a rising learning rate, and a suggested rate; its state is restored afterwards.
 
-The sweep of Smith (2017): the rate grows by the same factor from step to step, and the suggestion is where the smoothed
-loss falls most steeply, well below the rate at which it turns.
+The range test of Smith (2017): the rate grows by the same factor from step to step, and the suggestion is where the
+smoothed loss falls most steeply, well below the rate at which it rises again.
 """
 
 import copy
@@ -20,15 +20,15 @@ from menura.training.trainer import Training
 
 SMOOTHING = 0.9  # of the running mean: about ten steps count
 DIVERGED = 4.0  # times the lowest smoothed loss
-UNSURE = 10  # points at the beginning, of which the running mean is of few losses
-LEAST = 5  # points from which a slope can be told
+UNSURE = 10  # points at the beginning, whose running mean covers few losses
+LEAST = 5  # points needed to compute a slope
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Which rates are tried: ``points`` of them, from ``start`` to ``end``, each the same factor above the last.
+    """The learning rates to try: ``points`` of them, from ``start`` to ``end``, each the same factor above the last.
 
-    There is no default rate to start from but a very low one: a sweep that starts high never looks below.
+    The default ``start`` is very low, as a sweep never looks below it.
     """
 
     start: float = 1e-7
@@ -36,20 +36,20 @@ class Sweep:
     points: int = 100
 
     def __post_init__(self) -> None:
-        """Refuse what does not rise."""
+        """Refuse a sweep that does not rise."""
         if not 0 < self.start < self.end:
             raise ConfigError(f"--from {self.start:g} --to {self.end:g}: rates must be above 0 and rise")
         if self.points < LEAST:
             raise ConfigError(f"--points {self.points}: must be at least {LEAST}")
 
     def rates(self) -> list[float]:
-        """Return the rates, both ends among them."""
+        """Return the rates, both ends included."""
         return [self.start * (self.end / self.start) ** (point / (self.points - 1)) for point in range(self.points)]
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One step of a sweep: losses in nats per token, of the weights that the step found."""
+    """One step of a sweep: the loss (NLL per token, nats) before the step."""
 
     lr: float
     loss: float
@@ -57,9 +57,9 @@ class Tried:
 
 
 def find_lr(training: Training, sweep: Sweep) -> list[Tried]:
-    """Return what was tried, up to where the loss diverged; weights, optimiser and random numbers are restored.
+    """Return the steps up to where the loss diverged; weights, optimiser and random state are restored.
 
-    Nothing is written. Raises NumericalError where it diverges before a slope can be told.
+    Nothing is written. Raises NumericalError if the loss diverges before a slope can be computed.
     """
     tried: list[Tried] = []
     with _restoring(training):
@@ -83,7 +83,7 @@ def find_lr(training: Training, sweep: Sweep) -> list[Tried]:
 def suggestion(tried: Sequence[Tried]) -> float:
     """Return the rate at which the smoothed loss falls most steeply over the logarithm of the rate.
 
-    Raises NumericalError where it nowhere falls.
+    Raises NumericalError if the loss never falls.
     """
     first = max(1, min(UNSURE, len(tried) // 2))
     slopes = {place: _slope(tried[place - 1], tried[place + 1]) for place in range(first, len(tried) - 1)}
@@ -99,14 +99,14 @@ def _slope(before: Tried, after: Tried) -> float:
 
 
 def _smoothed(tried: Sequence[Tried], loss: float) -> float:
-    """Return the running mean with this loss, corrected for having begun at nothing."""
+    """Return the running mean with this loss, corrected for its bias towards the initial 0."""
     before, count = (tried[-1].smoothed if tried else 0.0), len(tried)
     mean = SMOOTHING * before * (1 - SMOOTHING**count) + (1 - SMOOTHING) * loss
     return mean / (1 - SMOOTHING ** (count + 1))
 
 
 def _loss(training: Training, step: int, rate: float) -> float:
-    """Take a step; return the loss before it, ``nan`` where a number overflowed."""
+    """Take a step; return the loss before it, ``nan`` if a number overflowed."""
     try:
         return training.take(step, rate)[0].loss
     except NumericalError:
@@ -114,7 +114,7 @@ def _loss(training: Training, step: int, rate: float) -> float:
 
 
 def _find_structures(training: Training, sweep: Sweep) -> None:
-    """Find, without writing it, what each persona of the sweep keeps, where the method asks for it."""
+    """Find the masks of the sweep's personas, without writing them, if the method needs masks."""
     method, outer = training.config.method, training.config.outer
     if not isinstance(method, LearnsJointly):
         return
@@ -126,7 +126,7 @@ def _find_structures(training: Training, sweep: Sweep) -> None:
 
 @contextmanager
 def _restoring(training: Training) -> Iterator[None]:
-    """Put everything back that steps move: weights, buffers, optimiser, gradients, structures, random numbers."""
+    """Restore all that steps change: weights, buffers, optimiser, gradients, masks, random state."""
     kept = {**training.weights, **dict(training.model.named_buffers())}
     before = {name: value.detach().clone() for name, value in kept.items()}
     optimizer = copy.deepcopy(training.optimizer.state_dict())

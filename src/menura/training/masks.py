@@ -1,4 +1,4 @@
-"""The structures of a run's training personas: found once, before joint training, and read again where it goes on."""
+"""The masks of a run's training personas: found once, before joint training, and read again when it is resumed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from menura.models.dialogue_model import DialogueModel
 from menura.training.data import EncodedTask
 from menura.training.run_folder import Run
 
-HEADER_LIMIT = 1 << 20  # bytes; a tensor a layer
+HEADER_LIMIT = 1 << 20  # bytes; one tensor per layer
 
 
 SAVE_EVERY = 20  # personas
@@ -26,9 +26,9 @@ def find_structures(
     shots: int,
     found: Mapping[str, PersonaMask],
 ) -> Iterator[dict[str, PersonaMask]]:
-    """Yield by persona what each keeps, one persona more each time; those in ``found`` are taken as they are.
+    """Yield the masks by persona, with one more each time; those in ``found`` are kept.
 
-    A structure is what the first ``shots`` dialogues tell, as many as a held-out persona has.
+    A mask is found from the first ``shots`` dialogues, as many as a held-out persona has.
     """
     masks = dict(found)
     for task in tasks:
@@ -38,7 +38,7 @@ def find_structures(
 
 
 def check_alone(method: object, ranks: int) -> None:
-    """Raise ConfigError where several ranks would split what has to be learnt together, or in order."""
+    """Raise ConfigError for a method that several ranks cannot share."""
     if ranks == 1:
         return
     name = type(method).__name__.lower()
@@ -52,19 +52,19 @@ def check_alone(method: object, ranks: int) -> None:
 
 
 def write(run: Run, masks: Mapping[str, PersonaMask]) -> None:
-    """Write structures down, as bits."""
+    """Write masks as packed bits."""
     tensors.save(run.masks, to_tensors(masks))
 
 
 def read(run: Run, model: DialogueModel[Any]) -> dict[str, PersonaMask]:
-    """Read what was found so far; nothing where none was. MismatchError where it is of another model's layers."""
+    """Read the masks found so far, if any; MismatchError if their layers are not the model's."""
     if not run.masks.exists():
         return {}
     return from_tensors(tensors.load(run.masks, header_limit=HEADER_LIMIT), whole(model), run.masks)
 
 
 def check_complete(run: Run, masks: Mapping[str, PersonaMask], tasks: Sequence[EncodedTask]) -> None:
-    """Raise DataError where a persona has no structure: the weights from which to find it are trained already."""
+    """Raise DataError if a persona has no mask: the weights from which to find it are trained already."""
     missing = [task.persona_id for task in tasks if task.persona_id not in masks]
     if missing:
         said = f"no persona mask of {len(missing)} of {len(tasks)} training personas, the first {missing[0]!r}"
@@ -72,7 +72,7 @@ def check_complete(run: Run, masks: Mapping[str, PersonaMask], tasks: Sequence[E
 
 
 def tell(run: Run, masks: Mapping[str, PersonaMask], say: Callable[[str], None]) -> None:
-    """Say how structures are, with what is to be warned of, and note it in the run's trace; once a run."""
+    """Print statistics of the masks and warnings, and note them in the run's trace; once per run."""
     if any("masks" in entry or "structures" in entry for entry in run.trace()):
         return
     found = census(list(masks.values()))

@@ -1,4 +1,4 @@
-"""Exchanges get rivals: what other training personas said, for models that learn to tell it from the real reply."""
+"""Exchanges get negatives: replies of other training personas, for models with a next-utterance loss."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchan
 from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
 from menura.training.data import EncodedTask
 
-TRIES = 20  # draws for one rival; where nearly all replies are alike an exchange goes without
+TRIES = 20  # draws for one negative; if nearly all replies are equal an exchange gets none
 
 
 def with_negatives(
@@ -21,7 +21,7 @@ def with_negatives(
 ) -> EncodedEpisode:
     """Give some exchanges of an episode, drawn at random, ``model.num_negatives`` negatives from other tasks each.
 
-    A rival is never the persona's own, never the reply itself, never blank, and no two of an exchange say the same.
+    A negative is never the persona's own, never equal to the reply, never blank; those of an exchange all differ.
     """
     others = [task for task in tasks if task.persona_id != episode.persona_id]
     sides = (episode.support, episode.query)
@@ -44,9 +44,9 @@ def with_negatives(
 
 @torch.no_grad()
 def loss_beside(model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], others: Sequence[EncodedTask]) -> float:
-    """Return what the loss of the queries has beside the replies' nats, the mean over episodes; 0 without rivals.
+    """Return the query loss beyond the replies' NLL per token, the mean over episodes; 0 without negatives.
 
-    The rivals, from ``others``, are the same at every call, so that one check of a training compares with the next.
+    The negatives, from ``others``, are the same at every call, so that evaluations during training can be compared.
     """
     if not isinstance(model, HasNegatives) or not model.num_negatives:
         return 0.0
@@ -64,8 +64,8 @@ def _drawn(
     seen = {exchange.reply}
     for _ in range(count):
         for _ in range(TRIES):
-            rival = rng.choice(rng.choice(rng.choice(others).dialogues))
-            if len(rival.reply) > 1 and rival.reply not in seen:  # one token is the end alone
-                seen.add(rival.reply)
-                yield rival
+            negative = rng.choice(rng.choice(rng.choice(others).dialogues))
+            if len(negative.reply) > 1 and negative.reply not in seen:  # a single token is the end token
+                seen.add(negative.reply)
+                yield negative
                 break

@@ -47,7 +47,7 @@ def from_plain(default: Config, plain: Mapping[str, Any], scope: str = "run") ->
 
 
 def of_written(plain: Mapping[str, Any]) -> RunConfig:
-    """Return the settings that a run wrote down; what was no setting then has its usual value."""
+    """Return the settings that a run saved; settings added since have their defaults."""
     return from_plain(
         RunConfig(str(plain["recipe"])), {name: value for name, value in plain.items() if name != "recipe"}
     )
@@ -74,7 +74,7 @@ def _parsed(text: str, what: str, place: str = "") -> Any:
 
 
 def _with_all(config: Config, pairs: Sequence[tuple[str, Any]]) -> Config:
-    """Apply assignments that make sense together: fewer layers, say, make none before there are fewer groups."""
+    """Apply assignments that are valid only together, such as fewer layers with fewer groups."""
     problems: list[Problem] = []
     try:
         whole = config
@@ -83,7 +83,7 @@ def _with_all(config: Config, pairs: Sequence[tuple[str, Any]]) -> Config:
         return _again(whole)
     except MenuraError as error:
         problems += error.problems
-    one_by_one: list[Problem] = []  # which of them are wrong, wherever each stands
+    one_by_one: list[Problem] = []  # the wrong ones, by their own place
     for path, value in pairs:
         try:
             config = _with(config, path, path.split("."), value, replace)
@@ -93,7 +93,7 @@ def _with_all(config: Config, pairs: Sequence[tuple[str, Any]]) -> Config:
 
 
 def _unchecked(config: Any, **changes: Any) -> Any:
-    """Return changed settings that nobody has looked at yet."""
+    """Return changed settings without their checks."""
     made = copy(config)
     for name, value in changes.items():
         object.__setattr__(made, name, value)
@@ -101,7 +101,7 @@ def _unchecked(config: Any, **changes: Any) -> Any:
 
 
 def _again(config: Config) -> Config:
-    """Return the same settings, each of their parts made anew and so checked."""
+    """Return the same settings, every part constructed again and so checked."""
     settings: Any = config
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     made: Config = replace(settings, **{name: _again(value) for name, value in values.items() if is_dataclass(value)})
@@ -126,7 +126,7 @@ def _with(config: Any, path: str, names: Sequence[str], value: Any, made: Callab
 
 
 def _unknown(path: str, name: str, names: set[str]) -> ConfigError:
-    """Return the error for a setting that is none, or that was called so in an earlier version."""
+    """Return the error for an unknown setting, or for the name of an earlier version."""
     now = [new for new in dict.fromkeys(names_now(name)) if new in names]
     if now:
         within = path.removesuffix(name)
@@ -159,12 +159,12 @@ def _invalid(path: str, value: Any, said: str) -> ConfigError:
 
 
 def of_kind(what: str, name: str) -> Any:
-    """Return the settings of the kind of this name; ConfigError with the nearest name if there is none."""
+    """Return the default settings of the method or model of this name; ConfigError with the nearest name if unknown."""
     return registry.model(name).entry.settings if what == "model" else registry.method(name)
 
 
 def _changed_to(kind: Any, current: Any) -> Any:
-    """Return settings of another kind; what both have keeps its value, so that only the kind is changed."""
+    """Return the settings of another method or model; settings that both have keep their values."""
     shared = {field.name for field in fields(kind)} & {field.name for field in fields(current)}
     return kind(**{name: getattr(current, name) for name in shared})
 

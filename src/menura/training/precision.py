@@ -1,4 +1,4 @@
-"""Numbers as a run computes with them: rougher where it asks for it."""
+"""Autocast to bfloat16, if a run's ``dtype`` asks for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,6 @@ Precision = Literal["float32", "bfloat16"]
 
 @contextmanager
 def approximately(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Let matrix products run in bfloat16 where a run asks for it; quicker, not exact."""
+    """Run matrix products in bfloat16 if a run asks for it: faster, less exact."""
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         yield

@@ -1,4 +1,4 @@
-"""A run's folder: its settings, its trace, its state; one process at a time."""
+"""A run's folder: settings, trace, state; one process at a time."""
 
 import fcntl
 import json
@@ -28,39 +28,39 @@ from menura.training.overrides import of_written
 FILES = (
     *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json", "vocabulary.json"),
     *("STATUS.json", "metrics.jsonl", "best.safetensors", "masks.safetensors"),
-)  # each written whole or not at all
+)  # each written atomically
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder that a run lives in; the same command finds it again and goes on."""
+    """The folder of a run; the same command finds it again and resumes."""
 
     folder: Path
 
     @property
     def checkpoints(self) -> Path:
-        """Where generations of training state lie."""
+        """The folder of checkpoints."""
         return self.folder / "checkpoints"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a step."""
+        """The file with one JSON object per step."""
         return self.folder / "metrics.jsonl"
 
     @property
     def best(self) -> Path:
-        """The weights of the best check on held-back personas."""
+        """The weights of the best evaluation on validation personas."""
         return self.folder / "best.safetensors"
 
     @property
     def masks(self) -> Path:
-        """What each training persona keeps, where the method asks for it."""
-        earlier = self.folder / "structures.safetensors"  # as earlier versions called it
+        """The masks of the training personas, for methods with masks."""
+        earlier = self.folder / "structures.safetensors"  # the name in earlier versions
         return earlier if earlier.exists() else self.folder / "masks.safetensors"
 
     def open(self, config: RunConfig, sources: dict[str, Any], *, changed_allowed: bool = False) -> None:
-        """Write the settings down, or compare them with those written; DataError with every difference.
+        """Write the settings, or compare them with those written; DataError with every difference.
 
         ``sources`` are hashes of what the run reads: base, data, split.
         """
@@ -83,22 +83,22 @@ class Run:
         write_json(self.folder / "env.json", environment())
 
     def _sweep(self) -> None:
-        """Delete what a killed process had half written; the lock says that nobody else is writing."""
+        """Delete files that a killed process left half written; the lock excludes other writers."""
         for name in FILES:
             for left in self.folder.glob(f".{name}.*"):
                 left.unlink()
 
     def write_split(self, record: dict[str, Any]) -> None:
-        """Write down which personas and dialogues stand on which side."""
+        """Write down which personas and dialogues stand in which split."""
         write_json(self.folder / "data.lock.json", record)
 
     def write_vocabulary(self, vocabulary: Vocabulary | None) -> None:
-        """Write down the words and people that a model over words stands on; nothing for others."""
+        """Write the vocabulary of a model that learns one from its data; do nothing for others."""
         if vocabulary:
             vocabulary.write(self.folder)
 
     def status(self, state: str, **details: Any) -> None:
-        """Say how the run stands: running, done, failed, interrupted."""
+        """Write the run's state: running, done, failed, interrupted."""
         write_json(self.folder / "STATUS.json", {"state": state, **details})
 
     def log(self, line: str) -> None:
@@ -112,14 +112,14 @@ class Run:
             file.write(json.dumps(measured) + "\n")
 
     def trace(self) -> list[dict[str, Any]]:
-        """Return the trace so far; a half line at the end, left by a kill, is no part of it."""
+        """Return the trace so far, without a partial last line left by a kill."""
         if not self.metrics.exists():
             return []
         lines = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines]
 
     def cut_trace(self, step: int) -> None:
-        """Drop what was noted after ``step``: those steps are about to be taken again."""
+        """Drop the trace after ``step``: those steps will be taken again."""
         kept = [json.dumps(entry) for entry in self.trace() if entry["step"] <= step]
         write_text(self.metrics, "".join(f"{line}\n" for line in kept))
 
@@ -132,7 +132,7 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; BusyError, naming the process, if another one does. A dead process holds nothing."""
+        """Lock the folder; BusyError, which names the process, if another one has it. A dead process has no lock."""
         with reporting(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             file = (self.folder / "lock").open("a+", encoding="utf-8")
@@ -152,11 +152,11 @@ class Run:
             try:
                 yield
             finally:
-                file.truncate(0)  # before the folder is free, so that nobody else's name is erased
+                file.truncate(0)  # before unlocking, so that no other process's name is erased
 
 
 def environment() -> dict[str, Any]:
-    """Return the versions and the machine a run's numbers hold for."""
+    """Return the versions and the machine of a run."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -166,7 +166,7 @@ def environment() -> dict[str, Any]:
 
 
 class Signals:
-    """Remembers SIGINT and SIGTERM, so that a loop can stop at a whole step; a second one stops at once.
+    """Catches SIGINT and SIGTERM, so that a loop can stop after a whole step; a second one stops at once.
 
     With ``second_ends`` false a second one does nothing, nor does any after the loop: the process is ending.
     """
@@ -199,8 +199,8 @@ class Signals:
 
 
 def _as_of_now(written: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run wrote down, with the usual values of settings that came since."""
+    """Return a run's saved settings, with defaults for settings added since."""
     try:
         return {**written, "settings": as_json(of_written(written["settings"]))}
-    except (ConfigError, KeyError):  # what this version does not know, or what is not there, is told as it is
+    except (ConfigError, KeyError):  # unknown or missing: compared as written
         return written

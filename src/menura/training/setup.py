@@ -1,4 +1,4 @@
-"""A run's settings become everything that run needs: data on its sides, a model, and the hashes of both."""
+"""A run's settings become everything that run needs: data in its splits, a model, and the hashes of both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from menura.training.data import EncodedTask, encoded, split_of, tasks_of
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model and the personas it may see, side by side."""
+    """A loaded model and the splits of its data."""
 
     config: RunConfig
     loaded: LoadedModel
     split: Splits
 
-    def side(self, name: str) -> list[EncodedTask]:
-        """Return one side's tasks as ids; those of the training side can be lent one another's profiles."""
+    def tasks(self, name: str) -> list[EncodedTask]:
+        """Return the tasks of a split as ids; those of the training split can be lent one another's profiles."""
         tasks, encoder = self.split.splits[name], self.loaded.encoder
         train_encoder = registry.model(self.config.model.name).train_encoder
         if name == "train" and train_encoder:
@@ -32,23 +32,23 @@ class Prepared:
 
     @property
     def origin(self) -> dict[str, str]:
-        """Return what weights trained here say of themselves."""
+        """Return the metadata of weights trained here: the data and split they have seen."""
         return {"corpus": self.config.data.corpus, "split_sha256": str(self.split.record()["sha256"])}
 
     def check_unseen(self) -> None:
-        """Raise MismatchError if the start was trained on another split of this corpus and may know the test side."""
+        """Raise MismatchError if the start was trained on another split of this corpus and may know the test split."""
         about = self.loaded.init_about
         ours = self.origin
         if about.get("corpus") == ours["corpus"] and about.get("split_sha256") != ours["split_sha256"]:
             raise MismatchError(
-                f"the start was trained on another split of {ours['corpus']}: its personas may stand on the test side",
+                f"the start was trained on another split of {ours['corpus']}: its personas may stand in the test split",
                 hint="leave data.* as the start's recipe has it, or begin afresh with --set model.init_from=",
                 code="split_differs",
             )
 
     @property
     def sources(self) -> dict[str, Any]:
-        """Return the hashes of what the run reads."""
+        """Return the hashes of base, data and split."""
         return {
             "base": self.loaded.base.name,
             "base_sha256": self.loaded.base.sha256,
@@ -60,7 +60,7 @@ class Prepared:
 def prepare(
     config: RunConfig, *, device: str = "cpu", offline: bool = False, say: Callable[[str], None] = lambda line: None
 ) -> Prepared:
-    """Read the data, split it, load the model. Data comes first: it is quicker to be wrong about."""
+    """Read the data, split it, load the model. Data comes first, as its errors show faster."""
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
     learn = registry.model(config.model.name).learn_vocabulary

@@ -1,8 +1,8 @@
 """Processes that torchrun started become the ranks of one run, which notice when one of them is lost.
 
-Two ways lead from rank to rank. Words (a step's numbers, errors, signs of life) go through torch's store: waiting there
-for a slow rank costs nothing, and a dead one shows by its silence. Tensors go through gloo or NCCL, with a short
-time-out, once words have told that every rank is there.
+There are two channels. Messages (a step's numbers, errors, heartbeats) go through torch's store: waiting there for a
+slow rank costs nothing, and a dead one has no heartbeat. Tensors go through gloo or NCCL, with a short time-out, once
+messages have shown that every rank is there.
 """
 
 import json
@@ -27,25 +27,25 @@ from menura.artefacts.checkpoint import Checkpoint
 from menura.errors import ConfigError, PeerError
 from menura.training.distributed import ALONE, Made, Ranks, meeting
 
-BEAT_SECONDS = 0.5  # between two signs of life
-BEATS_MISSED = 20  # in a row, and a rank is lost; torchrun leaves the others 30 s to end
+BEAT_SECONDS = 0.5  # between two heartbeats
+BEATS_MISSED = 20  # in a row, after which a rank is lost; torchrun gives the others 30 s to end
 JOIN_SECONDS = 30  # until all ranks are there
-TENSOR_SECONDS = 20  # a sum or a broadcast, all ranks being there
-LEAVE_SECONDS = 5  # that rank 0, which may hold the store, waits for the others to read it
-POLL_SECONDS = 0.02  # between two looks for what another rank tells, at most
+TENSOR_SECONDS = 20  # for a sum or a broadcast when all ranks are there
+LEAVE_SECONDS = 5  # that rank 0, which may host the store, waits for the others to read it
+POLL_SECONDS = 0.02  # between two looks for another rank's message, at most
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where among the ranks this process stands, as the launcher says."""
+    """This process's rank, as set by the launcher."""
 
     rank: int = 0
     size: int = 1
-    local: int = 0  # among those of this machine
-    store: str = ""  # the machine that keeps the words
+    local: int = 0  # the rank on this machine
+    store: str = ""  # the machine that hosts the store
 
     def device(self, wanted: str) -> str:
-        """Return this rank's device: of several GPUs the one with its local number; ConfigError where that lacks."""
+        """Return this rank's device: the GPU with its local rank, if there are several; ConfigError if it is missing."""
         if self.size == 1 or wanted != "cuda":
             return wanted
         there = torch.cuda.device_count()
@@ -78,7 +78,7 @@ def _senseless(found: Mapping[str, str]) -> ConfigError:
 
 @contextmanager
 def joined(place: Place, device: str) -> Iterator[Ranks]:
-    """Be one of the ranks while the block runs; where there is one only, be alone. PeerError if not all come."""
+    """Join the ranks while the block runs, or return ``Alone``; PeerError if not all join."""
     if place.size == 1:
         yield ALONE
         return
@@ -96,7 +96,7 @@ def joined(place: Place, device: str) -> Iterator[Ranks]:
 
 
 def _group(place: Place, device: str) -> "Group":
-    # Lets a sum that does not come raise an error; NCCL would end the process.
+    # Makes a missing sum raise an error; NCCL would end the process.
     os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
     try:
@@ -118,13 +118,13 @@ def _group(place: Place, device: str) -> "Group":
 
 
 class Pulse:
-    """Gives signs of life and watches for those of the others, beside whatever this process computes.
+    """Sends heartbeats and watches those of the others, in a thread.
 
-    What counts is looks without a change, not time: a process that slept itself has not looked.
+    It counts looks without a change, not time: a process that was itself suspended has not looked.
     """
 
     def __init__(self, store: Store, place: Place) -> None:
-        self.lost = ""  # what there is to say once a rank is lost
+        self.lost = ""  # the message once a rank is lost
         self._store, self._place = store, place
         self._last = [""] * place.size
         self._missed = [0] * place.size
@@ -133,7 +133,7 @@ class Pulse:
         self._store.set(str(place.rank), "0")
 
     def start(self) -> None:
-        """Begin, all ranks having given their first sign."""
+        """Start, once all ranks have sent their first heartbeat."""
         self._thread.start()
 
     def _run(self) -> None:
@@ -148,7 +148,7 @@ class Pulse:
                 return
 
     def look(self) -> None:
-        """See which ranks have given a sign since the last look."""
+        """Check which ranks have sent a heartbeat since the last look."""
         signs = [sign.decode() for sign in self._store.multi_get([str(rank) for rank in range(self._place.size)])]
         for rank, sign in enumerate(signs):
             self._missed[rank] = self._missed[rank] + 1 if sign == self._last[rank] else 0
@@ -161,14 +161,14 @@ class Pulse:
         self.lost = left[0] if left else f"rank {', '.join(map(str, silent))} is lost: no sign of life for {seconds}"
 
     def reason(self) -> str:
-        """Return what there is to say of a rank that something else has shown to be lost."""
+        """Return the message about a rank whose loss was noticed elsewhere."""
         until = time.monotonic() + BEAT_SECONDS * (BEATS_MISSED + 3)
         while not self.lost and time.monotonic() < until:
             time.sleep(BEAT_SECONDS / 2)
         return self.lost
 
     def leave(self, word: str) -> None:
-        """Stop, and leave a word that no sign of life follows; rank 0 waits a little for the others to leave too."""
+        """Stop with a last message; rank 0 waits a little for the others to leave, too."""
         self._over.set()
         self._thread.join(BEAT_SECONDS * BEATS_MISSED)
         try:
@@ -177,7 +177,7 @@ class Pulse:
             while self._place.rank == 0 and time.monotonic() < until and not self._all_left():
                 time.sleep(POLL_SECONDS)
         except RuntimeError:
-            return  # the store left before us
+            return  # the store is gone already
 
     def _all_left(self) -> bool:
         self.look()
@@ -187,7 +187,7 @@ class Pulse:
 
 
 class Group:
-    """Several processes, of which this is one."""
+    """The ranks of a run with several processes."""
 
     def __init__(self, place: Place, store: Store, pulse: Pulse) -> None:
         self.rank, self.size = place.rank, place.size
@@ -195,24 +195,24 @@ class Group:
         self._meetings = 0
 
     def exchange(self, mine: Any) -> list[Any]:
-        """Return what each rank told, in their order, once all have."""
+        """Return each rank's ``mine``, in order of rank, once all have sent it."""
         number, self._meetings = self._meetings, self._meetings + 1
         keys = [f"{number}/{rank}" for rank in range(self.size)]
         with self._losing():
             self._store.set(keys[self.rank], json.dumps(mine))
-            # Who tells something in this meeting has heard all of the one before, so the one before that is over.
+            # A rank that sends in this exchange has read all of the previous one, so the one before that is over.
             if number >= 2:
                 self._store.delete_key(f"{number - 2}/{self.rank}")
             pause = POLL_SECONDS / 100
             while not self._store.check(keys):
-                if self._pulse.lost and not self._store.check(keys):  # who left may have told first
+                if self._pulse.lost and not self._store.check(keys):  # a rank may have sent its value before it left
                     raise PeerError(self._pulse.lost, hint=again())
                 time.sleep(pause)
                 pause = min(2 * pause, POLL_SECONDS)
             return [json.loads(word) for word in self._store.multi_get(keys)]
 
     def add(self, weights: Sequence[Tensor]) -> None:
-        """Add up the gradients in one buffer, with a count for each of how many ranks have it."""
+        """All-reduce the gradients in one buffer, with a count of the ranks that have each."""
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
         there = [float(weight.grad is not None) for weight in weights]
         counts = gradients[0].new_tensor(there)
@@ -245,7 +245,7 @@ class Group:
         return received
 
     def in_turn(self, make: Callable[[], Made]) -> Made:
-        """Make it after rank 0 and after the first rank of this machine, which may share a disk with this one."""
+        """Return ``make()`` after rank 0 and after the first rank of this machine, which may share a disk with this one."""
         turn = 0 if self.rank == 0 else 1 if self._local == 0 else 2
         made: list[Made] = []
         for now in range(3):
@@ -255,12 +255,12 @@ class Group:
         return made[0]
 
     def leave(self, word: str) -> None:
-        """Tell the others that nothing more will come."""
+        """Tell the other ranks that this one leaves."""
         self._pulse.leave(word)
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
-        """Say which rank is lost where torch only says that something broke."""
+        """Raise an error that names the lost rank in place of torch's own."""
         try:
             yield
         except RuntimeError as error:
@@ -269,7 +269,7 @@ class Group:
 
 
 def again() -> str:
-    """Return the line that goes on with this run."""
+    """Return the command that resumes this run."""
     words = shlex.join(sys.argv[1:])
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return f"the same command on every rank goes on: menura {words}"

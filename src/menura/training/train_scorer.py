@@ -1,4 +1,4 @@
-"""Labelled texts become a trained scorer in its folder; the same settings again go on where they stopped."""
+"""Labelled texts become a trained scorer in its folder; the same command resumes it."""
 
 import math
 import shutil
@@ -29,7 +29,7 @@ from menura.training.overrides import from_plain
 from menura.training.run_folder import Run, Signals
 from menura.training.trainer import Progress
 
-WRITTEN = "training.json"  # the settings and files of a training, compared when it goes on
+WRITTEN = "training.json"  # the settings and files of a training, compared when it is resumed
 
 
 @dataclass
@@ -43,7 +43,7 @@ class ScorerTraining:
     progress: Progress
 
     def __post_init__(self) -> None:
-        """Encode what is learnt from and set up the optimiser."""
+        """Encode the training examples and set up the optimiser."""
         learning = self.config.learning
         place = {label: number for number, label in enumerate(self.classifier.labels)}
         self.encoded: list[Encoded] = [self.classifier.encode(example.texts) for example in self.parts.train]
@@ -57,7 +57,7 @@ class ScorerTraining:
 
     @property
     def steps(self) -> int:
-        """How many there are in all."""
+        """The number of steps in all."""
         return self.batches * self.config.learning.epochs
 
     def go(self) -> None:
@@ -80,7 +80,7 @@ class ScorerTraining:
             self._load(tensors.load(self.run.best, header_limit=HEADER_LIMIT))
 
     def _batch(self, step: int) -> list[int]:
-        """Return the places of a step's examples; an epoch has a stream of its own, so going on needs no state."""
+        """Return the indices of a step's examples; each epoch has its own seed, so resuming needs no state."""
         epoch, number = divmod(step, self.batches)
         if number == 0 or not hasattr(self, "_epoch"):
             lengths = [len(one.ids) for one in self.encoded]
@@ -89,7 +89,7 @@ class ScorerTraining:
 
     def _learn(self, places: Sequence[int]) -> None:
         learning, network = self.config.learning, self.classifier.network
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # dropout is the same where a training goes on
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # so that dropout is the same after resuming
         network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning.rate_at(self.step, self.steps)
@@ -108,7 +108,7 @@ class ScorerTraining:
         self.progress.step(self.step + 1, self.steps, value)
 
     def _choose(self) -> None:
-        """Keep an epoch's weights if none before had a lower loss on the examples set aside."""
+        """Keep an epoch's weights if none before had a lower validation loss."""
         epoch = self.step // self.batches
         if not self.parts.choose:
             self.progress.say(f"epoch {epoch} of {self.config.learning.epochs}: {self.seconds:.0f} s")
@@ -147,10 +147,10 @@ class ScorerTraining:
 def train_scorer(
     target: str, config: ScorerConfig, folder: Path, progress: Progress, *, fresh: bool = False, device: str = "cpu"
 ) -> About:
-    """Train ``scorer/NAME`` into a folder, judge it on the part never learnt from, and return what it is.
+    """Train ``scorer/NAME`` into a folder, evaluate it on its test part, and return its description.
 
-    What stands there already with the same settings and files is returned as it is. Raises DataError with every
-    difference to a training that stands there with others.
+    A finished scorer with the same settings and files is returned as it is. Raises DataError with every difference if
+    the folder has a training with others.
     """
     name, kind = named(target)
     run, parts = Run(folder), _parts(kind, config)
@@ -171,7 +171,7 @@ def train_scorer(
 
 
 def check_scorer(target: str, folder: Path, assigned: ScorerConfig | None = None, *, device: str = "cpu") -> Checked:
-    """Judge a trained scorer by the judging part of its own data, or of ``assigned`` settings' data."""
+    """Evaluate a trained scorer on the test part of its own data, or of the data of ``assigned`` settings."""
     name, kind = named(target)
     stored = store.read(name, folder, device=device)
     config = assigned or settings_of(name, folder)
@@ -187,7 +187,7 @@ def settings_of(name: str, folder: Path) -> ScorerConfig:
 
 
 def loss_on(classifier: Classifier, examples: Sequence[LabelledText], weights: Tensor) -> float:
-    """Return the mean nats of the examples' labels, each weighed by its label."""
+    """Return the mean NLL (nats) of the examples' labels, weighted by class."""
     place = {label: number for number, label in enumerate(classifier.labels)}
     # A label that only stands in the part set aside cannot be guessed, whatever the weights.
     known = [example for example in examples if example.label in place]
@@ -234,7 +234,7 @@ def _told(target: str, training: ScorerTraining) -> str:
 
 
 def _finished(name: str, kind: Kind, training: ScorerTraining, folder: Path) -> About:
-    """Judge what came out, write it, and drop what only going on needs."""
+    """Evaluate the scorer, write it, and delete the files needed only to resume."""
     parts, classifier = training.parts, training.classifier
     within = kind.within(training.config, parts)
     found = checked(classifier, parts.held, tops=kind.tops, within=within)
@@ -257,5 +257,5 @@ def _finished(name: str, kind: Kind, training: ScorerTraining, folder: Path) -> 
 
 
 def _as_of_now(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what a training wrote down, under today's names."""
+    """Return a training's saved settings, under today's names."""
     return {**record, "settings": renamed_settings(record["settings"], "scorer")} if "settings" in record else record

@@ -1,4 +1,4 @@
-"""The only training loop of dialogue models: whatever the method, it lowers its objective over some tasks a step."""
+"""The only training loop of dialogue models: it minimises the method's objective over some tasks per step."""
 
 import math
 import random
@@ -34,18 +34,18 @@ from menura.training.run_folder import Run, Signals
 
 
 class Progress(Protocol):
-    """What the command line shows of a training."""
+    """Shows the progress of a training."""
 
     def step(self, step: int, steps: int, loss: float) -> None:
-        """An outer step was taken; ``loss`` is its query loss in nats per token."""
+        """Show an outer step; ``loss`` is its query NLL per token."""
 
     def say(self, line: str) -> None:
-        """Something else worth a line."""
+        """Show a line of text."""
 
 
 @dataclass
 class Sums:
-    """A step's query loss summed over tasks, in nats and reply tokens; of its parts, a value a task."""
+    """A step's query NLL and reply tokens, summed over tasks; of the loss's parts one value per task."""
 
     nll: float = 0.0
     tokens: float = 0.0
@@ -53,17 +53,17 @@ class Sums:
 
     @property
     def loss(self) -> float:
-        """Nats per token."""
+        """The NLL per token."""
         return self.nll / self.tokens
 
     def count(self, loss: Loss) -> None:
-        """Take one task's loss in."""
+        """Add one task's loss."""
         self.add(
             float(loss.nll.detach().sum()), float(loss.tokens.sum()), {n: [float(v)] for n, v in loss.parts.items()}
         )
 
     def add(self, nll: float, tokens: float, parts: Mapping[str, list[float]]) -> None:
-        """Take sums in."""
+        """Add sums."""
         self.nll, self.tokens = self.nll + nll, self.tokens + tokens
         for name, values in parts.items():
             self.parts.setdefault(name, []).extend(values)
@@ -71,7 +71,7 @@ class Sums:
 
 @dataclass
 class Training:
-    """One training in one folder: model, tasks on their sides, settings; ``ranks`` share the tasks of a step."""
+    """One training in one folder: model, tasks in their splits, settings; ``ranks`` share the tasks of a step."""
 
     run: Run
     config: RunConfig
@@ -79,11 +79,11 @@ class Training:
     train: Sequence[EncodedTask]
     valid: Sequence[EncodedTask]
     progress: Progress
-    origin: Mapping[str, str] = field(default_factory=dict)  # what the weights were trained on
+    origin: Mapping[str, str] = field(default_factory=dict)  # metadata of the weights: their data and split
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
-        """Set up the optimiser and see to it that every task can be drawn from."""
+        """Set up the optimiser and drop tasks with too few dialogues for an episode."""
         outer = self.config.outer
         outer.check_together()
         run_structures.check_alone(self.config.method, self.ranks.size)
@@ -100,10 +100,10 @@ class Training:
         )
         self.plateau = Plateau(outer.lr, outer.plateau_patience, outer.plateau_factor, outer.min_lr)
         self.step, self.best = 0, math.inf
-        self.masks: Mapping[str, PersonaMask] = {}  # by persona, of methods that learn jointly
+        self.masks: Mapping[str, PersonaMask] = {}  # by persona, for methods that learn jointly
 
     def go(self) -> None:
-        """Train to the end, from the newest whole checkpoint; stopped by a signal, save and raise Stopped."""
+        """Train to the end, from the newest complete checkpoint; on a signal save and raise Stopped."""
         self._resume()
         if self.config.method.second_order:
             self.progress.say("second order: attention runs with its plain kernel, the fused ones differentiate once")
@@ -116,7 +116,7 @@ class Training:
         self.run.status("done", step=self.step, best=_finite(self.best))
 
     def _structures_of_the_start(self, method: LearnsJointly, signals: Signals) -> None:
-        """Read which private weights each persona keeps, or find it with the weights that training begins with."""
+        """Read the persona masks, or find them with the initial weights."""
         self.masks = run_structures.read(self.run, self.model)
         if self.step:
             run_structures.check_complete(self.run, self.masks, self.train)
@@ -134,7 +134,7 @@ class Training:
         run_structures.tell(self.run, self.masks, self.progress.say)
 
     def _go_a_step(self, signals: Signals) -> None:
-        """Take one step on all ranks, with its check and its save; stop where any rank was told to."""
+        """Take one step on all ranks, evaluate and save if due; stop if any rank got a signal."""
         outer = self.config.outer
         with self._noting_failure(self.step):
             self._outer_step(self.step)
@@ -154,7 +154,7 @@ class Training:
 
     @contextmanager
     def _saving_what_a_lost_rank_leaves(self) -> Iterator[None]:
-        """Save the last whole step where a rank is lost, and say so."""
+        """If a rank is lost, save the last whole step and raise an error that says so."""
         try:
             yield
         except PeerError as error:
@@ -167,7 +167,7 @@ class Training:
 
     @contextmanager
     def _noting_failure(self, step: int) -> Iterator[None]:
-        """Note in the run's status that numbers failed, whoever found it: the loop, a check, a method's inner loop."""
+        """Write a NumericalError of the block to the run's status."""
         try:
             yield
         except NumericalError as error:
@@ -196,12 +196,12 @@ class Training:
         self.progress.step(step + 1, self.config.outer.steps, sums.loss)
 
     def rate(self, step: int) -> float:
-        """Return the optimiser's rate at a step."""
+        """Return the optimiser's learning rate at a step."""
         outer = self.config.outer
         return self.plateau.lr * schedule(step, outer.steps, outer.warmup_steps, fall=outer.cosine)
 
     def take(self, step: int, rate: float, objective: Objective | None = None) -> tuple[Sums, float]:
-        """Take one step of the optimiser at a rate; return the losses before it, and the gradient's norm."""
+        """Take one optimiser step at a learning rate; return the losses before it, and the gradient's norm."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         sums = self.gradient(step, objective)
@@ -213,7 +213,7 @@ class Training:
         return sums, float(norm)
 
     def gradient(self, step: int, objective: Objective | None = None) -> Sums:
-        """Give the weights a step's gradient, summed over the ranks' tasks; return what the losses were."""
+        """Set the gradients of a step, summed over the ranks' tasks; return the losses."""
         self.optimizer.zero_grad()
         with meeting(self.ranks) as met:
             met.mine = asdict(self._share_of_gradient(step, objective or self.objective))
@@ -225,7 +225,7 @@ class Training:
         return sums
 
     def _share_of_gradient(self, step: int, objective: Objective) -> Sums:
-        """Give the weights the gradient of this rank's tasks: each of a step's that its number falls on, in turn."""
+        """Set the gradients of this rank's tasks: every size-th task of the step, from the rank's number on."""
         if isinstance(self.config.method, LearnsJointly):
             return self._joint_gradient(step, self.config.method)
         sums, outer = Sums(), self.config.outer
@@ -238,7 +238,7 @@ class Training:
         return sums
 
     def _joint_gradient(self, step: int, method: LearnsJointly) -> Sums:
-        """Give the weights the gradient of all tasks of a step together."""
+        """Set the joint gradient of all tasks of a step."""
         sums, outer = Sums(), self.config.outer
         episodes = list(self._episodes(step))
         masks = [self.masks[episode.persona_id] for episode in episodes]
@@ -250,35 +250,35 @@ class Training:
         return sums
 
     def _moves(self, step: int) -> Mapping[str, Tensor]:
-        """Return by name where a step may move a weight; names left out may move everywhere."""
+        """Return by name where a step may move a weight; other weights may move everywhere."""
         if not isinstance(self.config.method, LearnsJointly):
             return {}
         masks = [self.masks[episode.persona_id] for episode in self._episodes(step)]
         return self.config.method.moves(self.model, masks)
 
     def drawn(self, step: int) -> list[str]:
-        """Return whose episodes a step learns from, on all ranks."""
+        """Return the personas of a step's episodes, on all ranks."""
         return [episode.persona_id for episode in self._episodes(step)]
 
     def _episodes(self, step: int) -> Iterator[EncodedEpisode]:
-        """Yield this step's episodes; each step has its own random stream, so going on needs no generator's state."""
+        """Yield this step's episodes; each step has its own seed, so resuming needs no generator state."""
         rng = random.Random(f"{self.config.seed}:{step}")
         strangers = random.Random(f"{self.config.seed}:{step}:rivals")
         outer = self.config.outer
         for task in rng.choices(self.train, k=outer.meta_batch_size):
             drawn = rng.sample(task.dialogues, outer.shots + outer.queries)
             episode = EncodedEpisode(task.persona_id, tuple(drawn[: outer.shots]), tuple(drawn[outer.shots :]))
-            if isinstance(self.model, HasNegatives):  # from a stream of their own: the episodes stay the same
+            if isinstance(self.model, HasNegatives):  # with a seed of their own, so that episodes stay the same
                 episode = with_negatives(episode, self.train, self.model, strangers)
             yield episode
 
     def _check(self, step: int) -> None:
-        """Adapt held-back personas and note the query loss before and after; keep the weights of the best.
+        """Adapt validation personas, note the query loss before and after, and keep the weights if they are the best.
 
-        Where there are none, the last weights are kept.
-        A model that learns from rivals is the best where the adapted loss and what it lowers beside are together.
+        Without validation personas the last weights are kept. For a model that learns from negatives the criterion is
+        the adapted loss plus the loss of its other terms.
 
-        Rank 0 does it for all: what it writes is then whole, whatever becomes of the others.
+        Rank 0 does it for all, so that its files are complete even if another rank is lost.
         """
         outer = self.config.outer
         eligible = [t for t in self.valid if len(t.dialogues) > outer.shots][: outer.eval_personas]
@@ -316,7 +316,7 @@ class Training:
         checkpoint.write(self.run.checkpoints, Checkpoint(step, self.weights, state, kept))
 
     def _resume(self) -> None:
-        """Go on from the newest checkpoint, which rank 0 reads; without one, from rank 0's weights."""
+        """Resume from the newest checkpoint, which rank 0 reads; without one, start from rank 0's weights."""
         found = None
         with meeting(self.ranks):
             if self.ranks.rank == 0:
@@ -354,7 +354,7 @@ class Training:
 def held_out_nll(
     model: DialogueModel[Any], adapt: Callable[..., Any], tasks: Sequence[EncodedTask], shots: int, queries: int
 ) -> tuple[float, float]:
-    """Return pooled nats per token of the query dialogues, before and after adapting on the first ``shots``."""
+    """Return the pooled NLL per token of the query dialogues, before and after adapting on the first ``shots``."""
     sums: list[Tensor] = []
     for task in tasks:
         query = model.batch([e for dialogue in task.dialogues[shots : shots + queries] for e in dialogue])
@@ -367,7 +367,7 @@ def held_out_nll(
 
 
 def schedule(step: int, steps: int, warmup: int, *, fall: bool = True) -> float:
-    """Return the share of the full rate at a step: up linearly, then down as a cosine to a tenth, or level."""
+    """Return the share of the full learning rate at a step: linear warm-up, then cosine to a tenth, or constant."""
     if step < warmup:
         return (step + 1) / warmup
     if not fall:

@@ -1,4 +1,4 @@
-"""A name becomes a whole experiment: one function a recipe, each returning its settings."""
+"""A name becomes the settings of a run: one function per recipe."""
 
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -9,29 +9,29 @@ from menura.training.recipes import (
     arplus,
     arplus_ineffective,
     cmaml,
+    default_adapters,
     mamlviapp,
     plato,
     plato_grid,
     plato_quoted,
     quoted,
-    start,
     tiny,
 )
 from menura.training.recipes.mamlviapp import Size
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
-    "shipped": start.shipped,
-    "fresh": start.fresh,
+    "shipped": default_adapters.shipped,
+    "fresh": default_adapters.fresh,
     "tiny/finetune": tiny.finetune,
     "tiny/maml": tiny.maml,
     "tiny/maml-exact": tiny.maml_exact,
     "tiny/reptile": tiny.reptile,
     "tiny/in-place": tiny.in_place,
-    "start/warm": start.warm,
-    "start/pooled": start.pooled,
-    "start/meta": start.meta,
+    "default-adapters/warm": default_adapters.warm,
+    "default-adapters/pooled": default_adapters.pooled,
+    "default-adapters/meta": default_adapters.meta,
 }
-SIZED: dict[str, Callable[[Size], RunConfig]] = {  # each at every size
+SIZED: dict[str, Callable[[Size], RunConfig]] = {  # recipes with sizes
     **mamlviapp.ROWS,
     **cmaml.ROWS,
     **quoted.ROWS,
@@ -46,7 +46,7 @@ USUAL: Size = "cpu"
 
 
 def recipe(name: str, size: str | None = None) -> RunConfig:
-    """Return a recipe's settings, ``NAME`` with a size beside it or ``NAME@SIZE``.
+    """Return a recipe's settings, from ``NAME`` and a size, or from ``NAME@SIZE``.
 
     Raises ConfigError with the nearest name if there is none, and for a size that does not exist.
     """

@@ -73,10 +73,10 @@ MODELS: dict[Size, AttentionRoutingConfig] = {
 }
 TINY = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)
 RPC = DataConfig(corpus="rpc", with_facts=False, max_turns=0, max_dialogues=20, min_heldout_dialogues=10)
-# What led to the recipe of strength was judged on the test speakers of seed 0. Of seeds 0 to 199 the test side of this
+# What led to the recipe of strength was judged on the test speakers of seed 0. Of seeds 0 to 199 the test split of this
 # one has the fewest of them: 3 of 54.
 UNSEEN_SPLIT = 118
-# The test side is of two shows that share nobody with the others.
+# The test split is of two shows that share nobody with the others.
 CPED = DataConfig(
     corpus="cped", with_facts=False, max_turns=0, max_dialogues=40, min_heldout_dialogues=4, test_id_prefixes="32_,39_"
 )

@@ -7,7 +7,7 @@ them.
 
 from menura.training.data import DataConfig
 
-HELD = 200  # tasks of a held-out side: a table of one system then takes minutes on one core
+HELD = 200  # tasks of a held-out split: a table of one system then takes minutes on one core
 
 # A dialogue is a task, and both speakers' replies are learnt. The sets' own training lines repeat, also held-out ones.
 DAILYDIALOG = DataConfig(

@@ -20,7 +20,7 @@ from menura.training.recipes import tiny
 
 Size = Literal["tiny", "cpu", "paper"]
 
-# Tasks as in PAML: a persona is all dialogues whose profiles overlap; the published valid side is meta-tested.
+# Tasks as in PAML: a persona is all dialogues whose profiles overlap; the published valid split is meta-tested.
 TASKS = DataConfig(
     corpus="convai2",
     task_by="facts",

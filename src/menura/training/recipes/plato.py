@@ -2,8 +2,8 @@
 
 ``plato/pretrain`` learns dialogue as such; ``plato/finetune-SET`` goes on from its run, which ``--set
 model.init_from=`` names. A recipe that ends in ``-without`` has no latent and begins with ``plato/pretrain-without``.
-``tiny`` takes seconds. ``cpu`` begins with MiniLM, reads less and takes fewer steps than the paper, the same for all rows; ``paper``
-is the text's own setting with ``bert-base`` in a folder or from a hub, which was not run.
+``tiny`` takes seconds. ``cpu`` begins with MiniLM, reads less and takes fewer steps than the paper, the same for all
+rows; ``paper`` is the text's own setting with ``bert-base`` in a folder or from a hub, which was not run.
 """
 
 from collections.abc import Callable, Mapping

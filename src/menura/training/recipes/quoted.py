@@ -1,7 +1,7 @@
 """The systems that MAMLviaPP's table quotes, on the same base and tasks as its own rows (spec section 13, table 3).
 
 TransferTransfo and P2 Bot, each with and without the head that chooses the next utterance. The quoted figures are from
-the validation side of ConvAI2 with its own candidates; these runs are judged on the same held-out personas as the rest.
+the validation split of ConvAI2 with its own candidates; these runs are judged on the held-out personas of the rest.
 """
 
 from collections.abc import Callable

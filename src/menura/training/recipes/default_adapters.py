@@ -1,7 +1,7 @@
-"""The adapter start that ships: warmed up on pooled dialogues, then gone on with by meta-learning or by pooling.
+"""The default adapter checkpoint: warmed up on pooled dialogues, then gone on with by meta-learning or by pooling.
 
 Both continuations see the same episodes, so the same training tokens; the better one on held-back personas ships
-(docs/results/start.md).
+(docs/results/default-adapters.md).
 """
 
 from dataclasses import replace
@@ -16,9 +16,9 @@ from menura.models.layers.adapters import Adapters
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig
 
-# The inner loop that the start was trained and chosen with.
+# The inner loop that the checkpoint was trained and chosen with.
 INNER = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")
-# How a persona is adapted from the start that ships; chosen on held-back personas (docs/results/adaptation.md).
+# How a persona is adapted from that checkpoint; chosen on held-back personas (docs/results/adaptation.md).
 MODEL = CausalLmConfig(max_length=768, adapters=Adapters(bottleneck=16, layers="upper"))
 DATA = DataConfig(max_turns=16)
 
@@ -28,23 +28,25 @@ def warm() -> RunConfig:
     outer = Outer(
         steps=150, meta_batch_size=4, shots=1, queries=1, lr=1e-3, warmup_steps=10, save_every=25, eval_every=75
     )
-    return RunConfig("start/warm", MODEL, Finetune(INNER), DATA, outer, dtype="bfloat16")
+    return RunConfig("default-adapters/warm", MODEL, Finetune(INNER), DATA, outer, dtype="bfloat16")
 
 
 def pooled() -> RunConfig:
-    """Go on from the warm start by pooling."""
+    """Go on from the warm-up by pooling."""
     outer = Outer(steps=40, meta_batch_size=4, shots=5, queries=2, lr=3e-4, save_every=5, eval_every=20)
     model = replace(MODEL, init_from="runs/start-warm")
-    return replace(warm(), recipe="start/pooled", model=model, outer=outer)
+    return replace(warm(), recipe="default-adapters/pooled", model=model, outer=outer)
 
 
 def meta() -> RunConfig:
-    """Go on from the warm start by first-order MAML that holds the un-adapted loss too."""
-    return replace(pooled(), recipe="start/meta", method=Maml(INNER, order="first", unadapted_loss_weight=0.5))
+    """Go on from the warm-up by first-order MAML that holds the un-adapted loss too."""
+    return replace(
+        pooled(), recipe="default-adapters/meta", method=Maml(INNER, order="first", unadapted_loss_weight=0.5)
+    )
 
 
 def shipped() -> RunConfig:
-    """Adapt from the start that ships."""
+    """Adapt from the default adapter checkpoint."""
     return RunConfig("shipped", default_settings(), Finetune(ANCHORED), DATA)
 
 
