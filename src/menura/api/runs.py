@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from menura.batches.encode import Encoder
     from menura.evaluation.demo import Demonstration, DemoReply
     from menura.scorers.check import Checked
+    from menura.training.recipes.mamlviapp import Size
     from menura.training.trainer import Progress
 
 RANKER, SCORER = "ranker/", "scorer/"  # before what is trained and is no dialogue model
@@ -140,7 +142,14 @@ def recipes() -> dict[str, str]:
     """Return all recipes by name, each with what it is."""
     sizes = f"(--size {'|'.join(SIZES)})"
     plain = {name: (made.__doc__ or "").splitlines()[0] for name, made in RECIPES.items()}
-    return plain | {name: f"{(made.__doc__ or '').splitlines()[0]} {sizes}" for name, made in SIZED.items()}
+    return plain | {name: f"{_about(made)} {sizes}" for name, made in SIZED.items()}
+
+
+def _about(made: "Callable[[Size], RunConfig]") -> str:
+    if not isinstance(made, partial):
+        return (made.__doc__ or "").splitlines()[0]
+    config = made("cpu")  # a row of a table: what it is made of
+    return f"Model {config.model.name}, method {config.method.name}, corpus {config.data.corpus}."
 
 
 def settings_of(name: str, typed: Typed, size: str | None = None) -> dict[str, tuple[Any, str]]:

@@ -19,13 +19,13 @@ LARGEST_RATE = 1e30  # beyond it the optimiser's own arithmetic overflows
 
 @dataclass(frozen=True)
 class Outer:
-    """The outer loop: Adam, or AdamW, on the mean objective of some tasks a step.
+    """The outer loop: Adam, or AdamW, on the mean objective of ``meta_batch_size`` tasks per step.
 
-    ``warmup`` steps rise linearly to ``rate``; then it falls as a cosine to a tenth. With ``plateau`` it is multiplied
-    by ``plateau_factor`` once more steps in a row than that had no new lowest training loss, down to ``floor``.
-    ``save_every`` and ``check_every`` are in steps; ``check_personas`` held-back personas are adapted at each check,
-    never one of the test split.
-    ``compile`` makes machine code of a task's whole gradient before the first step, which takes minutes.
+    The learning rate rises linearly to ``lr`` over ``warmup_steps``; then, with ``cosine``, it falls to a tenth. With
+    ``plateau_patience`` it is multiplied by ``plateau_factor`` after more steps in a row than that without a new lowest
+    training loss, down to ``min_lr``. ``save_every`` and ``eval_every`` are in steps; at each evaluation
+    ``eval_personas`` validation personas are adapted, never one of the test split.
+    ``compile`` compiles the whole gradient of a task before the first step, which takes minutes.
     """
 
     steps: int = 100

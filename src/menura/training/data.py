@@ -21,25 +21,27 @@ from menura.tasks.task import DialogueView, Task
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which dialogues, whose, and who learns from what.
+    """Which dialogues are read, how they are grouped into tasks, and how tasks are split.
 
     ``corpus`` is ``chitchat`` (packaged), the name of one that ``menura data add`` put into the workspace, or files;
-    several, comma-separated, are read together. ``group`` says what a task is: all dialogues of one speaker's name, of
-    one set of facts, or one dialogue with each of its speakers. ``turns`` keeps each dialogue's first turns (0 = all);
-    ``needed`` is how many dialogues a held-out persona must have, ``least`` how many a training persona. ``facts`` says
-    whether a persona's facts stand before its dialogues. ``distinct`` leaves out training dialogues that are said again
-    in a held-out split, and copies of training ones. ``held_most`` is how many tasks are drawn of each held-out split
-    (0 = all). ``train_most`` is how many dialogues are left to train on (0 = all), fewer always among more.
+    several, comma-separated, are read together. ``task_by`` defines a task: all dialogues of one speaker's name, of one
+    set of facts, or one dialogue with each of its speakers. ``max_turns`` keeps each dialogue's first turns (0 = all).
+    A held-out persona needs ``min_heldout_dialogues`` dialogues, a training persona ``min_train_dialogues``.
+    ``with_facts``: a persona's facts are part of the model's input. ``dedup`` removes training dialogues that are
+    repeated in a held-out split, and copies of training ones. ``max_heldout_tasks`` tasks are drawn of each held-out
+    split (0 = all). ``total_train_dialogues`` bounds the training dialogues (0 = all); a smaller set is always part of
+    a larger one.
 
-    ``cap`` bounds the dialogues of one persona (``test_cap``, if not 0, those of a test persona): its first, or drawn
-    ones from ``cap_seed``. ``max_utterances`` bounds what both speakers say in all of them (0 = no bound).
+    ``max_dialogues`` bounds the dialogues of a persona (``max_test_dialogues``, if not 0, those of a test persona):
+    ``select_dialogues`` takes the first, or draws them with ``select_seed``. ``max_utterances`` bounds the utterances
+    of both speakers in all of them (0 = no bound).
 
-    ``test_ids`` names a test split that the corpus itself sets apart: its dialogues' ids begin so, or with one of
-    several beginnings, comma-separated (ids begin with the corpus's own split, or with the file's name); ``valid_ids``
-    names its valid split. Where the same people speak in both splits, ``test_people`` names the test personas, or
-    ``test_count`` takes so many, the rarest. ``valid_count``, if not 0, stands for a share ``valid``.
+    ``test_id_prefixes`` names the corpus's own test split by prefixes of dialogue ids, comma-separated (ids begin with
+    the corpus's split, or with the file's name); ``valid_id_prefixes`` its validation split. If the same people speak
+    in both splits, ``test_speakers`` names the test personas, or ``num_test_personas`` takes that many, the rarest.
+    ``num_valid_personas``, if not 0, replaces the share ``valid``.
 
-    ``users`` keeps the ``users_count`` training and test personas that are most, or least, alike by their facts.
+    ``user_subset`` keeps the ``num_users`` training and test personas with the most, or least, similar facts.
     """
 
     corpus: str = "chitchat"
@@ -110,7 +112,7 @@ class DataConfig:
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Shares of personas by split, the later split the more protected."""
+        """Shares of personas by split; a dialogue of two splits goes to the later one."""
         if self.valid_id_prefixes:
             return {"train": 1.0, "valid": 0.0, "test": 0.0}
         if self.test_id_prefixes:
@@ -178,7 +180,7 @@ def _fewest(config: DataConfig) -> int:
 
 
 def _drawn(made: Splits, most: int, seed: int) -> Splits:
-    """Return a split of at most ``most`` tasks in each held-out split, drawn by seed, in order."""
+    """Return splits with at most ``most`` tasks in each held-out split, drawn by seed, in order."""
     splits = dict(made.splits)
     for split in ("valid", "test"):
         rng, count = random.Random(f"{seed}:held:{split}"), min(most, len(splits[split]))
@@ -187,7 +189,7 @@ def _drawn(made: Splits, most: int, seed: int) -> Splits:
 
 
 def _shares(config: DataConfig, tasks: Sequence[Task]) -> Mapping[str, float]:
-    """Return the shares, that of the valid split such that it gets as many personas as it should."""
+    """Return the shares; that of the validation split yields ``num_valid_personas``, if set."""
     if not config.num_valid_personas:
         return config.shares
     able = sum(len(task.dialogues) >= max(_fewest(config), config.min_heldout_dialogues) for task in tasks)

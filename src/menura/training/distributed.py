@@ -28,7 +28,7 @@ class Ranks(Protocol):
 
     @property
     def rank(self) -> int:
-        """This process's rank; rank 0 writes."""
+        """The rank of this process; rank 0 writes."""
 
     @property
     def size(self) -> int:

@@ -89,7 +89,7 @@ class Run:
                 left.unlink()
 
     def write_split(self, record: dict[str, Any]) -> None:
-        """Write down which personas and dialogues stand in which split."""
+        """Write which personas and dialogues are in which split."""
         write_json(self.folder / "data.lock.json", record)
 
     def write_vocabulary(self, vocabulary: Vocabulary | None) -> None:

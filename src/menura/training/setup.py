@@ -1,4 +1,4 @@
-"""A run's settings become everything that run needs: data in its splits, a model, and the hashes of both."""
+"""A run's settings become its data in splits, its model, and the hashes of both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Prepared:
         return {"corpus": self.config.data.corpus, "split_sha256": str(self.split.record()["sha256"])}
 
     def check_unseen(self) -> None:
-        """Raise MismatchError if the start was trained on another split of this corpus and may know the test split."""
+        """Raise MismatchError if the initial weights were trained on another split and may have seen the test split."""
         about = self.loaded.init_about
         ours = self.origin
         if about.get("corpus") == ours["corpus"] and about.get("split_sha256") != ours["split_sha256"]:

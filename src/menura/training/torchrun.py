@@ -37,7 +37,7 @@ POLL_SECONDS = 0.02  # between two looks for another rank's message, at most
 
 @dataclass(frozen=True)
 class Place:
-    """This process's rank, as set by the launcher."""
+    """The rank of a process, as set by the launcher."""
 
     rank: int = 0
     size: int = 1
@@ -45,7 +45,7 @@ class Place:
     store: str = ""  # the machine that hosts the store
 
     def device(self, wanted: str) -> str:
-        """Return this rank's device: the GPU with its local rank, if there are several; ConfigError if it is missing."""
+        """Return this rank's device: of several GPUs the one with its local rank; ConfigError if it is missing."""
         if self.size == 1 or wanted != "cuda":
             return wanted
         there = torch.cuda.device_count()
@@ -245,7 +245,7 @@ class Group:
         return received
 
     def in_turn(self, make: Callable[[], Made]) -> Made:
-        """Return ``make()`` after rank 0 and after the first rank of this machine, which may share a disk with this one."""
+        """Return ``make()`` after rank 0 and after this machine's first rank, which may share a disk with this one."""
         turn = 0 if self.rank == 0 else 1 if self._local == 0 else 2
         made: list[Made] = []
         for now in range(3):

@@ -189,7 +189,7 @@ def settings_of(name: str, folder: Path) -> ScorerConfig:
 def loss_on(classifier: Classifier, examples: Sequence[LabelledText], weights: Tensor) -> float:
     """Return the mean NLL (nats) of the examples' labels, weighted by class."""
     place = {label: number for number, label in enumerate(classifier.labels)}
-    # A label that only stands in the part set aside cannot be guessed, whatever the weights.
+    # A label that occurs only in the validation part cannot be predicted, whatever the weights.
     known = [example for example in examples if example.label in place]
     wanted = torch.tensor([place[example.label] for example in known])
     scores = log_probs(classifier, [example.texts for example in known])

@@ -71,7 +71,7 @@ class Sums:
 
 @dataclass
 class Training:
-    """One training in one folder: model, tasks in their splits, settings; ``ranks`` share the tasks of a step."""
+    """One training in one folder: model, tasks by split, settings; ``ranks`` share the tasks of a step."""
 
     run: Run
     config: RunConfig
