@@ -14,7 +14,7 @@ import torch
 
 from menura.adaptation.joint import LearnsJointly
 from menura.errors import ConfigError, NumericalError
-from menura.training import masks as run_structures
+from menura.training import masks as run_masks
 from menura.training.precision import approximately
 from menura.training.trainer import Training
 
@@ -63,7 +63,7 @@ def find_lr(training: Training, sweep: Sweep) -> list[Tried]:
     """
     tried: list[Tried] = []
     with _restoring(training):
-        _find_structures(training, sweep)
+        _find_masks(training, sweep)
         for point, rate in enumerate(sweep.rates()):
             loss = _loss(training, point % training.config.outer.steps, rate)
             smoothed = _smoothed(tried, loss)
@@ -113,7 +113,7 @@ def _loss(training: Training, step: int, rate: float) -> float:
         return math.nan
 
 
-def _find_structures(training: Training, sweep: Sweep) -> None:
+def _find_masks(training: Training, sweep: Sweep) -> None:
     """Find the masks of the sweep's personas, without writing them, if the method needs masks."""
     method, outer = training.config.method, training.config.outer
     if not isinstance(method, LearnsJointly):
@@ -121,7 +121,7 @@ def _find_structures(training: Training, sweep: Sweep) -> None:
     drawn = {persona_id for step in range(min(sweep.points, outer.steps)) for persona_id in training.drawn(step)}
     tasks = [task for task in training.train if task.persona_id in drawn]
     with approximately(training.config.dtype, training.model.device):
-        *_, training.masks = run_structures.find_structures(training.model, method, tasks, outer.shots, {})
+        *_, training.masks = run_masks.find_structures(training.model, method, tasks, outer.shots, {})
 
 
 @contextmanager
