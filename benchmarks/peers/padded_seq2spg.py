@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.material import flat
 from benchmarks.peers.padded import IGNORED
 from menura.batches.encode import EncodedDialogue
-from menura.models.recurrent.lstm import LstmCell
+from menura.models.recurrent.rnn import LstmCell
 from menura.models.recurrent.seq2spg import Seq2Spg
 
 Encoder = Literal["cells", "packed"]

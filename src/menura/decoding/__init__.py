@@ -1,1 +1,1 @@
-"""Next-token probabilities become replies: search stands beside the model, not in it."""
+"""Next-token probabilities become replies: search is outside the model."""

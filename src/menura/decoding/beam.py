@@ -1,6 +1,6 @@
 """Beam search: a batch of prompts becomes, for each, its likeliest replies.
 
-Shape letters: B prompts still searched, W live hypotheses a prompt, V vocabulary, T tokens said so far.
+Shape letters: B prompts still searched, W live hypotheses per prompt, V vocabulary, T tokens so far.
 """
 
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from menura.models.dialogue_model import DialogueModel
 
 @dataclass(frozen=True)
 class Beam:
-    """Keep the ``width`` likeliest beginnings of a reply; those that end leave the beam and wait for the rest.
+    """Keep the ``num_beams`` likeliest beginnings of a reply; finished hypotheses are set aside.
 
-    A reply's score is the sum of its tokens' log-probabilities, its end token counted, over its number of tokens to the
-    power ``length_penalty``: 0 is the plain sum (CMAML), 1 the mean. ``collapse`` leaves out, from the third on, each
-    token that says again the one before it, as CMAML's public program does with what it found.
+    A reply's score is the sum of its tokens' log-probabilities, end token included, over its number of tokens to the
+    power ``length_penalty``: 0 is the plain sum (CMAML), 1 the mean. ``collapse`` drops, from the third on, each token
+    that repeats the one before it, as CMAML's public program does with its results.
     """
 
     num_beams: int = 5
@@ -28,7 +28,7 @@ class Beam:
     collapse: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a beam of nothing, and a penalty under which a longer reply would score as its own opposite."""
+        """Refuse a beam without hypotheses, and a negative length penalty."""
         if self.num_beams < 1:
             raise ConfigError(f"beam width: {self.num_beams}, must be at least 1")
         if self.length_penalty < 0:
@@ -36,18 +36,18 @@ class Beam:
 
     @property
     def signature(self) -> str:
-        """Name it."""
+        """The line that identifies this decoding."""
         penalty = f", length_penalty={self.length_penalty}" if self.length_penalty else ""
         return f"beam(width={self.num_beams}{penalty}{', repeats collapsed' if self.collapse else ''})"
 
     def score(self, total: float, tokens: int) -> float:
-        """Return what hypotheses are ranked by, from summed log-probabilities and the end token counted in."""
+        """Return a hypothesis's score, from its summed log-probabilities and number of tokens, end token included."""
         return total / float(tokens**self.length_penalty)
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A reply, its end token left out, and its score; ``ended`` is False for one that the limit cut off."""
+    """A reply without its end token, and its score; ``ended`` is False if it reached ``max_new_tokens``."""
 
     ids: tuple[int, ...]
     score: float
@@ -65,12 +65,12 @@ def beam_search(  # noqa: PLR0913  # each one changes the replies
     prefilled: Any = None,
     min_new_tokens: int = 0,
 ) -> list[list[Hypothesis]]:
-    """Return for every row up to ``width`` replies of ``least`` to ``limit`` tokens, the best first.
+    """Return for every row up to ``num_beams`` replies of ``min_new_tokens`` to ``max_new_tokens`` tokens, best first.
 
-    A search goes on until no live hypothesis can rise above the worst of ``width`` ended ones. No row sees another, so
-    batch mates change no reply. ``begun`` is ``model.begin(batch)`` where the caller has it already; it is used up.
+    A search ends when no live hypothesis can beat the worst of ``num_beams`` finished ones. Rows are independent of the
+    rest of the batch. ``prefilled`` is ``model.prefill(batch)``, if the caller has it already; it is consumed.
     """
-    last = batch.prefix.ids[:, -1]  # which ``begin`` leaves unread
+    last = batch.prefix.ids[:, -1]  # which ``prefill`` does not read
     scores, state = model.step_logits(prefilled, last) if prefilled else model.prefill_logits(batch)
     searches = [_Search(beam, max_new_tokens) for _ in range(len(batch))]
     live = _Live(
@@ -89,49 +89,49 @@ def beam_search(  # noqa: PLR0913  # each one changes the replies
 
 
 def unended(scores: Tensor, end: int) -> Tensor:
-    """Return (…, V) scores under which no reply ends."""
+    """Return logits (…, V) with −inf at the end token."""
     return scores.index_fill(-1, torch.tensor([end], device=scores.device), -torch.inf)
 
 
 def collapsed(ids: tuple[int, ...]) -> list[int]:
-    """Leave out, from the third token on, each that equals the one before it."""
+    """Drop, from the third token on, each that equals the one before it."""
     return [token for place, token in enumerate(ids) if place < 2 or token != ids[place - 1]]
 
 
 @dataclass
 class _Search:
-    """What one prompt's search has found."""
+    """The finished hypotheses of one prompt."""
 
     beam: Beam
     limit: int
     found: list[Hypothesis] = field(default_factory=list)
 
     def end(self, ids: tuple[int, ...], total: float, *, ended: bool = True) -> None:
-        """Take in a hypothesis that can grow no more."""
+        """Add a finished hypothesis."""
         self.found.append(Hypothesis(ids, self.beam.score(total, len(ids) + ended), ended))
 
     def over(self, best_live: float) -> bool:
-        """Tell whether what lives cannot rise above the worst that would be returned; totals only fall."""
+        """Tell whether no live hypothesis can beat the worst finished one; totals only fall."""
         best = self.best()
         return len(best) == self.beam.num_beams and best[-1].score >= self.beam.score(best_live, self.limit + 1)
 
     def best(self) -> list[Hypothesis]:
-        """Return the best found, of equals the one found first."""
+        """Return the best hypotheses; of equals the one found first."""
         return sorted(self.found, key=lambda hypothesis: -hypothesis.score)[: self.beam.num_beams]
 
 
 @dataclass
 class _Live:
-    """The hypotheses that still grow: W of each prompt, by falling total (B, W)."""
+    """The unfinished hypotheses: W of each prompt, by falling total (B, W)."""
 
     searches: list[_Search]
     totals: Tensor
     said: list[list[tuple[int, ...]]]
 
     def grow(self, likely: Tensor, end: int) -> tuple[Tensor, Tensor]:
-        """Take each prompt's likeliest continuations, from (B W, V) log-probabilities; set aside those that end.
+        """Keep each prompt's likeliest continuations, from log-probabilities (B W, V); set finished ones aside.
 
-        Returns (B, W) rows of ``likely`` that they continue and (B, W) tokens that they say.
+        Returns (B, W) the rows of ``likely`` that they continue and (B, W) their new tokens.
         """
         prompts, width = self.totals.shape
         size, words = self.searches[0].beam.num_beams, likely.shape[-1]
@@ -154,7 +154,7 @@ class _Live:
             self.searches[prompt].end(said, float(totals[prompt, place]))
 
     def leave(self) -> Tensor:
-        """Let prompts go whose search is over; return those that stay, by where they stood."""
+        """Drop prompts whose search is over; return the indices of those that stay."""
         best = self.totals[:, 0].tolist()
         stay = [place for place, search in enumerate(self.searches) if not search.over(best[place])]
         self.searches, self.said = [self.searches[p] for p in stay], [self.said[p] for p in stay]
@@ -163,7 +163,7 @@ class _Live:
         return rows
 
     def cut_off(self) -> None:
-        """End what still lives, without an end token."""
+        """Finish all live hypotheses, without an end token."""
         for search, said, totals in zip(self.searches, self.said, self.totals.tolist(), strict=True):
             for ids, total in zip(said, totals, strict=True):
                 search.end(ids, total, ended=False)

@@ -1,4 +1,4 @@
-"""A context becomes candidate replies, one a latent act, ranked by what is asked of them (PLATO, A12)."""
+"""A context becomes candidate replies, one per latent, ranked by a score (PLATO, A12)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +14,17 @@ from menura.errors import ConfigError
 from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nll_of
 
 RankBy = Literal["rs", "lm", "lm-norm", "mixture"]
-Ranker = Callable[[Batch], Tensor]  # exchanges with their candidates for replies -> (B,) scores, the higher the better
-ROWS_AT_ONCE = 64  # candidates in one generation: bounds memory, changes no reply
+Ranker = Callable[[Batch], Tensor]  # exchanges with candidates as replies -> (B,) scores, the higher the better
+ROWS_AT_ONCE = 64  # candidates generated in one batch: bounds memory, changes no reply
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Which candidates there are, and what the best one is best by.
+    """Which candidates are generated, and by which score they are ranked.
 
-    ``rs`` is response selection, ``lm`` log p(r | c, z), ``lm-norm`` the same a token, ``mixture`` log p(r | c) a
-    token. ``top`` takes only the latents that the prior thinks likeliest (0 = all), ``each`` replies of each latent.
-    Candidates that did not end, say nothing, or say ``repeats`` tokens in a row twice (0 = not asked) stand last.
+    ``by``: ``rs`` is response selection, ``lm`` log p(r | c, z), ``lm-norm`` the same per token, ``mixture``
+    log p(r | c) per token. ``top`` takes only the likeliest latents of the prior (0 = all), with ``each`` replies per
+    latent. Candidates that are unfinished, empty, or repeat ``repeats`` tokens in a row (0 = not checked) come last.
     """
 
     by: RankBy = "rs"
@@ -40,13 +40,13 @@ class Ranking:
 
     @property
     def caution(self) -> str:
-        """Say what speaks against ranking so, empty if nothing does."""
+        """A warning about this ranking, empty if there is none."""
         if self.by in ("lm", "lm-norm"):
             return f"ranked by {self.by}: likelihoods under different latents do not compare; rs, or mixture, does"
         return ""
 
     def check(self, model: DialogueModel[Any]) -> None:
-        """Raise ConfigError where the model cannot be ranked so."""
+        """Raise ConfigError if the model lacks the score."""
         able = isinstance(model, ChoosesReplies) and model.chooses
         if self.by == "rs" and not able:
             raise ConfigError(
@@ -57,9 +57,10 @@ class Ranking:
 
 @dataclass(frozen=True)
 class RankedReply:
-    """A reply under a latent (None: of a model without any), with all that was asked about it, in nats.
+    """A reply under a latent (None: a model without latents), with its scores.
 
-    ``score`` is what it was ranked by, the higher the better; ``coherence`` is the logit of response selection.
+    ``score`` is the score of the ranking, the higher the better; ``nll`` is under the latent, in nats; ``coherence`` is
+    the logit of response selection.
     """
 
     latent: int | None
@@ -82,10 +83,10 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
     rank: Ranker | None = None,
     min_new_tokens: int = 0,
 ) -> list[list[RankedReply]]:
-    """Return the candidates of each prompt, the best first; the lowest latent of those that score alike.
+    """Return the candidates of each prompt, the best first; of equal scores the lowest latent first.
 
-    ``seeds``, one a prompt, make the streams; each latent has its own. ``rank`` stands in place of ``ranking.by``. A
-    model without latents gives ``ranking.each`` replies, drawn one by one.
+    ``seeds`` (one per prompt) seed the sampling; each latent has its own random numbers. ``rank`` replaces
+    ``ranking.by``. A model without latents gives ``ranking.each`` sampled replies.
     """
     if rank is None:
         ranking.check(model)
@@ -135,7 +136,7 @@ def _said(  # noqa: PLR0913  # as above
     seed: int,
     min_new_tokens: int,
 ) -> list[list[int]]:
-    """Return what is said under each latent; those that share a context read it once."""
+    """Return the reply under each latent; if latents share a context it is read once."""
     said: list[list[int]] = []
     for start in range(0, len(acts), ROWS_AT_ONCE):
         some = acts[start : start + ROWS_AT_ONCE]
@@ -166,7 +167,7 @@ def _scored(
     ranking: Ranking,
     rank: Ranker | None,
 ) -> tuple[list[float], Sequence[float | None], Sequence[float | None]]:
-    """Return by candidate its score, its nats under its latent, its coherence; None for what was not asked."""
+    """Return each candidate's score, its NLL under its latent, its coherence; None for what was not computed."""
     nothing: Sequence[float | None] = [None] * len(acts)
     coherence, nll = nothing, nothing
     tokens = replies.reply_tokens
@@ -185,7 +186,7 @@ def _scored(
 
 
 def _spoilt(candidate: RankedReply, repeats: int) -> bool:
-    """Tell whether a candidate never ended, says nothing, or repeats itself."""
+    """Tell whether a candidate is unfinished, empty, or repeats itself."""
     ids = candidate.ids
     runs = [ids[at : at + repeats] for at in range(len(ids) - repeats + 1)] if repeats else []
     return not candidate.ended or not ids or len(set(runs)) < len(runs)

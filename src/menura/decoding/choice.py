@@ -1,7 +1,7 @@
 """How the next token is chosen. Shape letters: B rows, V vocabulary, K kept tokens.
 
-Every chooser turns scores, which are log-probabilities up to a constant a row, and one uniform number a row into one
-token a row. A row's number comes from the row's own stream, so its reply does not depend on who else is in the batch.
+Every choice turns logits, log-probabilities up to a constant per row, and one uniform random number per row into one
+token per row. Each row has its own seed, so its reply does not depend on the rest of the batch.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from torch import Tensor
 from menura.errors import ConfigError
 from menura.models.layers.argmax import blocked_argmax
 
-FIRST_LOOK = 256  # tokens sorted before the whole vocabulary is; enough where their mass exceeds p
+FIRST_LOOK = 256  # tokens sorted first, before the whole vocabulary; enough if their mass exceeds p
 
 
 class Choice(Protocol):
-    """Greedy, top-k, nucleus, full sampling."""
+    """A way to choose the next token: greedy, top-k, nucleus (top-p), full sampling."""
 
     def choose(self, scores: Tensor, uniform: Tensor) -> Tensor:
         """Return (B,) token ids, from (B, V) scores and (B,) numbers in [0, 1)."""
 
     @property
     def signature(self) -> str:
-        """The line that makes two generations comparable."""
+        """The line that identifies this decoding."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class Greedy:
     """The likeliest token; of equals the lowest id."""
 
     def choose(self, scores: Tensor, uniform: Tensor) -> Tensor:
-        """Return (B,) the likeliest."""
+        """Return (B,) the likeliest tokens."""
         del uniform
         return blocked_argmax(scores)
 
     @property
     def signature(self) -> str:
-        """Name it."""
+        """The line that identifies this decoding."""
         return "greedy"
 
 
 @dataclass(frozen=True)
 class Nucleus:
-    """Sample from the smallest set of likeliest tokens whose mass reaches ``p`` (Holtzman et al., 2020).
+    """Top-p sampling: from the smallest set of likeliest tokens whose mass reaches ``p`` (Holtzman et al., 2020).
 
     The token that crosses ``p`` is kept. p = 1 samples from all, p near 0 is greedy.
     """
@@ -53,7 +53,7 @@ class Nucleus:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no share."""
+        """Refuse a ``p`` that is no share."""
         if not 0 < self.p <= 1:
             raise ConfigError(f"nucleus p: {self.p}, must be above 0 and at most 1")
         _check_temperature(self.temperature)
@@ -64,19 +64,19 @@ class Nucleus:
         probabilities, ids = scaled.exp().topk(min(FIRST_LOOK, scaled.shape[-1]), -1)
         chosen = self._sampled(probabilities, ids, uniform)
         short = probabilities.sum(-1) < self.p
-        if bool(short.any()):  # these rows alone: a sort may order equals otherwise, and no row depends on another
+        if bool(short.any()):  # these rows alone: sorting may order equals differently, and rows must not depend on each other
             probabilities, ids = scaled[short].exp().sort(-1, descending=True)
             chosen[short] = self._sampled(probabilities, ids, uniform[short])
         return chosen
 
     def _sampled(self, probabilities: Tensor, ids: Tensor, uniform: Tensor) -> Tensor:
-        # A token is kept if what stands before it has not yet reached p.
+        # A token is kept if the mass before it has not yet reached p.
         kept = probabilities.cumsum(-1) - probabilities < self.p
         return _drawn(probabilities * kept, ids, uniform)
 
     @property
     def signature(self) -> str:
-        """Name it."""
+        """The line that identifies this decoding."""
         return f"nucleus(p={self.p}, temperature={self.temperature})"
 
 
@@ -88,7 +88,7 @@ class TopK:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what keeps no token."""
+        """Refuse a ``k`` that keeps no token."""
         if self.k < 1:
             raise ConfigError(f"top-k: {self.k}, must be at least 1")
         _check_temperature(self.temperature)
@@ -100,12 +100,12 @@ class TopK:
 
     @property
     def signature(self) -> str:
-        """Name it."""
+        """The line that identifies this decoding."""
         return f"top-k(k={self.k}, temperature={self.temperature})"
 
 
 def _drawn(probabilities: Tensor, ids: Tensor, uniform: Tensor) -> Tensor:
-    """Pick by where ``uniform`` falls in the running sum of (B, K) weights; they need not sum to 1."""
+    """Pick by where ``uniform`` falls in the cumulative sum of weights (B, K); they need not sum to 1."""
     running = probabilities.double().cumsum(-1)
     point = (uniform.double() * running[:, -1])[:, None]
     place = (running <= point).sum(-1, keepdim=True).clamp(max=ids.shape[-1] - 1)
@@ -118,5 +118,5 @@ def _check_temperature(temperature: float) -> None:
 
 
 def uniforms(seed: int, count: int) -> Tensor:
-    """Return one row's stream: ``count`` numbers in [0, 1)."""
+    """Return one row's random numbers: ``count`` in [0, 1)."""
     return torch.rand(count, generator=torch.Generator().manual_seed(seed))

@@ -28,10 +28,10 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     prefilled: Any = None,
     min_new_tokens: int = 0,
 ) -> list[list[int]]:
-    """Return a reply's ids for every row: ``least`` to ``limit`` tokens, cut before the ``end`` token.
+    """Return a reply's ids for every row: ``min_new_tokens`` to ``max_new_tokens`` tokens, without the ``end`` token.
 
-    ``seeds`` (one a row) make each row's random stream; batch mates, padding and order change no reply. ``begun`` is
-    ``model.begin(batch)`` where the caller has it already; it is used up. A beam draws nothing.
+    ``seeds`` (one per row) seed each row's sampling; batch, padding and order change no reply. ``prefilled`` is
+    ``model.prefill(batch)``, if the caller has it already; it is consumed. A beam draws no random numbers.
     """
     if isinstance(choice, Beam):
         found = beam_search(
@@ -44,10 +44,10 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
             min_new_tokens=min_new_tokens,
         )
         return [_ids(choice, best) for best, *_ in found]
-    numbers = torch.stack([uniforms(seed, max_new_tokens) for seed in seeds])  # (rows still running, limit)
+    numbers = torch.stack([uniforms(seed, max_new_tokens) for seed in seeds])  # (rows still running, max_new_tokens)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
-    last = batch.prefix.ids[:, -1]  # which ``begin`` leaves unread
+    last = batch.prefix.ids[:, -1]  # which ``prefill`` does not read
     speaking = _Speaking(model, choice, batch, prefilled)
     for step in range(max_new_tokens):
         last = speaking.next(last, numbers[:, step], unless=end if step < min_new_tokens else None)
@@ -57,7 +57,7 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
             replies[alive[place]].append(tokens[place])
         if not running:
             break
-        if len(running) < len(alive):  # rows that ended leave, so that the rest runs faster
+        if len(running) < len(alive):  # finished rows are dropped, so that the rest runs faster
             kept = torch.tensor(running, device=last.device)
             speaking.go_on_with(kept)
             last, numbers = last[kept], numbers[running]
@@ -66,20 +66,20 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
 
 
 class _Speaking:
-    """A batch of replies that grow; the first token is the one behind the prefix."""
+    """The decoding state of a batch of replies."""
 
     def __init__(self, model: DialogueModel[Any], choice: Choice, batch: Batch, prefilled: Any = None) -> None:
         self.model, self.choice = model, choice
         self._finder = model if isinstance(choice, Greedy) and isinstance(model, HasStepArgmax) else None
         self._state: Any = prefilled
-        self._scores: Tensor | None = None  # of the next token, where they are there already
+        self._scores: Tensor | None = None  # logits of the next token, if the prefill gave them
         if prefilled is None and self._finder is not None:
             self._state = model.prefill(batch)
         elif prefilled is None:
             self._scores, self._state = model.prefill_logits(batch)
 
     def next(self, last: Tensor, uniform: Tensor, unless: int | None = None) -> Tensor:
-        """Return (B,) the tokens after ``last`` (B,), of which none is ``unless``; (B,) numbers choose."""
+        """Return (B,) the tokens after ``last`` (B,), none of them ``unless``; ``uniform`` (B,) are random numbers."""
         if unless is None and self._scores is None and self._finder is not None:
             last, self._state = self._finder.step_argmax(self._state, last)
             return last
@@ -90,7 +90,7 @@ class _Speaking:
         return self.choice.choose(scores, uniform.to(scores.device))
 
     def go_on_with(self, rows: Tensor) -> None:
-        """Go on with some rows alone."""
+        """Keep some rows alone."""
         self._state = self.model.reorder_cache(self._state, rows)
 
 
@@ -103,7 +103,7 @@ def several(
     max_new_tokens: int,
     seeds: Sequence[int],
 ) -> list[list[int]]:
-    """Return as many replies to one prompt as there are seeds; a beam's are its best, widened where it holds fewer."""
+    """Return one reply to a prompt per seed; a beam's are its best, with more beams if it has fewer."""
     if not isinstance(choice, Beam):
         return generate(
             model, model.batch([prompt] * len(seeds)), choice, end=end, max_new_tokens=max_new_tokens, seeds=seeds
@@ -117,9 +117,9 @@ def several(
 def stream(
     model: DialogueModel[Any], batch: Batch, choice: Decoding, *, end: int, max_new_tokens: int, seed: int
 ) -> Iterator[int]:
-    """Yield the ids of one row's reply as they are chosen; the same ids as ``generate`` with this seed.
+    """Yield the ids of one row's reply as they are chosen; the same ids as from ``generate`` with this seed.
 
-    A beam knows its reply only when it is over, and yields it then.
+    A beam knows its reply only at the end, and yields it then.
     """
     assert len(batch) == 1, "one row is streamed at a time"
     if isinstance(choice, Beam):

@@ -1,4 +1,4 @@
-"""Some numbers of inner epochs become the one that serves held-back training personas best."""
+"""Several numbers of inner epochs become the one with the lowest perplexity on validation personas."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,17 +25,17 @@ class Chosen:
 
     @property
     def said(self) -> str:
-        """Say what was chosen from what."""
+        """Return the choice and its alternatives as text."""
         best = min(set(self.perplexity) - {0}, key=lambda epochs: self.perplexity[epochs])
         tried = ", ".join(f"{epochs}: {value:.2f}" for epochs, value in self.perplexity.items())
         return f"{best}, chosen on {self.personas} held-back personas at K={self.shots} by PPL ({tried})"
 
 
 def chosen_epochs(prepared: Prepared, epochs: Sequence[int], shots: int, say: Callable[[str], None]) -> Chosen | None:
-    """Adapt held-back personas with each number of epochs and keep the best; None where there is nothing to choose.
+    """Adapt validation personas with each number of epochs and keep the best; None if there is nothing to choose.
 
-    As many shots are used as leave every one of those personas a query dialogue, ``shots`` at most. No test persona is
-    looked at.
+    At most ``shots`` support dialogues are used, fewer if a persona would have no query dialogue. Test personas are not
+    used.
     """
     method = prepared.config.method
     if not method.has_inner_loop or not epochs:

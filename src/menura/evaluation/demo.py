@@ -18,14 +18,14 @@ from menura.tasks.task import Exchange, Task
 from menura.training.recipes.default_adapters import shipped
 from menura.training.setup import Prepared, prepare
 
-CONTEXT_TURNS = 3  # of an example that are printed
-WORDS = range(5, 25)  # of a reply worth showing: shorter ones are mostly "yes"
+CONTEXT_TURNS = 3  # turns of an example that are printed
+WORDS = range(5, 25)  # words of a reply worth showing: shorter ones are mostly "yes"
 REPLY_TOKENS = 30
 
 
 @dataclass(frozen=True)
 class DemoReply:
-    """One held-out exchange with three replies beside each other."""
+    """One held-out exchange with three replies."""
 
     context: tuple[str, ...]
     base: str
@@ -33,7 +33,7 @@ class DemoReply:
     real: str
 
     def as_text(self, name: str) -> str:
-        """Lay it out for a terminal."""
+        """Return it as text for a terminal."""
         pieces = [
             *(("  …", line) for line in self.context),
             ("base", self.base),
@@ -63,7 +63,7 @@ class Demonstration:
 
     @property
     def introduction(self) -> str:
-        """Say what is at hand."""
+        """The data and the model as text."""
         loaded, splits = self.given.loaded, self.given.split.splits
         adapters = sum(weight.numel() for weight in adaptable(loaded.model).values())
         return (
@@ -73,14 +73,14 @@ class Demonstration:
         )
 
     def adapt(self, task: Task, name: str, shots: int, watch: Watch) -> PersonaArtefact:
-        """Learn one speaker from their first dialogues."""
+        """Adapt to one speaker on their first ``shots`` dialogues."""
         artefact, _ = adapt_persona(
             self.given.loaded, self.given.config.method, task, name=name, shots=shots, watch=watch
         )
         return artefact
 
     def example(self, task: Task, persona: PersonaArtefact, shots: int) -> DemoReply:
-        """Reply to the first held-out exchange with a real reply of some length, as base and as persona."""
+        """Reply to the first held-out exchange whose real reply has some length, as base and as persona."""
         exchange = next((e for e in _held_out_exchanges(task, shots) if len(e.reply.text.split()) in WORDS), None)
         exchange = exchange or next(_held_out_exchanges(task, shots))
         encoded = replace(self.given.loaded.encoder.exchange(exchange), reply=())
@@ -89,7 +89,7 @@ class Demonstration:
         return DemoReply(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
 
     def table(self, personas: int, shots: int, shown: Sequence[PersonaArtefact], say: Callable[[str], None]) -> Results:
-        """Score the held-out speakers of the demo's subset; those shown before are not adapted again."""
+        """Evaluate the held-out speakers of the demo's subset; those shown before are not adapted again."""
         settings = EvaluateConfig(
             shots=(shots,), replies=1, metrics=("ppl", "f1", "dist-2", "hits@1"), max_new_tokens=24, seed=self.seed
         )

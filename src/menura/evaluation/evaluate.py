@@ -27,9 +27,9 @@ from menura.models.layers.latent import Health
 from menura.training.data import EncodedTask
 from menura.training.precision import Precision, approximately
 
-OF_SECOND_TASK = "ppl-release-sum"  # the metric that asks how well a second task is done
+OF_SECOND_TASK = "ppl-release-sum"  # the metric of the auxiliary task
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
-UPPER = "upper bound"  # of the candidates the one nearest to the reference: what choosing perfectly would give
+UPPER = "upper bound"  # the row with the candidates nearest to the references: an oracle
 PROMPT, WRONG_PROMPT, BOTH = "prompt", "wrong persona's prompt", "adapted + prompt"
 COMPARED = {  # which rows of the same K, beside those without any, a row is compared with
     ADAPTED: (WRONG, PROMPT),
@@ -40,20 +40,20 @@ COMPARED = {  # which rows of the same K, beside those without any, a row is com
 
 @dataclass(frozen=True)
 class SystemRow:
-    """One system over all personas: what it said and how likely it found the references, by draw, and at what cost."""
+    """One system over all personas: its outputs by draw of the support, its scores and its cost."""
 
     kind: str
     shots: int
     draws: tuple[Outputs, ...]
-    seconds: float = 0.0  # adapting, a persona on average
+    seconds: float = 0.0  # of adapting, mean over personas
     kilobytes: float = 0.0  # of a persona's weights
-    distances: Distances | None = None  # of adapted weights, from the start and from one another
+    distances: Distances | None = None  # of adapted weights, from the initial ones and from one another
     scores: Mapping[str, Score] = field(default_factory=dict)
     by_draw: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # each metric's value of each draw
 
     @property
     def label(self) -> str:
-        """What the row is called."""
+        """The name of the row."""
         return f"{self.kind}, K={self.shots}" if self.shots else self.kind
 
     @property
@@ -63,21 +63,21 @@ class SystemRow:
 
     @property
     def generated(self) -> tuple[Sample, ...]:
-        """The exchanges replied to and ranked."""
+        """The exchanges with a generated reply and ranks."""
         return tuple(sample for outputs in self.draws for sample in outputs.generated)
 
     def samples(self, metric: str) -> tuple[Sample, ...]:
-        """Return the samples a metric is over."""
+        """Return the samples of a metric."""
         return self.scored if metric.startswith(OF_LIKELIHOOD) else self.generated
 
     def drawn(self, metric: str) -> Iterator[list[Sample]]:
-        """Yield the samples a metric is over, draw by draw."""
+        """Yield the samples of a metric, draw by draw."""
         for outputs in self.draws:
             yield outputs.scored if metric.startswith(OF_LIKELIHOOD) else outputs.generated
 
     @property
     def notes(self) -> str:
-        """Say what a persona and a reply cost, and how far adapting went."""
+        """The cost of a persona and of a reply, and the distance of adapted weights, as text."""
         said = [self.distances.said] if self.distances else []
         log_posteriors = [each for outputs in self.draws for each in outputs.log_posteriors]
         said += [Health.of(torch.cat(log_posteriors)).said] if log_posteriors else []
@@ -85,7 +85,7 @@ class SystemRow:
 
     @property
     def cost(self) -> str:
-        """Say what a persona and a reply cost."""
+        """The cost of a persona and of a reply, as text."""
         tokens = sum(outputs.reply_tokens for outputs in self.draws)
         said = [f"{self.seconds:.1f} s to adapt", f"{self.kilobytes:,.0f} KB"] if self.kilobytes else []
         said += [f"{sum(judged.context_tokens for judged in self.draws) / max(len(self.scored), 1):.0f} tokens read"]
@@ -95,7 +95,7 @@ class SystemRow:
 
 @dataclass(frozen=True)
 class Results:
-    """The rows of one table and the paired differences to its adapted rows."""
+    """The rows of one table, and paired differences of its adapted rows to others."""
 
     rows: tuple[SystemRow, ...]
     differences: tuple[tuple[str, str, Mapping[str, Difference]], ...]  # (ours, theirs, by metric)
@@ -104,18 +104,18 @@ class Results:
 
 @dataclass
 class Evaluation:
-    """One evaluation under way.
+    """The evaluation of a method on some personas.
 
-    ``bare`` are weights under which the model is its base; empty where it is anyway. ``known`` are weights adapted
-    already on a persona's first dialogues, by persona and shots. ``dtype`` is that of adapting; judging is always
-    in float32. ``verdicts`` read what was said before it is scored.
+    ``bare`` are weights under which the model is its base; empty if it is anyway. ``precomputed`` are weights adapted
+    already on a persona's first dialogues, by persona and shots. ``dtype`` is that of adapting; evaluation is always in
+    float32. ``scorer_labels`` adds the labels of trained scorers to samples before they are scored.
     """
 
     model: DialogueModel[Any]
     encoder: Encoder
     method: Adaptation
     tasks: Sequence[EncodedTask]
-    strangers: Mapping[str, str]  # whose adaptation stands in the wrong-persona row
+    strangers: Mapping[str, str]  # the other persona whose weights are used in the wrong-persona row
     config: EvaluateConfig
     bare: PersonaWeights = field(default_factory=dict)
     precomputed: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Evaluation:
     say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
-        """See to it that every persona has support and query."""
+        """Check that every persona has support and query."""
         config, needed = self.config, self.config.needed
         assert config.metrics, "the usual ones of the text are taken before"
         short = [t.persona_id for t in self.tasks if len(t.dialogues) < needed]
@@ -134,7 +134,7 @@ class Evaluation:
             raise EpisodeError(f"{len(short)} of {len(self.tasks)} personas have fewer than {needed} dialogues{first}")
         self.folds = [self._folds(draw) for draw in range(config.draws)]
         queries = [fold.exchanges for folds in self.folds[0].values() for fold in folds]
-        # Sorted, so that the candidates drawn for one persona do not depend on the order of the others.
+        # Sorted, so that one persona's distractors do not depend on the order of the others.
         pool = sorted(text_of(self.encoder, exchange) for exchanges in queries for exchange in exchanges)
         self.evaluator = Evaluator(
             self.model,
@@ -164,7 +164,7 @@ class Evaluation:
         return Results(tuple(scored), tuple(self._differences(scored)))
 
     def _read(self, rows: Sequence[SystemRow]) -> list[SystemRow]:
-        """Let the scorers read the replies of all rows at once: many are said in several."""
+        """Label the replies of all rows at once: many occur in several rows."""
         told = iter(self.scorer_labels.read([sample for row in rows for sample in row.generated]))
         return [
             replace(
@@ -198,7 +198,7 @@ class Evaluation:
                     )
 
     def _rows(self, shots: int) -> list[SystemRow]:
-        """Adapt every persona once a fold; its weights serve its own rows and those of whom it is the stranger of."""
+        """Adapt every persona once per fold; its weights serve its own row and another persona's wrong-persona row."""
         adapts = self.method.has_inner_loop
         kinds = [WRONG, ADAPTED] if adapts else []
         if self.config.prompt:
@@ -224,7 +224,7 @@ class Evaluation:
     def _one_draw(
         self, shots: int, draw: int, folds: Mapping[str, Sequence[Fold]], cost: "_Cost"
     ) -> dict[tuple[str, str, int], Outputs]:
-        """Return what was judged by row, persona and fold: each fold's own, and those of its receivers."""
+        """Return outputs by row, persona and fold: each fold's own, and those of its receivers."""
         found: dict[tuple[str, str, int], Outputs] = {}
         for done, (persona_id, own) in enumerate(folds.items(), start=1):
             for index, fold in enumerate(own):
@@ -239,7 +239,7 @@ class Evaluation:
     def _ways(
         self, fold: Fold, shots: int, draw: int, cost: "_Cost"
     ) -> Iterator[tuple[str, str, PersonaWeights, Sequence[EncodedDialogue]]]:
-        """Yield the ways to serve a persona: row, row of whom it is lent to, weights, what stands in the context."""
+        """Yield the systems of a persona: its row, the row of its receivers, weights, dialogues in the context."""
         support = fold.support(shots)
         if self.method.has_inner_loop:
             weights = self._adapted(fold, shots, draw, cost)
@@ -250,7 +250,7 @@ class Evaluation:
             yield PROMPT, WRONG_PROMPT, {}, support
 
     def _receivers(self, stranger: str, index: int, folds: Mapping[str, Sequence[Fold]]) -> Iterator[tuple[str, int]]:
-        """Yield whom a stranger's fold is lent to, by persona and fold; one of few folds lends each of them often."""
+        """Yield the persona and fold for which a fold serves as wrong persona; a fold of few serves several."""
         for receiver in (receiver for receiver, lender in self.strangers.items() if lender == stranger):
             for number in range(index, len(folds[receiver]), len(folds[stranger])):
                 yield receiver, number
@@ -297,7 +297,7 @@ class Evaluation:
 
 
 def _nearest(sample: Sample) -> Sample:
-    """Return a sample whose reply is, of all candidates, the one nearest to the references (spec A14)."""
+    """Return a sample whose reply is the candidate nearest to the references (spec A14)."""
     if not sample.said:
         raise ConfigError("upper bound: this model says no candidates", hint="leave --upper-bound out")
     return replace(sample, reply=sample.said[best_of(sample.said, sample.references or (sample.reference,))])
@@ -305,7 +305,7 @@ def _nearest(sample: Sample) -> Sample:
 
 @dataclass
 class _Cost:
-    """What adapting took, and where it went."""
+    """The cost of adapting, and distances of adapted weights."""
 
     drift: WeightDistances
     seconds: list[float] = field(default_factory=list)

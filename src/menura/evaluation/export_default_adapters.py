@@ -1,4 +1,4 @@
-"""The better of two continuations on held-back personas becomes the default adapter checkpoint, with a record."""
+"""Trained runs become the default adapter checkpoint: the best one on validation personas, with a record of all."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A held-out task becomes folds: dialogues to learn from, dialogues to judge by, none of them on both sides."""
+"""A held-out task becomes folds: dialogues to adapt on and dialogues to evaluate on, none in both."""
 
 import random
 from collections.abc import Sequence
@@ -11,28 +11,28 @@ from menura.training.data import EncodedTask
 
 @dataclass(frozen=True)
 class Fold:
-    """One persona's query dialogues, and the others in the order in which shots are taken from them."""
+    """One persona's query dialogues, and the other dialogues in the order in which support is taken from them."""
 
     persona_id: str
     pool: tuple[EncodedDialogue, ...]
     query: tuple[EncodedDialogue, ...]
 
     def support(self, shots: int) -> tuple[EncodedDialogue, ...]:
-        """Return the first ``shots`` dialogues to learn from, or as many as there are."""
+        """Return the first ``shots`` support dialogues, or as many as there are."""
         return self.pool[:shots]
 
     @property
     def exchanges(self) -> list[EncodedExchange]:
-        """All exchanges to judge by."""
+        """All query exchanges."""
         return [exchange for dialogue in self.query for exchange in dialogue]
 
 
 def folds_of(task: EncodedTask, protocol: Protocol, *, first: int, queries: int, draw: str = "") -> list[Fold]:
-    """Return a task's folds; the same queries whatever the ``draw``.
+    """Return a task's folds; the queries do not depend on ``draw``.
 
     ``following``: one fold, the ``queries`` dialogues after the ``first`` ones are its query. ``leave-one-out``: each
     of the first ``queries`` dialogues (0 = all) is the query once (spec section 1.4). The others stand in file order,
-    or, with a ``draw``, in an order drawn from that word and the persona.
+    or, with a ``draw``, in an order seeded by it and the persona.
     """
     whole = range(len(task.dialogues))
     if protocol == "following":

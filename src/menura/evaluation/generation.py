@@ -1,4 +1,4 @@
-"""Query exchanges become samples: how likely the reference was, what was said instead, where the reference ranked."""
+"""Query exchanges become samples: the reference's NLL, the generated reply, the reference's rank."""
 
 import hashlib
 import random
@@ -26,22 +26,22 @@ from menura.models.dialogue_model import (
     weighing,
 )
 
-ROWS_AT_ONCE = 16  # prompts in one generation: bounds memory, changes no reply
+ROWS_AT_ONCE = 16  # prompts generated in one batch: bounds memory, changes no reply
 
 
 @dataclass
 class Outputs:
-    """What one or several folds gave: samples, and what the replies cost."""
+    """The outputs of one or several folds: samples, and the cost of the replies."""
 
     scored: list[Sample] = field(default_factory=list)  # every query exchange, nothing generated
-    generated: list[Sample] = field(default_factory=list)  # those replied to and ranked
+    generated: list[Sample] = field(default_factory=list)  # exchanges with a reply and ranks
     context_tokens: int = 0  # of all likely exchanges
     reply_tokens: int = 0
-    reply_seconds: float = 0.0  # reading the prompts and replying, one after the other
+    reply_seconds: float = 0.0  # prefill and decoding, in sequence
     log_posteriors: list[Tensor] = field(default_factory=list)  # (B, K) each, of models with latents
 
     def add(self, other: "Outputs") -> None:
-        """Take in another's."""
+        """Add the outputs of another."""
         self.scored += other.scored
         self.generated += other.generated
         self.log_posteriors += other.log_posteriors
@@ -52,22 +52,22 @@ class Outputs:
 
 @dataclass
 class Evaluator:
-    """How exchanges are judged under some weights; ``replies`` exchanges of each fold are replied to (0 = all)."""
+    """Scores exchanges under given weights; replies are generated for ``replies`` exchanges of each fold (0 = all)."""
 
     model: DialogueModel[Any]
     encoder: Encoder
     decoding: Decoding
-    max_new_tokens: int  # tokens a reply
+    max_new_tokens: int  # per reply
     replies: int
     candidates: int  # 0: nothing is ranked
-    pool: Sequence[str]  # replies that distractors are drawn from
+    pool: Sequence[str]  # the replies from which distractors are drawn
     seed: int
     generates: bool = True
     ranking: Ranking = Ranking()  # of the candidates of a model with latents
-    rank: Ranker | None = None  # what ranks them in its place
-    strength: float | None = None  # of every persona; None: as the model has it
-    min_new_tokens: int = 0  # tokens of a reply before it may end
-    second_task: bool = False  # whether replies are looked for in the model's second task, too
+    rank: Ranker | None = None  # replaces the ranking
+    strength: float | None = None  # the weight of every persona; None: the model's own
+    min_new_tokens: int = 0  # before a reply may end
+    second_task: bool = False  # whether the model's auxiliary task is scored, too
 
     @torch.no_grad()
     def evaluate(
@@ -78,7 +78,7 @@ class Evaluator:
         before: Sequence[EncodedDialogue] = (),
         prompt_limit: int = 0,
     ) -> Outputs:
-        """Judge each fold's exchanges, with dialogues placed ``before`` their contexts where there are any."""
+        """Evaluate each fold's exchanges, with dialogues placed ``before`` their contexts, if any."""
         found = Outputs()
         chosen: list[tuple[int, EncodedExchange, Sample]] = []
         with holding(self.model, weights), weighing(self.model, self.strength):
@@ -90,21 +90,21 @@ class Evaluator:
                 found.scored += samples
                 found.context_tokens += sum(len(e.prefix) for e in exchanges)
                 chosen += zip(range(self.replies or len(exchanges)), exchanges, samples, strict=False)
-            # Generating and ranking take most of the time: not where only likelihoods are asked for.
+            # Generating and ranking take most of the time: they are skipped if only likelihoods are needed.
             if self.generates:
                 self._generate(chosen, found)
         return found
 
     def _likelihoods(self, exchanges: Sequence[EncodedExchange], found: Outputs) -> list[Sample]:
-        """Return how likely each reference is; of a model with latents, also under its best and its recognised one."""
+        """Return each reference's NLL; of a model with latents, also under the best and the posterior's likeliest latent."""
         batch = self.model.batch(exchanges)
         if not self._acts:
             each = self.model.loss(batch).nll.tolist()
             return [self._sample(exchange, nll) for exchange, nll in zip(exchanges, each, strict=True)]
         assert isinstance(self.model, HasLatents)
-        told = self.model.latent_nll(batch)
-        found.log_posteriors.append(told.log_posterior)
-        columns = (told.mixture.tolist(), told.posterior.tolist(), told.best.tolist())
+        under_latents = self.model.latent_nll(batch)
+        found.log_posteriors.append(under_latents.log_posterior)
+        columns = (under_latents.mixture.tolist(), under_latents.posterior.tolist(), under_latents.best.tolist())
         return [
             replace(self._sample(e, mixture), posterior_nll=posterior, best_nll=best)
             for e, mixture, posterior, best in zip(exchanges, *columns, strict=True)
@@ -113,12 +113,12 @@ class Evaluator:
     def _auxiliary(
         self, model: HasAuxiliaryTask, exchanges: Sequence[EncodedExchange], samples: Sequence[Sample]
     ) -> list[Sample]:
-        """Return samples that say how likely the second task finds each reference, one by one: each has its stream."""
-        told = []
+        """Add the auxiliary task's NLL to each sample, one by one, as each has its own seed."""
+        labelled = []
         for number, (exchange, sample) in enumerate(zip(exchanges, samples, strict=True)):
             nll, tokens = model.auxiliary_nll(self.model.batch([exchange]), _seed(self.seed, exchange, number))
-            told.append(replace(sample, auxiliary_nll=float(nll), auxiliary_tokens=int(tokens)))
-        return told
+            labelled.append(replace(sample, auxiliary_nll=float(nll), auxiliary_tokens=int(tokens)))
+        return labelled
 
     def _sample(self, exchange: EncodedExchange, nll: float) -> Sample:
         reference = text_of(self.encoder, exchange)
@@ -126,11 +126,11 @@ class Evaluator:
 
     @property
     def _acts(self) -> bool:
-        """Whether the model has latents to reply by."""
+        """Whether the model has latents."""
         return isinstance(self.model, HasLatents) and self.model.latents > 0
 
     def _generate(self, chosen: Sequence[tuple[int, EncodedExchange, Sample]], found: Outputs) -> None:
-        """Reply to each exchange and rank its reference; like lengths share a batch, the order is kept."""
+        """Reply to each exchange and rank its reference, batched by length; the order is kept."""
         said: dict[int, Sample] = {}
         by_length = sorted(range(len(chosen)), key=lambda place: len(chosen[place][1].prefix))
         for start in range(0, len(by_length), ROWS_AT_ONCE):
@@ -138,7 +138,7 @@ class Evaluator:
             prompts = self.model.batch([replace(chosen[place][1], reply=()) for place in places])
             seeds = [_seed(self.seed, chosen[place][1], chosen[place][0]) for place in places]
             began = time.perf_counter()
-            # Read once, to rank from and to reply from; candidates read the prompt by themselves.
+            # One prefill serves ranking and reply; candidates of latents prefill by themselves.
             state = self.model.prefill(prompts) if self.candidates or not self._acts else None
             reading = 0.0 if self._acts else time.perf_counter() - began
             ranks: list[tuple[int | None, int | None]] = [
@@ -163,17 +163,17 @@ class Evaluator:
     def _replies(
         self, prompts: Batch, seeds: Sequence[int], state: Any
     ) -> tuple[list[list[int]], list[tuple[str, ...]]]:
-        """Return a reply to each prompt, and all candidates it was chosen among, none where there were none."""
+        """Return a reply to each prompt, and the candidates it was chosen from, if any."""
         if not self._acts:
             end = self.encoder.chat_format.end
-            told = {
+            settings = {
                 "end": end,
                 "max_new_tokens": self.max_new_tokens,
                 "seeds": seeds,
                 "prefilled": state,
                 "min_new_tokens": self.min_new_tokens,
             }
-            replies = generate(self.model, prompts, self.decoding, **told)
+            replies = generate(self.model, prompts, self.decoding, **settings)
             return replies, [()] * len(replies)
         ranked = self._candidates(prompts.exchanges, seeds)
         texts = [tuple(self.encoder.reply_text(one.ids) for one in found) for found in ranked]
@@ -196,9 +196,9 @@ class Evaluator:
         return self.model.reorder_cache(state, torch.tensor([row], device=self.model.device))
 
     def _ranks(self, exchange: EncodedExchange, seed: int, prefilled: Any) -> tuple[int, int]:
-        """Return the reference's place among the candidates by the model's choice, and by mean nats per token.
+        """Return the reference's rank among the candidates by the model's head, and by mean NLL per token.
 
-        A model without a choice head chooses by nats (spec section 9).
+        A model without a head ranks by NLL (spec section 9).
         """
         texts, gold = draw_candidates(
             text_of(self.encoder, exchange), self.pool, self.candidates, random.Random(f"{seed}:candidates")
@@ -217,6 +217,6 @@ def text_of(encoder: Encoder, exchange: EncodedExchange) -> str:
 
 
 def _seed(seed: int, exchange: EncodedExchange, number: int) -> int:
-    """Return a stream of its own for each exchange, whatever else is evaluated beside it."""
+    """Return a seed for each exchange, independent of the other exchanges."""
     key = f"{seed}:{exchange.persona_id}:{exchange.dialogue_id}:{number}"
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6])

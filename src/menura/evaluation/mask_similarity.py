@@ -1,8 +1,8 @@
-"""A run's structures become an answer: do personas that are alike keep the same private weights?
+"""A run's persona masks become a test: do similar personas keep the same private weights?
 
-CMAML says so and never measures it. Here structures are compared by the Jaccard index of their edges, personas by the
-TF-IDF cosine of their facts, and the two by the rank correlation over all pairs (Spearman), with Mantel's test: how
-often personas dealt out at random correlate as much.
+CMAML claims so without a measurement. Here masks are compared by the Jaccard index of their edges, personas by the
+TF-IDF cosine of their facts, and the two by the rank correlation over all pairs (Spearman), with Mantel's test: the
+share of random permutations of the personas that correlate as much.
 
 Shape letters: P personas.
 """
@@ -23,19 +23,19 @@ from menura.training import masks as run_masks
 from menura.training.run_folder import Run
 from menura.training.setup import prepare
 
-DEALS = 1000  # of the personas, at random
+DEALS = 1000  # random permutations of the personas
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """How structures are, and how their likeness goes with that of their personas: correlation and chance of it."""
+    """Statistics of masks, and the correlation of their similarity with that of personas, with its p value."""
 
     census: Census
     correlation: float
     p: float
 
     def lines(self) -> list[str]:
-        """Return it in words."""
+        """Return it as lines of text."""
         return [
             *self.census.lines(),
             *self.census.warnings(),
@@ -56,14 +56,14 @@ def likeness_of_run(folder: str) -> Likeness:
 
 
 def likeness(masks: Sequence[PersonaMask], tasks: Sequence[Task], *, seed: int = 0) -> Likeness:
-    """Compare structures with their personas, in the same order."""
+    """Compare masks with their personas, in the same order."""
     of_structures, of_personas = jaccards(masks).numpy(), similarities(tasks)
     correlation, p = mantel(of_structures, of_personas, seed)
     return Likeness(census(masks), correlation, p)
 
 
 def mantel(one: Matrix, other: Matrix, seed: int) -> tuple[float, float]:
-    """Return the rank correlation of two (P, P) over all pairs, and the share of deals that correlate as much."""
+    """Return the rank correlation of two (P, P) over all pairs, and the share of permutations that correlate as much."""
     above = numpy.triu_indices(len(one), 1)
     fixed, ranked = _standard(_ranks(one[above])), numpy.zeros_like(other)
     ranked[above] = _standard(_ranks(other[above]))
@@ -76,7 +76,7 @@ def mantel(one: Matrix, other: Matrix, seed: int) -> tuple[float, float]:
 
 
 def _ranks(values: "numpy.ndarray[tuple[int], numpy.dtype[numpy.float64]]") -> Matrix:
-    """Return ranks; equals share their mean one."""
+    """Return ranks; equal values share their mean rank."""
     _, place, times = numpy.unique(values, return_inverse=True, return_counts=True)
     last = numpy.cumsum(times)
     ranks: Matrix = (last - (times - 1) / 2)[place]

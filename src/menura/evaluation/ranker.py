@@ -1,4 +1,4 @@
-"""A run's ranker, as it lies in the run's folder, ranks candidates (PLATO, A14)."""
+"""A ranker, read from a run's folder, ranks candidates (PLATO, A14)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,5 +39,5 @@ def scores(model: Plato, ranker: Ranker, exchanges: Sequence[EncodedExchange], r
 
 
 def rank_by(model: Plato, ranker: Ranker) -> Callable[[Batch], Tensor]:
-    """Return what ``decoding.candidates`` ranks by: exchanges with their candidates for replies become scores."""
+    """Return the ranking function for ``decoding.candidates``: exchanges with candidates as replies become scores."""
     return lambda spoken: scores(model, ranker, spoken.exchanges, [exchange.reply for exchange in spoken.exchanges])

@@ -1,4 +1,4 @@
-"""A recipe or a run becomes the table of its held-out personas."""
+"""A recipe or a run becomes the results of its held-out personas."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -29,7 +29,7 @@ from menura.training.setup import Prepared, prepare
 
 
 def config_of(target: str, size: str | None = None) -> RunConfig:
-    """Return the settings of a recipe, of a size where it has sizes, or of a run's folder with its best weights."""
+    """Return the settings of a recipe, with a size if it has sizes, or of a run's folder with its best weights."""
     folder = Path(target)
     if not (folder / "run.json").exists():
         return recipe(target, size)
@@ -62,11 +62,11 @@ def evaluate_prepared(
     say: Callable[[str], None],
     precomputed: Mapping[tuple[str, int], PersonaWeights] | None = None,
 ) -> Results:
-    """Evaluate what is already loaded; ``known`` are weights adapted already, by persona and shots."""
+    """Evaluate a loaded model; ``precomputed`` are weights adapted already, by persona and shots."""
     config, loaded = prepared.config, prepared.loaded
     prepared.check_unseen()
     check_strength(loaded.model, settings.strength)
-    # Who has too few dialogues for the largest K is left out here: asking more of the split would make another split.
+    # Personas with too few dialogues for the largest K are left out here: another minimum would make another split.
     enough = [task for task in prepared.split.splits[settings.split] if len(task.dialogues) >= settings.needed]
     held_out = enough[: personas or None]
     if len(held_out) < 2:
@@ -147,7 +147,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
 
 
 def _chosen_data(prepared: Prepared) -> dict[str, str]:
-    """Return what was done about how much a persona says, and about who is alike; nothing where nothing was."""
+    """Return the settings that bound or choose personas' data, for the table; empty if there are none."""
     data, told = prepared.config.data, {}
     if data.select_dialogues == "draw" or data.max_test_dialogues or data.max_utterances:
         test = f" ({data.max_test_dialogues} of a test persona)" if data.max_test_dialogues else ""

@@ -1,4 +1,4 @@
-"""Samples are read by trained scorers: verdicts on facts, places of emojis."""
+"""Samples get labels of trained scorers: NLI labels against facts, ranks of emojis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,36 +23,36 @@ Facts = Mapping[tuple[str, str], tuple[str, ...]]  # by persona and dialogue
 
 
 class Entails(Protocol):
-    """Says of (reply, sentence) pairs whether the reply entails the sentence (+1), contradicts it (−1), or neither."""
+    """An NLI scorer: whether a reply entails a sentence (+1), contradicts it (−1), or neither (0)."""
 
     def nli_labels(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
-        """Return one verdict a pair."""
+        """Return one label per (reply, sentence) pair."""
 
 
 class Guesses(Protocol):
-    """Says how likely each label is beside a reply."""
+    """A classifier of replies, such as the emoji classifier."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels."""
 
     def log_probs(self, replies: Sequence[str]) -> Tensor:
-        """Return (replies, labels)."""
+        """Return log-probabilities (replies, labels)."""
 
 
 @dataclass(frozen=True)
 class ScorerLabels:
-    """What reads samples before they are scored; the two lines say in signatures which scorers they were."""
+    """The scorers that label samples; ``entailed_by`` and ``classified_by`` name them in signatures."""
 
     entails: Entails | None = None
     entailed_by: str = ""
     guesses: Guesses | None = None
     classified_by: str = ""
     facts: Facts = field(default_factory=dict)
-    personas: tuple[str, ...] = ()  # whose emojis are those scored
+    personas: tuple[str, ...] = ()  # the emojis that are ranked
 
     def read(self, samples: Sequence[Sample]) -> list[Sample]:
-        """Return the samples with all that the scorers say; what is said twice of one fact is judged once."""
+        """Return the samples with labels; equal pairs of reply and fact are scored once."""
         told = [replace(s, facts=self.facts.get((s.persona_id, s.dialogue_id), ())) for s in samples]
         if self.entails:
             told = self._judged(told, self.entails)
@@ -84,18 +84,18 @@ class ScorerLabels:
 
 
 def _rank(likely: Sequence[float], own: int, among: Sequence[int]) -> int:
-    """Return how many of ``among`` are as likely as its own or more; a tie counts against it."""
+    """Return the rank of ``own`` among ``among``; ties count against it."""
     return sum(likely[other] >= likely[own] for other in among if other != own)
 
 
 def scorers_needed(metrics: Sequence[str]) -> list[str]:
-    """Return the scorers that these metrics ask for."""
+    """Return the scorers that these metrics need."""
     asked = [metric.scorer for metric in catalogue.named(metrics) if isinstance(metric, NeedsScorer)]
     return sorted({name for name in asked if name})
 
 
 def check_trained(metrics: Sequence[str], scorers: str = "") -> None:
-    """Raise ConfigError, with the line to type, if a metric asks for a scorer that was never trained."""
+    """Raise ConfigError, with the command to run, if a metric needs a scorer that is not trained."""
     for name in scorers_needed(metrics):
         store.about_of(name, store.folder_of(name, scorers))
 
@@ -103,7 +103,7 @@ def check_trained(metrics: Sequence[str], scorers: str = "") -> None:
 def scorer_labels_for(
     metrics: Sequence[str], tasks: Sequence[Task], scorers: str = "", device: str = "cpu"
 ) -> ScorerLabels:
-    """Return what reads the samples of these personas for these metrics.
+    """Return the scorers that label these personas' samples for these metrics.
 
     ``scorers`` is the folder they lie in, the workspace's if empty. Raises DataError where no persona has facts to
     agree with, and where a persona is no emoji of the classifier; ConfigError for metrics that need different facts.
@@ -121,7 +121,7 @@ def scorer_labels_for(
 
 
 def _facts_for(metrics: Sequence[str], tasks: Sequence[Task]) -> Facts:
-    """Return what these metrics hold replies against: sentences, or for what tells who speaks profiles too."""
+    """Return the facts that these metrics compare replies with: sentences, for identity metrics profiles too."""
     asked = catalogue.named(metrics)
     with_profiles = any(isinstance(metric, AttributeOverlap) for metric in asked)
     apart = [metric.name for metric in asked if isinstance(metric, OfFacts | Knowledge)]
@@ -135,7 +135,7 @@ def _facts_for(metrics: Sequence[str], tasks: Sequence[Task]) -> Facts:
 
 
 def _facts_of(tasks: Sequence[Task], *, with_profiles: bool) -> Facts:
-    """Return the facts each persona has in each dialogue, also those that no model reads."""
+    """Return each persona's facts in each dialogue, including those that no model reads."""
     facts = {
         (task.persona_id, part.dialogue.dialogue_id): told
         for task in tasks
@@ -151,7 +151,7 @@ def _facts_of(tasks: Sequence[Task], *, with_profiles: bool) -> Facts:
 
 
 def _told(part: DialogueView, *, with_profiles: bool) -> tuple[str, ...]:
-    """Return what one dialogue tells of its persona; a value that is a fact already is told once."""
+    """Return the facts of one dialogue's persona; a profile value that is also a fact occurs once."""
     values = dict.fromkeys(chain.from_iterable(told_in(part).values()) if with_profiles else ())
     return (*part.facts, *(value for value in values if value not in part.facts))
 

@@ -1,6 +1,6 @@
-"""How a table is made: the settings of an evaluation, and the flags of ``menura eval`` that they give.
+"""The settings of an evaluation, and the flags of ``menura eval`` that are made from them.
 
-Nothing here imports torch, so that the help is printed at once.
+Nothing here imports torch, so that the help is printed fast.
 """
 
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from menura.decoding.candidates import Ranking
     from menura.decoding.generate import Decoding
 
-OF_LIKELIHOOD = ("ppl", "bits")  # metrics by the beginning of their name that need no generated reply
-OF_RANKS = ("hits", "mrr")  # metrics that need the reference ranked among other replies
+OF_LIKELIHOOD = ("ppl", "bits")  # prefixes of metrics that need no generated reply
+OF_RANKS = ("hits", "mrr")  # prefixes of metrics that rank the reference among other replies
 
 Protocol = Literal["following", "leave-one-out"]
 SplitName = Literal["test", "valid"]
 
 
 def setting(default: Any, help: str = "", *flags: str, minimum: float | None = None) -> Any:
-    """Return a field that a command has a flag for, where ``help`` says something; ``flags`` name it otherwise."""
+    """Return a field, with a command-line flag if it has ``help``; ``flags`` replace the flag's default name."""
     return field(default=default, metadata={"help": help, "flags": flags, "minimum": minimum})
 
 
@@ -38,7 +38,7 @@ def _ranking() -> "Ranking":
 
 @dataclass(frozen=True)
 class DecodingFlags:
-    """How replies are found, as it is typed."""
+    """How replies are decoded, as command-line flags."""
 
     greedy: bool = setting(False, "Decode greedily instead.")
     top_p: float = setting(0.92, "Sample from this share of the likeliest tokens.")

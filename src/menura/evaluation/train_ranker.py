@@ -1,4 +1,4 @@
-"""A run becomes the ranker of its own candidates: first is to stand what comes near the reference (PLATO, A14).
+"""A run's candidates become a ranker, trained to rank by similarity to the reference (PLATO, A14).
 
 Shape letters: N exchanges, S candidates of each, D width.
 """
@@ -27,17 +27,17 @@ from menura.training.run_folder import Run, Signals
 from menura.training.setup import Prepared, prepare
 
 EXAMPLES = "ranker-examples.safetensors"
-AT_ONCE = 4  # exchanges whose candidates are said side by side
+AT_ONCE = 4  # exchanges whose candidates are generated in one batch
 SAVE_EVERY = 40  # exchanges
 
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """How a ranker learns; ``exchanges`` are drawn from the run's training split, never from another.
+    """How a ranker is trained; ``exchanges`` are drawn from the run's training split only.
 
-    A candidate is worth BLEU-1 to -4, METEOR and ROUGE-L together, against the one reference of a training exchange.
-    ``temperature`` is that of the listwise target. The share ``aside`` of the exchanges is not learnt from: by it is
-    told what choosing by the ranker is worth.
+    A candidate's target is the sum of BLEU-1 to -4, METEOR and ROUGE-L against the one reference of a training
+    exchange. ``temperature`` is that of the listwise target. The share ``validation_share`` of the exchanges is not
+    trained on; the ranker is evaluated on it.
     """
 
     exchanges: int = 400
@@ -47,12 +47,12 @@ class RankerConfig:
     weight_decay: float = 0.01
     epochs: int = 60
     batch_size: int = 32
-    max_new_tokens: int = 30  # tokens of a candidate
+    max_new_tokens: int = 30  # per candidate
     validation_share: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what teaches nothing."""
+        """Refuse numbers with which nothing can be trained."""
         for name, least in (("exchanges", 2), ("epochs", 1), ("batch_size", 1), ("max_new_tokens", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"ranker.{name}: {getattr(self, name)}, must be at least {least}")
@@ -65,11 +65,11 @@ class RankerConfig:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a ranker learns from: states of contexts with candidates, what these are worth, what selection says."""
+    """Training examples: states of contexts with candidates, the candidates' worths, response selection's logits."""
 
     states: Tensor  # (N, S, D)
     worths: Tensor  # (N, S)
-    selection: Tensor  # (N, S) logits; what a ranker is to be better than
+    selection: Tensor  # (N, S) logits; the baseline of the ranker
 
 
 def fit_ranker(
@@ -83,8 +83,8 @@ def fit_ranker(
 ) -> Path:
     """Fit a ranker to a run's best weights and write it into the run's folder; return its file.
 
-    Stopped while candidates are made, the same call goes on. What stands there already with the same settings stays;
-    with others, DataError says so unless ``fresh``.
+    If stopped while candidates are made, the same call resumes. A ranker with the same settings is kept; one with
+    others raises DataError unless ``fresh``.
     """
     path, run = folder / FILE, Run(folder)
     prepared = prepare(config_of(str(folder)), device=device, offline=offline, say=say)
@@ -104,7 +104,7 @@ def fit_ranker(
 
 
 def fitted(made: Examples, config: RankerConfig) -> tuple[Ranker, dict[str, str]]:
-    """Return a ranker, and what the candidates are worth that it, selection and perfect choice take of those aside."""
+    """Return a ranker, and the mean worth of its choices, selection's and an oracle's on the validation share."""
     aside = round(config.validation_share * len(made.worths))
     order = random.Random(f"{config.seed}:ranker-aside").sample(range(len(made.worths)), len(made.worths))
     learnt, held = torch.tensor(order[aside:]), torch.tensor(order[:aside], dtype=torch.long)
@@ -145,7 +145,7 @@ def _ranked(prepared: Prepared) -> Plato:
 
 
 def _check_same(paths: Sequence[Path], about: dict[str, str], *, fresh: bool) -> None:
-    """Raise DataError for what stands there of another fitting, or delete it."""
+    """Raise DataError for files of a training with other settings, or delete them if ``fresh``."""
     for path in paths:
         if not path.exists():
             continue
@@ -159,13 +159,13 @@ def _check_same(paths: Sequence[Path], about: dict[str, str], *, fresh: bool) ->
 
 
 def _drawn(prepared: Prepared, config: RankerConfig) -> list[EncodedExchange]:
-    """Return training exchanges, drawn by seed; fewer are always among more."""
+    """Return training exchanges, drawn by seed; a smaller number is always a subset of a larger one."""
     every = [e for task in prepared.tasks("train") for e in chain.from_iterable(task.dialogues) if len(e.reply) > 1]
     random.Random(f"{config.seed}:ranker").shuffle(every)
     return every[: config.exchanges]
 
 
-def _made(  # noqa: PLR0913  # what is made, of what, and where it is kept meanwhile
+def _made(  # noqa: PLR0913  # inputs, output and the file for resuming
     path: Path,
     model: Plato,
     exchanges: Sequence[EncodedExchange],
@@ -174,7 +174,7 @@ def _made(  # noqa: PLR0913  # what is made, of what, and where it is kept meanw
     about: dict[str, str],
     say: Callable[[str], None],
 ) -> Examples:
-    """Return what is learnt from, going on with what is kept at ``path``."""
+    """Return the training examples, resuming from those saved at ``path``."""
     parts = [tensors.load(path)] if path.exists() else []
     done = sum(len(part["worths"]) for part in parts)
     with Signals().watched() as signals:
@@ -193,7 +193,7 @@ def _made(  # noqa: PLR0913  # what is made, of what, and where it is kept meanw
 
 @torch.no_grad()
 def _examples(model: Plato, exchanges: Sequence[EncodedExchange], encoder: Encoder, limit: int) -> dict[str, Tensor]:
-    """Let each latent reply greedily to each exchange; see what the replies are worth."""
+    """Reply greedily to each exchange under each latent, and compute the replies' worths."""
     latents = torch.arange(model.latents, device=model.device).expand(len(exchanges), -1)
     said = said_under(model, exchanges, latents, limit)
     pairs = [(exchange, reply) for exchange, own in zip(exchanges, said, strict=True) for reply in own]

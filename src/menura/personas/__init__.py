@@ -1,1 +1,1 @@
-"""One person's dialogues become one persona."""
+"""One person's dialogues become one persona: adapted weights, and a check on held-out dialogues."""

@@ -20,12 +20,12 @@ from menura.personas.profiles import profile_of
 from menura.tasks.task import DialogueView, Task
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
-HELD_OUT_AT_MOST = 4  # dialogues judged after adapting; more would take longer than the adapting
+HELD_OUT_AT_MOST = 4  # dialogues evaluated after adapting; more would take longer than adapting
 
 
 @dataclass(frozen=True)
 class Check:
-    """Perplexity per token of dialogues not learnt from, before and after; ``nan`` where there were none."""
+    """Perplexity per token of held-out dialogues, before and after adapting; ``nan`` without any."""
 
     dialogues: int
     before: float
@@ -33,7 +33,7 @@ class Check:
 
 
 def verdict(check: Check | None, seconds: float) -> str:
-    """Say how the held-out dialogues fared, with a warning where adapting did harm."""
+    """Return the check as text, with a warning if adapting did harm."""
     if check is None or not check.dialogues:
         return f"check  no dialogue was held out, so whether it helped is not known ({seconds:.1f} s)"
     change = (
@@ -48,7 +48,7 @@ def verdict(check: Check | None, seconds: float) -> str:
 def adapt_persona(
     loaded: LoadedModel, method: Adaptation, task: Task, *, name: str, shots: int, watch: Watch | None = None
 ) -> tuple[PersonaArtefact, Check]:
-    """Learn from the first ``shots`` dialogues of a task, judge by what follows them.
+    """Adapt on the first ``shots`` dialogues of a task, and check on those that follow.
 
     Raises EpisodeError if there are fewer dialogues than shots, or none in which the persona replies.
     """
@@ -83,7 +83,7 @@ def adapt_persona(
         },
     }
     profile = profile_of(task) if encoder.profile else {}
-    if profile:  # lists, as they are read again
+    if profile:  # lists, as JSON reads them
         recipe["profile"] = {key: list(values) for key, values in profile.items()}
     artefact = PersonaArtefact(
         *(name, weights, loaded.base.sha256, loaded.init_sha256),

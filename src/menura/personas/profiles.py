@@ -1,4 +1,4 @@
-"""What dialogues tell of their persona, beside its facts: the profile that a model reads."""
+"""The profile of a persona, collected from its dialogues: attributes that a model reads beside facts."""
 
 from menura.artefacts.loading import LoadedModel
 from menura.corpus.dialogue import Profile
@@ -12,7 +12,7 @@ def told_in(part: DialogueView) -> Profile:
 
 
 def profile_of(task: Task) -> Profile:
-    """Return what a task's dialogues tell of its persona: all values of each key, in order of first appearance."""
+    """Return the profile over a task's dialogues: all values of each key, in order of first appearance."""
     told: dict[str, dict[str, None]] = {}
     for part in task.dialogues:
         for key, values in told_in(part).items():
@@ -21,7 +21,7 @@ def profile_of(task: Task) -> Profile:
 
 
 def check_profile(loaded: LoadedModel, profile: Profile) -> None:
-    """Raise ConfigError if a model reads no profiles, DataError that lists every key of this one it does not know."""
+    """Raise ConfigError if a model reads no profiles, DataError that lists every unknown key of this one."""
     if loaded.encoder.profile is None:
         raise ConfigError("profile: this model reads none", hint="train arplus/arplus, and talk with its run")
     loaded.encoder.profile.slots(profile)

@@ -8,8 +8,7 @@ from torch import nn
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
-from menura.models.causal_lm.p2_bot import P2BotConfig
-from menura.models.causal_lm.receiver import Receiver
+from menura.models.causal_lm.p2_bot import P2BotConfig, Receiver
 from menura.models.dialogue_model import RewardsReplies
 from menura.models.layers.adapters import Adapters
 

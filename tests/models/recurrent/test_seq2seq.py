@@ -16,7 +16,7 @@ from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, generate
 from menura.errors import ConfigError
 from menura.models.catalogue import MODELS
-from menura.models.recurrent.lstm import Lstm
+from menura.models.recurrent.rnn import Lstm
 from menura.models.recurrent.seq2seq import Seq2Seq, Seq2SeqConfig
 from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig, private_sizes
 from menura.models.recurrent.speaker import Speaker, SpeakerConfig

@@ -18,7 +18,7 @@ from menura.batches.batch import Batch
 from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import Utterances
 from menura.models.dialogue_model import Loss, mean_loss
-from menura.models.recurrent.lstm import Lstm
+from menura.models.recurrent.rnn import Lstm
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, WordDecoderModel, ends, places
 

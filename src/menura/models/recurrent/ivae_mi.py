@@ -27,7 +27,7 @@ from menura.batches.time_major import TimeMajor
 from menura.batches.utterances import Utterances
 from menura.errors import ConfigError
 from menura.models.dialogue_model import Loss, mean_loss
-from menura.models.recurrent.gru import Gru
+from menura.models.recurrent.rnn import Gru
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.models.recurrent.word_decoder import DecoderState, WordDecoder, WordDecoderModel, ends
 

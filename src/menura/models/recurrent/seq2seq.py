@@ -17,7 +17,7 @@ from menura.batches.time_major import TimeMajor
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.argmax import suppress_tokens
-from menura.models.recurrent.lstm import Lstm, LstmCell
+from menura.models.recurrent.rnn import Lstm, LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word embedding that has no pretrained vector (CMAML's public code)
 

@@ -15,7 +15,7 @@ from menura.batches.batch import Batch
 from menura.batches.time_major import TimeMajor
 from menura.models.dialogue_model import DialogueModel, State
 from menura.models.layers.argmax import suppress_tokens
-from menura.models.recurrent.lstm import LstmCell
+from menura.models.recurrent.rnn import LstmCell
 
 NEAR_ZERO = 0.01  # deviation of a word embedding that has no pretrained vector
 

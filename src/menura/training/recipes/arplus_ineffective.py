@@ -3,8 +3,8 @@
 ``arplus-ineffective/base`` is AR+ over a BERT's word pieces with layers of its shapes, no two of them the same.
 ``adapters`` goes on from its run, which ``--set model.init_from=`` names, and moves nothing but bottlenecks;
 ``weights`` begins its layers as the BERT's; ``features-…`` read the BERT's states of the context beside the table's
-rows or in their place. Data, steps and rate are the same for all. ``tiny`` has an encoder made from code, ``cpu`` MiniLM
-and its two lowest layers, ``paper`` a BERT of the base's size and the study's steps, on a hub or in a folder
+rows or in their place. Data, steps and rate are the same for all. ``tiny`` has an encoder made from code, ``cpu``
+MiniLM and its two lowest layers, ``paper`` a BERT of the base's size and the study's steps, on a hub or in a folder
 (``--set model.pieces_of=``). Nobody tells any attributes here: the packaged corpus has none.
 """
 

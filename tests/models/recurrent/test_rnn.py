@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from menura.models.recurrent.gru import Gru
+from menura.models.recurrent.rnn import Gru
 
 
 def layers() -> tuple[Gru, nn.GRU]:
