@@ -13,7 +13,8 @@ WORKERS ?= 2
 PYTEST ?=
 
 # In ten minutes on two cores; test-full takes the full counts of kills, inputs and steps.
-test: check unit docs
+test: check
+	$(MAKE) --no-print-directory -j 2 unit docs PYTEST="$(PYTEST)"
 
 test-full: PYTEST += --full
 test-full: test
