@@ -1,1 +1,1 @@
-"""Weights become files, and files weights again: bases, checkpoints, personas; written whole or not at all."""
+"""Weights become files, and files become weights: bases, checkpoints, personas; written atomically."""

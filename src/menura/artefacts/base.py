@@ -1,4 +1,4 @@
-"""A base on disk: where it comes from, what it hashes to, how it is loaded."""
+"""A base model on disk: its source, its hashes, its loading."""
 
 import hashlib
 import logging
@@ -33,7 +33,7 @@ from menura.errors import ConfigError, DataError, StorageError, UnsafeError
 TINY_SEED = 20_261_121
 PULL_SECONDS = 900
 HUB_SECONDS = 10
-SMALL = {  # what REINIT on a CPU is small by; the names of Llama's and of GPT-2's settings
+SMALL = {  # sizes of the small REINIT network, under the names of Llama's and of GPT-2's configurations
     "num_hidden_layers": 4,
     "hidden_size": 256,
     "intermediate_size": 1024,
@@ -50,7 +50,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Base:
-    """A base as it lies on disk; ``sha256`` names its weights and vocabulary, whatever folder they are in."""
+    """A base model on disk; ``sha256`` identifies its weights and vocabulary, wherever they are."""
 
     name: str
     source: str
@@ -61,12 +61,12 @@ class Base:
 
     @property
     def sha256(self) -> str:
-        """The hash that personas are made for."""
+        """The hash that personas are bound to."""
         return hashlib.sha256(f"{self.weights_sha256} {self.tokens_sha256}".encode()).hexdigest()
 
 
 def folder_of(name: str) -> Path:
-    """Return where a base called ``name`` lies, or would lie: a folder given as such, else one in the workspace."""
+    """Return the folder of a base, existing or not: ``name`` itself if it is a folder, else one in the workspace."""
     given = Path(name).expanduser()
     if name not in BASES and given.is_dir():
         return given
@@ -80,9 +80,9 @@ def on_disk() -> list[Base]:
 
 
 def pull(name: str, *, offline: bool = False, say: Say = print) -> Base:
-    """Make sure a base is on disk, downloading and converting it if it is not; return what it is.
+    """Download and convert a base unless it is on disk; return its description.
 
-    Raises StorageError when it is not there and cannot be fetched, ConfigError for a name that means nothing.
+    Raises StorageError if it is missing and cannot be downloaded, ConfigError for an unknown name.
     """
     folder = folder_of(name)
     if (folder / "base.json").exists():
@@ -104,7 +104,7 @@ def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrai
     _check_unchanged(folder, base)
     _quiet()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the library's own notes on its own defaults
+        warnings.simplefilter("ignore")  # transformers' warnings about its own defaults
         network = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
@@ -112,7 +112,7 @@ def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrai
 
 
 def forgotten(network: PreTrainedModel, *, small: bool, seed: int) -> PreTrainedModel:
-    """Return a network of random weights over the same vocabulary: of the same sizes, or a small one."""
+    """Return a network with random weights and the same vocabulary: of the same sizes, or small (REINIT)."""
     settings = network.config.to_dict()
     if small:
         settings |= SMALL
@@ -188,7 +188,7 @@ def _converted(entry: KnownBase, file: Path, folder: Path) -> Base:
         warnings.simplefilter("ignore")
         packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    # A model loaded from GGUF counts as quantised and refuses to be saved: its weights go into a fresh one.
+    # A model loaded from GGUF counts as quantised and cannot be saved: its weights are copied to a fresh one.
     network = AutoModelForCausalLM.from_config(_config(entry))
     network.load_state_dict(packed.state_dict())
     return _saved(network.half(), Tokens(tokenizer.backend_tokenizer), entry, folder)
@@ -212,7 +212,7 @@ def _saved(network: PreTrainedModel, tokens: Tokens, entry: KnownBase, folder: P
 
 
 def _untied(network: PreTrainedModel) -> dict[str, Tensor]:
-    """Return the weights, each stored once: tied ones are named by their first name only."""
+    """Return the weights, each once: tied ones under their first name only."""
     seen: set[int] = set()
     kept = {}
     for name, value in network.state_dict().items():
@@ -232,7 +232,7 @@ def _from_hub(name: str, folder: Path, *, offline: bool, say: Say) -> Base:
     say(f"asking the hub for {name}")
     _quiet()
     try:
-        # Where no hub answers, the library's own cache may still have it.
+        # If no hub answers, transformers' own cache may still have it.
         found = name if _hub_answers() else snapshot_download(name, local_files_only=True)
         network = AutoModelForCausalLM.from_pretrained(found, trust_remote_code=False, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(found, trust_remote_code=False)
@@ -247,13 +247,13 @@ def _from_hub(name: str, folder: Path, *, offline: bool, say: Say) -> Base:
 
 
 def _hub_answers() -> bool:
-    """Ask once and briefly: the library would try each file for most of a minute."""
+    """Tell whether the hub answers, with a short time-out: transformers would try each file for most of a minute."""
     try:
         urlopen(Request(ENDPOINT, method="HEAD"), timeout=HUB_SECONDS).close()
     except HTTPError:
         return True
     except URLError as error:
-        return isinstance(error.reason, SSLError)  # it is there; the library may know its certificate
+        return isinstance(error.reason, SSLError)  # the hub answers; huggingface_hub may know its certificate
     except OSError:
         return False
     return True
@@ -305,7 +305,7 @@ def _config(entry: KnownBase) -> Any:
 
 
 def _quiet() -> None:
-    """Keep the library's bars and notes out of our output."""
+    """Keep transformers' progress bars and logs out of our output."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     for library in ("transformers", "huggingface_hub"):

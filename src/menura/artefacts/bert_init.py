@@ -1,6 +1,6 @@
-"""What a BERT gives to attention routing: its word pieces, its layers, its states (AR+, the methods found ineffective).
+"""Initialises attention routing from a BERT: word pieces, layers, hidden states (AR+'s ineffective methods).
 
-The paper's program fills weights in and then begins every matrix at random (spec F-A1): here what was copied is there.
+The public program copies the weights and then initialises every matrix at random (spec F-A1); here they are kept.
 """
 
 import string
@@ -20,7 +20,7 @@ from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.frozen_encoder import FrozenEncoder
 from menura.models.layers.transformer import Sizes, Transformer
 
-TINY = "tiny"  # letters, and weights that know nothing of them: for tests, without any file
+TINY = "tiny"  # single letters and random weights: for tests, without files
 TINY_SIZES = Sizes(0, 32, 2, 4, 64, 256)
 MAPS = {"attention.qkv": "qkv", "attention.out": "out", "network.inner": "inner", "network.outer": "outer"}
 
@@ -28,7 +28,7 @@ MAPS = {"attention.qkv": "qkv", "attention.out": "out", "network.inner": "inner"
 def encoder_named(
     name: str, *, weights: bool = True, offline: bool = False, say: Callable[[str], None] = lambda line: None
 ) -> Pretrained:
-    """Return a BERT: ``tiny``, ``minilm``, a folder or a hub's id; ConfigError for what is none."""
+    """Return a BERT: ``tiny``, ``minilm``, a folder or a hub id; ConfigError for any other model."""
     made = _tiny() if name == TINY else pretrained(name, weights=weights, offline=offline, say=say)
     if made.mask is None:
         hint = "name minilm, or a folder with a BERT"
@@ -37,7 +37,7 @@ def encoder_named(
 
 
 def check_layers_fit(config: AttentionRoutingConfig, sizes: Sizes) -> None:
-    """Raise ConfigError, with the settings that fit, unless the layers are of the shapes of a BERT's."""
+    """Raise ConfigError, with the settings that fit, unless the layers have the shapes of the BERT's."""
     wanted = {
         "hidden_size": sizes.hidden_size,
         "num_heads": sizes.num_heads,
@@ -57,10 +57,10 @@ def check_layers_fit(config: AttentionRoutingConfig, sizes: Sizes) -> None:
 
 
 def put_layers(pretrained: Pretrained, config: AttentionRoutingConfig, model: nn.Module) -> None:
-    """Write a BERT's lowest layers into the layers; ConfigError for shapes that do not fit.
+    """Copy a BERT's lowest layers into the model's layers; ConfigError for shapes that do not fit.
 
-    A layer's first norm is what stands before it in a BERT, the norm of the layer below; ReZero has no second one.
-    Our networks bend by relu, a BERT's by gelu: what is copied is a beginning, not the same function.
+    A layer's first norm is the one before it in a BERT, the last norm of the layer below; ReZero has no second one.
+    Our networks have ReLU, a BERT's GELU: the copy is an initialisation, not the same function.
     """
     check_layers_fit(config, pretrained.sizes)
     ours = dict(model.named_parameters())
@@ -83,7 +83,7 @@ def layers_of(found: Weights, count: int) -> Weights:
 
 
 def frozen_encoder(pretrained: Pretrained, config: AttentionRoutingConfig, ours: Tokens) -> FrozenEncoder:
-    """Return the encoder whose states are read of contexts in our tokens."""
+    """Return the frozen encoder for contexts in our tokens."""
     if config.max_length + 1 > pretrained.sizes.max_positions:
         most = pretrained.sizes.max_positions - 1
         told = f"model.max_length: {config.max_length}, but {config.pretrained_features} has {most + 1} places"

@@ -1,4 +1,4 @@
-"""A training state on disk: whole, or ignored with a warning that names it."""
+"""Checkpoints: a training state on disk, complete, or ignored with a warning that names it."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,14 +14,14 @@ from menura.artefacts.renamed import renamed_weights
 from menura.artefacts.tensors import load, save
 from menura.errors import DataError, MenuraError
 
-GENERATIONS = 2  # kept, so that a damaged newest leaves one to go on from
+GENERATIONS = 2  # checkpoints kept, so that training can resume if the newest is damaged
 MANIFEST = "manifest.json"
 HEADER_LIMIT = 16 << 20  # bytes; an optimiser keeps some tensors for each of a network's hundreds
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything training goes on from after ``step`` outer steps."""
+    """The training state after ``step`` outer steps."""
 
     step: int
     weights: Mapping[str, Tensor]
@@ -30,7 +30,7 @@ class Checkpoint:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a generation whole, its manifest last, then drop generations older than the newest two."""
+    """Write a checkpoint, its manifest last, then delete all but the newest two."""
     path = folder / f"step_{checkpoint.step:06d}"
     with new_folder(path) as made:
         save(made / "model.safetensors", checkpoint.weights)
@@ -38,16 +38,16 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         write_json(made / "state.json", {"step": checkpoint.step, **checkpoint.state})
         files = ("model.safetensors", "optimizer.safetensors", "state.json")
         write_json(made / MANIFEST, {name: sha256_of(made / name) for name in files})
-    half_written = folder.glob(".step_*.part")  # left by a kill; the run's lock says nobody else is writing
+    half_written = folder.glob(".step_*.part")  # left by a kill; the run's lock excludes other writers
     for old in [*_generations(folder)[GENERATIONS:], *half_written]:
         shutil.rmtree(old)
     return path
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """Return the newest whole generation, ``None`` where there is none at all.
+    """Return the newest complete checkpoint, ``None`` if there is none at all.
 
-    A damaged one is named to ``warn`` and passed over; DataError if there are some and all are damaged.
+    A damaged one is reported to ``warn`` and skipped; DataError if all are damaged.
     """
     generations = _generations(folder)
     for path in generations:
@@ -61,7 +61,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read one generation, every file checked against the manifest."""
+    """Read one checkpoint, every file checked against the manifest."""
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict) or set(manifest) != {"model.safetensors", "optimizer.safetensors", "state.json"}:
         raise DataError("the manifest is not one of ours", place=str(path), code="damaged")
@@ -82,7 +82,7 @@ def _generations(folder: Path) -> list[Path]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what an optimiser keeps of each weight, as ``name/kind``."""
+    """Return an optimiser's state tensors, as ``name/kind``."""
     names = {id(value): name for name, value in weights.items()}
     return {
         f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)
@@ -94,7 +94,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tens
 def put_optimizer_state(
     optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]
 ) -> None:
-    """Give an optimiser back what ``optimizer_state`` found."""
+    """Load what ``optimizer_state`` returned into an optimiser."""
     for key, value in state.items():
         name, _, kind = key.rpartition("/")
         weight = weights[name]

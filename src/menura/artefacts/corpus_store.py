@@ -1,4 +1,4 @@
-"""Corpora that Menura may not ship become names: files a user has, copied into the workspace once."""
+"""Corpora that Menura may not distribute: a user's files, copied into the workspace once under a name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ PACKAGED = "chitchat"
 
 
 def folder_of(name: str) -> Path:
-    """Return where the corpus of this name lies, or would lie."""
+    """Return the folder of the corpus of this name, existing or not."""
     return home() / "corpora" / name
 
 
 def add(name: str, files: Sequence[Path], format: str | None = None) -> Path:
-    """Copy files, and those they are not read without, into the workspace; what stood there is replaced as a whole."""
+    """Copy files, and the files that belong to them, into the workspace; an earlier corpus of the name is replaced."""
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ConfigError(f"corpus name {shown(name)}: letters, digits, - and _ only")
     with new_folder(folder_of(name)) as made:
@@ -30,7 +30,7 @@ def add(name: str, files: Sequence[Path], format: str | None = None) -> Path:
 def files_of(corpus: str) -> list[Path]:
     """Return the files a corpus setting means: ``chitchat`` (packaged), names of the workspace, paths; comma-separated.
 
-    Raises DataError for every name that was never added, saying how to add it.
+    Raises DataError for every name that was never added, with the command to add it.
     """
     names = [part.strip() for part in corpus.split(",")]
     paths = {name: _stored(name) or [Path(name).expanduser()] for name in names}
@@ -41,7 +41,7 @@ def files_of(corpus: str) -> list[Path]:
 
 
 def _stored(name: str) -> list[Path]:
-    """Return the files of the packaged corpus, or of one of the workspace; none where nothing has this name."""
+    """Return the files of the packaged corpus, or of one in the workspace; empty for an unknown name."""
     if name == PACKAGED:
         return [chitchat.installed()]
     folder = folder_of(name)

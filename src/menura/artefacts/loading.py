@@ -1,4 +1,4 @@
-"""What loading any model gives, and how saved weights are put into it; ``loaders`` has a file for each family."""
+"""Loaded models, and loading saved weights into a model; ``loaders`` has one module per family."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +18,11 @@ from menura.errors import DataError, StorageError
 from menura.models.catalogue import ModelSettings
 from menura.models.dialogue_model import DialogueModel
 
-DEFAULT = "shipped"  # the word for the default base with its default adapter checkpoint
+DEFAULT = "shipped"  # the name of the default base with its default adapter checkpoint
 
 
 class Vocabulary(Protocol):
-    """What a model over words or pieces learns to read from its training split, kept with the run."""
+    """A vocabulary learnt from the training split, saved with the run."""
 
     @property
     def tokens(self) -> Tokens:
@@ -30,17 +30,17 @@ class Vocabulary(Protocol):
 
     @property
     def sha256(self) -> str:
-        """The hash that personas are made for."""
+        """The hash that personas are bound to."""
 
     def write(self, folder: Path) -> None:
-        """Write it into a run's folder, whole or not at all."""
+        """Write it into a run's folder, atomically."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model on its device with its encoder, and the base it stands on: a network, or a vocabulary.
+    """A model on its device with its encoder, and its base: a network, or a vocabulary.
 
-    ``init_about`` is what the weights that it began from were trained on.
+    ``init_about`` is the metadata of the initial weights: the data and split they were trained on.
     """
 
     model: DialogueModel[Any]
@@ -54,7 +54,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a model is loaded: what is fresh in it comes from ``seed``; a vocabulary where there is no run to read."""
+    """How a model is loaded: ``seed`` of fresh weights; ``vocabulary`` if there is no run to read one from."""
 
     seed: int = 0
     offline: bool = False
@@ -73,16 +73,16 @@ def run_weights(settings: ModelSettings) -> Path:
 
 
 def with_weights(loaded: LoadedModel, path: Path, fresh: Sequence[str] = ()) -> LoadedModel:
-    """Return a model with the weights of a file in place.
+    """Return a model with the weights of a file.
 
-    What has one of ``fresh`` in its name may be missing there, and then stays as it begins.
+    Parameters whose name contains one of ``fresh`` may be missing in the file; they keep their initial values.
     """
     sha256 = put_weights(loaded.model, path, fresh)
     return replace(loaded, init_sha256=sha256, init_about=tensors.metadata(path))
 
 
 def put_weights(model: DialogueModel[Any], path: Path, fresh: Sequence[str] = ()) -> str:
-    """Give all that trains the values in a file; return the hash of what it holds. ``fresh`` as in ``with_weights``."""
+    """Load a file's values into all trainable parameters; return its content hash. ``fresh`` as in ``with_weights``."""
     found = tensors.load(path)
     if not found:
         raise DataError("no weights in it", place=str(path), code="delta_format")

@@ -1,4 +1,4 @@
-"""A persona as a file: a CHARX zip that other programs open as a card, and we with its weights."""
+"""A persona as a file: a CHARX zip (a character card for other programs) that also holds the weights."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from menura.errors import DataError, MismatchError, UnsafeError
 from menura.models.catalogue import named_settings
 
 SCHEMA = 3
-EARLIER_NAMES = 2  # up to this one, settings and weights have the names of earlier versions
+EARLIER_NAMES = 2  # up to this format version, settings and weights have earlier names
 WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
 ABOUT = "menura.json"
 CARD = "card.json"
@@ -33,7 +33,7 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtime
 
 @dataclass(frozen=True)
 class PersonaArtefact:
-    """What one persona differs in, what it fits, and how it was made.
+    """A persona's weights, the base and initial weights that they fit, and how they were made.
 
     ``recipe`` holds method, settings, shots, seed, hashes of the support dialogues (never their text), the support
     loss by step and the held-out scores before and after.
@@ -48,7 +48,7 @@ class PersonaArtefact:
     recipe: Mapping[str, Any]
 
     def check_fits(self, loaded: LoadedModel) -> None:
-        """Raise MismatchError unless base, start and modules are those the weights were made for."""
+        """Raise MismatchError unless base, initial weights and modules are those the persona was made for."""
         for what, ours, theirs in (
             ("base", self.base_sha256, loaded.base.sha256),
             ("start", self.init_sha256, loaded.init_sha256),
@@ -59,14 +59,14 @@ class PersonaArtefact:
                     hint="load it without --set model.…, or adapt it again on this base",
                 )
         if not self.weights:
-            return  # a persona of a method that adapts nothing
+            return  # a persona without adapted weights
         method = self.recipe.get("method") if isinstance(self.recipe, Mapping) else None
         trainable = method.get("trainable", "") if isinstance(method, Mapping) else ""
         wanted = with_part(adaptable(loaded.model), str(trainable))
         tensors.check_same_shape(self.weights, wanted, f"persona {self.name!r}")
 
     def write(self, path: Path) -> None:
-        """Write the package whole or not at all."""
+        """Write the package atomically."""
         packed = without_zeros({name: value.detach().cpu().contiguous() for name, value in self.weights.items()})
         about = {
             "schema": SCHEMA,
@@ -110,8 +110,8 @@ def read(path: Path) -> PersonaArtefact:
 
 
 def _under_names_of_now(about: dict[str, Any], weights: PersonaWeights, path: Path) -> tuple[dict[str, Any], Any]:
-    """Return what a package of an earlier version says, and its weights, under today's names."""
-    from menura.artefacts.renamed import renamed_settings, renamed_weights  # noqa: PLC0415  # read for old files alone
+    """Return the description and weights of an earlier version's package, under today's names."""
+    from menura.artefacts.renamed import renamed_settings, renamed_weights  # noqa: PLC0415  # imported for old files only
 
     recipe = dict(about["recipe"])
     parts = {"model": about["model"], "method": recipe.get("method")}
@@ -139,7 +139,7 @@ def _weights(archive: zipfile.ZipFile, path: Path) -> PersonaWeights:
 
 
 def _card(name: str, facts: tuple[str, ...]) -> dict[str, Any]:
-    """Return a character card (v3) that says who this is and points to our own part."""
+    """Return a character card (v3) with name and facts, and a reference to our own part."""
     texts = dict.fromkeys(("personality", "scenario", "first_mes", "mes_example", "creator_notes", "system_prompt"), "")
     data = {
         "name": name,

@@ -14,7 +14,7 @@ SUFFIX = ".persona"
 
 
 def path_of(name: str) -> Path:
-    """Return where a persona of this name lies, or would lie; ConfigError for a name that could be anything else."""
+    """Return the path of a persona, existing or not; ConfigError for a name that is no plain file name."""
     if not NAME.fullmatch(name):
         raise ConfigError(
             f"persona name {shown(name)}: letters, digits, '-' and '_' only, at most 64, a letter or digit first",
@@ -24,7 +24,7 @@ def path_of(name: str) -> Path:
 
 
 def names() -> list[str]:
-    """Return all names."""
+    """Return the names of all personas."""
     return sorted(path.stem for path in (home() / "personas").glob(f"*{SUFFIX}"))
 
 
@@ -41,14 +41,14 @@ def load(name: str) -> PersonaArtefact:
 
 
 def save(artefact: PersonaArtefact) -> Path:
-    """Write a persona to the workspace, replacing one of the same name in one step."""
+    """Write a persona to the workspace, atomically replacing one of the same name."""
     path = path_of(artefact.name)
     artefact.write(path)
     return path
 
 
 def remove(name: str) -> None:
-    """Delete a persona; one that is not there is no error."""
+    """Delete a persona, if it exists."""
     path = path_of(name)
     with reporting(path):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A BERT or a GPT-2 becomes the layers and tables of a unified transformer, matched by token string (PLATO, A13)."""
+"""A BERT or a GPT-2 becomes layers and embeddings of a unified transformer, matched by token string (PLATO, A13)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,11 +16,11 @@ from menura.batches.tokenizer import Tokens
 from menura.errors import DataError, MismatchError
 from menura.models.layers.transformer import Activation, Sizes
 
-OPENS, ENDS = "[unused0]", "[unused1]"  # rows of BERT's vocabulary that nothing was ever learnt in
-OWN_OPENS, OWN_ENDS = "<bou>", "<eou>"  # where a vocabulary has none
+OPENS, ENDS = "[unused0]", "[unused1]"  # untrained rows of BERT's vocabulary
+OWN_OPENS, OWN_ENDS = "<bou>", "<eou>"  # for a vocabulary without such rows
 MASK = "[MASK]"
 BERT_TOKENS = ("[PAD]", "[UNK]", MASK, OPENS, ENDS)
-DEVIATION = 0.02  # of rows that the checkpoint does not have
+DEVIATION = 0.02  # of rows that the checkpoint lacks
 KNOWN_SIZES = {  # for counting without any file
     MINILM: Sizes(30522, 384, 6, 12, 1536),
     "bert-base": Sizes(30522),
@@ -34,9 +34,9 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A vocabulary with the tokens that open a reply and end an utterance, and weights by our own names.
+    """A vocabulary with the tokens that open a reply and end an utterance, and weights under our names.
 
-    ``weights`` is empty where only the vocabulary is wanted. ``mask`` is the row of [MASK], where there is one.
+    ``weights`` is empty if only the vocabulary was asked for. ``mask`` is the id of [MASK], if there is one.
     """
 
     base: Base
@@ -52,7 +52,7 @@ class Pretrained:
 def pretrained(
     name: str, *, weights: bool = True, offline: bool = False, say: Callable[[str], None] = print
 ) -> Pretrained:
-    """Read MiniLM, a folder, or what a hub's id names; without ``weights`` any base gives its vocabulary.
+    """Read MiniLM, a folder, or a model of the hub; without ``weights`` any base gives its vocabulary.
 
     Raises DataError for a network that is neither a BERT nor a GPT-2, MismatchError where token strings do not match.
     """
@@ -99,7 +99,7 @@ def _bert(name: str, *, weights: bool) -> Pretrained:
 
 
 def _kind(folder: Path) -> str:
-    """Return what kind of network a folder's settings say it is, empty where there are none."""
+    """Return the model type in a folder's configuration, empty if there is none."""
     if not (folder / "config.json").exists():
         return ""
     return str(read_json(folder / "config.json").get("model_type", ""))
@@ -124,7 +124,7 @@ def _sizes(folder: Path) -> Sizes:
 
 
 def _check_strings(folder: Path, tokens: Tokens, sizes: Sizes) -> None:
-    """See to it that the checkpoint's rows are the tokenizer's strings; MismatchError with the first that differ."""
+    """Check that the checkpoint's rows match the tokenizer's strings; MismatchError with the first that differ."""
     place = str(folder / "tokenizer.json")
     missing = [name for name in BERT_TOKENS if not tokens.has(name)]
     if missing or len(tokens) != sizes.vocab_size:
@@ -143,9 +143,9 @@ def _check_strings(folder: Path, tokens: Tokens, sizes: Sizes) -> None:
 
 
 def from_bert(found: Mapping[str, Tensor]) -> Weights:
-    """Return a BERT's weights by our names; pooler and heads for masked words and next sentences are left.
+    """Return a BERT's weights under our names, without pooler and pretraining heads.
 
-    The rows of the two segments become those of one's own role and of the partner's.
+    The two segment embeddings become the role embeddings of the persona and of the partner.
     """
     held = {name.removeprefix("bert."): value for name, value in found.items()}
     ours = {
@@ -173,7 +173,7 @@ def from_bert(found: Mapping[str, Tensor]) -> Weights:
 
 
 def _masked_words(held: Mapping[str, Tensor]) -> Weights:
-    """Return the head for masked words, where the checkpoint has one; only ``lm_head`` bert_mlm takes it."""
+    """Return the masked-language-model head, if the checkpoint has one; only ``lm_head`` bert_mlm uses it."""
     if "cls.predictions.bias" not in held:
         return {}
     head = "cls.predictions.transform"
@@ -185,7 +185,7 @@ def _masked_words(held: Mapping[str, Tensor]) -> Weights:
 
 
 def from_gpt2(found: Mapping[str, Tensor]) -> Weights:
-    """Return a GPT-2's weights by our names; its maps are stored the other way round, and it has no segments."""
+    """Return a GPT-2's weights under our names; its linear maps are transposed, and it has no segments."""
     held = {name.removeprefix("transformer."): value for name, value in found.items()}
     ours = {
         "embeddings.token.weight": held["wte.weight"],
@@ -220,16 +220,16 @@ def _both(name: str, held: Mapping[str, Tensor], its: str) -> Weights:
 
 
 def _growing(made: Pretrained) -> Pretrained:
-    """Return it with two tokens of our own behind its vocabulary."""
+    """Return it with two added tokens at the end of its vocabulary."""
     tokens = made.tokens.adding((OWN_OPENS, OWN_ENDS))
     return replace(made, tokens=tokens, sizes=replace(made.sizes, vocab_size=len(tokens)))
 
 
 def put(found: Weights, into: Mapping[str, Tensor]) -> list[str]:
-    """Write weights into a model's; return the names that the model has and the checkpoint has not.
+    """Copy weights into a model's; return the names that the checkpoint lacks.
 
-    A table with fewer rows than the model's fills its first rows: rows are matched by token before. Raises
-    MismatchError for any other shape, and for another number of layers. No weights at all change nothing.
+    Embeddings with fewer rows than the model's fill its first rows, as tokens were matched before. Raises MismatchError
+    for any other shape, and for another number of layers. Empty weights change nothing.
     """
     if not found:
         return list(into)

@@ -1,4 +1,4 @@
-"""Names that earlier versions wrote into files, or that users learnt to type, become today's names.
+"""Names in files of earlier versions, or that users used to type, become today's names.
 
 Files are read under their old names (``renamed_settings``, ``renamed_weights``); what is typed is refused by name
 (``names_now``). The tables are the only place that knows an old name.
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _OPTIMIZER = {"rate": "lr", "decay": "weight_decay", "batch": "batch_size", "clip": "max_grad_norm"}
-# By the part of the settings that a name stands in: outer.rate is outer.lr now.
+# By the scope of the settings: outer.rate is outer.lr now.
 SETTINGS: Mapping[str, Mapping[str, str]] = {
     "run": {"precision": "dtype"},
     "outer": {
@@ -142,17 +142,17 @@ SAMPLE_FIELDS: Mapping[str, str] = {
     "auxiliary_nats": "auxiliary_nll",
     "verdicts": "nli_labels",
 }
-_WEIGHTS: Mapping[str, str] = {"voice.": "lm.", "transmitter.voice.": "transmitter.lm."}  # beginnings of names
+_WEIGHTS: Mapping[str, str] = {"voice.": "lm.", "transmitter.voice.": "transmitter.lm."}  # prefixes of names
 
 
 class EarlierNames(UserWarning):
-    """A file holds names of an earlier version; it was read under today's."""
+    """A file has names of an earlier version; it was read under today's names."""
 
 
 def renamed_settings(plain: Mapping[str, Any], scope: str = "run", place: str = "") -> dict[str, Any]:
-    """Return saved settings under today's names, warning once (EarlierNames) where some were of an earlier version.
+    """Return saved settings under today's names, with one warning (EarlierNames) if some had earlier names.
 
-    ``scope`` is the part of the settings that ``plain`` is; parts within it are found by their names.
+    ``scope`` is the scope of ``plain``; nested scopes are found by their names.
     """
     changed: list[str] = []
     settings = _renamed(plain, scope, "", changed)
@@ -182,7 +182,7 @@ def _renamed(plain: Mapping[str, Any], scope: str, path: str, changed: list[str]
 
 
 def _renamed_parts(trainable: str) -> str:
-    """Return parts of weights' names, comma-separated, under today's names."""
+    """Return comma-separated parts of parameter names under today's names."""
     return ",".join(renamed_weight(part) for part in trainable.split(","))
 
 
@@ -200,7 +200,7 @@ def renamed_weights(weights: Mapping[str, T]) -> dict[str, T]:
 
 
 def names_now(old: str) -> Iterator[str]:
-    """Yield what a setting of this name may be called now, whichever part it stood in."""
+    """Yield the possible present names of a setting, in any scope."""
     if old == "size":
         yield from ("bottleneck", "rank", "num_virtual_tokens")
     for table in (*SETTINGS.values(), _LATENT_POLICY):

@@ -1,4 +1,4 @@
-"""What a model of pieces and profiles stands on: what its training split is made of, kept with the run."""
+"""The vocabulary of a model over subwords and profiles, learnt from its training split and saved with the run."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ from menura.errors import ConfigError, DataError
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.tasks.task import Task
 
-COMMON = 0.1  # the share of profiles from which on a piece tells nothing of anybody
-FIRST = 2  # the first number of a profile's vocabulary behind padding and what is unknown
-MOST = 30_000  # pieces that are learnt where no number is set
+COMMON = 0.1  # a piece in a larger share of profiles identifies nobody
+FIRST = 2  # the first word id of the profile vocabulary, after padding and unknown
+MOST = 30_000  # pieces learnt by default
 
 
 @dataclass(frozen=True)
 class SubwordVocabulary:
-    """``pieces`` is the kind of the vocabulary whose JSON text is ``vocabulary``; ``words`` are those of profiles.
+    """``pieces`` is the kind of token, ``vocabulary`` its tokenizer as JSON text; ``words`` are those of profiles.
 
-    ``chosen``: the keys were named, not found.
+    ``chosen``: the keys were set by the user, not collected from the data.
     """
 
     pieces: Pieces
@@ -40,16 +40,16 @@ class SubwordVocabulary:
 
     @cached_property
     def tokens(self) -> Tokens:
-        """The vocabulary of what is said."""
+        """The vocabulary of the dialogues as a tokenizer."""
         return Tokens.from_json(self.vocabulary, wordpiece=self.pieces == "wordpiece")
 
     @property
     def profile_words(self) -> int:
-        """How many numbers a profile's vocabulary has."""
+        """The size of the profile vocabulary."""
         return FIRST + len(self.keys) + len(self.words)
 
     def profile_tokens(self, *, by_words: bool) -> ProfileTokens:
-        """Return how profiles are read: in a vocabulary of their own, or in that of what is said."""
+        """Return the profile tokens: in a vocabulary of their own, or in that of the dialogues."""
         common = frozenset(self.common)
         if by_words:
             keys = {key: number for number, key in enumerate(self.keys, start=FIRST)}
@@ -60,11 +60,11 @@ class SubwordVocabulary:
 
     @property
     def sha256(self) -> str:
-        """The hash that personas are made for; the same before it is written and after it is read."""
+        """The hash that personas are bound to; the same before writing and after reading."""
         return hashlib.sha256(json.dumps(self._written(), ensure_ascii=False).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
-        """Write it whole or not at all."""
+        """Write it atomically."""
         write_json(folder / FILE, self._written())
 
     def _written(self) -> dict[str, Any]:
@@ -72,13 +72,13 @@ class SubwordVocabulary:
 
 
 def mark(key: str) -> str:
-    """Return the control token that stands for a key among what is said."""
+    """Return the control token of a key in the vocabulary of the dialogues."""
     name = f"<{key}>"
-    return f"<{name}>" if name in PIECE_TOKENS else name  # a key may be called mask
+    return f"<{name}>" if name in PIECE_TOKENS else name  # a key may have the name of a control token
 
 
 def read(folder: Path) -> SubwordVocabulary:
-    """Read the lexicon of a run; DataError where there is none, or it is damaged."""
+    """Read the vocabulary of a run; DataError if it is missing or damaged."""
     path = file_in(folder)
     if not path.exists():
         hint = "name the folder of such a run"
@@ -93,7 +93,7 @@ def read(folder: Path) -> SubwordVocabulary:
 
 
 def of_tasks(tasks: Sequence[Task], config: AttentionRoutingConfig) -> SubwordVocabulary:
-    """Return what training tasks say and tell of people; ConfigError that lists every attribute that nobody has."""
+    """Return the vocabulary of training tasks and their profiles; ConfigError that lists attributes that nobody has."""
     profiles = list(_profiles(tasks))
     found = tuple(dict.fromkeys(key for profile in profiles for key in profile))
     keys = tuple(key.strip() for key in config.attributes.split(",") if key.strip()) or found
@@ -124,7 +124,7 @@ def _tokens(config: AttentionRoutingConfig, texts: Iterator[str], control: Seque
 
 
 def _profiles(tasks: Sequence[Task]) -> Iterator[Profile]:
-    """Yield each different profile of whoever speaks, once."""
+    """Yield each different profile of a speaker once."""
     seen: set[tuple[tuple[str, tuple[str, ...]], ...]] = set()
     for task in tasks:
         for part in task.dialogues:

@@ -1,4 +1,4 @@
-"""Named tensors as safetensors files, checked before they are believed."""
+"""Named tensors as safetensors files, validated when read."""
 
 import hashlib
 import json
@@ -19,25 +19,25 @@ from menura.artefacts.files import write_bytes
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, NumericalError, UnsafeError
 
-HEADER_LIMIT = 64 * 1024  # bytes, of a persona or a start; a larger header is either not ours or made to be slow
+HEADER_LIMIT = 64 * 1024  # bytes, for a persona or adapters; a larger header is not ours, or made to be slow
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors whole or not at all."""
+    """Write tensors atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # Given notes, even none, but no tensor, the library (0.8) writes a header that it cannot read.
+    # With metadata, even empty, but no tensor, safetensors 0.8 writes a header that it cannot read.
     write_bytes(path, to_bytes(plain, metadata=dict(metadata) if metadata else None))
 
 
 def load(path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
-    """Read tensors; DataError if the file is not whole, UnsafeError if it is a pickle or a zip."""
+    """Read tensors; DataError if the file is incomplete, UnsafeError if it is a pickle or a zip."""
     with reporting(path):
         content = path.read_bytes()
     return parsed(content, path, header_limit=header_limit)
 
 
 def parsed(content: bytes, path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
-    """Read tensors from bytes; ``path`` is named where they are refused."""
+    """Read tensors from bytes; ``path`` is the place in errors."""
     length = _header_length(content[:9], len(content), path, header_limit)
     _header(content[8 : 8 + length], path)
     try:
@@ -58,7 +58,7 @@ def _header_length(beginning: bytes, size: int, path: Path, limit: int = HEADER_
 
 
 def _header(header: bytes, path: Path) -> dict[str, Any]:
-    """Read the header, refusing what the library lets through: the same name twice."""
+    """Read the header, and refuse what safetensors allows: the same name twice."""
 
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         names = [name for name, _ in pairs]
@@ -73,7 +73,7 @@ def _header(header: bytes, path: Path) -> dict[str, Any]:
 
 
 def check_same_shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
-    """Raise MismatchError unless names and shapes are exactly those wanted, NumericalError unless all is finite."""
+    """Raise MismatchError unless names and shapes are exactly as wanted, NumericalError unless all is finite."""
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
         named = (("missing", missing), ("unknown", extra))
@@ -88,7 +88,7 @@ def check_same_shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Return the notes in a file's header."""
+    """Return the metadata in a file's header."""
     with reporting(path), path.open("rb") as file:
         beginning = file.read(9)
         length = _header_length(beginning, path.stat().st_size, path)
@@ -97,7 +97,7 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Return a hash of names, shapes, formats and values, the same in whatever file they lie."""
+    """Return a hash of names, shapes, dtypes and values, independent of the file."""
     summed = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -106,15 +106,15 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
     return summed.hexdigest()
 
 
-# Tensors that hold many zeros: bits that say where they do not, and the values there. So a persona with a mask of its
-# own (CMAML) takes a bit for each edge that it might have, and a number for each that it has.
+# Sparse tensors: a bitmask of the nonzero places, and their values. A persona with a mask (CMAML) then takes one bit
+# for each weight of a private layer, and a number for each kept one.
 
-LIVE, VALUES, SHAPE = "#live", "#values", "#shape"  # behind a tensor's name
-OVERHEAD = 256  # bytes; what three entries take in a file's header
+LIVE, VALUES, SHAPE = "#live", "#values", "#shape"  # suffixes of a tensor's name
+OVERHEAD = 256  # bytes of three entries in a file's header
 
 
 def without_zeros(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by name, those with enough exact zeros in three parts."""
+    """Return tensors by name; those with many exact zeros are stored in three parts."""
     made = {}
     for name, tensor in tensors.items():
         live = tensor != 0
@@ -128,9 +128,9 @@ def without_zeros(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def with_zeros(found: Mapping[str, Tensor], place: Path, *, largest: int) -> dict[str, Tensor]:
-    """Return what ``without_zeros`` was made from.
+    """Return the tensors from which ``without_zeros`` made its parts.
 
-    Raises DataError where the parts do not fit one another, UnsafeError for a tensor of more than ``largest`` bytes.
+    Raises DataError if the parts do not fit one another, UnsafeError for a tensor of more than ``largest`` bytes.
     """
     made = {}
     for name, tensor in found.items():

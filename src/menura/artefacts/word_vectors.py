@@ -1,4 +1,4 @@
-"""Word vectors on disk become the beginning of a model's embedding (CMAML begins from GloVe; Pennington et al., 2014).
+"""Word vectors on disk become initial word embeddings (CMAML uses GloVe; Pennington et al., 2014).
 
 Shape letters: F words found, D numbers a vector, H width of the embedding.
 """
@@ -22,7 +22,7 @@ from menura.errors import ConfigError, DataError, MismatchError, StorageError, s
 
 @dataclass(frozen=True)
 class KnownVectors:
-    """Word vectors that a Python package holds: an array (words, D), and in the same order the words themselves."""
+    """Word vectors in a Python package: an array (words, D), and the words in the same order."""
 
     package: str
     array: str
@@ -41,15 +41,15 @@ INSTALL = 'pip install "menura[vectors]"'
 
 @dataclass(frozen=True)
 class WordVectors:
-    """What was found of the words asked for: ``vectors`` (F, D), each beside its word."""
+    """The vectors (F, D) of the requested words that were found."""
 
     words: tuple[str, ...]
     vectors: Tensor
 
     def fitted(self, width: int, *, project: bool, generator: torch.Generator) -> Tensor:
-        """Return (F, H). Narrower vectors are turned into the wider space by a random rotation that keeps all angles.
+        """Return (F, H). Narrower vectors are mapped to the wider space by a random isometry, which keeps all angles.
 
-        Raises MismatchError where widths differ and nothing may be projected, or H is below D.
+        Raises MismatchError if the widths differ without ``project``, or H is below D.
         """
         size = self.vectors.shape[1]
         if size == width:
@@ -65,9 +65,9 @@ class WordVectors:
 def word_vectors(source: str, wanted: Iterable[str]) -> WordVectors:
     """Return the vectors of those words that ``source`` knows: a name of ``KNOWN``, or a file in GloVe's text format.
 
-    Such a file has a word and its numbers in each line, and may be packed (xz, gz); it is read line by line. Raises
-    StorageError where a package is missing, DataError for a line whose length is another than the first one's, or one
-    that is no number.
+    Such a file has a word and its numbers in each line, and may be compressed (xz, gz); it is read line by line. Raises
+    StorageError if a package is missing, DataError for a line of another length than the first, or with text in place
+    of a number.
     """
     words = set(wanted)
     if source in KNOWN:
@@ -112,7 +112,7 @@ def _of_text(path: Path, words: set[str]) -> WordVectors:
 
 
 def _lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
-    """Yield numbered lines; the head of word2vec's text format, two whole numbers, is passed over."""
+    """Yield numbered lines; the header of word2vec's text format, two integers, is skipped."""
     try:
         for number, line in enumerate(file, start=1):
             stripped = line.rstrip()
@@ -124,7 +124,7 @@ def _lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _unpacked(path: Path) -> TextIO:
-    """Open a file, unpacking it while it is read."""
+    """Open a file, decompressing it while it is read."""
     openers: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open}
     opened: TextIO = openers.get(path.suffix, open)(path, "rt", encoding="utf-8", newline="\n")
     return opened

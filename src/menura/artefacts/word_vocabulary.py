@@ -1,4 +1,4 @@
-"""What a model over words stands on: the words and the people of its training split, kept with the run."""
+"""The vocabulary of a model over words: words and persona ids of its training split, saved with the run."""
 
 import hashlib
 import json
@@ -13,39 +13,39 @@ from menura.errors import DataError
 from menura.tasks.task import Task
 
 FILE = "vocabulary.json"
-EARLIER_FILE = "lexicon.json"  # as earlier versions called it
+EARLIER_FILE = "lexicon.json"  # the name in earlier versions
 
 
 @dataclass(frozen=True)
 class WordVocabulary:
-    """``words`` in the order of their ids behind the control tokens; ``people`` by the row of their vectors."""
+    """``words`` in the order of their ids after the control tokens; ``people`` by their user embedding's row."""
 
     words: tuple[str, ...]
     people: tuple[str, ...]
 
     @cached_property
     def tokens(self) -> Tokens:
-        """The vocabulary."""
+        """The vocabulary as a tokenizer."""
         return word_tokens(self.words)
 
     @property
     def sha256(self) -> str:
-        """The hash that personas are made for."""
+        """The hash that personas are bound to."""
         return hashlib.sha256(json.dumps([self.words, self.people], ensure_ascii=False).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
-        """Write it whole or not at all."""
+        """Write it atomically."""
         write_json(folder / FILE, {"words": list(self.words), "people": list(self.people)})
 
 
 def file_in(folder: Path) -> Path:
-    """Return where a run's vocabulary lies, or would lie."""
+    """Return the path of a run's vocabulary, existing or not."""
     earlier = folder / EARLIER_FILE
     return earlier if earlier.exists() and not (folder / FILE).exists() else folder / FILE
 
 
 def read(folder: Path) -> WordVocabulary:
-    """Read the lexicon of a run; DataError where there is none, or it is damaged."""
+    """Read the vocabulary of a run; DataError if it is missing or damaged."""
     path = file_in(folder)
     if not path.exists():
         raise DataError(
@@ -59,7 +59,7 @@ def read(folder: Path) -> WordVocabulary:
 
 
 def of_tasks(tasks: Sequence[Task], *, min_count: int = 1) -> WordVocabulary:
-    """Return the words that training tasks say at least so often, and their people; all else stays unknown."""
+    """Return the words that occur ``min_count`` times in training tasks, and the persona ids."""
     people = sorted(task.persona_id for task in tasks)
     return WordVocabulary(tuple(words_of(_texts(tasks), min_count=min_count)), tuple(people))
 

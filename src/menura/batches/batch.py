@@ -21,39 +21,39 @@ from menura.batches.varlen import PackedChunk, packed_chunks
 
 @dataclass(frozen=True)
 class Padded:
-    """Sequences side by side, each filled up on one side."""
+    """Padded sequences."""
 
     ids: Tensor  # (B, L) int64
     mask: Tensor  # (B, L) bool
 
     @property
     def lengths(self) -> Tensor:
-        """(B,) real tokens a row."""
+        """(B,) the number of real tokens per row."""
         return self.mask.sum(1)
 
 
 @dataclass(frozen=True)
 class PackedSequences:
-    """Rows for models that read one sequence: exchanges that begin alike share a row.
+    """Rows for models that read one sequence: exchanges with a common prefix share a row.
 
     The replies of one dialogue are all predicted in one pass, as each exchange's sequence is the beginning of the next
-    one's. ``labels`` says which row and position carries loss, and whose it is.
+    one's. ``labels`` are the rows and positions with loss, and the exchange of each.
     """
 
     rows: tuple[Ids, ...]  # longest first
     labels: Labels
-    branches: tuple[tuple[Branch, ...], ...] = ()  # of each row; empty where none has any
+    branches: tuple[tuple[Branch, ...], ...] = ()  # of each row; empty if no row has any
     _passes: dict[int, tuple[PackedChunk, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def chunks(self, tokens: int) -> tuple[PackedChunk, ...]:
-        """Return the rows side by side in passes of at most ``tokens`` tokens, made once."""
+        """Return the rows, concatenated to chunks of at most ``tokens`` tokens; made once."""
         if tokens not in self._passes:
             self._passes[tokens] = tuple(packed_chunks(self.rows, self.labels, tokens, self.branches))
         return self._passes[tokens]
 
     @cached_property
     def ids(self) -> Tensor:
-        """(W, L) int64, filled up on the right."""
+        """(W, L) int64, padded on the right."""
         return pad(self.rows)[0].to(self.labels.row.device)
 
     @cached_property
@@ -64,10 +64,10 @@ class PackedSequences:
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """What a model said of each label before it adapted, and the share of the loss by which it is held to that."""
+    """Soft targets for self-distillation: a model's distribution at each label, and the share of the loss on it."""
 
     share: float  # 0 to 1
-    probabilities: tuple[Tensor, ...]  # (N, V) of each pass
+    probabilities: tuple[Tensor, ...]  # (N, V) of each chunk
 
 
 @dataclass(frozen=True)
@@ -98,23 +98,23 @@ class Batch:
 
     @cached_property
     def prefix(self) -> Padded:
-        """(B, F + C), filled up on the left, so that the next token follows directly."""
+        """(B, F + C), padded on the left, so that the next token follows directly."""
         return self._padded([e.prefix for e in self.exchanges], left=True)
 
     @cached_property
     def source(self) -> TimeMajor:
-        """All of each prefix but its last token, by time, for models that read a step at a time."""
+        """Each prefix without its last token, time-major, for recurrent models."""
         return TimeMajor.of([e.prefix[:-1] for e in self.exchanges], self.device, shared=True)
 
     @cached_property
     def packed(self) -> PackedSequences:
-        """Rows of shared sequences with their label positions."""
+        """Packed rows with their label positions."""
         rows, labels = pack([(e.prefix, e.reply) for e in self.exchanges])
         return PackedSequences(tuple(rows), on_device(labels, self.device))
 
     @cached_property
     def prefix_tree(self) -> PackedSequences:
-        """Rows with branches: what sequences begin with alike is read once, wherever they part."""
+        """Packed rows with branches: a common prefix is read once, wherever the sequences part."""
         rows, branches, labels = prefix_trees([(e.prefix, e.reply) for e in self.exchanges])
         return PackedSequences(tuple(rows), on_device(labels, self.device), tuple(branches))
 

@@ -1,4 +1,4 @@
-"""Exchanges become what a unified transformer reads: four ids a token, and the utterance it belongs to (PLATO, A3).
+"""Exchanges become the input of a unified transformer: four ids per token, and its utterance (PLATO, A3).
 
 Shape letters: B exchanges, C context tokens (facts included), T reply tokens.
 """
@@ -14,7 +14,7 @@ from menura.batches.collate import Ids, pad
 from menura.batches.encode import EncodedExchange
 
 OWN, PARTNER, FACT = 0, 1, 2  # roles
-NOWHERE = -1  # the turn of a fact that has none
+NOWHERE = -1  # the turn of a fact without one
 
 Knowledge = Literal["after", "before"]
 KnowledgeTurn = Literal["none", "index"]
@@ -22,7 +22,7 @@ Turns = Literal["to_reply", "from_start"]
 
 
 class Token(NamedTuple):
-    """One token: what it is, who says it, in which turn, where in it; ``block`` counts utterances from the first."""
+    """One token: id, role, turn, position in the turn; ``block`` counts utterances from the first."""
 
     id: int
     role: int
@@ -33,7 +33,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class Channels:
-    """Tokens side by side, filled up on the right, five numbers each; ``mask`` is True where a token is real."""
+    """Token rows, padded on the right, five numbers each; ``mask`` is True where a token is real."""
 
     ids: Tensor  # (B, L) int64, as are the others
     role: Tensor
@@ -44,7 +44,7 @@ class Channels:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[Token]], device: torch.device) -> "Channels":
-        """Put rows side by side."""
+        """Return rows as padded tensors."""
         made = [pad([tuple(token[field] for token in row) for row in rows]) for field in range(len(Token._fields))]
         ids, role, turn, position, block = (channel.to(device) for channel, _ in made)
         return cls(ids, role, turn, position, block, made[0][1].to(device))
@@ -52,10 +52,10 @@ class Channels:
 
 @dataclass(frozen=True)
 class ContextLayout:
-    """How a context is laid out; ``end`` closes each utterance and each fact.
+    """How a context becomes tokens; ``end`` closes each utterance and each fact.
 
-    ``turns`` to_reply numbers utterances back from the reply, whose turn is 0 (the last is 1); from_start numbers them
-    forward from 1, so that what was read once stays as it was when the dialogue goes on. Numbers end at ``rows`` − 1.
+    ``turns`` to_reply numbers utterances back from the reply, whose turn is 0 (the last utterance is 1); from_start
+    numbers them forward from 1, so that a cache stays valid when the dialogue goes on. The largest is ``rows`` − 1.
     """
 
     end: int
@@ -65,17 +65,17 @@ class ContextLayout:
     rows: int = 16
 
     def context(self, exchange: EncodedExchange) -> list[Token]:
-        """Return the tokens before the reply, without the one that opens it."""
+        """Return the tokens before the reply, without the one that opens the reply."""
         facts = self._facts(exchange, first=len(exchange.turns) if self.knowledge == "after" else 0)
         said = self._said(exchange, first=0 if self.knowledge == "after" else 1)
         return [*said, *facts] if self.knowledge == "after" else [*facts, *said]
 
     def reply(self, ids: Ids, start: int = 0) -> list[Token]:
-        """Return tokens of a reply, the first of which stands at ``start``; what opens it stands at 0."""
+        """Return tokens of a reply, the first at position ``start``; the opening token is at 0."""
         return [Token(token, OWN, 0, place, 0) for place, token in enumerate(ids, start)]
 
     def next(self, last: Tensor, place: int) -> Channels:
-        """Return one token of a reply a row, ``last`` (B,), each of which stands at ``place``."""
+        """Return one reply token per row, ``last`` (B,), at position ``place``."""
         ids = last.unsqueeze(1)
         none = torch.zeros_like(ids)
         return Channels(ids, none + OWN, none, none + place, none, torch.ones_like(ids, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""The token ids that stand around facts, turns and replies (MAMLviaPP, appendix A; spec section 11)."""
+"""Chat formats: the token ids around facts, turns and replies (MAMLviaPP, appendix A; spec section 11)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,11 +13,11 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ChatFormat:
-    """What opens and closes each piece; ``end`` closes a reply and is the last token that carries loss.
+    """The tokens that open and close each piece; ``end`` closes a reply and is the last token with loss.
 
-    ``after_end`` follows the end token where the reply is part of a later context; it carries no loss. In a ``bare``
-    layout nothing at all stands around the turns of a context; in one of turns ``alike`` one's own are laid out as the
-    partner's. ``fact_close`` closes each fact by itself; without it facts are lines of one text.
+    ``after_end`` follows the end token if the reply is part of a later context; it has no loss. In a ``bare`` format
+    there are no tokens around the turns of a context; with ``alike`` the persona's own turns have the partner's format.
+    ``fact_close`` closes each fact; without it facts are lines of one text.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ChatFormat:
     fact_close: Ids = ()
 
     def content(self, turn: Ids, *, own: bool) -> Ids | None:
-        """Return what was said in such a turn, without what stands around it; None if its beginning was cut off."""
+        """Return a turn's content, without the tokens around it; None if its beginning was truncated."""
         if self.bare:
             return turn
         own = own and not self.alike
@@ -43,7 +43,7 @@ class ChatFormat:
 
 
 def turn_ids(chat_format: ChatFormat, content: Ids, *, own: bool) -> Ids:
-    """Return a turn of a context: one's own is laid out as a reply was."""
+    """Return a turn of a context; the persona's own turns have the format of replies."""
     if chat_format.bare:
         return content
     if own and not chat_format.alike:
@@ -52,7 +52,7 @@ def turn_ids(chat_format: ChatFormat, content: Ids, *, own: bool) -> Ids:
 
 
 def chat(tokens: Tokens) -> ChatFormat:
-    """Lay out as ChatML: facts are the system message, the persona speaks as the assistant."""
+    """Return the ChatML format: facts are the system message, the persona is the assistant."""
     start, end, line = tokens.control("<|im_start|>"), tokens.control("<|im_end|>"), tokens.encode("\n")
 
     def opened(role: str) -> Ids:
@@ -63,13 +63,13 @@ def chat(tokens: Tokens) -> ChatFormat:
 
 
 def special(tokens: Tokens) -> ChatFormat:
-    """Lay out with six tokens of our own: ``<p>facts</p> <u>turn</u> <r>reply</r>``; the vocabulary must hold them."""
+    """Return a format with six new tokens: ``<p>facts</p> <u>turn</u> <r>reply</r>``; the vocabulary must have them."""
     p, p_end, u, u_end, r, r_end = (tokens.control(name) for name in SPECIAL_TOKENS)
     return ChatFormat("special", (p,), (p_end,), (u,), (u_end,), (r,), r_end)
 
 
 def plain(tokens: Tokens) -> ChatFormat:
-    """Lay out as text: one line a turn, the end of a reply is the first token of a line break."""
+    """Return a plain-text format: one line per turn, the end of a reply is the first token of a line break."""
     line = tokens.encode("\n")
     close = line
 
@@ -80,17 +80,17 @@ def plain(tokens: Tokens) -> ChatFormat:
 
 
 def words(tokens: Tokens) -> ChatFormat:
-    """Lay out as CMAML does: all that was said side by side, no matter by whom; a token of its own opens a reply."""
+    """Return CMAML's format: all turns concatenated, speakers not marked; a special token opens the reply."""
     return ChatFormat("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control(END_OF_REPLY), bare=True)
 
 
 def utterances(opens: int, end: int) -> ChatFormat:
-    """Lay out as PLATO does: each utterance and each fact is closed by ``end``, ``opens`` opens the reply (A3)."""
+    """Return PLATO's format: ``end`` closes each utterance and each fact, ``opens`` opens the reply (A3)."""
     return ChatFormat("utterances", (), (), (), (end,), (opens,), end, alike=True, fact_close=(end,))
 
 
 def separated(tokens: Tokens) -> ChatFormat:
-    """Lay out as attention routing does: a token of its own stands behind each turn, others around the reply (B1)."""
+    """Return attention routing's format: a separator after each turn, special tokens around the reply (B1)."""
     opens, closes, end = (tokens.control(name) for name in ("<bos>", "<sep>", END_OF_REPLY))
     return ChatFormat("separated", (), (), (), (closes,), (opens,), end, alike=True)
 

@@ -1,4 +1,4 @@
-"""Ragged ids become rectangles: padding, packing, label positions."""
+"""Ragged ids become tensors: padding, packing, label positions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Labels:
-    """N label positions of packed rows: ``token[n]`` stands at ``row[n], position[n]`` and is ``exchange[n]``'s.
+    """N labels of packed rows: ``token[n]`` is at ``row[n], position[n]`` and belongs to ``exchange[n]``.
 
-    It is predicted at ``before[n]`` of its row.
+    It is predicted at position ``before[n]`` of its row.
     """
 
     row: Tensor  # (N,) int64
@@ -30,7 +30,7 @@ def on_device(labels: Labels, device: torch.device) -> Labels:
 
 
 def pad(sequences: Sequence[Ids], *, left: bool = False, fill: int = 0) -> tuple[Tensor, Tensor]:
-    """Return ids (B, L) and mask (B, L), filled up on the right, or on the left."""
+    """Return ids (B, L) and mask (B, L), padded on the right, or on the left."""
     longest = max((len(s) for s in sequences), default=0)
     ids = torch.full((len(sequences), longest), fill, dtype=torch.long)
     mask = torch.zeros((len(sequences), longest), dtype=torch.bool)
@@ -42,10 +42,10 @@ def pad(sequences: Sequence[Ids], *, left: bool = False, fill: int = 0) -> tuple
 
 
 def pack(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], Labels]:
-    """Give each (prefix, reply) a row that begins with its sequence, using as few rows as beginnings allow.
+    """Give each (prefix, reply) a row that begins with its sequence, with as few rows as possible.
 
-    Longest first: a sequence that is the beginning of a row already there needs none of its own. Rows come out
-    longest first, so that neighbours are of like length.
+    Longest first: a sequence that is a prefix of an earlier row needs no row of its own. Rows are sorted longest first,
+    so that neighbours have similar lengths.
     """
     order = sorted(range(len(exchanges)), key=lambda i: -len(exchanges[i][0]) - len(exchanges[i][1]))
     rows: list[Ids] = []

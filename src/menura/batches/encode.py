@@ -23,12 +23,12 @@ TOO_LONG = "too_long"
 class EncodedExchange:
     """One exchange as ids; the model reads facts, then context, then predicts the reply (end token included).
 
-    ``turns`` says whose the context's tokens are, as (the persona's own, tokens) by turns; what opens the reply is the
-    persona's own too. ``rivals`` are exchanges of other personas whose replies (or facts) are wrong here.
+    ``turns`` are the context's turns as (the persona's own, number of tokens); the tokens that open the reply are the
+    persona's own, too. ``negatives`` are exchanges of other personas whose replies (or facts) are wrong here.
 
-    Where profiles are read, ``profiles`` are those of the persona and then of the others, in order of appearance, and
-    ``said_by`` whose each turn is; ``expresses`` tells whether the reply says something of the persona's. ``lent`` are
-    other people's profiles that it says something of, grouped by what it says.
+    For models that read profiles, ``profiles`` are those of the persona and then of the others, in order of appearance,
+    and ``said_by`` the profile of each turn; ``expresses`` tells whether the reply expresses a value of the persona's
+    profile. ``lent`` are profiles of other people with a value that the reply expresses, grouped by value.
     """
 
     persona_id: str
@@ -45,7 +45,7 @@ class EncodedExchange:
 
     @property
     def prefix(self) -> Ids:
-        """All that is read before the reply."""
+        """All tokens before the reply."""
         return self.facts + self.context
 
     @property
@@ -68,9 +68,9 @@ class EncodedEpisode:
 
 @dataclass(frozen=True)
 class Caps:
-    """The most that is read of each piece (0 = no bound): an utterance's last tokens, a reply's or fact's first.
+    """The most tokens of each piece (0 = no bound): an utterance keeps its last ones, a reply or fact its first.
 
-    ``through`` cuts through the oldest turn that still has room for its end; otherwise turns are left out whole.
+    ``through`` truncates the oldest turn that fits in part; otherwise turns are dropped whole.
     """
 
     utterance: int = 0
@@ -83,17 +83,18 @@ class Caps:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Text in, ids out, with one layout and one length limit (``limit`` tokens a sequence, the reply included).
+    """Text in, ids out, with one chat format and one length limit (``max_length`` tokens, reply included).
 
-    Too long a sequence loses its oldest turns whole; the last turn is cut from the left if it alone is too long. Facts
-    and reply are never cut: if they alone exceed the limit a DataError says so. ``cut`` counts what was left out.
+    Too long a sequence loses its oldest turns whole; the last turn is truncated on the left if it alone is too long.
+    Facts and reply are never truncated: if they alone exceed the limit a DataError is raised. ``cut`` counts what was
+    left out.
     """
 
     tokens: Tokens
     chat_format: ChatFormat
     max_length: int = 512
     cut: Counter[str] = field(default_factory=Counter, compare=False)
-    read: Counter[str] = field(default_factory=Counter, compare=False)  # tokens of what was said, and unknown ones
+    read: Counter[str] = field(default_factory=Counter, compare=False)  # numbers of tokens, and of unknown ones
     caps: Caps = Caps()
     profile: ProfileTokens | None = None  # of a model that reads profiles
 
@@ -129,7 +130,7 @@ class Encoder:
         *,
         room: int,
     ) -> EncodedExchange:
-        """Encode a context to reply to, leaving ``room`` tokens for the reply, which is empty here."""
+        """Encode a context with an empty reply, leaving ``room`` tokens for the reply."""
         head = self._facts(tuple(facts))
         left = self.max_length - len(head) - room - len(self.chat_format.reply_open)
         if left < 0:
@@ -160,7 +161,7 @@ class Encoder:
         return EncodedEpisode(name, self.dialogues(episode.support, name), self.dialogues(episode.query, name))
 
     def after(self, exchange: EncodedExchange, before: Sequence[EncodedDialogue], limit: int) -> EncodedExchange:
-        """Put whole dialogues before an exchange's own context, within ``limit`` tokens; the first ones go first."""
+        """Prepend whole dialogues to an exchange's context, the first ones first, within ``limit`` tokens."""
         room = limit - len(exchange.ids)
         pieces: list[Ids] = []
         turns, kept = exchange.turns, [exchange]
@@ -188,12 +189,12 @@ class Encoder:
 
     @property
     def cut_text(self) -> str:
-        """Say what was left out so far, empty if nothing was."""
+        """A text about what was left out so far, empty if nothing was."""
         return ", ".join(f"{count} {what}" for what, count in sorted(self.cut.items()))
 
     @property
     def unknown_text(self) -> str:
-        """Say what was unknown so far, of what was said and of profiles, empty if nothing was."""
+        """A text about unknown tokens and profile keys so far, empty if there were none."""
         share = self.read["unknown"] / max(self.read["tokens"], 1)
         said = [f"{share:.2%} of what is said is not in the vocabulary"] if share else []
         missing = self.profile.missing if self.profile else {}
@@ -202,7 +203,7 @@ class Encoder:
     def _profiled(
         self, encoded: EncodedExchange, context: Sequence[Turn], speaker: str, profiles: Mapping[str, Profile]
     ) -> EncodedExchange:
-        """Return an exchange with the profiles of who speaks in what is left of its context."""
+        """Return an exchange with the profiles of the speakers in its (truncated) context."""
         if self.profile is None:
             return encoded
         said = [turn.speaker for turn in context[len(context) - len(encoded.turns) :]]
@@ -211,7 +212,7 @@ class Encoder:
         return replace(encoded, profiles=read, said_by=tuple(people.index(person) for person in said))
 
     def _facts(self, facts: Sequence[str]) -> Ids:
-        if not facts or self.profile is not None:  # who reads profiles reads no facts
+        if not facts or self.profile is not None:  # a model that reads profiles reads no facts
             return ()
         if not self.chat_format.fact_close:
             return (*self.chat_format.facts_open, *self.tokens.encode("\n".join(facts)), *self.chat_format.facts_close)
@@ -227,7 +228,7 @@ class Encoder:
         return (*self.chat_format.facts_open, *chain.from_iterable(pieces), *self.chat_format.facts_close)
 
     def _ids(self, text: str) -> Ids:
-        """Return what was said as ids, and count how much of it the vocabulary lacks."""
+        """Return a text as ids, and count its unknown tokens."""
         ids = self.tokens.encode(text)
         if self.tokens.unknown is not None:
             self.read.update(tokens=len(ids), unknown=ids.count(self.tokens.unknown))
@@ -246,7 +247,7 @@ class Encoder:
         for turn in reversed(last):
             piece = self._turn(turn, speaker)
             if len(piece) > room:
-                # The last turn alone is too long: its end says more than nothing.
+                # The last turn alone is too long: its end is better than nothing.
                 if room > 0 and (self.caps.through or not pieces):
                     self.cut["tokens"] += len(piece) - room
                     pieces.append(piece[len(piece) - room :])
@@ -270,7 +271,7 @@ class Encoder:
 
 
 def _told_by_all(long: EncodedExchange, kept: Sequence[EncodedExchange]) -> EncodedExchange:
-    """Return an exchange that others now stand before, with the profiles of all of them; who replies is always 0."""
+    """Return an exchange after others were prepended, with the profiles of all speakers; the replying persona is 0."""
     profiles = list(long.profiles[:1])
     said_by: list[int] = []
     for each in kept:

@@ -1,6 +1,6 @@
-"""A batch as tensors alone, so that what was compiled for one batch serves another: no id is a constant in it.
+"""A batch as tensors alone, so that a graph compiled for one batch serves others: no id is a constant in it.
 
-Shape letters: W rows, L tokens of the longest, T tokens of all rows side by side, N labels, D width.
+Shape letters: W rows, L tokens of the longest, T tokens of all rows concatenated, N labels, D width.
 """
 
 from collections.abc import Sequence
@@ -19,36 +19,36 @@ FEWEST_ROWS = FEWEST_LABELS = 2
 
 
 class PaddedChunk(NamedTuple):
-    """Some rows side by side, where each token stands in their rectangle, and the labels.
+    """Some packed rows, the indices that pad and unpad them, and the labels.
 
-    The rectangle is filled up on the right, and with whole rows, where causal attention never looks; labels are filled
-    up with some that do not count.
+    Rows are padded on the right, and whole padding rows are added, which causal attention never sees; labels are padded
+    with ones that do not count.
     """
 
-    line: Tensor  # (T,) ids, or (T, D) what frozen lower layers made of them
+    line: Tensor  # (T,) ids, or (T, D) the output of frozen lower layers
     positions: Tensor  # (T,) each token's place within its own row
-    rectangle: Tensor  # (W, L) the place in the line of what stands there
-    real: Tensor  # (W, L) 1 where something does, else 0
-    corner: Tensor  # (T,) where in the rectangle, row by row, each token stands
-    before: Tensor  # (N,) the place in the line of the token that predicts each label
+    rectangle: Tensor  # (W, L) the index in the line of each place
+    real: Tensor  # (W, L) 1 where real, 0 at padding
+    corner: Tensor  # (T,) the flat index of each token in the padded rows
+    before: Tensor  # (N,) the index in the line of the token that predicts each label
     token: Tensor  # (N,) the label itself
     counts: Tensor  # (N,) 1 where the label counts, else 0
 
 
 @dataclass(frozen=True)
 class PaddedBatch(Batch):
-    """Exchanges, and all that a loss reads of them. A model's loss of it has a number a label, not an exchange."""
+    """Exchanges as padded chunks. A model's loss of them has one NLL per label, not per exchange."""
 
     parts: tuple[PaddedChunk, ...] = ()
     whose: tuple[Tensor, ...] = ()  # (N,) of each part: the exchange of each label, 0 where it does not count
 
     def by_exchange(self, numbers: Tensor) -> Tensor:
-        """Return (B,) sums of a number a label, of all parts one after the other."""
+        """Return (B,) sums, by exchange, of one number per label of all parts."""
         return numbers.new_zeros(len(self)).index_add(0, torch.cat(self.whose), numbers)
 
 
 def padded(batch: Batch, parts: Sequence[tuple[PackedChunk, Tensor]], like: Tensor) -> PaddedBatch:
-    """Return a batch's passes, each with what is to stand in its line, filled up; ``like`` gives the number format."""
+    """Return a batch's chunks, each with the content of its line, padded; ``like`` gives the dtype."""
     whose = tuple(_up_to(part.exchange, FEWEST_LABELS) for part, _ in parts)
     made = tuple(_padded_chunk(part, line, like) for part, line in parts)
     return PaddedBatch(batch.exchanges, batch.device, made, whose)
@@ -68,5 +68,5 @@ def _padded_chunk(part: PackedChunk, line: Tensor, like: Tensor) -> PaddedChunk:
 
 
 def _up_to(column: Tensor, size: int) -> Tensor:
-    """Fill up with zeros to at least ``size``."""
+    """Pad with zeros to at least ``size``."""
     return functional.pad(column, (0, max(size - len(column), 0)))

@@ -1,7 +1,7 @@
-"""Sequences that begin alike become one row: the longest as trunk, then of each other what it does not share.
+"""Sequences with a common prefix become one row: the longest as trunk, then the rest of each other one.
 
-A branch has read the beginning of its trunk and nothing of the other branches, so many replies to one context cost
-that context once, and the replies to all contexts of a dialogue cost the dialogue once.
+A branch attends to the beginning of its trunk and not to other branches, so many replies to one context cost that
+context once, and the replies to all contexts of a dialogue cost the dialogue once.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ import torch
 
 from menura.batches.collate import Ids, Labels
 
-SHARED = 16  # tokens; with fewer in common, two sequences are two rows
-ROW_TOKENS = 2048  # every token of a row is compared with every other, so rows stay bounded
+SHARED = 16  # tokens; sequences with fewer in common are separate rows
+ROW_TOKENS = 2048  # attention is quadratic in a row's length, so rows are bounded
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Tokens behind a trunk that go on after its first ``after`` ones."""
+    """A continuation, of ``length`` tokens, of a trunk's first ``after`` tokens."""
 
     after: int
     length: int
@@ -25,14 +25,14 @@ class Branch:
 
 @dataclass
 class PrefixTree:
-    """A row in the making."""
+    """A row under construction."""
 
     trunk: Ids
     ids: list[int]
     branches: list[Branch] = field(default_factory=list)
 
     def take(self, sequence: Ids, shared: int) -> range:
-        """Hang a sequence on, whose first ``shared`` tokens are the trunk's; return the places of the others."""
+        """Add a sequence whose first ``shared`` tokens are the trunk's; return the positions of its other tokens."""
         start = len(self.ids)
         if shared < len(sequence):
             self.ids += sequence[shared:]
@@ -60,7 +60,7 @@ def prefix_trees(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], list[
 
 
 def _nearest(trees: Sequence[PrefixTree], sequence: Ids) -> tuple[int, int]:
-    """Return the row to hang a sequence on and how much they share: all of it, in a row that is still to be made."""
+    """Return the best row for a sequence and the length of their common prefix; a new row if none fits."""
     shared = [_shared(tree.trunk, sequence) for tree in trees]
     fitting = (row for row, tree in enumerate(trees) if len(tree.ids) + len(sequence) - shared[row] <= ROW_TOKENS)
     best = max(fitting, key=shared.__getitem__, default=None)
@@ -70,6 +70,6 @@ def _nearest(trees: Sequence[PrefixTree], sequence: Ids) -> tuple[int, int]:
 
 
 def _shared(one: Ids, other: Ids) -> int:
-    """Return how many tokens two sequences begin with alike."""
+    """Return the length of the common prefix of two sequences."""
     length = min(len(one), len(other))
     return next((at for at in range(length) if one[at] != other[at]), length)

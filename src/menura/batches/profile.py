@@ -1,4 +1,4 @@
-"""A profile becomes slots: the number of a key, and those of what one of its values is made of."""
+"""A profile becomes slots: the id of a key, and the token ids of one of its values."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,23 +8,22 @@ from menura.corpus.dialogue import Profile
 from menura.corpus.pieces import content_pieces, pieces, says_any
 from menura.errors import DataError, Problem, shown
 
-Slot = tuple[int, tuple[int, ...]]  # the number of a key, and those of a value
+Slot = tuple[int, tuple[int, ...]]  # the id of a key, and the token ids of a value
 Slots = tuple[Slot, ...]
 Held = tuple[tuple[str, tuple[str, ...]], ...]  # a profile's keys and values
-Lent = tuple[Slot, Slots]  # what tells something, and the profile that it is of
+Lent = tuple[Slot, Slots]  # an expressed slot, and its profile
 
 PADDING, UNKNOWN = 0, 1
 
 
 @dataclass(frozen=True)
 class ProfileTokens:
-    """What a model knows of profiles: its keys, and numbers of values.
+    """A model's vocabulary of profiles: keys, and token ids of values.
 
-    ``keys`` are in the order in which they are read, each with its number; ``chosen``: they were named, and others are
-    passed over. ``split`` takes a value apart into numbers.
-    ``common`` are pieces that so many profiles hold that a reply which says one tells nothing of the persona.
-    ``missing`` counts profiles that have no value of a key. ``lenders`` are other people's profiles, by the content
-    pieces they tell.
+    ``keys`` are in reading order, each with its id; ``chosen``: they were set by the user, and others are ignored.
+    ``split`` tokenises a value.
+    ``common`` are pieces of so many profiles that a reply with one says nothing about its persona. ``missing`` counts
+    profiles without a value of a key. ``lenders`` are profiles of other people, by their content pieces.
     """
 
     keys: Mapping[str, int]
@@ -37,7 +36,7 @@ class ProfileTokens:
     _telling: dict[Held, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def slots(self, profile: Profile) -> Slots:
-        """Return a slot for each value of each known key; a key without a value has one that is unknown, and counts.
+        """Return a slot for each value of each known key; a key without a value gets an unknown one, and is counted.
 
         Raises DataError that lists every key that is not known, unless the known ones were chosen.
         """
@@ -57,11 +56,11 @@ class ProfileTokens:
         return tuple(made)
 
     def expressed(self, profile: Profile, reply: str) -> bool:
-        """Tell whether a reply says a piece of the profile's values that is not common to many profiles."""
+        """Tell whether a reply contains a piece of the profile's values that is not common."""
         return says_any(reply, self._told(profile))
 
     def lending(self, profiles: Iterable[Profile]) -> "ProfileTokens":
-        """Return this with profiles that others' replies may be learnt with."""
+        """Return a copy with profiles that may be lent to other people's replies in training."""
         lenders: dict[str, dict[Lent, None]] = {}
         for profile in profiles:
             slots = self.slots(profile)
@@ -72,13 +71,13 @@ class ProfileTokens:
         return replace(self, lenders={piece: tuple(lent) for piece, lent in lenders.items()})
 
     def lent_for(self, reply: str) -> tuple[tuple[Lent, ...], ...]:
-        """Return, for each content piece of a reply that lenders tell, who tells it, and where."""
+        """Return, for each content piece of a reply, the lenders' profiles that have it, and the slot."""
         if not self.lenders:
             return ()
         return tuple(self.lenders[piece] for piece in sorted(content_pieces(reply)) if piece in self.lenders)
 
     def _told(self, profile: Profile) -> frozenset[str]:
-        """Return the content pieces of a profile's values that are not common to many profiles."""
+        """Return the content pieces of a profile's values that are not common."""
         held = tuple(profile.items())
         if held not in self._telling:
             values = (value for key in self.keys for value in profile.get(key, ()))
@@ -98,13 +97,13 @@ class ProfileTokens:
 
 
 def word_numbers(words: Sequence[str], first: int) -> Callable[[str], tuple[int, ...]]:
-    """Return what takes a value apart into the numbers of its pieces, the first word's being ``first``."""
+    """Return a function from a value to the ids of its pieces; the first word has id ``first``."""
     numbers = {word: number for number, word in enumerate(words, start=first)}
     return lambda value: tuple(numbers.get(piece, UNKNOWN) for piece in pieces(value))
 
 
 def words_of_profiles(profiles: Iterable[Profile], *, min_count: int = 1) -> list[str]:
-    """Return the pieces that values of at least so many profiles hold, each once, in order of first appearance."""
+    """Return the pieces in at least ``min_count`` profiles, each once, in order of first appearance."""
     held: Counter[str] = Counter()
     for profile in profiles:
         told = (piece for values in profile.values() for value in values for piece in pieces(value))
@@ -113,7 +112,7 @@ def words_of_profiles(profiles: Iterable[Profile], *, min_count: int = 1) -> lis
 
 
 def common_pieces(profiles: Sequence[Profile], share: float) -> frozenset[str]:
-    """Return the content that more than a share of the profiles hold."""
+    """Return the content pieces that are in more than a share of the profiles."""
     held: Counter[str] = Counter()
     for profile in profiles:
         held.update(frozenset().union(*(content_pieces(value) for values in profile.values() for value in values)))

@@ -1,4 +1,4 @@
-"""Exchanges become who speaks in them, by profile, and what of a context is asked about.
+"""Exchanges become the profiles of their speakers, and the query of the persona memory.
 
 Shape letters: B exchanges, S context tokens.
 """
@@ -17,7 +17,7 @@ from menura.batches.utterances import turns_of
 
 @dataclass(frozen=True)
 class Profiles:
-    """The different profiles of a batch, and for each exchange which is its own, and which those of its speakers."""
+    """The different profiles of a batch, and for each exchange the index of its own and of its speakers'."""
 
     different: tuple[Slots, ...]
     own: Tensor  # (B,)
@@ -25,7 +25,7 @@ class Profiles:
 
     @classmethod
     def of(cls, exchanges: Sequence[EncodedExchange], device: torch.device) -> "Profiles":
-        """Number the profiles; who has none has the empty one."""
+        """Number the profiles; a speaker without one has the empty one."""
         numbers: dict[Slots, int] = {}
         speakers = tuple(
             tuple(numbers.setdefault(slots, len(numbers)) for slots in exchange.profiles or ((),))
@@ -35,14 +35,14 @@ class Profiles:
         return cls(tuple(numbers), own, speakers)
 
     def of_the_speakers(self) -> tuple[tuple[Slots, ...], Tensor]:
-        """Return the different profiles of whose replies these are, and (B,) which of them is whose."""
+        """Return the different profiles of the replying personas, and (B,) the index of each exchange's."""
         own = self.own.tolist()
         place = {number: index for index, number in enumerate(dict.fromkeys(own))}
         row = torch.tensor([place[number] for number in own], dtype=torch.long, device=self.own.device)
         return tuple(self.different[number] for number in place), row
 
     def by_token(self, row: int, exchange: EncodedExchange) -> Ids:
-        """Return 1 + the number of the profile of who says each token of a context, 0 for nobody known."""
+        """Return, for each context token, 1 + the index of its speaker's profile, 0 if unknown."""
         if not exchange.said_by:
             return (0,) * max(len(exchange.context) - 1, 0)
         turns = zip(exchange.said_by, exchange.turns, strict=True)
@@ -50,9 +50,9 @@ class Profiles:
 
 
 def asked_places(exchanges: Sequence[EncodedExchange], *, whole: bool) -> Tensor:
-    """Return (B, S) the numbers, from 1, of what a memory is asked: the last turn's content, or the whole context.
+    """Return (B, S) 1-based positions within a memory's query: the last turn's content, or the whole context.
 
-    As the program has it, ``whole`` leaves out the context's last token, which closes its last turn.
+    As in the public program, ``whole`` leaves out the context's last token, which closes its last turn.
     """
     places = []
     for exchange in exchanges:

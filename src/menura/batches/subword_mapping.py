@@ -1,4 +1,4 @@
-"""The word pieces of an encoder become a vocabulary of ours: those that are said, behind our own control tokens."""
+"""An encoder's word pieces become our vocabulary: the pieces that occur, after our own control tokens."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models
 from menura.batches.tokenizer import MARK, PIECE_TOKENS, Tokens
 from menura.errors import ConfigError
 
-# What our control tokens are to a BERT; any other control token is unknown to it.
+# Our control tokens and BERT's; any other control token is unknown to it.
 AS_BERT = {
     "<pad>": "[PAD]",
     "<unk>": "[UNK]",
@@ -23,10 +23,10 @@ AS_BERT = {
 def borrowed_pieces(
     theirs: Tokens, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
 ) -> Tokens:
-    """Make a vocabulary of the pieces that texts are made of by an encoder's own rules, the most frequent first kept.
+    """Return a vocabulary of the most frequent pieces of texts, as an encoder tokenises them.
 
-    Kept are ``most`` in all with the control tokens, of pieces said ``least`` times, and of letters said at all: with
-    these a word of rarer pieces can be spelt. ConfigError for an encoder without word pieces.
+    It has at most ``max_size`` tokens, control tokens included: pieces that occur ``min_count`` times, and all letters
+    that occur, with which words of rarer pieces are spelt. ConfigError for an encoder without word pieces.
     """
     plain = json.loads(theirs.to_json())
     if plain["model"]["type"] != "WordPiece":
@@ -52,7 +52,7 @@ def borrowed_pieces(
 
 
 def their_rows(ours: Tokens, theirs: Tokens) -> list[int]:
-    """Return for each of our ids the encoder's; ConfigError where a piece is none of its own."""
+    """Return the encoder's id of each of our ids; ConfigError for a piece that it does not have."""
     known = theirs.rows()
     unknown = known[AS_BERT["<unk>"]]
     rows, missing = [unknown] * len(ours), []

@@ -1,6 +1,6 @@
-"""Rows of unequal length stand by time: all first tokens, then all second ones, the longest row first.
+"""Time-major sequences: all first tokens, then all second ones, the longest row first (as in PackedSequence).
 
-As a line nothing is filled up, and each step has fewer rows; as a block, which one call can read, the ends are.
+The ``line`` has no padding, and each step has fewer rows; the ``block``, for a single call, is padded.
 
 Shape letters: B sequences, R rows, S tokens of the longest, T tokens of all rows.
 """
@@ -18,7 +18,7 @@ from menura.batches.collate import Ids, pad
 
 @dataclass(frozen=True)
 class TimeMajor:
-    """B sequences in R rows, longest first; a sequence that another begins with stands in that one's row."""
+    """B sequences in R rows, longest first; a sequence that is a prefix of another shares its row."""
 
     rows: tuple[Ids, ...]
     row: tuple[int, ...]  # of each sequence
@@ -27,7 +27,7 @@ class TimeMajor:
 
     @classmethod
     def of(cls, sequences: Sequence[Ids], device: torch.device, *, shared: bool) -> "TimeMajor":
-        """Lay sequences out; ``shared`` lets those share a row that begin alike."""
+        """Arrange sequences; with ``shared`` prefixes of other sequences share their row."""
         rows: list[Ids] = []
         row = [0] * len(sequences)
         for index in sorted(range(len(sequences)), key=lambda index: -len(sequences[index])):
@@ -40,13 +40,13 @@ class TimeMajor:
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """How many rows have a token at each time."""
+        """The number of rows with a token at each time."""
         longest = len(self.rows[0]) if self.rows else 0
         return tuple(sum(len(row) > time for row in self.rows) for time in range(longest))
 
     @cached_property
     def line(self) -> Tensor:
-        """(T,) ids by time."""
+        """(T,) ids, time-major."""
         ids = [row[time] for time, count in enumerate(self.counts) for row in self.rows[:count]]
         return torch.tensor(ids, dtype=torch.long, device=self.device)
 
@@ -58,12 +58,12 @@ class TimeMajor:
 
     @cached_property
     def block(self) -> Tensor:
-        """(S, R) ids, filled up behind the ends of rows."""
+        """(S, R) ids, padded at the ends of rows."""
         return pad(self.rows)[0].T.to(self.device)
 
     @cached_property
     def last(self) -> Tensor:
-        """(B,) where each sequence's last token stands in the flat block, ``S R`` for one without any."""
+        """(B,) the index of each sequence's last token in the flat block, ``S R`` for an empty one."""
         rows, nothing = len(self.rows), len(self.counts) * len(self.rows)
         pairs = zip(self.row, self.lengths, strict=True)
         ends = [(length - 1) * rows + row if length else nothing for row, length in pairs]
@@ -71,7 +71,7 @@ class TimeMajor:
 
     @cached_property
     def own(self) -> Tensor:
-        """(B, S R + 1) True at a sequence's own places in the flat block; one without any has the place behind it."""
+        """(B, S R + 1) True at a sequence's places in the flat block; an empty one has the extra place at the end."""
         row, length = (torch.tensor(values, device=self.device)[:, None, None] for values in (self.row, self.lengths))
         time = torch.arange(len(self.counts), device=self.device)[:, None]
         there = (torch.arange(len(self.rows), device=self.device) == row) & (time < length)

@@ -1,4 +1,4 @@
-"""Text becomes token ids; what a person typed never becomes a control token."""
+"""Text becomes token ids; typed text never becomes a control token."""
 
 import re
 from collections import Counter
@@ -16,13 +16,13 @@ END_OF_REPLY = "<eos>"
 WORD_TOKENS = ("<unk>", "<pad>", END_OF_REPLY, "<sos>")  # ids 0 to 3
 PIECE_TOKENS = ("<pad>", "<unk>", "<bos>", END_OF_REPLY, "<sep>", "<mask>")  # ids 0 to 5
 TAKEN_APART = re.compile(r"(?<=\w) (['’-]) (?=\w)")  # "don ' t", "well - known"
-MARK = re.compile(r"\[(unused\d+|PAD|UNK|CLS|SEP|MASK)\]")  # of BERT's vocabulary
-# Clitics apart, as word vectors have them: "don't" is "do" and "n't", "i'm" is "i" and "'m".
+MARK = re.compile(r"\[(unused\d+|PAD|UNK|CLS|SEP|MASK)\]")  # in BERT's vocabulary
+# Clitics are split, as in word vectors: "don't" is "do" and "n't", "i'm" is "i" and "'m".
 WORD = r"n't\b|'\w+|\w+?(?=n't\b)|\w+|[^\w\s]"
 
 
 class Tokens:
-    """A vocabulary: ids of content, ids of control tokens, and text of ids.
+    """A tokenizer: text to ids, ids to text, ids of control tokens.
 
     Content is encoded with special tokens switched off, so that a user who types ``<|im_end|>`` gets the letters.
     """
@@ -41,20 +41,20 @@ class Tokens:
 
     @classmethod
     def from_file(cls, path: Path, *, wordpiece: bool = False) -> "Tokens":
-        """Read a ``tokenizer.json``; in the text of word pieces, words that BERT took apart are put together again."""
+        """Read a ``tokenizer.json``; decoding of word pieces joins the words that BERT splits."""
         return cls(Tokenizer.from_file(str(path)), wordpiece=wordpiece)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Return the ids of plain content; never a control token."""
+        """Return the ids of plain text; never a control token."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, control tokens left out."""
+        """Return the text of ids, without control tokens."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return TAKEN_APART.sub(r"\1", text) if self._wordpiece else text
 
     def control(self, name: str) -> int:
-        """Return the id of a control token, ConfigError if the vocabulary has none of that name."""
+        """Return the id of a control token; ConfigError if there is none of that name."""
         found = self._tokenizer.token_to_id(name)
         if found is None:
             raise ConfigError(
@@ -76,7 +76,7 @@ class Tokens:
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
 
     def never_said(self) -> set[int]:
-        """Return the ids of control tokens, and of BERT's unused rows and marks, which stand for no text."""
+        """Return the ids without text: control tokens, and BERT's unused rows and special tokens."""
         named = self._tokenizer.get_vocab(with_added_tokens=True).items()
         control = {id for id, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
         return control | {id for name, id in named if MARK.fullmatch(name)}
@@ -89,7 +89,7 @@ class Tokens:
 
     @property
     def unknown(self) -> int | None:
-        """The id of what is in no vocabulary; None where everything can be spelt."""
+        """The id of unknown text; None if everything can be spelt."""
         unknown: int | None = self._tokenizer.token_to_id(PIECE_TOKENS[1])
         return unknown
 
@@ -102,7 +102,7 @@ class Tokens:
 
 
 def byte_tokens(control: Sequence[str] = CHAT_TOKENS) -> Tokens:
-    """Make a vocabulary of the 256 bytes and some control tokens, for bases built from code."""
+    """Return a vocabulary of the 256 bytes and some control tokens, for bases built from code."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -112,7 +112,7 @@ def byte_tokens(control: Sequence[str] = CHAT_TOKENS) -> Tokens:
 
 
 def word_tokens(words: Iterable[str]) -> Tokens:
-    """Make a vocabulary of words behind ``WORD_TOKENS``; text is read in lower case, and what is in none is unknown."""
+    """Return a vocabulary of words after ``WORD_TOKENS``; text is lower-cased, other words are unknown."""
     vocabulary = {name: number for number, name in enumerate(WORD_TOKENS)}
     for word in words:
         vocabulary.setdefault(word, len(vocabulary))
@@ -129,10 +129,10 @@ Pieces = Literal["char", "wordpiece", "bpe"]
 def piece_tokens(
     kind: Pieces, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
 ) -> Tokens:
-    """Make a vocabulary of what texts are made of, behind ``PIECE_TOKENS`` and more control tokens.
+    """Return a vocabulary learnt from texts, after ``PIECE_TOKENS`` and further control tokens.
 
-    Characters that are said at least ``least`` times, or ``most`` word pieces or byte pairs that are learnt from them.
-    No byte pair reaches from one script of Japanese or Chinese into another: there a word mostly ends.
+    It has the characters that occur ``min_count`` times, or ``max_size`` word pieces or byte pairs. No byte pair joins
+    two scripts of Japanese or Chinese: words mostly end there.
     """
     names = [*PIECE_TOKENS, *control]
     if kind == "char":
@@ -175,7 +175,7 @@ def _character_tokens(texts: Iterable[str], names: Sequence[str], max_size: int,
 
 
 def words_of(texts: Iterable[str], *, min_count: int = 1) -> list[str]:
-    """Return the words that texts say at least so often, each once, in order of first appearance."""
+    """Return the words that occur ``min_count`` times in texts, each once, in order of first appearance."""
     split = word_tokens(())._tokenizer
     said = Counter(word for text in texts for word, _ in _pieces(split, text))
     return [word for word, times in said.items() if times >= min_count]

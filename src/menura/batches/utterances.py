@@ -1,4 +1,4 @@
-"""Contexts become turns: what reads a dialogue by utterances reads each of them once."""
+"""Contexts become turns: a hierarchical model encodes equal turns once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from menura.batches.time_major import TimeMajor
 
 @dataclass(frozen=True)
 class Utterances:
-    """Turns that differ, each once, and of every exchange the numbers of its context's turns, the oldest first."""
+    """The different turns, and for every exchange the indices of its context's turns, the oldest first."""
 
-    turns: tuple[tuple[bool, Ids], ...]  # said by the persona itself, and its words
+    turns: tuple[tuple[bool, Ids], ...]  # whether the persona itself said it, and its tokens
     contexts: tuple[Ids, ...]
     device: torch.device
 
     @classmethod
     def of(cls, exchanges: Sequence[EncodedExchange], device: torch.device) -> "Utterances":
-        """Take contexts apart; what opens the reply belongs to no turn."""
+        """Split contexts into turns; the tokens that open the reply belong to none."""
         numbers: dict[tuple[bool, Ids], int] = {}
         contexts = tuple(
             tuple(numbers.setdefault(turn, len(numbers)) for turn in turns_of(exchange)) for exchange in exchanges
@@ -31,12 +31,12 @@ class Utterances:
 
     @cached_property
     def words(self) -> TimeMajor:
-        """The turns' words by time."""
+        """The turns' tokens, time-major."""
         return TimeMajor.of([words for _, words in self.turns], self.device, shared=True)
 
     @cached_property
     def backwards(self) -> TimeMajor:
-        """The turns' words from the last to the first."""
+        """The turns' tokens, time-major, in reverse order."""
         return TimeMajor.of([words[::-1] for _, words in self.turns], self.device, shared=True)
 
     @cached_property
@@ -46,23 +46,23 @@ class Utterances:
 
     @cached_property
     def last(self) -> TimeMajor:
-        """The words of each context's last turn, of the same length as the exchanges; none where nothing was said."""
+        """The tokens of each exchange's last turn, time-major; empty for an empty context."""
         said = [self.turns[numbers[-1]][1] if numbers else () for numbers in self.contexts]
         return TimeMajor.of(said, self.device, shared=True)
 
     @cached_property
     def before_last(self) -> TimeMajor:
-        """Each context's turns but the last, as numbers by time."""
+        """The indices of each context's turns without the last, time-major."""
         return TimeMajor.of([numbers[:-1] for numbers in self.contexts], self.device, shared=True)
 
     @cached_property
     def all(self) -> TimeMajor:
-        """Each context's turns, as numbers by time."""
+        """The indices of each context's turns, time-major."""
         return TimeMajor.of(self.contexts, self.device, shared=True)
 
 
 def turns_of(exchange: EncodedExchange) -> Iterator[tuple[bool, Ids]]:
-    """Yield the turns of a context as (said by the persona itself, words)."""
+    """Yield the turns of a context as (said by the persona itself, tokens)."""
     start = 0
     for own, tokens in exchange.turns:
         yield own, exchange.context[start : start + tokens]

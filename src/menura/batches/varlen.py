@@ -1,6 +1,6 @@
-"""Rows of unequal length become one line of tokens, a pass at a time: nothing is filled up.
+"""Packed sequences: rows of unequal length are concatenated to one line of tokens, without padding.
 
-Shape letters: W rows, T tokens of all rows side by side, L tokens of one, N labels.
+Shape letters: W rows, T tokens of all rows concatenated, L tokens of one, N labels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ from menura.batches.prefix_tree import Branch
 
 @dataclass(frozen=True)
 class SequenceLayout:
-    """How many tokens each of W rows has, and where those stand in the line of all T.
+    """The lengths of W rows, and the indices of their tokens in the line of all T.
 
-    ``branches`` are those of each row, which stand at its end; it is empty where no row has any.
+    ``branches`` are those of each row, at its end; it is empty if no row has any.
     """
 
     lengths: tuple[int, ...]
@@ -28,7 +28,7 @@ class SequenceLayout:
 
     @cached_property
     def positions(self) -> Tensor:
-        """(T,) how many tokens of its row each has read."""
+        """(T,) each token's position in its row, or in its trunk and branch."""
         ranges = [
             stretch
             for length, branches in zip(self.lengths, self.branches or [()] * len(self.lengths), strict=True)
@@ -47,43 +47,43 @@ class SequenceLayout:
 
     @cached_property
     def starts(self) -> Tensor:
-        """(W,) where each row begins in the line."""
+        """(W,) the index of each row's first token."""
         lengths = torch.tensor(self.lengths, device=self.device)
         return lengths.cumsum(0) - lengths
 
     @cached_property
     def runs(self) -> tuple[tuple[int, int], ...]:
-        """Neighbours of one length, as (rows, length): a rectangle as they stand. A branched row is alone."""
+        """Groups of neighbouring rows of equal length, as (rows, length). A row with branches is a group of its own."""
         return tuple((len(list(alike)), length) for (length, _), alike in groupby(self._kinds))
 
     @cached_property
     def sees(self) -> tuple[Tensor | None, ...]:
-        """(L, L) of each run, True where a token has read the other; None where each has read all before it."""
+        """(L, L) the attention mask of each run, True where a token attends to another; None if causal."""
         kinds = (kind for kind, _ in groupby(self._kinds))
         return tuple(None if row < 0 else _sees(length, self.branches[row], self.device) for length, row in kinds)
 
     @property
     def _kinds(self) -> list[tuple[int, int]]:
-        """Each row's length, and its number where it has branches."""
+        """Each row's length, and its index if it has branches."""
         branched = [bool(branches) for branches in self.branches] or [False] * len(self.lengths)
         return [(length, row if branched[row] else -1) for row, length in enumerate(self.lengths)]
 
 
 @dataclass(frozen=True)
 class PackedChunk:
-    """Some rows side by side, and the labels in them."""
+    """Some concatenated rows, and their labels."""
 
     ids: tuple[Ids, ...]  # of each row
-    line: Tensor  # (T,) ids side by side
+    line: Tensor  # (T,) concatenated ids
     rows: SequenceLayout
-    at: Tensor  # (N,) the place in the line of each label
+    at: Tensor  # (N,) the index in the line of each label
     before: Tensor  # (N,) and of the token that predicts it
     token: Tensor  # (N,) the label itself
-    exchange: Tensor  # (N,) whose it is; labels of one exchange follow each other
+    exchange: Tensor  # (N,) its exchange; labels of one exchange are adjacent
 
     @cached_property
     def ends(self) -> tuple[Tensor, Tensor]:
-        """(B',) the place in the line of each exchange's last label, and the exchange."""
+        """(B',) the index in the line of each exchange's last label, and the exchange."""
         last = torch.ones_like(self.exchange, dtype=torch.bool)
         last[:-1] = self.exchange[1:] != self.exchange[:-1]
         return self.at[last], self.exchange[last]
@@ -92,9 +92,9 @@ class PackedChunk:
 def packed_chunks(
     rows: Sequence[Ids], labels: Labels, tokens: int, branches: Sequence[tuple[Branch, ...]] = ()
 ) -> Iterator[PackedChunk]:
-    """Yield neighbouring rows that together have at most ``tokens`` tokens, or one row alone that has more.
+    """Yield chunks of neighbouring rows of at most ``tokens`` tokens together, or of one longer row.
 
-    ``branches`` are those of each row, or none at all.
+    ``branches`` are those of each row, or empty.
     """
     device = labels.row.device
     start = 0
@@ -114,7 +114,7 @@ def packed_chunks(
 
 
 def _sees(length: int, branches: Sequence[Branch], device: torch.device) -> Tensor:
-    """Return (L, L): a branch has read its trunk's beginning and itself."""
+    """Return the mask (L, L): a branch attends to its trunk's beginning and to itself."""
     sees = torch.ones((length, length), dtype=torch.bool, device=device).tril()
     start = length - sum(branch.length for branch in branches)
     for branch in branches:

@@ -64,7 +64,7 @@ class Nucleus:
         probabilities, ids = scaled.exp().topk(min(FIRST_LOOK, scaled.shape[-1]), -1)
         chosen = self._sampled(probabilities, ids, uniform)
         short = probabilities.sum(-1) < self.p
-        if bool(short.any()):  # these rows alone: sorting may order equals differently, and rows must not depend on each other
+        if bool(short.any()):  # these rows alone, as rows must not depend on each other
             probabilities, ids = scaled[short].exp().sort(-1, descending=True)
             chosen[short] = self._sampled(probabilities, ids, uniform[short])
         return chosen

@@ -23,10 +23,10 @@ FOLDER = Path(__file__).parent.parent / "artefacts" / "default_adapters"
 
 
 def ship(folders: Sequence[str], record: Path) -> Path:
-    """Write the start of the run that serves held-back personas best once adapted, and what was compared.
+    """Write the best run's adapters as the default checkpoint, and a record of the comparison; return its path.
 
-    All held-back personas are adapted from each run's best weights, in float32; test personas are never looked at.
-    Raises DataError if a run is not done: a half-trained one would lose unfairly.
+    All validation personas are adapted from each run's best weights, in float32; test personas are not used. Raises
+    DataError if a run is not finished, as a comparison would be unfair.
     """
     found = {folder: {**_checks(Run(Path(folder))), **_held_back(folder)} for folder in folders}
     chosen = min(found, key=lambda folder: float(found[folder]["held_back_ppl_adapted"]))

@@ -96,7 +96,7 @@ class Evaluator:
         return found
 
     def _likelihoods(self, exchanges: Sequence[EncodedExchange], found: Outputs) -> list[Sample]:
-        """Return each reference's NLL; of a model with latents, also under the best and the posterior's likeliest latent."""
+        """Return each reference's NLL; with latents, also under the best and the posterior's likeliest latent."""
         batch = self.model.batch(exchanges)
         if not self._acts:
             each = self.model.loss(batch).nll.tolist()

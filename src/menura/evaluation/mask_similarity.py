@@ -63,7 +63,7 @@ def likeness(masks: Sequence[PersonaMask], tasks: Sequence[Task], *, seed: int =
 
 
 def mantel(one: Matrix, other: Matrix, seed: int) -> tuple[float, float]:
-    """Return the rank correlation of two (P, P) over all pairs, and the share of permutations that correlate as much."""
+    """Return the rank correlation of two (P, P) matrices, and the share of permutations that correlate as much."""
     above = numpy.triu_indices(len(one), 1)
     fixed, ranked = _standard(_ranks(one[above])), numpy.zeros_like(other)
     ranked[above] = _standard(_ranks(other[above]))

@@ -50,20 +50,19 @@ class DecodingFlags:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How a table is made.
+    """The settings of an evaluation.
 
-    Under the protocol ``following`` the query dialogues are the ``queries`` that follow the largest of ``shots``; under
-    ``leave-one-out`` each of the first ``queries`` dialogues (0 = all) is the query once and the first other ones are
-    learnt from. Either way every row has the same query. ``draws`` repeats the adapted rows, from the second on with
+    With the protocol ``following`` the query is the ``queries`` dialogues after the largest of ``shots``; with
+    ``leave-one-out`` each of the first ``queries`` dialogues (0 = all) is the query once, and the first other ones are
+    the support. In both every row has the same query. ``draws`` repeats the adapted rows, from the second on with
     support dialogues drawn at random. Perplexity is over all query exchanges, generation and ranking over the first
-    ``replies`` of each query (0 = all). ``strength`` is how much a persona weighs in all that is scored, 0 to 1, for a
-    model that weighs it (None: as the model has it); what is learnt is learnt as the model has it. ``prompt`` adds rows
-    with the support dialogues in the context. With several ``epochs`` the inner loop's are chosen among them on
-    held-back training personas first. ``scorers`` is the folder of the trained scorers that some metrics ask for, the
-    workspace's if empty. ``upper_bound`` adds a row in which each reply is the candidate nearest to the reference.
-    ``ranker`` is the file, or run, of a ranker that stands in place of ``ranking``. ``split`` says who is scored: the
-    test personas, or (``valid``) the held-back training personas, by whom settings may be chosen. Where no ``metrics``
-    are named the usual ones of the text are taken.
+    ``replies`` of each query (0 = all). ``strength`` is the persona's weight in scoring, 0 to 1, for a model that has
+    one (None: the model's own); adapting always uses the model's own. ``prompt`` adds rows with the support dialogues
+    in the context. If there are several ``epochs``, the number of inner epochs is first chosen on validation personas.
+    ``scorers`` is the folder of the trained scorers that some metrics need, the workspace's if empty. ``upper_bound``
+    adds a row in which each reply is the candidate nearest to the reference. ``ranker`` is the file, or run, of a
+    ranker that replaces ``ranking``. ``split`` is the evaluated split: test, or valid, the personas on which settings
+    may be chosen. Without ``metrics`` the usual ones for the text are taken.
     """
 
     shots: tuple[int, ...] = setting((5,), "Support dialogues, one or a sweep: 0,1,3,5,10", "--k", "-k")

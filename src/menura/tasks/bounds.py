@@ -1,4 +1,4 @@
-"""Tasks become tasks of at most so much: dialogues or utterances of one persona, or dialogues of all together."""
+"""Tasks become smaller tasks, with bounds on a persona's dialogues or utterances, or on all dialogues."""
 
 import random
 from collections.abc import Iterable
@@ -24,10 +24,10 @@ def cap_dialogues(tasks: Iterable[Task], cap: int, seed: int) -> list[Task]:
 
 
 def fewer_dialogues(tasks: Iterable[Task], most: int, seed: int) -> list[Task]:
-    """Return tasks that hold ``most`` dialogues between them; those that are left without any are gone.
+    """Return tasks with ``most`` dialogues in total; tasks without any are dropped.
 
-    The dialogues are the first ones of an order that depends on their ids and the seed alone: what is kept of few is
-    kept of many. A dialogue that is in several tasks is kept in all of them or in none.
+    The order of dialogues depends on their ids and the seed alone, so a smaller set is part of a larger one. A dialogue
+    that is in several tasks is kept in all of them or in none.
     """
     tasks = list(tasks)
     names = sorted({dialogue_id for task in tasks for dialogue_id in task.dialogue_ids})
@@ -40,10 +40,10 @@ def fewer_dialogues(tasks: Iterable[Task], most: int, seed: int) -> list[Task]:
 
 
 def cap_utterances(task: Task, most: int, seed: int | None = None) -> Task:
-    """Return a task of at most ``most`` utterances, both speakers' counted, one exchange short of it at worst.
+    """Return a task of at most ``most`` utterances of both speakers, at worst one exchange fewer.
 
-    Dialogues are taken whole, the first ones or, with a ``seed``, drawn ones; what is left is filled by the start of
-    the next, up to a reply of the persona. They stay in order.
+    Whole dialogues are taken, the first ones or, with a ``seed``, drawn ones; the rest is filled with the start of the
+    next, up to a reply of the persona. The order stays.
     """
     _at_least("max_utterances", most, 2, "utterances")
     waiting = list(range(len(task.dialogues)))
@@ -63,7 +63,7 @@ def cap_utterances(task: Task, most: int, seed: int | None = None) -> Task:
 
 
 def _up_to_a_reply(part: DialogueView, most: int) -> DialogueView | None:
-    """Return the dialogue if it is not longer, else its start that ends in a reply; None if it has none so early."""
+    """Return the dialogue if it fits, else its start up to a reply of the persona; None if there is no such reply."""
     turns = part.dialogue.turns
     if len(turns) <= most:
         return part

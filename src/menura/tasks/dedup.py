@@ -1,4 +1,4 @@
-"""Dialogues that a corpus holds twice are learnt from once, and never where they are judged by."""
+"""Removes repeated dialogues: a training dialogue is never repeated in a held-out split."""
 
 import re
 from dataclasses import replace
@@ -12,11 +12,11 @@ NO_WORD = re.compile(r"\W+")
 
 
 def deduplicated(made: Splits) -> Splits:
-    """Return a split whose earlier splits hold no dialogue that says what one of a later split says.
+    """Return splits in which no dialogue has the same text as one of a later split.
 
-    Case, blanks and punctuation do not count: mirrors of a set differ in them. The first split (``train``) also keeps
-    only one of those that say the same; the last stays as it is. ``repeated`` tells how many dialogues a split
-    lost; who has too few left is dropped.
+    Case, blanks and punctuation are ignored, as mirrors of a data set differ in them. The first split (``train``) also
+    keeps only one of several equal dialogues; the last split is not changed. ``repeated`` counts the dialogues that a
+    split lost; personas with too few left are dropped.
     """
     first, *_ = order = list(made.splits)
     later: set[Text] = set()
@@ -35,7 +35,7 @@ def deduplicated(made: Splits) -> Splits:
 
 
 def text_of(dialogue: Dialogue) -> Text:
-    """Return what is said turn by turn: letters and digits in lower case, or all of a turn that has none."""
+    """Return the text turn by turn: letters and digits in lower case, or the whole turn if it has none."""
     return tuple(NO_WORD.sub("", turn.text.lower()) or turn.text.strip() for turn in dialogue.turns)
 
 
@@ -44,7 +44,7 @@ def _dialogues(task: Task) -> list[Dialogue]:
 
 
 def _copies(texts: dict[str, Text]) -> set[str]:
-    """Return the dialogues that say what one before them says."""
+    """Return the dialogues whose text equals that of an earlier one."""
     seen: set[Text] = set()
     copies = set()
     for name, text in texts.items():

@@ -1,4 +1,4 @@
-"""What an episode is: support to learn from, query to judge by, drawn by whole dialogues."""
+"""A task becomes episodes: support to adapt on and query to evaluate on, drawn by whole dialogues."""
 
 import random
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ class Episode:
     query: tuple[DialogueView, ...]
 
     def __post_init__(self) -> None:
-        """Hold the promise that no dialogue stands on both sides."""
+        """Check that no dialogue is in both support and query."""
         shared = {p.dialogue.dialogue_id for p in self.support} & {p.dialogue.dialogue_id for p in self.query}
         assert not shared, f"dialogues in support and query: {sorted(shared)}"
 

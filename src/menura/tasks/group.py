@@ -1,4 +1,4 @@
-"""Dialogues become tasks by who speaks: by name, by shared profile sentences, by a given map, or each is one."""
+"""Dialogues become tasks: by speaker's name, by shared profile sentences, by a given map, or one per dialogue."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from menura.errors import ConfigError, DataError, Problem, shown
 from menura.tasks.bounds import first_dialogues
 from menura.tasks.task import DialogueView, Task
 
-# Names that formats give to whoever speaks; the same name in two dialogues says nothing about the person.
+# Generic names that formats give to speakers; the same name in two dialogues need not be the same person.
 GENERIC_SPEAKERS = frozenset(
     {"self", "partner", "user", "assistant", "human", "gpt", "asker", OTHERS, *SOMEBODY},
 )
@@ -20,7 +20,7 @@ Variant = frozenset[str]  # the profile sentences of one speaker in one dialogue
 
 
 def grouped(dialogues: Sequence[Dialogue], *, cap: int | None = None) -> list[Task]:
-    """Return one task per persona: by facts where speakers only have generic names and facts, else by name."""
+    """Return one task per persona: by facts if speakers have only generic names and facts, else by name."""
     generic = all(GENERIC_SPEAKERS.issuperset(dialogue.speakers) for dialogue in dialogues)
     if generic and any(any(dialogue.facts.values()) for dialogue in dialogues):
         return [_capped(task, cap) for task in by_facts(dialogues)]
@@ -30,7 +30,7 @@ def grouped(dialogues: Sequence[Dialogue], *, cap: int | None = None) -> list[Ta
 def by_speaker(dialogues: Iterable[Dialogue], *, cap: int | None = None) -> list[Task]:
     """Return one task per speaker's name, in order of first appearance, with the first ``cap`` dialogues of each.
 
-    Where anybody has a name of their own, those with a generic one are partners only.
+    If any speaker has a proper name, speakers with a generic one are partners only.
     """
     dialogues = list(dialogues)
     names = {speaker for dialogue in dialogues for speaker in dialogue.speakers}
@@ -44,9 +44,9 @@ def by_speaker(dialogues: Iterable[Dialogue], *, cap: int | None = None) -> list
 
 
 def by_dialogue(dialogues: Iterable[Dialogue]) -> list[Task]:
-    """Return one task per dialogue, called by its id, with a part for each speaker who replies.
+    """Return one task per dialogue, named by its id, with a view for each speaker who replies.
 
-    Where anybody has facts, only those who have some are taken; a dialogue that then has no part is left out.
+    If any speaker has facts, only speakers with facts are taken; a dialogue without a view is left out.
     """
     dialogues = list(dialogues)
     told = any(any(dialogue.facts.values()) for dialogue in dialogues)
@@ -94,7 +94,7 @@ def by_map(dialogues: Sequence[Dialogue], mapping: Mapping[str, Sequence[Sequenc
 def union_of_variants(variants: Sequence[Iterable[str]], min_shared: int = 3) -> list[list[int]]:
     """Return groups of indices: equal variants, and those that share ``min_shared`` sentences, also through others.
 
-    Groups stand in order of their first member, members in order.
+    Groups are in order of their first member, members in order.
     """
     if min_shared < 1:
         raise ConfigError(f"min_shared is {min_shared}, must be 1 or more")
@@ -119,7 +119,7 @@ def _capped(task: Task, cap: int | None) -> Task:
 
 
 def _profiled(dialogues: Iterable[Dialogue]) -> Iterator[tuple[DialogueView, Variant]]:
-    """Yield every speaker that has facts and says something, with its profile."""
+    """Yield every speaker that has facts and says something, with the profile sentences."""
     for dialogue in dialogues:
         for speaker in dialogue.speakers:
             if dialogue.facts.get(speaker):
@@ -130,7 +130,7 @@ def _by_variant(dialogues: Sequence[Dialogue], name_of: Callable[[Variant], str]
     parts: dict[str, dict[str, DialogueView]] = {}
     for part, variant in _profiled(dialogues):
         held = parts.setdefault(name_of(variant), {})
-        # A persona that talks to itself has one part in that dialogue: two could end up in support and query.
+        # A persona that talks to itself has one view of that dialogue: two could end up in support and query.
         held.setdefault(part.dialogue.dialogue_id, part)
     if not parts:
         raise DataError("no speaker has facts to group by", code="no_facts", hint="group by speaker")
@@ -142,7 +142,7 @@ def _facts(parts: Iterable[DialogueView]) -> tuple[str, ...]:
 
 
 def _first_places(dialogues: Iterable[Dialogue]) -> list[tuple[str, Variant]]:
-    """Return each profile once, with where it stands first."""
+    """Return each profile once, with its first place."""
     first: dict[Variant, str] = {}
     for part, variant in _profiled(dialogues):
         first.setdefault(variant, f"dialogue {part.dialogue.dialogue_id}")
@@ -165,7 +165,7 @@ def _inverted(mapping: Mapping[str, Sequence[Sequence[str]]]) -> dict[Variant, s
 
 
 def _leader(leaders: list[int], index: int) -> int:
-    """Return the group's representative, halving the way there for the next time."""
+    """Return the group's representative (union-find with path halving)."""
     while leaders[index] != index:
         leaders[index] = leaders[leaders[index]]
         index = leaders[index]

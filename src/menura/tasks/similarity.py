@@ -1,6 +1,6 @@
-"""Personas become more or less alike by their facts: sets of similar and of dissimilar users (CMAML, impact factors).
+"""Users become subsets of similar or of dissimilar users, by their facts (CMAML, impact factors).
 
-What makes two users alike was not published. Here it is the cosine of TF-IDF vectors over all the facts of each.
+The paper does not define similarity. Here it is the cosine of TF-IDF vectors over all the facts of each user.
 """
 
 import math
@@ -41,9 +41,9 @@ def choose_users(made: Splits, users: Users, count: int) -> Splits:
 
 
 def similarities(tasks: Sequence[Task], split: str = "") -> Matrix:
-    """Return the cosines of all pairs: a word counts its times in a user's facts, times ln(users / users with it).
+    """Return the cosines of all pairs of TF-IDF vectors, with idf = ln(users / users with the word).
 
-    A user all of whose words everybody has is like nobody.
+    A user whose every word all others have is similar to nobody.
     """
     counts = [_words(task) for task in tasks]
     _all_told(counts, split)
@@ -61,7 +61,7 @@ def similarities(tasks: Sequence[Task], split: str = "") -> Matrix:
 
 
 def most_alike(between: Matrix, count: int) -> list[int]:
-    """Return the user whose ``count - 1`` nearest are nearest in the mean, and those; of equals the first."""
+    """Return the user with the highest mean similarity to its ``count - 1`` nearest, and these; of equals the first."""
     nearest = numpy.argsort(-_others(between), axis=1, kind="stable")[:, : count - 1]
     means = numpy.take_along_axis(between, nearest[:, : len(between) - 1], axis=1).mean(axis=1)
     seed = int(means.argmax())
@@ -69,7 +69,7 @@ def most_alike(between: Matrix, count: int) -> list[int]:
 
 
 def least_alike(between: Matrix, count: int) -> list[int]:
-    """Return users chosen greedily: the one least like all, then again and again the one least like any chosen."""
+    """Return users chosen greedily: the one least similar to all, then repeatedly the least similar to any chosen."""
     chosen = [int(between.mean(axis=1).argmin())]
     nearest = between[chosen[0]].copy()  # of each user to the chosen ones
     while len(chosen) < min(count, len(between)):
@@ -86,7 +86,7 @@ def mean_between(between: Matrix, chosen: Sequence[int]) -> float:
 
 
 def _others(between: Matrix) -> Matrix:
-    """Return a copy in which nobody is like themselves at all, so that they come last."""
+    """Return a copy with −inf on the diagonal, so that users are never their own neighbours."""
     copied = between.copy()
     numpy.fill_diagonal(copied, -math.inf)
     return copied

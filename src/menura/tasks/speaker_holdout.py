@@ -1,4 +1,4 @@
-"""Where people speak on both sides of a corpus: some of them become its test personas, the others its training ones."""
+"""Speakers who occur in both training and test split: some become test personas, the others training personas."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -10,9 +10,9 @@ NAMES_LISTED = 70  # of known people, in a hint
 
 
 def rarest(training: Sequence[Task], test: Sequence[Task], count: int, min_dialogues: int) -> list[str]:
-    """Return the ``count`` personas with the fewest training dialogues that have ``needed`` or more in the test split.
+    """Return the ``count`` personas with the fewest training dialogues and ``min_dialogues`` or more in the test split.
 
-    Of equally rare ones the first by name. ConfigError if there are not so many.
+    Of equally rare ones the first by name. ConfigError if there are not enough.
     """
     dialogues = {task.persona_id: len(task.dialogues) for task in training}
     able = [task.persona_id for task in test if len(task.dialogues) >= min_dialogues]
@@ -23,7 +23,7 @@ def rarest(training: Sequence[Task], test: Sequence[Task], count: int, min_dialo
 
 
 def known_only(wanted: Sequence[str], test: Sequence[Task], min_dialogues: int) -> list[str]:
-    """Return the names, each once; ConfigError with every one that has fewer than ``needed`` test dialogues."""
+    """Return the names, each once; ConfigError lists every one with fewer than ``min_dialogues`` test dialogues."""
     dialogues = {task.persona_id: len(task.dialogues) for task in test}
     problems = [_lacking(name, dialogues, min_dialogues) for name in wanted if dialogues.get(name, 0) < min_dialogues]
     if problems:

@@ -18,10 +18,11 @@ Record = Mapping[str, Any]  # as read from JSON
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How personas are dealt out; all that a split depends on beside the tasks.
+    """The parameters of a split.
 
-    ``shares`` (0 to 1, of the eligible personas) stand in order of precedence: the first split takes who is left, and a
-    dialogue between two splits goes to the later one. ``needed`` is how many dialogues a split asks of a persona.
+    ``shares`` (0 to 1, of the eligible personas) are in order of precedence: the first split takes the remaining
+    personas, and a dialogue of personas in two splits goes to the later split. ``min_dialogues`` is how many dialogues
+    a persona needs in each split.
     """
 
     shares: Mapping[str, float]
@@ -30,7 +31,7 @@ class SplitPlan:
     min_dialogues: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse shares that cannot be meant."""
+        """Refuse shares that make no split."""
         if not self.shares or any(not 0 <= share <= 1 for share in self.shares.values()):
             raise ConfigError(f"shares must be from 0 to 1, are {dict(self.shares)}")
         if abs(sum(self.shares.values()) - 1) > 1e-6:
@@ -49,8 +50,8 @@ class SplitPlan:
 class Splits:
     """Tasks by split; ``dropped`` counts the personas that had too few dialogues left in their split.
 
-    ``likeness`` is the mean similarity of two personas by split, where they were chosen by it; ``repeated`` counts the
-    dialogues of a split that were left out because they stand elsewhere too.
+    ``likeness`` is the mean similarity of two personas by split, if they were chosen by it; ``repeated`` counts the
+    dialogues of a split that were left out as repeated.
     """
 
     splits: Mapping[str, tuple[Task, ...]]
@@ -64,7 +65,7 @@ class Splits:
         return self.splits[split]
 
     def verify(self) -> None:
-        """Raise DataError naming each persona or dialogue in two splits, and held-out partners heard earlier."""
+        """Raise DataError for each persona or dialogue in two splits, and for held-out partners in earlier splits."""
         splits_of: dict[str, list[str]] = defaultdict(list)
         for split, tasks in self.splits.items():
             for name in [f"persona {shown(task.persona_id)}" for task in tasks]:
@@ -77,7 +78,7 @@ class Splits:
             raise DataError.of(problems)
 
     def _overheard(self) -> Iterator[str]:
-        """Yield where a persona of a later split speaks as a partner: its words would be known before they are met."""
+        """Yield where a persona of a later split is a partner in an earlier one: its words would be seen too early."""
         order = list(self.splits)
         split_of = {task.persona_id: split for split, tasks in self.splits.items() for task in tasks}
         involved = _involved([task for tasks in self.splits.values() for task in tasks])
@@ -116,11 +117,11 @@ def split_tasks(
     at_least: int = 2,
     min_dialogues: Mapping[str, int] | None = None,
 ) -> Splits:
-    """Deal the personas out to splits; the same tasks in any order give the same split.
+    """Assign personas to splits; the same tasks in any order give the same splits.
 
-    Only personas with enough dialogues are held out. A dialogue of two splits' personas stays in the later split only,
-    and who then has too few left is dropped; the arguments are SplitPlan's. Raises DataError if a split gets no persona
-    or a persona id stands twice, ConfigError for a plan that cannot be meant.
+    Only personas with enough dialogues are held out. A dialogue of personas in two splits stays in the later one only,
+    and personas with too few left are dropped; the arguments are SplitPlan's. Raises DataError if a split gets no
+    persona or a persona id occurs twice, ConfigError for an invalid plan.
     """
     plan = SplitPlan(shares, seed, at_least, min_dialogues or {})
     _distinct(tasks)
@@ -147,7 +148,7 @@ def split_tasks(
 
 
 def with_split(made: Splits, split: str, tasks: Sequence[Task]) -> Splits:
-    """Return a split one of whose splits is given and not drawn: the personas a corpus itself sets apart.
+    """Return splits of which one is given and not drawn: the personas of the corpus's own split.
 
     In ``made`` that split is empty. Who has too few dialogues is dropped; DataError if nobody is left.
     """
@@ -162,7 +163,7 @@ def with_split(made: Splits, split: str, tasks: Sequence[Task]) -> Splits:
 
 
 def from_record(record: Record, tasks: Sequence[Task]) -> Splits:
-    """Return the split a record tells of, made of these tasks; DataError that says what differs."""
+    """Rebuild splits from a record and these tasks; DataError that says what differs."""
     by_id = {task.persona_id: task for task in tasks}
     try:
         plan = SplitPlan(record["shares"], record["seed"], record["at_least"], record["needed"])
@@ -204,7 +205,7 @@ def strangers(tasks: Sequence[Task]) -> dict[str, str]:
 
 
 def _involved(tasks: Iterable[Task]) -> dict[str, set[str]]:
-    """Return the personas that speak in each dialogue, also those whose own task was capped and lacks it."""
+    """Return the personas that speak in each dialogue, including those whose bounded task lacks it."""
     tasks = list(tasks)
     # Where the persona's id is the speaker's name, a partner is known by name.
     named = {task.persona_id for task in tasks if all(p.speaker == task.persona_id for p in task.dialogues)}
@@ -224,9 +225,9 @@ def _distinct(tasks: Sequence[Task]) -> None:
 
 
 def _dealt(tasks: Sequence[Task], plan: SplitPlan) -> dict[str, str]:
-    """Return each persona's split; the last split chooses first, for it asks most of a persona."""
+    """Return each persona's split; the last split chooses first, as it needs the most dialogues."""
     first, *held_out = plan.shares
-    # Ordering by a hash of seed and id makes the deal independent of the order of the tasks.
+    # Sorting by a hash of seed and id makes the split independent of the order of the tasks.
     waiting = sorted(tasks, key=lambda task: _digest(f"{plan.seed}:{task.persona_id}"))
     split_of = dict.fromkeys((task.persona_id for task in waiting), first)
     for split in reversed(held_out):

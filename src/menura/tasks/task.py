@@ -1,4 +1,4 @@
-"""What a task is: one persona and the dialogues it speaks in."""
+"""A task: one persona and the dialogues it speaks in."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from menura.corpus.dialogue import Dialogue, Profile, Turn
 
 @dataclass(frozen=True)
 class Exchange:
-    """One training example: everything said before, and what the persona replied.
+    """One training example: the context, and the persona's reply.
 
     ``speaker`` is the persona's name inside this dialogue (``reply.speaker``); ``candidates`` are the replies
     to choose from that a data set gives, empty where it gives none; ``profiles`` are the attributes of everybody in the
@@ -25,7 +25,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class DialogueView:
-    """One dialogue as one persona saw it: which speaker it was there.
+    """One dialogue from the view of one persona: ``speaker`` is its name there.
 
     ``unread`` are facts that no model reads, kept for scoring what is said.
     """
@@ -56,7 +56,7 @@ class DialogueView:
 
 @dataclass(frozen=True)
 class Task:
-    """All dialogues of one persona, in the order they were read; ``facts`` are its profile lines."""
+    """All dialogues of one persona, in the order of the files; ``facts`` are its profile sentences."""
 
     persona_id: str
     dialogues: tuple[DialogueView, ...]
@@ -64,5 +64,5 @@ class Task:
 
     @property
     def dialogue_ids(self) -> frozenset[str]:
-        """The dialogues this task holds; two personas that talked together share some."""
+        """The ids of the task's dialogues; two personas that talked together share some."""
         return frozenset(part.dialogue.dialogue_id for part in self.dialogues)

@@ -1,1 +1,1 @@
-"""Settings of a family's models become a model that can reply, its weights in place."""
+"""Settings of a model become a loaded model, with vocabulary and initial weights; one module per family."""

@@ -1,4 +1,4 @@
-"""Attention routing begins at random or with a BERT's layers, over the pieces and attributes of its training split."""
+"""Attention routing, over the pieces and attributes of its training split, random or with a BERT's layers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,9 +27,9 @@ from menura.tasks.task import Task
 
 
 def load_attention_routing(settings: AttentionRoutingConfig, options: LoadOptions) -> LoadedModel:
-    """Build attention routing; a BERT whose states are read is read here and stays as it is.
+    """Build attention routing; a BERT for features is loaded here and stays frozen.
 
-    Raises ConfigError where there is no run to read pieces from, and none are given.
+    Raises ConfigError if there is neither a run to read the vocabulary from nor a given one.
     """
     encoders: Callable[[str], Pretrained] = partial(encoder_named, offline=options.offline, say=options.say)
     vocabulary = subword_vocabulary.read(run_weights(settings).parent) if settings.init_from else options.vocabulary
@@ -55,7 +55,7 @@ def load_attention_routing(settings: AttentionRoutingConfig, options: LoadOption
     loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
     if not settings.init_from:
         return loaded
-    # Adapters, and a predictor, may be what goes on learning alone.
+    # Adapters and the predictor may be missing in the initial weights: they are then trained alone.
     added = (("adapters.", settings.adapter_bottleneck), ("predictor.", model.predictor))
     return with_weights(loaded, run_weights(settings), fresh=[name for name, there in added if there])
 
@@ -66,15 +66,15 @@ def learn_pieces(settings: AttentionRoutingConfig, tasks: Sequence[Task]) -> Sub
 
 
 def train_encoder(settings: AttentionRoutingConfig, encoder: Encoder, profiles: Sequence[Profile]) -> Encoder:
-    """Return the encoder of the training split, whose speakers' profiles can be lent to one another."""
+    """Return the encoder of the training split, with its profiles as lenders."""
     if not (encoder.profile and settings.lent_share):
         return encoder
     return replace(encoder, profile=encoder.profile.lending(profiles))
 
 
 def count_attention_routing(settings: AttentionRoutingConfig, within: str) -> BuildInputs:
-    """Return what the model's parameters are counted on; ConfigError where it is not said how many pieces there are."""
-    # Without a memory profiles are read in the vocabulary of what is said.
+    """Return the build inputs for counting parameters; ConfigError if the vocabulary sizes are not set."""
+    # Without a memory profiles share the vocabulary of the dialogues.
     profiles = {"profile_vocab_size": "10004"} if settings.memory else {}
     check_counted(settings, within, {"vocab_size": "18600", **profiles})
     return BuildInputs()
@@ -87,7 +87,7 @@ def _begin(
     encoders: Callable[[str], Pretrained],
     seed: int,
 ) -> None:
-    """Let a fresh model begin at word vectors, and with a BERT's layers, where its settings say so."""
+    """Initialise a fresh model with word vectors and with a BERT's layers, if set."""
     if settings.word_vectors:
         model.begin_words(*_vectors(settings.word_vectors, tokens, settings.embedded, seed))
     if settings.pretrained_weights:
@@ -95,7 +95,7 @@ def _begin(
 
 
 def _vectors(name: str, tokens: Tokens, size: int, seed: int) -> tuple[list[int], Tensor]:
-    """Return rows of tokens of which word vectors are known, and these fitted to the table's width."""
+    """Return the ids of tokens that have word vectors, and the vectors in the embeddings' width."""
     rows = {piece: row for piece, row in tokens.rows().items() if piece not in PIECE_TOKENS}
     found = word_vectors(name, rows)
     fitted = found.fitted(size, project=True, generator=torch.Generator().manual_seed(seed))

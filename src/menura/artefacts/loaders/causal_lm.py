@@ -25,7 +25,7 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 
 
 def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedModel:
-    """Attach fresh adapters, check that they change nothing (MAMLviaPP, Eq. 2), and put adapter weights in place."""
+    """Attach fresh adapters, check that they change nothing (MAMLviaPP, Eq. 2), and load initial adapter weights."""
     network, tokens, base = bases.load(settings.base, offline=options.offline, say=options.say)
     if settings.reinit != "none":
         network = bases.forgotten(network, small=settings.reinit == "small", seed=options.seed)
@@ -47,7 +47,7 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
 
 
 def count_causal_lm(settings: CausalLmConfig, within: str) -> BuildInputs:
-    """Return what the model's parameters are counted on: the base's network without its weights."""
+    """Return the build inputs for counting parameters: the base's network without its weights."""
     del within
     return BuildInputs(bases.without_weights(settings.base))
 
@@ -55,7 +55,7 @@ def count_causal_lm(settings: CausalLmConfig, within: str) -> BuildInputs:
 def init_file(settings: CausalLmConfig) -> Path:
     """Return the file of weights that ``init_from`` names, the default adapter checkpoint of the base included.
 
-    Raises ConfigError if the base has none, StorageError where nothing is there.
+    Raises ConfigError if the base has no default, StorageError if the file is missing.
     """
     if settings.init_from != DEFAULT:
         return run_weights(settings)
@@ -78,7 +78,7 @@ def default_settings(base: str = "smollm2-135m") -> CausalLmConfig:
 
 
 def write_adapters(path: Path, weights: Mapping[str, Tensor], loaded: LoadedModel, about: Mapping[str, str]) -> None:
-    """Write adapter weights with what they fit; half precision, as they are a beginning and not a result."""
+    """Write adapter weights and the base that they fit; in half precision, as they are initial weights."""
     settings: Any = loaded.config
     fits = {
         "base_sha256": loaded.base.sha256,
@@ -91,7 +91,7 @@ def write_adapters(path: Path, weights: Mapping[str, Tensor], loaded: LoadedMode
 
 
 def _check_vocabulary(tokens: int, network: PreTrainedModel, settings: CausalLmConfig) -> None:
-    """Raise MismatchError for a vocabulary the network has no rows for, or whose own tokens would hit unused rows."""
+    """Raise MismatchError if the network lacks rows for the vocabulary, or control tokens would use spare rows."""
     rows = network.get_input_embeddings().weight.shape[0]
     if tokens > rows:
         raise MismatchError(

@@ -1,4 +1,4 @@
-"""Lost in Conversation: layers that encoder and decoder share begin with a base's weights, or at random."""
+"""Lost in Conversation: a shared stack of layers, initialised from a base's weights, or at random."""
 
 import torch
 
@@ -11,7 +11,7 @@ from menura.models.lic import Lic, LicConfig
 
 
 def load_lic(settings: LicConfig, options: LoadOptions) -> LoadedModel:
-    """Build the shared layers."""
+    """Build the model, with its base's vocabulary and, if set, weights."""
     encoder = pretrained(settings.base, weights=settings.init == "base", offline=options.offline, say=options.say)
     opens, end = encoder.tokens.control(encoder.opens), encoder.tokens.control(encoder.ends)
     with torch.random.fork_rng(devices=[]):
@@ -25,6 +25,6 @@ def load_lic(settings: LicConfig, options: LoadOptions) -> LoadedModel:
 
 
 def count_lic(settings: LicConfig, within: str) -> BuildInputs:
-    """Return what the model's parameters are counted on: the sizes of its base."""
+    """Return the build inputs for counting parameters: the sizes of its base."""
     del within
     return BuildInputs(sizes=known_sizes(settings.base))

@@ -1,4 +1,4 @@
-"""PLATO: a unified transformer begins with what a BERT or a GPT-2 knows, or with its vocabulary alone."""
+"""PLATO: a unified transformer, initialised from a BERT or a GPT-2, or with its vocabulary alone."""
 
 import torch
 
@@ -13,7 +13,7 @@ from menura.models.plato.model import Plato, sized
 
 
 def load_plato(settings: PlatoConfig, options: LoadOptions) -> LoadedModel:
-    """Build a unified transformer; ConfigError for a table of fewer rows than its base has tokens."""
+    """Build a unified transformer; ConfigError for fewer embeddings than its base has tokens."""
     encoder = pretrained(settings.base, weights=settings.init == "base", offline=options.offline, say=options.say)
     sizes = sized(settings, encoder.sizes)
     if sizes.vocab_size < len(encoder.tokens):
@@ -44,6 +44,6 @@ def load_plato(settings: PlatoConfig, options: LoadOptions) -> LoadedModel:
 
 
 def count_transformer(settings: PlatoConfig, within: str) -> BuildInputs:
-    """Return what the model's parameters are counted on: the sizes of its base."""
+    """Return the build inputs for counting parameters: the sizes of its base."""
     del within
     return BuildInputs(sizes=known_sizes(settings.base))

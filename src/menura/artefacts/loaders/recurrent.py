@@ -1,4 +1,4 @@
-"""Models over words: a vocabulary of the training split becomes a table of words, and the weights of a run follow."""
+"""Models over words: a word vocabulary of the training split, word vectors, and initial weights of a run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ from menura.tasks.task import Task
 
 
 def load_over_words(settings: Any, options: LoadOptions) -> LoadedModel:
-    """Build a model over the words of its run, or of ``options.vocabulary``; ConfigError where there are none.
+    """Build a model over the vocabulary of its run, or ``options.vocabulary``; ConfigError if there is neither.
 
-    Settings of such a model have ``vocab_size`` and, where its words can begin at word vectors, ``word_vectors``.
+    Settings of such a model have ``vocab_size`` and, if it can be initialised with word vectors, ``word_vectors``.
     """
     vocabulary = word_vocabulary.read(run_weights(settings).parent) if settings.init_from else options.vocabulary
     if vocabulary is None:
@@ -43,18 +43,18 @@ def load_over_words(settings: Any, options: LoadOptions) -> LoadedModel:
 
 
 def learn_words(settings: Any, tasks: Sequence[Task]) -> WordVocabulary:
-    """Return the words of training tasks that are said ``settings.min_count`` times or more, and their people."""
+    """Return the words that occur ``settings.min_count`` times or more in training tasks, and the persona ids."""
     return word_vocabulary.of_tasks(tasks, min_count=getattr(settings, "min_count", 1))
 
 
 def count_over_words(settings: Any, within: str) -> BuildInputs:
-    """Return what the model's parameters are counted on; ConfigError where it is not said how many words there are."""
+    """Return the build inputs for counting parameters; ConfigError if the vocabulary size is not set."""
     check_counted(settings, within, {"vocab_size": "18600"})
     return BuildInputs()
 
 
 def check_counted(settings: Any, within: str, wanted: dict[str, str]) -> None:
-    """Raise ConfigError for sizes of tables that are 0, with what to type; ``within`` stands before each setting."""
+    """Raise ConfigError for vocabulary sizes of 0, with the setting to type; ``within`` is its prefix."""
     missing = [name for name in wanted if getattr(settings, name, 1) < 1]
     if missing:
         hint = " ".join(f"--set {within}{name}={wanted[name]}" for name in missing)
@@ -62,12 +62,12 @@ def check_counted(settings: Any, within: str, wanted: dict[str, str]) -> None:
 
 
 def _people(settings: Any, vocabulary: WordVocabulary) -> dict[str, int]:
-    """Return how many rows a table of people has, of a model that has one: one for each and one for everybody else."""
+    """Return the size of the user embedding, for a model that has one: one row per persona and one for all others."""
     return {"num_users": len(vocabulary.people) + 1} if hasattr(settings, "num_users") else {}
 
 
 def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: int) -> None:
-    """Let words begin where word vectors are known of them."""
+    """Initialise word embeddings with the known word vectors."""
     rows = {word: row for row, word in enumerate(vocabulary.words, start=len(WORD_TOKENS))}
     found = word_vectors(settings.word_vectors, rows)
     generator = torch.Generator().manual_seed(seed)
