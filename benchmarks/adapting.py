@@ -27,7 +27,7 @@ def rows() -> dict[str, Row]:
 
 
 def run(rounds: int) -> Iterator[Ratio]:
-    """Compare ours, from nothing kept, with a full fine-tune and with LoRA as peft does it."""
+    """Compare ours, with empty caches, with full fine-tuning and with peft's LoRA."""
     support = ragged(BATCH, seed=3)
     model = ours(network(), "upper")
     whole = ours(network(), "none")
@@ -44,7 +44,7 @@ def run(rounds: int) -> Iterator[Ratio]:
 
 
 def adapt(model: CausalLm, support: Sequence[EncodedDialogue]) -> None:
-    """Adapt with nothing kept from an earlier visit."""
+    """Adapt with empty caches."""
     model.forget_lower()
     Finetune(InnerLoop(lr=RATE, epochs=STEPS, batch_size=BATCH, optimizer="adam")).adapt(model, support)
 

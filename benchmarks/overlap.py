@@ -1,4 +1,4 @@
-"""Replies at several strengths of a persona become a table: how often they tell of who speaks, how often of others.
+"""Replies at several persona strengths become a table: how often they contain facts of the speaker, or of others.
 
 ``python -m benchmarks.overlap FOLDER … --out FILE.md`` reads evaluations of one run by ``menura eval --strength``. What
 replies say of anybody they say of some other speaker as well; only what they say of their own beyond that is personal.
@@ -26,7 +26,7 @@ Told = Mapping[str, frozenset[str]]  # by persona, the pieces of its facts
 
 @dataclass(frozen=True)
 class OverlapOfOthers:
-    """The share of replies that say a piece of another speaker's facts, mean over all others.
+    """The share of replies that contain a piece of another speaker's facts, mean over all others.
 
     ``own`` counts how much oftener replies say a piece of their speaker's own.
     """

@@ -1,4 +1,4 @@
-"""Ways of doing one thing are timed in turn, round by round; what counts is the median ratio of the pairs."""
+"""Ways of doing one thing are timed in turn, round by round; the result is the median ratio of the pairs."""
 
 import statistics
 import time
@@ -22,7 +22,7 @@ class Ratio:
     lowest: float
     highest: float
     rounds: int
-    at_least: float | None = None  # None: shown, nothing promised
+    at_least: float | None = None  # None: shown, without a target
     unit: str = "quicker"
 
     @property

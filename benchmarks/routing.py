@@ -1,4 +1,4 @@
-"""Row group 7: AR+ beside AR: what a training step costs, and what its memory; replies with a cache and without.
+"""Row group 7: AR+ against AR: time and memory of a training step; replies with a cache and without.
 
 A step is forward, backward and Adam in pooled training with dropout and both tasks, over random exchanges of the shape
 of RealPersonaChat's, or of the study's. ``python -m benchmarks.routing ar paper`` prints a process's peaks in bytes:
@@ -36,7 +36,7 @@ QUICKER, LESS = 1.3, 1 / 0.75  # AR+ against AR: training speed, peak memory
 CACHED = 10.0
 SAYING = (32, 15)  # rows, tokens of a reply
 BOS, END, SEP = 2, 3, 4
-FIRST = 12  # the first number that stands for something said, or told
+FIRST = 12  # the first token id that is no control token
 KEYS = 6  # of profiles, numbered before it
 
 
@@ -179,13 +179,13 @@ def step(model: AttentionRouting, adam: torch.optim.Optimizer, batch: Batch) -> 
 
 
 def cached(model: AttentionRouting, prompts: Batch, limit: int) -> list[list[int]]:
-    """Say replies as the house does; no token ends one."""
+    """Generate replies with our cache; no token ends one."""
     return generate(model, prompts, Greedy(), end=-1, max_new_tokens=limit, seeds=[0] * len(prompts))
 
 
 @torch.no_grad()
 def uncached(model: AttentionRouting, prompts: Batch, limit: int) -> list[list[int]]:
-    """Say replies as the public program does: contexts and all that was said are read again for each token (F-A17)."""
+    """Generate replies as the public program does: context and reply are read again for each token (F-A17)."""
     ids = torch.full((len(prompts), 1), BOS)
     for _ in range(limit):
         scores = model.scores_of(model.prefill(prompts), ids)[:, -1]

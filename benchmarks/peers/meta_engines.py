@@ -112,7 +112,7 @@ def functional(
 def vmapped(
     network: GPT2LMHeadModel, episodes: Sequence[EncodedEpisode], rate: float, order: Order
 ) -> Mapping[str, Tensor]:
-    """Run all tasks side by side by ``torch.func.vmap``, filled up to one shape."""
+    """Run all tasks in parallel with ``torch.func.vmap``, padded to one shape."""
     start = {name: p.detach() for name, p in adapting(network).items()}
     longest = max(len(e.ids) for episode in episodes for e in flat(episode.support + episode.query))
     supports = [padded(episode.support, longest) for episode in episodes]
@@ -120,7 +120,7 @@ def vmapped(
     meta_gradient = torch.func.grad(partial(_task_loss, network, rate, order))
 
     def one(support_ids: Tensor, support_labels: Tensor, query_ids: Tensor, query_labels: Tensor) -> dict[str, Tensor]:
-        # No mask: what is filled up stands on the right, where causal attention never looks, and vmap cannot branch.
+        # No mask: padding is on the right, which causal attention never sees, and vmap cannot branch.
         support, query = (
             SequenceLayout(support_ids, None, support_labels),
             SequenceLayout(query_ids, None, query_labels),

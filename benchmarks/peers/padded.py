@@ -1,4 +1,4 @@
-"""What the peers compute on: the same GPT-2 with adapters as modules of its own, and padded rows. B rows, L tokens."""
+"""The peers' network: the same GPT-2 with adapters as its own modules, on padded rows. B rows, L tokens."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def peer_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class SequenceLayout:
-    """Sequences filled up on the right; ``labels`` (B, L) are ids where there is loss and ``IGNORED`` elsewhere."""
+    """Sequences padded on the right; ``labels`` (B, L) are ids where there is loss and ``IGNORED`` elsewhere."""
 
     ids: Tensor  # (B, L)
     mask: Tensor | None  # (B, L), 1 where real
@@ -69,7 +69,7 @@ class SequenceLayout:
 
 
 def padded(dialogues: Sequence[EncodedDialogue], length: int | None = None) -> SequenceLayout:
-    """Fill up to the longest, or to ``length``."""
+    """Pad to the longest, or to ``length``."""
     exchanges = flat(dialogues)
     length = length or max(len(e.ids) for e in exchanges)
     ids = torch.zeros((len(exchanges), length), dtype=torch.long)
@@ -100,7 +100,7 @@ def gradients(network: nn.Module) -> dict[str, Tensor]:
 
 
 def relative_error(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> float:
-    """Return ‖found − wanted‖ / ‖wanted‖ over all parameters together; not-a-number if some are missing."""
+    """Return ‖found − wanted‖ / ‖wanted‖ over all parameters together; NaN if some are missing."""
     if found.keys() != wanted.keys():
         return float("nan")
     off = sum(float(((found[name].double() - wanted[name].double()) ** 2).sum()) for name in wanted)

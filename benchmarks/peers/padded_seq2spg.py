@@ -23,7 +23,7 @@ Encoder = Literal["cells", "packed"]
 
 @dataclass(frozen=True)
 class SequenceLayout:
-    """Contexts, what the decoder is told, and what it should say, ``IGNORED`` where there is nothing."""
+    """Contexts, decoder inputs, and labels, ``IGNORED`` at padding."""
 
     source: Tensor  # (B, S)
     lengths: Tensor  # (B,)
@@ -32,7 +32,7 @@ class SequenceLayout:
 
 
 def padded(dialogues: Sequence[EncodedDialogue]) -> SequenceLayout:
-    """Fill up on the right."""
+    """Pad on the right."""
     exchanges = flat(dialogues)
     source = [torch.tensor(e.prefix[:-1]) for e in exchanges]
     given = [torch.tensor((e.prefix[-1], *e.reply[:-1])) for e in exchanges]

@@ -1,1 +1,1 @@
-"""Samples become scores: one figure a metric, each with its interval and its signature."""
+"""Samples become scores: one figure per metric, with an interval and a signature."""

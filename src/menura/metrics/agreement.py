@@ -1,4 +1,4 @@
-"""People's votes become scores: the majority of a few raters, and how far they agree (PLATO, section 4.2)."""
+"""Human ratings become scores: the majority vote, and inter-rater agreement (PLATO, section 4.2)."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How often a reply tells who speaks: it says a piece of the persona's facts, whatever the language."""
+"""How often a reply contains a piece of the persona's facts, in any language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from menura.metrics.score import Sample, summed
 
 
 def says_a_fact(reply: str, facts: Sequence[str]) -> bool:
-    """Return whether a reply says a content piece of any fact (see ``menura.corpus.pieces``)."""
+    """Return whether a reply contains a content piece of any fact (see ``menura.corpus.pieces``)."""
     return says_any(reply, {piece for fact in facts for piece in content_pieces(fact)})
 
 
 @dataclass(frozen=True)
 class AttributeOverlap:
-    """The share of replies that say a piece of a fact; replies whose dialogue has no facts are left out.
+    """The share of replies that contain a piece of a fact; replies without facts are left out.
 
     It finds words, not meaning: what denies a fact says it too, and a word of the fact's key counts like its value.
     """

@@ -1,4 +1,4 @@
-"""The metrics there are, by name."""
+"""The metrics by name."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""The C score: does what is said agree with the persona's facts? (Madotto et al., 2019)"""
+"""The C score: do replies agree with the persona's facts, by NLI labels? (Madotto et al., 2019)"""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from typing import Literal
 from menura.metrics.score import Sample, summed
 from menura.metrics.word_f1 import normalised
 
-SUM, CONTRADICTIONS, FACTS, REPLIES = range(4)  # of what is gathered: of verdicts, then three counts
-SHARED = 0.5  # of a fact's content words, for the lexical verdict
-# Words that every reply may hold, whatever it is about: verbs of being, having and liking among them.
+SUM, CONTRADICTIONS, FACTS, REPLIES = range(4)  # columns of the statistics: the sum of labels, then three counts
+SHARED = 0.5  # share of a fact's content words, for the lexical label
+# Words without content, verbs of being, having and liking among them.
 _COMMON = """i my me mine you your he she it we they am is are was were be been being have has had do does did to of
 in on at and or but for with that this so as very really just there s m re ve d ll t
 like likes love loves enjoy enjoys"""
@@ -42,7 +42,7 @@ def _negated(text: str) -> bool:
 
 @dataclass(frozen=True)
 class OfFacts:
-    """What the figures share: replies whose dialogue has no facts are left out, the scorer belongs to the signature."""
+    """The base of these metrics: replies without facts are left out, the scorer is part of the signature."""
 
     name: str
     unit: str
@@ -56,22 +56,22 @@ class OfFacts:
 
     @property
     def signature(self) -> str:
-        """Names what a verdict counts; the scorer that gave them is the samples' to tell."""
+        """The values of labels; ``signature_of`` adds the scorer."""
         by = "|verdicts:lexical, no trained scorer" if self.lexical else ""
         return f"{self.name}|entailed:+1|neutral:0|contradicted:-1{by}"
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
-        """Add the scorer, and how many replies it judged."""
-        judged = [sample for sample in samples if self._nli_labels(sample)]
-        scorers = " and ".join(sorted({sample.entailed_by for sample in judged if sample.entailed_by}))
+        """Add the scorer, and the number of labelled replies."""
+        labelled = [sample for sample in samples if self._nli_labels(sample)]
+        scorers = " and ".join(sorted({sample.entailed_by for sample in labelled if sample.entailed_by}))
         by = "" if self.lexical else f"|verdicts:{scorers or 'none'}"
-        return f"{self.signature}{by}|replies:{len(judged)}"
+        return f"{self.signature}{by}|replies:{len(labelled)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float, float, float]:
-        """Return (sum of verdicts, contradictions, facts judged, replies judged)."""
-        judged = [nli_labels for sample in samples if (nli_labels := self._nli_labels(sample))]
-        every = [verdict for nli_labels in judged for verdict in nli_labels]
-        return float(sum(every)), float(every.count(-1)), float(len(every)), float(len(judged))
+        """Return (sum of labels, contradictions, labelled facts, labelled replies)."""
+        labelled = [nli_labels for sample in samples if (nli_labels := self._nli_labels(sample))]
+        every = [label for nli_labels in labelled for label in nli_labels]
+        return float(sum(every)), float(every.count(-1)), float(len(every)), float(len(labelled))
 
     def _nli_labels(self, sample: Sample) -> tuple[int, ...]:
         if self.lexical:
@@ -81,38 +81,38 @@ class OfFacts:
 
 @dataclass(frozen=True)
 class ConsistencySum(OfFacts):
-    """The sum of the verdicts over a dialogue's facts, its mean over replies: between ± the number of facts."""
+    """The sum of labels over a dialogue's facts, mean over replies: between ± the number of facts."""
 
     name: str = "c-score"
     unit: str = "sum over facts"
 
     def value(self, gathered: Sequence[tuple[float, ...]]) -> float:
-        """Return the mean sum; ``nan`` where no reply was judged."""
+        """Return the mean sum; ``nan`` without a labelled reply."""
         return _ratio(gathered, SUM, REPLIES)
 
 
 @dataclass(frozen=True)
 class ConsistencyMean(OfFacts):
-    """The mean verdict of a fact, in -1..1: comparable where personas differ in how many facts they have."""
+    """The mean label of a fact, in -1..1: comparable if personas have different numbers of facts."""
 
     name: str = "c-mean"
     unit: str = "mean over facts"
 
     def value(self, gathered: Sequence[tuple[float, ...]]) -> float:
-        """Return the mean; ``nan`` where no reply was judged."""
+        """Return the mean; ``nan`` without a labelled reply."""
         return _ratio(gathered, SUM, FACTS)
 
 
 @dataclass(frozen=True)
 class Contradictions(OfFacts):
-    """The share of verdicts that are contradictions, in per cent."""
+    """The share of labels that are contradictions, in per cent."""
 
     name: str = "c-contradictions"
     unit: str = "%"
     better: Literal["lower", "higher"] = "lower"
 
     def value(self, gathered: Sequence[tuple[float, ...]]) -> float:
-        """Return the per cent; ``nan`` where no reply was judged."""
+        """Return the percentage; ``nan`` without a labelled reply."""
         return 100 * _ratio(gathered, CONTRADICTIONS, FACTS)
 
 

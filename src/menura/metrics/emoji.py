@@ -1,4 +1,4 @@
-"""E-acc: would a classifier put the persona's emoji beside what is said in its name? (Song et al., 2020)"""
+"""E-acc: does a classifier predict the persona's emoji from the reply? (Song et al., 2020)"""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class EmojiAccuracy:
 
     @property
     def signature(self) -> str:
-        """Names how many places count; the classifier is the samples' to tell."""
+        """The number of top labels; ``signature_of`` adds the classifier."""
         return f"{self.name}|top:{self.top}|among:{'personas' if self.within else 'all'}"
 
     def signature_of(self, samples: Sequence[Sample]) -> str:

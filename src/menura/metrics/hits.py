@@ -1,4 +1,4 @@
-"""Ranking: does the model prefer what the persona said to what others said?"""
+"""Ranking: does the model rank the persona's reply above replies of others?"""
 
 import math
 import random
@@ -11,7 +11,7 @@ from menura.metrics.score import Sample, summed
 
 
 def rank_of(scores: Sequence[float], gold: int) -> int:
-    """Return the place of ``scores[gold]``, 0 for the best; a lower score (nats) is better.
+    """Return the rank of ``scores[gold]``, 0 for the best; a lower score (NLL) is better.
 
     Ties count against the gold, and so does a score that is not a number: a constant scorer must not look right.
     """
@@ -27,7 +27,7 @@ def draw_candidates(reference: str, pool: Sequence[str], count: int, rng: random
     """
     if count < 2:
         raise ConfigError(f"candidates: {count} must be >= 2: the reference and at least one other reply")
-    seen = {_key(reference), ""}  # a blank reply is no rival
+    seen = {_key(reference), ""}  # a blank reply is no distractor
     distractors: list[str] = []
     for reply in _in_random_order(pool, rng):
         if len(distractors) == count - 1:

@@ -1,4 +1,4 @@
-"""How much of what is known about a persona a reply says, and how much of the reply that is (PLATO, section 4.2)."""
+"""Knowledge recall, precision and F1: word overlap of a reply with the persona's facts (PLATO, section 4.2)."""
 
 import math
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Candidates become the one nearest to the references: what choosing perfectly would give (PLATO's upper bound)."""
+"""Candidates become the one nearest to the references: an oracle choice (PLATO's upper bound)."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Perplexity: what the model thought of the references, per token, per word or in bits per byte."""
+"""Perplexity of the references, per token, per word or per character, and bits per byte."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Literal
 from menura.metrics.score import Aggregation, Sample, by_dialogue, summed
 
 Per = Literal["token", "word", "char", "byte"]
-Of = Literal["all", "posterior", "best"]  # whose nats: the model's, or those under one value of its latent act
+Of = Literal["all", "posterior", "best"]  # the model's NLL, or that under one value of its latent
 
 _NAMES: dict[Per, str] = {"token": "ppl", "word": "ppl-word", "char": "ppl-char", "byte": "bits-per-byte"}
 _UNITS: dict[Per, str] = {"token": "per token", "word": "per word", "char": "per character", "byte": "bits"}
@@ -16,14 +16,14 @@ _UNITS: dict[Per, str] = {"token": "per token", "word": "per word", "char": "per
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How surprising the references are; 1 (0 bits) is a model that knew every one.
+    """exp of the mean NLL of the references, or bits per byte; 1 (0 bits) is a perfect prediction.
 
-    Per token compares models of one tokeniser only; per word, character and byte compare any two. The end of a reply
-    counts as one of each: it is predicted too. ``paml`` averages nats per unit over dialogues first.
+    Per token compares only models of one tokeniser; per word, character and byte compare any two. The end of a reply
+    counts as one unit, as it is predicted too. ``paml`` first averages NLL per unit over each dialogue.
 
-    ``of`` takes the nats under one value of a latent act: ``posterior`` under that which the model recognises in the
-    reference, ``best`` under that which makes it likeliest. Both have seen the reference; only ``all`` compares with
-    models without a latent act.
+    ``of`` takes the NLL under one value of a latent: ``posterior`` under the likeliest of the posterior given the
+    reference, ``best`` under the one with the lowest NLL. Both have seen the reference; only ``all`` compares with
+    models without latents.
     """
 
     per: Per
@@ -51,7 +51,7 @@ class Perplexity:
         return f"{self.name}|per:{self.per}{words}|end:counted|aggregation:{self.aggregation}{act}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
-        """Return (nats, units), or under ``paml`` (sum of the dialogues' nats per unit, dialogues)."""
+        """Return (summed NLL, units), or with ``paml`` (sum of the dialogues' NLL per unit, dialogues)."""
         if self.aggregation == "pooled":
             return self._totals(samples)
         folds = [self._totals(fold) for fold in by_dialogue(samples).values()]
@@ -59,7 +59,7 @@ class Perplexity:
         return math.fsum(means), float(len(means))
 
     def value(self, gathered: Sequence[tuple[float, float]]) -> float:
-        """Return the perplexity (or bits); ``nan`` without a reference or its nats, ``inf`` beyond a float."""
+        """Return the perplexity (or bits); ``nan`` without references or their NLL, ``inf`` beyond a float."""
         nll, units = summed(gathered) if gathered else (0.0, 0.0)
         if not units:
             return math.nan
@@ -88,7 +88,7 @@ class Perplexity:
 def perplexity_of(
     nll: Sequence[float], tokens: Sequence[int], aggregation: Literal["pooled", "paml", "mean_of_exps"]
 ) -> float:
-    """Return the perplexity of batches with these summed nats and token counts.
+    """Return the perplexity of batches with these summed NLLs and token counts.
 
     ``pooled`` weighs every token alike; ``paml`` is the exponential of the mean of the batch means, the figure PAML
     prints; ``mean_of_exps`` averages the batches' perplexities. ``nan`` where there is no token.
@@ -107,5 +107,5 @@ def perplexity_of(
 def _exp(nll: float) -> float:
     try:
         return math.exp(nll)
-    except OverflowError:  # a diverged model is infinitely surprised; the table should say so, not the traceback
+    except OverflowError:  # a diverged model has infinite perplexity; the table should show it, without a traceback
         return math.inf

@@ -134,7 +134,7 @@ class ReferenceBleu(_Batched):
 
 @dataclass(frozen=True)
 class ReferencePerplexity(_Batched):
-    """exp of the mean over batches of dialogue loss plus ``weight`` times auxiliary loss, in nats per token (D5, A6).
+    """exp of the mean over batches of dialogue NLL plus ``weight`` times auxiliary NLL, per token (D5, A6).
 
     It is no perplexity of replies: a model with an easy second task scores lower. ``nan`` where samples say nothing of
     a second stream.

@@ -1,4 +1,4 @@
-"""What a metric is: samples become one score, with the line that makes two scores comparable."""
+"""The contract of metrics: samples become one score, with a signature that makes two scores comparable."""
 
 import math
 from collections.abc import Sequence
@@ -10,23 +10,22 @@ Aggregation = Literal["pooled", "paml"]  # one figure over all replies | the mea
 
 @dataclass(frozen=True)
 class Sample:
-    """A generated reply beside its reference, and what the model thought of the reference.
+    """A generated reply with its reference, and the model's likelihood of the reference.
 
-    ``reference_nats`` is the summed −log p of the reference's tokens and its end token (``reference_tokens`` in all,
-    the end token counted); ``rank`` is the reference's place among ``candidates`` replies, 0 for the best, by what the
-    model chooses by, ``likelihood_rank`` its place by the mean nats of a token.
+    ``reference_nll`` is the summed −log p of the reference's tokens (``reference_tokens`` in all), end token included;
+    ``rank`` is the reference's rank among ``candidates`` replies, 0 for the best, by the model's head,
+    ``likelihood_rank`` its rank by mean NLL per token.
 
-    ``facts`` are the persona's sentences in this dialogue; ``verdicts`` says of each whether the reply entails it (+1),
-    contradicts it (−1) or neither (0), by the scorer ``entailed_by``. ``emoji_rank`` is the place of the persona's
-    emoji among all that the classifier ``classified_by`` gives the reply, ``emoji_rank_within`` among the ``emojis`` of
-    the personas scored.
+    ``facts`` are the persona's sentences in this dialogue; ``nli_labels`` has for each +1 if the reply entails it, −1
+    if it contradicts it, else 0, by the scorer ``entailed_by``. ``emoji_rank`` is the rank of the persona's emoji among
+    all labels of the classifier ``classified_by``, ``emoji_rank_within`` among the ``emojis`` of the scored personas.
 
-    ``references`` are all references where there are several, ``reference`` among them; ``said`` are all candidates
-    that ``reply`` was chosen from. Of a model with a latent act, ``posterior_nats`` are those of the reference under
-    the act that the model recognises in it, ``best_nats`` those under the act that makes it likeliest.
+    ``references`` are all references if there are several, ``reference`` among them; ``said`` are all candidates from
+    which ``reply`` was chosen. Of a model with latents, ``posterior_nll`` is the reference's NLL under the posterior's
+    likeliest latent, ``best_nll`` under the latent with the lowest NLL.
 
-    Of a model that learns from a second stream, ``auxiliary_nats`` are the summed nats of what that stream predicts in
-    this exchange, ``auxiliary_tokens`` how many tokens that is.
+    Of a model with an auxiliary task, ``auxiliary_nll`` is the summed NLL of that task in this exchange,
+    ``auxiliary_tokens`` its number of tokens.
     """
 
     persona_id: str
@@ -86,38 +85,38 @@ class Metric(Protocol):
 
     @property
     def unit(self) -> str:
-        """What the figure counts, as a table shows it."""
+        """The unit of the figure, as a table shows it."""
 
     @property
     def better(self) -> Literal["lower", "higher"]:
-        """Which way is an improvement."""
+        """Whether lower or higher is better."""
 
     @property
     def signature(self) -> str:
-        """Everything that changes the figure."""
+        """Everything that changes the figure, as one line."""
 
     def gather(self, samples: Sequence[Sample]) -> Any:
-        """Return what ``value`` needs to know of one persona's samples."""
+        """Return the statistics of one persona's samples that ``value`` needs."""
 
     def value(self, gathered: Sequence[Any]) -> float:
-        """Return the figure over all personas given; ``nan`` where nothing is to be scored."""
+        """Return the figure over all given personas; ``nan`` if there is nothing to score."""
 
 
 @runtime_checkable
 class SignsSamples(Protocol):
-    """An ability: the samples themselves hold something that decides whether two scores can be compared."""
+    """A metric whose signature also depends on the samples."""
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
-        """Return the signature, completed by what these samples say."""
+        """Return the signature for these samples."""
 
 
 @runtime_checkable
 class NeedsScorer(Protocol):
-    """An ability: the samples must have been read by a trained scorer before."""
+    """A metric that needs samples labelled by a trained scorer."""
 
     @property
     def scorer(self) -> str:
-        """Which one; empty where none is needed."""
+        """The scorer's name; empty if none is needed."""
 
 
 def references_said(samples: Sequence[Sample]) -> str:

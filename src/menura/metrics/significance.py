@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals and tests with personas as the units that were drawn.
+"""The uncertainty of a figure: intervals and tests with personas as the sampled units.
 
 Shape letters: D resamples, P personas.
 """
@@ -77,7 +77,7 @@ def bootstrap(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS
 def paired_difference(
     metric: Metric, ours: Sequence[Sample], theirs: Sequence[Sample], *, rounds: int = ROUNDS, seed: int
 ) -> Difference:
-    """Return ours minus theirs: each resample takes the same personas on both sides.
+    """Return ours minus theirs, paired: each resample takes the same personas of both systems.
 
     ``p`` is two-sided, from swapping the two systems persona by persona at random: (k + 1) / (rounds + 1).
     Raises DataError, naming every persona that only one side has.
@@ -96,7 +96,7 @@ def paired_difference(
         high=high,
         personas=len(left),
         p=_swapped_p(metric, left, right, rounds=rounds, seed=seed),
-        # Two signatures here say that the two sides were not measured alike.
+        # Two signatures mean that the two systems were not measured in the same way.
         signature=" against ".join(dict.fromkeys([_signature(metric, ours), _signature(metric, theirs)])),
     )
 

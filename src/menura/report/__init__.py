@@ -1,1 +1,1 @@
-"""Scores become tables and curves: to read in a terminal or a page, or to go on working with."""
+"""Scores become tables (Markdown, CSV, JSON) and curves (SVG)."""

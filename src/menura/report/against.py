@@ -45,7 +45,7 @@ def differences(folders: Sequence[Path], against: str) -> list[DifferenceRow]:
 
 
 class _Samples:
-    """What the systems' rows were scored by, read once a folder."""
+    """The samples of the systems' rows, read once per folder."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._lines = {

@@ -1,4 +1,4 @@
-"""Rows at several numbers of shots become curves: a line a system, as CSV and as a picture."""
+"""Rows at several numbers of shots become curves: one line per system, as CSV and as SVG."""
 
 import csv
 import io
@@ -64,7 +64,7 @@ def check_there(found: Sequence[Point], metrics: Sequence[str]) -> None:
 
 
 def csv_text(found: Sequence[Any], columns: Sequence[str] = COLUMNS) -> str:
-    """Return one line a point, or another value of these fields, numbers in full."""
+    """Return CSV with one line per point (or other object with these fields), numbers in full."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -73,7 +73,7 @@ def csv_text(found: Sequence[Any], columns: Sequence[str] = COLUMNS) -> str:
 
 
 def svg(found: Sequence[Point], metrics: Sequence[str], titles: Mapping[str, str]) -> str:
-    """Return a picture: a panel a metric, a line a system from un-adapted (K = 0) over its adapted rows.
+    """Return an SVG: a panel per metric, a line per system from un-adapted (K = 0) over its adapted rows.
 
     Bars are 95 % intervals over personas. The same points give the same bytes. Raises ConfigError without matplotlib.
     """
@@ -130,12 +130,12 @@ def _lines(found: Sequence[Point], metric: str) -> dict[str, list[Point]]:
 
 
 def lr_csv(tried: "Sequence[Tried]") -> str:
-    """Return one line a learning rate of a sweep, numbers in full."""
+    """Return CSV with one line per learning rate of a sweep, numbers in full."""
     return csv_text(tried, LR_COLUMNS)
 
 
 def lr_svg(tried: "Sequence[Tried]", rate: float, title: str) -> str:
-    """Return a picture of a sweep: loss over learning rate, as it was and smoothed, and a line at the suggestion."""
+    """Return an SVG of a sweep: loss over learning rate, raw and smoothed, and a line at the suggestion."""
     rates = [one.lr for one in tried]
     with picture(WIDTH, HEIGHT) as (figure, text):
         panel = figure.subplots()

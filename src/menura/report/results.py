@@ -15,7 +15,7 @@ PREDICTIONS, LIKELIHOODS = "predictions.jsonl", "likelihoods.jsonl"
 
 
 def table(results: Results) -> str:
-    """Return the scores, the paired differences to the adapted rows, and what they hold for."""
+    """Return the scores, the paired differences to the adapted rows, and the conditions of the evaluation."""
     about = "\n".join(f"{key}: {value}" for key, value in results.about.items())
     return f"{markdown(_rows(results))}\n\n{differences_markdown(_differences(results))}\n\n{about}\n"
 
@@ -40,7 +40,7 @@ def _lines(samples: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def _likely(sample: Sample) -> dict[str, Any]:
-    """Return what a likelihood is of, nothing generated."""
+    """Return the likelihood fields of a sample, without generated ones."""
     names = ("persona_id", "dialogue_id", "reply", "reference", "reference_nll", "reference_tokens")
     return {name: getattr(sample, name) for name in names}
 

@@ -13,7 +13,7 @@ from menura.metrics.significance import Difference
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 MISSING = "–"  # this row was not scored by this metric
-UNKNOWN = "n/a"  # it was, and nothing could be said
+UNKNOWN = "n/a"  # scored, without a result
 
 _DECIMALS = {"%": 1, "share": 3, "small share": 5, "bits": 3}  # small ones: AR's tables begin at 0.00017
 _COLUMNS = ("label", "metric", "value", "low", "high", "unit", "better", "personas", "samples", "signature", "notes")
@@ -30,7 +30,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """Two systems, what the first is better or worse by, by metric name."""
+    """The differences of two systems, by metric name."""
 
     ours: str
     theirs: str
@@ -38,7 +38,7 @@ class DifferenceRow:
 
 
 class Figure(Protocol):
-    """What a cell of either table shows: a value and its interval over personas."""
+    """A cell of either table: a value and its interval over personas."""
 
     @property
     def metric(self) -> str:
@@ -58,7 +58,7 @@ class Figure(Protocol):
 
     @property
     def unit(self) -> str:
-        """What is counted; decides the digits shown."""
+        """The unit; it decides the digits shown."""
 
     @property
     def better(self) -> str:
@@ -66,11 +66,11 @@ class Figure(Protocol):
 
     @property
     def personas(self) -> int:
-        """How many personas stand behind it."""
+        """The number of personas."""
 
     @property
     def signature(self) -> str:
-        """What makes two figures comparable."""
+        """The signature: two figures are comparable if it is equal."""
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
@@ -164,7 +164,7 @@ def _interval(figure: Figure, places: int, *, signed: bool = False) -> str:
 
 
 def _decimals(unit: str, value: float) -> int:
-    """Return how many decimals say something: perplexities keep about three digits, the others a fixed number."""
+    """Return the number of decimals: perplexities keep about three digits, other units a fixed number."""
     if unit in _DECIMALS:
         return _DECIMALS[unit]
     return 2 if abs(value) < 10 else 1 if abs(value) < 1000 else 0

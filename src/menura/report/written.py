@@ -24,7 +24,7 @@ class WrittenRow:
 
     @property
     def label(self) -> str:
-        """What the row is called within its system."""
+        """The name of the row within its system."""
         return self.kind + (f", K={self.shots}" if self.shots else "")
 
     def as_row(self) -> TableRow:
@@ -33,7 +33,7 @@ class WrittenRow:
 
 
 def read(folder: Path) -> tuple[list[WrittenRow], Mapping[str, str]]:
-    """Return the rows of an evaluation's folder, and what they hold for; DataError if it holds none.
+    """Return the rows of an evaluation's folder, and the evaluation's conditions; DataError if it has none.
 
     The system's name is the folder's.
     """

@@ -1,1 +1,1 @@
-"""Texts become verdicts: does a reply agree with a fact, and which emoji would it stand beside."""
+"""Texts become labels of trained classifiers: does a reply entail a fact, which emoji fits a reply."""

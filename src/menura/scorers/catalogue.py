@@ -1,4 +1,4 @@
-"""The scorers there are, by name: how each reads its examples, begins, and comes back from its folder."""
+"""The scorers by name: how each reads its examples, is built fresh, and is rebuilt from its folder."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ from menura.scorers.entailment import LABELS, Entailment, NliConfig, PairNetwork
 
 ScorerConfig = NliConfig | EmojiConfig
 WITHIN = 8  # test emojis of CMAML's MojiTalk tasks
-ENOUGH = 100  # replies of each in the judging part
+ENOUGH = 100  # replies of each in the test part
 PREFIX = "scorer/"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One scorer: ``fresh`` makes it from its settings and what it learns from, ``rebuilt`` from what was saved."""
+    """One scorer: ``fresh`` builds it from settings and data, ``rebuilt`` from its saved sizes, labels and tokens."""
 
     config: Callable[[], Any]
     read: Read
     fresh: Callable[[Any, Parts], Classifier]
-    sizes: Callable[[Any], dict[str, Any]]  # what is saved to rebuild it by
+    sizes: Callable[[Any], dict[str, Any]]  # the saved sizes for ``rebuilt``
     rebuilt: Callable[[dict[str, Any], Sequence[str], Tokens], Classifier]
-    within: Callable[[Any, Parts], tuple[str, ...]]  # the labels whose examples are judged apart too
+    within: Callable[[Any, Parts], tuple[str, ...]]  # the labels that are also evaluated among themselves
     tops: tuple[int, ...]
     labels: tuple[str, ...] = ()  # fixed ones
 

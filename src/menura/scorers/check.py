@@ -1,4 +1,4 @@
-"""A scorer against labels that people gave: how often it is right, with intervals."""
+"""A scorer is compared with human labels: accuracy and recalls, with intervals."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from menura.scorers.classifier import Classifier, LabelledText, log_probs
 
 @dataclass(frozen=True)
 class Count:
-    """How many of how many, with the 95 % interval of the share (Wilson)."""
+    """Hits of a total, with the 95 % interval of the share (Wilson)."""
 
     name: str
     hits: int
@@ -41,9 +41,9 @@ class Count:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found; ``figures`` over all examples, the first being the accuracy, ``recalls`` of each label.
+    """The result of a check; ``figures`` over all examples, the first one the accuracy, ``recalls`` by label.
 
-    ``said`` tells which examples judged.
+    ``said`` names the examples.
     """
 
     figures: tuple[Count, ...]
@@ -59,9 +59,9 @@ class Checked:
 def checked(
     classifier: Classifier, examples: Sequence[LabelledText], *, tops: Sequence[int] = (1,), within: Sequence[str] = ()
 ) -> Checked:
-    """Judge a classifier by examples; ``tops`` 5 asks for the label among the likeliest five.
+    """Evaluate a classifier on examples; ``tops`` 5 is the top-5 accuracy.
 
-    ``within`` some labels: only their examples, and the likeliest of these labels. Raises DataError for a label that
+    ``within``: accuracy on the examples of these labels, among these labels only. Raises DataError for a label that
     the classifier does not have.
     """
     known = {label: place for place, label in enumerate(classifier.labels)}
@@ -85,7 +85,7 @@ def checked(
 
 
 def _places(scores: Tensor, wanted: Tensor) -> Tensor:
-    """Return how many labels stand before the wanted one; ties count against it."""
+    """Return the rank of the wanted label; ties count against it."""
     own = scores.gather(1, wanted[:, None])
     return (scores >= own).sum(1) - 1
 

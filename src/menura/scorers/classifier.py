@@ -1,4 +1,4 @@
-"""What a scorer is: texts in, the log-probability of each of its labels out.
+"""The contract of scorers: texts in, the log-probability of each label out.
 
 Shape letters: B examples, N all examples, L labels.
 """
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from menura.batches.tokenizer import Tokens
 
 Texts = tuple[str, ...]  # one text, or a pair of them
-READ_AT_ONCE = 64  # examples in one batch without gradient: bounds memory, changes no verdict
+READ_AT_ONCE = 64  # examples in one batch without gradient: bounds memory, changes no label
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """Texts and the label that a person gave them."""
+    """Texts and their human label."""
 
     texts: Texts
     label: str
@@ -33,7 +33,7 @@ class Encoded:
 
 
 class Classifier(Protocol):
-    """A network over some labels, in their order, with the vocabulary it reads by."""
+    """A network with its labels, in the order of its outputs, and its vocabulary."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -48,15 +48,15 @@ class Classifier(Protocol):
         """The vocabulary."""
 
     def encode(self, texts: Texts) -> Encoded:
-        """Return texts as ids, cut to what the network takes; never empty."""
+        """Return texts as ids, truncated to the network's length; never empty."""
 
     def logits(self, batch: Sequence[Encoded]) -> Tensor:
-        """Return (B, L), before they are normalised."""
+        """Return logits (B, L)."""
 
 
 @torch.no_grad()
 def log_probs(classifier: Classifier, texts: Sequence[Texts]) -> Tensor:
-    """Return (N, L) in the order given; texts that are given twice are read once, like lengths side by side."""
+    """Return log-probabilities (N, L) in the given order; equal texts are read once, batched by length."""
     different = list(dict.fromkeys(texts))
     encoded = [classifier.encode(one) for one in different]
     order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
@@ -78,5 +78,5 @@ def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor,
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Return where a network lies."""
+    """Return a network's device."""
     return next(network.parameters()).device

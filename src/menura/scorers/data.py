@@ -1,4 +1,4 @@
-"""Labelled files become the parts a scorer learns from, is chosen by and is judged by."""
+"""Labelled files become a scorer's training, validation and test parts."""
 
 import random
 from collections import Counter
@@ -17,10 +17,10 @@ Read = Callable[[Sequence[Path]], list[LabelledText]]
 
 @dataclass(frozen=True)
 class ScorerData:
-    """Which labelled examples, and which of them judge.
+    """Which labelled examples are read, and which of them are the test part.
 
-    ``corpus`` is the name of one of the workspace, or files, comma-separated. Files whose name holds ``held`` are
-    judged by and never learnt from; where there is none, the ``share`` drawn by ``seed`` is held back.
+    ``corpus`` is the name of one of the workspace, or files, comma-separated. Files whose name contains ``eval_files``
+    are the test part; if there is none, a share ``eval_share`` drawn by ``seed`` is.
     """
 
     corpus: str = ""
@@ -36,13 +36,13 @@ class ScorerData:
 
 @dataclass(frozen=True)
 class Parts:
-    """What is learnt from (``train``), what decides which weights are kept (``choose``), what judges (``held``)."""
+    """The parts of the examples: training (``train``), validation, to choose weights (``choose``), test (``held``)."""
 
     train: tuple[LabelledText, ...]
     choose: tuple[LabelledText, ...]
     held: tuple[LabelledText, ...]
     files: dict[str, str]  # sha256 by name
-    said: str  # where the judging part comes from
+    said: str  # where the test part comes from
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ class Parts:
 
 
 def parts_of(data: ScorerData, read: Read, choose: float = 0.0) -> Parts:
-    """Read the files of a setting; the share ``choose`` of what would be learnt from is set aside to choose by."""
+    """Read the files of a setting; the share ``choose`` of the training examples becomes the validation part."""
     if not data.corpus:
         raise ConfigError(
             "data.corpus: a scorer learns from labelled examples, none are named",
@@ -77,7 +77,7 @@ def parts_of(data: ScorerData, read: Read, choose: float = 0.0) -> Parts:
 
 
 def rarest(parts: Parts, count: int, least: int) -> tuple[str, ...]:
-    """Return the ``count`` labels that are rarest in training and have ``least`` judging examples or more."""
+    """Return the ``count`` labels that are rarest in training and have ``least`` test examples or more."""
     learnt, judged = (Counter(example.label for example in part) for part in (parts.train + parts.choose, parts.held))
     enough = [label for label in learnt if judged[label] >= least]
     return tuple(sorted(enough, key=lambda label: (learnt[label], label))[:count])
@@ -90,7 +90,7 @@ def last_turns(files: Sequence[Path]) -> list[LabelledText]:
 
 
 def _drawn(examples: Sequence[LabelledText], share: float, seed: str) -> tuple[list[LabelledText], list[LabelledText]]:
-    """Return what is left and what is drawn, both in the order given."""
+    """Return the rest and the drawn examples, both in the given order."""
     taken = set(random.Random(seed).sample(range(len(examples)), round(share * len(examples))))
     rest = [example for place, example in enumerate(examples) if place not in taken]
     return rest, [examples[place] for place in sorted(taken)]

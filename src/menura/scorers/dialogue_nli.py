@@ -13,9 +13,9 @@ NAMES |= {name: name for name in NAMES.values()}
 
 
 def read(files: Sequence[Path]) -> list[LabelledText]:
-    """Return the pairs of all files, plain or packed: ``sentence</s>sentence</s>positive|neutral|negative`` a line.
+    """Return the pairs of all files, plain or compressed; lines are ``sentence</s>sentence</s>LABEL``.
 
-    Raises one DataError with every line that is none.
+    LABEL is positive, neutral or negative. Raises one DataError with every invalid line.
     """
     examples: list[LabelledText] = []
     problems: list[Problem] = []
@@ -34,7 +34,7 @@ def read(files: Sequence[Path]) -> list[LabelledText]:
 
 
 def _example(line: str) -> LabelledText | str:
-    """Return the pair, or what is wrong."""
+    """Return the pair, or the error."""
     cells = [cell.strip() for cell in line.split(SEPARATOR)]
     if len(cells) != 3:
         return f"{len(cells)} parts in the line, not 3"

@@ -1,4 +1,4 @@
-"""A reply becomes the emoji it would stand beside: the classifier of MojiTalk (Zhou and Wang, 2018).
+"""Predicts the emoji of a reply: the classifier of MojiTalk (Zhou and Wang, 2018).
 
 Shape letters: B replies, T tokens of the longest, E the embedding's width, H a direction's.
 """
@@ -22,9 +22,9 @@ from menura.scorers.learning import Learning
 class EmojiConfig:
     """How the classifier behind E-acc is trained; the numbers are those of CMAML's evaluation.
 
-    The vocabulary is the ``words`` most frequent words of training that stand there ``least`` times or more. Weights
-    are kept where the loss on a part of the training files is lowest. ``within`` names the emojis of the test tasks,
-    comma-separated; empty means the eight rarest that the judging part has a hundred replies of.
+    The vocabulary is the ``vocab_size`` most frequent words of training that occur ``min_count`` times or more. The
+    weights with the lowest validation loss are kept. ``within`` names the emojis of the test tasks, comma-separated;
+    empty means the eight rarest with a hundred replies in the test part.
     """
 
     recipe: str = "scorer/emoji"
@@ -32,7 +32,7 @@ class EmojiConfig:
     dropout: float = 0.2
     vocab_size: int = 20_000
     min_count: int = 2
-    max_length: int = 64  # words a reply; the rest is not read
+    max_length: int = 64  # words of a reply; the rest is truncated
     within: str = ""
     data: ScorerData = field(default_factory=lambda: ScorerData(eval_files="test"))
     learning: Learning = field(
@@ -41,14 +41,14 @@ class EmojiConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse sizes that hold nothing."""
+        """Refuse sizes that are not positive."""
         for name in ("hidden_size", "vocab_size", "min_count", "max_length"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}, must be at least 1")
 
 
 class EmojiNetwork(nn.Module):
-    """Embeddings, two bidirectional GRUs one upon the other, attention over both and the embeddings."""
+    """Embeddings, two stacked bidirectional GRUs, attention over both and the embeddings."""
 
     def __init__(self, words: int, width: int, labels: int, dropout: float) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class EmojiClassifier:
     labels: tuple[str, ...]
 
     def encode(self, texts: Texts) -> Encoded:
-        """Return the reply's words; that of an empty one is the unknown word."""
+        """Return the reply's words; an empty one becomes the unknown word."""
         ids = self.tokens.encode(texts[0])[: self.max_length]
         return Encoded(ids or (self.tokens.control("<unk>"),))
 

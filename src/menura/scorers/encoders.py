@@ -1,4 +1,4 @@
-"""Pretrained encoders to begin a scorer from: a name or a folder becomes a network and its vocabulary."""
+"""Pretrained encoders of scorers: a name or a folder becomes a network and its vocabulary."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from menura.artefacts.files import read_json
 from menura.batches.tokenizer import Tokens
 from menura.errors import DataError
 
-NOT_OURS = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")  # the head is a scorer's own
+NOT_OURS = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")  # the scorer has a head of its own
 
 
 def load_encoder(name: str) -> tuple[Any, Tokens]:
@@ -28,7 +28,7 @@ def load_encoder(name: str) -> tuple[Any, Tokens]:
 
 
 def of_sizes(plain: dict[str, Any]) -> Any:
-    """Return a fresh encoder of what a configuration's file says; DataError for another kind of network."""
+    """Return a fresh encoder from its saved configuration; DataError for another kind of network."""
     kind = plain.get("model_type")
     if kind != "bert":
         raise DataError(f"an encoder of kind bert wanted, found {kind!r}", place="config.json", code="schema")

@@ -1,4 +1,4 @@
-"""A reply and a persona sentence become a verdict: entailed, contradicted, or neither.
+"""A reply and a persona sentence become an NLI label: entailment, contradiction, or neutral.
 
 Shape letters: B pairs, T tokens of the longest, W the encoder's width.
 """
@@ -23,14 +23,14 @@ CONTROL = 3  # [CLS] A [SEP] B [SEP]
 
 @dataclass(frozen=True)
 class NliConfig:
-    """How the scorer behind the C score is trained; ``limit`` tokens a pair (Madotto et al., 2019)."""
+    """How the scorer of the C score is trained; pairs have at most ``max_length`` tokens (Madotto et al., 2019)."""
 
     recipe: str = "scorer/nli"
     encoder: str = "minilm"
     max_length: int = 128
     dropout: float = 0.1
     data: ScorerData = field(default_factory=ScorerData)
-    # No epoch is chosen: the judging part stays untouched.
+    # No epoch is chosen by validation: the test part stays unused.
     learning: Learning = field(
         default_factory=lambda: Learning(epochs=3, batch_size=32, lr=1e-4, warmup_ratio=0.1, weight_decay=0.01)
     )
@@ -43,7 +43,7 @@ class NliConfig:
 
 
 class PairNetwork(nn.Module):
-    """An encoder and three outputs on the mean of what it makes of the tokens."""
+    """An encoder and three outputs on the mean of its token states."""
 
     def __init__(self, encoder: Any, dropout: float) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class PairNetwork(nn.Module):
         self.head = nn.Linear(encoder.config.hidden_size, len(LABELS))
 
     def forward(self, ids: Tensor, mask: Tensor, kinds: Tensor) -> Tensor:
-        """Return (B, 3) of ids, their mask and whose they are (0 the first text's, 1 the second's), each (B, T)."""
+        """Return logits (B, 3) of ids, mask and token types (0 the first text, 1 the second), each (B, T)."""
         read = self.encoder(input_ids=ids, attention_mask=mask.long(), token_type_ids=kinds).last_hidden_state
         real = mask[..., None].to(read.dtype)
         mean = (read * real).sum(1) / real.sum(1)  # (B, W)
@@ -62,7 +62,7 @@ class PairNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Entailment:
-    """The classifier of pairs: A is what was said, B the persona sentence."""
+    """The classifier of pairs: A is the reply, B the persona sentence."""
 
     network: PairNetwork
     tokens: Tokens
@@ -70,7 +70,7 @@ class Entailment:
     labels: tuple[str, ...] = LABELS
 
     def encode(self, texts: Texts) -> Encoded:
-        """Return ``[CLS] A [SEP] B [SEP]``, the longer text cut from its end while they are too long together."""
+        """Return ``[CLS] A [SEP] B [SEP]``; while too long, the longer text is truncated at its end."""
         first, second = (list(self.tokens.encode(text)) for text in texts)
         while len(first) + len(second) + CONTROL > self.max_length:
             (first if len(first) >= len(second) else second).pop()
@@ -86,6 +86,6 @@ class Entailment:
         return scores
 
     def nli_labels(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
-        """Return +1 where the reply of (reply, sentence) entails the sentence, −1 where it contradicts it, else 0."""
+        """Return, for each (reply, sentence), +1 if the reply entails the sentence, −1 if it contradicts it, else 0."""
         chosen = log_probs(self, list(pairs)).argmax(-1).tolist()
         return [VERDICTS[self.labels[label]] for label in chosen]

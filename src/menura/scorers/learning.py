@@ -1,4 +1,4 @@
-"""How a scorer learns: how long, how fast, and which weights are kept."""
+"""How a scorer is trained: optimiser, schedule, and which weights are kept."""
 
 import random
 from collections import Counter
@@ -12,12 +12,12 @@ SORTED_TOGETHER = 16  # batches whose examples are sorted by length: little padd
 
 @dataclass(frozen=True)
 class Learning:
-    """Adam, or AdamW where ``decay`` is above 0, on the mean negative log-likelihood of a batch's labels.
+    """Adam, or AdamW if ``weight_decay`` is above 0, on the mean NLL of a batch's labels.
 
-    ``warmup`` is the share of the steps in which the rate rises; then it falls linearly to 0, or stays. ``choose`` is
-    the share of the training examples that is set aside: the epoch with the lowest loss on it is kept, the last one
-    where it is 0. ``balance`` weighs an example by its label: 0 alike, 1 so that each label weighs the same in all,
-    however rare.
+    ``warmup_ratio`` is the share of the steps in which the learning rate rises; then, with ``linear_decay``, it falls
+    linearly to 0. ``validation_share`` is the share of the training examples that is set aside: the epoch with the
+    lowest loss on it is kept, with 0 the last one. ``class_balance`` weights an example by its label: 0 all equally, 1
+    so that every label has the same total weight.
     """
 
     epochs: int = 3
@@ -26,13 +26,13 @@ class Learning:
     warmup_ratio: float = 0.0
     linear_decay: bool = True
     weight_decay: float = 0.0
-    max_grad_norm: float = 1.0  # of the gradient's norm
+    max_grad_norm: float = 1.0  # gradients are clipped to it
     validation_share: float = 0.0
     class_balance: float = 0.0
     save_every: int = 100  # steps
 
     def __post_init__(self) -> None:
-        """Refuse what cannot train."""
+        """Refuse numbers with which nothing can train."""
         for name in ("epochs", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"learning.{name}: {getattr(self, name)}, must be at least 1")
@@ -46,12 +46,12 @@ class Learning:
             raise ConfigError(f"learning.class_balance: {self.class_balance}, must be from 0 to 1")
 
     def label_weights(self, labels: Sequence[str], learnt: Sequence[str]) -> list[float]:
-        """Return what an example of each label weighs, 1 on the mean over ``learnt`` where ``balance`` is 1."""
+        """Return the weight of an example of each label; the mean over ``learnt`` is 1 if ``class_balance`` is 1."""
         counts = Counter(learnt)
         return [(len(learnt) / (len(labels) * max(counts[label], 1))) ** self.class_balance for label in labels]
 
     def rate_at(self, step: int, steps: int) -> float:
-        """Return the rate of a step, the first being 0."""
+        """Return the learning rate of a step, counted from 0."""
         rising = self.warmup_ratio * steps
         if step < rising:
             return self.lr * (step + 1) / (rising + 1)
@@ -59,7 +59,7 @@ class Learning:
 
 
 def batches_of(lengths: Sequence[int], size: int, seed: str) -> list[list[int]]:
-    """Return an epoch's batches of places, at random from ``seed``, those of like length side by side."""
+    """Return an epoch's batches of indices, shuffled by ``seed``, with examples of similar length together."""
     rng = random.Random(seed)
     order = rng.sample(range(len(lengths)), len(lengths))
     made: list[list[int]] = []

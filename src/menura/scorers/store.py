@@ -1,4 +1,4 @@
-"""A trained scorer on disk: weights, vocabulary and what it is, checked before it is believed."""
+"""A trained scorer on disk: weights, vocabulary and description, validated when read."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -13,33 +13,33 @@ from menura.errors import ConfigError, DataError, MismatchError
 from menura.scorers.catalogue import PREFIX, SCORERS
 from menura.scorers.classifier import Classifier
 
-ABOUT = "scorer.json"  # written last: where it stands, all is there
+ABOUT = "scorer.json"  # written last: if it exists, the scorer is complete
 HELD = ("model.safetensors", "tokenizer.json")
 SCHEMA = 1
-CORPUS = {"nli": "TRAIN.txt,VALID.txt", "emoji": "mojitalk"}  # in the line that trains one
+CORPUS = {"nli": "TRAIN.txt,VALID.txt", "emoji": "mojitalk"}  # in the command that trains one
 
-# As earlier versions wrote them.
+# Names in files of earlier versions.
 NAMES_NOW = {"judged": "evaluation", "limit": "max_length", "width": "hidden_size"}
 
 
 @dataclass(frozen=True)
 class About:
-    """What a scorer's folder says of it; ``evaluation`` is (right, of) on the evaluation part."""
+    """A scorer's description; ``evaluation`` is (correct, total) on the test part."""
 
     kind: str
     labels: tuple[str, ...]
     settings: dict[str, Any]
     network: dict[str, Any]  # sizes to rebuild it by
-    files: dict[str, str]  # sha256 of what it learnt and was judged from
-    said: str  # which part judged
+    files: dict[str, str]  # sha256 of the training and test files
+    said: str  # where the test part comes from
     within: tuple[str, ...]
     evaluation: tuple[int, int]
-    sums: dict[str, str]  # sha256 of the files beside
+    sums: dict[str, str]  # sha256 of the scorer's files
     seconds: float
 
     @property
     def line(self) -> str:
-        """Say in a signature which scorer it is and how good."""
+        """The scorer and its accuracy, as part of a signature."""
         whole = hashlib.sha256(" ".join(self.sums[name] for name in HELD).encode()).hexdigest()
         right, total = self.evaluation
         return f"{PREFIX}{self.kind} sha256 {whole[:12]}, accuracy {right / max(total, 1):.3f} of {total}"
@@ -47,19 +47,19 @@ class About:
 
 @dataclass(frozen=True)
 class Stored:
-    """A scorer that was read, and what its folder says."""
+    """A loaded scorer and its description."""
 
     classifier: Classifier
     about: About
 
 
 def folder_of(kind: str, scorers: str | Path = "") -> Path:
-    """Return where a scorer lies, or would lie: in the workspace, or in a folder of scorers."""
+    """Return a scorer's folder, existing or not: in the workspace, or in a folder of scorers."""
     return Path(scorers).expanduser() / kind if scorers else home() / "scorers" / kind
 
 
 def write(folder: Path, classifier: Classifier, about: About) -> About:
-    """Write a scorer; its description last, with the checksums of the rest, which it is returned with."""
+    """Write a scorer, its description last, and return the description with the files' checksums."""
     tensors.save(folder / HELD[0], classifier.network.state_dict())
     write_text(folder / HELD[1], classifier.tokens.to_json())
     whole = About(**{**vars(about), "sums": {name: sha256_of(folder / name) for name in HELD}})
@@ -68,10 +68,10 @@ def write(folder: Path, classifier: Classifier, about: About) -> About:
 
 
 def about_of(kind: str, folder: Path) -> About:
-    """Return what a folder says of its scorer.
+    """Return the description of the scorer in a folder.
 
-    Raises ConfigError with the line that trains one where there is none, MismatchError for one of another kind or
-    whose labels stand in another order than this program's.
+    Raises ConfigError, with the command that trains one, if there is none, MismatchError for one of another kind or
+    with labels in another order than this program's.
     """
     path = folder / ABOUT
     if not path.exists():

@@ -1,4 +1,4 @@
-"""AR, AR+ and every row of its ablation at three sizes, on people who tell their attributes (spec B10, B13).
+"""AR, AR+ and every row of its ablation at three sizes, on speakers with attributes (spec B10, B13).
 
 ``arplus/ar`` and ``arplus/arplus`` are the two systems, each at the best rate of a sweep on held-back speakers at size
 ``cpu``; ``arplus/no-…`` take one part of AR+ away, at AR+'s rate; those that end in ``-as-published`` take the rate of
@@ -73,7 +73,7 @@ MODELS: dict[Size, AttentionRoutingConfig] = {
 }
 TINY = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)
 RPC = DataConfig(corpus="rpc", with_facts=False, max_turns=0, max_dialogues=20, min_heldout_dialogues=10)
-# What led to the recipe of strength was judged on the test speakers of seed 0. Of seeds 0 to 199 the test split of this
+# The settings of strength were chosen on the test speakers of seed 0. Of seeds 0 to 199 the test split of this
 # one has the fewest of them: 3 of 54.
 UNSEEN_SPLIT = 118
 # The test split is of two shows that share nobody with the others.
@@ -135,7 +135,7 @@ DATA: dict[Size, DataConfig] = {"tiny": TINY, "cpu": RPC, "paper": PERSONALDIALO
 
 
 def _row(name: str, changed: Mapping[str, Any], size: Size) -> RunConfig:
-    """AR+, or what is left of it."""
+    """AR+ with some settings changed."""
     outer, constant = OUTER[size], size == "paper" and name == "ar"
     rate = SWEPT.get(name, outer.lr) if size == "cpu" else SLOW if constant else outer.lr
     return RunConfig(
@@ -167,10 +167,10 @@ def cped(size: Size) -> RunConfig:
 
 
 def strength(size: Size) -> RunConfig:
-    """AR+ that learns how much of its persona a reply shall hold, from every dialogue and some replies of each.
+    """AR+ that learns the persona's weight, from every dialogue and some replies of each.
 
-    Nothing is left out at random: a network that has to copy learns it sooner so. The last weights are kept, whatever
-    held-back speakers' perplexity: whoever says more of a persona does not say more likely what its speaker said.
+    There is no dropout: a network learns to copy faster without it. The last weights are kept, whatever the perplexity
+    of validation speakers: replies with more of a persona are not more likely under its real replies.
     """
     made = _row("strength", TELLING, size)
     if size != "cpu":
@@ -182,10 +182,10 @@ def strength(size: Size) -> RunConfig:
 
 
 def strength_alone(size: Size) -> RunConfig:
-    """Go on from a run of ``arplus/strength``, without b of Eq. 5: the persona is heard by its strength alone.
+    """Continue a run of ``arplus/strength`` without b of Eq. 5: the persona acts through its strength alone.
 
-    What b adds straight to the states is what copying is first learnt by; with it, a persona of strength 0 is heard.
-    It begins where ``menura train arplus/strength`` leaves its run.
+    Copying is first learnt through b, which adds straight to the states; with it, a persona of strength 0 still acts.
+    The initial weights are those of ``menura train arplus/strength``.
     """
     made = _row("strength-alone", {**TELLING, "bias": 0.0, "init_from": f"runs/arplus-strength-{size}"}, size)
     if size != "cpu":
@@ -196,7 +196,7 @@ def strength_alone(size: Size) -> RunConfig:
 
 
 def maml(size: Size) -> RunConfig:
-    """AR+ that goes on to learn how to adapt, by MAML of the first order."""
+    """AR+ trained further with first-order MAML."""
     made = _row("maml", {}, size)
     outer = replace(made.outer, steps=min(60, made.outer.steps), shots=2, queries=1, lr=made.outer.lr / 20)
     inner = replace(INNER, lr=0.05, optimizer="sgd")

@@ -1,11 +1,11 @@
-"""What AR+'s study found ineffective, and the row without any of it (spec B12, F-A1, F-A16).
+"""The methods that AR+'s study found ineffective, and the row without any of them (spec B12, F-A1, F-A16).
 
-``arplus-ineffective/base`` is AR+ over a BERT's word pieces with layers of its shapes, no two of them the same.
-``adapters`` goes on from its run, which ``--set model.init_from=`` names, and moves nothing but bottlenecks;
-``weights`` begins its layers as the BERT's; ``features-…`` read the BERT's states of the context beside the table's
-rows or in their place. Data, steps and rate are the same for all. ``tiny`` has an encoder made from code, ``cpu``
-MiniLM and its two lowest layers, ``paper`` a BERT of the base's size and the study's steps, on a hub or in a folder
-(``--set model.pieces_of=``). Nobody tells any attributes here: the packaged corpus has none.
+``arplus-ineffective/base`` is AR+ over a BERT's word pieces with layers of its shapes, no two of them shared.
+``adapters`` continues its run, which ``--set model.init_from=`` names, and trains adapters only; ``weights`` has
+layers initialised from the BERT; ``features-…`` join the BERT's hidden states of the context to the token embeddings
+or replace them. Data, steps and learning rate are the same for all. ``tiny`` has an encoder made from code, ``cpu``
+MiniLM and its two lowest layers, ``paper`` a BERT-base and the study's steps, from a hub or a folder (``--set
+model.pieces_of=``). No speaker has attributes here: the packaged corpus has none.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ STEPS: Mapping[Size, Outer] = {
 
 
 def base(size: Size, **changed: Any) -> RunConfig:
-    """AR+ in the encoder's pieces and shapes, begun at random."""
+    """AR+ with the encoder's pieces and shapes, randomly initialised."""
     model = AttentionRoutingConfig(
         pieces="wordpiece",
         pieces_of=ENCODERS[size],
@@ -67,18 +67,18 @@ def base(size: Size, **changed: Any) -> RunConfig:
 
 
 def adapters(size: Size) -> RunConfig:
-    """Bottlenecks behind attention and network of every layer, in encoder and decoder; only they move."""
+    """Houlsby adapters after attention and feed-forward network of every layer; only they are trained."""
     made = _row("adapters", size, adapter_bottleneck=BOTTLENECKS[size])
     return replace(made, method=PretrainOnly(trainable="adapters"))
 
 
 def weights(size: Size) -> RunConfig:
-    """Layers that begin as a BERT's."""
+    """Layers initialised from a BERT."""
     return _row("weights", size, pretrained_weights=ENCODERS[size])
 
 
 def features(way: str, size: Size) -> RunConfig:
-    """States of a frozen BERT as embeddings of the context."""
+    """Hidden states of a frozen BERT as embeddings of the context."""
     return _row(f"features-{way}", size, pretrained_features=ENCODERS[size], features_as=way)
 
 

@@ -23,7 +23,7 @@ from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig
 from menura.training.recipes.mamlviapp import Size
 
-# Tasks as in MAMLviaPP's rows, but for the facts: a persona is told from what it says alone.
+# Tasks as in MAMLviaPP's rows, without facts: a persona is known only by its replies.
 PERSONAS = DataConfig(
     corpus="convai2",
     task_by="facts",
@@ -74,7 +74,7 @@ META: dict[Size, Outer] = {
     "paper": Outer(720, 16, 10, 1, lr=3e-4, cosine=False, save_every=72, eval_every=72, eval_personas=64),
 }
 JOINT = {**META, "cpu": replace(META["cpu"], steps=150, meta_batch_size=4, eval_every=25, save_every=25)}
-# Of pairs, ten to one are learnt from and asked for; a visit sees more of them than of dialogues.
+# Support pairs of tweets per task; the query has a tenth of that. An episode has more pairs than dialogues.
 PAIRS: dict[Size, int] = {"tiny": 0, "cpu": 30, "paper": 100}
 
 
@@ -90,7 +90,7 @@ class CmamlRow:
 TABLE = {
     # Pooled training, un-adapted.
     "seq2seq": CmamlRow(Seq2SeqConfig(), PretrainOnly(), POOLED),
-    "speaker": CmamlRow(SpeakerConfig(), PretrainOnly(), POOLED),  # a test persona's vector was never trained
+    "speaker": CmamlRow(SpeakerConfig(), PretrainOnly(), POOLED),  # a test persona's embedding was never trained
     "seq2spg": CmamlRow(Seq2SpgConfig(), PretrainOnly(), POOLED),
     # The same, then fine-tuned on each persona; a speaker's vector with the rest.
     "seq2seq_f": CmamlRow(Seq2SeqConfig(), Finetune(INNER), POOLED),
@@ -99,7 +99,7 @@ TABLE = {
     # Meta-learnt, nothing pruned; the first is PAML.
     "maml_seq2seq": CmamlRow(Seq2SeqConfig(), Maml(INNER), META),
     "maml_seq2spg": CmamlRow(Seq2SpgConfig(), Maml(INNER), META),
-    # A structure for each persona, joint meta-learning; the first has a private module that sees no word.
+    # A mask for each persona, joint meta-learning; in the first the private module sees no word.
     "cmaml_seq2spg_prime": CmamlRow(Seq2SpgConfig(reads="state"), Cmaml(INNER), JOINT),
     "cmaml_seq2spg": CmamlRow(Seq2SpgConfig(), Cmaml(INNER), JOINT),
 }

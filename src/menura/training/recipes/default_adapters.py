@@ -1,7 +1,7 @@
-"""The default adapter checkpoint: warmed up on pooled dialogues, then gone on with by meta-learning or by pooling.
+"""The default adapter checkpoint: warmed up on pooled dialogues, then trained further by meta-learning or by pooling.
 
-Both continuations see the same episodes, so the same training tokens; the better one on held-back personas ships
-(docs/results/default-adapters.md).
+Both continuations see the same episodes, so the same training tokens; the one that is better on validation personas is
+shipped (docs/results/default-adapters.md).
 """
 
 from dataclasses import replace
@@ -32,14 +32,14 @@ def warm() -> RunConfig:
 
 
 def pooled() -> RunConfig:
-    """Go on from the warm-up by pooling."""
+    """Continue the warm-up with pooled training."""
     outer = Outer(steps=40, meta_batch_size=4, shots=5, queries=2, lr=3e-4, save_every=5, eval_every=20)
     model = replace(MODEL, init_from="runs/start-warm")
     return replace(warm(), recipe="default-adapters/pooled", model=model, outer=outer)
 
 
 def meta() -> RunConfig:
-    """Go on from the warm-up by first-order MAML that holds the un-adapted loss too."""
+    """Continue the warm-up with first-order MAML, with a share of the un-adapted loss in the objective."""
     return replace(
         pooled(), recipe="default-adapters/meta", method=Maml(INNER, order="first", unadapted_loss_weight=0.5)
     )

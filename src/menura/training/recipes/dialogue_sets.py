@@ -1,4 +1,4 @@
-"""The dialogue sets that PLATO and the systems beside it learn from and are judged on (PLATO, table 1 and section 3.2).
+"""The data sets on which PLATO and its baselines are trained and evaluated (PLATO, table 1 and section 3.2).
 
 Held-out sides but DailyDialog's are drawn down to ``HELD`` tasks; ``--set data.max_heldout_tasks=0`` takes all. Where a
 set has several files the splits are the publisher's; ids begin as in the official files or in one of two mirrors of
@@ -7,9 +7,9 @@ them.
 
 from menura.training.data import DataConfig
 
-HELD = 200  # tasks of a held-out split: a table of one system then takes minutes on one core
+HELD = 200  # tasks of a held-out split: evaluating one system then takes minutes on one core
 
-# A dialogue is a task, and both speakers' replies are learnt. The sets' own training lines repeat, also held-out ones.
+# A dialogue is a task with both speakers' replies. The sets' own training lines repeat, also held-out ones.
 DAILYDIALOG = DataConfig(
     corpus="dailydialog",
     task_by="dialogue",

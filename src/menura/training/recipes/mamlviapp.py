@@ -96,20 +96,20 @@ def transfer_tuned(size: Size) -> RunConfig:
 
 
 def reinit_maml(size: Size) -> RunConfig:
-    """MAML on all weights of a network that was never trained."""
+    """MAML on all weights of a randomly initialised network."""
     config = _inside(_without_adapters(SETTINGS[size]), FORGOTTEN.get(size))
-    # On a CPU a network of the base's own size would see far too little to learn from: a small one learns more.
+    # On a CPU a network of the base's size would see far too few tokens: a small one learns more.
     return _named("reinit_maml", size, with_model(config, reinit="small" if size == "cpu" else "same"))
 
 
 def reinit(size: Size) -> RunConfig:
-    """Pooled training of a network that was never trained, then fine-tuning per persona."""
+    """Pooled training of a randomly initialised network, then fine-tuning per persona."""
     config = reinit_maml(size)
     return _named("reinit", size, replace(config, method=_finetune(config.method)))
 
 
 def prompt(size: Size) -> RunConfig:
-    """No weight is changed: with ``--prompt`` the support dialogues stand in the context."""
+    """No weight is changed: with ``--prompt`` the support dialogues are in the context."""
     return _named("prompt", size, replace(_without_adapters(SETTINGS[size]), method=PretrainOnly()))
 
 
@@ -139,7 +139,7 @@ def _on_whole_base(config: RunConfig, size: Size) -> RunConfig:
 
 
 def _inside(config: RunConfig, rate: float | None) -> RunConfig:
-    """Set the inner rate, if there is one to set."""
+    """Set the inner learning rate, if one is given."""
     return config if rate is None else with_inner_loop(config, lr=rate)
 
 

@@ -32,7 +32,7 @@ MODELS: dict[Size, PlatoConfig] = {
         num_latents=5,
         max_length=160,
     ),
-    # Few steps want a head that knows how often words are said, and a selection that is heard beside sums over tokens.
+    # For few steps the head needs word frequencies, and the selection loss a weight that counts beside token sums.
     "cpu": PlatoConfig(
         lm_head="bert_mlm",
         bow="exact",
@@ -72,7 +72,7 @@ FINETUNING: dict[Size, Outer] = {
         50_000, 2, 0, 1, lr=1e-5, warmup_steps=500, cosine=False, max_grad_norm=1.0, save_every=2000, eval_every=2000
     ),
 }
-# A persona differs in its latents, their prior and its adapters.
+# Adapted are latents, their prior and the adapters.
 PERSONAL = "latent,prior,adapters"
 INNER = defaults.PLATO
 SMALL = DataConfig(max_turns=6, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
@@ -80,7 +80,7 @@ SMALL = DataConfig(max_turns=6, max_dialogues=10, min_heldout_dialogues=4)  # of
 
 @dataclass(frozen=True)
 class Set:
-    """A dialogue set: its settings, and at size cpu how long sequences may be, how many steps and tasks there are."""
+    """A dialogue set: its settings, and for size cpu the length of sequences, steps and tasks per step."""
 
     data: DataConfig
     max_length: int
@@ -104,7 +104,7 @@ def _without(config: RunConfig) -> RunConfig:
 
 
 def pretrain(size: Size) -> RunConfig:
-    """Learn dialogue from pooled chats."""
+    """Pretrain on pooled chats."""
     data = (
         SMALL if size == "tiny" else CHITCHAT if size == "paper" else replace(CHITCHAT, corpus="chitchat", max_turns=8)
     )
@@ -112,7 +112,7 @@ def pretrain(size: Size) -> RunConfig:
 
 
 def finetune(name: str, size: Size) -> RunConfig:
-    """Go on with one set."""
+    """Finetune on one data set."""
     chosen = SETS[name]
     model, outer = replace(MODELS[size], adapter_bottleneck=chosen.adapters), FINETUNING[size]
     if size == "cpu":

@@ -24,11 +24,11 @@ from menura.training.recipes.mamlviapp import Size
 
 @dataclass(frozen=True)
 class GridRow:
-    """A row of the table: whose weights it begins with, how it reads the context, and what is added."""
+    """A row of the table: its initial weights, the attention to the context, and what is added."""
 
     init: Literal["bert", "gpt2"]
     context: Literal["bi", "uni"] = "bi"
-    dialogue: bool = False  # learnt as such first
+    dialogue: bool = False  # pretrained on dialogue first
     latent: bool = False
 
 
@@ -53,7 +53,7 @@ def _model(row: GridRow, size: Size) -> PlatoConfig:
 
 
 def _row(name: str, size: Size) -> RunConfig:
-    """Learn Persona-Chat from where the row begins; nobody adapts."""
+    """Train on Persona-Chat from the row's initial weights; nothing adapts."""
     made = plato.finetune("personachat", size)
     model = _model(GRID[name], size)
     if size == "cpu":
@@ -62,7 +62,7 @@ def _row(name: str, size: Size) -> RunConfig:
 
 
 def _pretrain_gpt2(size: Size) -> RunConfig:
-    """Learn dialogue as ``plato/pretrain`` does, from a GPT-2 and without a latent."""
+    """Pretrain as ``plato/pretrain`` does, from a GPT-2 and without a latent."""
     return replace(plato.pretrain(size), recipe=f"plato-grid/pretrain-gpt2@{size}", model=_model(GRID["2.1"], size))
 
 

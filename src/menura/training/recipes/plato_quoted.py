@@ -1,4 +1,4 @@
-"""The systems that PLATO's tables quote, trained and judged as its own rows are (spec C1 to C4, tables E2 and E3).
+"""The baselines quoted in PLATO's tables, trained and evaluated as its own rows (spec C1 to C4, tables E2 and E3).
 
 ``plato/seq2seq-dailydialog`` and ``plato/ivae_mi`` are on DailyDialog, ``plato/seq2seq-personachat`` and ``plato/lic``
 on Persona-Chat, ``plato/avsd-baseline`` on DSTC7-AVSD, of text alone. ``tiny`` takes seconds, ``cpu`` some minutes on
@@ -33,7 +33,7 @@ TINY = {"hidden_size": 12, "num_layers": 1}
 
 @dataclass(frozen=True)
 class QuotedRow:
-    """A system on a set: its model, a method, and by size what is set of the model and how long it is trained."""
+    """A system on a data set: its model and method, and by size the model's settings and the steps."""
 
     model: ModelSettings
     method: Adaptation

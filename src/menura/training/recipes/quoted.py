@@ -1,6 +1,6 @@
-"""The systems that MAMLviaPP's table quotes, on the same base and tasks as its own rows (spec section 13, table 3).
+"""The baselines quoted in MAMLviaPP's table, on the same base and tasks as its own rows (spec section 13, table 3).
 
-TransferTransfo and P2 Bot, each with and without the head that chooses the next utterance. The quoted figures are from
+TransferTransfo and P2 Bot, each with and without the next-utterance head. The quoted figures are from
 the validation split of ConvAI2 with its own candidates; these runs are judged on the held-out personas of the rest.
 """
 
@@ -18,16 +18,16 @@ from menura.training.config import RunConfig, with_model
 from menura.training.recipes import mamlviapp
 from menura.training.recipes.mamlviapp import Size
 
-ADAPTS = "lm.adapters"  # what a persona differs in: head, kinds and receiver are everybody's
-GAMES = {"tiny": (2, 1, 6), "cpu": (4, 2, 20), "paper": (8, 3, 32)}  # games, the persona's turns, tokens a turn
-CHOICES = {"tiny": (2, 3), "cpu": (24, 3), "paper": (24, 3)}  # exchanges an episode, rivals each
-STEPS = {"cpu": 240}  # a head that was never trained wants more than a base that can speak
-# The kinds' vectors stand below the lowest layer, so gradients go all the way down anyway.
+ADAPTS = "lm.adapters"  # the adapted parameters: head, token types and receiver are shared by all personas
+GAMES = {"tiny": (2, 1, 6), "cpu": (4, 2, 20), "paper": (8, 3, 32)}  # games, the persona's replies, tokens per reply
+CHOICES = {"tiny": (2, 3), "cpu": (24, 3), "paper": (24, 3)}  # exchanges per episode, negatives of each
+STEPS = {"cpu": 240}  # an untrained head needs more steps than a pretrained base
+# Token-type embeddings are below the lowest layer, so gradients go all the way down anyway.
 ADAPTERS = {"cpu": Adapters(bottleneck=32)}
 
 
 def transfer_transfo(size: Size) -> RunConfig:
-    """TransferTransfo: a language model that is told whose each token is, with a head that chooses the reply."""
+    """TransferTransfo: a language model with token types and a next-utterance head."""
     return _pooled("transfer_transfo", size, _transmitter(size))
 
 
