@@ -4,7 +4,7 @@ MenuraError
 ├── ConfigError         2  a setting or an argument that cannot be meant
 ├── DataError           3  input that is not what it should be; lists every problem at once
 │   ├── EpisodeError    3  a persona has too few dialogues for the shots asked
-│   └── MismatchError   3  weights made for another base, layout or set of modules
+│   └── MismatchError   3  weights made for another base, chat format or set of modules
 ├── UnsafeError         4  refused because reading it could do harm
 ├── StorageError        5  disk full, not readable, not writable, not reachable
 ├── NumericalError      6  not-a-number, divergence, out of memory
@@ -94,7 +94,7 @@ class EpisodeError(DataError):
 
 
 class MismatchError(DataError):
-    """Weights that were made for another base, layout or set of modules."""
+    """Weights that were made for another base, chat format or set of modules."""
 
     code = "base_mismatch"
 

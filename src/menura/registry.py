@@ -1,9 +1,9 @@
 """The models and methods by name, those of other packages among them.
 
-``models/catalogue.py`` says how a model is built; here it is said how its weights are loaded, what its vocabulary is
-learnt from, and how a persona on it is learnt where nothing else is said. A package outside of Menura adds its own by
-``menura.register_model`` and ``menura.register_method``, or by an entry point of the groups ``menura.models`` and
-``menura.methods``: then they are there in every command, without a line of code that imports the package.
+``models/catalogue.py`` builds models; the registry adds how their weights are loaded, how their vocabulary is learnt,
+and the default method of a persona. A package outside of Menura adds its own with ``menura.register_model`` and
+``menura.register_method``, or with an entry point of the groups ``menura.models`` and ``menura.methods``: every command
+then has them, without a line of code that imports the package.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,11 +38,11 @@ def _nothing_to_count(settings: Any, within: str) -> BuildInputs:
 class RegisteredModel:
     """A model with all that the program asks of it; each callable takes settings of the class ``entry.settings``.
 
-    ``load`` returns the model with its weights in place. ``learn_vocabulary`` returns what a model over words or pieces
-    stands on, from the tasks of the training split; None for a model that brings its tokenizer. ``train_encoder``
-    returns the encoder of the training split from the usual one and its profiles. ``default_method`` is how a persona
-    is learnt where nothing else is said; None is the method of the default base. ``count_inputs`` returns what the
-    parameters are counted on; it is given what stands before a setting's name in ``--set``.
+    ``load`` returns the model with its weights. ``learn_vocabulary`` returns the vocabulary of a model over words or
+    subwords, from the tasks of the training split; None for a model with a tokenizer of its own. ``train_encoder``
+    returns the encoder of the training split from the usual one and its profiles. ``default_method`` is the default
+    method of a persona; None is that of the default base. ``count_inputs`` returns the build inputs for counting
+    parameters; its second argument is the prefix of a setting's name in ``--set``.
     """
 
     entry: ModelEntry
@@ -93,8 +93,8 @@ def _attention_routing(name: str) -> RegisteredModel:
 def model_over_words(entry: ModelEntry) -> RegisteredModel:
     """Return a model over words with the usual loader: its settings have ``vocab_size``, its table is that large.
 
-    ``build`` is given settings of which ``vocab_size`` is known. A model with ``suppress_ids`` is told which tokens no
-    reply may hold.
+    ``build`` gets settings with ``vocab_size`` filled in. In a model with ``suppress_ids`` the tokens are set that no
+    reply may contain.
     """
     from menura.artefacts.loaders.recurrent import count_over_words, learn_words, load_over_words
 
@@ -225,7 +225,7 @@ def _made(kind: Any, plain: Mapping[str, Any], path: str) -> Any:
 
 
 def load_model(settings: ModelSettings, options: "LoadOptions | None" = None, *, device: str = "cpu") -> "LoadedModel":
-    """Build the model that these are settings of, with its weights in place, on a device.
+    """Build the model of these settings, with its weights, on a device.
 
     Raises what loading its base raises, and MismatchError for weights made for another base, other words or adapters.
     """

@@ -20,7 +20,7 @@ from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchan
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, RewardsReplies
 
-Turn = tuple[bool, Ids]  # whether the episode's persona said it (not the partner), and the tokens
+Turn = tuple[bool, Ids]  # whether it is the episode's persona's (not the partner's), and the tokens
 
 
 @dataclass(frozen=True)

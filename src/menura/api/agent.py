@@ -1,4 +1,4 @@
-"""Whoever can reply: a model by name, and a persona learnt on it from somebody's dialogues."""
+"""Agents, which reply: a model by name, and a persona adapted on it from dialogues."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True)
 class Typed:
-    """What every command may say: settings of its own, and where it computes."""
+    """What every command accepts: settings, seed, device."""
 
     config: Path | None = None
     assignments: tuple[str, ...] = ()
@@ -51,10 +51,10 @@ class Typed:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of several replies; ``nats`` is −log p a token, the lower the likelier.
+    """One of several replies; ``nll`` is −log p per token (nats), the lower the likelier.
 
-    Of a model with latents, ``latent`` is the act it was said under and ``coherence`` the logit of response selection.
-    ``score`` is what it was chosen by, the higher the better.
+    For a model with latents, ``latent`` is the latent of the reply and ``coherence`` the logit of response selection.
+    ``score`` is the ranking's score, the higher the better.
     """
 
     text: str
@@ -66,10 +66,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Agent:
-    """Whoever can reply: a model as it is, or a persona.
+    """A model without a persona, or a persona.
 
-    ``strength`` is how much its persona weighs, ``profile`` what the model is told of it (``at_strength``,
-    ``with_profile``), ``facts`` stand before each dialogue, and ``weights`` are what it differs in from the model.
+    ``strength`` is the persona's weight, ``profile`` its attributes for models that read them (``at_strength``,
+    ``with_profile``), ``facts`` are prepended to each dialogue, ``weights`` replace those of the model.
     """
 
     loaded: LoadedModel
@@ -79,7 +79,7 @@ class Agent:
     weights: PersonaWeights = field(default_factory=dict, repr=False, kw_only=True)
 
     def at_strength(self, strength: float | None) -> Self:
-        """Return the same agent, its persona weighing so much, 0 to 1 (None: as the model has it); else ConfigError."""
+        """Return the agent with another persona weight, 0 to 1 (None: the model's own); ConfigError otherwise."""
         check_strength(self.loaded.model, strength)
         return replace(self, strength=strength)
 
@@ -99,7 +99,7 @@ class Agent:
 
     @property
     def acts(self) -> int:
-        """How many latent acts it can reply by; 0 for a model without."""
+        """The number of latents; 0 for a model without."""
         return self.loaded.model.latents if isinstance(self.loaded.model, HasLatents) else 0
 
     def candidates(  # each one changes the replies
@@ -112,10 +112,10 @@ class Agent:
         seed: int = 0,
         ranking: "Ranking | None" = None,
     ) -> list[Candidate]:
-        """Return ``count`` replies, the likeliest first; candidate i is drawn with seed ``seed + i``.
+        """Return ``count`` replies, the likeliest first; candidate i is sampled with seed ``seed + i``.
 
-        A model with latents says one under each, and returns the best ``count`` by ``ranking`` (response selection if
-        nothing is said).
+        A model with latents generates one under each, and returns the best ``count`` by ``ranking`` (default: response
+        selection).
         """
         from menura.decoding.candidates import Ranking
 
@@ -208,16 +208,16 @@ class Agent:
 
     @contextmanager
     def _as_agent(self) -> Iterator[None]:
-        """Let the model be this agent while the block runs."""
+        """Use this agent's weights and strength while the block runs."""
         with holding(self.loaded.model, self.weights), weighing(self.loaded.model, self.strength):
             yield
 
 
 @dataclass(frozen=True)
 class Persona(Agent):
-    """An agent learnt from someone's dialogues.
+    """An agent adapted to someone's dialogues.
 
-    ``check`` is how it did on held-out ones, when just adapted; ``path`` is where the workspace keeps it, if it does.
+    ``check`` is its perplexity on held-out ones, if just adapted; ``path`` is its file in the workspace, if it has one.
     """
 
     artefact: PersonaArtefact = field(kw_only=True)
@@ -226,7 +226,7 @@ class Persona(Agent):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The persona's name."""
         return self.artefact.name
 
     def save(self, path: str | Path) -> Path:
@@ -251,7 +251,7 @@ class Persona(Agent):
 
 @dataclass(frozen=True)
 class Model(Agent):
-    """A loaded model and the method by which it takes on a persona; None: the method of the default base."""
+    """A loaded model and the method that adapts it to a persona; None: the method of the default base."""
 
     method: Adaptation | None = field(default=None, kw_only=True)
 
@@ -265,7 +265,7 @@ class Model(Agent):
         format: str | None = None,  # the word users know from --format
         watch: Watch | None = None,
     ) -> Persona:
-        """Return a persona learnt from the first ``k`` dialogues of a file, or of dialogues at hand.
+        """Return a persona adapted on the first ``k`` dialogues of a file, or of loaded dialogues.
 
         ``speaker`` may be left out where only one person replies in all of them.
         """
@@ -297,7 +297,7 @@ def persona_on(
 def load(name: str = DEFAULT, *, device: str = "cpu", offline: bool = False) -> Model:
     """Return a model by name: ``shipped`` (the default base and its adapter checkpoint), a base, a folder, a hub id.
 
-    A folder may hold a base, or be that of a run: then the model begins at its best weights.
+    A folder may hold a base, or be that of a run: then its best weights are loaded.
     """
     options = LoadOptions(offline=offline)
     if _is_run(name):
@@ -332,12 +332,12 @@ def adapt(  # each one changes the persona, or where it is written
     is loaded or written, and None returned. Raises ConfigError for a name, speaker, base or setting that cannot be
     meant, DataError for files that cannot be read, EpisodeError for too few dialogues.
     """
-    persona_store.path_of(name)  # a bad name is told before anything takes time
+    persona_store.path_of(name)  # a bad name is reported before anything takes time
     dialogues = catalogue.read(files, format)
     task = task_of(dialogues, speaker)
     speaker = task.persona_id
     check_shots(task, k)
-    # A bad setting is told before the model is loaded, where that is not needed to know the method.
+    # A bad setting is reported before the model is loaded, if the method is known without it.
     chosen = None if method else overridden(usual_method(base), config, assignments)
     if dry_run:
         say(f"would adapt {name!r} from {k} of {len(task.dialogues)} dialogues of {speaker}")
@@ -371,7 +371,7 @@ def agents(names: Sequence[str], *, device: str = "cpu", offline: bool = False) 
 
 
 def without_persona(agent: Agent) -> Agent:
-    """Return the model an agent stands on, replying for itself."""
+    """Return an agent's model without the persona."""
     return Model(agent.loaded)
 
 
@@ -384,7 +384,7 @@ def decoding(
     collapse: bool = False,
     length_penalty: float = 0.0,
 ) -> Decoding:
-    """Return how replies are found: nucleus sampling, or greedily, or by a beam (``num_beams`` above 0).
+    """Return how replies are decoded: top-p sampling, greedy, or a beam (``num_beams`` above 0).
 
     Raises ConfigError for settings that contradict one another.
     """
@@ -402,7 +402,7 @@ def decoding(
 
 
 def ranking(by: str, *, top: int = 0) -> "Ranking":
-    """Return how candidates are ranked; ConfigError for a word that means nothing."""
+    """Return a ranking of candidates by its name; ConfigError for an unknown one."""
     from menura.decoding.candidates import Ranking
 
     match by:
@@ -432,9 +432,9 @@ def overridden(settings: Settings, config: Path | None, assignments: Sequence[st
 
 
 def usual_method(base: str) -> Adaptation:
-    """Return how a persona on this base is learnt where nothing else is said.
+    """Return the default method for a persona on this base.
 
-    On the run of a model that has a method of its own: as the run has it, else by that one.
+    For a run of a model with a default method of its own: the run's method if it has an inner loop, else that default.
     """
     run = _run(base) if _is_run(base) else None
     own = registry.model(run.model.name).default_method if run else None

@@ -1,4 +1,4 @@
-"""What lies on this machine: files of dialogues, corpora, bases, models by name, personas."""
+"""Files and objects on this machine: dialogues, corpora, bases, models by name, personas."""
 
 import platform
 import shutil
@@ -209,7 +209,7 @@ def _asked(name: str, size: str | None, config: Path | None, assignments: Sequen
 
 
 def mask_similarity(run: str) -> "Likeness":
-    """Return what a run's training personas keep of the private weights, and whether alike personas keep alike ones."""
+    """Return statistics of a run's persona masks, and whether similar personas have similar masks."""
     from menura.evaluation.mask_similarity import likeness_of_run
 
     return likeness_of_run(run)

@@ -1,4 +1,4 @@
-"""Recipes become runs, runs become tables, tables stand side by side; and the demo."""
+"""Recipes become runs, runs become tables, tables become reports; and the demo."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ def evaluate(
     """Score held-out personas (the first ``personas``, 0 = all): un-adapted, wrong persona and adapted.
 
     ``data`` is the packaged corpus with its split, settings of your own, or a file in which everybody is held out.
-    Raises MismatchError if the weights that the model began from may have been trained on them.
+    Raises MismatchError if the initial weights may have been trained on them.
     """
     if isinstance(data, str | Path):
         data = DataConfig(corpus=str(data), max_turns=0, min_heldout_dialogues=max(k) + 1, train=0, valid=0, test=1)
@@ -96,7 +96,7 @@ def evaluate_target(
 
 
 def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, Checked, tuple[str, ...]]":
-    """Return how often a trained scorer is right: its line, its data, the figures, and the labels judged apart."""
+    """Evaluate a trained scorer: return its line, its data, the figures, and the labels evaluated among themselves."""
     from menura.scorers import store
     from menura.scorers.catalogue import named
     from menura.training import train_scorer as training
@@ -112,7 +112,7 @@ def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, Ch
 def report(
     folders: Sequence[Path], names: Sequence[str], *, against: str = "", out: Path | None = None
 ) -> tuple[str, list[str]]:
-    """Put evaluations side by side: return the table and the names of the files written to ``out`` (None: none)."""
+    """Compare evaluations: return the table and the names of the files written to ``out`` (None: none)."""
     from menura.report import curves, written
     from menura.report.against import differences
     from menura.report.table import ARROWS, differences_markdown, markdown
@@ -182,7 +182,7 @@ def train(
     changed_allowed: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path | None:
-    """Train by a recipe; the same call again goes on where it stopped. Under torchrun, ranks share the tasks.
+    """Train by a recipe; the same call resumes. Under torchrun, ranks share the tasks.
 
     Returns the run's folder, None with ``dry_run``. Raises DataError, with every difference, for a folder of other
     settings or data, unless ``changed_allowed``.
@@ -225,7 +225,7 @@ def train(
 
 
 def rank() -> int:
-    """Return which process of a training this one is, 0 where there is one alone."""
+    """Return the rank of this process, 0 for a single one."""
     from menura.training.torchrun import place_of
 
     return place_of(os.environ).rank
@@ -309,7 +309,7 @@ def _folder_of(config: RunConfig, *, beside: str = "") -> Path:
 
 
 def _say_unread(say: Callable[[str], None], encoder: "Encoder") -> None:
-    """Say what of the data was left out, or is unknown to the model."""
+    """Print what of the data was left out, or is unknown to the model."""
     if cut := encoder.cut_text:
         say(f"left out to fit {encoder.max_length} tokens: {cut}")
     if unknown := encoder.unknown_text:
@@ -321,7 +321,7 @@ def _say_unread(say: Callable[[str], None], encoder: "Encoder") -> None:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo makes, step by step."""
+    """The steps of the demo."""
 
     say: Callable[[str], None]
     shown: "Demonstration"
@@ -343,12 +343,12 @@ class Demo:
 
     @property
     def introduction(self) -> str:
-        """Say what is at hand."""
+        """The data and the model as text."""
         return self.shown.introduction
 
     @property
     def folder(self) -> Path:
-        """Where the table lies."""
+        """The folder of the table."""
         return home() / "demo"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShownCandidates:
-    """How many candidates are shown, and by voice what they are ranked by."""
+    """How many candidates are shown, and the ranking of each agent."""
 
     count: int
     ranking: "dict[str, Ranking]"
@@ -75,7 +75,7 @@ def talk(
     seed: int,
     shown: "ShownCandidates | None" = None,
 ) -> None:
-    """Read lines until the end of input; every voice remembers its own side of the dialogue."""
+    """Read lines until the end of input; every agent has its own view of the dialogue."""
     said: dict[str, list[Turn]] = {name: [] for name in agents}
     while True:
         try:
@@ -142,7 +142,7 @@ def _command(
 
 
 def _weigh(given: str, screen: Screen, agents: "dict[str, Agent]") -> None:
-    """Let every persona weigh as much as is said, with nothing said as its model has it; a wrong word changes none."""
+    """Set every persona's weight (none given: the model's own); an invalid value changes nothing."""
     from menura.errors import ConfigError, shown
 
     try:
@@ -157,7 +157,7 @@ def _weigh(given: str, screen: Screen, agents: "dict[str, Agent]") -> None:
 
 
 def _profile(given: Sequence[str]) -> dict[str, list[str]]:
-    """Return values by key from ``KEY=VALUE``; all that are no such pair are told at once."""
+    """Return values by key from ``KEY=VALUE``; all invalid pairs are reported together."""
     from menura.errors import ConfigError, Problem, shown
 
     pairs = [tuple(part.strip() for part in one.partition("=")) for one in given]

@@ -23,7 +23,7 @@ LARGEST_SEED = 2**32 - 1  # what every library's generator takes, with room to a
 
 @dataclass(frozen=True)
 class Globals:
-    """What every verb was told."""
+    """The values of the flags of all verbs."""
 
     config: Path | None
     assignments: tuple[str, ...]
@@ -36,7 +36,7 @@ class Globals:
 
     @property
     def typed(self) -> "Typed":
-        """What of it the API takes."""
+        """The part that the API takes."""
         return api.Typed(self.config, self.assignments, self.seed, self.device, self.offline, self.dry_run)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from menura.scorers.check import Checked, Count
 
 PREFIX = "scorer/"
-LISTED = 8  # labels whose recall is shown, where there are more only those judged apart
+LISTED = 8  # labels whose recall is shown; of more only those evaluated among themselves
 
 
 def is_scorer(target: str) -> bool:

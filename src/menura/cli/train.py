@@ -85,7 +85,7 @@ def _fit_ranker(folder: Path, given: Globals, *, fresh: bool) -> None:
 
 @contextmanager
 def _told_by_rank_0(rank: int) -> Iterator[None]:
-    """End another rank with the exit code alone: an error that all share is told once, a lost rank by each."""
+    """End a rank other than 0 with the exit code alone: rank 0 prints a common error, each rank a lost one."""
     try:
         yield
     except PeerError:
@@ -97,13 +97,13 @@ def _told_by_rank_0(rank: int) -> Iterator[None]:
 
 
 class _Unseen(Screen):
-    """Shows nothing: what there is to see, rank 0 shows."""
+    """Shows nothing, as rank 0 shows the progress."""
 
     def say(self, line: str, **facts: Any) -> None:
-        """Keep it."""
+        """Do nothing."""
 
     def bar(self, label: str, done: int, total: int, detail: str) -> None:
-        """Keep it."""
+        """Do nothing."""
 
 
 class _TrainProgress(StepProgress):

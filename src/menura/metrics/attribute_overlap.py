@@ -36,7 +36,7 @@ class AttributeOverlap:
         return f"{self.signature}|replies:{sum(bool(sample.facts) for sample in samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
-        """Return (replies that say a fact, replies)."""
+        """Return (replies that contain a fact, replies)."""
         told = [says_a_fact(sample.reply, sample.facts) for sample in samples if sample.facts]
         return float(sum(told)), float(len(told))
 

@@ -18,7 +18,7 @@ from menura.corpus.stop_words import FUNCTION_WORDS, hash_of
 from menura.metrics.score import Sample, references_said, summed
 from menura.metrics.words import words_of
 
-ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # of precision, of fragmentation twice, of words that say something
+ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # of precision, of fragmentation twice, of content words
 STEM = 0.6  # what a match of stems counts beside one of words
 BEAM = 40  # alignments kept at each word
 FIELDS = 12

@@ -17,12 +17,12 @@ from menura.errors import ConfigError, StorageError
 from menura.metrics.score import Sample, references_said, summed
 from menura.metrics.words import words_of
 
-PLACE = "METEOR_JAR"  # the environment's variable that says where the jar is
+PLACE = "METEOR_JAR"  # the environment variable with the path of the jar
 PACKAGE, FILE = "pycocoevalcap", "pycocoevalcap/meteor/meteor-1.5.jar"
 OPTIONS = ("-", "-", "-stdio", "-l", "en", "-norm")
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # version 1.5, English
 WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # of equal words, stems, synonyms, paraphrases
-FIELDS = 23  # of what the program says of one reply
+FIELDS = 23  # of the program's output for one reply
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Meteor:
         return f"{self.signature}|{references_said(samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, ...]:
-        """Return the sums of what the program says of each reply, and the replies."""
+        """Return the sums of the program's statistics of each reply, and the replies."""
         rows = [(*_program(jar()).statistics(s.reply, s.all_references), 1.0) for s in samples]
         return tuple(summed([(0.0,) * (FIELDS + 1), *rows]))
 

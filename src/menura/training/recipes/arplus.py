@@ -40,7 +40,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "no-memn2n": {"memory": False},
     "no-bart-mlm": {"auxiliary": "lm"},
 }
-# Of all, the easiest to copy from: a word is one token or two, and one table both reads and says it. The second task
+# The easiest variant to copy with: a word is one token or two, and embeddings are tied. The auxiliary task
 # teaches to copy, so it counts as much as the dialogue.
 TELLING: Mapping[str, Any] = {
     "memory": False,
@@ -128,7 +128,7 @@ OUTER: dict[Size, Outer] = {
 }
 SLOW, USUAL = 1.5e-4, 2e-3  # the study's rates: of AR, and of AR+
 SLOWED = ("no-rezero", "no-bart-mlm")  # rows whose files in the study have AR's rate, too
-# At size cpu; of all others AR+'s, 1e-2. One table that reads and says diverges at 6e-3.
+# At size cpu; all others have AR+'s, 1e-2. Tied embeddings diverge at 6e-3.
 SWEPT: Mapping[str, float] = {"ar": 3e-4, "strength": 3e-3}
 INNER = defaults.ROUTING
 DATA: dict[Size, DataConfig] = {"tiny": TINY, "cpu": RPC, "paper": PERSONALDIALOG}
