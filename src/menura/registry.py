@@ -243,7 +243,7 @@ def _discover(group: str) -> None:
     for point in entry_points(group=group):
         try:
             offered = point.load()
-        except Exception as error:  # whatever another package raises is told with its name
+        except Exception as error:  # any error of another package is reported with its name
             told = f"entry point {point.name} of {group} cannot be loaded: {type(error).__name__}: {error}"
             raise ConfigError(
                 told, hint=f"mend or uninstall {point.value.partition(':')[0]}", code="entry_point"

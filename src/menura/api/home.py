@@ -154,7 +154,7 @@ def show_base(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Counted:
-    """A model's settings by path, and the parameters of its parts; ``under`` is the base that a part stands for."""
+    """A model's settings by path, and the parameter counts of its parts; ``under`` names the base network, if any."""
 
     settings: tuple[tuple[str, Any], ...]
     parts: "tuple[PartCount, ...]"

@@ -1,4 +1,4 @@
-"""``menura demo`` adapts real people and says in a table whether it worked; ``menura doctor`` tells what it runs on."""
+"""``menura demo`` adapts real speakers and shows a table of scores; ``menura doctor`` shows versions and machine."""
 
 import time
 from typing import Annotated

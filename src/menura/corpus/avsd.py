@@ -17,7 +17,7 @@ from menura.corpus.source import DATA_SET, Source, opened
 from menura.corpus.strict_json import parsed, step
 from menura.errors import Problem
 
-ASKER = "asker"  # nobody in particular
+ASKER = "asker"  # a generic name
 CAPTIONS = ("script", "caption")  # one of them
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 ASKED = r'\s*:\s*\[\s*\{[^{}]*"question"\s*:'
@@ -31,7 +31,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Talk:
-    """One dialogue about a video as it stands in the file, with the key paths of what it is made of."""
+    """One dialogue about a video as in the file, with the key paths of its parts."""
 
     name: str
     video: str

@@ -55,7 +55,7 @@ def check(path: Path, format: str | None = None, speaker: str | None = None) -> 
 def _report(path: Path, entry: Detected | None, findings: Findings, speaker: str | None) -> Report:
     counted = statistics(findings.dialogues)
     problems = [*findings.problems, *_duplicates(findings.dialogues, str(path))]
-    # Without any dialogue, what is wrong with the file is the answer; that nobody speaks in it is not.
+    # Without any dialogue the file's own problems are reported, not that it has no speaker.
     if speaker is not None and findings.dialogues and speaker not in counted.replies:
         problems.append(_unknown_speaker(speaker, counted, str(path)))
     merged = sorted(merge_alike(problems), key=lambda problem: problem.level)
@@ -64,7 +64,7 @@ def _report(path: Path, entry: Detected | None, findings: Findings, speaker: str
 
 
 def _duplicates(dialogues: Iterable[Dialogue], name: str) -> Iterator[Problem]:
-    """Yield a warning per copy: one copy learnt from and one judged by would make a score too good."""
+    """Yield a warning per copy: a copy in both support and query would make scores too good."""
     seen = set()
     for dialogue in dialogues:
         if dialogue.turns in seen:

@@ -16,7 +16,7 @@ from menura.corpus.source import DATA_SET, PACKED_SUFFIXES, Limits, Source, bare
 from menura.errors import DataError, Problem
 
 END = "__eou__"
-SPEAKERS = ("partner", "self")  # who begins, who answers; they are nobody in particular
+SPEAKERS = ("partner", "self")  # the first and the second speaker; generic names
 ACTS = frozenset("1234")  # inform, question, directive, commissive
 LINES_JUDGED = 12  # of the start, when detecting the format
 # A file of texts, and of the acts in it: how the names end. The first that fits is looked for.
@@ -83,7 +83,7 @@ def files(path: Path) -> tuple[Path, ...]:
 
 
 def opened_pair(path: Path, limits: Limits) -> Source:
-    """Read a file of texts with its acts; problems are told of the texts."""
+    """Read a file of texts with its acts; problems are reported at the texts."""
     texts, *acts = files(path)
     source = opened(texts, limits)
     return replace(source, beside=opened(acts[0], limits)) if acts else source

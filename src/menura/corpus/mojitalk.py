@@ -18,7 +18,7 @@ QUERIES, REPLIES = ".ori", ".rep"
 EMOJIS = frozenset(
     "☺♥✋✌✨❤🎧🎶👀👊👌👍👏💀💁💔💕💖💙💜💟💪💯🔫😁😂😄😅😈😉😊😋😌😍😎😏😐😑😒😓😔😕😖😘😜😞😠😡😢😣😤😩😪😫😬😭😳😴😷🙅🙈🙊🙌🙏"
 )
-ASKER = "partner"  # nobody in particular
+ASKER = "partner"  # a generic name
 FEWEST_ASKED, FEWEST_REPLIED = 3, 2  # words; what is shorter is left out
 LINES_JUDGED = 12  # of the start, when detecting the format
 
@@ -72,7 +72,7 @@ def files(path: Path) -> tuple[Path, ...]:
 
 
 def opened_pair(path: Path, limits: Limits) -> Source:
-    """Read both files of a pair; problems are told of the file with the queries."""
+    """Read both files of a pair; problems are reported at the file with the queries."""
     queries, replies = files(path)
     return replace(opened(queries, limits), beside=opened(replies, limits))
 

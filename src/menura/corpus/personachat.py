@@ -15,7 +15,7 @@ from menura.corpus.source import DATA_SET, Source, opened
 
 OWN, PARTNER = "self", "partner"
 PERSONA_LINES = {OWN: "your persona:", PARTNER: "partner's persona:"}
-SILENCE = "__SILENCE__"  # stands for the partner where "self" speaks first
+SILENCE = "__SILENCE__"  # the partner's turn if "self" speaks first
 NUMBERED = re.compile(r"(\d{1,6}) (.*)", re.DOTALL)
 MARK = re.compile(r"\s*1 ((your|partner's) persona:|[^\n]*\t)")
 SHAPES = ((MARK, "numbered lines with personas or tabs"),)  # of the start of a file, each with what it is
@@ -51,7 +51,7 @@ def render(dialogue: Dialogue) -> str:
     """Return the dialogue as numbered lines; what the format cannot hold does not come back from them."""
     lines = [f"{mark} {fact}." for speaker, mark in PERSONA_LINES.items() for fact in dialogue.facts.get(speaker, ())]
     turns = dialogue.turns
-    # Replies stand beside what they answer, so an opening reply stands beside silence.
+    # Replies are paired with the turn they answer, so an opening reply is paired with silence.
     opening = 1 if turns and turns[0].speaker == OWN else 0
     if opening:
         lines.append(_exchange(SILENCE, turns[0].text, dialogue.candidates.get(0, ())))

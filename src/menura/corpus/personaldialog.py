@@ -20,7 +20,7 @@ from menura.corpus.source import DATA_SET, Source, opened
 from menura.corpus.strict_json import Record, records, step
 from menura.errors import Problem
 
-SOMEBODY = tuple(f"somebody-{place}" for place in range(1, 65))  # who is not known by interests; nobody in particular
+SOMEBODY = tuple(f"somebody-{place}" for place in range(1, 65))  # speakers without interests; generic names
 RESPONDER = ("responder_profile", "response_profile")  # one of them
 MARK = re.compile(r'^\s*\{.*?"dialog"\s*:\s*\[\s*\[\s*"', re.DOTALL)
 SHAPES = ((MARK, 'JSON objects with "dialog" of arrays'),)  # of the start of a file, each with what it is
@@ -106,7 +106,7 @@ def _profile(schema: Schema, item: object, path: str) -> Profile:
 
 
 def _text(schema: Schema, value: object, path: str, between: str = " ", *, joined: bool = True) -> str:
-    """Return what stands as a text, or as an array of texts; ``joined`` removes blanks between Chinese characters."""
+    """Return a text, given as a text or an array of texts; ``joined`` removes blanks between Chinese characters."""
     if not isinstance(value, str | list):
         schema.wrong(path, f"is {KINDS[type(value)]}, must be text or an array of texts")
         return ""

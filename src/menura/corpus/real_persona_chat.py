@@ -39,7 +39,7 @@ JOINING = "join the published files, one dialogue a line: jq -c . dialogues/*.js
 
 @dataclass(frozen=True)
 class People:
-    """Everybody's facts and profiles, by id, and the name of the file that tells them."""
+    """All speakers' facts and profiles, by id, and the name of their file."""
 
     name: str
     facts: Mapping[str, tuple[str, ...]]
@@ -89,7 +89,7 @@ def files(path: Path) -> tuple[Path, ...]:
 
 
 def opened_pair(path: Path, limits: Limits) -> Source:
-    """Read both files; problems are told of the file that has them."""
+    """Read both files; problems are reported at the file that has them."""
     dialogues, people = files(path)
     return replace(opened(dialogues, limits), beside=opened(people, limits))
 

@@ -21,7 +21,7 @@ CONJUNCTIONS = "and but or nor so yet if then than because while although though
 ADVERBS = """not very too also just only even still again ever never always often sometimes usually really quite almost
 maybe here there now soon already away well yes yeah oh hi hello hey okay ok sure much many more most lot lots other own
 same"""
-# What people say of whatever they like: of no sentence about a person is it the part that tells who it is.
+# Words of liking and the like, which identify nobody in a sentence about a person.
 LIKING = """like likes love loves enjoy enjoys favorite favourite great good nice cool fun work works want get got go
 going know think thing things"""
 SIGNS = """. , ! ? ; : - ' " ( ) / & … ` * _ b c d e f g h j k l m n o p q r s t u v w x y z"""

@@ -39,7 +39,7 @@ def looks_like(head: str) -> str:
     return '"Name: text" lines' if spoken and spoken[0] and sum(spoken) * 2 > len(spoken) else ""
 
 
-SHAPES = ((re.compile(""), looks_like),)  # only a closer look tells
+SHAPES = ((re.compile(""), looks_like),)  # only the content decides
 
 
 def render(dialogue: Dialogue) -> str:

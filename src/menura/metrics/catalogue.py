@@ -67,7 +67,7 @@ METRICS: dict[str, Metric] = {
     "rouge-l": RougeL(),
     "cider-d": CiderD(),
     "meteor-exact-stem": MeteorExactStem(),
-    # Of text without blanks between words, and of how often a reply tells who speaks.
+    # For text without blanks between words, and how often a reply contains facts of its speaker.
     "f1-char": WordF1("char"),
     "bleu-char": Bleu("bleu-char", tokenize="char", smooth="exp"),
     "dist-1-char": Distinct(1, cut="char"),

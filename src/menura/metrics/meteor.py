@@ -30,7 +30,7 @@ class Alignment:
 
     matches: int = 0
     exact: int = 0
-    fewer_chunks: int = 0  # minus the number of runs that stand alike in both texts
+    fewer_chunks: int = 0  # minus the number of chunks (runs of equal order in both texts)
     nearness: int = 0  # minus the summed distance of places
     pairs: tuple[tuple[int, int], ...] = ()
 

@@ -23,7 +23,7 @@ from menura.metrics.words import clipped, grams_of
 
 BATCH = 64
 ORDERS = 4  # n-grams of 1 to 4 tokens: BLEU-4
-END = "\0"  # stands for the end symbol; no text holds it
+END = "\0"  # the end symbol; no text contains it
 CLASSES = 9489  # AR's characters
 
 Numbers = NDArray[Any]

@@ -271,10 +271,7 @@ class CausalLm(DialogueModel[CausalState]):
 
     @contextmanager
     def using_adapters(self, bank: AdapterBank, rows: Sequence[int]) -> Iterator[None]:
-        """Let row b of a prefill use the adapters of the bank's persona ``rows[b]``; the model's own weights stay.
-
-        For ``prefill``, ``step`` and ``reorder_cache``; a row keeps the persona it was prefilled with.
-        """
+        """Use the bank's persona ``rows[b]`` in row b of each prefill; its steps keep it, the model's weights stay."""
         persona_rows = torch.tensor(rows, dtype=torch.long, device=self.device)
         with batched_adapters(bank, persona_rows, self.adapters, "adapters.") as self._adapters_in_use:
             try:

@@ -44,7 +44,7 @@ AVSD = DataConfig(
     min_train_dialogues=1,
     max_heldout_tasks=HELD,
 )
-# What dialogue is learnt from before any of these: sets that none of them is part of. Some of chitchat's conversations
+# The pretraining data, disjoint from all of the sets above. Some of chitchat's conversations
 # have hundreds of turns; the first sixteen of each are more different from one another.
 CHITCHAT = DataConfig(
     corpus="chitchat,mojitalk",
