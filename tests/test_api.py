@@ -1,4 +1,5 @@
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from menura.corpus.dialogue import Turn
 from menura.decoding.choice import Greedy
 from menura.errors import ConfigError, DataError, EpisodeError, MismatchError
 from menura.evaluation.settings import EvaluateConfig
+from menura.models.causal_lm.model import CausalLmConfig
+from menura.registry import load_model
 
 WHO = name_of(3)
 
@@ -108,13 +111,11 @@ def test_a_persona_is_found_by_name(persona: menura.Persona) -> None:
 
 def test_a_persona_of_another_model_is_refused(persona: menura.Persona, tmp_path: Path) -> None:
     path = persona.save(tmp_path / "noa.persona")
-    other = api.Model(
-        api.load_model(api.CausalLmConfig(base="tiny", adapters=api.CausalLmConfig().adapters, init_from=""))
-    )
+    other = api.Model(load_model(CausalLmConfig(base="tiny", adapters=CausalLmConfig().adapters)))
     menura.Persona.load(path, base=other)  # the same settings are the same model
-    smaller = api.replace(other.loaded.config, adapters=api.replace(other.loaded.config.adapters, bottleneck=8))
+    smaller = replace(other.loaded.config, adapters=replace(other.loaded.config.adapters, bottleneck=8))
     with pytest.raises(MismatchError, match="wanted"):
-        menura.Persona.load(path, base=api.Model(api.load_model(smaller)))
+        menura.Persona.load(path, base=api.Model(load_model(smaller)))
 
 
 def test_a_speaker_must_be_named_where_several_reply(model: menura.Model, corpus: Path) -> None:

@@ -30,6 +30,7 @@ OF_METHODS = ("attach", "objective", "adapt", "second_order", "has_inner_loop", 
 
 
 def _nothing_to_count(settings: Any, within: str) -> BuildInputs:
+    """Return inputs for a model that needs no base and no vocabulary to be built."""
     del settings, within
     return BuildInputs()
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from made_up_chat import name_of, write
 
-from menura import api
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.models.recurrent.seq2spg import Seq2SpgConfig
+from menura.registry import load_model
 from menura.training.recipes import recipe
 from menura.training.recipes.cmaml import ROWS
 
@@ -107,7 +107,7 @@ def test_a_transcript_becomes_a_persona_of_bits_and_live_values_and_replies(
 
 def test_a_model_over_words_has_none_before_it_was_trained() -> None:
     with pytest.raises(ConfigError, match="has none before it was trained"):
-        api.load_model(recipe("cmaml/seq2seq", "tiny").model)
+        load_model(recipe("cmaml/seq2seq", "tiny").model)
 
 
 def test_its_parts_can_be_counted_once_it_is_told_how_many_words_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def test_personas_of_both_sides_stay_apart_even_with_the_same_facts(tmp_path: Pa
 def test_training_personas_need_their_least_number_of_dialogues(tmp_path: Path) -> None:
     path = write(tmp_path / "chat.jsonl", dialogues=3)
     assert len(splits(config_for(path)).splits["train"]) == 9
-    with pytest.raises(DataError, match="split train gets no persona with 4 dialogues"):
+    with pytest.raises(DataError, match="the train split gets no persona with 4 dialogues"):
         splits(replace(config_for(path), min_train_dialogues=4, valid=0))
 
 
@@ -268,7 +268,7 @@ def test_a_held_out_task_may_have_one_part_if_that_is_asked(tmp_path: Path) -> N
         config_for(write(tmp_path / "chat.jsonl", dialogues=1)), min_heldout_dialogues=1, min_train_dialogues=1
     )
     assert counted(splits(config)) == {"train": 9, "valid": 3, "test": 4}
-    with pytest.raises(DataError, match="split train gets no persona with 2 dialogues"):
+    with pytest.raises(DataError, match="the train split gets no persona with 2 dialogues"):
         splits(replace(config, min_train_dialogues=2, valid=0))
 
 

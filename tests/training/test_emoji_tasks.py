@@ -87,6 +87,6 @@ def test_a_table_says_how_alike_its_users_are(tmp_path: Path, empty_workspace: P
     assert run([*words, "--out", str(tmp_path / "table")]) == 0
     about = about_of(tmp_path / "table")
     mean = f"train {likeness['train']:.3f}, test {likeness['test']:.3f}"
-    assert about["users"] == f"the 3 most similar a side, mean similarity of two: {mean}"
+    assert about["users"] == f"the 3 most similar a split, mean similarity of two: {mean}"
     assert about["bounds"].endswith("dialogues of a persona, the first; at most 18 utterances")
     assert "3 test personas" in about["data"]
