@@ -118,7 +118,7 @@ def heard(model: AttentionRouting, exchange: EncodedExchange) -> Tensor:
     table = model.table.weight
     told: Any = model.profile_table.weight if model.config.memory else table
     rows, place = [], 0
-    for (_, tokens), speaker in zip(exchange.turns, exchange.said_by, strict=True):
+    for (_, tokens), speaker in zip(exchange.turns, exchange.turn_profiles, strict=True):
         person = sum(told[value] for _, values in exchange.profiles[speaker] for value in values)
         for _ in range(tokens):
             rows.append(table[exchange.context[place]] * table.shape[1] ** 0.5 + person)

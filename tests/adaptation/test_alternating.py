@@ -2,7 +2,7 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 
-from menura.adaptation.alternating import Alternating, TakesTurns
+from menura.adaptation.alternating import Alternating, HasPhases
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import adaptable, loss_with
@@ -18,9 +18,9 @@ def given() -> tuple[Toy, EncodedEpisode]:
 def test_a_step_reconstructs_then_generates_then_judges_five_times() -> None:
     toy, episode = given()
     method = Alternating(generator_lr_scale=0.5, critic_lr_scale=0.1)
-    assert isinstance(method, TakesTurns)
-    assert not isinstance(PretrainOnly(), TakesTurns)
-    turns = list(method.further_turns())
+    assert isinstance(method, HasPhases)
+    assert not isinstance(PretrainOnly(), HasPhases)
+    turns = list(method.phases())
     assert [turn.lr_scale for turn in turns] == [0.5, *[0.1] * 5]
     told = [set(turn.objective(toy.model, episode, 0.0).parts) for turn in turns]
     assert told == [{"kl_generator"}, *[{"kl_critic"}] * 5]
@@ -33,7 +33,7 @@ def test_what_is_drawn_changes_with_progress_and_turn_but_not_with_what_was_draw
     before = snapshot(toy.model)
 
     def totals(progress: float) -> list[float]:
-        objectives = [method.objective, *(turn.objective for turn in method.further_turns())]
+        objectives = [method.objective, *(turn.objective for turn in method.phases())]
         return [objective(toy.model, episode, progress).total.item() for objective in objectives]
 
     first, other = totals(0.25), totals(0.5)
@@ -53,7 +53,7 @@ def test_the_critic_learns_to_tell_and_the_generators_to_hide() -> None:
         found = []
         for step in range(steps):
             optimizer.zero_grad()
-            loss = list(method.further_turns())[turn].objective(toy.model, episode, step / 1000)
+            loss = list(method.phases())[turn].objective(toy.model, episode, step / 1000)
             loss.total.backward()
             optimizer.step()
             found.append(float(*loss.parts.values()))

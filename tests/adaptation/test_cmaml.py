@@ -14,7 +14,7 @@ from menura.adaptation.catalogue import METHODS
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop, mini_batches
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import LearnsJointly, Together, walking
+from menura.adaptation.joint import JointTrajectory, LearnsJointly, iterate_joint_loop
 from menura.adaptation.l1_penalty import Penalty, sparse_copy
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
@@ -126,7 +126,7 @@ def test_in_joint_training_what_does_not_adapt_still_learns_from_the_query() -> 
     total, _ = Cmaml(INNER, trainable=",".join(names)).joint_objective(model, EPISODES[:2], [whole(model)] * 2)
     by_query = dict(zip(adaptable(model), torch.autograd.grad(total, list(adaptable(model).values())), strict=True))
     assert by_query["shared.weight"].abs().sum() > 0
-    walk = Together(
+    walk = JointTrajectory(
         InnerProblem(model, 0.1, adam=False), adaptable(model), [whole(model)], exact=False, moving=frozenset(names)
     )
     walk.step({0: model.batch(EPISODES[0].support[0])})
@@ -241,8 +241,8 @@ def test_every_task_takes_its_own_steps_and_shares_those_of_the_private_weights_
 
 def test_first_order_is_the_gradient_where_the_tasks_end_added_up() -> None:
     model, masks = PrivateNet(), ours(PrivateNet())
-    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
-    for _ in walking(walk, [mini_batches(model, e.support, 2) for e in EPISODES], INNER):
+    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
+    for _ in iterate_joint_loop(walk, [mini_batches(model, e.support, 2) for e in EPISODES], INNER):
         pass
     wanted = torch.zeros(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
     for place, episode in enumerate(EPISODES):

@@ -10,7 +10,7 @@ from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, Variant, assert_same_b
 
 from menura.adaptation import rewards
 from menura.adaptation.catalogue import METHODS
-from menura.adaptation.latent_policy import Begun, LatentPolicy, drawn, said_under
+from menura.adaptation.latent_policy import InitialWeights, LatentPolicy, drawn, replies_under
 from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
 from menura.batches.encode import EncodedEpisode
@@ -101,7 +101,7 @@ def test_unfrozen_it_is_held_to_what_it_said_before_the_training() -> None:
         reference_loss_weight=1.0,
     )
     method.attach(toy.model)
-    assert isinstance(toy.model.begun, Begun)
+    assert isinstance(toy.model.begun, InitialWeights)
     assert not {name for name in toy.model.state_dict() if name.startswith("begun")}, "it is not saved"
     weights = list(adaptable(toy.model).values())
     away = [torch.randn(w.shape, generator=torch.Generator().manual_seed(n)) for n, w in enumerate(weights)]
@@ -155,7 +155,7 @@ def test_what_is_said_side_by_side_is_what_each_latent_says_alone(visibility: st
     toy = toy_with(visibility=visibility)
     exchanges = [exchange for dialogue in toy.dialogues((*SUPPORT, *QUERY)) for exchange in dialogue]
     latents = torch.stack([torch.randperm(LATENTS, generator=torch.Generator().manual_seed(n))[:3] for n in range(5)])
-    found = said_under(toy.model, exchanges, latents, 6)
+    found = replies_under(toy.model, exchanges, latents, 6)
     for exchange, row, replies in zip(exchanges, latents.tolist(), found, strict=True):
         prompt = toy.model.batch([replace(exchange, reply=())])
         for act, reply in zip(row, replies, strict=True):

@@ -11,7 +11,7 @@ from toys import NoDecoding, exchange
 
 from menura.adaptation.inner_loop import InnerLoop, iterate_inner_loop
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import Together
+from menura.adaptation.joint import JointTrajectory
 from menura.adaptation.maml import Maml
 from menura.adaptation.masks import PersonaMask, whole
 from menura.adaptation.weights import adaptable
@@ -141,13 +141,13 @@ class SharedAndPrivate(NoDecoding):
         return mean_loss(total.expand(len(batch)), batch.reply_tokens)
 
 
-def walked(tasks: int) -> Together:
+def walked(tasks: int) -> JointTrajectory:
     """Return where tasks stand after three steps, each with a structure of its own."""
     model = SharedAndPrivate()
     stream = torch.Generator().manual_seed(0)
     (shape,) = whole(model).layers
     masks = [PersonaMask((shape.with_edges(torch.rand(SIZE // 64, 64, generator=stream) < 0.5),)) for _ in range(tasks)]
-    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
+    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
     for _ in range(3):
         walk.step({place: model.batch(EPISODE.support[0]) for place in range(tasks)})
     return walk

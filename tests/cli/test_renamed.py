@@ -72,7 +72,7 @@ def test_saved_settings_are_read_under_their_names_of_now_and_one_line_says_so()
 
 def test_weights_of_an_earlier_version_have_todays_names() -> None:
     assert renamed_weights({"voice.kind_rows": 1, "transmitter.voice.x": 2, "private.0": 3}) == {
-        "lm.kind_rows": 1,
+        "lm.token_type_embeddings": 1,
         "transmitter.lm.x": 2,
         "private.0": 3,
     }

@@ -193,7 +193,7 @@ def test_a7_of_contexts_of_unequal_length_each_asks_its_own() -> None:
 def test_a7_in_a_batch_of_three_each_speaker_has_the_own_profile() -> None:
     """The release mixes them up, for all but the smallest batch."""
     people: list[Slots] = [((2, (10 + number,)),) for number in range(6)]
-    rows = [replace(POSTS, profiles=(people[2 * b], people[2 * b + 1]), said_by=(1, 0, 1)) for b in range(3)]
+    rows = [replace(POSTS, profiles=(people[2 * b], people[2 * b + 1]), turn_profiles=(1, 0, 1)) for b in range(3)]
     profiles = Profiles.of(rows, CPU)
     assert [profiles.different[place] for place in profiles.own.tolist()] == [people[0], people[2], people[4]]
     for b, row in enumerate(rows):

@@ -7,7 +7,7 @@ from made_up import part
 
 from menura.batches.channels import FACT, NOWHERE, OWN, PARTNER, ContextLayout
 from menura.batches.chat_format import utterances
-from menura.batches.encode import Caps, EncodedExchange, Encoder
+from menura.batches.encode import EncodedExchange, Encoder, TokenLimits
 from menura.batches.tokenizer import Tokens, byte_tokens, word_tokens
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.task import DialogueView
@@ -82,7 +82,7 @@ def test_p17_turns_end_at_the_last_row_of_their_table() -> None:
 
 BYTES: Tokens = byte_tokens(("<bou>", "<eou>"))
 OPENS, END = BYTES.control("<bou>"), BYTES.control("<eou>")
-RELEASE = Caps(utterance=5, reply=4, turns=3, facts=2, fact=6, through=True)
+RELEASE = TokenLimits(utterance=5, reply=4, turns=3, facts=2, fact=6, through=True)
 TALK = part(
     "d",
     "first words",
@@ -95,7 +95,7 @@ TALK = part(
 )
 
 
-def cut(caps: Caps, limit: int = 512) -> tuple[EncodedExchange, dict[str, int]]:
+def cut(caps: TokenLimits, limit: int = 512) -> tuple[EncodedExchange, dict[str, int]]:
     """Return the last exchange of a talk, and what was left out of it."""
     encoder = Encoder(BYTES, utterances(OPENS, END), limit, caps=caps)
     return encoder.exchange(list(TALK.exchanges())[-1]), dict(encoder.cut)
@@ -130,8 +130,8 @@ def test_p17_an_utterance_keeps_its_last_words_a_fact_and_a_reply_their_first() 
 @pytest.mark.parametrize("through", [True, False])
 @pytest.mark.parametrize("limit", range(40, 70))
 def test_p17_what_is_left_of_a_long_context_is_its_end(limit: int, *, through: bool) -> None:
-    all_of_it, _ = cut(Caps())
-    found, counted = cut(Caps(through=through), limit)
+    all_of_it, _ = cut(TokenLimits())
+    found, counted = cut(TokenLimits(through=through), limit)
     assert found.context == all_of_it.context[-len(found.context) :]
     assert len(found.ids) <= limit
     assert found.context[-1] == OPENS

@@ -11,7 +11,7 @@ from small_plato import END, EXCHANGES, FIRST_WORD, SIZES, plato, said
 from torch import Tensor
 
 from menura.adaptation import latent_policy, rewards
-from menura.adaptation.latent_policy import LatentPolicy, said_under
+from menura.adaptation.latent_policy import LatentPolicy, replies_under
 from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
@@ -57,8 +57,8 @@ def learnt(model: Plato, method: LatentPolicy, steps: int) -> tuple[int, Tensor]
 def test_p18_the_latent_whose_replies_earn_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     model = plato(num_latents=2, stirred=1.0)
     both = torch.arange(2).expand(len(ASKED), -1)
-    wanted = [own[1] for own in said_under(model, ASKED, both, 4)]
-    assert all(own[0] != own[1] for own in said_under(model, ASKED, both, 4)), "the two say different things"
+    wanted = [own[1] for own in replies_under(model, ASKED, both, 4)]
+    assert all(own[0] != own[1] for own in replies_under(model, ASKED, both, 4)), "the two say different things"
 
     def earned(model: Plato, exchanges: Sequence[EncodedExchange], replies: Sequence[Sequence[object]]) -> Tensor:
         del model, exchanges
@@ -68,7 +68,7 @@ def test_p18_the_latent_whose_replies_earn_is_chosen(monkeypatch: pytest.MonkeyP
     model.prior.out.bias.data[:] = torch.tensor([2.0, 0.0])  # type: ignore[union-attr]  # the wrong one is likelier
     steps, chances = learnt(model, LatentPolicy(rewards=MADE_UP, max_new_tokens=4, supervised_weight=0.0), 300)
     assert steps < 300, f"{chances} after {steps} steps"
-    assert said_under(model, ASKED, both, 4)[0][1] == wanted[0], "the generator is what it was"
+    assert replies_under(model, ASKED, both, 4)[0][1] == wanted[0], "the generator is what it was"
 
 
 @pytest.mark.parametrize("baseline", ["mean", "none"])
@@ -153,6 +153,6 @@ def test_p15_one_context_several_replies() -> None:
     # The latent is to tell apart the replies to one context; contexts it could tell apart for nothing.
     within = [Health.of(rows).information for rows in told.log_posterior.split(REPLIES)]
     assert min(within) > 0.5 * math.log(REPLIES), within
-    each = said_under(ours, [dialogue[0] for dialogue in found], torch.arange(REPLIES).expand(CONTEXTS, -1), 8)
+    each = replies_under(ours, [dialogue[0] for dialogue in found], torch.arange(REPLIES).expand(CONTEXTS, -1), 8)
     met = [len({e.reply for e in dialogue} & set(own)) for dialogue, own in zip(found, each, strict=True)]
     assert min(met) >= 2, met

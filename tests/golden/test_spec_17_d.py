@@ -9,7 +9,7 @@ from toys import flat, gradient, slope
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop, mini_batches
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import Together, walking
+from menura.adaptation.joint import JointTrajectory, iterate_joint_loop
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import whole
@@ -20,7 +20,7 @@ OWNED = ([[1, 1, 0]], [[0, 1, 1]])
 PRINTED = Cmaml(InnerLoop(lr=0.1), private_reduce="sum")
 
 
-def private(walk: Together) -> list[list[float]]:
+def private(walk: JointTrajectory) -> list[list[float]]:
     """Return the private weights that each task acts with, 0 where it has no edge."""
     return [walk.weights(place)["private.weight"][0].tolist() for place in range(len(TASKS))]
 
@@ -33,11 +33,11 @@ def test_d1_the_joint_step_gives_the_printed_numbers(order: str, outer: list[flo
     model = ThreeEdges()
     masks = [of_edges(whole(model), edges) for edges in OWNED]
     for mask, episode, wanted in zip(masks, TASKS, ([0.9, 1.8, 0], [0, 1.9, 2.8]), strict=True):  # start - 0.1 gradient
-        alone = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), [mask], order == "exact", "sum")
+        alone = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable(model), [mask], order == "exact", "sum")
         alone.step({0: model.batch(episode.support[0])})
         assert alone.weights(0)["private.weight"][0].tolist() == pytest.approx(wanted, abs=1e-13)
-    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, order == "exact", "sum")
-    for _ in walking(walk, [mini_batches(model, e.support, 16) for e in TASKS], PRINTED.inner):
+    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, order == "exact", "sum")
+    for _ in iterate_joint_loop(walk, [mini_batches(model, e.support, 16) for e in TASKS], PRINTED.inner):
         pass
     assert private(walk) == [pytest.approx([0.9, 1.7, 0], abs=1e-13), pytest.approx([0, 1.7, 2.8], abs=1e-13)]
     method = Cmaml(PRINTED.inner, order=order, private_reduce="sum")  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_d1_the_joint_step_gives_the_printed_numbers(order: str, outer: list[flo
 def test_d1_the_mean_goes_by_how_many_tasks_have_an_edge() -> None:
     model = ThreeEdges()
     masks = [of_edges(whole(model), edges) for edges in OWNED]
-    walk = Together(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
+    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
     walk.step({place: model.batch(e.support[0]) for place, e in enumerate(TASKS)})
     assert private(walk) == [pytest.approx([0.9, 1.85, 0], abs=1e-13), pytest.approx([0, 1.85, 2.8], abs=1e-13)]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from made_up_chat import name_of, write
 
+from menura import api
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.models.recurrent.seq2spg import Seq2SpgConfig

@@ -11,9 +11,9 @@ from torch.distributed import HashStore
 from menura.artefacts.checkpoint import Checkpoint
 from menura.errors import BusyError, ConfigError, DataError, MenuraError, NumericalError, PeerError, Problem
 from menura.training import torchrun
-from menura.training.distributed import ALONE, Elsewhere, check_alike, identity, meeting, source_sha256
+from menura.training.distributed import ALONE, Elsewhere, check_alike, collective, identity, source_sha256
 from menura.training.run_folder import Run
-from menura.training.torchrun import Place, Pulse, joined, place_of
+from menura.training.torchrun import Heartbeat, Place, joined, place_of
 
 LAUNCHER_SECONDS = 30  # that torchrun gives the other ranks to end, once one has
 
@@ -38,7 +38,7 @@ class Told:
 def failing(error: MenuraError) -> dict[str, Any]:
     """Return what a rank tells of an error in a meeting."""
     told = Told({"told": None, "failed": None})
-    with pytest.raises(type(error)), meeting(told):  # type: ignore[arg-type]
+    with pytest.raises(type(error)), collective(told):  # type: ignore[arg-type]
         raise error
     words: dict[str, Any] = told.heard[0]
     return words
@@ -80,15 +80,15 @@ def test_a_rank_without_a_gpu_of_its_own_is_told_how_many_there_are(monkeypatch:
 
 
 def test_a_meeting_tells_each_rank_of_all() -> None:
-    with meeting(Told({"told": 1, "failed": None}, rank=1)) as met:  # type: ignore[arg-type]
-        met.mine = 2
-    assert met.told == [1, 2]
+    with collective(Told({"told": 1, "failed": None}, rank=1)) as gathered:  # type: ignore[arg-type]
+        gathered.mine = 2
+    assert gathered.told == [1, 2]
 
 
 @pytest.mark.parametrize("kind", [DataError, NumericalError, BusyError])
 def test_an_error_of_one_rank_is_raised_by_all_with_its_code(kind: type[MenuraError]) -> None:
     told = failing(kind("too bad", hint="try this", place="there"))
-    with pytest.raises(kind) as raised, meeting(Told(told, rank=0)):  # type: ignore[arg-type]
+    with pytest.raises(kind) as raised, collective(Told(told, rank=0)):  # type: ignore[arg-type]
         pass
     assert raised.value.problems == [Problem(kind.code, "rank 1: too bad", "there", "try this")]
 
@@ -96,14 +96,14 @@ def test_an_error_of_one_rank_is_raised_by_all_with_its_code(kind: type[MenuraEr
 def test_of_two_errors_all_raise_that_of_the_lowest_rank() -> None:
     other = failing(DataError("theirs"))
     for rank, wanted in ((0, "mine"), (1, "rank 0: theirs")):
-        with pytest.raises(MenuraError) as raised, meeting(Told(other, rank=rank)):  # type: ignore[arg-type]
+        with pytest.raises(MenuraError) as raised, collective(Told(other, rank=rank)):  # type: ignore[arg-type]
             raise NumericalError("mine")
         assert raised.value.problems[0].message == wanted
 
 
 def test_a_lost_rank_is_not_told_to_anybody() -> None:
     told = Told({"told": None, "failed": None})
-    with pytest.raises(PeerError), meeting(told):  # type: ignore[arg-type]
+    with pytest.raises(PeerError), collective(told):  # type: ignore[arg-type]
         raise PeerError("gone")
     assert told.heard == []
 
@@ -153,11 +153,11 @@ def test_a_rank_that_does_not_write_leaves_no_file(tmp_path: Path, corpus: Path)
 # Signs of life.
 
 
-def beating(store: HashStore, monkeypatch: pytest.MonkeyPatch, *, missed: int = 3) -> Pulse:
+def beating(store: HashStore, monkeypatch: pytest.MonkeyPatch, *, missed: int = 3) -> Heartbeat:
     monkeypatch.setattr(torchrun, "BEATS_MISSED", missed)
     for rank in (0, 1, 2):
         store.set(str(rank), "0")
-    return Pulse(store, Place(0, 3, 0, "there"))
+    return Heartbeat(store, Place(0, 3, 0, "there"))
 
 
 def test_a_rank_is_lost_after_so_many_looks_without_a_sign(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from made_up import VARIANTS, Toy, part
 
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.training.data import EncodedTask
-from menura.training.negatives import loss_beside, with_negatives
+from menura.training.negatives import auxiliary_loss, with_negatives
 
 
 @dataclass
@@ -97,15 +97,15 @@ def test_what_is_lowered_beside_the_replies_is_the_choice_among_the_same_rivals_
     toy = VARIANTS["transfer-transfo"].toy()
     tasks = tasks_of(toy)
     episodes = [EncodedEpisode(task.persona_id, task.dialogues[:1], task.dialogues[1:]) for task in tasks[:2]]
-    found = loss_beside(toy.model, episodes, tasks)
-    assert found == loss_beside(toy.model, episodes, tasks) > 0
+    found = auxiliary_loss(toy.model, episodes, tasks)
+    assert found == auxiliary_loss(toy.model, episodes, tasks) > 0
     with torch.no_grad():
         toy.model.choice.map.weight.zero_()
-    assert loss_beside(toy.model, episodes, tasks) == pytest.approx(math.log(4))  # one of four, by lot
+    assert auxiliary_loss(toy.model, episodes, tasks) == pytest.approx(math.log(4))  # one of four, by lot
 
 
 def test_a_model_without_rivals_lowers_nothing_beside() -> None:
     for variant in ("houlsby", "transfer-transfo-lm"):
         toy = VARIANTS[variant].toy()
         tasks = tasks_of(toy)
-        assert loss_beside(toy.model, [episode_of(tasks)], tasks) == 0
+        assert auxiliary_loss(toy.model, [episode_of(tasks)], tasks) == 0

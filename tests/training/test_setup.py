@@ -27,12 +27,12 @@ def exchanges(given: Prepared, side: str) -> list[EncodedExchange]:
 def test_training_replies_are_lent_profiles_of_training_speakers_alone(corpus: Path) -> None:
     given = prepared(corpus, 0.5)
     train, held_back = exchanges(given, "train"), exchanges(given, "valid")
-    lenders = {profile for exchange in train for tells in exchange.lent for _, profile in tells}
+    lenders = {profile for exchange in train for tells in exchange.lent_profiles for _, profile in tells}
     assert lenders
     assert lenders <= {exchange.profiles[0] for exchange in train}
     assert held_back
-    assert not any(exchange.lent for exchange in held_back)
+    assert not any(exchange.lent_profiles for exchange in held_back)
 
 
 def test_where_nothing_is_to_be_lent_nothing_is_looked_for(corpus: Path) -> None:
-    assert not any(exchange.lent for exchange in exchanges(prepared(corpus, 0.0), "train"))
+    assert not any(exchange.lent_profiles for exchange in exchanges(prepared(corpus, 0.0), "train"))

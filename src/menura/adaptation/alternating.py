@@ -26,10 +26,10 @@ class Phase:
 
 
 @runtime_checkable
-class TakesTurns(Protocol):
+class HasPhases(Protocol):
     """A method whose outer step is several optimiser steps: one for its objective, then one per phase."""
 
-    def further_turns(self) -> Iterator[Phase]:
+    def phases(self) -> Iterator[Phase]:
         """Yield the phases after the objective, in order."""
 
 
@@ -81,7 +81,7 @@ class Alternating:
         with model.dropout(seed):
             return model.reconstruction(batch, seed)
 
-    def further_turns(self) -> Iterator[Phase]:
+    def phases(self) -> Iterator[Phase]:
         """Yield the generators' phases, then the critic's."""
         yield from (Phase(partial(_turn, "generator", n), self.generator_lr_scale) for n in range(self.generator_steps))
         yield from (Phase(partial(_turn, "critic", n), self.critic_lr_scale) for n in range(self.critic_steps))
@@ -101,7 +101,7 @@ def _turn(
     progress: float,
 ) -> Loss:
     assert isinstance(model, TrainsAlternately), "attach was to refuse it"
-    return model.lowered(name, model.batch(_exchanges(episode)), _seed(episode, progress, f"{name} {number}"))
+    return model.adversarial_loss(name, model.batch(_exchanges(episode)), _seed(episode, progress, f"{name} {number}"))
 
 
 def _exchanges(episode: EncodedEpisode) -> tuple[EncodedExchange, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from menura.adaptation.inner_loop import InnerLoop, Watch, mini_batches
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import Reduce, Together, walking
+from menura.adaptation.joint import JointTrajectory, Reduce, iterate_joint_loop
 from menura.adaptation.l1_penalty import Kind, Penalty, sparse_copy
 from menura.adaptation.masks import PersonaMask, Threshold, living, pruned, whole
 from menura.adaptation.weights import PersonaWeights, adaptable, adapting, with_part
@@ -150,7 +150,7 @@ class Cmaml:
                 mask = self._pruned(mask, sparse)
                 initial = with_part(sparse, self.trainable) if self.preset == "repo" else start
             trajectory = self._trajectory(model, initial, [mask], exact=False)
-            for done, steps, loss in walking(trajectory, [self._batches(model, support)], self.inner):
+            for done, steps, loss in iterate_joint_loop(trajectory, [self._batches(model, support)], self.inner):
                 if watch:
                     watch(done, steps, float(loss))
         weights = {name: value.detach() for name, value in trajectory.weights(0).items()}
@@ -169,16 +169,18 @@ class Cmaml:
         self, model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], masks: Sequence[PersonaMask]
     ) -> tuple[Tensor, list[Loss]]:
         trajectory = self._trajectory(model, adaptable(model), masks, exact=self.order == "exact")
-        for _ in walking(trajectory, [self._batches(model, episode.support) for episode in episodes], self.inner):
+        for _ in iterate_joint_loop(
+            trajectory, [self._batches(model, episode.support) for episode in episodes], self.inner
+        ):
             pass
         return trajectory.query_loss([model.batch(tuple(chain.from_iterable(episode.query))) for episode in episodes])
 
     def _trajectory(
         self, model: DialogueModel[Any], start: PersonaWeights, masks: Sequence[PersonaMask], *, exact: bool
-    ) -> Together:
+    ) -> JointTrajectory:
         problem, dense = InnerProblem(model, self.inner.lr, adam=False), self.preset == "repo"
         moving = frozenset(with_part(start, self.trainable))
-        return Together(problem, start, masks, exact, self.private_reduce, dense, moving)
+        return JointTrajectory(problem, start, masks, exact, self.private_reduce, dense, moving)
 
     def _batches(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> list[Batch]:
         return mini_batches(model, support, self.inner.batch_size) if self.inner.epochs and any(support) else []

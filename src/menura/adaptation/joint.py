@@ -44,7 +44,7 @@ class LearnsJointly(Protocol):
 
 
 @dataclass
-class Together:
+class JointTrajectory:
     """The state of the inner loops of some tasks.
 
     A private weight moves by the ``reduce`` of the gradients of the tasks that keep it and have a mini-batch left; in
@@ -160,7 +160,9 @@ class Together:
         return dict(weights) if self.dense else with_zeros(weights, owned)
 
 
-def walking(walk: Together, supports: Sequence[Sequence[Batch]], inner: InnerLoop) -> Iterator[tuple[int, int, Tensor]]:
+def iterate_joint_loop(
+    walk: JointTrajectory, supports: Sequence[Sequence[Batch]], inner: InnerLoop
+) -> Iterator[tuple[int, int, Tensor]]:
     """Take steps until no task has a mini-batch left; each has ``inner.epochs`` times its own, one per step.
 
     Yields steps done, steps in all, and the mean loss of the tasks of a step. Raises NumericalError at a loss that is

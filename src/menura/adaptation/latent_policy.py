@@ -83,7 +83,7 @@ class LatentPolicy:
             )
         adapting(model, self.trainable)
         if self.train_generator and self.reference_loss_weight:
-            model.add_module(BEGUN, Begun(adaptable(model)))
+            model.add_module(BEGUN, InitialWeights(adaptable(model)))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the loss; ``nll`` is that of the pooled loss, which is the whole loss of a model without latents.
@@ -116,21 +116,23 @@ class LatentPolicy:
         return fitted(model, support, self.inner, watch, self.trainable)
 
     @torch.no_grad()
-    def _played(self, model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], progress: float) -> "Played":
+    def _played(
+        self, model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], progress: float
+    ) -> "LatentRollouts":
         """Draw latents, generate a reply under each, and compute the rewards."""
         assert isinstance(model, HasLatents)
         seeds = [zlib.crc32(repr((progress, exchange.ids)).encode()) for exchange in exchanges]
         latents, weights = drawn(model.latent_prior(model.batch(exchanges)), seeds, self.num_latents)
-        replies = said_under(model, exchanges, latents, self.max_new_tokens)
+        replies = replies_under(model, exchanges, latents, self.max_new_tokens)
         earned = [reward(model, exchanges, replies) for reward in rewards_named(self.rewards).values()]
         before: list[EncodedExchange] = []
         if initial := _begun_of(model) if self.train_generator else {}:
             with holding(model, initial):
-                said = said_under(model, exchanges, latents, self.max_new_tokens)
+                said = replies_under(model, exchanges, latents, self.max_new_tokens)
             before = [replace(e, reply=reply) for e, own in zip(exchanges, said, strict=True) for reply in own]
-        return Played(latents, weights, torch.stack(earned).mean(0), tuple(before))
+        return LatentRollouts(latents, weights, torch.stack(earned).mean(0), tuple(before))
 
-    def _policy_loss(self, log_policy: Tensor, played: "Played") -> tuple[Tensor, Tensor]:
+    def _policy_loss(self, log_policy: Tensor, played: "LatentRollouts") -> tuple[Tensor, Tensor]:
         """Return the policy objective for log π(z | c) (B, K), and the policy's mean entropy."""
         better = played.rewards - self._baseline(played.rewards)
         policy_loss = -(played.weights * better * log_policy.gather(1, played.latents)).sum(1).mean()
@@ -144,7 +146,7 @@ class LatentPolicy:
 
 
 @dataclass(frozen=True)
-class Played:
+class LatentRollouts:
     """Drawn latents and the rewards of their replies; ``weights`` of an exchange sum to 1."""
 
     latents: Tensor  # (B, S)
@@ -153,7 +155,7 @@ class Played:
     before: tuple[EncodedExchange, ...]  # B·S, with the initial model's replies; empty if not needed
 
 
-class Begun(nn.Module):
+class InitialWeights(nn.Module):
     """The initial weights of a model, by name, as buffers that are not saved."""
 
     def __init__(self, weights: PersonaWeights) -> None:
@@ -187,7 +189,7 @@ def drawn(log_policy: Tensor, seeds: Sequence[int], draws: int) -> tuple[Tensor,
 
 
 @torch.no_grad()
-def said_under(
+def replies_under(
     model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], latents: Tensor, limit: int
 ) -> list[list[Ids]]:
     """Return the greedy reply of each exchange under each of its latents (B, S), of at most ``limit`` tokens.
@@ -217,7 +219,7 @@ def said_under(
     return [own[start : start + latents.shape[1]] for start in range(0, len(own), latents.shape[1])]
 
 
-def _nll_a_token(model: DialogueModel[Any], played: Played) -> Tensor:
+def _nll_a_token(model: DialogueModel[Any], played: LatentRollouts) -> Tensor:
     """Return the NLL per token of the initial model's replies, each under its latent."""
     assert isinstance(model, HasLatents)
     batch = model.batch(played.before)
@@ -226,7 +228,7 @@ def _nll_a_token(model: DialogueModel[Any], played: Played) -> Tensor:
 
 def _begun_of(model: DialogueModel[Any]) -> PersonaWeights:
     found = getattr(model, BEGUN, None)
-    return found.weights if isinstance(found, Begun) else {}
+    return found.weights if isinstance(found, InitialWeights) else {}
 
 
 @contextmanager

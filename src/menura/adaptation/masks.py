@@ -212,7 +212,7 @@ SPARSE, FULL, ALIKE = 0.02, 0.98, 0.99  # shares of edges, and a Jaccard, beyond
 
 
 @dataclass(frozen=True)
-class Census:
+class MaskStatistics:
     """Statistics of some persona masks: mean shares of kept and of live edges by layer, and mean Jaccard similarity."""
 
     personas: int
@@ -245,7 +245,7 @@ class Census:
         return found
 
 
-def census(masks: Sequence[PersonaMask]) -> Census:
+def census(masks: Sequence[PersonaMask]) -> MaskStatistics:
     """Return the statistics of at least one mask."""
     size = len(masks)
     density: dict[str, float] = {}
@@ -255,7 +255,7 @@ def census(masks: Sequence[PersonaMask]) -> Census:
             live[layer.weight] = live.get(layer.weight, 0.0) + _share(lively) / size
             if layer.bits is not None:
                 density[layer.weight] = density.get(layer.weight, 0.0) + _share(layer.edges()) / size
-    return Census(size, density, live, mean_jaccard(masks))
+    return MaskStatistics(size, density, live, mean_jaccard(masks))
 
 
 # As tensors for a file

@@ -15,10 +15,10 @@ from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, HasDropout, Loss
 
 
-def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0, learns: str = "") -> Loss:
+def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0, trainable: str = "") -> Loss:
     """Return the loss over support and query together, personas not distinguished.
 
-    Only parameters whose name contains a part of ``learns`` get a gradient; the others do not decay either.
+    Only parameters whose name contains a part of ``trainable`` get a gradient; the others do not decay either.
     """
     exchanges = tuple(chain.from_iterable(episode.support + episode.query))
     # Seeded by data and progress, so that resumed training continues identically, and a dialogue gets another dropout
@@ -26,13 +26,13 @@ def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float =
     seed = zlib.crc32(repr((progress, [exchange.ids for exchange in exchanges])).encode())
     with model.dropout(seed, progress) if isinstance(model, HasDropout) else nullcontext():
         batch = model.batch(exchanges)
-        loss: Loss = loss_with(model, _still(model, learns), batch) if learns else model(batch)
+        loss: Loss = loss_with(model, _still(model, trainable), batch) if trainable else model(batch)
     return loss
 
 
-def _still(model: DialogueModel[Any], learns: str) -> PersonaWeights:
+def _still(model: DialogueModel[Any], trainable: str) -> PersonaWeights:
     """Return the parameters that are not trained, detached."""
-    moves = with_part(trained(model), learns)
+    moves = with_part(trained(model), trainable)
     return {name: value.detach() for name, value in trained(model).items() if name not in moves}
 
 
@@ -41,10 +41,10 @@ def fitted(
     support: Sequence[EncodedDialogue],
     inner: InnerLoop,
     watch: Watch | None,
-    adapts: str = "",
+    trainable: str = "",
 ) -> PersonaWeights:
     """Return the weights after the inner loop from the model's own; one copy of what adapts is made and reused."""
-    start = adapting(model, adapts)
+    start = adapting(model, trainable)
     with torch.enable_grad():
         weights = run_inner_loop(model, start, support, inner, watch=watch)
     # Without any step these are still the model's own tensors, which the next persona would overwrite.

@@ -187,7 +187,7 @@ def train(
     Returns the run's folder, None with ``dry_run``. Raises DataError, with every difference, for a folder of other
     settings or data, unless ``changed_allowed``.
     """
-    from menura.training.distributed import Elsewhere, check_alike, identity, meeting
+    from menura.training.distributed import Elsewhere, check_alike, collective, identity
     from menura.training.torchrun import joined, place_of
     from menura.training.trainer import Training
 
@@ -202,12 +202,12 @@ def train(
     with joined(place, device) as ranks, ExitStack() as held:
         # All that can be refused is refused before the folder is touched.
         prepared = ranks.in_turn(lambda: prepare(config, device=device, offline=typed.offline, say=say))
-        with meeting(ranks):
+        with collective(ranks):
             splits = prepared.tasks("train"), prepared.tasks("valid")
             model = prepared.loaded.model
             training = Training(run, config, model, *splits, progress(run), prepared.origin, ranks)
         check_alike(ranks, lambda: identity(as_json(config), prepared.sources))
-        with meeting(ranks):
+        with collective(ranks):
             held.enter_context(run.locked())
             if fresh:
                 run.clear()

@@ -4,6 +4,7 @@ Files are read under their old names (``renamed_settings``, ``renamed_weights``)
 (``names_now``). The tables are the only place that knows an old name.
 """
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -143,6 +144,7 @@ SAMPLE_FIELDS: Mapping[str, str] = {
     "verdicts": "nli_labels",
 }
 _WEIGHTS: Mapping[str, str] = {"voice.": "lm.", "transmitter.voice.": "transmitter.lm."}  # prefixes of names
+_TENSORS = {"kind_rows": "token_type_embeddings"}  # parts of names
 
 
 class EarlierNames(UserWarning):
@@ -190,8 +192,9 @@ def renamed_weight(name: str) -> str:
     """Return a weight's name as it is today."""
     for old, new in _WEIGHTS.items():
         if name.startswith(old):
-            return new + name.removeprefix(old)
-    return name
+            name = new + name.removeprefix(old)
+            break
+    return "".join(_TENSORS.get(part, part) for part in re.split(r"([./])", name))
 
 
 def renamed_weights(weights: Mapping[str, T]) -> dict[str, T]:

@@ -27,8 +27,9 @@ class EncodedExchange:
     persona's own, too. ``negatives`` are exchanges of other personas whose replies (or facts) are wrong here.
 
     For models that read profiles, ``profiles`` are those of the persona and then of the others, in order of appearance,
-    and ``said_by`` the profile of each turn; ``expresses`` tells whether the reply expresses a value of the persona's
-    profile. ``lent`` are profiles of other people with a value that the reply expresses, grouped by value.
+    and ``turn_profiles`` the profile of each turn; ``expresses_profile`` tells whether the reply expresses a value of
+    the persona's profile. ``lent_profiles`` are profiles of other people with a value that the reply expresses, grouped
+    by value.
     """
 
     persona_id: str
@@ -39,9 +40,9 @@ class EncodedExchange:
     turns: tuple[tuple[bool, int], ...] = ()
     negatives: tuple["EncodedExchange", ...] = ()
     profiles: tuple[Slots, ...] = ()
-    said_by: tuple[int, ...] = ()
-    expresses: bool = False
-    lent: tuple[tuple[Lent, ...], ...] = ()
+    turn_profiles: tuple[int, ...] = ()
+    expresses_profile: bool = False
+    lent_profiles: tuple[tuple[Lent, ...], ...] = ()
 
     @property
     def prefix(self) -> Ids:
@@ -67,7 +68,7 @@ class EncodedEpisode:
 
 
 @dataclass(frozen=True)
-class Caps:
+class TokenLimits:
     """The most tokens of each piece (0 = no bound): an utterance keeps its last ones, a reply or fact its first.
 
     ``through`` truncates the oldest turn that fits in part; otherwise turns are dropped whole.
@@ -95,7 +96,7 @@ class Encoder:
     max_length: int = 512
     cut: Counter[str] = field(default_factory=Counter, compare=False)
     read: Counter[str] = field(default_factory=Counter, compare=False)  # numbers of tokens, and of unknown ones
-    caps: Caps = Caps()
+    caps: TokenLimits = TokenLimits()
     profile: ProfileTokens | None = None  # of a model that reads profiles
 
     def exchange(self, exchange: Exchange, persona_id: str = "") -> EncodedExchange:
@@ -119,7 +120,7 @@ class Encoder:
         told = self._profiled(encoded, exchange.context, speaker, exchange.profiles)
         text = exchange.reply.text
         own = self.profile.expressed(exchange.profiles.get(speaker, {}), text)
-        return replace(told, expresses=own, lent=self.profile.lent_for(text))
+        return replace(told, expresses_profile=own, lent_profiles=self.profile.lent_for(text))
 
     def prompt(
         self,
@@ -209,7 +210,7 @@ class Encoder:
         said = [turn.speaker for turn in context[len(context) - len(encoded.turns) :]]
         people = tuple(dict.fromkeys((speaker, *said)))
         read = tuple(self.profile.slots(profiles.get(person, {})) for person in people)
-        return replace(encoded, profiles=read, said_by=tuple(people.index(person) for person in said))
+        return replace(encoded, profiles=read, turn_profiles=tuple(people.index(person) for person in said))
 
     def _facts(self, facts: Sequence[str]) -> Ids:
         if not facts or self.profile is not None:  # a model that reads profiles reads no facts
@@ -273,11 +274,11 @@ class Encoder:
 def _told_by_all(long: EncodedExchange, kept: Sequence[EncodedExchange]) -> EncodedExchange:
     """Return an exchange after others were prepended, with the profiles of all speakers; the replying persona is 0."""
     profiles = list(long.profiles[:1])
-    said_by: list[int] = []
+    turn_profiles: list[int] = []
     for each in kept:
         first = len(profiles) - 1
         profiles += each.profiles[1:]
-        said_by += [first + speaker if speaker else 0 for speaker in each.said_by]
+        turn_profiles += [first + speaker if speaker else 0 for speaker in each.turn_profiles]
         if each is not kept[-1]:
-            said_by.append(0)
-    return replace(long, profiles=tuple(profiles), said_by=tuple(said_by))
+            turn_profiles.append(0)
+    return replace(long, profiles=tuple(profiles), turn_profiles=tuple(turn_profiles))

@@ -68,7 +68,7 @@ class ProfileTokens:
             for key, value in told:
                 for piece in sorted(content_pieces(value) - self.common):
                     lenders.setdefault(piece, {})[self._slot(key, value), slots] = None
-        return replace(self, lenders={piece: tuple(lent) for piece, lent in lenders.items()})
+        return replace(self, lenders={piece: tuple(lent_profiles) for piece, lent_profiles in lenders.items()})
 
     def lent_for(self, reply: str) -> tuple[tuple[Lent, ...], ...]:
         """Return, for each content piece of a reply, the lenders' profiles that have it, and the slot."""

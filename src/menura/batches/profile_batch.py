@@ -43,9 +43,9 @@ class Profiles:
 
     def by_token(self, row: int, exchange: EncodedExchange) -> Ids:
         """Return, for each context token, 1 + the index of its speaker's profile, 0 if unknown."""
-        if not exchange.said_by:
+        if not exchange.turn_profiles:
             return (0,) * max(len(exchange.context) - 1, 0)
-        turns = zip(exchange.said_by, exchange.turns, strict=True)
+        turns = zip(exchange.turn_profiles, exchange.turns, strict=True)
         return tuple(1 + self.speakers[row][speaker] for speaker, (_, tokens) in turns for _ in range(tokens))
 
 

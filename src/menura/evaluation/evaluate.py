@@ -115,7 +115,7 @@ class Evaluation:
     encoder: Encoder
     method: Adaptation
     tasks: Sequence[EncodedTask]
-    strangers: Mapping[str, str]  # the other persona whose weights are used in the wrong-persona row
+    wrong_personas: Mapping[str, str]  # the other persona whose weights are used in the wrong-persona row
     config: EvaluateConfig
     bare: PersonaWeights = field(default_factory=dict)
     precomputed: Mapping[tuple[str, int], PersonaWeights] = field(default_factory=dict)
@@ -251,7 +251,7 @@ class Evaluation:
 
     def _receivers(self, stranger: str, index: int, folds: Mapping[str, Sequence[Fold]]) -> Iterator[tuple[str, int]]:
         """Yield the persona and fold for which a fold serves as wrong persona; a fold of few serves several."""
-        for receiver in (receiver for receiver, lender in self.strangers.items() if lender == stranger):
+        for receiver in (receiver for receiver, lender in self.wrong_personas.items() if lender == stranger):
             for number in range(index, len(folds[receiver]), len(folds[stranger])):
                 yield receiver, number
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy
 
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.masks import Census, PersonaMask, census, jaccards
+from menura.adaptation.masks import MaskStatistics, PersonaMask, census, jaccards
 from menura.errors import ConfigError
 from menura.evaluation.run import config_of
 from menura.tasks.similarity import Matrix, similarities
@@ -30,7 +30,7 @@ DEALS = 1000  # random permutations of the personas
 class Likeness:
     """Statistics of masks, and the correlation of their similarity with that of personas, with its p value."""
 
-    census: Census
+    census: MaskStatistics
     correlation: float
     p: float
 

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.latent_policy import said_under
+from menura.adaptation.latent_policy import replies_under
 from menura.artefacts import tensors
 from menura.batches.encode import EncodedExchange, Encoder
 from menura.errors import ConfigError, DataError
@@ -195,7 +195,7 @@ def _made(  # noqa: PLR0913  # inputs, output and the file for resuming
 def _examples(model: Plato, exchanges: Sequence[EncodedExchange], encoder: Encoder, limit: int) -> dict[str, Tensor]:
     """Reply greedily to each exchange under each latent, and compute the replies' worths."""
     latents = torch.arange(model.latents, device=model.device).expand(len(exchanges), -1)
-    said = said_under(model, exchanges, latents, limit)
+    said = replies_under(model, exchanges, latents, limit)
     pairs = [(exchange, reply) for exchange, own in zip(exchanges, said, strict=True) for reply in own]
     states = model.recognised(pairs)
     worths = [auto_score(encoder.reply_text(reply), [encoder.reply_text(e.reply)]) for e, reply in pairs]

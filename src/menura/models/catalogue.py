@@ -112,7 +112,7 @@ def _transfer_transfo() -> ModelEntry:
         TransferTransfoConfig,
         TransferTransfo,
         lambda inputs, settings: TransferTransfo(_network(inputs), settings),
-        "the same, told whose each token is, with a head that chooses the reply",
+        "the same with token types and a head that chooses the reply",
         _describe_adapters,
     )
 

@@ -171,7 +171,7 @@ class TrainsAlternately(HasDropout, Protocol):
     def reconstruction(self, batch: Batch, seed: int) -> Loss:
         """Return the loss of replies decoded from their own latent variable."""
 
-    def lowered(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
+    def adversarial_loss(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
         """Return the objective of the generators, or that of the critic."""
 
 

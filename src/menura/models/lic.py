@@ -76,7 +76,9 @@ class LicConfig:
         if self.lm_loss_weight < 0:
             raise ConfigError(f"model.lm_loss_weight: {self.lm_loss_weight}, must not be negative")
         if self.init == "base" and any((self.hidden_size, self.num_layers, self.num_heads, self.intermediate_size)):
-            fits = "model.hidden_size, layers, heads, inner: a base's weights fit its own sizes only"
+            fits = (
+                "model.hidden_size, num_layers, num_heads, intermediate_size: a base's weights fit its own sizes only"
+            )
             raise ConfigError(fits, hint="--set model.init=random")
 
     def sizes(self, base: Sizes) -> Sizes:

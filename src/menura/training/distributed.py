@@ -73,7 +73,7 @@ class Alone:
 ALONE = Alone()
 
 
-class Met:
+class Gathered:
     """The values of a meeting: set ``mine`` inside the block; ``told`` holds each rank's value after it."""
 
     def __init__(self) -> None:
@@ -82,20 +82,20 @@ class Met:
 
 
 @contextmanager
-def meeting(ranks: Ranks) -> Iterator[Met]:
+def collective(ranks: Ranks) -> Iterator[Gathered]:
     """Run the block on every rank and exchange values; an error of one rank, the lowest, is raised by all."""
-    met, failed = Met(), None
+    gathered, failed = Gathered(), None
     try:
-        yield met
+        yield gathered
     except PeerError:
         raise  # no other rank
     except MenuraError as error:
         failed = error
-    words = ranks.exchange({"told": met.mine, "failed": _packed(failed)})
+    words = ranks.exchange({"told": gathered.mine, "failed": _packed(failed)})
     first = next((rank for rank, word in enumerate(words) if word["failed"]), None)
     if first is not None:
         raise failed if failed and first == ranks.rank else _unpacked(words[first]["failed"], first)
-    met.told = [word["told"] for word in words]
+    gathered.told = [word["told"] for word in words]
 
 
 def _packed(error: MenuraError | None) -> dict[str, Any] | None:

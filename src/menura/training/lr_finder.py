@@ -121,7 +121,7 @@ def _find_masks(training: Training, sweep: Sweep) -> None:
     drawn = {persona_id for step in range(min(sweep.points, outer.steps)) for persona_id in training.drawn(step)}
     tasks = [task for task in training.train if task.persona_id in drawn]
     with approximately(training.config.dtype, training.model.device):
-        *_, training.masks = run_masks.find_structures(training.model, method, tasks, outer.shots, {})
+        *_, training.masks = run_masks.find_masks(training.model, method, tasks, outer.shots, {})
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from menura.adaptation.alternating import TakesTurns
+from menura.adaptation.alternating import HasPhases
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masks import PersonaMask, census, from_tensors, to_tensors, whole
 from menura.artefacts import tensors
@@ -19,7 +19,7 @@ HEADER_LIMIT = 1 << 20  # bytes; one tensor per layer
 SAVE_EVERY = 20  # personas
 
 
-def find_structures(
+def find_masks(
     model: DialogueModel[Any],
     method: LearnsJointly,
     tasks: Sequence[EncodedTask],
@@ -44,7 +44,7 @@ def check_alone(method: object, ranks: int) -> None:
     name = type(method).__name__.lower()
     said = {
         LearnsJointly: f"{name} pools the tasks of a step, which {ranks} ranks would split",
-        TakesTurns: f"{name} moves weights several times a step: were one of {ranks} ranks lost, no whole step is left",
+        HasPhases: f"{name} moves weights several times a step: were one of {ranks} ranks lost, no whole step is left",
     }
     for kind, why in said.items():
         if isinstance(method, kind):

@@ -43,7 +43,9 @@ def with_negatives(
 
 
 @torch.no_grad()
-def loss_beside(model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], others: Sequence[EncodedTask]) -> float:
+def auxiliary_loss(
+    model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], others: Sequence[EncodedTask]
+) -> float:
     """Return the query loss beyond the replies' NLL per token, the mean over episodes; 0 without negatives.
 
     The negatives, from ``others``, are the same at every call, so that evaluations during training can be compared.

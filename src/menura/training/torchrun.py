@@ -25,7 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from menura.artefacts.checkpoint import Checkpoint
 from menura.errors import ConfigError, PeerError
-from menura.training.distributed import ALONE, Made, Ranks, meeting
+from menura.training.distributed import ALONE, Made, Ranks, collective
 
 BEAT_SECONDS = 0.5  # between two heartbeats
 BEATS_MISSED = 20  # in a row, after which a rank is lost; torchrun gives the others 30 s to end
@@ -101,7 +101,7 @@ def _group(place: Place, device: str) -> "Group":
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
     try:
         store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))
-        pulse = Pulse(PrefixStore("pulse", store), place)
+        pulse = Heartbeat(PrefixStore("pulse", store), place)
         dist.init_process_group(
             backend,
             store=PrefixStore("tensors", store),
@@ -117,7 +117,7 @@ def _group(place: Place, device: str) -> "Group":
     return Group(place, PrefixStore("words", store), pulse)
 
 
-class Pulse:
+class Heartbeat:
     """Sends heartbeats and watches those of the others, in a thread.
 
     It counts looks without a change, not time: a process that was itself suspended has not looked.
@@ -189,7 +189,7 @@ class Pulse:
 class Group:
     """The ranks of a run with several processes."""
 
-    def __init__(self, place: Place, store: Store, pulse: Pulse) -> None:
+    def __init__(self, place: Place, store: Store, pulse: Heartbeat) -> None:
         self.rank, self.size = place.rank, place.size
         self._local, self._store, self._pulse = place.local, store, pulse
         self._meetings = 0
@@ -249,7 +249,7 @@ class Group:
         turn = 0 if self.rank == 0 else 1 if self._local == 0 else 2
         made: list[Made] = []
         for now in range(3):
-            with meeting(self):
+            with collective(self):
                 if now == turn:
                     made.append(make())
         return made[0]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from menura.adaptation.alternating import TakesTurns
+from menura.adaptation.alternating import HasPhases
 from menura.adaptation.compiled import Objective, compiled_objective
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
@@ -26,8 +26,8 @@ from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
 from menura.training import masks as run_masks
 from menura.training.config import RunConfig
 from menura.training.data import EncodedTask
-from menura.training.distributed import ALONE, Ranks, meeting
-from menura.training.negatives import loss_beside, with_negatives
+from menura.training.distributed import ALONE, Ranks, collective
+from menura.training.negatives import auxiliary_loss, with_negatives
 from menura.training.plateau import Plateau
 from menura.training.precision import approximately
 from menura.training.run_folder import Run, Signals
@@ -121,7 +121,7 @@ class Training:
         if self.step:
             run_masks.check_complete(self.run, self.masks, self.train)
         shots, personas = self.config.outer.shots, len({task.persona_id for task in self.train})
-        finding = run_masks.find_structures(self.model, method, self.train, shots, self.masks)
+        finding = run_masks.find_masks(self.model, method, self.train, shots, self.masks)
         with self._noting_failure(0), approximately(self.config.dtype, self.model.device):
             for self.masks in finding:
                 found = len(self.masks)
@@ -141,11 +141,11 @@ class Training:
             self.step += 1
             step, last = self.step, self.step == outer.steps
             if step % outer.eval_every == 0 or last:
-                with meeting(self.ranks):
+                with collective(self.ranks):
                     self._check(step)
         caught = [number for number in self.ranks.exchange(signals.caught) if number]
         if step % outer.save_every == 0 or last or caught:
-            with meeting(self.ranks):
+            with collective(self.ranks):
                 self._save(step)
         if caught:
             self.run.status("interrupted", step=step)
@@ -177,7 +177,7 @@ class Training:
     def _outer_step(self, step: int) -> None:
         method, rate = self.config.method, self.rate(step)
         sums, norm = self.take(step, rate)
-        for turn in method.further_turns() if isinstance(method, TakesTurns) else ():
+        for turn in method.phases() if isinstance(method, HasPhases) else ():
             parts = self.take(step, rate * turn.lr_scale, turn.objective)[0].parts
             for name, values in parts.items():
                 sums.parts.setdefault(name, []).extend(values)
@@ -215,10 +215,10 @@ class Training:
     def gradient(self, step: int, objective: Objective | None = None) -> Sums:
         """Set the gradients of a step, summed over the ranks' tasks; return the losses."""
         self.optimizer.zero_grad()
-        with meeting(self.ranks) as met:
-            met.mine = asdict(self._share_of_gradient(step, objective or self.objective))
+        with collective(self.ranks) as gathered:
+            gathered.mine = asdict(self._share_of_gradient(step, objective or self.objective))
         sums = Sums()
-        for told in met.told:
+        for told in gathered.told:
             sums.add(**told)
         if math.isfinite(sums.nll):
             self.ranks.add(list(self.weights.values()))
@@ -293,7 +293,7 @@ class Training:
                 EncodedEpisode(t.persona_id, (), t.dialogues[outer.shots : outer.shots + outer.queries])
                 for t in eligible
             ]
-            beside = loss_beside(self.model, queries, self.train)
+            beside = auxiliary_loss(self.model, queries, self.train)
         found = torch.tensor([before, after, beside])
         check_finite({"loss": found}, f"step {step}, held-back personas", self._smaller_rate)
         self.run.note(step=step, valid_before=before, valid_after=after, valid_beside=beside)
@@ -318,7 +318,7 @@ class Training:
     def _resume(self) -> None:
         """Resume from the newest checkpoint, which rank 0 reads; without one, start from rank 0's weights."""
         found = None
-        with meeting(self.ranks):
+        with collective(self.ranks):
             if self.ranks.rank == 0:
                 found = checkpoint.newest(self.run.checkpoints, self.progress.say)
                 self.run.cut_trace(found.step if found else 0)

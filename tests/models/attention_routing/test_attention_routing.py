@@ -126,7 +126,7 @@ def test_pooled_training_lowers_the_sum_of_eq_3() -> None:
     settings = {"persona_path": "both", "strength_by": "labelled", "dropout": 0.0, "auxiliary": "lm"}
     toy = routing(**settings, auxiliary_weight=0.3, predictor_weight=0.7)
     model, rows = toy.model, exchanges_of(toy)
-    batch = model.batch([replace(row, expresses=bool(index % 2)) for index, row in enumerate(rows)])
+    batch = model.batch([replace(row, expresses_profile=bool(index % 2)) for index, row in enumerate(rows)])
     with torch.no_grad(), model.dropout(3):
         loss = model.loss(batch)
     labels = torch.tensor([float(index % 2) for index in range(len(rows))], dtype=torch.float64)
@@ -150,7 +150,7 @@ def test_pooled_training_lowers_the_sum_of_eq_3() -> None:
 def test_a_reply_that_names_an_attribute_expresses_it() -> None:
     toy = routing()
     dialogue = part("d", "who?", "fern, of course.", "when?", "never.")
-    assert [exchange.expresses for exchange in toy.dialogues([dialogue])[0]] == [True, False]
+    assert [exchange.expresses_profile for exchange in toy.dialogues([dialogue])[0]] == [True, False]
 
 
 # What there is less of
@@ -177,7 +177,7 @@ def test_a_prompt_without_context_or_profile_is_answered(way: str) -> None:
 def test_what_is_absent_adds_nothing_not_even_a_bias() -> None:
     toy = routing(memory=False)
     row = exchanges_of(toy)[2]
-    bare = replace(row, context=row.context[-1:], turns=(), said_by=(), profiles=())
+    bare = replace(row, context=row.context[-1:], turns=(), turn_profiles=(), profiles=())
     wanted = nll_by_hand(toy.model, bare, (None, None), 1.0, "reply").item()
     assert nll(toy, [bare]) == pytest.approx([wanted], rel=1e-10)
     assert nll(toy, [bare, row])[0] == pytest.approx(wanted, rel=1e-10)
@@ -188,9 +188,9 @@ def test_a_context_cut_on_the_left_keeps_whose_tokens_are_whose() -> None:
     short = replace(toy.encoder, max_length=30)
     dialogue = part("d", "x" * 50, "tick", "tock", "yes.")
     whole, cut = short.dialogue(dialogue, "mira")
-    assert (len(whole.context), whole.turns, whole.said_by) == (25, ((False, 24),), (1,))
+    assert (len(whole.context), whole.turns, whole.turn_profiles) == (25, ((False, 24),), (1,))
     assert [count for _, count in cut.turns] == [5, 5]
-    assert cut.said_by == (0, 1)
+    assert cut.turn_profiles == (0, 1)
     with torch.no_grad():
         wanted = [float(by_hand(toy.model, row)) for row in (whole, cut)]
     assert nll(toy, [whole, cut]) == pytest.approx(wanted, rel=1e-10)
@@ -202,12 +202,12 @@ def test_each_of_many_speakers_brings_a_profile() -> None:
     turns = tuple(Turn(who, f"i am {who}") for who in ("guest", "owl", "ghost", "mira"))
     dialogue = DialogueView(Dialogue("many", turns, profiles=people), "mira")
     (exchange,) = toy.encoder.dialogue(dialogue, "mira")
-    assert exchange.said_by == (1, 2, 3)
+    assert exchange.turn_profiles == (1, 2, 3)
     slots = toy.encoder.profile.slots
     assert exchange.profiles == tuple(slots(people[who]) for who in ("mira", "guest", "owl", "ghost"))
     with torch.no_grad():
         assert nll(toy, [exchange]) == pytest.approx([float(by_hand(toy.model, exchange))], rel=1e-10)
-    changed = replace(exchange, said_by=(1, 2, 1))
+    changed = replace(exchange, turn_profiles=(1, 2, 1))
     assert nll(toy, [changed]) != pytest.approx(nll(toy, [exchange]), rel=1e-6)
 
 
@@ -222,7 +222,7 @@ def test_dialogues_put_before_a_prompt_bring_who_said_what(way: str) -> None:
     last = (*first[-1].context, *first[-1].reply, *first[0].context, *first[0].reply)
     assert long.context == (*last, *second[0].context)
     told = [toy.encoder.profile.slots(people[who]) for who in ("mira", "guest", "owl")]
-    assert [long.profiles[speaker] for speaker in long.said_by] == [told[each] for each in (1, 0, 1, 0, 1, 0, 2)]
+    assert [long.profiles[speaker] for speaker in long.turn_profiles] == [told[each] for each in (1, 0, 1, 0, 1, 0, 2)]
     assert long.profiles[0] == told[0]
     with torch.no_grad():
         assert nll(toy, [long]) == pytest.approx([float(by_hand(toy.model, long))], rel=1e-10)
@@ -302,13 +302,13 @@ def test_a_reply_of_one_token_leaves_out_shares_of_attention_in_training_as_long
 @pytest.mark.parametrize("way", ["fixed", "ar", "no-albert"])
 def test_masks_are_of_the_format_that_attention_computes_in(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     toy = routing(**WAYS[way], double=False)
-    formats, heard = set(), SharedAttention.heard
+    formats, heard = set(), SharedAttention.attend
 
     def watched(self: SharedAttention, q: Tensor, kept: Any, shut: Tensor) -> Tensor:
         formats.add((q.dtype, shut.dtype))
         return heard(self, q, kept, shut)
 
-    monkeypatch.setattr(SharedAttention, "heard", watched)
+    monkeypatch.setattr(SharedAttention, "attend", watched)
     with torch.autocast("cpu", torch.bfloat16), toy.model.dropout(0):
         toy.model.loss(toy.model.batch(exchanges_of(toy)[:3]))
     assert formats == {(torch.bfloat16, torch.bfloat16)}
@@ -370,7 +370,7 @@ def test_a_persona_s_stream_holds_its_values_or_where_that_is_set_each_of_their_
     for slots in ("values", "tokens"):
         toy = routing(persona_path="memory_stream", slots=slots)
         told = ((2, (4, 5, 6)), (3, (5,)))
-        row = replace(exchanges_of(toy)[0], profiles=(told,), said_by=())
+        row = replace(exchanges_of(toy)[0], profiles=(told,), turn_profiles=())
         persona = toy.model.prefill(toy.model.batch([row])).persona
         assert int(persona.real.sum()) == {"values": 2, "tokens": 6}[slots]
 
@@ -379,7 +379,7 @@ def test_only_those_whose_replies_are_said_are_read_as_streams() -> None:
     toy = routing(memory=False)
     row = exchanges_of(toy)[0]
     told = row.profiles[0]
-    rows = [replace(row, profiles=(told, ((2, (6,)),)), said_by=tuple(1 for _ in row.turns)) for _ in range(2)]
+    rows = [replace(row, profiles=(told, ((2, (6,)),)), turn_profiles=tuple(1 for _ in row.turns)) for _ in range(2)]
     other = replace(row, profiles=(((2, (5,)),), told))
     state = toy.model.prefill(toy.model.batch([*rows, other]))
     assert len(state.persona.real) == 2
@@ -401,7 +401,7 @@ def test_a_strength_that_is_set_overrides_one_that_is_predicted() -> None:
 def test_rows_that_share_a_persona_say_what_each_says_alone(way: str) -> None:
     toy = routing(**WAYS[way])
     model, profile = toy.model, exchanges_of(toy)[0].profiles[:1]
-    rows = [replace(row, profiles=profile, said_by=tuple(0 for _ in row.turns)) for row in exchanges_of(toy)[:3]]
+    rows = [replace(row, profiles=profile, turn_profiles=tuple(0 for _ in row.turns)) for row in exchanges_of(toy)[:3]]
 
     def scores_of(rows: Sequence[EncodedExchange], said: Tensor) -> Tensor:
         state, scores = model.prefill(model.batch(rows)), []
@@ -501,9 +501,9 @@ def test_training_by_labels_learns_from_what_says_something_and_from_a_share_of_
     alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0}
     settings: dict[str, Any] = {"memory": False, "strength_by": "labelled", **alone}
     voices = [routing(**settings, unexpressed_share=share) for share in (1.0, 0.0)]
-    rows = [replace(row, expresses=place % 3 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
+    rows = [replace(row, expresses_profile=place % 3 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
     plain, thinned = (trained_loss(toy, rows) for toy in voices)
-    said = torch.tensor([row.expresses for row in rows])
+    said = torch.tensor([row.expresses_profile for row in rows])
     assert 0 < said.sum() < len(rows)
     torch.testing.assert_close(thinned.nll, plain.nll[said])
     torch.testing.assert_close(thinned.total, thinned.nll.sum() / plain.tokens[said].sum())
@@ -514,17 +514,17 @@ def test_a_reply_that_is_lent_a_profile_is_learnt_as_its_lenders() -> None:
     toy = routing(memory=False, strength_by="labelled", lent_share=1.0, **alone)
     first = exchanges_of(toy)[0]
     lender = first.profiles[0][:1]
-    able = replace(first, lent=(((lender[0], lender),),), expresses=False)
-    as_lent = replace(first, profiles=(lender, *first.profiles[1:]), expresses=True)
+    able = replace(first, lent_profiles=(((lender[0], lender),),), expresses_profile=False)
+    as_lent = replace(first, profiles=(lender, *first.profiles[1:]), expresses_profile=True)
     found, wanted = (trained_loss(toy, [row]).nll for row in (able, as_lent))
     torch.testing.assert_close(found, wanted)
-    assert (found - trained_loss(toy, [replace(first, expresses=True)]).nll).abs().min() > 1e-6
+    assert (found - trained_loss(toy, [replace(first, expresses_profile=True)]).nll).abs().min() > 1e-6
 
 
 def test_graded_strengths_of_training_lie_between_those_of_the_labels() -> None:
     alone = {"auxiliary": "none", "predictor_weight": 0.0, "dropout": 0.0}
     voices = [routing(memory=False, strength_by=by, **alone) for by in ("labelled", "graded")]
-    rows = [replace(row, expresses=place % 2 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
+    rows = [replace(row, expresses_profile=place % 2 == 0) for place, row in enumerate(exchanges_of(voices[0]))]
     by_label, by_grade = (trained_loss(toy, rows).nll for toy in voices)
     assert (by_label - by_grade).abs().min() > 1e-6
     assert trained_loss(voices[1], rows).nll.tolist() == by_grade.tolist()

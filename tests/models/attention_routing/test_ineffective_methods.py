@@ -210,7 +210,7 @@ def test_attention_that_was_copied_attends_as_the_bert_does(tmp_path: Path) -> N
     own = network.encoder.layer[0].attention
     with torch.no_grad():
         q, k, v = attention.all_of(x)
-        found = attention.out(attention.heard(q, (k, v), None))
+        found = attention.out(attention.attend(q, (k, v), None))
         wanted = own.output.dense(own.self(x)[0])
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 

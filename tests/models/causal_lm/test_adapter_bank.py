@@ -139,9 +139,9 @@ def test_what_cannot_be_done_as_several_personas_is_not_done_as_none() -> None:
     bank, batch = AdapterBank.of(personas(toy)), toy.batch(PARTS)
     with toy.model.using_adapters(bank, WHOSE):
         state = toy.model.prefill(batch)
-        with pytest.raises(AssertionError, match="only begin and advance"):
+        with pytest.raises(AssertionError, match="only prefill and step"):
             toy.model.loss(batch)
         with pytest.raises(AssertionError, match="1 rows are read, personas given for 7"):
             toy.model.prefill(toy.model.batch(batch.exchanges[:1]))
-    with pytest.raises(AssertionError, match="begun as several personas"):
+    with pytest.raises(AssertionError, match="prefilled as several personas"):
         toy.model.step(state, batch.prefix.ids[:, -1])

@@ -64,7 +64,7 @@ def test_each_kind_of_token_has_a_vector_of_its_own(kind: int) -> None:
     batch = toy.batch(SUPPORT[:1])
     before = toy.model.loss(batch).nll
     with torch.no_grad():
-        toy.model.lm.kind_rows[kind] += 0.5
+        toy.model.lm.token_type_embeddings[kind] += 0.5
     assert float((toy.model.loss(batch).nll - before).detach().abs().min()) > 1e-4
 
 
@@ -132,7 +132,7 @@ def test_an_inner_loop_without_rivals_leaves_the_head_as_it_is() -> None:
     adapted = fitted(toy.model, toy.dialogues(SUPPORT), InnerLoop(lr=0.1), None)
     assert adapted.keys() == start.keys()
     assert torch.equal(adapted["choice.map.weight"], start["choice.map.weight"])
-    assert not torch.equal(adapted["lm.kind_rows"], start["lm.kind_rows"])
+    assert not torch.equal(adapted["lm.token_type_embeddings"], start["lm.token_type_embeddings"])
 
 
 def test_the_head_learns_which_reply_is_the_personas() -> None:

@@ -40,7 +40,7 @@ def test_turn_by_turn_gives_what_the_whole_context_gives(settings: dict[str, obj
             assert all(torch.equal(now[0][:, :, : old[0].shape[2]], old[0]) for old, now in shared)
     last = torch.tensor([exchange.context[-1]])
     whole, _ = model.step(model.prefill(model.batch([exchange])), last)
-    grown, _ = model.step(model.begin_heard(heard), last)
+    grown, _ = model.step(model.prefill_encoded(heard), last)
     assert torch.allclose(whole, grown, atol=1e-12)
 
 
@@ -48,7 +48,7 @@ def test_one_latent_begins_after_what_was_heard() -> None:
     toy = plato(context="block_bi")
     exchange = toy.batch((LONG,)).exchanges[-1]
     last = torch.tensor([exchange.context[-1]] * 2)
-    heard, _ = toy.model.step(toy.model.begin_heard(toy.model.read_on(exchange), [3, 1]), last)
+    heard, _ = toy.model.step(toy.model.prefill_encoded(toy.model.read_on(exchange), [3, 1]), last)
     begun, _ = toy.model.step(toy.model.prefill_latents(toy.model.batch([exchange]), [3, 1]), last)
     assert torch.allclose(heard, begun, atol=1e-12)
 

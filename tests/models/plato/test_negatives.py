@@ -31,6 +31,6 @@ def test_the_same_seed_draws_the_same() -> None:
 
 
 def test_where_nothing_is_wrong_nothing_is_drawn() -> None:
-    alike = [replace(HERE, dialogue_id=f"d{number}") for number in range(4)]
-    assert Negatives().drawn(alike, random.Random(0)) == [None] * 4
+    buckets = [replace(HERE, dialogue_id=f"d{number}") for number in range(4)]
+    assert Negatives().drawn(buckets, random.Random(0)) == [None] * 4
     assert Negatives().drawn([], random.Random(0)) == []

@@ -11,6 +11,7 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import PersonaWeights, adapting, holding, loss_with
+from menura.artefacts.loading import LoadOptions
 from menura.batches.encode import EncodedEpisode
 from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
@@ -110,16 +111,16 @@ def test_what_is_over_the_caps_is_cut_and_counted(tmp_path: Path) -> None:
     talk = part("d", "tea", "hi", "a b c d e f", "i like", "a b c", "a b c d e", facts=("i like tea", "a", "b"))
     exchange = encoder.exchange(list(talk.exchanges())[-1])
 
-    def said_by(ids: tuple[int, ...]) -> str:
+    def turn_profiles(ids: tuple[int, ...]) -> str:
         return encoder.tokens.decode([token for token in ids if not PIECES[token].startswith("[unused")])
 
-    assert said_by(exchange.context) == "i like a b c"
-    assert said_by(exchange.facts) == "i like a"
-    assert said_by(exchange.reply) == "a b c"
+    assert turn_profiles(exchange.context) == "i like a b c"
+    assert turn_profiles(exchange.facts) == "i like a"
+    assert turn_profiles(exchange.reply) == "a b c"
     assert dict(encoder.cut) == {"turns": 3, "facts": 1, "fact tokens": 1, "reply tokens": 2}
     assert encoder.cut_text == "1 fact tokens, 1 facts, 2 reply tokens, 3 turns"
     middle = encoder.exchange(list(talk.exchanges())[1])
-    assert said_by(middle.context) == "hi c d e f"
+    assert turn_profiles(middle.context) == "hi c d e f"
     assert encoder.cut["utterance tokens"] == 2
 
 
@@ -382,7 +383,7 @@ def test_a_run_of_one_setting_starts_another_and_adapters_begin_as_nothing(tmp_p
     tensors.save(tmp_path / "best.safetensors", dict(first.named_parameters()), {})
     for size in (0, 4):
         loaded = load_model(
-            replace(config, adapter_bottleneck=size, init_from=str(tmp_path / "best.safetensors")), seed=9
+            replace(config, adapter_bottleneck=size, init_from=str(tmp_path / "best.safetensors")), LoadOptions(seed=9)
         )
         (exchange,) = loaded.encoder.dialogue(part("d", "hi", "i like tea"), "mira")
         found, wanted = (float(model.loss(model.batch([exchange])).nll.detach()) for model in (loaded.model, first))

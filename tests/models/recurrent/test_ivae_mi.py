@@ -36,8 +36,8 @@ def test_each_turns_gradient_reaches_its_own_networks_whole_and_no_other() -> No
     batch = toy.model.batch(exchanges_of(toy))
     told = {"decoder", "forwards", "backwards", "context", "posterior", "bridge"}
     assert reached(toy, toy.model.reconstruction(batch, 1).total) == told
-    assert reached(toy, toy.model.lowered("generator", batch, 1).total) == {"prior", "posterior"}
-    assert reached(toy, toy.model.lowered("critic", batch, 1).total) == {"critic"}
+    assert reached(toy, toy.model.adversarial_loss("generator", batch, 1).total) == {"prior", "posterior"}
+    assert reached(toy, toy.model.adversarial_loss("critic", batch, 1).total) == {"critic"}
     assert reached(toy, toy.model.loss(batch).total) == {
         "decoder",
         "forwards",
@@ -51,10 +51,12 @@ def test_each_turns_gradient_reaches_its_own_networks_whole_and_no_other() -> No
 def test_generators_lower_what_the_critic_raises() -> None:
     toy = VARIANTS["ivae-mi"].toy(double=True)
     batch = toy.model.batch(exchanges_of(toy))
-    ours, theirs = (toy.model.lowered(turn, batch, 4) for turn in ("generator", "critic"))
+    ours, theirs = (toy.model.adversarial_loss(turn, batch, 4) for turn in ("generator", "critic"))
     assert ours.total.item() == pytest.approx(-theirs.total.item(), rel=1e-12)
     assert ours.total.item() == pytest.approx(ours.nll.sum().item() / batch.reply_tokens.sum().item(), rel=1e-12)
-    assert ours.total.item() != toy.model.lowered("generator", batch, 5).total.item(), "another seed, other noise"
+    assert ours.total.item() != toy.model.adversarial_loss("generator", batch, 5).total.item(), (
+        "another seed, other noise"
+    )
 
 
 def test_what_is_drawn_for_an_exchange_does_not_depend_on_its_batch_mates() -> None:

@@ -16,7 +16,7 @@ from menura.artefacts.pretrained import Pretrained
 from menura.artefacts.subword_vocabulary import SubwordVocabulary
 from menura.artefacts.word_vectors import word_vectors
 from menura.batches.chat_format import separated
-from menura.batches.encode import Caps, Encoder
+from menura.batches.encode import Encoder, TokenLimits
 from menura.batches.tokenizer import END_OF_REPLY, PIECE_TOKENS, Tokens
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError
@@ -50,7 +50,7 @@ def load_attention_routing(settings: AttentionRoutingConfig, options: LoadOption
         model.features.reads(frozen_encoder(read_beside, settings, tokens))
     model.suppress_ids = tuple(sorted(tokens.never_said() - {tokens.control(END_OF_REPLY)}))
     base = Base("pieces", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
-    caps = Caps(settings.max_utterance_tokens, settings.max_reply_tokens, settings.max_turns)
+    caps = TokenLimits(settings.max_utterance_tokens, settings.max_reply_tokens, settings.max_turns)
     encoder = Encoder(tokens, separated(tokens), settings.max_length, caps=caps, profile=profile)
     loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
     if not settings.init_from:
@@ -89,7 +89,7 @@ def _begin(
 ) -> None:
     """Initialise a fresh model with word vectors and with a BERT's layers, if set."""
     if settings.word_vectors:
-        model.begin_words(*_vectors(settings.word_vectors, tokens, settings.embedded, seed))
+        model.set_word_embeddings(*_vectors(settings.word_vectors, tokens, settings.embedded, seed))
     if settings.pretrained_weights:
         put_layers(encoders(settings.pretrained_weights), settings, model)
 

@@ -5,7 +5,7 @@ import torch
 from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
 from menura.artefacts.pretrained import known_sizes, pretrained, put
 from menura.batches.chat_format import utterances
-from menura.batches.encode import Caps, Encoder
+from menura.batches.encode import Encoder, TokenLimits
 from menura.errors import ConfigError
 from menura.models.catalogue import BuildInputs
 from menura.models.plato.config import PlatoConfig
@@ -30,7 +30,7 @@ def load_plato(settings: PlatoConfig, options: LoadOptions) -> LoadedModel:
         if encoder.mask is not None and model.rules.mask_from_vocabulary and settings.num_latents:
             model.mask_slot.data.copy_(model.embeddings.token.weight[encoder.mask])
     model.suppress_ids = tuple(sorted(encoder.tokens.never_said() - {end}))
-    caps = Caps(
+    caps = TokenLimits(
         settings.max_utterance_tokens,
         settings.max_reply_tokens,
         settings.max_turns - 1,

@@ -72,4 +72,4 @@ def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: in
     found = word_vectors(settings.word_vectors, rows)
     generator = torch.Generator().manual_seed(seed)
     fitted = found.fitted(settings.hidden_size, project=settings.project_vectors, generator=generator)
-    model.begin_words([rows[word] for word in found.words], fitted)
+    model.set_word_embeddings([rows[word] for word in found.words], fitted)

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from menura.models.attention_routing.layers import KeyValues, SharedAttention, shut_to
+from menura.models.attention_routing.layers import KeyValues, SharedAttention, additive_mask
 
 PLACES = 512  # the least number of positions whose sines are cached
 
@@ -32,11 +32,11 @@ class Stream:
         """Return the stream of some exchanges; nothing is copied."""
         return replace(self, row=rows if self.row is None else self.row[rows])
 
-    def heard(self, attention: SharedAttention, layer: int, q: Tensor) -> Tensor:
+    def attend(self, attention: SharedAttention, layer: int, q: Tensor) -> Tensor:
         """Return attention outputs (B, T, D) of queries (B, H, T, d), before the output projection."""
         # In training rows are gathered at each call: a cached copy would stay in memory for the gradient.
         kept = self._spread(self.kept[layer]) if torch.is_grad_enabled() else self._by_row[layer]
-        return attention.heard(q, kept, self._shut)
+        return attention.attend(q, kept, self._shut)
 
     @cached_property
     def some(self) -> Tensor | None:
@@ -54,7 +54,7 @@ class Stream:
 
     @cached_property
     def _shut(self) -> Tensor:
-        return self._rows(shut_to(self.real, self.kept[0][0].dtype))
+        return self._rows(additive_mask(self.real, self.kept[0][0].dtype))
 
     def _rows(self, each: Tensor) -> Tensor:
         """Return the rows of the exchanges, (B, …) from (R, …); one row for all is not copied."""
@@ -64,7 +64,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Said:
+class ReplyCache:
     """Keys and values of ``count`` reply tokens in a buffer (count or more, 2, B, H, d)."""
 
     room: Tensor
@@ -75,26 +75,26 @@ class Said:
         """The used part, (count, 2, B, H, d)."""
         return self.room[: self.count]
 
-    def chosen(self, rows: Tensor) -> "Said":
+    def chosen(self, rows: Tensor) -> "ReplyCache":
         """Return a copy for some exchanges."""
-        return Said(self.tokens[:, :, rows], self.count)
+        return ReplyCache(self.tokens[:, :, rows], self.count)
 
-    def followed_by(self, new: Tensor) -> "Said":
+    def followed_by(self, new: Tensor) -> "ReplyCache":
         """Append keys and values (T, 2, B, H, d); this object must not be used any more.
 
         Without gradients they are written into the buffer, which is copied only when it grows.
         """
         end = self.count + len(new)
         if not self.count:
-            return Said(new, end)
+            return ReplyCache(new, end)
         if torch.is_grad_enabled():  # autograd needs the old tensors unchanged
-            return Said(torch.cat([self.tokens, new]), end)
+            return ReplyCache(torch.cat([self.tokens, new]), end)
         room = self.room
         if end > len(room):
             room = room.new_empty((2 * end, *room.shape[1:]))
             room[: self.count] = self.tokens
         room[self.count : end] = new
-        return Said(room, end)
+        return ReplyCache(room, end)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class RoutingState:
     context: Stream | None
     persona: Stream | None
     strength: Tensor  # (B,)
-    said: tuple[Said, ...]
+    said: tuple[ReplyCache, ...]
     predicted: Tensor | None = None  # (B,) log-odds that the reply expresses a fact of the persona
 
     @cached_property

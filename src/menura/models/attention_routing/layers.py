@@ -56,7 +56,7 @@ class SharedAttention(nn.Module):
             kept.append((keys.contiguous(), values.contiguous()))  # they are used again for each token
         return kept
 
-    def heard(self, q: Tensor, kept: KeyValues, shut: Tensor | None) -> Tensor:
+    def attend(self, q: Tensor, kept: KeyValues, shut: Tensor | None) -> Tensor:
         """Return attention outputs (B, T, D), before the output projection, of queries (B, H, T, d).
 
         Keys and values are (R, H, S, d) of R = B rows, or of one that serves all; ``shut``, (R, 1, 1, S) or (T, S), is
@@ -74,7 +74,7 @@ class SharedAttention(nn.Module):
         return heard.transpose(1, 2).flatten(2)
 
     def heard_of_said(self, q: Tensor, said: Tensor) -> Tensor:
-        """Return (B, 1, D), as ``heard`` does, of one query (B, H, 1, d) over all of ``said`` (T, 2, B, H, d)."""
+        """Return (B, 1, D), as ``attend`` does, of one query (B, H, 1, d) over all of ``said`` (T, 2, B, H, d)."""
         keys, values = said.unbind(1)
         scores = (keys * (q * q.shape[-1] ** -0.5).squeeze(2)).sum(-1, keepdim=True)
         heard: Tensor = (scores.softmax(0) * values).sum(0)
@@ -89,7 +89,7 @@ class SharedAttention(nn.Module):
 def _heard_by_one(q: Tensor, keys: Tensor, values: Tensor, shut: Tensor | None) -> Tensor:
     """Return (B, H, 1, d) of queries (B, H, 1, d), in few operations: for so little data overhead is the cost.
 
-    Shapes are those of ``SharedAttention.heard``.
+    Shapes are those of ``SharedAttention.attend``.
     """
     shared = len(keys) < len(q)  # one row of keys: the batch becomes its queries
     asked = q * q.shape[-1] ** -0.5
@@ -101,15 +101,15 @@ def _heard_by_one(q: Tensor, keys: Tensor, values: Tensor, shut: Tensor | None) 
     return heard.transpose(0, 2) if shared else heard
 
 
-def seen_of(real: Tensor) -> Tensor:
+def attention_mask_of(real: Tensor) -> Tensor:
     """Return the attention mask of real places (R, S): all True in a row without any, as an empty row is NaN."""
     return real | ~real.any(1, keepdim=True)
 
 
-def shut_to(real: Tensor, dtype: torch.dtype) -> Tensor:
+def additive_mask(real: Tensor, dtype: torch.dtype) -> Tensor:
     """Return (R, 1, 1, S), 0 where ``seen_of`` is True, else −inf."""
     shut = torch.zeros(real.shape, dtype=dtype, device=real.device)
-    return shut.masked_fill_(~seen_of(real), float("-inf"))[:, None, None]
+    return shut.masked_fill_(~attention_mask_of(real), float("-inf"))[:, None, None]
 
 
 class FullFeedForward(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.profile import PADDING, Slots
-from menura.models.attention_routing.layers import seen_of
+from menura.models.attention_routing.layers import attention_mask_of
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class PersonaMemory(nn.Module):
         ``rows`` (B,) is each exchange's profile, ``embedded`` (B, S, D) are the contexts' embeddings.
         """
         values = [self._means(table, pairs) for table in self.tables]
-        real = seen_of(pairs.real[rows])  # an empty profile attends to padding, which is zero
+        real = attention_mask_of(pairs.real[rows])  # an empty profile attends to padding, which is zero
         asked = first = query.pooled(embedded)
         output = torch.zeros_like(asked)
         for hop in range(self.hops):

@@ -25,7 +25,7 @@ from menura.batches.profile_batch import Profiles, asked_places
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.models.attention_routing import modules
 from menura.models.attention_routing.config import AttentionRoutingConfig
-from menura.models.attention_routing.decoder_state import RoutingState, Said, Stream, sinusoids
+from menura.models.attention_routing.decoder_state import ReplyCache, RoutingState, Stream, sinusoids
 from menura.models.attention_routing.infilling import infilled
 from menura.models.attention_routing.layers import (
     Attends,
@@ -33,7 +33,7 @@ from menura.models.attention_routing.layers import (
     Routed,
     RoutedLayer,
     SharedAttention,
-    shut_to,
+    additive_mask,
 )
 from menura.models.attention_routing.memory import Pairs, Query
 from menura.models.attention_routing.persona_gate import graded, telling, with_lent_profiles
@@ -69,7 +69,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         self.output = None if config.tied else nn.Linear(config.hidden_size, vocabulary, bias=False)
         self.dead = modules.unused(config)
         self.features = modules.features(config) if config.pretrained_features else None
-        modules.begin_weights(self)
+        modules.init_weights(self)
         if config.adapter_bottleneck:  # after the initialisation of every matrix: adapters start as the identity
             for layer in self._different():
                 layer.adapt_with(config.adapter_bottleneck)
@@ -174,7 +174,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
                 self._noise = None
                 self.eval()
 
-    def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
+    def set_word_embeddings(self, rows: Sequence[int], vectors: Tensor) -> None:
         """Initialise the embeddings of these rows with vectors (·, e); all others keep theirs."""
         with torch.no_grad():
             self.table.weight[list(rows)] = vectors.to(self.table.weight)
@@ -269,11 +269,11 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     def _encoded(self, x: Tensor, real: Tensor) -> Tensor:
         """Encode (B, S, D) bidirectionally; the mask ``real`` is (B, S)."""
-        shut = shut_to(real, x.dtype)
+        shut = additive_mask(real, x.dtype)
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
             q, k, v = attention.all_of(normed)
-            return Routed(attention.out(attention.heard(q, (k, v), shut.to(q.dtype))))
+            return Routed(attention.out(attention.attend(q, (k, v), shut.to(q.dtype))))
 
         for _, layer, gates in self._applications(ENCODER):
             x = layer(x, attends, gates)
@@ -293,12 +293,12 @@ class AttentionRouting(DialogueModel[RoutingState]):
         """Decode reply tokens (B, T) after those in the state; return hidden states (B, T, D) and the new state."""
         before = state.said[0].count
         x = self._dropped(self._said(ids, stream, before))
-        grown: list[Said] = []
+        grown: list[ReplyCache] = []
         for (number, layer, gates), said in zip(self._applications(DECODER), state.said, strict=True):
             x = layer(x, self._attending(state, number, said, grown), gates)
         return x, replace(state, said=tuple(grown))
 
-    def _attending(self, state: RoutingState, number: int, said: Said, grown: list[Said]) -> Attends:
+    def _attending(self, state: RoutingState, number: int, said: ReplyCache, grown: list[ReplyCache]) -> Attends:
         """Return one application's attention: O = a O_T + (1 − a) O_C + O_C + O_prev (Eq. 1); absent streams are 0."""
 
         def attends(attention: SharedAttention, normed: Tensor) -> Routed:
@@ -311,8 +311,8 @@ class AttentionRouting(DialogueModel[RoutingState]):
             else:
                 k, v = after.tokens.permute(1, 2, 3, 0, 4)
                 later = q.new_full((new, after.count), float("-inf")).triu(said.count + 1)
-                own = attention.heard(q, (k, v), later)
-            heard = [own] + [stream.heard(attention, number, q) for stream, _ in state.read]
+                own = attention.attend(q, (k, v), later)
+            heard = [own] + [stream.attend(attention, number, q) for stream, _ in state.read]
             merged, *found = attention.outputs(heard)
             fixed = None
             for (stream, weight), output in zip(state.read, found, strict=True):
@@ -322,9 +322,11 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
         return attends
 
-    def _nothing_said(self, rows: int) -> tuple[Said, ...]:
+    def _nothing_said(self, rows: int) -> tuple[ReplyCache, ...]:
         heads, width = self.config.num_heads, self.config.hidden_size
-        return (Said(self.table.weight.new_zeros((0, 2, rows, heads, width // heads)), 0),) * self.config.num_layers
+        return (
+            ReplyCache(self.table.weight.new_zeros((0, 2, rows, heads, width // heads)), 0),
+        ) * self.config.num_layers
 
     # The persona's weight
 
@@ -340,7 +342,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
         return predicted.sigmoid(), predicted
 
     def _labels(self, batch: Batch) -> Tensor:
-        return torch.tensor([float(e.expresses) for e in batch.exchanges], device=self.device, dtype=self.dtype)
+        return torch.tensor([float(e.expresses_profile) for e in batch.exchanges], device=self.device, dtype=self.dtype)
 
     # Losses
 

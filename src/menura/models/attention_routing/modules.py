@@ -66,7 +66,7 @@ def unused(config: AttentionRoutingConfig) -> nn.ParameterList:
     return nn.ParameterList(nn.Parameter(torch.zeros(shape), requires_grad=False) for shape in shapes)
 
 
-def begin_weights(model: nn.Module) -> None:
+def init_weights(model: nn.Module) -> None:
     """Initialise matrices with Xavier's uniform distribution, vectors with their usual values, padding with zero."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):

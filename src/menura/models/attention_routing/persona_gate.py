@@ -20,7 +20,7 @@ def telling(
     exchanges: Sequence[EncodedExchange], unexpressed_share: float, noise: random.Random
 ) -> tuple[EncodedExchange, ...]:
     """Return the replies that express a fact of their persona, and a drawn share of the others; at least one reply."""
-    kept = tuple(e for e in exchanges if e.expresses or noise.random() < unexpressed_share)
+    kept = tuple(e for e in exchanges if e.expresses_profile or noise.random() < unexpressed_share)
     return kept or tuple(exchanges[:1])
 
 
@@ -33,7 +33,7 @@ def with_lent_profiles(
     fact that the reply expresses; the other half come from any eligible reply and mostly do not, so that a lent profile
     alone does not give the label away.
     """
-    able = [e for e in exchanges if e.lent and e.profiles and not e.expresses]
+    able = [e for e in exchanges if e.lent_profiles and e.profiles and not e.expresses_profile]
     drawn = {id(e) for e in able if noise.random() < share}
     return tuple(_said_by_another(e, able, noise) if id(e) in drawn else e for e in exchanges)
 
@@ -42,14 +42,14 @@ def _said_by_another(
     exchange: EncodedExchange, others: Sequence[EncodedExchange], noise: random.Random
 ) -> EncodedExchange:
     teller = exchange if noise.random() < 0.5 else noise.choice(others)
-    profile = _shortened(noise.choice(noise.choice(teller.lent)), noise)
-    told = {slot for tells in exchange.lent for slot, _ in tells}
-    return replace(exchange, profiles=(profile, *exchange.profiles[1:]), expresses=not told.isdisjoint(profile))
+    profile = _shortened(noise.choice(noise.choice(teller.lent_profiles)), noise)
+    told = {slot for tells in exchange.lent_profiles for slot, _ in tells}
+    return replace(exchange, profiles=(profile, *exchange.profiles[1:]), expresses_profile=not told.isdisjoint(profile))
 
 
-def _shortened(lent: Lent, noise: random.Random) -> Slots:
+def _shortened(lent_profiles: Lent, noise: random.Random) -> Slots:
     """Return the expressed slot among a few other slots of its profile, in their order."""
-    told, profile = lent
+    told, profile = lent_profiles
     others = [place for place, slot in enumerate(profile) if slot != told]
     kept = {profile.index(told), *noise.sample(others, min(noise.randint(0, OTHERS), len(others)))}
     return tuple(profile[place] for place in sorted(kept))

@@ -107,7 +107,7 @@ class BatchedAdapters:
         return ((tokens, 1),)
 
 
-WRONG_CALL = "only begin and advance speak as several personas at once"
+WRONG_CALL = "only prefill and step speak as several personas at once"
 
 
 @contextmanager

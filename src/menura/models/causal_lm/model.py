@@ -88,7 +88,7 @@ class CausalLm(DialogueModel[CausalState]):
         self._backbone = backbone_of(network, self._blocks, self._first)
         self.adapters = self._attachment.adapters.to(next(network.parameters()).device)
         self.special_rows = self._make_special_rows() if config.chat_format == "special" else None
-        self.kind_rows: nn.Parameter | None = None
+        self.token_type_embeddings: nn.Parameter | None = None
         extra_place = config.adapters.kind != "none"
         network.requires_grad_(config.train_base or not extra_place)
         self.lower_is_frozen = extra_place and not config.train_base and self._first > 0 and self.special_rows is None
@@ -242,10 +242,12 @@ class CausalLm(DialogueModel[CausalState]):
             found.append(hidden[torch.arange(len(few), device=self.device), reply.lengths])
         return torch.cat(found)
 
-    def tell_kinds(self, kinds: int) -> None:
+    def add_token_types(self, kinds: int) -> None:
         """Add token-type embeddings, initially zero; an id is then token + type * ``ids``."""
         table = self.network.get_input_embeddings().weight
-        self.kind_rows = nn.Parameter(torch.zeros(kinds, table.shape[1], device=table.device, dtype=table.dtype))
+        self.token_type_embeddings = nn.Parameter(
+            torch.zeros(kinds, table.shape[1], device=table.device, dtype=table.dtype)
+        )
         self.lower_is_frozen = False
 
     @property
@@ -282,7 +284,7 @@ class CausalLm(DialogueModel[CausalState]):
     def _with_adapters(self, persona_rows: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
         if persona_rows is None:
             return nullcontext()
-        assert self._adapters_in_use is not None, "begun as several personas, so no one else can go on"
+        assert self._adapters_in_use is not None, "prefilled as several personas, so no one else can go on"
         return self._adapters_in_use.reading(persona_rows, SequenceLayout(lengths, self.device))
 
     # Forward passes
@@ -335,9 +337,9 @@ class CausalLm(DialogueModel[CausalState]):
         return line, SequenceLayout(tuple(map(len, read)), self.device)
 
     def _embedded(self, ids: Tensor) -> Tensor:
-        if self.kind_rows is None:
+        if self.token_type_embeddings is None:
             return self.token_vectors(ids)
-        return self.token_vectors(ids % self.ids) + self.kind_rows[ids // self.ids]
+        return self.token_vectors(ids % self.ids) + self.token_type_embeddings[ids // self.ids]
 
     def token_vectors(self, ids: Tensor) -> Tensor:
         """Return (…, D) the embeddings of ids without a token type."""

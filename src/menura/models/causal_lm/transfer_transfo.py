@@ -18,7 +18,7 @@ from menura.errors import ConfigError
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, CausalState
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 
-KINDS = OWN, PARTNER, FACTS = range(3)  # own is 0, so that a token without a type is the persona's own
+TOKEN_TYPES = OWN, PARTNER, FACTS = range(3)  # own is 0, so that a token without a type is the persona's own
 HEAD_DEVIATION = 0.02  # GPT-2's initialisation
 
 
@@ -58,7 +58,7 @@ class TransferTransfo(DialogueModel[CausalState]):
         super().__init__()
         self.lm = CausalLm(network, config)
         if config.token_types:
-            self.lm.tell_kinds(len(KINDS))
+            self.lm.add_token_types(len(TOKEN_TYPES))
         self.choice = ChoiceHead(network.config.hidden_size) if config.next_utterance_weight else None
         if self.choice is not None:
             self.choice.to(self.lm.device)
@@ -136,8 +136,8 @@ class TransferTransfo(DialogueModel[CausalState]):
     def neutral_weights(self) -> dict[str, Tensor]:
         """Return weights under which the model computes what its base does."""
         bare = {f"lm.{name}": value for name, value in self.lm.neutral_weights().items()}
-        rows = self.lm.kind_rows
-        return bare if rows is None else {**bare, "lm.kind_rows": torch.zeros_like(rows)}
+        rows = self.lm.token_type_embeddings
+        return bare if rows is None else {**bare, "lm.token_type_embeddings": torch.zeros_like(rows)}
 
     def forget_lower(self) -> None:
         """Empty the cache of frozen-layer output."""
@@ -150,7 +150,7 @@ class TransferTransfo(DialogueModel[CausalState]):
 
     def _marked(self, batch: Batch) -> Batch:
         """Add its token's type to each id; the language model separates the two again."""
-        if self.lm.kind_rows is None:
+        if self.lm.token_type_embeddings is None:
             return batch
         return replace(batch, exchanges=tuple(marked(exchange, self.lm.ids) for exchange in batch.exchanges))
 

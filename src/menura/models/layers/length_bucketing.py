@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 TOKENS_AT_ONCE = 1024  # in one forward pass: bounds memory and padding, changes nothing else
 
 
-def alike(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+def buckets(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
     """Yield groups of indices of similar size, the largest first, each of at most ``most`` when padded."""
     order = sorted(range(len(sizes)), key=lambda place: -sizes[place])
     start = 0

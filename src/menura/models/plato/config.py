@@ -173,7 +173,7 @@ class PlatoConfig:
             )
         if self.init == "base" and any((self.hidden_size, self.num_layers, self.num_heads, self.intermediate_size)):
             raise ConfigError(
-                "model.hidden_size, layers, heads, inner: a base's weights fit its own sizes only",
+                "model.hidden_size, num_layers, num_heads, intermediate_size: a base's weights fit its own sizes only",
                 hint="--set model.init=random",
             )
 

@@ -20,7 +20,7 @@ from menura.batches.encode import EncodedExchange
 from menura.models.dialogue_model import LatentNll, Loss, mean_loss
 from menura.models.layers import latent as acts
 from menura.models.layers.heads import wide
-from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, alike
+from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, buckets
 from menura.models.layers.transformer import Sizes
 from menura.models.plato.config import PlatoConfig
 from menura.models.plato.negatives import Negatives
@@ -32,7 +32,7 @@ ALL = 1 << 30
 
 
 @dataclass(frozen=True)
-class Told:
+class LatentScores:
     """Under head slots: (B, S) NLL of each reply, (B, S) NLL of its bag of words, and (B, K) log p(z | c)."""
 
     nll: Tensor
@@ -171,12 +171,12 @@ class Plato(PlatoNetwork):
 
     # NLL of replies under latents
 
-    def _told(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None, *, bags: bool = False) -> Told:
+    def _told(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None, *, bags: bool = False) -> LatentScores:
         """Read contexts under head slots (B, S, D), or under none, and score the replies, batched by length."""
         rows = 1 if heads is None else heads.shape[1]
         sizes = [max(len(e.prefix), rows * len(e.reply) * TOKENS_AT_ONCE // SCORED_AT_ONCE) for e in exchanges]
         found: list[tuple[Tensor, ...]] = [()] * len(exchanges)
-        for places in alike(sizes, TOKENS_AT_ONCE):
+        for places in buckets(sizes, TOKENS_AT_ONCE):
             piece = [exchanges[place] for place in places]
             contexts = self._contexts(piece, None if heads is None else heads[places])
             contexts = self._headed(contexts) if bags else contexts
@@ -188,7 +188,7 @@ class Plato(PlatoNetwork):
             for number, place in enumerate(places):
                 found[place] = tuple(part[number] for part in told)
         nll, log_prior, *rest = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return Told(nll, rest[0] if bags else None, log_prior)
+        return LatentScores(nll, rest[0] if bags else None, log_prior)
 
     def _under_all(self, contexts: Contexts, exchanges: int) -> Contexts:
         """Return contexts that were read already under every latent."""

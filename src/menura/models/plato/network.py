@@ -20,7 +20,7 @@ from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.argmax import ScreenedArgmax, blocked_argmax, suppress_tokens
 from menura.models.layers.attention_mask import Attend, AttentionMask, SegmentIds
 from menura.models.layers.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
-from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, alike
+from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, buckets
 from menura.models.layers.packed_linear import PackedWeight
 from menura.models.layers.transformer import Flexible, Keeping, Masked, Sizes, Transformer
 from menura.models.plato.config import PlatoConfig
@@ -119,7 +119,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         """Return h_[M] (P, D) of contexts with replies; a missing end token is added."""
         rows = [(self.layout.context(e), self.layout.reply((e.prefix[-1], *reply))) for e, reply in pairs]
         found: dict[int, Tensor] = {}
-        for places in alike([len(context) + len(reply) for context, reply in rows], TOKENS_AT_ONCE):
+        for places in buckets([len(context) + len(reply) for context, reply in rows], TOKENS_AT_ONCE):
             states = self._both_ways([rows[place] for place in places])
             found.update(zip(places, states, strict=True))
         return torch.stack([found[place] for place in range(len(pairs))])
@@ -236,7 +236,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
             heard = self._read_turn(heard, list(turn))
         return heard
 
-    def begin_heard(self, heard: EncodedContexts, latents: Sequence[int] | None = None) -> PlatoState:
+    def prefill_encoded(self, heard: EncodedContexts, latents: Sequence[int] | None = None) -> PlatoState:
         """Prefill one reply after an encoded dialogue: under all latents, or with a row for each of ``latents``."""
         if not self.latents:
             return PlatoState(heard.contexts.reading, 0, 1)

@@ -132,7 +132,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         drawn = self.posterior(self._with_reply(batch, context), self._noise(batch, seed))
         return mean_loss(self.decoder.nll(self._opened(drawn, context), batch), batch.reply_tokens)
 
-    def lowered(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
+    def adversarial_loss(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
         """Return a phase's objective per reply token: for generators the dual KL estimate, for the critic its negative.
 
         The gradient reaches the phase's own networks alone; encoded contexts and replies are constants.

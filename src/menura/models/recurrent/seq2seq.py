@@ -90,7 +90,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain: unknown words and control tokens
 
-    def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
+    def set_word_embeddings(self, rows: Sequence[int], vectors: Tensor) -> None:
         """Initialise the embeddings of these rows with vectors (·, H); all others keep theirs."""
         with torch.no_grad():
             self.embedding.weight[list(rows)] = vectors.to(self.embedding.weight)

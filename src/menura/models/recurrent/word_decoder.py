@@ -83,7 +83,7 @@ class WordDecoderModel(DialogueModel[State], ABC):
         self.decoder = decoder
         self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain: unknown words and control tokens
 
-    def begin_words(self, rows: Sequence[int], vectors: Tensor) -> None:
+    def set_word_embeddings(self, rows: Sequence[int], vectors: Tensor) -> None:
         """Initialise the embeddings of these rows with vectors (·, H); all others keep theirs."""
         with torch.no_grad():
             self.decoder.embedding.weight[list(rows)] = vectors.to(self.decoder.embedding.weight)
