@@ -245,9 +245,7 @@ class CausalLm(DialogueModel[CausalState]):
     def add_token_types(self, kinds: int) -> None:
         """Add token-type embeddings, initially zero; an id is then token + type * ``ids``."""
         table = self.network.get_input_embeddings().weight
-        self.token_type_embeddings = nn.Parameter(
-            torch.zeros(kinds, table.shape[1], device=table.device, dtype=table.dtype)
-        )
+        self.token_type_embeddings = nn.Parameter(table.new_zeros((kinds, table.shape[1])))
         self.lower_is_frozen = False
 
     @property
