@@ -11,8 +11,8 @@ from torch import nn
 from benchmarks.material import network, ours, ragged
 from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.padded import loss, padded, twin
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import Finetune
 from menura.batches.encode import EncodedDialogue
 from menura.models.causal_lm.model import CausalLm
 

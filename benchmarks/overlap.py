@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from benchmarks.figures import strength_of
 from menura.artefacts.files import write_text
-from menura.corpus.pieces import content_pieces, says_any
+from menura.corpus.segmentation import content_pieces, says_any
 from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.score import Metric, Sample, summed
 from menura.metrics.significance import paired_difference, score

@@ -80,16 +80,16 @@ def of_edges(shape: PersonaMask, *edges: Sequence[Sequence[int]] | None) -> Pers
 
 def any_structure(model: PrivateNet, seed: int, share: float = 0.6) -> PersonaMask:
     """Draw a structure: edges of the inner layers at random, whatever leads to a dead node cut off."""
-    stream, living, layers = torch.Generator().manual_seed(seed), None, []
+    stream, alive, layers = torch.Generator().manual_seed(seed), None, []
     shape = whole(model).layers
     for layer in shape[::-1]:
         if layer in (shape[0], shape[-1]):
             layers.append(layer)
-            living = None
+            alive = None
             continue
         kept = torch.rand(layer.above, layer.below, generator=stream) < share
-        kept = kept if living is None else kept & living[:, None]
-        living = kept.any(0)
+        kept = kept if alive is None else kept & alive[:, None]
+        alive = kept.any(0)
         layers.append(layer.with_edges(kept))
     return PersonaMask(tuple(layers[::-1]))
 

@@ -3,8 +3,8 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 
 from menura.adaptation.alternating import Alternating, HasPhases
+from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError

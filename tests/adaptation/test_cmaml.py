@@ -270,7 +270,7 @@ def test_as_the_public_program_tasks_share_no_step_and_the_query_sees_all_weight
             weights = {name: (value - 0.1 * held[name]).detach() for name, value in leaves.items()}
         wanted = float(loss_with(model, weights, model.batch(episode.query[0])).total)
         assert float(loss.total) == pytest.approx(wanted, abs=1e-14)
-    assert method.moves(model, masks) == {}
+    assert method.update_masks(model, masks) == {}
 
 
 def test_the_objective_of_one_task_is_joint_learning_alone() -> None:
@@ -309,8 +309,8 @@ def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
     masks = ours(models[0])
     method = Cmaml(INNER)
     plain = replace(method, private_adam="plain")
-    assert plain.moves(models[0], masks) == {}
-    union = method.moves(models[0], masks)
+    assert plain.update_masks(models[0], masks) == {}
+    union = method.update_masks(models[0], masks)
     wanted = {n: torch.stack([s.kept()[n] for s in masks]).any(0) for n in masks[0].kept()}
     assert {n: v.tolist() for n, v in union.items()} == {n: v.tolist() for n, v in wanted.items()}
     for model, made in zip(models, (method, plain), strict=True):
@@ -318,7 +318,7 @@ def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
         for _ in range(3):
             adam.zero_grad()
             made.joint_objective(model, EPISODES, masks)[0].backward()
-            with moving_only(adam, trained(model), made.moves(model, masks)):
+            with moving_only(adam, trained(model), made.update_masks(model, masks)):
                 adam.step()
     for (name, masked), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
         there = union.get(name, torch.ones_like(masked, dtype=torch.bool))
@@ -333,10 +333,10 @@ def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"gamma": 0.1, "threshold": "quantile"}, r"method.gamma: 0.1, but threshold quantile looks at keep"),
+        ({"gamma": 0.1, "threshold": "quantile"}, r"method.gamma: 0.1, but threshold quantile reads keep_share"),
         ({"keep_share": 0.1}, r"method.keep_share: 0.1, but threshold absolute looks at gamma"),
-        ({"l1_step": "proximal", "l1_weight": 0.0}, r"method.l1_step: proximal, but without sparsity"),
-        ({"l1_step": "proximal", "prune_epochs": 0}, r"method.l1_step: proximal, but without sparsity"),
+        ({"l1_step": "proximal", "l1_weight": 0.0}, r"method.l1_step: proximal, but without l1_weight"),
+        ({"l1_step": "proximal", "prune_epochs": 0}, r"method.l1_step: proximal, but without l1_weight"),
         ({"preset": "repo", "private_reduce": "sum"}, r"method.private_reduce: sum, but preset repo"),
         (
             {"inner": InnerLoop(distill_weight=0.5)},

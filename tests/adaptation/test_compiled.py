@@ -16,10 +16,10 @@ from toys import TanhNet, flat, gradient
 from menura.adaptation import compiled as compiling
 from menura.adaptation import graph
 from menura.adaptation.compiled import CompiledMaml, compiled_objective
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.graph import Graph, check_compiler, compiled
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
 

@@ -7,6 +7,7 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy
 from toys import NET_EPISODE, TanhNet
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.inner_step import (
     LOGARITHM,
@@ -16,7 +17,6 @@ from menura.adaptation.inner_step import (
     restore_inner_lrs,
 )
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, holding, outer_groups, trained
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError

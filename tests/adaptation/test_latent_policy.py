@@ -10,8 +10,8 @@ from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, Variant, assert_same_b
 
 from menura.adaptation import rewards
 from menura.adaptation.catalogue import METHODS
+from menura.adaptation.finetune import pooled
 from menura.adaptation.latent_policy import InitialWeights, LatentPolicy, drawn, replies_under
-from menura.adaptation.plain import pooled
 from menura.adaptation.weights import adaptable
 from menura.batches.encode import EncodedEpisode
 from menura.decoding.choice import Greedy

@@ -13,16 +13,16 @@ from menura.adaptation.masks import (
     PERSONAS,
     PersonaMask,
     Threshold,
-    census,
     from_tensors,
     jaccard,
-    living,
+    mask_statistics,
     mean_jaccard,
     pruned,
-    smaller,
     to_tensors,
     whole,
     within,
+    without_pruned_nodes,
+    zero_dead_edges,
 )
 from menura.adaptation.weights import adaptable, loss_with
 from menura.artefacts import tensors
@@ -104,14 +104,14 @@ def test_a_census_counts_kept_and_live_edges_in_the_mean() -> None:
     shape = whole(PrivateNet((2, 2, 2, 1)))
     one = of_edges(shape, None, [[1, 0], [1, 0]], None)
     other = of_edges(shape, None, [[1, 1], [1, 0]], None)
-    found = census([one, other])
+    found = mask_statistics([one, other])
     assert found.density == {"private.1.weight": 0.625}
     assert found.live == {"private.0.weight": 0.75, "private.1.weight": 0.625, "private.2.weight": 1.0}
     assert found.jaccard == pytest.approx(2 / 3)
     told = "persona masks of 2 personas: private.1.weight keeps 62.5% of its edges (62.5% live); mean Jaccard 0.667"
     assert found.lines() == [told]
     assert found.warnings() == []
-    assert len(census([whole(PrivateNet((2, 2, 1)))]).warnings()) == 1
+    assert len(mask_statistics([whole(PrivateNet((2, 2, 1)))]).warnings()) == 1
 
 
 def test_structures_come_back_from_a_file_with_their_personas(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_edges_into_dead_nodes_can_go_and_outputs_stay(seed: int) -> None:
     model = PrivateNet(WIDE)
     mask = any_structure(model, seed, 0.05)
     weights = within({n: v.detach() for n, v in adaptable(model).items()}, mask)
-    lively = living(weights, mask)
+    lively = zero_dead_edges(weights, mask)
     left = [int((lively[layer.weight] != 0).sum()) for layer in mask.layers]
     assert left == [int(edges.sum()) for edges in mask.live()]
     assert left[0] < mask.layers[0].edges().numel()
@@ -154,5 +154,5 @@ def test_edges_into_dead_nodes_can_go_and_outputs_stay(seed: int) -> None:
 
 def test_smaller_layers_of_a_whole_structure_are_the_layers() -> None:
     model = PrivateNet()
-    cut = smaller(adaptable(model), whole(model))
+    cut = without_pruned_nodes(adaptable(model), whole(model))
     assert [weight.shape for weight, _ in cut] == [layer.weight.shape for layer in model.private]

@@ -14,7 +14,7 @@ from toys import NET_EPISODE, NoDecoding, TanhNet, exchange, flat, gradient, slo
 
 from menura.adaptation.inner_loop import InnerLoop, mini_batches, run_inner_loop
 from menura.adaptation.inner_step import inner_lrs_of
-from menura.adaptation.maml import Maml, share_of
+from menura.adaptation.maml import Maml, multi_step_loss_weight
 from menura.adaptation.weights import adaptable, adapting, loss_with, trained
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
@@ -174,7 +174,7 @@ def test_the_first_order_multi_step_gradient_is_the_sum_of_those_after_each_step
     wanted, value = torch.zeros(()), 0.0
     for step, batch in enumerate(batches, start=1):
         here = {name: here[name].detach() - SGD.lr * g for name, g in gradient_at(model, here, batch).items()}
-        share = share_of(step, len(batches), 1 - PROGRESS / 0.5)
+        share = multi_step_loss_weight(step, len(batches), 1 - PROGRESS / 0.5)
         wanted = wanted + share * flat(gradient_at(model, here, query))
         value += share * loss_with(model, here, query).total.item()
     assert ours.total.item() == pytest.approx(value, rel=1e-13)
@@ -185,10 +185,11 @@ def test_the_first_order_multi_step_gradient_is_the_sum_of_those_after_each_step
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_the_shares_of_the_steps_go_from_all_alike_to_the_last_alone(steps: int) -> None:
     for alike in (0.0, 0.3, 1.0):
-        assert sum(share_of(done, steps, alike) for done in range(steps + 1)) == pytest.approx(1)
-    assert [share_of(done, steps, 1.0) for done in range(1, steps + 1)] == pytest.approx([1 / steps] * steps)
-    assert [share_of(done, steps, 0.0) for done in range(steps + 1)] == [0.0] * steps + [1.0]
-    assert share_of(0, steps, 1.0) == 0.0
+        assert sum(multi_step_loss_weight(done, steps, alike) for done in range(steps + 1)) == pytest.approx(1)
+    shares = [multi_step_loss_weight(done, steps, 1.0) for done in range(1, steps + 1)]
+    assert shares == pytest.approx([1 / steps] * steps)
+    assert [multi_step_loss_weight(done, steps, 0.0) for done in range(steps + 1)] == [0.0] * steps + [1.0]
+    assert multi_step_loss_weight(0, steps, 1.0) == 0.0
 
 
 def test_multi_step_losses_count_until_their_share_of_training_is_over() -> None:
@@ -272,7 +273,7 @@ def test_all_orders_walk_to_the_same_weights() -> None:
     Maml(SGD, lr_mode="layer", lr_steps=2).attach(model)
     ends: list[Tensor] = []
     walk: Callable[..., Any] = run_inner_loop
-    for order in ("first", "exact", "recalled"):
+    for order in ("first", "exact", "recompute"):
         ends.append(flat(walk(model, adaptable(model), NET_EPISODE.support, ADAM, order=order)).detach())
     assert torch.allclose(ends[0], ends[1], rtol=0, atol=1e-15)
     assert torch.equal(ends[1], ends[2])

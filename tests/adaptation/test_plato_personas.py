@@ -8,10 +8,10 @@ import pytest
 import torch
 from made_up import Toy, Variant, assert_same_bits, part, snapshot
 
+from menura.adaptation.finetune import Finetune, PretrainOnly
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.latent_policy import LatentPolicy
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import PersonaWeights, loss_with, trained
 from menura.batches.encode import EncodedDialogue, EncodedEpisode

@@ -7,7 +7,7 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, spelled
 from torch import Tensor
 
-from menura.adaptation.plain import Finetune
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.self_play import (
     Games,
     Rewards,

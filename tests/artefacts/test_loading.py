@@ -6,8 +6,8 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, part, stir
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, loss_with
 from menura.artefacts import tensors
 from menura.artefacts.loaders.causal_lm import PROBE, init_file, write_adapters

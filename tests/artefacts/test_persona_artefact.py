@@ -11,8 +11,8 @@ import pytest
 import torch
 from made_up import FACTS, SUPPORT, part
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import loss_with
 from menura.artefacts import persona_artefact
 from menura.artefacts.loading import LoadedModel

@@ -1,7 +1,7 @@
 import pytest
 
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
-from menura.corpus.pieces import pieces
+from menura.corpus.segmentation import pieces
 from menura.models.attention_routing.model import MASK
 
 TEXTS = ["the old clock ticks", "the clock stops", "時計が止まる", "tick tock, said the clock"]

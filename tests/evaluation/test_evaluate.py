@@ -11,7 +11,7 @@ from made_up_chat import name_of, write
 from small_training import config_for, train
 from torch import Tensor
 
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.weight_distance import WeightDistances
 from menura.errors import ConfigError, EpisodeError, MismatchError
 from menura.evaluation.choose import chosen_epochs

@@ -11,8 +11,8 @@ from small_plato import END, EXCHANGES, FIRST_WORD, SIZES, plato, said
 from torch import Tensor
 
 from menura.adaptation import latent_policy, rewards
+from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.latent_policy import LatentPolicy, replies_under
-from menura.adaptation.plain import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.models.layers.latent import Health
@@ -35,7 +35,7 @@ def pay(monkeypatch: pytest.MonkeyPatch, worth: Sequence[float]) -> None:
         del model, exchanges
         return torch.tensor([[worth[reply[0]] for reply in own] for own in replies], dtype=torch.float64)
 
-    monkeypatch.setattr(latent_policy, "said_under", told)
+    monkeypatch.setattr(latent_policy, "replies_under", told)
     monkeypatch.setitem(rewards.REWARDS, MADE_UP, earned)  # type: ignore[arg-type]  # a dict, told as a Mapping
 
 

@@ -14,11 +14,11 @@ from menura.adaptation.masks import (
     LayerMask,
     PersonaMask,
     Threshold,
-    census,
+    mask_statistics,
     pruned,
-    smaller,
     whole,
     within,
+    without_pruned_nodes,
 )
 from menura.adaptation.weights import loss_with, trained
 
@@ -97,7 +97,7 @@ def test_c3_the_structure_gives_the_outputs_of_zeroed_and_of_smaller_layers(gamm
             zeroed[bias] *= torch.tensor(above).any(0)
     wanted = outputs(model, zeroed, inputs)
     assert torch.allclose(outputs(model, within(weights, mask), inputs), wanted, rtol=0, atol=1e-12)
-    cut = smaller(weights, mask)
+    cut = without_pruned_nodes(weights, mask)
     assert torch.allclose(through(cut, inputs), wanted, rtol=0, atol=1e-12)
     nodes = [layer.edges().any(0).sum() for layer in mask.layers[1:]]
     assert [len(bias) for _, bias in cut[:-1]] == nodes
@@ -114,7 +114,7 @@ def test_c4_what_no_task_keeps_has_no_gradient_and_never_moves(order: str, optim
     adam.step()  # now every weight has a momentum
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     means = {name: adam.state[value]["exp_avg"].clone() for name, value in model.named_parameters()}
-    moves = method.moves(model, masks)
+    moves = method.update_masks(model, masks)
     for _ in range(2):
         adam.zero_grad()
         method.joint_objective(model, EPISODES, masks)[0].backward()
@@ -163,7 +163,7 @@ def test_c6_a_network_as_it_is_initialised_draws_a_warning() -> None:
     layers = [nn.Linear(below, above) for below, above in zip(sizes, sizes[1:], strict=False)]
     weights = {f"{n}.weight": layer.weight for n, layer in enumerate(layers)}
     shape = PersonaMask(tuple(LayerMask(f"{n}.weight", f"{n}.bias", *v.weight.shape) for n, v in enumerate(layers)))
-    found = census([pruned(shape, weights, Threshold(gamma=0.05))] * 2)
+    found = mask_statistics([pruned(shape, weights, Threshold(gamma=0.05))] * 2)
     assert found.density["1.weight"] == 0.0
     (line,) = found.lines()
     assert line.startswith("persona masks of 2 personas: 1.weight keeps 0.0% of its edges (0.0% live); 2.weight keeps")
@@ -173,7 +173,7 @@ def test_c6_a_network_as_it_is_initialised_draws_a_warning() -> None:
     assert [w for w in warnings if "nearly the same for all personas" in w]
     half = pruned(shape, weights, Threshold("quantile", keep_share=0.5))
     other = pruned(shape, {n: v + 0.02 * torch.randn_like(v) for n, v in weights.items()}, Threshold("quantile"))
-    fine = census([half, other])
+    fine = mask_statistics([half, other])
     assert fine.warnings() == []
     assert fine.density["2.weight"] == pytest.approx(0.5, abs=1e-3)
     assert 0.1 < fine.jaccard < 0.9

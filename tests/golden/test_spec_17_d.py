@@ -86,7 +86,7 @@ def test_d3_an_edge_that_no_task_owns_stays_where_it_is() -> None:
     masks = [of_edges(whole(model), [[1, 0, 0]]), of_edges(whole(model), [[1, 1, 0]])]
     adam = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
     PRINTED.joint_objective(model, TASKS, masks)[0].backward()
-    with moving_only(adam, trained(model), PRINTED.moves(model, masks)):
+    with moving_only(adam, trained(model), PRINTED.update_masks(model, masks)):
         adam.step()
     assert model.private.weight[0, 2].item() == 3
     assert model.private.weight[0, 0].item() < 1

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from menura.adaptation.cmaml import Cmaml
+from menura.adaptation.finetune import Finetune, PretrainOnly
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import PersonaMask, jaccard
-from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import PersonaWeights, holding, trained
 from menura.batches.chat_format import words
@@ -101,7 +101,7 @@ def start(method: Adaptation) -> Seq2Spg:
         adam.zero_grad()
         (lowered(model, method, drawn, own) / TASKS_A_STEP).backward()  # type: ignore[no-untyped-call]  # torch's own
         torch.nn.utils.clip_grad_norm_(weights.values(), 2.0)
-        with moving_only(adam, weights, method.moves(model, own) if isinstance(method, Cmaml) else {}):
+        with moving_only(adam, weights, method.update_masks(model, own) if isinstance(method, Cmaml) else {}):
             adam.step()
     return model
 

@@ -5,7 +5,7 @@ import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor, nn
 
-from menura.adaptation.plain import pooled
+from menura.adaptation.finetune import pooled
 from menura.adaptation.weights import adaptable
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError

@@ -5,8 +5,8 @@ import pytest
 import torch
 from made_up_chat import write
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import Finetune
 from menura.artefacts.loading import LoadedModel
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn

@@ -13,8 +13,8 @@ import pytest
 from menura.cli.main import run
 from menura.errors import ConfigError, DataError
 from menura.metrics.score import Score
-from menura.report import curves, written
-from menura.report.written import WrittenRow
+from menura.report import curves, saved_results
+from menura.report.saved_results import WrittenRow
 
 PPL = Score("ppl", 30.0, "per token", "lower", 28.0, 32.0, 40, 320, "ppl|per:token")
 
@@ -81,7 +81,7 @@ def test_the_command_puts_systems_side_by_side(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_folder_without_an_evaluation_and_a_damaged_one_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no scores\.json here"):
-        written.read(tmp_path)
+        saved_results.read(tmp_path)
     (tmp_path / "scores.json").write_text('{"rows": [{}]}', encoding="utf-8")
     with pytest.raises(DataError, match="not what menura eval writes"):
-        written.read(tmp_path)
+        saved_results.read(tmp_path)

@@ -64,7 +64,7 @@ class Bowl:
         self.progress = SimpleNamespace(step=lambda *told: None)
         self.steps: list[int] = []
 
-    def take(self, step: int, rate: float) -> tuple[Any, float]:
+    def optimizer_step(self, step: int, rate: float) -> tuple[Any, float]:
         self.steps.append(step)
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad()
@@ -134,7 +134,7 @@ def test_the_first_losses_suggest_nothing() -> None:
 @pytest.mark.parametrize("recipe", ["tiny/finetune", "tiny/maml", "tiny/maml-exact", "tiny/reptile"])
 def test_a_training_is_afterwards_bit_by_bit_as_before(corpus: Path, tmp_path: Path, recipe: str) -> None:
     training = training_of(corpus, tmp_path / "run", recipe=recipe)
-    training.take(0, 1e-2)  # so that the optimiser has something to restore
+    training.optimizer_step(0, 1e-2)  # so that the optimiser has something to restore
     training.optimizer.zero_grad()
     before = state_of(training)
     tried = find_lr(training, SHORT)
@@ -156,14 +156,14 @@ def test_structures_are_found_for_the_sweep_alone(corpus: Path, tmp_path: Path) 
     )
     method = ("method=cmaml", "method.gamma=0.15", "method.inner.lr=0.05", "method.prune_epochs=2")
     training = training_of(corpus, tmp_path / "run", *model, *method)
-    before, take = state_of(training), training.take
+    before, take = state_of(training), training.optimizer_step
     found: set[str] = set()
 
     def watched(step: int, rate: float) -> Any:
         found.update(training.masks)
         return take(step, rate)
 
-    training.take = watched  # type: ignore[method-assign, assignment]  # watched, it is what it was
+    training.optimizer_step = watched  # type: ignore[method-assign, assignment]  # watched, it is what it was
     find_lr(training, SHORT)
     assert_same(before, state_of(training))
     assert found == {*training.drawn(0), *training.drawn(1)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from made_up_chat import settings, write
 
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.finetune import PretrainOnly
 from menura.artefacts.loading import LoadOptions
 from menura.cli.main import run
 from menura.errors import ConfigError, StorageError

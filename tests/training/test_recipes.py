@@ -7,8 +7,8 @@ import counts
 import pytest
 from made_up_chat import settings, write
 
+from menura.adaptation.finetune import Finetune, PretrainOnly
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.training.config import RunConfig

@@ -7,8 +7,8 @@ from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from menura.adaptation.finetune import fitted, pooled
 from menura.adaptation.inner_loop import InnerLoop, Watch
-from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError

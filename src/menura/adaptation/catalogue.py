@@ -5,13 +5,13 @@ from menura.models.catalogue import Catalogue
 
 
 def _pretrain_only() -> type[Adaptation]:
-    from menura.adaptation.plain import PretrainOnly
+    from menura.adaptation.finetune import PretrainOnly
 
     return PretrainOnly
 
 
 def _finetune() -> type[Adaptation]:
-    from menura.adaptation.plain import Finetune
+    from menura.adaptation.finetune import Finetune
 
     return Finetune
 

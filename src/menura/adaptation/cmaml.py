@@ -12,7 +12,7 @@ from menura.adaptation.inner_loop import InnerLoop, Watch, mini_batches
 from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import JointTrajectory, Reduce, iterate_joint_loop
 from menura.adaptation.l1_penalty import Kind, Penalty, sparse_copy
-from menura.adaptation.masks import PersonaMask, Threshold, living, pruned, whole
+from menura.adaptation.masks import PersonaMask, Threshold, pruned, whole, zero_dead_edges
 from menura.adaptation.weights import PersonaWeights, adaptable, adapting, with_part
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
@@ -74,12 +74,12 @@ class Cmaml:
         """Attach nothing; ConfigError for settings without effect or a model that does not fit."""
         usual = {each.name: each.default for each in fields(self)}
         for name, idle, why in (
-            ("gamma", self.threshold == "quantile", "threshold quantile looks at keep"),
+            ("gamma", self.threshold == "quantile", "threshold quantile reads keep_share"),
             ("keep_share", self.threshold == "absolute", "threshold absolute looks at gamma"),
             (
                 "l1_step",
                 not (self.l1_weight and self.prune_epochs),
-                "without sparsity or prune_epochs there is no penalty",
+                "without l1_weight or prune_epochs there is no penalty",
             ),
             ("private_reduce", self.preset == "repo", "preset repo shares no step between tasks"),
         ):
@@ -119,7 +119,7 @@ class Cmaml:
             return torch.stack([total for total, _ in alone]).sum(), [loss for _, (loss,) in alone]
         return self._jointly(model, episodes, masks)
 
-    def moves(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
+    def update_masks(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
         """Return by name where private weights are in one of the masks; all other weights may move everywhere."""
         if self.private_adam == "plain" or self.preset == "repo":
             return {}
@@ -154,7 +154,7 @@ class Cmaml:
                 if watch:
                     watch(done, steps, float(loss))
         weights = {name: value.detach() for name, value in trajectory.weights(0).items()}
-        weights = weights if self.preset == "repo" else living(weights, mask)
+        weights = weights if self.preset == "repo" else zero_dead_edges(weights, mask)
         # Tensors that took no step are still the model's own, which the next persona would share.
         own = {value.data_ptr() for value in start.values()}
         return {n: value.clone() if value.data_ptr() in own else value for n, value in weights.items()}, mask

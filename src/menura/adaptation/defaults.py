@@ -1,7 +1,7 @@
 """The default adaptation of a persona, by kind of model."""
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import Finetune
 
 # Held-out dialogues of validation speakers chose these (docs/results/default-adapters.md).
 ANCHORED = InnerLoop(lr=5e-4, epochs=2, batch_size=16, optimizer="adam", distill_weight=0.5)

@@ -16,13 +16,13 @@ from menura.batches.encode import EncodedDialogue
 from menura.errors import ConfigError, NumericalError
 from menura.models.dialogue_model import DialogueModel, SelfDistills
 
-Order = Literal["exact", "first", "recalled"]
+Order = Literal["exact", "first", "recompute"]
 Watch = Callable[[int, int, float], None]  # steps done, steps in all, support loss (NLL per token, nats)
 
 TRAJECTORIES: dict[Order, Callable[[InnerProblem, PersonaWeights], InnerTrajectory]] = {
     "exact": Unrolled,
     "first": FirstOrder,
-    "recalled": Recomputed,
+    "recompute": Recomputed,
 }
 
 
@@ -83,7 +83,7 @@ def run_inner_loop(
 ) -> dict[str, Tensor]:
     """Return the weights after the inner loop; neither the model nor ``start`` is changed.
 
-    With order ``first`` they are detached, with ``exact`` and ``recalled`` a function of ``start``. Raises
+    With order ``first`` they are detached, with ``exact`` and ``recompute`` a function of ``start``. Raises
     NumericalError at the step whose loss is not finite.
     """
     *_, (_, _, trajectory) = iterate_inner_loop(model, start, support, inner, order=order, watch=watch)

@@ -39,7 +39,7 @@ class LearnsJointly(Protocol):
     ) -> tuple[Tensor, list[Loss]]:
         """Return the objective, a sum, with its (meta-)gradient, and each task's query loss, detached."""
 
-    def moves(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
+    def update_masks(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
         """Return by name where the outer step of these tasks may move a weight; other weights may move everywhere."""
 
 

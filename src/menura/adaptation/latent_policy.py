@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from menura.adaptation.finetune import fitted, pooled
 from menura.adaptation.inner_loop import InnerLoop, Watch
-from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.rewards import rewards_named
 from menura.adaptation.weights import PersonaWeights, adaptable, adapting, holding, with_part
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
@@ -23,8 +23,8 @@ from menura.models.dialogue_model import DialogueModel, HasLatents, Loss
 from menura.models.layers.latent import gumbel_noise
 
 POLICY = "prior"  # prefix of the parameters of p(z | c), which is the policy
-MOVES = f"{POLICY},latent"  # what is trained while the generator is frozen
-BEGUN = "begun"
+TRAINABLE_PARTS = f"{POLICY},latent"  # what is trained while the generator is frozen
+INITIAL = "begun"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class LatentPolicy:
             )
         adapting(model, self.trainable)
         if self.train_generator and self.reference_loss_weight:
-            model.add_module(BEGUN, InitialWeights(adaptable(model)))
+            model.add_module(INITIAL, InitialWeights(adaptable(model)))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the loss; ``nll`` is that of the pooled loss, which is the whole loss of a model without latents.
@@ -94,7 +94,7 @@ class LatentPolicy:
             return pooled(model, episode, progress)
         exchanges = [replace(exchange, negatives=()) for exchange in chain.from_iterable(episode.query)]
         played = self._played(model, exchanges, progress)  # first, as it overwrites weights, which a graph forbids
-        with _moving(model, "" if self.train_generator else MOVES):
+        with _moving(model, "" if self.train_generator else TRAINABLE_PARTS):
             with nullcontext() if self.supervised_weight else torch.no_grad():
                 supervised = pooled(model, episode, progress)
             log_policy = model.latent_prior(model.batch(exchanges))
@@ -227,7 +227,7 @@ def _nll_a_token(model: DialogueModel[Any], played: LatentRollouts) -> Tensor:
 
 
 def _begun_of(model: DialogueModel[Any]) -> PersonaWeights:
-    found = getattr(model, BEGUN, None)
+    found = getattr(model, INITIAL, None)
     return found.weights if isinstance(found, InitialWeights) else {}
 
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from menura.adaptation.finetune import fitted
 from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import InnerLoop, Order, Watch, iterate_inner_loop, run_inner_loop
 from menura.adaptation.inner_step import attach_inner_lrs
-from menura.adaptation.plain import fitted
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
@@ -117,7 +117,7 @@ class Maml:
         for done, steps, trajectory in iterate_inner_loop(
             model, start, episode.support, self.inner, order=self.order_at(progress)
         ):
-            share = share_of(done, steps, alike)
+            share = multi_step_loss_weight(done, steps, alike)
             if share:
                 loss = trajectory.query_loss(query)
                 totals.append(share * loss.total)
@@ -128,7 +128,7 @@ class Maml:
         exact = progress >= self.exact_from if self.exact_from else self.order == "exact"
         if not exact:
             return "first"
-        return "recalled" if self.recompute else "exact"
+        return "recompute" if self.recompute else "exact"
 
     def _towards_the_end(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch) -> Loss:
         """Return ½‖θ − θ_k‖², whose gradient is Reptile's direction θ − θ_k; ``nll`` is the un-adapted query's."""
@@ -147,7 +147,7 @@ class Maml:
         return fitted(model, support, self.inner, watch, self.trainable)
 
 
-def share_of(done: int, steps: int, alike: float) -> float:
+def multi_step_loss_weight(done: int, steps: int, alike: float) -> float:
     """Return the share of the query loss after ``done`` of ``steps`` steps in the objective (MAML++, multi-step loss).
 
     ``alike`` 1 weights all steps equally, 0 the last alone; the shares of steps 1 to ``steps`` add up to 1.

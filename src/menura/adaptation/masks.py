@@ -131,37 +131,37 @@ def pruned(shape: PersonaMask, weights: PersonaWeights, threshold: Threshold, un
     """
     layers: list[LayerMask] = []
     top = len(shape.layers) - 1
-    living: Tensor | None = None  # (above,) the kept nodes above this layer
+    alive: Tensor | None = None  # (above,) the kept nodes above this layer
     for place in range(top, -1, -1):
         layer = shape.layers[place]
         if unit == "edges" and place in (0, top):
             layers.append(replace(layer, bits=None))
-            living = None
+            alive = None
             continue
         kept = threshold.strong(weights[layer.weight])
-        if living is not None:
-            kept = kept & living[:, None]
+        if alive is not None:
+            kept = kept & alive[:, None]
         if unit == "nodes":
-            ends = torch.ones_like(kept[:, 0]) if living is None else living
+            ends = torch.ones_like(kept[:, 0]) if alive is None else alive
             kept = ends[:, None] & kept.any(0)[None]
-        living = kept.any(0)
+        alive = kept.any(0)
         layers.append(layer.with_edges(kept))
     return PersonaMask(tuple(layers[::-1]))
 
 
-def smaller(weights: PersonaWeights, mask: PersonaMask) -> list[tuple[Tensor, Tensor]]:
+def without_pruned_nodes(weights: PersonaWeights, mask: PersonaMask) -> list[tuple[Tensor, Tensor]]:
     """Return by layer weight and bias without the dropped nodes: fewer rows and columns, the same outputs."""
     masked, made = within(weights, mask), []
     below: Tensor | None = None  # kept nodes
     for layer, above in zip(mask.layers, [*mask.layers[1:], None], strict=True):
         weight, bias = masked[layer.weight].detach(), masked[layer.bias].detach()
-        living = above.edges(weight.device).any(0) if above else torch.ones_like(bias, dtype=torch.bool)
-        made.append(((weight if below is None else weight[:, below])[living], bias[living]))
-        below = living
+        alive = above.edges(weight.device).any(0) if above else torch.ones_like(bias, dtype=torch.bool)
+        made.append(((weight if below is None else weight[:, below])[alive], bias[alive]))
+        below = alive
     return made
 
 
-def living(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
+def zero_dead_edges(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
     """Return the weights with 0 also at kept edges from which no path leads to an output: the same outputs."""
     live = zip(mask.layers, mask.live(), strict=True)
     edges = {layer.weight: there.to(_device(weights)) for layer, there in live}
@@ -208,7 +208,8 @@ def _columns(bits: Sequence[Tensor | None]) -> list[Tensor]:
     return [torch.stack([each[start : start + CHUNK] for each in there]) for start in starts]
 
 
-SPARSE, FULL, ALIKE = 0.02, 0.98, 0.99  # shares of edges, and a Jaccard, beyond which masks carry no information
+# Shares of edges, and a Jaccard index, beyond which masks carry no information.
+MIN_DENSITY, MAX_DENSITY, MAX_JACCARD = 0.02, 0.98, 0.99
 
 
 @dataclass(frozen=True)
@@ -232,20 +233,20 @@ class MaskStatistics:
     def warnings(self) -> list[str]:
         """Return the reasons why these masks carry little information about personas."""
         found = [
-            f"warning: {name} keeps {share:.1%} of its edges, outside of {SPARSE:.0%} to {FULL:.0%}: "
+            f"warning: {name} keeps {share:.1%} of its edges, outside of {MIN_DENSITY:.0%} to {MAX_DENSITY:.0%}: "
             "method.gamma does not fit these weights (try method.threshold=quantile)"
             for name, share in self.density.items()
-            if not SPARSE < share < FULL
+            if not MIN_DENSITY < share < MAX_DENSITY
         ]
         if not self.density:
             found.append("warning: no private layer was pruned: that takes three or more")
-        if self.personas > 1 and self.jaccard > ALIKE:
+        if self.personas > 1 and self.jaccard > MAX_JACCARD:
             told = f"warning: persona masks are nearly the same for all personas (mean Jaccard {self.jaccard:.4f})"
             found.append(f"{told}: try method.l1_step=proximal and a larger method.l1_weight or method.inner.lr")
         return found
 
 
-def census(masks: Sequence[PersonaMask]) -> MaskStatistics:
+def mask_statistics(masks: Sequence[PersonaMask]) -> MaskStatistics:
     """Return the statistics of at least one mask."""
     size = len(masks)
     density: dict[str, float] = {}

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from menura.adaptation.finetune import fitted, pooled
 from menura.adaptation.inner_loop import InnerLoop, Watch
-from menura.adaptation.plain import fitted, pooled
 from menura.adaptation.weights import PersonaWeights, adapting
 from menura.batches.chat_format import ChatFormat, turn_ids
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
         Typed,
         adapt,
         agents,
-        decoding,
-        device_of,
         load,
         overridden,
-        ranking,
         without_persona,
     )
     from menura.api.home import (
@@ -58,8 +55,11 @@ if TYPE_CHECKING:
         train,
         train_scorer,
     )
+    from menura.artefacts.loading import device_of
     from menura.artefacts.renamed import FLAGS
     from menura.corpus.dialogue import Turn
+    from menura.decoding.candidates import ranking
+    from menura.decoding.generate import decoding
     from menura.evaluation.settings import DecodingFlags, EvaluateConfig
     from menura.registry import RegisteredModel, model_over_words, register_method, register_model, unregister
 
@@ -75,10 +75,8 @@ _WHERE = {
             "Typed",
             "adapt",
             "agents",
-            "decoding",
-            "device_of",
         ),
-        *("load", "overridden", "ranking", "without_persona"),
+        *("load", "overridden", "without_persona"),
     ),
     "menura.api.runs": (
         *(
@@ -98,8 +96,11 @@ _WHERE = {
         *("add_corpus", "bases", "check_file", "convert", "count", "count_parameters", "delete_persona"),
         *("mask_similarity", "models", "persona_facts", "personas", "pull_base", "show_base", "split", "workspace"),
     ),
+    "menura.artefacts.loading": ("device_of",),
     "menura.artefacts.renamed": ("FLAGS",),
     "menura.corpus.dialogue": ("Turn",),
+    "menura.decoding.candidates": ("ranking",),
+    "menura.decoding.generate": ("decoding",),
     "menura.evaluation.settings": ("DecodingFlags", "EvaluateConfig"),
     "menura.registry": ("RegisteredModel", "model_over_words", "register_method", "register_model", "unregister"),
 }

@@ -15,18 +15,16 @@ from menura.adaptation.inner_loop import Watch
 from menura.adaptation.protocol import Adaptation, AdaptsPart
 from menura.adaptation.weights import PersonaWeights, holding
 from menura.artefacts import persona_artefact, persona_store
-from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
+from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, device_of
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
-from menura.errors import ConfigError, DataError, EpisodeError, shown
+from menura.errors import DataError
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
-from menura.personas.adapt_persona import Check, adapt_persona, verdict
-from menura.tasks.group import by_speaker
-from menura.tasks.task import Task
+from menura.personas.adapt_persona import Check, adapt_persona, check_shots, task_of, verdict
 
 if TYPE_CHECKING:
     from menura.decoding.candidates import Ranking
@@ -98,7 +96,7 @@ class Agent:
         return self.candidates(context, 1, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)[0].text
 
     @property
-    def acts(self) -> int:
+    def num_latents(self) -> int:
         """The number of latents; 0 for a model without."""
         return self.loaded.model.latents if isinstance(self.loaded.model, HasLatents) else 0
 
@@ -120,23 +118,16 @@ class Agent:
         from menura.decoding.candidates import Ranking
 
         prompt = self._prompt(context, max_new_tokens)
-        if self.acts or ranking is not None:
+        if self.num_latents or ranking is not None:
             ways = ranking or Ranking()
             return self._ranked(
-                prompt, ways if self.acts else replace(ways, each=count), decoding, max_new_tokens, seed
+                prompt, ways if self.num_latents else replace(ways, each=count), decoding, max_new_tokens, seed
             )[:count]
-        model, encoder = self.loaded.model, self.loaded.encoder
+        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
         seeds = list(range(seed, seed + count))
         with self._as_agent():
-            ids = several(
-                model,
-                prompt,
-                decoding or Nucleus(),
-                end=encoder.chat_format.end,
-                max_new_tokens=max_new_tokens,
-                seeds=seeds,
-            )
-            scored = model.batch([replace(prompt, reply=(*reply, encoder.chat_format.end)) for reply in ids])
+            ids = several(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seeds=seeds)
+            scored = model.batch([replace(prompt, reply=(*reply, end)) for reply in ids])
             nll = (nll_of(model, scored) / scored.reply_tokens).tolist()
         made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nll, strict=True)]
         return sorted(made, key=lambda candidate: candidate.nll)
@@ -146,21 +137,17 @@ class Agent:
     ) -> list[Candidate]:
         from menura.decoding.candidates import candidates
 
-        model, encoder = self.loaded.model, self.loaded.encoder
+        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
         with self._as_agent():
             (found,) = candidates(
-                model,
-                [prompt],
-                decoding or Greedy(),
-                ranking,
-                end=encoder.chat_format.end,
-                max_new_tokens=max_new_tokens,
-                seeds=[seed],
+                model, [prompt], decoding or Greedy(), ranking, end=end, max_new_tokens=max_new_tokens, seeds=[seed]
             )
-            said = model.batch([replace(prompt, reply=(*one.ids, encoder.chat_format.end)) for one in found])
-            acts = [one.latent for one in found if one.latent is not None]
+            said = model.batch([replace(prompt, reply=(*one.ids, end)) for one in found])
+            latents = [one.latent for one in found if one.latent is not None]
             with torch.no_grad():
-                own = model.nll_under(said, acts) if isinstance(model, HasLatents) and acts else nll_of(model, said)
+                own = (
+                    model.nll_under(said, latents) if isinstance(model, HasLatents) and latents else nll_of(model, said)
+                )
             nll = (own / said.reply_tokens).tolist()
         return [
             Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
@@ -174,22 +161,15 @@ class Agent:
 
         A reply that was chosen among candidates comes in one piece.
         """
-        if self.acts:
+        if self.num_latents:
             yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
             return
-        model, encoder = self.loaded.model, self.loaded.encoder
+        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
         prompt = model.batch([self._prompt(context, max_new_tokens)])
         with self._as_agent():
             ids: list[int] = []
             shown = 0
-            chosen = stream(
-                model,
-                prompt,
-                decoding or Nucleus(),
-                end=encoder.chat_format.end,
-                max_new_tokens=max_new_tokens,
-                seed=seed,
-            )
+            chosen = stream(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seed=seed)
             for token in chosen:
                 ids.append(token)
                 text = encoder.tokens.decode(ids)
@@ -283,15 +263,8 @@ def persona_on(
 ) -> Persona:
     """Return a persona that replies through a model it fits."""
     profile = {key: tuple(told) for key, told in artefact.recipe.get("profile", {}).items()}
-    return Persona(
-        loaded,
-        profile=profile,
-        facts=artefact.facts,
-        weights=artefact.weights,
-        artefact=artefact,
-        check=check,
-        path=path,
-    )
+    own = Persona(loaded, profile=profile, facts=artefact.facts, weights=artefact.weights, artefact=artefact)
+    return replace(own, check=check, path=path)
 
 
 def load(name: str = DEFAULT, *, device: str = "cpu", offline: bool = False) -> Model:
@@ -375,53 +348,6 @@ def without_persona(agent: Agent) -> Agent:
     return Model(agent.loaded)
 
 
-def decoding(
-    top_p: float = 0.92,
-    temperature: float = 1.0,
-    *,
-    greedy: bool = False,
-    num_beams: int = 0,
-    collapse: bool = False,
-    length_penalty: float = 0.0,
-) -> Decoding:
-    """Return how replies are decoded: top-p sampling, greedy, or a beam (``num_beams`` above 0).
-
-    Raises ConfigError for settings that contradict one another.
-    """
-    if greedy and num_beams:
-        raise ConfigError("--greedy and --num-beams: two ways to find a reply", hint="--num-beams 1 is greedy")
-    if collapse and not num_beams:
-        raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --num-beams 5")
-    if length_penalty and not num_beams:
-        raise ConfigError("--length-penalty: it is a beam's replies that are long or short", hint="add --num-beams 5")
-    if num_beams:
-        from menura.decoding.beam import Beam
-
-        return Beam(num_beams, length_penalty, collapse)
-    return Greedy() if greedy else Nucleus(top_p, temperature)
-
-
-def ranking(by: str, *, top: int = 0) -> "Ranking":
-    """Return a ranking of candidates by its name; ConfigError for an unknown one."""
-    from menura.decoding.candidates import Ranking
-
-    match by:
-        case "rs" | "lm" | "lm-norm" | "mixture":
-            return Ranking(by, top)
-    raise ConfigError(f"--rank-by {shown(by)}: one of rs, lm, lm-norm, mixture wanted")
-
-
-def device_of(name: str) -> str:
-    """Return the device to compute on (``auto``: a GPU where there is one); ConfigError if it is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name}: {str(error).splitlines()[0][:80]}", hint="--device cpu") from error
-    return name
-
-
 def overridden(settings: Settings, config: Path | None, assignments: Sequence[str]) -> Settings:
     """Return settings as a YAML file and ``path=value`` assignments change them; ConfigError with all that is wrong."""
     if config is None and not assignments:
@@ -454,29 +380,6 @@ def method_on(model: Model, base: str, name: str) -> Adaptation:
     if _is_run(base) and isinstance(trained := _run(base).method, type(method)):
         method = trained
     return method.for_persona(model.loaded.model) if isinstance(method, AdaptsPart) else method
-
-
-def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
-    """Return one speaker's task; ConfigError naming all speakers where it is not clear who is meant."""
-    tasks = {task.persona_id: task for task in by_speaker(dialogues)}
-    if speaker is None and len(tasks) == 1:
-        return next(iter(tasks.values()))
-    if speaker in tasks:
-        return tasks[speaker]
-    most = sorted(tasks, key=lambda name: -len(tasks[name].dialogues))[:10]
-    said = f"unknown speaker {speaker!r}" if speaker else "whose persona? several people speak"
-    raise ConfigError(said, hint=f"--speaker with one of: {', '.join(most)}", code="unknown_speaker")
-
-
-def check_shots(task: Task, shots: int) -> None:
-    """Raise EpisodeError if a task has fewer dialogues than shots."""
-    if shots < 1:
-        raise ConfigError(f"-k {shots}: at least 1 dialogue is needed to learn from")
-    if len(task.dialogues) < shots:
-        raise EpisodeError(
-            f"{task.persona_id!r} speaks in {len(task.dialogues)} dialogues, too few for {shots} shots",
-            hint=f"use -k {len(task.dialogues)}, or give more dialogues",
-        )
 
 
 def _is_run(name: str) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.adaptation.defaults import DEFAULT_PERSONA
-from menura.api.agent import Model, Persona, Typed, device_of, overridden, persona_on
+from menura.api.agent import Model, Persona, Typed, overridden, persona_on
 from menura.artefacts.files import home, write_text
+from menura.artefacts.loading import device_of
 from menura.errors import ConfigError
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
@@ -113,11 +114,11 @@ def report(
     folders: Sequence[Path], names: Sequence[str], *, against: str = "", out: Path | None = None
 ) -> tuple[str, list[str]]:
     """Compare evaluations: return the table and the names of the files written to ``out`` (None: none)."""
-    from menura.report import curves, written
-    from menura.report.against import differences
+    from menura.report import curves, saved_results
+    from menura.report.paired_comparison import differences
     from menura.report.table import ARROWS, differences_markdown, markdown
 
-    rows = [row for folder in folders for row in written.read(folder)[0]]
+    rows = [row for folder in folders for row in saved_results.read(folder)[0]]
     found = curves.points(rows)
     curves.check_there(found, names)
     titles = {

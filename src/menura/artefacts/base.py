@@ -111,7 +111,7 @@ def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrai
     return network.eval(), Tokens.from_file(folder / "tokenizer.json"), base
 
 
-def forgotten(network: PreTrainedModel, *, small: bool, seed: int) -> PreTrainedModel:
+def reinitialized(network: PreTrainedModel, *, small: bool, seed: int) -> PreTrainedModel:
     """Return a network with random weights and the same vocabulary: of the same sizes, or small (REINIT)."""
     settings = network.config.to_dict()
     if small:

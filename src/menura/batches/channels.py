@@ -18,7 +18,7 @@ NOWHERE = -1  # the turn of a fact without one
 
 Knowledge = Literal["after", "before"]
 KnowledgeTurn = Literal["none", "index"]
-Turns = Literal["to_reply", "from_start"]
+TurnNumbering = Literal["to_reply", "from_start"]
 
 
 class Token(NamedTuple):
@@ -61,7 +61,7 @@ class ContextLayout:
     end: int
     knowledge: Knowledge = "after"
     knowledge_turn: KnowledgeTurn = "none"
-    turns: Turns = "to_reply"
+    turns: TurnNumbering = "to_reply"
     rows: int = 16
 
     def context(self, exchange: EncodedExchange) -> list[Token]:

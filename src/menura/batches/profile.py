@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from menura.corpus.dialogue import Profile
-from menura.corpus.pieces import content_pieces, pieces, says_any
+from menura.corpus.segmentation import content_pieces, pieces, says_any
 from menura.errors import DataError, Problem, shown
 
 Slot = tuple[int, tuple[int, ...]]  # the id of a key, and the token ids of a value

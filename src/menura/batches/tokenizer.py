@@ -8,7 +8,7 @@ from typing import Literal
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from menura.corpus.pieces import UNBLANKED_RUN
+from menura.corpus.segmentation import UNBLANKED_RUN
 from menura.errors import ConfigError
 
 CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

@@ -58,10 +58,10 @@ def chat(
     screen.say(f"{' and '.join(agents)} · {decoding.signature} · /help")
     shown = None
     if candidates:
-        ways = {name: api.ranking(rank_by or ("rs" if agent.acts else "lm-norm")) for name, agent in agents.items()}
+        ways = {n: api.ranking(rank_by or ("rs" if agent.num_latents else "lm-norm")) for n, agent in agents.items()}
         for name, agent in agents.items():
             ways[name].check(agent.loaded.model)
-            if ways[name].caution and agent.acts:
+            if ways[name].caution and agent.num_latents:
                 screen.say(ways[name].caution)
         shown = ShownCandidates(candidates, ways)
     talk(screen, agents, decoding, seed=given.seed, shown=shown)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.schema import Schema
 from menura.corpus.source import DATA_SET, Source, opened
 from menura.corpus.strict_json import parsed, step

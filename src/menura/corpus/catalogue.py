@@ -22,7 +22,7 @@ from menura.corpus import (
     transcript,
 )
 from menura.corpus.dialogue import Dialogue, Reader
-from menura.corpus.draft import Found
+from menura.corpus.findings import Found
 from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, bare_name, head_of, opened, stem_of
 from menura.errors import ConfigError, DataError, Problem, shown
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from menura.corpus.catalogue import Detected, detected, named
 from menura.corpus.dialogue import Dialogue
-from menura.corpus.draft import Findings, gathered
+from menura.corpus.findings import Findings, gathered
 from menura.corpus.statistics import Statistics, statistics
 from menura.errors import DataError, Problem, merge_alike, shown
 

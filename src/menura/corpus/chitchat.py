@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Turn, joined
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.installed import file_of
 from menura.corpus.schema import Schema
 from menura.corpus.source import DATA_SET, Source, opened

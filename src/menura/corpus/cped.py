@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn, joined
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.source import DATA_SET, Source, opened
 from menura.errors import Problem, shown
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.source import DATA_SET, PACKED_SUFFIXES, Limits, Source, bare_name, head_of, opened
 from menura.errors import DataError, Problem
 

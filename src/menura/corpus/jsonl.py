@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.schema import KINDS, Schema
 from menura.corpus.source import Source, opened
 from menura.corpus.strict_json import Record, records, step

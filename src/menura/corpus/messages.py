@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.schema import Schema
 from menura.corpus.source import Source, opened
 from menura.corpus.strict_json import Record, records

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.personachat import OWN, say_both
 from menura.corpus.schema import Schema
 from menura.corpus.source import Source, opened

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.schema import Schema
 from menura.corpus.source import DATA_SET, PACKED_SUFFIXES, Limits, Source, bare_name, head_of, opened
 from menura.corpus.strict_json import Record, parsed, records, step

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.corpus.draft import Draft, Found, strict
+from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.source import Source, opened
 from menura.errors import shown
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.decoding.generate import Decoding, generate
-from menura.errors import ConfigError
+from menura.errors import ConfigError, shown
 from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nll_of
 
 RankBy = Literal["rs", "lm", "lm-norm", "mixture"]
@@ -190,3 +190,11 @@ def _spoilt(candidate: RankedReply, repeats: int) -> bool:
     ids = candidate.ids
     runs = [ids[at : at + repeats] for at in range(len(ids) - repeats + 1)] if repeats else []
     return not candidate.ended or not ids or len(set(runs)) < len(runs)
+
+
+def ranking(by: str, *, top: int = 0) -> Ranking:
+    """Return a ranking of candidates by its name; ConfigError for an unknown one."""
+    match by:
+        case "rs" | "lm" | "lm-norm" | "mixture":
+            return Ranking(by, top)
+    raise ConfigError(f"--rank-by {shown(by)}: one of rs, lm, lm-norm, mixture wanted")

@@ -10,7 +10,8 @@ from torch import Tensor
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed, unended
-from menura.decoding.choice import Choice, Greedy, uniforms
+from menura.decoding.choice import Choice, Greedy, Nucleus, uniforms
+from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasStepArgmax
 
 Decoding = Choice | Beam
@@ -136,3 +137,27 @@ def stream(
 
 def _ids(beam: Beam, found: Hypothesis) -> list[int]:
     return collapsed(found.ids) if beam.collapse else list(found.ids)
+
+
+def decoding(
+    top_p: float = 0.92,
+    temperature: float = 1.0,
+    *,
+    greedy: bool = False,
+    num_beams: int = 0,
+    collapse: bool = False,
+    length_penalty: float = 0.0,
+) -> Decoding:
+    """Return how replies are decoded: top-p sampling, greedy, or a beam (``num_beams`` above 0).
+
+    Raises ConfigError for settings that contradict one another.
+    """
+    if greedy and num_beams:
+        raise ConfigError("--greedy and --num-beams: two ways to find a reply", hint="--num-beams 1 is greedy")
+    if collapse and not num_beams:
+        raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --num-beams 5")
+    if length_penalty and not num_beams:
+        raise ConfigError("--length-penalty: it is a beam's replies that are long or short", hint="add --num-beams 5")
+    if num_beams:
+        return Beam(num_beams, length_penalty, collapse)
+    return Greedy() if greedy else Nucleus(top_p, temperature)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from menura import registry
-from menura.adaptation.plain import Finetune
+from menura.adaptation.finetune import Finetune
 from menura.artefacts import tensors
 from menura.artefacts.files import read_json, sha256_of, write_json
 from menura.artefacts.loaders.causal_lm import write_adapters

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy
 
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.masks import MaskStatistics, PersonaMask, census, jaccards
+from menura.adaptation.masks import MaskStatistics, PersonaMask, jaccards, mask_statistics
 from menura.errors import ConfigError
 from menura.evaluation.run import config_of
 from menura.tasks.similarity import Matrix, similarities
@@ -30,17 +30,17 @@ DEALS = 1000  # random permutations of the personas
 class Likeness:
     """Statistics of masks, and the correlation of their similarity with that of personas, with its p value."""
 
-    census: MaskStatistics
+    mask_statistics: MaskStatistics
     correlation: float
     p: float
 
     def lines(self) -> list[str]:
         """Return it as lines of text."""
         return [
-            *self.census.lines(),
-            *self.census.warnings(),
+            *self.mask_statistics.lines(),
+            *self.mask_statistics.warnings(),
             f"masks that are alike against personas that are: rank correlation {self.correlation:+.3f}, "
-            f"p {self.p:.3f} ({self.census.personas} training personas, {DEALS} deals)",
+            f"p {self.p:.3f} ({self.mask_statistics.personas} training personas, {DEALS} deals)",
         ]
 
 
@@ -59,7 +59,7 @@ def likeness(masks: Sequence[PersonaMask], tasks: Sequence[Task], *, seed: int =
     """Compare masks with their personas, in the same order."""
     of_structures, of_personas = jaccards(masks).numpy(), similarities(tasks)
     correlation, p = mantel(of_structures, of_personas, seed)
-    return Likeness(census(masks), correlation, p)
+    return Likeness(mask_statistics(masks), correlation, p)
 
 
 def mantel(one: Matrix, other: Matrix, seed: int) -> tuple[float, float]:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from menura.corpus.pieces import LEAST_CHARACTERS, LEAST_LETTERS, content_pieces, says_any
+from menura.corpus.segmentation import LEAST_CHARACTERS, LEAST_LETTERS, content_pieces, says_any
 from menura.corpus.stop_words import STOP_WORDS, hash_of
 from menura.metrics.score import Sample, summed
 
 
 def says_a_fact(reply: str, facts: Sequence[str]) -> bool:
-    """Return whether a reply contains a content piece of any fact (see ``menura.corpus.pieces``)."""
+    """Return whether a reply contains a content piece of any fact (see ``menura.corpus.segmentation``)."""
     return says_any(reply, {piece for fact in facts for piece in content_pieces(fact)})
 
 

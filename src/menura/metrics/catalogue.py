@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from menura.corpus.pieces import UNBLANKED
+from menura.corpus.segmentation import UNBLANKED
 from menura.errors import ConfigError, Problem, shown
 from menura.metrics import meteor_jar
 from menura.metrics.attribute_overlap import AttributeOverlap

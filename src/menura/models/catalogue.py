@@ -256,8 +256,8 @@ def _attention_routing() -> ModelEntry:
 
 def _describe_adapters(settings: Any) -> dict[str, str]:
     adapters = f"{settings.adapters.kind} {settings.adapters.size}, {settings.adapters.layers} layers"
-    forgotten = {} if settings.reinit == "none" else {"weights": f"forgotten ({settings.reinit})"}
-    return {"adapters": adapters, **forgotten}
+    reinitialized = {} if settings.reinit == "none" else {"weights": f"forgotten ({settings.reinit})"}
+    return {"adapters": adapters, **reinitialized}
 
 
 def _describe_words(settings: Any) -> dict[str, str]:

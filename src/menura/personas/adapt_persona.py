@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +15,11 @@ from menura.adaptation.weights import PersonaWeights, check_finite, loss_with
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
-from menura.errors import EpisodeError
+from menura.corpus.dialogue import Dialogue
+from menura.errors import ConfigError, EpisodeError
 from menura.models.catalogue import named_settings
 from menura.personas.profiles import profile_of
+from menura.tasks.group import by_speaker
 from menura.tasks.task import DialogueView, Task
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
@@ -110,3 +113,26 @@ def _sha256(part: DialogueView) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
+    """Return one speaker's task; ConfigError naming all speakers where it is not clear who is meant."""
+    tasks = {task.persona_id: task for task in by_speaker(dialogues)}
+    if speaker is None and len(tasks) == 1:
+        return next(iter(tasks.values()))
+    if speaker in tasks:
+        return tasks[speaker]
+    most = sorted(tasks, key=lambda name: -len(tasks[name].dialogues))[:10]
+    said = f"unknown speaker {speaker!r}" if speaker else "whose persona? several people speak"
+    raise ConfigError(said, hint=f"--speaker with one of: {', '.join(most)}", code="unknown_speaker")
+
+
+def check_shots(task: Task, shots: int) -> None:
+    """Raise EpisodeError if a task has fewer dialogues than shots."""
+    if shots < 1:
+        raise ConfigError(f"-k {shots}: at least 1 dialogue is needed to learn from")
+    if len(task.dialogues) < shots:
+        raise EpisodeError(
+            f"{task.persona_id!r} speaks in {len(task.dialogues)} dialogues, too few for {shots} shots",
+            hint=f"use -k {len(task.dialogues)}, or give more dialogues",
+        )

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from menura.errors import ConfigError
-from menura.report.written import WrittenRow
+from menura.report.saved_results import WrittenRow
 
 if TYPE_CHECKING:
     from menura.training.lr_finder import Tried

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from menura.adaptation.plain import Finetune
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import Decaying
 from menura.errors import ConfigError

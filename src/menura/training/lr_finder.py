@@ -108,7 +108,7 @@ def _smoothed(tried: Sequence[Tried], loss: float) -> float:
 def _loss(training: Training, step: int, rate: float) -> float:
     """Take a step; return the loss before it, ``nan`` if a number overflowed."""
     try:
-        return training.take(step, rate)[0].loss
+        return training.optimizer_step(step, rate)[0].loss
     except NumericalError:
         return math.nan
 

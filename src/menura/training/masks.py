@@ -6,7 +6,7 @@ from typing import Any
 
 from menura.adaptation.alternating import HasPhases
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.masks import PersonaMask, census, from_tensors, to_tensors, whole
+from menura.adaptation.masks import PersonaMask, from_tensors, mask_statistics, to_tensors, whole
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError
 from menura.models.dialogue_model import DialogueModel
@@ -75,7 +75,7 @@ def tell(run: Run, masks: Mapping[str, PersonaMask], say: Callable[[str], None])
     """Print statistics of the masks and warnings, and note them in the run's trace; once per run."""
     if any("masks" in entry or "structures" in entry for entry in run.trace()):
         return
-    found = census(list(masks.values()))
+    found = mask_statistics(list(masks.values()))
     for line in [*found.lines(), *found.warnings()]:
         say(line)
     run.note(step=0, masks=asdict(found))

@@ -176,9 +176,9 @@ class Training:
 
     def _outer_step(self, step: int) -> None:
         method, rate = self.config.method, self.rate(step)
-        sums, norm = self.take(step, rate)
+        sums, norm = self.optimizer_step(step, rate)
         for turn in method.phases() if isinstance(method, HasPhases) else ():
-            parts = self.take(step, rate * turn.lr_scale, turn.objective)[0].parts
+            parts = self.optimizer_step(step, rate * turn.lr_scale, turn.objective)[0].parts
             for name, values in parts.items():
                 sums.parts.setdefault(name, []).extend(values)
         check_finite(self.weights, f"step {step + 1}", self._smaller_rate)
@@ -200,7 +200,7 @@ class Training:
         outer = self.config.outer
         return self.plateau.lr * schedule(step, outer.steps, outer.warmup_steps, fall=outer.cosine)
 
-    def take(self, step: int, rate: float, objective: Objective | None = None) -> tuple[Sums, float]:
+    def optimizer_step(self, step: int, rate: float, objective: Objective | None = None) -> tuple[Sums, float]:
         """Take one optimiser step at a learning rate; return the losses before it, and the gradient's norm."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -254,7 +254,7 @@ class Training:
         if not isinstance(self.config.method, LearnsJointly):
             return {}
         masks = [self.masks[episode.persona_id] for episode in self._episodes(step)]
-        return self.config.method.moves(self.model, masks)
+        return self.config.method.update_masks(self.model, masks)
 
     def drawn(self, step: int) -> list[str]:
         """Return the personas of a step's episodes, on all ranks."""

@@ -12,8 +12,8 @@ from small_routing import ALL, AR, by_hand, exchanges_of, routing, said, sinusoi
 from small_routing import nll_of as nll_by_hand
 from torch import Tensor
 
+from menura.adaptation.finetune import Finetune, pooled
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import Finetune, pooled
 from menura.adaptation.weights import adaptable, holding, loss_with, trained
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.corpus.dialogue import Dialogue, Turn

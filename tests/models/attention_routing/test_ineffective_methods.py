@@ -13,7 +13,7 @@ from made_up_chat import settings, write
 from small_plato import PIECES, bert, gpt2
 from small_routing import AR, exchanges_of, routing
 
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.weights import trained
 from menura.artefacts import tensors
 from menura.artefacts.bert_init import encoder_named

@@ -7,9 +7,9 @@ from made_up import QUERY, SUPPORT, VARIANTS, Variant, gpt2, in_double, llama, s
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import adaptable, holding, loss_with
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError

@@ -4,8 +4,8 @@ import pytest
 import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 
+from menura.adaptation.finetune import fitted
 from menura.adaptation.inner_loop import InnerLoop, run_inner_loop
-from menura.adaptation.plain import fitted
 from menura.adaptation.weights import adaptable, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError

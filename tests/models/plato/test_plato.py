@@ -7,9 +7,9 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, part, snapshot, stir
 from small_plato import END, EXCHANGES, LATENTS, OPENS, PIECES, WAYS, bert, nll, plato, said
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune
 from menura.adaptation.weights import PersonaWeights, adapting, holding, loss_with
 from menura.artefacts.loading import LoadOptions
 from menura.batches.encode import EncodedEpisode

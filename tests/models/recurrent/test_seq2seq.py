@@ -6,7 +6,7 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, part, stir
 from torch import nn
 
-from menura.adaptation.plain import pooled
+from menura.adaptation.finetune import pooled
 from menura.adaptation.weights import adaptable
 from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vocabulary import WordVocabulary

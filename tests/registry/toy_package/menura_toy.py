@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from menura.adaptation.finetune import Finetune, pooled
 from menura.adaptation.inner_loop import InnerLoop, Watch
-from menura.adaptation.plain import Finetune, pooled
 from menura.adaptation.weights import PersonaWeights, adaptable, loss_with
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode

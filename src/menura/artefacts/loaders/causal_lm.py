@@ -28,7 +28,7 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     """Attach fresh adapters, check that they change nothing (MAMLviaPP, Eq. 2), and load initial adapter weights."""
     network, tokens, base = bases.load(settings.base, offline=options.offline, say=options.say)
     if settings.reinit != "none":
-        network = bases.forgotten(network, small=settings.reinit == "small", seed=options.seed)
+        network = bases.reinitialized(network, small=settings.reinit == "small", seed=options.seed)
     _check_vocabulary(len(tokens), network, settings)
     if settings.chat_format == "special":
         tokens = tokens.adding(SPECIAL_TOKENS)

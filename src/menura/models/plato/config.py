@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
-from menura.batches.channels import Knowledge, KnowledgeTurn, Turns
+from menura.batches.channels import Knowledge, KnowledgeTurn, TurnNumbering
 from menura.errors import ConfigError
 from menura.models.layers.attention_mask import Attention, Visibility
 from menura.models.layers.latent import Sampling
@@ -21,7 +21,7 @@ class PlatoRules:
     visibility: Visibility = "response_only"
     knowledge: Knowledge = "after"
     knowledge_turn: KnowledgeTurn = "none"
-    numbering: Turns = "to_reply"
+    numbering: TurnNumbering = "to_reply"
     bow_head: Literal["separate", "tied", "transform"] = "transform"
     biases: bool = True  # b_1 and b_2 of posterior and bag of words
     mask_from_vocabulary: bool = True  # [M] is initialised as the base's [MASK]

@@ -11,10 +11,10 @@ from menura.training.recipes import (
     cmaml,
     default_adapters,
     mamlviapp,
+    mamlviapp_quoted,
     plato,
     plato_grid,
     plato_quoted,
-    quoted,
     tiny,
 )
 from menura.training.recipes.mamlviapp import Size
@@ -34,7 +34,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
 SIZED: dict[str, Callable[[Size], RunConfig]] = {  # recipes with sizes
     **mamlviapp.ROWS,
     **cmaml.ROWS,
-    **quoted.ROWS,
+    **mamlviapp_quoted.ROWS,
     **plato.ROWS,
     **plato_grid.ROWS,
     **plato_quoted.ROWS,

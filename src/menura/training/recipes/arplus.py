@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any
 
 from menura.adaptation import defaults
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.finetune import PretrainOnly
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from menura.adaptation.cmaml import Cmaml
+from menura.adaptation.finetune import Finetune, PretrainOnly
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune, PretrainOnly
 from menura.adaptation.protocol import Adaptation
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.models.recurrent.seq2spg import Seq2SpgConfig

@@ -7,9 +7,9 @@ shipped (docs/results/default-adapters.md).
 from dataclasses import replace
 
 from menura.adaptation.defaults import ANCHORED
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune
 from menura.artefacts.loaders.causal_lm import default_settings
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters

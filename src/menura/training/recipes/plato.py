@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from menura.adaptation import defaults
-from menura.adaptation.plain import Finetune, PretrainOnly
+from menura.adaptation.finetune import Finetune, PretrainOnly
 from menura.adaptation.protocol import Adaptation
 from menura.models.plato.config import PlatoConfig
 from menura.training.config import Outer, RunConfig, with_model

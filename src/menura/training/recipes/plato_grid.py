@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.finetune import PretrainOnly
 from menura.models.plato.config import PlatoConfig
 from menura.training.config import RunConfig
 from menura.training.recipes import plato

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from menura.adaptation.alternating import Alternating
-from menura.adaptation.plain import PretrainOnly
+from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.protocol import Adaptation
 from menura.models.catalogue import ModelSettings
 from menura.models.lic import LicConfig

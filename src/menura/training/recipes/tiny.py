@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.plain import Finetune
 from menura.adaptation.protocol import Adaptation
 from menura.models.causal_lm.model import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.plain import Finetune
 from menura.adaptation.self_play import SelfPlay
 from menura.models.causal_lm.p2_bot import P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfoConfig

@@ -1,6 +1,6 @@
 from made_up import SUPPORT, VARIANTS
 
-from menura.adaptation.plain import pooled
+from menura.adaptation.finetune import pooled
 from menura.batches.encode import EncodedEpisode
 
 

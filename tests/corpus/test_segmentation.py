@@ -2,7 +2,7 @@
 
 import pytest
 
-from menura.corpus.pieces import content_pieces, pieces, says_any
+from menura.corpus.segmentation import content_pieces, pieces, says_any
 
 
 def test_a_text_falls_where_its_script_changes() -> None:

@@ -15,10 +15,10 @@ from menura.evaluation.settings import OF_LIKELIHOOD
 from menura.metrics import catalogue
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference
-from menura.report import written
+from menura.report import saved_results
 from menura.report.results import LIKELIHOODS, PREDICTIONS
+from menura.report.saved_results import WrittenRow
 from menura.report.table import DifferenceRow
-from menura.report.written import WrittenRow
 
 SEED = 0
 TUPLES = ("facts", "nli_labels")
@@ -36,7 +36,8 @@ def differences(folders: Sequence[Path], against: str) -> list[DifferenceRow]:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(found)}"
         raise ConfigError(f"--against {shown(against)}: no such system here", hint=hint, code="unknown_system")
     rows = {
-        name: [r for r in written.read(folder)[0] if r.kind in (UNADAPTED, ADAPTED)] for name, folder in found.items()
+        name: [r for r in saved_results.read(folder)[0] if r.kind in (UNADAPTED, ADAPTED)]
+        for name, folder in found.items()
     }
     theirs = max(rows[against], key=lambda row: row.shots)
     told = _Samples(found)

@@ -12,7 +12,7 @@ from menura.metrics.catalogue import METRICS
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference, score
 from menura.report import results
-from menura.report.against import differences
+from menura.report.paired_comparison import differences
 
 NAMES = ("ppl", "f1")
 
