@@ -89,7 +89,7 @@ def test_personas_with_too_few_dialogues_left_are_dropped_and_counted() -> None:
 
 
 def test_a_side_without_personas_is_an_error() -> None:
-    with pytest.raises(DataError, match="split test gets no persona with 99 dialogues"):
+    with pytest.raises(DataError, match="the test split gets no persona with 99 dialogues"):
         made(needed={"test": 99})
 
 
