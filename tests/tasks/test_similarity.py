@@ -108,5 +108,5 @@ def test_the_record_tells_how_alike_they_are_and_gives_the_same_again() -> None:
 def test_users_without_facts_are_an_error() -> None:
     with pytest.raises(DataError, match="2 of 3 personas in the test split have no facts"):
         similarities([user("a", "i sing"), user("b"), user("c", "?")], "test")
-    with pytest.raises(DataError, match="1 user in split train: to be alike takes 2"):
+    with pytest.raises(DataError, match="1 user in the train split: to be alike takes 2"):
         similarities([user("a", "i sing")], "train")
