@@ -12,9 +12,9 @@ demo: $(VENV)/run
 WORKERS ?= 2
 PYTEST ?=
 
-# In ten minutes on two cores; test-full takes the full counts of kills, inputs and steps.
-test: check
-	$(MAKE) --no-print-directory -j 2 unit docs PYTEST="$(PYTEST)"
+# About eleven minutes on two cores; test-full takes the full counts of kills, inputs and steps.
+test: $(VENV)/dev weights
+	$(MAKE) --no-print-directory -j 3 check docs unit PYTEST="$(PYTEST)"
 
 test-full: PYTEST += --full
 test-full: test

@@ -31,6 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("menura")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first, so that no worker waits for it at the end."""
+    items.sort(key=lambda item: not (item.get_closest_marker("weights") and item.get_closest_marker("slow")))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
