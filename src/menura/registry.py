@@ -236,6 +236,19 @@ def load_model(settings: ModelSettings, options: "LoadOptions | None" = None, *,
     return replace(loaded, model=loaded.model.to(device))
 
 
+def device_of(name: str) -> str:
+    """Return the device to compute on (``auto``: a GPU where there is one); ConfigError if it is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {name}: {str(error).splitlines()[0][:80]}", hint="--device cpu") from error
+    return name
+
+
 def _discover(group: str) -> None:
     """Register what other packages offer by entry points, once a process; ConfigError names one that cannot be read."""
     if group in _discovered:

@@ -55,13 +55,19 @@ if TYPE_CHECKING:
         train,
         train_scorer,
     )
-    from menura.artefacts.loading import device_of
     from menura.artefacts.renamed import FLAGS
     from menura.corpus.dialogue import Turn
     from menura.decoding.candidates import ranking
     from menura.decoding.generate import decoding
     from menura.evaluation.settings import DecodingFlags, EvaluateConfig
-    from menura.registry import RegisteredModel, model_over_words, register_method, register_model, unregister
+    from menura.registry import (
+        RegisteredModel,
+        device_of,
+        model_over_words,
+        register_method,
+        register_model,
+        unregister,
+    )
 
 _WHERE = {
     "menura.api.agent": (
@@ -96,13 +102,19 @@ _WHERE = {
         *("add_corpus", "bases", "check_file", "convert", "count", "count_parameters", "delete_persona"),
         *("mask_similarity", "models", "persona_facts", "personas", "pull_base", "show_base", "split", "workspace"),
     ),
-    "menura.artefacts.loading": ("device_of",),
     "menura.artefacts.renamed": ("FLAGS",),
     "menura.corpus.dialogue": ("Turn",),
     "menura.decoding.candidates": ("ranking",),
     "menura.decoding.generate": ("decoding",),
     "menura.evaluation.settings": ("DecodingFlags", "EvaluateConfig"),
-    "menura.registry": ("RegisteredModel", "model_over_words", "register_method", "register_model", "unregister"),
+    "menura.registry": (
+        "RegisteredModel",
+        "device_of",
+        "model_over_words",
+        "register_method",
+        "register_model",
+        "unregister",
+    ),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 __all__ = sorted(_MODULE)  # strings, by the table

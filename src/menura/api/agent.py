@@ -15,7 +15,7 @@ from menura.adaptation.inner_loop import Watch
 from menura.adaptation.protocol import Adaptation, AdaptsPart
 from menura.adaptation.weights import PersonaWeights, holding
 from menura.artefacts import persona_artefact, persona_store
-from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, device_of
+from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.corpus import catalogue
@@ -315,7 +315,7 @@ def adapt(  # each one changes the persona, or where it is written
     if dry_run:
         say(f"would adapt {name!r} from {k} of {len(task.dialogues)} dialogues of {speaker}")
         return None
-    model = load(base, device=device_of(device), offline=offline)
+    model = load(base, device=registry.device_of(device), offline=offline)
     chosen = chosen or overridden(method_on(model, base, method), config, assignments)
     chosen.attach(model.loaded.model)
     say(f"plan   base {model.loaded.base.name} · {k} of {len(task.dialogues)} dialogues of {speaker}")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from menura.adaptation.defaults import DEFAULT_PERSONA
 from menura.api.agent import Model, Persona, Typed, overridden, persona_on
 from menura.artefacts.files import home, write_text
-from menura.artefacts.loading import device_of
 from menura.errors import ConfigError
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
 from menura.evaluation.settings import EvaluateConfig
 from menura.metrics import catalogue as metrics
+from menura.registry import device_of
 from menura.report import results as report_files
 from menura.training.config import RunConfig, as_json
 from menura.training.data import DataConfig, split_of, tasks_of

@@ -14,7 +14,7 @@ from menura.artefacts.base import Base
 from menura.artefacts.renamed import renamed_weights
 from menura.batches.encode import Encoder
 from menura.batches.tokenizer import Tokens
-from menura.errors import ConfigError, DataError, StorageError
+from menura.errors import DataError, StorageError
 from menura.models.catalogue import ModelSettings
 from menura.models.dialogue_model import DialogueModel
 
@@ -96,14 +96,3 @@ def put_weights(model: DialogueModel[Any], path: Path, fresh: Sequence[str] = ()
         for name, value in read.items():
             wanted[name].copy_(value)
     return tensors.content_sha256(found)
-
-
-def device_of(name: str) -> str:
-    """Return the device to compute on (``auto``: a GPU where there is one); ConfigError if it is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name}: {str(error).splitlines()[0][:80]}", hint="--device cpu") from error
-    return name
