@@ -69,54 +69,26 @@ if TYPE_CHECKING:
         unregister,
     )
 
-_WHERE = {
+_WHERE = {  # the names of each module, separated by spaces
     "menura.api.agent": (
-        *(
-            "PERSONA",
-            "YOU",
-            "Agent",
-            "Candidate",
-            "Model",
-            "Persona",
-            "Typed",
-            "adapt",
-            "agents",
-        ),
-        *("load", "overridden", "without_persona"),
+        "PERSONA YOU Agent Candidate Model Persona Typed adapt agents load overridden without_persona "
     ),
     "menura.api.runs": (
-        *(
-            "Evaluated",
-            "check_scorer",
-            "demo",
-            "evaluate",
-            "evaluate_target",
-            "find_lr",
-            "fit_ranker",
-            "plan_evaluation",
-        ),
-        *("rank", "recipes"),
-        *("report", "settings_of", "train", "train_scorer"),
+        "Evaluated check_scorer demo evaluate evaluate_target find_lr fit_ranker plan_evaluation rank recipes "
+        "report settings_of train train_scorer "
     ),
     "menura.api.home": (
-        *("add_corpus", "bases", "check_file", "convert", "count", "count_parameters", "delete_persona"),
-        *("mask_similarity", "models", "persona_facts", "personas", "pull_base", "show_base", "split", "workspace"),
+        "add_corpus bases check_file convert count count_parameters delete_persona mask_similarity models "
+        "persona_facts personas pull_base show_base split workspace "
     ),
-    "menura.artefacts.renamed": ("FLAGS",),
-    "menura.corpus.dialogue": ("Turn",),
-    "menura.decoding.candidates": ("ranking",),
-    "menura.decoding.generate": ("decoding",),
-    "menura.evaluation.settings": ("DecodingFlags", "EvaluateConfig"),
-    "menura.registry": (
-        "RegisteredModel",
-        "device_of",
-        "model_over_words",
-        "register_method",
-        "register_model",
-        "unregister",
-    ),
+    "menura.artefacts.renamed": "FLAGS",
+    "menura.corpus.dialogue": "Turn",
+    "menura.decoding.candidates": "ranking",
+    "menura.decoding.generate": "decoding",
+    "menura.evaluation.settings": "DecodingFlags EvaluateConfig",
+    "menura.registry": "RegisteredModel device_of model_over_words register_method register_model unregister",
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 __all__ = sorted(_MODULE)  # strings, by the table
 
 
