@@ -7,6 +7,7 @@ from typing import Any
 import made_up
 import pytest
 import torch
+from counts import count
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
 from not_compiled import as_it_is
 from torch import Tensor
@@ -37,6 +38,7 @@ OPTIONS: dict[str, Maml] = {
     "first, parts": Maml(ONE_STEP, "first", trainable="attention"),
     "exact, no step": Maml(InnerLoop(epochs=0), "exact"),
 }
+TRACED = [("gpt2-houlsby", "exact, hold"), ("gpt2-upper", "first")]
 COMPILABLE = [name for name, variant in VARIANTS.items() if variant.model == "causal_lm"]
 
 
@@ -117,7 +119,7 @@ def test_filled_tensors_give_every_options_loss_and_gradient(options: str) -> No
 
 
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize(("name", "options"), [("gpt2-houlsby", "exact, hold"), ("gpt2-upper", "first")])
+@pytest.mark.parametrize(("name", "options"), TRACED[: count(full_count=2, quick_count=1)])
 def test_what_is_traced_for_one_episode_holds_for_others(name: str, options: str) -> None:
     toy, said = VARIANTS[name].toy(double=True), []
     made = CompiledMaml(OPTIONS[options], toy.model, said.append)

@@ -37,7 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "unadapted_loss_weight": 0.2,
     },
 }
-EVERY = count(full_count=1, quick_count=3)  # of how many numbers one is moved to measure its slope
+EVERY = count(full_count=1, quick_count=6)  # of how many numbers one is moved to measure its slope
 PROGRESS = 0.2  # of training, while multi-step losses still count
 
 

@@ -326,8 +326,13 @@ class Demo:
 
     say: Callable[[str], None]
     shown: "Demonstration"
-    speakers: int = SHOWN
+    personas: int
     shots: int = SHOTS
+
+    @property
+    def speakers(self) -> int:
+        """How many are adapted and shown before the table."""
+        return min(SHOWN, self.personas)
 
     def adapt(self, watch: Callable[[str, int, int, float], None]) -> "Iterator[tuple[str, Persona, DemoReply]]":
         """Adapt some held-out speakers; yield each one's name, persona and replies beside the real one."""
@@ -336,9 +341,9 @@ class Demo:
             artefact = self.shown.adapt(task, name, self.shots, lambda *step, name=name: watch(name, *step))
             yield name, persona_on(self.shown.given.loaded, artefact), self.shown.example(task, artefact, self.shots)
 
-    def table(self, personas: int, adapted: Sequence[Persona]) -> Evaluated:
+    def table(self, adapted: Sequence[Persona]) -> Evaluated:
         """Score held-out speakers and keep the files in the workspace; those adapted before are not adapted again."""
-        found = Evaluated(self.shown.table(personas, self.shots, [one.artefact for one in adapted], self.say))
+        found = Evaluated(self.shown.table(self.personas, self.shots, [one.artefact for one in adapted], self.say))
         found.save(self.folder)
         return found
 
@@ -353,9 +358,10 @@ class Demo:
         return home() / "demo"
 
 
-def demo(typed: Typed, say: Callable[[str], None] = print) -> Demo:
-    """Load corpus, split, base and the default adapter checkpoint for the demo."""
+def demo(typed: Typed, personas: int, say: Callable[[str], None] = print) -> Demo:
+    """Load corpus, split, base and the default adapter checkpoint for a demo whose table has that many personas."""
     from menura.evaluation.demo import Demonstration
 
     device = device_of(typed.device)
-    return Demo(say, Demonstration.prepared(device=device, offline=typed.offline, seed=typed.seed, say=say))
+    shown = Demonstration.prepared(device=device, offline=typed.offline, seed=typed.seed, say=say)
+    return Demo(say, shown, personas)

@@ -20,7 +20,7 @@ def demo(
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
     began = time.perf_counter()
-    shown = api.demo(given.typed, screen.say)
+    shown = api.demo(given.typed, personas, screen.say)
     if given.dry_run:
         screen.say(f"would adapt {shown.speakers} speakers, then score {personas}")
         return
@@ -35,7 +35,7 @@ def demo(
     screen.say(
         f"table over {personas} held-out speakers, {shots} dialogues each, two others judged; about five minutes"
     )
-    found = shown.table(personas, list(agents.values()))
+    found = shown.table(list(agents.values()))
     screen.give("table", {"folder": str(shown.folder)}, f"\n{found.table()}")
     screen.say(f"{time.perf_counter() - began:.0f} s in all; files in {shown.folder}")
     screen.say('next   menura adapt me my_chat.txt --speaker "My name"   then   menura chat me')
