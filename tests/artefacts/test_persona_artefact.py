@@ -22,6 +22,7 @@ from menura.errors import DataError, MismatchError, NumericalError, StorageError
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import adapt_persona
+from menura.personas.selection import Selection
 from menura.registry import load_model
 from menura.tasks.task import Task
 
@@ -36,7 +37,7 @@ def loaded() -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def mira(loaded: LoadedModel) -> PersonaArtefact:
-    return adapt_persona(loaded, Finetune(InnerLoop(lr=0.1, epochs=2)), TASK, name="mira", shots=2)[0]
+    return adapt_persona(loaded, Finetune(InnerLoop(lr=0.1, epochs=2)), Selection.first_of(TASK, 2), name="mira")
 
 
 @pytest.fixture
@@ -91,7 +92,8 @@ def test_a_package_is_a_character_card_that_other_programs_can_open(package: Pat
     required |= {"system_prompt", "post_history_instructions", "first_mes", "alternate_greetings", "personality"}
     required |= {"scenario", "creator_notes", "group_only_greetings"}
     assert required <= card["data"].keys()
-    assert card["data"]["extensions"]["menura/v1"] == {"weights": WEIGHTS, "about": ABOUT}
+    own = card["data"]["extensions"]["menura/v1"]
+    assert own == {"weights": WEIGHTS, "about": ABOUT, "weights_sha256": content_sha256(read(package).weights)}
 
 
 def test_no_line_of_the_dialogues_is_in_the_package(package: Path) -> None:

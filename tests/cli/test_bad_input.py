@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_the_old_persona(
     code = run(words)
     told = capsys.readouterr()
     assert code == 5, told
-    assert re.search(r"error\[storage_full\]: .*mira.persona: .*MiB free.*free some space", told.err)
+    assert re.search(r"error\[storage_full\]: .*mira@1.persona: .*MiB free.*free some space", told.err)
     assert everything(small_disk) == before
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from menura import corpus
-from menura.corpus import catalogue
+from menura.corpus import catalogue, chats, inputs
 from menura.corpus.catalogue import FORMATS
 from menura.errors import ConfigError, DataError
 
@@ -42,17 +42,27 @@ def written(folder: Path, text: str, name: str = "talk.txt") -> Path:
 def test_no_reader_is_missing_from_the_catalogue() -> None:
     names = [module.name for module in pkgutil.iter_modules(corpus.__path__)]
     modules = {name: importlib.import_module(f"menura.corpus.{name}") for name in names}
-    assert {name for name, module in modules.items() if hasattr(module, "SHAPES")} == set(FORMATS)
-    assert all(entry.name == name and entry.read is modules[name].read for name, entry in FORMATS.items())
+    sets = {name: entry for name, entry in FORMATS.items() if entry.chat is None}
+    assert {name for name, module in modules.items() if hasattr(module, "SHAPES")} == set(sets)
+    assert all(entry.name == name and entry.read is modules[name].read for name, entry in sets.items())
 
 
-@pytest.mark.parametrize("name", FORMATS)
+def test_no_reader_of_chats_is_missing_from_the_catalogue() -> None:
+    names = [module.name for module in pkgutil.iter_modules(chats.__path__)]
+    modules = (importlib.import_module(f"menura.corpus.chats.{name}") for name in names)
+    made = {getattr(module, name) for module in modules for name in dir(module) if name.startswith("looks_like")}
+    assert made >= {entry.chat.looks_like for entry in FORMATS.values() if entry.chat}
+    known = {entry.chat.looks_like for entry in FORMATS.values() if entry.chat}
+    assert {one.__qualname__ for one in made - known} <= {"looks_like_card"}, "a reader that nothing asks"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_each_format_is_detected_and_read(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, EXAMPLES[name], "talk.ori" if name == "mojitalk" else "talk.txt")
     written(tmp_path, "gladly indeed .\n", "talk.rep")
     written(tmp_path, json.dumps({name: {"persona": []} for name in "AB"}), "interlocutors.json")
     assert catalogue.detect(path) == name
-    assert len(catalogue.read(path)) == 1
+    assert len(inputs.read(path)) == 1
 
 
 def test_words_inside_a_text_do_not_mislead_detection(tmp_path: Path) -> None:
@@ -60,9 +70,18 @@ def test_words_inside_a_text_do_not_mislead_detection(tmp_path: Path) -> None:
     assert catalogue.detect(written(tmp_path, json.dumps({"turns": turns}))) == "jsonl"
 
 
-def test_an_unknown_content_is_answered_with_the_formats(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--format.*personachat.*transcript"):
-        catalogue.detect(written(tmp_path, "a,b\n1,2\n"))
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n", "lines of text without names"),
+        ('{"rows": [{"a": 1}]}', "JSON with the keys rows, a"),
+        ("<html><body>hi</body></html>", "HTML"),
+    ],
+)
+def test_an_unknown_content_is_answered_with_what_it_nearly_is(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(DataError, match=told) as caught:
+        catalogue.detect(written(tmp_path, text))
+    assert "menura data formats" in caught.value.problems[0].hint
 
 
 def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
@@ -77,14 +96,14 @@ def test_a_misspelt_format_is_answered_with_the_nearest() -> None:
 
 def test_ids_stay_unique_over_files_of_the_same_name(tmp_path: Path) -> None:
     paths = [written(tmp_path / folder, EXAMPLES["transcript"]) for folder in "abc"]
-    ids = [dialogue.dialogue_id for dialogue in catalogue.read(paths)]
+    ids = [dialogue.dialogue_id for dialogue in inputs.read(paths)]
     assert ids == ["talk-1", "talk-talk-1", "talk-2-talk-1"]
 
 
 def test_one_id_in_two_files_gets_the_files_stem(tmp_path: Path) -> None:
     text = json.dumps({"dialogue_id": "x", **json.loads(EXAMPLES["jsonl"])})
     paths = [written(tmp_path, text, name) for name in ("a.jsonl", "b.jsonl")]
-    assert [dialogue.dialogue_id for dialogue in catalogue.read(paths, "jsonl")] == ["x", "b-x"]
+    assert [dialogue.dialogue_id for dialogue in inputs.read(paths, "jsonl")] == ["x", "b-x"]
 
 
 def test_the_defects_of_all_files_come_in_one_error(tmp_path: Path) -> None:
@@ -94,10 +113,19 @@ def test_the_defects_of_all_files_come_in_one_error(tmp_path: Path) -> None:
         written(tmp_path, "[", "c"),
     ]
     with pytest.raises(DataError) as caught:
-        catalogue.read(paths, "jsonl")
+        inputs.read(paths, "jsonl")
     assert len(caught.value.problems) == 2
 
 
-def test_a_folder_is_not_taken(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a file"):
-        catalogue.read(tmp_path)
+def test_a_folder_gives_the_chats_in_it_and_leaves_other_files_out(tmp_path: Path) -> None:
+    for name in ("b/one.txt", "a.txt"):
+        written(tmp_path / Path(name).parent, EXAMPLES["transcript"], Path(name).name)
+    written(tmp_path, "no chat at all", "notes.md")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+    assert [one.file.stem for one in inputs.inputs(tmp_path)] == ["a", "one"]
+
+
+def test_a_folder_without_a_chat_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+    with pytest.raises(DataError, match="no file in it may be a chat"):
+        inputs.read(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from menura.corpus import catalogue
+from menura.corpus import inputs
 from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError
@@ -39,7 +39,7 @@ def written(folder: Path, rows: list[list[str]], columns: str = COLUMNS, ending:
 def test_the_rows_of_one_dialogue_are_its_turns_with_gender_and_age_of_each_speaker(
     tmp_path: Path, ending: str
 ) -> None:
-    first, second = catalogue.read(written(tmp_path, ROWS, ending=ending))
+    first, second = inputs.read(written(tmp_path, ROWS, ending=ending))
     profiles = {
         "青禾": {"gender": ("female",), "age": ("young",)},
         "石磊": {"gender": ("male",), "age": ("elderly",)},
@@ -51,42 +51,42 @@ def test_the_rows_of_one_dialogue_are_its_turns_with_gender_and_age_of_each_spea
 
 
 def test_others_are_partners_and_never_a_persona(tmp_path: Path) -> None:
-    tasks = by_speaker(catalogue.read(written(tmp_path, ROWS)))
+    tasks = by_speaker(inputs.read(written(tmp_path, ROWS)))
     assert {task.persona_id: len(task.dialogues) for task in tasks} == {"青禾": 1, "石磊": 2}
 
 
 def test_rows_of_one_dialogue_need_not_stand_together(tmp_path: Path) -> None:
-    first, second = catalogue.read(written(tmp_path, [ROWS[0], ROWS[3], ROWS[2], ROWS[4]]))
+    first, second = inputs.read(written(tmp_path, [ROWS[0], ROWS[3], ROWS[2], ROWS[4]]))
     assert [turn.text for turn in first.turns] == ["山羊又跑了", '它说"咩"']
     assert second.dialogue_id == "81_001"
 
 
 def test_ids_begin_with_the_show_whether_the_file_says_so_or_not(tmp_path: Path) -> None:
     rows = [row("7", speaker, "好", show="9") for speaker in ("青禾", "石磊")]
-    assert [dialogue.dialogue_id for dialogue in catalogue.read(written(tmp_path, rows))] == ["9_7"]
+    assert [dialogue.dialogue_id for dialogue in inputs.read(written(tmp_path, rows))] == ["9_7"]
 
 
 def test_what_most_rows_say_of_a_speaker_holds_everywhere_and_is_told(tmp_path: Path) -> None:
     rows = [*ROWS, row("81_002", "石磊", "咦", "female", "unknown"), row("81_002", "青禾", "啊", "", "")]
     path = written(tmp_path, rows)
-    last = catalogue.read(path)[-1]
+    last = inputs.read(path)[-1]
     assert last.profiles["石磊"] == {"gender": ("male",), "age": ("elderly",)}
     assert last.profiles["青禾"] == {"gender": ("female",), "age": ("young",)}
-    (warning,) = check(path).warnings
+    (warning,) = check(path)[0].warnings
     assert warning.code == "contradictory"
     assert "gender of '石磊' is male and female; male taken" in warning.message
 
 
 def test_a_row_in_which_nothing_is_said_is_left_out_and_counted(tmp_path: Path) -> None:
     path = written(tmp_path, [*ROWS, row("81_001", "石磊", " ")])
-    assert catalogue.read(path) == catalogue.read(written(tmp_path, ROWS))
-    (warning,) = check(written(tmp_path, [*ROWS, row("81_001", "石磊", " ")])).warnings
+    assert inputs.read(path) == inputs.read(written(tmp_path, ROWS))
+    (warning,) = check(written(tmp_path, [*ROWS, row("81_001", "石磊", " ")]))[0].warnings
     assert (warning.code, warning.place.rsplit(":", 1)[1]) == ("empty_turn", "7")
 
 
 def test_an_utterance_of_two_lines_is_one(tmp_path: Path) -> None:
     path = written(tmp_path, [*ROWS[:1], row("81_000", "石磊", "一\n二"), row("81_000", "青禾", "三")])
-    (dialogue,) = catalogue.read(path)
+    (dialogue,) = inputs.read(path)
     assert [turn.text for turn in dialogue.turns] == ["山羊又跑了", "一\n二", "三"]
 
 
@@ -94,15 +94,15 @@ def test_all_missing_columns_are_named(tmp_path: Path) -> None:
     rows = [line[:3] + line[6:] for line in ROWS]
     path = written(tmp_path, rows, "TV_ID,Dialogue_ID,Utterance_ID,Scene,Emotion,Utterance")
     with pytest.raises(DataError, match="no column Speaker, Gender, Age"):
-        catalogue.read(path, "cped")
+        inputs.read(path, "cped")
     path = written(tmp_path, [line[:4] + line[5:] for line in ROWS], COLUMNS.replace("Gender,", ""))
-    assert [problem.message for problem in check(path).errors] == ["no column Gender"]
+    assert [problem.message for problem in check(path)[0].errors] == ["no column Gender"]
 
 
 def test_rows_that_lack_something_are_told_by_their_line(tmp_path: Path) -> None:
     rows = [*ROWS, ROWS[0][:-1], row("", "", "咦")]
     with pytest.raises(DataError) as caught:
-        catalogue.read(written(tmp_path, rows))
+        inputs.read(written(tmp_path, rows))
     assert [(problem.message, problem.place.rsplit(":", 1)[1]) for problem in caught.value.problems] == [
         ("8 cells, the first line names 9", "7"),
         ("Dialogue_ID, Speaker: is empty", "8"),
@@ -114,7 +114,7 @@ def test_a_broken_table_is_refused(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "talk.csv"
     path.write_text(f"{COLUMNS}\n81,81_000,x,青禾,female,young,home,neutral,{cell}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"talk\.csv:2: not a readable table"):
-        catalogue.read(path)
+        inputs.read(path)
 
 
 @pytest.mark.shared
@@ -125,7 +125,7 @@ def test_a_broken_table_is_refused(tmp_path: Path, cell: str) -> None:
 def test_the_published_splits_are_read_whole(split: str, dialogues: int, lines: int, characters: int) -> None:
     if not SHARED.exists():
         pytest.skip("the measuring data cped are not beside the project")
-    found = catalogue.read(SHARED / f"{split}_split.csv.xz")
+    found = inputs.read(SHARED / f"{split}_split.csv.xz")
     assert len(found) == dialogues
     assert sum(len(turn.text.split("\n")) for talk in found for turn in talk.turns) == lines
     tasks = by_speaker(found)

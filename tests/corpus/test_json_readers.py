@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from menura.corpus import jsonl, messages, personachat_jsonl, sharegpt
+from menura.corpus import jsonl, personachat_jsonl
+from menura.corpus.chats.chat_file import ChatFile
+from menura.corpus.chats.reading import ChatReading
+from menura.corpus.chats.training_sets import TRAINING_SETS
 from menura.corpus.dialogue import Dialogue, Reader, Turn
 from menura.errors import DataError, Problem
 
@@ -22,6 +25,12 @@ def problems_of(reader: Reader, folder: Path, *records: object) -> list[Problem]
     with pytest.raises(DataError) as caught:
         read(reader, folder, *records)
     return caught.value.problems
+
+
+def chat(name: str) -> Reader:
+    """Return the reader of a kind of chat."""
+    (format,) = (format for format in TRAINING_SETS if format.name == name)
+    return lambda path: ChatReading(ChatFile.on_disk(path), format).dialogues()
 
 
 def test_our_lines_keep_id_facts_and_candidates(tmp_path: Path) -> None:
@@ -107,7 +116,7 @@ def test_a_name_that_cannot_be_shown_is_refused(tmp_path: Path, name: str) -> No
     assert len(problem.message) < 200
 
 
-@pytest.mark.parametrize("reader", [jsonl.read, messages.read, sharegpt.read, personachat_jsonl.read])
+@pytest.mark.parametrize("reader", [jsonl.read, chat("messages"), chat("sharegpt"), personachat_jsonl.read])
 def test_a_file_of_blank_lines_has_no_dialogues(tmp_path: Path, reader: Reader) -> None:
     assert [p.code for p in problems_of(reader, tmp_path, "", "  ", "")] == ["empty"]
 
@@ -118,33 +127,41 @@ def test_a_system_message_holds_the_assistants_facts(tmp_path: Path) -> None:
         {"role": "user", "content": "hi"},
         {"role": "assistant", "content": "ahoy"},
     ]
-    (dialogue,) = read(messages.read, tmp_path, {"messages": said})
+    (dialogue,) = read(chat("messages"), tmp_path, {"messages": said})
     assert dialogue.facts == {"assistant": ("i sail", "i cook")}
     assert dialogue.turns == (Turn("user", "hi"), Turn("assistant", "ahoy"))
 
 
-def test_an_unknown_role_is_refused(tmp_path: Path) -> None:
-    record = {"messages": [{"role": "tool", "content": "x"}]}
-    (problem,) = problems_of(messages.read, tmp_path, record)
-    assert problem.message == "messages[0].role: 'tool' is not one of system, user, assistant"
+def test_an_unknown_role_is_the_speaker(tmp_path: Path) -> None:
+    said = [{"role": "Ann", "content": "hi"}, {"role": "bard", "content": "so"}]
+    (dialogue,) = read(chat("messages"), tmp_path, {"messages": said})
+    assert dialogue.turns == (Turn("Ann", "hi"), Turn("bard", "so"))
+
+
+def test_a_role_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    record = {"messages": [{"role": ["tool"], "content": "x"}]}
+    messages = [problem.message for problem in problems_of(chat("messages"), tmp_path, record)]
+    assert messages == ["messages[0].role: is an array, must be text"]
 
 
 @pytest.mark.parametrize("as_array", [True, False])
 def test_sharegpt_is_read_as_array_and_as_lines(tmp_path: Path, as_array: bool) -> None:
     said = [{"from": "system", "value": "i sail"}, {"from": "human", "value": "hi"}, {"from": "gpt", "value": "ahoy"}]
     record = {"id": 7, "conversations": said}
-    (dialogue,) = read(sharegpt.read, tmp_path, [record] if as_array else record)
+    (dialogue,) = read(chat("sharegpt"), tmp_path, [record] if as_array else record)
     assert dialogue == Dialogue("7", (Turn("human", "hi"), Turn("gpt", "ahoy")), {"gpt": ("i sail",)})
 
 
 def test_sharegpt_names_the_key_path_from_the_array_down(tmp_path: Path) -> None:
     records = [
         {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]},
-        {"conversations": [{"from": "bard"}]},
+        {"conversations": [{"from": "bard"}, {"from": 1, "value": "x"}]},
     ]
-    found = [problem.message for problem in problems_of(sharegpt.read, tmp_path, records)]
-    assert "[1].conversations[0].value: required, is missing" in found
-    assert "[1].conversations[0].from: 'bard' is not one of system, human, gpt" in found
+    found = [problem.message for problem in problems_of(chat("sharegpt"), tmp_path, records)]
+    assert found == [
+        "[1].conversations[0].value: required, is missing",
+        "[1].conversations[1].from: is a number, must be text",
+    ]
 
 
 def test_pairs_become_turns_and_an_empty_partner_means_self_first(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from menura.corpus import catalogue, personaldialog
+from menura.corpus import inputs, personaldialog
 from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError, Problem
@@ -33,7 +33,7 @@ def written(folder: Path, *records: Any) -> Path:
 
 
 def read(folder: Path, *records: Any) -> list[Dialogue]:
-    return catalogue.read(written(folder, *records))
+    return inputs.read(written(folder, *records))
 
 
 def problems_of(folder: Path, *records: Any) -> list[Problem]:
@@ -115,9 +115,9 @@ def test_without_a_responder_s_profile_the_other_one_responds_if_there_is_one_ot
 
 def test_empty_turns_are_left_out_and_counted(tmp_path: Path) -> None:
     path = written(tmp_path, record("一", " ", "三", uid=[0, 0, 1]))
-    (found,) = catalogue.read(path)
+    (found,) = inputs.read(path)
     assert [turn.text for turn in found.turns] == ["一", "三"]
-    assert [problem.code for problem in check(path).warnings] == ["empty_turn"]
+    assert [problem.code for problem in check(path)[0].warnings] == ["empty_turn"]
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_the_samples_of_the_published_format_are_read_whole(name: str, lines: in
     if not SHARED.exists():
         pytest.skip("the measuring data personaldialog are not beside the project")
     path = SHARED / f"bob_sample_{name}.json.xz"
-    dialogues = catalogue.read(path)
+    dialogues = inputs.read(path)
     assert len(dialogues) == lines
-    assert not check(path).errors
+    assert not check(path)[0].errors
     assert {key for talk in dialogues for known in talk.profiles.values() for key in known} == {
         "gender",
         "address",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from menura.artefacts import corpus_store
-from menura.corpus import catalogue, real_persona_chat
+from menura.corpus import inputs, real_persona_chat
 from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.source import DATA_SET, opened
@@ -59,12 +59,12 @@ def pair(folder: Path, *lines: dict[str, Any], people: Any = PEOPLE) -> list[Pat
 
 def problems_of(path: Path) -> list[Problem]:
     with pytest.raises(DataError) as caught:
-        catalogue.read(path)
+        inputs.read(path)
     return caught.value.problems
 
 
 def test_a_speaker_has_its_sentences_as_facts_and_in_a_profile_with_what_is_told_of_it(tmp_path: Path) -> None:
-    first, _ = catalogue.read(pair(tmp_path))
+    first, _ = inputs.read(pair(tmp_path))
     known = {key: (value,) for key, value in zip(real_persona_chat.ATTRIBUTES, DEMOGRAPHIC.values(), strict=True)}
     assert first == Dialogue(
         "rpc-1",
@@ -81,31 +81,31 @@ def test_a_speaker_has_its_sentences_as_facts_and_in_a_profile_with_what_is_told
 @pytest.mark.parametrize("listed", [(0,), (1,), (0, 1), (1, 0)])
 def test_the_pair_is_read_once_whichever_of_its_files_are_named(tmp_path: Path, listed: tuple[int, ...]) -> None:
     files = pair(tmp_path)
-    dialogues = catalogue.read([files[index] for index in listed])
+    dialogues = inputs.read([files[index] for index in listed])
     assert [dialogue.dialogue_id for dialogue in dialogues] == ["rpc-1", "rpc-2"]
 
 
 def test_either_file_may_be_packed(tmp_path: Path) -> None:
-    plain = catalogue.read(pair(tmp_path))
+    plain = inputs.read(pair(tmp_path))
     for path in pair(tmp_path):
         path.with_name(f"{path.name}.xz").write_bytes(lzma.compress(path.read_bytes()))
         path.unlink()
         remaining = next(iter(sorted(tmp_path.glob("dialogues.jsonl*"))))
-        assert catalogue.read(remaining) == plain
-    assert catalogue.read(tmp_path / "interlocutors.json.xz") == plain
+        assert inputs.read(remaining) == plain
+    assert inputs.read(tmp_path / "interlocutors.json.xz") == plain
 
 
 def test_several_files_of_dialogues_share_one_of_people(tmp_path: Path) -> None:
     pair(tmp_path)[0].rename(tmp_path / "early.jsonl")
     pair(tmp_path, line(7))[0].rename(tmp_path / "late.jsonl")
-    found = catalogue.read(sorted(tmp_path.iterdir()))
+    found = inputs.read(sorted(tmp_path.iterdir()))
     assert [dialogue.dialogue_id for dialogue in found] == ["rpc-1", "rpc-2", "rpc-7"]
 
 
 def test_a_number_that_stands_twice_gets_a_number_and_a_warning(tmp_path: Path) -> None:
     files = pair(tmp_path, line(5), line(6), line(5, ("QA", "はい。"), ("QB", "いいえ。")))
-    assert [dialogue.dialogue_id for dialogue in catalogue.read(files)] == ["rpc-5", "rpc-6", "rpc-5-2"]
-    (warning,) = (problem for problem in check(files[0]).warnings if problem.code == "id_twice")
+    assert [dialogue.dialogue_id for dialogue in inputs.read(files)] == ["rpc-5", "rpc-6", "rpc-5-2"]
+    (warning,) = (problem for problem in check(files[0])[0].warnings if problem.code == "id_twice")
     assert warning.place.endswith("dialogues.jsonl:3")
 
 
@@ -117,8 +117,8 @@ def test_a_file_alone_says_which_one_was_looked_for(tmp_path: Path, kept: int, s
     files = pair(tmp_path)
     files[1 - kept].unlink()
     with pytest.raises(DataError, match=f"{said} .hint: put dialogues.jsonl and interlocutors.json into one folder"):
-        catalogue.read(files[kept])
-    assert check(files[kept]).errors[0].code == "missing_partner"
+        inputs.read(files[kept])
+    assert check(files[kept])[0].errors[0].code == "missing_partner"
 
 
 def test_everybody_unknown_and_every_wrong_field_is_told_at_once(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_published_files_of_one_dialogue_each_say_how_to_join_them(tmp_path:
     path = tmp_path / "00001.json"
     path.write_text(json.dumps(line(1), indent=4), encoding="utf-8")
     with pytest.raises(DataError, match=r"jq -c \. dialogues/\*\.json > dialogues\.jsonl"):
-        catalogue.read(path)
+        inputs.read(path)
 
 
 def test_dialogues_without_the_people_beside_them_are_told(tmp_path: Path) -> None:
@@ -160,14 +160,14 @@ def test_dialogues_without_the_people_beside_them_are_told(tmp_path: Path) -> No
 def test_a_corpus_added_by_its_dialogues_is_kept_whole(tmp_path: Path, empty_workspace: Path) -> None:
     corpus_store.add("rpc", [pair(tmp_path)[0]])
     assert [path.name for path in corpus_store.files_of("rpc")] == ["dialogues.jsonl", "interlocutors.json"]
-    assert len(catalogue.read(corpus_store.files_of("rpc"))) == 2
+    assert len(inputs.read(corpus_store.files_of("rpc"))) == 2
 
 
 @pytest.mark.shared
 def test_the_published_set_is_read_whole() -> None:
     if not SHARED.exists():
         pytest.skip("the measuring data real_persona_chat is not beside the project")
-    dialogues = catalogue.read(SHARED / "dialogues.jsonl.xz")
+    dialogues = inputs.read(SHARED / "dialogues.jsonl.xz")
     assert len(dialogues) == len({dialogue.dialogue_id for dialogue in dialogues}) == 13_583
     assert sum(len(dialogue.turns) for dialogue in dialogues) == 408_619
     tasks = by_speaker(dialogues)

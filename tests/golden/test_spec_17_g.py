@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from menura.corpus import catalogue, personachat
+from menura.corpus import inputs, personachat
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.bounds import cap_dialogues
 from menura.tasks.episode import leave_one_out
@@ -47,14 +47,14 @@ def test_g2_union_over_the_stored_variants_gives_the_measured_groups(side: str, 
 
 @pytest.mark.shared
 def test_the_complete_valid_file_is_read_whole() -> None:
-    dialogues = catalogue.read(shared("valid_self_original_no_cands.txt.xz"))
+    dialogues = inputs.read(shared("valid_self_original_no_cands.txt.xz"))
     assert len(dialogues) == 1000
     assert sum(turn.speaker == "self" for dialogue in dialogues for turn in dialogue.turns) == 7801
 
 
 @pytest.mark.shared
 def test_the_subset_is_read_with_its_sides() -> None:
-    dialogues = catalogue.read(shared("convai2_subset.jsonl.xz"))
+    dialogues = inputs.read(shared("convai2_subset.jsonl.xz"))
     sides = [dialogue.dialogue_id.split("-")[0] for dialogue in dialogues]
     assert (sides.count("train"), sides.count("valid")) == (2352, 1000)
     assert len(by_facts([d for d in dialogues if d.dialogue_id.startswith("valid")])) == 102

@@ -14,6 +14,7 @@ from menura.adaptation.weights import adaptable
 from menura.artefacts import persona_artefact, tensors
 from menura.errors import ConfigError, MismatchError, Stopped
 from menura.personas.adapt_persona import adapt_persona
+from menura.personas.selection import Selection
 from menura.registry import load_model
 from menura.training.config import RunConfig
 from menura.training.overrides import with_settings
@@ -85,7 +86,7 @@ def test_learnt_rates_travel_with_the_start_and_are_used_from_it(corpus: Path, t
     moved = {}
     for name, rate in (("with", "0.5"), ("also with", "0.001")):
         method = with_settings(config, [f"method.inner.lr={rate}"]).method
-        moved[name], _ = adapt_persona(started, method, task, name="a", shots=2)
+        moved[name] = adapt_persona(started, method, Selection.first_of(task, 2), name="a")
     assert LOGARITHM not in moved["with"].weights
     for key, value in moved["with"].weights.items():
         assert torch.equal(moved["also with"].weights[key], value), "the start's rates stand in place of inner.lr"
@@ -104,7 +105,8 @@ def test_a_start_without_rates_keeps_the_inner_rate(corpus: Path, tmp_path: Path
 def test_a_persona_of_parts_holds_those_alone_and_fits(corpus: Path, tmp_path: Path) -> None:
     config = with_method(corpus, "trainable=attention", "inner.lr=0.1")
     given = prepare(config)
-    artefact, _ = adapt_persona(given.loaded, config.method, given.split.splits["test"][0], name="a", shots=2)
+    selection = Selection.first_of(given.split.splits["test"][0], 2)
+    artefact = adapt_persona(given.loaded, config.method, selection, name="a")
     there = adaptable(given.loaded.model)
     assert artefact.weights.keys() == {name for name in there if "attention" in name} != set(there)
     artefact.write(tmp_path / "a.persona")

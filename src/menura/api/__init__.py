@@ -16,29 +16,26 @@ if TYPE_CHECKING:
         Model,
         Persona,
         Typed,
-        adapt,
         agents,
         load,
         overridden,
         without_persona,
     )
+    from menura.api.data import add_corpus, check_file, convert, count, formats, split
     from menura.api.home import (
-        add_corpus,
         bases,
-        check_file,
-        convert,
-        count,
         count_parameters,
         delete_persona,
+        export_persona,
         mask_similarity,
         models,
         persona_facts,
         personas,
         pull_base,
         show_base,
-        split,
         workspace,
     )
+    from menura.api.make_persona import adapt
     from menura.api.runs import (
         Evaluated,
         check_scorer,
@@ -56,7 +53,9 @@ if TYPE_CHECKING:
         train_scorer,
     )
     from menura.artefacts.renamed import FLAGS
+    from menura.corpus.chats.reading import ReadOptions, read_options
     from menura.corpus.dialogue import Turn
+    from menura.corpus.summary import noted
     from menura.decoding.candidates import ranking
     from menura.decoding.generate import decoding
     from menura.evaluation.settings import DecodingFlags, EvaluateConfig
@@ -70,17 +69,19 @@ if TYPE_CHECKING:
     )
 
 _WHERE = {  # the names of each module, separated by spaces
-    "menura.api.agent": (
-        "PERSONA YOU Agent Candidate Model Persona Typed adapt agents load overridden without_persona "
-    ),
+    "menura.api.agent": ("PERSONA YOU Agent Candidate Model Persona Typed agents load overridden without_persona "),
     "menura.api.runs": (
         "Evaluated check_scorer demo evaluate evaluate_target find_lr fit_ranker plan_evaluation rank recipes "
         "report settings_of train train_scorer "
     ),
     "menura.api.home": (
-        "add_corpus bases check_file convert count count_parameters delete_persona mask_similarity models "
-        "persona_facts personas pull_base show_base split workspace "
+        "bases count_parameters delete_persona export_persona mask_similarity models persona_facts personas "
+        "pull_base show_base workspace "
     ),
+    "menura.api.data": "add_corpus check_file convert count formats split",
+    "menura.api.make_persona": "adapt",
+    "menura.corpus.chats.reading": "ReadOptions read_options",
+    "menura.corpus.summary": "noted",
     "menura.artefacts.renamed": "FLAGS",
     "menura.corpus.dialogue": "Turn",
     "menura.decoding.candidates": "ranking",

@@ -1,7 +1,6 @@
 """Agents, which reply: a model by name, and a persona adapted on it from dialogues."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +17,16 @@ from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
-from menura.corpus import catalogue
+from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue, Profile, Turn
+from menura.corpus.strict_json import SURROGATE
 from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
 from menura.errors import DataError
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
-from menura.personas.adapt_persona import Check, adapt_persona, check_shots, task_of, verdict
+from menura.personas.adapt_persona import adapt_persona, check_persona
+from menura.personas.held_out import Check
+from menura.personas.selection import Collected, Pick, find_speaker, unknown_speaker
 
 if TYPE_CHECKING:
     from menura.decoding.candidates import Ranking
@@ -184,6 +186,12 @@ class Agent:
         turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)
         if not turns:
             raise DataError("nothing to reply to: the context is empty", code="empty")
+        wrong = next((turn for turn in turns if not isinstance(turn, Turn)), None)
+        if wrong is not None:
+            said = f"a {type(wrong).__name__} in the context where a Turn was wanted"
+            raise DataError(said, hint='one line of text, or [Turn("you", "hello"), …]', code="schema")
+        # Half of a surrogate pair is no character, and no tokenizer reads it.
+        turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
         return self.loaded.encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
 
     @contextmanager
@@ -241,20 +249,31 @@ class Model(Agent):
         *,
         speaker: str | None = None,
         k: int = 5,
+        pick: Pick = "recent",
         name: str = "",
         format: str | None = None,  # the word users know from --format
         watch: Watch | None = None,
     ) -> Persona:
-        """Return a persona adapted on the first ``k`` dialogues of a file, or of loaded dialogues.
+        """Return a persona adapted on ``k`` dialogues of a file, or of loaded dialogues, in their order.
 
-        ``speaker`` may be left out where only one person replies in all of them.
+        The last two are held out to check on, the ``k`` before them are learnt from (``pick="spread"``: ``k`` of all).
+        ``speaker`` may be left out where one person replies in all of them, or is called like ``name``. Raises
+        DataError for what is no dialogue, ConfigError for a speaker who is none.
         """
-        dialogues = catalogue.read(Path(source), format) if isinstance(source, str | Path) else list(source)
-        task = task_of(dialogues, speaker)
-        check_shots(task, k)
-        name = name or task.persona_id
+        dialogues = inputs.read(Path(source), format) if isinstance(source, str | Path) else list(source)
+        collected = Collected(k, pick)
+        for dialogue in dialogues:
+            if not isinstance(dialogue, Dialogue):
+                said = f"a {type(dialogue).__name__} where a Dialogue was wanted"
+                raise DataError(said, hint="menura.Dialogue, or the path of a file", code="schema")
+            collected.add(dialogue)
+        who = speaker or find_speaker(name, collected.repliers())
+        if who is None:
+            raise unknown_speaker(None, collected.repliers())
+        selection = collected.selection(who)
         method = self.method or DEFAULT_PERSONA
-        artefact, check = adapt_persona(self.loaded, method, task, name=name, shots=k, watch=watch)
+        artefact = adapt_persona(self.loaded, method, selection, name=name or who, watch=watch)
+        artefact, check = check_persona(self.loaded, artefact, selection)
         return persona_on(self.loaded, artefact, check)
 
 
@@ -280,50 +299,6 @@ def load(name: str = DEFAULT, *, device: str = "cpu", offline: bool = False) -> 
 
     settings = default_settings() if name == DEFAULT else CausalLmConfig(base=name)
     return Model(registry.load_model(settings, options, device=device))
-
-
-def adapt(  # each one changes the persona, or where it is written
-    name: str,
-    files: Sequence[Path],
-    *,
-    speaker: str | None = None,
-    k: int = 5,
-    format: str | None = None,
-    base: str = DEFAULT,
-    method: str = "",
-    config: Path | None = None,
-    assignments: Sequence[str] = (),
-    device: str = "auto",
-    offline: bool = False,
-    dry_run: bool = False,
-    watch: Watch | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> Persona | None:
-    """Learn a persona from files of dialogues, check it on held-out ones, and keep it in the workspace.
-
-    ``say`` gets a line about what is planned and one about how the held-out dialogues fared. With ``dry_run`` nothing
-    is loaded or written, and None returned. Raises ConfigError for a name, speaker, base or setting that cannot be
-    meant, DataError for files that cannot be read, EpisodeError for too few dialogues.
-    """
-    persona_store.path_of(name)  # a bad name is reported before anything takes time
-    dialogues = catalogue.read(files, format)
-    task = task_of(dialogues, speaker)
-    speaker = task.persona_id
-    check_shots(task, k)
-    # A bad setting is reported before the model is loaded, if the method is known without it.
-    chosen = None if method else overridden(usual_method(base), config, assignments)
-    if dry_run:
-        say(f"would adapt {name!r} from {k} of {len(task.dialogues)} dialogues of {speaker}")
-        return None
-    model = load(base, device=registry.device_of(device), offline=offline)
-    chosen = chosen or overridden(method_on(model, base, method), config, assignments)
-    chosen.attach(model.loaded.model)
-    say(f"plan   base {model.loaded.base.name} · {k} of {len(task.dialogues)} dialogues of {speaker}")
-    began = time.perf_counter()
-    artefact, check = adapt_persona(model.loaded, chosen, task, name=name, shots=k, watch=watch)
-    path = persona_store.save(artefact)
-    say(verdict(check, time.perf_counter() - began))
-    return persona_on(model.loaded, artefact, check, path)
 
 
 def agents(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Agent]:

@@ -1,95 +1,22 @@
-"""Files and objects on this machine: dialogues, corpora, bases, models by name, personas."""
+"""Objects on this machine: bases, models by name, personas."""
 
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.api.agent import overridden
-from menura.errors import ConfigError
+from menura.errors import ConfigError, shown
 
 if TYPE_CHECKING:
     from menura.artefacts.base import Base
-    from menura.corpus.check import Report
-    from menura.corpus.dialogue import Dialogue
-    from menura.corpus.statistics import Statistics
     from menura.evaluation.mask_similarity import Likeness
     from menura.models.catalogue import PartCount
-    from menura.tasks.split import Splits
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "chitchat-dataset")
-
-
-# Dialogues
-
-
-def check_file(file: Path, format: str | None = None, speaker: str | None = None) -> "Report":
-    """Return everything that is wrong with a file, its format and its counts; nothing is written."""
-    from menura.corpus.check import check
-
-    return check(file, format, speaker)
-
-
-def count(files: Sequence[Path], format: str | None = None) -> "Statistics":
-    """Return counts of dialogues, turns, words and replies; DataError with all that is wrong in any file."""
-    from menura.corpus.statistics import statistics
-
-    return statistics(_dialogues(files, format))
-
-
-def split(
-    files: Sequence[Path],
-    shares: Mapping[str, float],
-    *,
-    out: Path | None,
-    min_heldout_dialogues: int = 2,
-    seed: int = 0,
-    format: str | None = None,
-) -> "Splits":
-    """Return splits that share no persona and no dialogue; ``out`` is where they are recorded, None: nowhere."""
-    from menura.artefacts.files import write_json
-    from menura.tasks.group import grouped
-    from menura.tasks.split import split_tasks
-
-    tasks = grouped(_dialogues(files, format))
-    needed = dict.fromkeys(("valid", "test"), min_heldout_dialogues)
-    found = split_tasks(tasks, shares, seed=seed, min_dialogues=needed)
-    found.verify()
-    if out is not None:
-        write_json(out, found.record())
-    return found
-
-
-def convert(files: Sequence[Path], out: Path | None, to: str = "jsonl", format: str | None = None) -> int:
-    """Write dialogues in another format (``out`` None: only read them); return how many there are.
-
-    Raises DataError, with the reason, where something would be lost.
-    """
-    from menura.corpus.convert import write
-
-    dialogues = _dialogues(files, format)
-    if out is not None:
-        write(dialogues, out, to)
-    return len(dialogues)
-
-
-def add_corpus(name: str, files: Sequence[Path], format: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
-    """Put a corpus into the workspace under a name, once it is read without error; return its size and folder."""
-    from menura.artefacts import corpus_store
-
-    dialogues = _dialogues(files, format)
-    if not dry_run:
-        corpus_store.add(name, list(files), format)
-    return {"name": name, "dialogues": len(dialogues), "folder": str(corpus_store.folder_of(name))}
-
-
-def _dialogues(files: Sequence[Path], format: str | None) -> "list[Dialogue]":
-    from menura.corpus import catalogue, chitchat
-
-    return catalogue.read([chitchat.installed() if str(file) == "chitchat" else file for file in files], format)
 
 
 # Bases
@@ -236,6 +163,7 @@ def persona_facts(name: str) -> dict[str, Any]:
         "model": dict(found.model),
         "facts": list(found.facts),
         "recipe": dict(found.recipe),
+        "versions": persona_store.versions(found.name),
         "values": sum(value.numel() for value in found.weights.values()),
     }
 
@@ -245,6 +173,27 @@ def delete_persona(name: str) -> None:
     from menura.artefacts import persona_store
 
     persona_store.remove(name)
+
+
+def export_persona(name: str, to: str, out: Path) -> Path:
+    """Write a persona as a character card: ``json``, ``png``, or ``charx`` with our weights in it.
+
+    A card that the persona was made from comes out with every field that it had. Raises ConfigError for another form.
+    """
+    from menura.artefacts import persona_store
+    from menura.artefacts.files import write_bytes
+    from menura.corpus.chats.card_writing import card_json, card_png
+
+    found = persona_store.load(name)
+    forms: dict[str, Callable[[], bytes]] = {
+        "json": lambda: card_json(found.as_card()),
+        "png": lambda: card_png(found.as_card()),
+        "charx": found.packed,
+    }
+    if to not in forms:
+        raise ConfigError(f"--to {shown(to)}: one of {', '.join(forms)} wanted")
+    write_bytes(out, forms[to]())
+    return out
 
 
 def workspace() -> dict[str, str]:

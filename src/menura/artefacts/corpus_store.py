@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from menura.artefacts.files import home, new_folder
-from menura.corpus import catalogue, chitchat
+from menura.corpus import chitchat, inputs
 from menura.corpus.whole_file import reporting
 from menura.errors import ConfigError, DataError, Problem, shown
 
@@ -21,7 +21,7 @@ def add(name: str, files: Sequence[Path], format: str | None = None) -> Path:
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ConfigError(f"corpus name {shown(name)}: letters, digits, - and _ only")
     with new_folder(folder_of(name)) as made:
-        for file in catalogue.whole(files, format):
+        for file in inputs.whole(files, format):
             with reporting(file):
                 (made / file.name).write_bytes(file.read_bytes())
     return folder_of(name)

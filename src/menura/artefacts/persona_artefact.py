@@ -1,5 +1,6 @@
 """A persona as a file: a CHARX zip (a character card for other programs) that also holds the weights."""
 
+import copy
 import io
 import json
 import zipfile
@@ -16,6 +17,7 @@ from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.tensors import with_zeros, without_zeros
+from menura.corpus.chats.card_writing import new_card
 from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
 from menura.models.catalogue import named_settings
@@ -25,6 +27,7 @@ EARLIER_NAMES = 2  # up to this format version, settings and weights have earlie
 WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
 ABOUT = "menura.json"
 CARD = "card.json"
+EXTENSION = "menura/v1"  # of a card: our own part
 LARGEST = 1 << 30  # bytes unpacked; in-place personas hold a whole model
 LARGEST_TEXT = 1 << 20
 # On a damaged zip the library also raises that a packing is unknown or a member encrypted; KeyError is a missing key.
@@ -46,6 +49,12 @@ class PersonaArtefact:
     model: Mapping[str, Any]  # a model's settings, plain, its name with them
     facts: tuple[str, ...]
     recipe: Mapping[str, Any]
+    card: Mapping[str, Any] = field(default_factory=dict)  # the character card it was made from (V3); empty: none
+
+    @property
+    def first_lines(self) -> tuple[str, ...]:
+        """What the persona may say first in a chat: the greetings of its card."""
+        return tuple(str(line) for line in self.recipe.get("first_lines", ()))
 
     def check_fits(self, loaded: LoadedModel) -> None:
         """Raise MismatchError unless base, initial weights and modules are those the persona was made for."""
@@ -67,23 +76,41 @@ class PersonaArtefact:
 
     def write(self, path: Path) -> None:
         """Write the package atomically."""
+        write_bytes(path, self.packed())
+
+    def packed(self) -> bytes:
+        """Return the package; the same persona gives the same bytes."""
         packed = without_zeros({name: value.detach().cpu().contiguous() for name, value in self.weights.items()})
+        weights_sha256 = tensors.content_sha256(self.weights)
         about = {
             "schema": SCHEMA,
             "name": self.name,
             "base_sha256": self.base_sha256,
             "start_sha256": self.init_sha256,
-            "weights_sha256": tensors.content_sha256(self.weights),
+            "weights_sha256": weights_sha256,
+            "from_card": bool(self.card),
             "model": self.model,
             "facts": list(self.facts),
             "recipe": self.recipe,
         }
         package = io.BytesIO()
         with zipfile.ZipFile(package, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in ((CARD, _json(_card(self.name, self.facts))), (ABOUT, _json(about))):
+            for name, content in ((CARD, _json(self.as_card())), (ABOUT, _json(about))):
                 archive.writestr(zipfile.ZipInfo(name), content)
             archive.writestr(zipfile.ZipInfo(WEIGHTS), save(packed))
-        write_bytes(path, package.getvalue())
+        return package.getvalue()
+
+    def as_card(self) -> dict[str, Any]:
+        """Return the persona as a character card (V3) that other programs read, with a reference to our own part.
+
+        A card that the persona was made from stays as it was, but for our extension. Programs that write the card anew
+        drop the weights beside it; their hash in the extension tells.
+        """
+        card = copy.deepcopy(dict(self.card)) or new_card(self.name, self.facts, self.first_lines, (), {})
+        extensions = card.setdefault("data", {}).setdefault("extensions", {})
+        own = {"weights": WEIGHTS, "about": ABOUT, "weights_sha256": tensors.content_sha256(self.weights)}
+        extensions[EXTENSION] = own
+        return card
 
 
 def read(path: Path) -> PersonaArtefact:
@@ -92,6 +119,7 @@ def read(path: Path) -> PersonaArtefact:
         with reporting(path), zipfile.ZipFile(path) as archive:
             about = _about(archive, path)
             weights = _weights(archive, path)
+            card = _own_card(archive, path) if about.get("from_card") else {}
         if tensors.content_sha256(weights) != about["weights_sha256"]:
             raise DataError("the weights are damaged (checksum)", place=str(path), code="persona_damaged")
         if about["schema"] <= EARLIER_NAMES:
@@ -104,6 +132,7 @@ def read(path: Path) -> PersonaArtefact:
             about["model"],
             tuple(about["facts"]),
             about["recipe"],
+            card,
         )
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
@@ -131,29 +160,20 @@ def _about(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     return dict(about)
 
 
+def _own_card(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    """Return the card that the persona was made from, as it was before our extension."""
+    if archive.getinfo(CARD).file_size > LARGEST_TEXT:
+        raise UnsafeError(f"{CARD} is larger than {LARGEST_TEXT} bytes", place=str(path), code="card_bomb")
+    card: dict[str, Any] = json.loads(archive.read(CARD))
+    card["data"]["extensions"].pop(EXTENSION, None)
+    return card
+
+
 def _weights(archive: zipfile.ZipFile, path: Path) -> PersonaWeights:
     size = archive.getinfo(WEIGHTS).file_size
     if size > LARGEST:
         raise UnsafeError(f"unpacks to {size} bytes, limit {LARGEST}", place=str(path), code="card_bomb")
     return with_zeros(tensors.parsed(archive.read(WEIGHTS), path), path, largest=LARGEST)
-
-
-def _card(name: str, facts: tuple[str, ...]) -> dict[str, Any]:
-    """Return a character card (v3) with name and facts, and a reference to our own part."""
-    texts = dict.fromkeys(("personality", "scenario", "first_mes", "mes_example", "creator_notes", "system_prompt"), "")
-    data = {
-        "name": name,
-        "description": "\n".join(facts),
-        **texts,
-        "post_history_instructions": "",
-        "alternate_greetings": [],
-        "group_only_greetings": [],
-        "tags": [],
-        "creator": "",
-        "character_version": "",
-        "extensions": {"menura/v1": {"weights": WEIGHTS, "about": ABOUT}},
-    }
-    return {"spec": "chara_card_v3", "spec_version": "3.0", "data": data}
 
 
 def _json(content: Any) -> bytes:

@@ -1,21 +1,41 @@
-"""The personas of a workspace, by name."""
+"""The personas of a workspace, by name; an earlier version of a persona stays until it is replaced or deleted."""
 
 import re
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from menura.artefacts.files import home
+from menura.artefacts.base_catalogue import BASES
+from menura.artefacts.files import home, write_bytes
+from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_artefact import PersonaArtefact, read
 from menura.corpus.whole_file import reporting
-from menura.errors import ConfigError, shown
+from menura.errors import ConfigError, StorageError, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+VERSIONED = re.compile(rf"({NAME.pattern})@(\d{{1,6}})")
 SUFFIX = ".persona"
+BUILT_IN = frozenset({DEFAULT, *BASES})
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Where a persona was written. ``earlier`` is the name of the version before it; empty where there is none.
+
+    ``changed`` is False where the same persona was there already.
+    """
+
+    path: Path
+    earlier: str = ""
+    changed: bool = True
 
 
 def path_of(name: str) -> Path:
-    """Return the path of a persona, existing or not; ConfigError for a name that is no plain file name."""
-    if not NAME.fullmatch(name):
+    """Return the path of a persona or of a version of it (``anna@1``), existing or not.
+
+    Raises ConfigError for a name that is no plain file name.
+    """
+    if not NAME.fullmatch(name) and not VERSIONED.fullmatch(name):
         raise ConfigError(
             f"persona name {shown(name)}: letters, digits, '-' and '_' only, at most 64, a letter or digit first",
             code="bad_name",
@@ -23,9 +43,24 @@ def path_of(name: str) -> Path:
     return home() / "personas" / f"{name}{SUFFIX}"
 
 
+def check_new(name: str) -> None:
+    """Raise ConfigError for a name that no new persona may have: no plain file name, or one that means a model."""
+    path_of(name)
+    if name in BUILT_IN or VERSIONED.fullmatch(name):
+        reason = "is a model's" if name in BUILT_IN else "is that of an earlier version"
+        raise ConfigError(f"persona name {shown(name)} {reason}", hint="choose another name", code="bad_name")
+
+
 def names() -> list[str]:
-    """Return the names of all personas."""
-    return sorted(path.stem for path in (home() / "personas").glob(f"*{SUFFIX}"))
+    """Return the names of all personas, each at its last version."""
+    found = (path.stem for path in (home() / "personas").glob(f"*{SUFFIX}"))
+    return sorted(name for name in found if NAME.fullmatch(name))
+
+
+def versions(name: str) -> list[str]:
+    """Return the names of the earlier versions of a persona, the oldest first."""
+    found = (path.stem for path in path_of(name).parent.glob(f"{name}@*{SUFFIX}"))
+    return sorted((one for one in found if VERSIONED.fullmatch(one)), key=lambda one: int(one.rpartition("@")[2]))
 
 
 def load(name: str) -> PersonaArtefact:
@@ -40,15 +75,40 @@ def load(name: str) -> PersonaArtefact:
     return read(path)
 
 
-def save(artefact: PersonaArtefact) -> Path:
-    """Write a persona to the workspace, atomically replacing one of the same name."""
-    path = path_of(artefact.name)
-    artefact.write(path)
-    return path
+def save(artefact: PersonaArtefact, *, replace_old: bool = False) -> Saved:
+    """Write a persona to the workspace atomically; one of the same name stays as an earlier version of it.
+
+    Nothing is written where the same bytes are there already. With ``replace_old`` the persona of the same name and
+    all its earlier versions are gone.
+    """
+    path, content = path_of(artefact.name), artefact.packed()
+    with reporting(path):
+        if path.exists() and path.read_bytes() == content:
+            return Saved(path, changed=False)
+        earlier = ""
+        if replace_old:
+            write_bytes(path, content)
+            for version in versions(artefact.name):
+                path_of(version).unlink(missing_ok=True)
+            return Saved(path)
+        if path.exists():
+            last = versions(artefact.name)
+            number = int(last[-1].rpartition("@")[2]) + 1 if last else 1
+            earlier = f"{artefact.name}@{number}"
+            write_bytes(path_of(earlier), path.read_bytes())
+        try:
+            write_bytes(path, content)
+        except StorageError:
+            if earlier:
+                path_of(earlier).unlink(missing_ok=True)
+            raise
+    return Saved(path, earlier)
 
 
 def remove(name: str) -> None:
-    """Delete a persona, if it exists."""
+    """Delete a persona with its earlier versions, if it exists."""
     path = path_of(name)
     with reporting(path):
+        for version in versions(name) if NAME.fullmatch(name) else []:
+            path_of(version).unlink(missing_ok=True)
         path.unlink(missing_ok=True)

@@ -1,14 +1,19 @@
-"""``menura data check | stats | split | convert | add``."""
+"""``menura data check | formats | stats | split | convert | add``."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from menura import api
 from menura.cli.globals import EPILOG, Globals
+from menura.cli.reading import DATES, DROP_LINKS, ENCODING, GAP, REDACT, SAME, options_of
 from menura.cli.screen import Screen, columns
+from menura.errors import LISTED_AT_MOST
+
+if TYPE_CHECKING:
+    from menura.corpus.check import Report
 
 app = typer.Typer(help="Dialogues: look, count, split, convert.", epilog=EPILOG, no_args_is_help=True)
 FILE = Annotated[Path, typer.Argument(help="A file of dialogues.")]
@@ -23,29 +28,83 @@ def check(
     file: FILE,
     speaker: Annotated[str | None, typer.Option(help="Whose persona is to be learnt.")] = None,
     format: FORMAT = None,
+    every: Annotated[bool, typer.Option("--all", help="Show all kinds of problems, not the first 20.")] = False,
+    gap: GAP = None,
+    dates: DATES = "",
+    same: SAME = None,
+    encoding: ENCODING = "",
 ) -> int:
     """List everything that is wrong with a file, with line and hint; nothing is written."""
     given: Globals = context.obj
-    report = api.check_file(file, format, speaker)
+    screen = Screen(as_json=given.as_json)
+    reports = api.check_file(file, format, speaker, options_of(gap, dates, same, encoding))
+    for report in reports:
+        found = report.statistics
+        facts = {
+            "file": report.name,
+            "format": report.format,
+            "problems": [vars(problem) for problem in report.problems],
+            "dialogues": found.dialogues,
+            **_facts_of(report),
+        }
+        screen.give("check", facts, "\n".join(_lines_of(report, speaker, every=every)))
+    errors, warnings = (
+        sum(len(kind) for kind in kinds) for kinds in zip(*((r.errors, r.warnings) for r in reports), strict=True)
+    )
+    screen.say(f"{errors} kinds of error, {warnings} kinds of warning. Nothing was written.")
+    return 3 if errors else 0
+
+
+def _lines_of(report: "Report", speaker: str | None, *, every: bool) -> list[str]:
     found = report.statistics
-    lines = [f"{file}  {report.format or 'format not recognised'}  {report.reason}"]
+    lines = [f"{report.name}  {report.title or 'format not recognised'}  {report.reason}"]
     lines.append(
         f"  dialogues {found.dialogues} · turns {found.turns} · speakers {found.speakers} · words {found.words}"
     )
+    replies = sorted(found.replies.items(), key=lambda pair: -pair[1])[:MOST_SHOWN]
     if speaker is not None and speaker in found.replies:
         lines.append(f"  replies of {speaker}: {found.replies[speaker]}")
-    lines += [f"  {problem}" for problem in report.problems]
-    lines.append(f"{len(report.errors)} kinds of error, {len(report.warnings)} kinds of warning. Nothing was written.")
-    facts = {"file": str(file), "format": report.format, "problems": [vars(problem) for problem in report.problems]}
-    Screen(as_json=given.as_json).give("check", {**facts, "dialogues": found.dialogues}, "\n".join(lines))
-    return 3 if report.errors else 0
+    elif report.notes and replies:
+        lines.append(f"  replies: {', '.join(f'{name} {count}' for name, count in replies)}")
+    lines += [line.removeprefix("     ") for line in api.noted(report.notes)] if report.notes else []
+    shown = report.problems if every else report.problems[:LISTED_AT_MOST]
+    lines += [f"  {problem}" for problem in shown]
+    if len(report.problems) > len(shown):
+        lines.append(f"  … and {len(report.problems) - len(shown)} more: --all shows them")
+    return lines
+
+
+def _facts_of(report: "Report") -> dict[str, object]:
+    notes = report.notes
+    if notes is None:
+        return {}
+    counts = {"dropped": notes.dropped, "changed": notes.changed, "context_only": notes.context_only}
+    times = {"first": notes.first, "last": notes.last, "dates": notes.order, "cut": notes.cut}
+    return {**{name: dict(+count) for name, count in counts.items()}, **times, "persona": notes.persona}
 
 
 @app.command(epilog=EPILOG)
-def stats(context: typer.Context, files: FILES, format: FORMAT = None) -> None:
+def formats(context: typer.Context) -> None:
+    """List the formats that are read."""
+    given: Globals = context.obj
+    found = api.formats()
+    Screen(as_json=given.as_json).give("formats", found, columns([[name, title] for name, title in found.items()]))
+
+
+@app.command(epilog=EPILOG)
+def stats(
+    context: typer.Context,
+    files: FILES,
+    format: FORMAT = None,
+    gap: GAP = None,
+    dates: DATES = "",
+    same: SAME = None,
+    encoding: ENCODING = "",
+) -> None:
     """Count dialogues, turns, words and who replies how often."""
     given: Globals = context.obj
-    found = api.count(files, format)
+    counted = api.count(files, format, options_of(gap, dates, same, encoding))
+    found = counted.statistics
     most = sorted(found.replies.items(), key=lambda pair: -pair[1])
     quantiles = " ".join(f"{share:.0%}:{count}" for share, count in found.dialogues_per_speaker.items())
     rows = [
@@ -56,7 +115,8 @@ def stats(context: typer.Context, files: FILES, format: FORMAT = None) -> None:
         ["dialogues a speaker", quantiles],
         *([f"  {name}", f"{count} replies"] for name, count in most[:MOST_SHOWN]),
     ]
-    Screen(as_json=given.as_json).give("stats", asdict(found), columns(rows))
+    told = "".join(f"\n{summary}" for summary in counted.summaries)
+    Screen(as_json=given.as_json).give("stats", asdict(found), f"{columns(rows)}{told}")
 
 
 @app.command(epilog=EPILOG)
@@ -93,11 +153,19 @@ def convert(
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],
     to: Annotated[str, typer.Option(help="The format to write.")] = "jsonl",
     format: FORMAT = None,
+    gap: GAP = None,
+    dates: DATES = "",
+    same: SAME = None,
+    encoding: ENCODING = "",
+    redact: REDACT = False,
+    drop_links: DROP_LINKS = False,
 ) -> None:
     """Write dialogues in another format; refused, with the reason, where something would be lost."""
     given: Globals = context.obj
-    written = api.convert(files, None if given.dry_run else out, to, format)
-    Screen(as_json=given.as_json).give("convert", {"dialogues": written}, f"{written} dialogues -> {out} ({to})")
+    screen = Screen(as_json=given.as_json)
+    options = options_of(gap, dates, same, encoding, redact=redact, drop_links=drop_links)
+    written = api.convert(files, None if given.dry_run else out, to, format, options, screen.say)
+    screen.give("convert", {"dialogues": written}, f"{written} dialogues -> {out} ({to})")
 
 
 @app.command(epilog=EPILOG)

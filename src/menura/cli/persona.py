@@ -1,6 +1,7 @@
-"""``menura persona list | show | rm``."""
+"""``menura persona list | show | export | rm``."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,23 @@ def show(context: typer.Context, name: NAME) -> None:
     given: Globals = context.obj
     facts = api.persona_facts(name)
     Screen(as_json=given.as_json).give("persona", facts, json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+@app.command(epilog=EPILOG)
+def export(
+    context: typer.Context,
+    name: NAME,
+    to: Annotated[
+        str, typer.Option(help="charx (a card with our weights in it), png or json (a card alone).")
+    ] = "charx",
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; else NAME.charx and so on.")] = None,
+) -> None:
+    """Write a persona as a character card that other programs read."""
+    given: Globals = context.obj
+    path = out or Path(f"{name}.{to}")
+    if not given.dry_run:
+        api.export_persona(name, to, path)
+    Screen(as_json=given.as_json).give("exported", {"name": name, "path": str(path)}, f"wrote {path}")
 
 
 @app.command(epilog=EPILOG)

@@ -16,6 +16,7 @@ class Screen:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.live = sys.stdout.isatty() and not as_json
+        self.asks = sys.stdin is not None and sys.stdin.isatty()
         self._drawn = False
         self._last = 0.0
 

@@ -1,8 +1,9 @@
-"""A path becomes dialogues by the format it is in: the table of all formats, and finding the right one."""
+"""The table of all formats that dialogues come in, and finding the one a file is in."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -12,19 +13,20 @@ from menura.corpus import (
     cped,
     dailydialog,
     jsonl,
-    messages,
     mojitalk,
     personachat,
     personachat_jsonl,
     personaldialog,
     real_persona_chat,
-    sharegpt,
-    transcript,
 )
+from menura.corpus.chats import openai_messages, text_lines
+from menura.corpus.chats.chat_file import FILE_LIMIT, LINE_LIMIT, ChatFile
+from menura.corpus.chats.formats import CHAT_FORMATS, near_miss
+from menura.corpus.chats.reading import ChatReader, found_in
 from menura.corpus.dialogue import Dialogue, Reader
 from menura.corpus.findings import Found
-from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, bare_name, head_of, opened, stem_of
-from menura.errors import ConfigError, DataError, Problem, shown
+from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, bare_name, opened, refuse_binary
+from menura.errors import ConfigError, DataError, shown
 
 
 def alone(path: Path) -> tuple[Path, ...]:
@@ -32,6 +34,7 @@ def alone(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
+SHAPE_HEAD = 8192  # characters that the shapes of data sets are looked for in
 Shapes = tuple[tuple[re.Pattern[str], str | Callable[[str], str]], ...]
 
 
@@ -42,7 +45,8 @@ class Format:
     ``shapes`` are patterns of the first few KiB of a file, each with the reason why it is of this format then, or a
     function that looks closer and returns the reason, empty if it is not.
     ``files`` are all that are read for a named one, the one that gives the dialogues its name first; ``endings`` are
-    names that tell the format by themselves.
+    names that tell the format by themselves. ``chat`` is how messages are read where the format is that of a chat; then
+    ``read`` is not used.
     """
 
     name: str
@@ -54,6 +58,12 @@ class Format:
     opened: Callable[[Path, Limits], Source] = opened
     files: Callable[[Path], tuple[Path, ...]] = alone
     endings: tuple[str, ...] = ()
+    chat: ChatReader | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.chat.title if self.chat else self.name
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,23 @@ class Detected:
 
     format: Format
     reason: str
+
+
+CHAT = Limits(FILE_LIMIT, sys.maxsize, LINE_LIMIT)
+RENDERED = {"transcript": text_lines.render, "messages": openai_messages.render}
+CARD_STARTS = {b"\x89PNG": "a PNG image", b"PK\x03\x04": "a zip archive with card.json"}
+
+
+def _of_chat(chat: ChatReader) -> Format:
+    return Format(
+        chat.name,
+        lambda path: iter(()),
+        lambda source: found_in(ChatFile.of_text(source.name, source.text), chat),
+        (),
+        RENDERED.get(chat.name),
+        limits=CHAT,
+        chat=chat,
+    )
 
 
 # In the order of detection: a line of Persona-Chat would pass for one of a transcript.
@@ -89,8 +116,6 @@ FORMATS = {
         Format("cped", cped.read, cped.scan, cped.SHAPES, limits=DATA_SET),
         Format("jsonl", jsonl.read, jsonl.scan, jsonl.SHAPES, jsonl.render),
         Format("personachat_jsonl", personachat_jsonl.read, personachat_jsonl.scan, personachat_jsonl.SHAPES),
-        Format("messages", messages.read, messages.scan, messages.SHAPES, messages.render),
-        Format("sharegpt", sharegpt.read, sharegpt.scan, sharegpt.SHAPES),
         Format(
             "dailydialog",
             dailydialog.read,
@@ -118,7 +143,7 @@ FORMATS = {
             files=mojitalk.files,
             endings=(mojitalk.QUERIES, mojitalk.REPLIES),
         ),
-        Format("transcript", transcript.read, transcript.scan, transcript.SHAPES, transcript.render),
+        *(_of_chat(chat) for chat in CHAT_FORMATS),
     )
 }
 
@@ -132,20 +157,30 @@ def named(name: str) -> Format:
     raise ConfigError(f"unknown format {shown(name)}", code="unknown_format", hint=hint)
 
 
-def detected(path: Path) -> Detected:
-    """Return the format by name or the first few KiB; DataError listing the formats if none fits, or if it is empty."""
-    head = head_of(path)
+def detected(file: Path | ChatFile) -> Detected:
+    """Return the format of a file by its name or its start.
+
+    Raises DataError that names what the file nearly is where no format fits, and where it is empty.
+    """
+    file = file if isinstance(file, ChatFile) else ChatFile.on_disk(file)
+    start = file.start()
+    for mark, reason in CARD_STARTS.items():
+        if start.startswith(mark):
+            return Detected(FORMATS["card"], reason)
+    refuse_binary(start, file.name)
+    head = file.head()
     if not head.strip():
-        raise DataError("no dialogues found", code="empty", place=str(path))
-    by_name = _by_name(path)
-    if by_name:
-        return Detected(by_name, f"the name ends in {Path(bare_name(path)).suffix}")
+        raise DataError("no dialogues found", code="empty", place=file.name)
+    ending = Path(bare_name(Path(file.name))).suffix
     for entry in FORMATS.values():
-        reason = _reason(entry, head)
+        if ending in entry.endings:
+            return Detected(entry, f"the name ends in {ending}")
+    for entry in FORMATS.values():
+        reason = entry.chat.looks_like(head, file.name) if entry.chat else _reason(entry, head[:SHAPE_HEAD])
         if reason:
             return Detected(entry, reason)
-    hint = f"name it with --format, one of {', '.join(FORMATS)}"
-    raise DataError("format not recognised", code="unknown_format", place=str(path), hint=hint)
+    message, hint = near_miss(head, file.name)
+    raise DataError(message, code="unknown_format", place=file.name, hint=hint)
 
 
 def _reason(entry: Format, head: str) -> str:
@@ -159,52 +194,3 @@ def _reason(entry: Format, head: str) -> str:
 def detect(path: Path) -> str:
     """Return the name of the format a file is in."""
     return detected(path).format.name
-
-
-def read(paths: Path | Sequence[Path], format: str | None = None) -> list[Dialogue]:
-    """Return the dialogues of all files, ids made unique; one DataError with all that is wrong in any of them.
-
-    Without ``format`` each file's own is detected. Files that belong together are read once.
-    """
-    entry = None if format is None else named(format)
-    dialogues: list[Dialogue] = []
-    problems: list[Problem] = []
-    seen: set[str] = set()
-    together: set[tuple[Path, ...]] = set()
-    for path in [paths] if isinstance(paths, Path) else paths:
-        try:
-            own = entry or detected(path).format
-            files = own.files(path)
-            if files in together:
-                continue
-            together |= {files} if len(files) > 1 else set()
-            found = own.read(path)
-        except DataError as error:
-            problems.extend(error.problems)
-        else:
-            dialogues.extend(_unique(found, stem_of(path), seen))
-    if problems:
-        raise DataError.of(problems)
-    return dialogues
-
-
-def whole(paths: Sequence[Path], format: str | None = None) -> list[Path]:
-    """Return these files and those that they are not read without, each once."""
-    held = [(named(format) if format else detected(path).format).files(path) for path in paths]
-    return list(dict.fromkeys(file for files in held for file in files))
-
-
-def _by_name(path: Path) -> Format | None:
-    ending = Path(bare_name(path)).suffix
-    return next((entry for entry in FORMATS.values() if ending in entry.endings), None)
-
-
-def _unique(dialogues: Iterator[Dialogue], stem: str, seen: set[str]) -> Iterator[Dialogue]:
-    """Put the file's stem before an id that another file has too, and a number if that is taken as well."""
-    for dialogue in dialogues:
-        name, times = dialogue.dialogue_id, 1
-        while name in seen:
-            name = f"{stem}-{dialogue.dialogue_id}" if times == 1 else f"{stem}-{times}-{dialogue.dialogue_id}"
-            times += 1
-        seen.add(name)
-        yield dialogue if name == dialogue.dialogue_id else replace(dialogue, dialogue_id=name)

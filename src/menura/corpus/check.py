@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from menura.corpus.catalogue import Detected, detected, named
+from menura.corpus.chats.message import Notes
+from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.dialogue import Dialogue
-from menura.corpus.findings import Findings, gathered
+from menura.corpus.inputs import Input, inputs
 from menura.corpus.statistics import Statistics, statistics
 from menura.errors import DataError, Problem, merge_alike, shown
 
@@ -16,13 +17,18 @@ NAMES_LISTED = 10
 
 @dataclass(frozen=True)
 class Report:
-    """What a file holds; ``statistics`` are of its sound dialogues, ``problems`` alike ones folded, errors first."""
+    """What a file holds; ``statistics`` are of its sound dialogues, ``problems`` alike ones folded, errors first.
 
-    path: Path
+    ``notes`` say what reading a chat changed and left out; None for a data set, which is read as it is.
+    """
+
+    name: str
     format: str  # empty if it was not recognised
+    title: str
     reason: str
     statistics: Statistics
     problems: tuple[Problem, ...]
+    notes: Notes | None = None
 
     @property
     def errors(self) -> list[Problem]:
@@ -35,32 +41,35 @@ class Report:
         return [problem for problem in self.problems if problem.level == "warn"]
 
 
-def check(path: Path, format: str | None = None, speaker: str | None = None) -> Report:
-    """Return a report on a file, bad or good; ``speaker`` is who should be found in it.
+def check(
+    path: Path, format: str | None = None, speaker: str | None = None, options: ReadOptions = NO_OPTIONS
+) -> list[Report]:
+    """Return a report on each file that a path holds, bad or good; ``speaker`` is who should be found in it.
 
     Raises ConfigError for an unknown format, StorageError for a file that cannot be read and UnsafeError for one that
     must not be.
     """
     try:
-        entry = detected(path) if format is None else Detected(named(format), "as given")
+        found = inputs(path, format, options)
     except DataError as error:
-        return _report(path, None, Findings((), tuple(error.problems)), speaker)
-    try:
-        findings = gathered(entry.format.scan(entry.format.opened(path, entry.format.limits)), str(path))
-    except DataError as error:
-        findings = Findings((), tuple(error.problems))
-    return _report(path, entry, findings, speaker)
+        nothing = statistics(())
+        return [Report(str(path), "", "", "", nothing, tuple(merge_alike(error.problems)))]
+    return [_report(one, speaker) for one in found]
 
 
-def _report(path: Path, entry: Detected | None, findings: Findings, speaker: str | None) -> Report:
+def _report(one: Input, speaker: str | None) -> Report:
+    findings = one.findings()
+    problems = list(findings.problems)
     counted = statistics(findings.dialogues)
-    problems = [*findings.problems, *_duplicates(findings.dialogues, str(path))]
+    name = one.file.name
+    if one.notes is None:
+        problems += _duplicates(findings.dialogues, name)
     # Without any dialogue the file's own problems are reported, not that it has no speaker.
     if speaker is not None and findings.dialogues and speaker not in counted.replies:
-        problems.append(_unknown_speaker(speaker, counted, str(path)))
+        problems.append(_unknown_speaker(speaker, counted, name))
     merged = sorted(merge_alike(problems), key=lambda problem: problem.level)
-    name, reason = (entry.format.name, entry.reason) if entry else ("", "")
-    return Report(path, name, reason, counted, tuple(merged))
+    entry = one.detected
+    return Report(name, entry.format.name, entry.format.title, entry.reason, counted, tuple(merged), one.notes)
 
 
 def _duplicates(dialogues: Iterable[Dialogue], name: str) -> Iterator[Problem]:

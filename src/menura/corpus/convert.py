@@ -55,6 +55,7 @@ def _losses(dialogue: Dialogue, entry: Format, render: Callable[[Dialogue], str]
     except DataError as error:
         yield from error.problems
         return
+    found = [item for item in found if isinstance(item, Dialogue) or item.level == "error"]
     if len(found) == 1 and isinstance(found[0], Dialogue):
         lost = list(_differing(dialogue, found[0]))
     else:
@@ -74,3 +75,5 @@ def _differing(dialogue: Dialogue, back: Dialogue) -> Iterator[str]:
         yield "its candidates"
     if dict(dialogue.profiles) != dict(back.profiles):
         yield "its profiles"
+    if dialogue.context_only != back.context_only:
+        yield "which turns are not learnt"

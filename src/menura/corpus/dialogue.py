@@ -21,6 +21,7 @@ class Dialogue:
 
     Turns alternate between speakers: readers join what one speaker says in a row with a newline. ``profiles`` are
     attributes by speaker, keys in lower case, each with one value or more; what is not known is not there.
+    ``context_only`` are indices of turns that are read as context and never learnt as replies.
     """
 
     dialogue_id: str
@@ -28,6 +29,7 @@ class Dialogue:
     facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     candidates: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    context_only: frozenset[int] = frozenset()
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class Draft:
     facts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     candidates: dict[int, tuple[str, ...]] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
+    context_only: set[int] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
     def say(self, turn: Turn, place: str, candidates: tuple[str, ...] = ()) -> None:
@@ -54,7 +55,14 @@ class Draft:
             return
         yield from self.problems
         if not self._broken():
-            yield Dialogue(self.dialogue_id, tuple(self.turns), self.facts, self.candidates, self.profiles)
+            yield Dialogue(
+                self.dialogue_id,
+                tuple(self.turns),
+                self.facts,
+                self.candidates,
+                self.profiles,
+                frozenset(self.context_only),
+            )
 
     def _broken(self) -> bool:
         return any(problem.level == "error" for problem in self.problems)

@@ -1,8 +1,10 @@
 """Menura's own lines become dialogues: one JSON object a line, the only format that keeps everything.
 
 ``{"dialogue_id": "a", "turns": [{"speaker": "Ann", "text": "hi"}, …],
-"facts": {"Ann": […]}, "candidates": {"1": […]}, "profile": {"Ann": {"gender": "female", "interest": ["tea", …]}}}``,
-where all but ``turns`` may be left out; keys of ``candidates`` are turn indices from 0.
+"facts": {"Ann": […]}, "candidates": {"1": […]}, "profile": {"Ann": {"gender": "female", "interest": ["tea", …]}},
+"context_only": [1]}``,
+where all but ``turns`` may be left out; keys of ``candidates`` are turn indices from 0, and so are the turns of
+``context_only``, which are read and never learnt.
 """
 
 import json
@@ -17,7 +19,7 @@ from menura.corpus.source import Source, opened
 from menura.corpus.strict_json import Record, records, step
 from menura.errors import Problem, shown
 
-FIELDS = ("dialogue_id", "turns", "facts", "candidates", "profile")
+FIELDS = ("dialogue_id", "turns", "facts", "candidates", "profile", "context_only")
 KEY_LIMIT = 64  # characters of a profile's key
 MARK = re.compile(r'^\s*\{.*?"turns"\s*:\s*\[\s*(\{|\])', re.DOTALL)
 SHAPES = ((MARK, 'JSON objects with "turns" of objects'),)  # of the start of a file, each with what it is
@@ -49,6 +51,8 @@ def render(dialogue: Dialogue) -> str:
         record["candidates"] = {str(index): list(given) for index, given in dialogue.candidates.items()}
     if dialogue.profiles:
         record["profile"] = {speaker: _written(known) for speaker, known in dialogue.profiles.items()}
+    if dialogue.context_only:
+        record["context_only"] = sorted(dialogue.context_only)
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
@@ -67,6 +71,7 @@ def _draft(record: Record, default_id: str) -> Draft:
                 draft.say(turn, record.place, given)
     draft.facts.update(_facts(schema, value))
     draft.profiles.update(_profiles(schema, value))
+    draft.context_only.update(_context_only(schema, value, len(draft.turns)))
     for index in candidates if not schema.problems else ():
         schema.wrong(step("candidates", str(index)), "there is no such turn")
     draft.problems.extend(schema.problems)
@@ -78,6 +83,14 @@ def _draft(record: Record, default_id: str) -> Draft:
 def _facts(schema: Schema, value: dict[str, object]) -> dict[str, tuple[str, ...]]:
     facts = schema.fields(value.get("facts", {}), "facts")
     return {speaker: schema.texts(lines, step("facts", speaker)) for speaker, lines in facts.items()}
+
+
+def _context_only(schema: Schema, value: dict[str, object], turns: int) -> set[int]:
+    listed = schema.elements(value.get("context_only", []), "context_only")
+    for path, index in listed:
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < turns:
+            schema.wrong(path, "must be the index of a turn")
+    return {index for _, index in listed if isinstance(index, int)}
 
 
 def _profiles(schema: Schema, value: dict[str, object]) -> dict[str, Profile]:

@@ -8,17 +8,28 @@ A dialogue is a run of lines numbered from 1: ``N your persona: fact.``, ``N par
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.source import DATA_SET, Source, opened
+from menura.errors import Problem
 
 OWN, PARTNER = "self", "partner"
 PERSONA_LINES = {OWN: "your persona:", PARTNER: "partner's persona:"}
 SILENCE = "__SILENCE__"  # the partner's turn if "self" speaks first
 NUMBERED = re.compile(r"(\d{1,6}) (.*)", re.DOTALL)
 MARK = re.compile(r"\s*1 ((your|partner's) persona:|[^\n]*\t)")
-SHAPES = ((MARK, "numbered lines with personas or tabs"),)  # of the start of a file, each with what it is
+BLANKS = re.compile(r"(?<=[^ ])  +(?=[^ ])")  # where a tab may have been
+LEAST_BLANKS = 3  # two may be a slip of the finger
+# Lines 1 and 2 of a copy whose tabs have become blanks.
+TABLESS = re.compile(r"\s*1 (?>[^\n\t]*?[^ \n\t] {3})(?>[^\n\t]*)\n2 (?>[^\n\t]*?[^ \n\t] {3})")
+SHAPES = (
+    (MARK, "numbered lines with personas or tabs"),
+    (TABLESS, "numbered lines with blanks for tabs"),
+)  # of the start of a file, each with what it is
+LINES_LISTED = 5
+NO_TAB = "no tab"
 
 
 def read(path: Path) -> Iterator[Dialogue]:
@@ -30,11 +41,12 @@ def scan(source: Source) -> Iterator[Found]:
     """Yield every dialogue and every problem, in the order of the lines; the last dialogue ends with the file."""
     draft: Draft | None = None
     dialogues, number = 0, 0
+    tabless: dict[int, int] = {}  # the blanks of lines without a tab
     for line, text in source.lines():
         place = source.place(line)
         match = NUMBERED.fullmatch(text)
         if draft is None or (match and match[1] == "1"):
-            yield from draft.found() if draft else ()
+            yield from _found(draft) if draft else ()
             dialogues += 1
             draft, number = Draft(f"{source.stem}-{dialogues}", place), 0
         if match is None:
@@ -43,8 +55,51 @@ def scan(source: Source) -> Iterator[Found]:
         if int(match[1]) != number + 1:
             draft.wrong(f"line number {match[1]} follows {number}; lines are missing or out of order", place)
         number = int(match[1])
-        _line(draft, match[2], place)
-    yield from draft.found() if draft else ()
+        blanks = _blanks_for_tab(match[2], draft)
+        if blanks:
+            tabless[line] = blanks
+            draft.wrong(NO_TAB, place)
+        else:
+            _line(draft, match[2], place)
+    yield from _found(draft) if draft else ()
+    if tabless:
+        yield _missing_tabs(tabless, source)
+
+
+def _blanks_for_tab(rest: str, draft: Draft) -> int:
+    """Return how many blanks stand in a line where a tab should, 0 if it is as it should be."""
+    if "\t" in rest or any(rest.startswith(mark) for mark in PERSONA_LINES.values()):
+        return 0
+    found = [len(blanks) for blanks in BLANKS.findall(rest)]
+    # A dialogue may end without a reply, so that a line without a tab is nothing by itself.
+    has_tabs = any(turn.speaker == OWN for turn in draft.turns)
+    sure = [length for length in found if length >= LEAST_BLANKS] or ([] if has_tabs else found)
+    return min(sure, default=0)
+
+
+def _found(draft: Draft) -> Iterator[Found]:
+    """Yield a dialogue and its problems; lines without a tab are told once for the whole file."""
+    tabless = [problem for problem in draft.problems if problem.message == NO_TAB]
+    if tabless:
+        yield from (problem for problem in draft.problems if problem.message != NO_TAB)
+    else:
+        yield from draft.found()
+
+
+def _missing_tabs(tabless: dict[int, int], source: Source) -> Problem:
+    """Return the problem of a copy in which blanks stand for tabs, with how to mend it."""
+    lines = [str(line) for line in tabless]
+    blanks, more = min(tabless.values()), len(lines) - LINES_LISTED
+    last = f"{more} more" if more > 1 else lines.pop()
+    listed = ", ".join(lines[:LINES_LISTED])
+    said = f"lines {listed} and {last} have" if listed else f"line {last} has"
+    name = quote(Path(source.name).name)
+    return Problem(
+        "missing_tabs",
+        f"{said} no tab; there are {blanks} blanks for each",
+        source.place(next(iter(tabless))),
+        f"put the tabs back: sed 's/{' ' * blanks}/\\t/g' {name} > fixed.txt; or fetch the file again",
+    )
 
 
 def render(dialogue: Dialogue) -> str:

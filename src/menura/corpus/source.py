@@ -77,14 +77,14 @@ def opened(path: Path, limits: Limits = UPLOAD) -> Source:
     content = _content(path, limits.file_bytes)
     if len(content) > limits.file_bytes:
         raise _too_large(path, name, limits.file_bytes)
-    _refuse_binary(content, name)
+    refuse_binary(content, name)
     return Source(name, stem_of(path), _decoded(content, name), limits)
 
 
 def head_of(path: Path, size: int = 8192) -> str:
     """Return the first ``size`` bytes of the unpacked file as text, for detecting its format."""
     content = _content(path, size)[:size]
-    _refuse_binary(content, str(path))
+    refuse_binary(content, str(path))
     # A character cut in two at the end is no defect of the file.
     return _decoded(content, str(path), cut=len(content) == size)
 
@@ -161,7 +161,8 @@ def _too_large(path: Path, name: str, limit: int) -> DataError:
     return DataError(f"{found}, limit {limit // MIB} MiB", code="too_large", place=name, hint="split the file")
 
 
-def _refuse_binary(content: bytes, name: str) -> None:
+def refuse_binary(content: bytes, name: str) -> None:
+    """Raise an error for a file that begins like a pickle, a model or another binary file."""
     refusal = _binary(content)
     if refusal is not None:
         raise type(refusal).of([Problem(p.code, p.message, name, p.hint) for p in refusal.problems])
@@ -190,13 +191,14 @@ def _decoded(content: bytes, name: str, *, cut: bool = False) -> str:
 
 
 def _not_utf8(content: bytes, byte: int, name: str) -> DataError:
-    looks = _encoding_of(content)
+    looks = encoding_of(content)
     return DataError(
         f"byte {byte}: not UTF-8 text (looks like {looks})", code="encoding", place=name, hint="save as UTF-8"
     )
 
 
-def _encoding_of(content: bytes) -> str:
+def encoding_of(content: bytes) -> str:
+    """Return what bytes that are not UTF-8 look like."""
     start = content[:400]
     if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"

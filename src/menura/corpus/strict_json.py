@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -33,14 +34,15 @@ class Record:
     value: dict[str, object]
 
 
-def parsed(text: str, name: str, line: int | None = None) -> tuple[object, list[Problem]]:
+def parsed(text: str, name: str, line: int | None = None, *, depth: int = DEPTH_LIMIT) -> tuple[object, list[Problem]]:
     """Return (value, problems); the value is None where there are problems.
 
-    ``line`` is the line in file ``name`` that ``text`` stands on; None if the text is the whole file.
+    ``line`` is the line in file ``name`` that ``text`` stands on; None if the text is the whole file. ``depth`` is how
+    deep values may be nested.
     """
     place = name if line is None else f"{name}:{line}"
-    if _depth(text) > DEPTH_LIMIT:
-        return None, [Problem("json_limit", f"nested deeper than {DEPTH_LIMIT} levels", place)]
+    if _depth(text, depth) > depth:
+        return None, [Problem("json_limit", f"nested deeper than {depth} levels", place)]
     met: list[Refused] = []
     try:
         value = _loaded(text, met)
@@ -106,15 +108,14 @@ def _float(digits: str, refused: Callable[[str], Refused]) -> float | Refused:
 def _object(pairs: list[tuple[str, object]], refused: Callable[[str], Refused]) -> dict[str, object]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        for key in record:
-            if keys.count(key) > 1:
+        for key, count in Counter(key for key, _ in pairs).items():
+            if count > 1:
                 record[key] = refused("the key stands twice")
     return record
 
 
-def _depth(text: str) -> int:
-    if text.count("[") + text.count("{") <= DEPTH_LIMIT:
+def _depth(text: str, limit: int) -> int:
+    if text.count("[") + text.count("{") <= limit:
         return 0
     depth = deepest = 0
     for match in STRING_OR_BRACKET.finditer(text):

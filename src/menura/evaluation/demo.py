@@ -14,6 +14,7 @@ from menura.evaluation.run import evaluate_prepared
 from menura.evaluation.settings import EvaluateConfig
 from menura.models.dialogue_model import neutral_weights
 from menura.personas.adapt_persona import adapt_persona
+from menura.personas.selection import Selection
 from menura.tasks.task import Exchange, Task
 from menura.training.recipes.default_adapters import shipped
 from menura.training.setup import Prepared, prepare
@@ -74,10 +75,8 @@ class Demonstration:
 
     def adapt(self, task: Task, name: str, shots: int, watch: Watch) -> PersonaArtefact:
         """Adapt to one speaker on their first ``shots`` dialogues."""
-        artefact, _ = adapt_persona(
-            self.given.loaded, self.given.config.method, task, name=name, shots=shots, watch=watch
-        )
-        return artefact
+        selection = Selection.first_of(task, shots)
+        return adapt_persona(self.given.loaded, self.given.config.method, selection, name=name, watch=watch)
 
     def example(self, task: Task, persona: PersonaArtefact, shots: int) -> DemoReply:
         """Reply to the first held-out exchange whose real reply has some length, as base and as persona."""

@@ -2,67 +2,80 @@
 
 import hashlib
 import json
-import math
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
-from menura.adaptation.inner_loop import Watch
+from menura.adaptation.inner_loop import Watch, mini_batches
 from menura.adaptation.protocol import Adaptation
-from menura.adaptation.weights import PersonaWeights, check_finite, loss_with
+from menura.adaptation.weights import PersonaWeights, check_finite
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedDialogue
-from menura.corpus.dialogue import Dialogue
-from menura.errors import ConfigError, EpisodeError
+from menura.errors import EpisodeError
 from menura.models.catalogue import named_settings
-from menura.personas.profiles import profile_of
-from menura.tasks.group import by_speaker
-from menura.tasks.task import DialogueView, Task
+from menura.personas.held_out import Check, checked
+from menura.personas.selection import Selection
+from menura.tasks.task import DialogueView
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
-HELD_OUT_AT_MOST = 4  # dialogues evaluated after adapting; more would take longer than adapting
+EXCHANGES_AT_MOST = 32  # of a dialogue that are learnt from
+TOKENS_AT_MOST = 1024  # of replies of a dialogue that are learnt from
+STEP_FORWARDS = 4  # what a gradient step costs in forward passes: one forward, two backward, one for soft targets
 
 
-@dataclass(frozen=True)
-class Check:
-    """Perplexity per token of held-out dialogues, before and after adapting; ``nan`` without any."""
+def bounded(support: Sequence[EncodedDialogue]) -> tuple[EncodedDialogue, ...]:
+    """Return dialogues with their last exchanges alone: at most 32, and at most 1,024 tokens of replies.
 
-    dialogues: int
-    before: float
-    after: float
+    One exchange of each stays, however long it is.
+    """
+    kept = []
+    for dialogue in support:
+        tokens, first = 0, len(dialogue)
+        while first and len(dialogue) - first < EXCHANGES_AT_MOST:
+            tokens += len(dialogue[first - 1].reply)
+            if tokens > TOKENS_AT_MOST and first < len(dialogue):
+                break
+            first -= 1
+        kept.append(dialogue[first:])
+    return tuple(kept)
 
 
-def verdict(check: Check | None, seconds: float) -> str:
-    """Return the check as text, with a warning if adapting did harm."""
-    if check is None or not check.dialogues:
-        return f"check  no dialogue was held out, so whether it helped is not known ({seconds:.1f} s)"
-    change = (
-        f"check  {check.dialogues} held-out dialogues: PPL {check.before:.1f} -> {check.after:.1f} ({seconds:.1f} s)"
-    )
-    if check.after > check.before:
-        hint = "hint: more dialogues, or a smaller --set inner.lr=3e-4"
-        return f"{change}\nwarn[worse_than_base]: adapting made the held-out dialogues less likely ({hint})"
-    return change
+@torch.no_grad()
+def seconds_foretold(loaded: LoadedModel, method: Adaptation, support: Sequence[EncodedDialogue]) -> float:
+    """Return about how long adapting takes, from one forward pass over the first mini-batch."""
+    inner = getattr(method, "inner", None)
+    if inner is None or not inner.epochs:
+        return 0.0
+    batches = mini_batches(loaded.model, support, inner.batch_size)
+    loaded.model.loss(loaded.model.batch(support[0][:1]))  # the first pass of all takes longer
+    began = time.perf_counter()
+    loaded.model.loss(batches[0])
+    tokens = [batch.prefix.ids.numel() + batch.reply.ids.numel() for batch in batches]
+    return float((time.perf_counter() - began) / tokens[0] * sum(tokens) * inner.epochs * STEP_FORWARDS)
 
 
 def adapt_persona(
-    loaded: LoadedModel, method: Adaptation, task: Task, *, name: str, shots: int, watch: Watch | None = None
-) -> tuple[PersonaArtefact, Check]:
-    """Adapt on the first ``shots`` dialogues of a task, and check on those that follow.
+    loaded: LoadedModel,
+    method: Adaptation,
+    selection: Selection,
+    *,
+    name: str,
+    support: Sequence[EncodedDialogue] | None = None,
+    watch: Watch | None = None,
+) -> PersonaArtefact:
+    """Adapt on the dialogues selected to learn from.
 
-    Raises EpisodeError if there are fewer dialogues than shots, or none in which the persona replies.
+    ``support`` are these as ids, where they are encoded already. A selection without dialogues makes a persona of facts
+    alone. Raises EpisodeError where the persona replies in none of the dialogues.
     """
-    if len(task.dialogues) < shots:
-        raise EpisodeError(f"{task.persona_id!r} has {len(task.dialogues)} dialogues, too few for {shots} shots")
-    views, held_out = task.dialogues[:shots], task.dialogues[shots : shots + HELD_OUT_AT_MOST]
-    encoder = loaded.encoder
-    support = encoder.dialogues(views, task.persona_id)
-    query = encoder.dialogues(held_out, task.persona_id)
-    if not support:
-        raise EpisodeError(f"{task.persona_id!r} never replies in the {shots} dialogues to learn from")
+    encoder, speaker = loaded.encoder, selection.speaker
+    support = encoder.dialogues(selection.support, speaker) if support is None else support
+    if not support and (selection.support or not selection.facts):
+        raise EpisodeError(f"{speaker!r} never replies in the {len(selection.support)} dialogues to learn from")
     curve: list[float] = []
 
     def noting(step: int, steps: int, loss: float) -> None:
@@ -70,69 +83,33 @@ def adapt_persona(
         if watch:
             watch(step, steps, loss)
 
-    weights = method.adapt(loaded.model, support, noting)
+    weights = method.adapt(loaded.model, support, noting) if support else {}
     check_finite(weights, f"persona {name!r}", SMALLER_RATE)
-    check = _checked(loaded, weights, query)
     recipe = {
         "method": {"name": method.name, **asdict(method)},
-        "shots": shots,
-        "speaker": task.persona_id,
-        "support_sha256": [_sha256(part) for part in views],
+        "shots": len(selection.support),
+        "pick": selection.pick,
+        "speaker": speaker,
+        "support_sha256": [_sha256(part) for part in selection.support],
         "support_loss": curve,
-        "held_out": {
-            "dialogues": check.dialogues,
-            "ppl_before": _finite(check.before),
-            "ppl_after": _finite(check.after),
-        },
     }
-    profile = profile_of(task) if encoder.profile else {}
-    if profile:  # lists, as JSON reads them
-        recipe["profile"] = {key: list(values) for key, values in profile.items()}
-    artefact = PersonaArtefact(
+    if encoder.profile and selection.profile:  # lists, as JSON reads them
+        recipe["profile"] = {key: list(values) for key, values in selection.profile.items()}
+    return PersonaArtefact(
         *(name, weights, loaded.base.sha256, loaded.init_sha256),
-        *(named_settings(loaded.config), task.facts, recipe),
+        *(named_settings(loaded.config), selection.facts, recipe),
     )
-    return artefact, check
 
 
-@torch.no_grad()
-def _checked(loaded: LoadedModel, weights: PersonaWeights, query: tuple[EncodedDialogue, ...]) -> Check:
-    exchanges = tuple(exchange for dialogue in query for exchange in dialogue)
-    if not exchanges:
-        return Check(0, math.nan, math.nan)
-    batch = loaded.model.batch(exchanges)
-    before, after = loaded.model.loss(batch), loss_with(loaded.model, weights, batch)
-    check_finite({"loss": after.total}, "held-out dialogues", SMALLER_RATE)
-    return Check(len(query), *(float(loss.total.double().exp()) for loss in (before, after)))
+def check_persona(
+    loaded: LoadedModel, artefact: PersonaArtefact, selection: Selection, stranger: PersonaWeights | None = None
+) -> tuple[PersonaArtefact, Check]:
+    """Return a persona with its check on the dialogues held out in its record; ``stranger`` is somebody else's."""
+    held_out = loaded.encoder.dialogues(selection.held_out, selection.speaker)
+    check = checked(loaded, artefact.weights, held_out, stranger)
+    return replace(artefact, recipe={**artefact.recipe, "held_out": check.record()}), check
 
 
 def _sha256(part: DialogueView) -> str:
     said: list[Any] = [[turn.speaker, turn.text] for turn in part.dialogue.turns]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def task_of(dialogues: Sequence[Dialogue], speaker: str | None) -> Task:
-    """Return one speaker's task; ConfigError naming all speakers where it is not clear who is meant."""
-    tasks = {task.persona_id: task for task in by_speaker(dialogues)}
-    if speaker is None and len(tasks) == 1:
-        return next(iter(tasks.values()))
-    if speaker in tasks:
-        return tasks[speaker]
-    most = sorted(tasks, key=lambda name: -len(tasks[name].dialogues))[:10]
-    said = f"unknown speaker {speaker!r}" if speaker else "whose persona? several people speak"
-    raise ConfigError(said, hint=f"--speaker with one of: {', '.join(most)}", code="unknown_speaker")
-
-
-def check_shots(task: Task, shots: int) -> None:
-    """Raise EpisodeError if a task has fewer dialogues than shots."""
-    if shots < 1:
-        raise ConfigError(f"-k {shots}: at least 1 dialogue is needed to learn from")
-    if len(task.dialogues) < shots:
-        raise EpisodeError(
-            f"{task.persona_id!r} speaks in {len(task.dialogues)} dialogues, too few for {shots} shots",
-            hint=f"use -k {len(task.dialogues)}, or give more dialogues",
-        )

@@ -1,9 +1,11 @@
 """The profile of a persona, collected from its dialogues: attributes that a model reads beside facts."""
 
+from collections.abc import Iterable
+
 from menura.artefacts.loading import LoadedModel
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError
-from menura.tasks.task import DialogueView, Task
+from menura.tasks.task import DialogueView
 
 
 def told_in(part: DialogueView) -> Profile:
@@ -11,10 +13,10 @@ def told_in(part: DialogueView) -> Profile:
     return part.dialogue.profiles.get(part.speaker, {})
 
 
-def profile_of(task: Task) -> Profile:
-    """Return the profile over a task's dialogues: all values of each key, in order of first appearance."""
+def profile_of(parts: Iterable[DialogueView]) -> Profile:
+    """Return the profile over a persona's dialogues: all values of each key, in order of first appearance."""
     told: dict[str, dict[str, None]] = {}
-    for part in task.dialogues:
+    for part in parts:
         for key, values in told_in(part).items():
             told.setdefault(key, {}).update(dict.fromkeys(values))
     return {key: tuple(values) for key, values in told.items()}

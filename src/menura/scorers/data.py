@@ -8,7 +8,7 @@ from pathlib import Path
 
 from menura.artefacts.corpus_store import files_of
 from menura.artefacts.files import sha256_of
-from menura.corpus import catalogue
+from menura.corpus import inputs
 from menura.errors import ConfigError, DataError
 from menura.scorers.classifier import LabelledText
 
@@ -85,7 +85,7 @@ def rarest(parts: Parts, count: int, least: int) -> tuple[str, ...]:
 
 def last_turns(files: Sequence[Path]) -> list[LabelledText]:
     """Return each dialogue's last turn with its speaker as the label: in MojiTalk the emoji of the reply."""
-    dialogues = catalogue.read(files)
+    dialogues = inputs.read(files)
     return [LabelledText((d.turns[-1].text,), d.turns[-1].speaker) for d in dialogues if d.turns]
 
 

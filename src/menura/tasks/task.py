@@ -43,7 +43,7 @@ class DialogueView:
         """Yield one exchange per reply of the persona that has something to reply to."""
         dialogue = self.dialogue
         for index, turn in enumerate(dialogue.turns):
-            if index and turn.speaker == self.speaker:
+            if index and turn.speaker == self.speaker and index not in dialogue.context_only:
                 yield Exchange(
                     dialogue.dialogue_id,
                     dialogue.turns[:index],

@@ -7,7 +7,7 @@ from typing import Literal
 
 from menura.artefacts.corpus_store import files_of
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.corpus import catalogue
+from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, shown
 from menura.tasks.bounds import cap_dialogues, cap_utterances, fewer_dialogues, first_dialogues
@@ -211,7 +211,7 @@ def _test_people(config: DataConfig, training: Sequence[Task], test: Sequence[Ta
 
 
 def _dialogues(config: DataConfig) -> list[Dialogue]:
-    return catalogue.read(files_of(config.corpus), config.format or None)
+    return inputs.read(files_of(config.corpus), config.format or None)
 
 
 def _own_splits(config: DataConfig, dialogues: list[Dialogue]) -> tuple[list[Dialogue], list[Dialogue], list[Dialogue]]:

@@ -1,0 +1,72 @@
+"""A stranger's persona is the control of every adaptation: what helps a person must not help as anybody else's.
+
+It is that of a speaker of the packaged corpus, adapted once with the same model, method and number of dialogues, and
+kept in the workspace.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from menura.adaptation.protocol import Adaptation
+from menura.artefacts import persona_artefact
+from menura.artefacts.files import home
+from menura.artefacts.loading import LoadedModel
+from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.corpus import chitchat
+from menura.errors import DataError, EpisodeError, StorageError
+from menura.models.catalogue import named_settings
+from menura.personas.adapt_persona import adapt_persona, bounded
+from menura.personas.selection import Selection
+from menura.tasks.group import by_speaker
+from menura.tasks.task import Task
+
+FOLDER = "strangers"
+USUAL_REPLIES = 4  # in a dialogue
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A stranger's persona, and where it is kept for the next time."""
+
+    artefact: PersonaArtefact
+    path: Path
+
+    def keep(self) -> None:
+        """Write it, unless it is there already; without room it is made again the next time."""
+        if not self.path.exists():
+            with suppress(StorageError):
+                self.artefact.write(self.path)
+
+
+def stranger_for(loaded: LoadedModel, method: Adaptation, shots: int, say: Callable[[str], None]) -> Stranger | None:
+    """Return a stranger's persona; None where the packaged corpus has nobody with enough dialogues."""
+    asked = [loaded.base.sha256, loaded.init_sha256, named_settings(loaded.config), method.name, asdict(method), shots]
+    key = hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:24]
+    path = home() / FOLDER / f"{key}.persona"
+    if path.exists():
+        try:
+            return Stranger(persona_artefact.read(path), path)
+        except (DataError, StorageError):
+            path.unlink(missing_ok=True)  # damaged: it can be made again
+    tasks = by_speaker(chitchat.read(chitchat.installed()))
+    known = [task for task in tasks if len(task.dialogues) >= shots]
+    if not known:
+        return None
+    say("       adapting a stranger's persona, once, to compare with")
+    someone = Selection.first_of(min(known, key=lambda task: _unusual(task, shots)), shots, 0)
+    support = bounded(loaded.encoder.dialogues(someone.support, someone.speaker))
+    try:
+        artefact = adapt_persona(loaded, method, someone, name="stranger", support=support)
+    except EpisodeError:
+        return None
+    return Stranger(artefact, path)
+
+
+def _unusual(task: Task, shots: int) -> tuple[int, str]:
+    """Return how far a speaker's number of replies is from the usual one; the name decides between equals."""
+    replies = sum(1 for view in task.dialogues[:shots] for _ in view.exchanges())
+    return abs(replies - USUAL_REPLIES * shots), task.persona_id
