@@ -13,7 +13,7 @@ from menura import registry
 from menura.adaptation.defaults import DEFAULT_PERSONA
 from menura.adaptation.inner_loop import Watch
 from menura.adaptation.protocol import Adaptation, AdaptsPart
-from menura.adaptation.weights import PersonaWeights, holding
+from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
@@ -189,7 +189,7 @@ class Agent:
     @contextmanager
     def _as_agent(self) -> Iterator[None]:
         """Use this agent's weights and strength while the block runs."""
-        with holding(self.loaded.model, self.weights), weighing(self.loaded.model, self.strength):
+        with swapped_weights(self.loaded.model, self.weights), weighing(self.loaded.model, self.strength):
             yield
 
 

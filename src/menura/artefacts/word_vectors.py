@@ -130,11 +130,11 @@ def _unpacked(path: Path) -> TextIO:
     return opened
 
 
-def _numbers(texts: list[str], place: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _numbers(texts: list[str], source: str) -> np.ndarray[Any, np.dtype[np.float32]]:
     try:
         numbers = np.array(texts, dtype=np.float32)
     except ValueError as error:
-        raise DataError(f"not a number: {error}", place=place, code="damaged") from error
+        raise DataError(f"not a number: {error}", place=source, code="damaged") from error
     if not np.isfinite(numbers).all():
-        raise DataError("not a finite number", place=place, code="damaged")
+        raise DataError("not a finite number", place=source, code="damaged")
     return numbers

@@ -16,7 +16,7 @@ from menura.adaptation.compiled import Objective, compiled_objective
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import PersonaMask
-from menura.adaptation.weights import check_finite, loss_with, outer_groups, trained
+from menura.adaptation.weights import check_finite, loss_with, outer_groups, trainable_parameters
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
@@ -94,7 +94,7 @@ class Training:
         self.objective: Objective = self.config.method.objective
         if outer.compile:
             self.objective = compiled_objective(self.config.method, self.model, self.progress.say)
-        self.weights = trained(self.model)
+        self.weights = trainable_parameters(self.model)
         self.optimizer = torch.optim.AdamW(
             outer_groups(self.model, outer.weight_decay, outer.weight_decay_of), lr=outer.lr
         )
@@ -254,7 +254,7 @@ class Training:
         if not isinstance(self.config.method, LearnsJointly):
             return {}
         masks = [self.masks[episode.persona_id] for episode in self._episodes(step)]
-        return self.config.method.update_masks(self.model, masks)
+        return self.config.method.outer_step_masks(self.model, masks)
 
     def drawn(self, step: int) -> list[str]:
         """Return the personas of a step's episodes, on all ranks."""

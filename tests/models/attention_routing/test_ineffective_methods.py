@@ -14,7 +14,7 @@ from small_plato import PIECES, bert, gpt2
 from small_routing import AR, exchanges_of, routing
 
 from menura.adaptation.finetune import PretrainOnly
-from menura.adaptation.weights import trained
+from menura.adaptation.weights import trainable_parameters
 from menura.artefacts import tensors
 from menura.artefacts.bert_init import encoder_named
 from menura.artefacts.loading import LoadedModel, LoadOptions
@@ -145,8 +145,8 @@ def test_where_only_adapters_learn_nothing_else_gets_a_gradient(way: dict[str, A
     toy = routing(**way, adapter_bottleneck=3, double=False)
     episode = EncodedEpisode("mira", (), tuple(toy.dialogues(QUERY)))
     PretrainOnly("adapters").objective(toy.model, episode).total.backward()
-    learnt = {name for name, value in trained(toy.model).items() if value.grad is not None}
-    assert learnt == {name for name in trained(toy.model) if "adapters" in name}
+    learnt = {name for name, value in trainable_parameters(toy.model).items() if value.grad is not None}
+    assert learnt == {name for name in trainable_parameters(toy.model) if "adapters" in name}
     with pytest.raises(ConfigError, match=r"method\.trainable: no weight has 'adaptors' in its name"):
         PretrainOnly("adaptors").attach(toy.model)
 
