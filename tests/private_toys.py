@@ -87,7 +87,7 @@ def any_structure(model: PrivateNet, seed: int, share: float = 0.6) -> PersonaMa
             layers.append(layer)
             alive = None
             continue
-        kept = torch.rand(layer.above, layer.below, generator=stream) < share
+        kept = torch.rand(layer.out_units, layer.in_units, generator=stream) < share
         kept = kept if alive is None else kept & alive[:, None]
         alive = kept.any(0)
         layers.append(layer.with_edges(kept))

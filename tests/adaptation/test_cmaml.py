@@ -139,7 +139,7 @@ def test_in_joint_training_what_does_not_adapt_still_learns_from_the_query() -> 
         adaptable_parameters(model),
         [full_mask(model)],
         exact=False,
-        moving=frozenset(names),
+        trainable_names=frozenset(names),
     )
     walk.step({0: model.batch(EPISODES[0].support[0])})
     assert torch.equal(walk.weights(0)["shared.weight"], model.shared.weight)

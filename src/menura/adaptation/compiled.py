@@ -149,7 +149,7 @@ class _Task:
         made = []
         for batch in (self.query, *self.support):
             parts = tuple(PaddedChunk(*(next(rest) for _ in part)) for part in batch.parts)
-            made.append(PaddedBatch(batch.exchanges, batch.device, parts, batch.whose))
+            made.append(PaddedBatch(batch.exchanges, batch.device, parts, batch.label_exchange))
         return made
 
 

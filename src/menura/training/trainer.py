@@ -293,14 +293,14 @@ class Training:
                 EncodedEpisode(t.persona_id, (), t.dialogues[outer.shots : outer.shots + outer.queries])
                 for t in eligible
             ]
-            beside = auxiliary_loss(self.model, queries, self.train)
-        found = torch.tensor([before, after, beside])
+            auxiliary = auxiliary_loss(self.model, queries, self.train)
+        found = torch.tensor([before, after, auxiliary])
         check_finite({"loss": found}, f"step {step}, held-back personas", self._smaller_rate)
-        self.run.note(step=step, valid_before=before, valid_after=after, valid_beside=beside)
+        self.run.note(step=step, valid_before=before, valid_after=after, valid_beside=auxiliary)
         ppl_before, ppl_after = (perplexity_of([nll], [1], "pooled") for nll in (before, after))
         self.progress.say(f"step {step}: held-back personas PPL {ppl_before:.2f} -> {ppl_after:.2f} adapted")
-        if after + beside < self.best:
-            self.best = after + beside
+        if after + auxiliary < self.best:
+            self.best = after + auxiliary
             self._keep(step)
 
     def _keep(self, step: int) -> None:
