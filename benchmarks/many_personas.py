@@ -17,7 +17,7 @@ from benchmarks.material import SMALL, Size, network
 from benchmarks.paired import Ratio, Row, Way, against, ratio, timed
 from menura.adaptation.weights import adaptable_parameters, swapped_weights
 from menura.batches.batch import Batch
-from menura.decoding.choice import Greedy
+from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError
 from menura.models.causal_lm.adapter_bank import AdapterBank
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters

@@ -14,8 +14,8 @@ from menura.adaptation.finetune import support_and_query_loss
 from menura.adaptation.latent_policy import InitialWeights, LatentPolicy, drawn, replies_under
 from menura.adaptation.weights import adaptable_parameters
 from menura.batches.encode import EncodedEpisode
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError
 
 LATENTS = 5

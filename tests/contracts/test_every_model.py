@@ -13,8 +13,8 @@ from torch import Tensor
 from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts import tensors
 from menura.batches.encode import EncodedExchange
-from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Choice, Greedy, Nucleus
 from menura.models.catalogue import MODELS
 from menura.models.causal_lm import model as causal_lm
 from menura.models.dialogue_model import RanksReplies, nll_of

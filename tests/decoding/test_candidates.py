@@ -8,8 +8,8 @@ from menura.adaptation.weights import swapped_weights
 from menura.batches.batch import Batch
 from menura.decoding.beam import Beam
 from menura.decoding.candidates import RankedReply, Ranking, candidates
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import ConfigError
 from menura.models.plato.model import Plato
 

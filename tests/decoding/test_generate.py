@@ -6,8 +6,8 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, read_by_their_own_network
 
 from menura.adaptation.weights import adaptable_parameters, swapped_weights
-from menura.decoding.choice import Choice, Greedy, Nucleus, TopK
 from menura.decoding.generate import generate, stream
+from menura.decoding.sampling import Choice, Greedy, Nucleus, TopK
 from menura.models.causal_lm.model import CausalLm
 
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))

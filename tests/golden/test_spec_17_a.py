@@ -18,8 +18,8 @@ from menura.adaptation.inner_loop import InnerLoop, run_inner_loop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
-from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Nucleus
 from menura.models.dialogue_model import DialogueModel
 
 # A1

@@ -15,7 +15,7 @@ from menura.artefacts.tensors import content_sha256
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.tokenizer import byte_tokens
-from menura.decoding.choice import Nucleus
+from menura.decoding.sampling import Nucleus
 from menura.errors import DataError, MismatchError
 from menura.models.causal_lm.adapter_hooks import NEAR, check_can_learn
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base

@@ -22,8 +22,8 @@ from menura.batches.chat_format import words
 from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.tokenizer import word_tokens, words_of
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
 from menura.tasks.episode import first_shots, sample_episode
 from menura.tasks.task import DialogueView, Task

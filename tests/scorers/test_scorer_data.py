@@ -9,7 +9,7 @@ from menura.errors import ConfigError, DataError
 from menura.scorers import dialogue_nli
 from menura.scorers.classifier import LabelledText
 from menura.scorers.data import ScorerData, last_turns, parts_of, rarest
-from menura.scorers.learning import Learning, batches_of
+from menura.scorers.optimizer_settings import Learning, batches_of
 
 
 def written(folder: Path, **files: int) -> str:

@@ -20,8 +20,8 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.corpus import catalogue
 from menura.corpus.dialogue import Dialogue, Profile, Turn
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
+from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import DataError
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
 from menura.personas.adapt_persona import Check, adapt_persona, check_shots, task_of, verdict

@@ -55,7 +55,7 @@ class ContextLayout:
     """How a context becomes tokens; ``end`` closes each utterance and each fact.
 
     ``turns`` to_reply numbers utterances back from the reply, whose turn is 0 (the last utterance is 1); from_start
-    numbers them forward from 1, so that a cache stays valid when the dialogue goes on. The largest is ``max_turns`` − 1.
+    numbers them forward from 1, so that a cache stays valid when the dialogue goes on. The last is ``max_turns`` − 1.
     """
 
     end: int

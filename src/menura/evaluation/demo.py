@@ -7,8 +7,8 @@ from menura.adaptation.inner_loop import Watch
 from menura.adaptation.weights import PersonaWeights, adaptable_parameters, swapped_weights
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
-from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Nucleus
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import evaluate_prepared
 from menura.evaluation.settings import EvaluateConfig

@@ -22,7 +22,7 @@ from menura.scorers.catalogue import SCORERS, Kind, ScorerConfig, named
 from menura.scorers.check import Checked, checked
 from menura.scorers.classifier import Classifier, Encoded, LabelledText, log_probs
 from menura.scorers.data import Parts, parts_of
-from menura.scorers.learning import batches_of
+from menura.scorers.optimizer_settings import batches_of
 from menura.scorers.store import About
 from menura.training.config import as_json, differences
 from menura.training.overrides import from_plain

@@ -23,7 +23,7 @@ from menura.batches.encode import EncodedEpisode
 from menura.errors import EpisodeError, NumericalError, PeerError
 from menura.metrics.perplexity import perplexity_of
 from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
-from menura.training import masks as run_masks
+from menura.training import persona_masks
 from menura.training.config import RunConfig
 from menura.training.data import EncodedTask
 from menura.training.distributed import ALONE, Ranks, collective
@@ -86,7 +86,7 @@ class Training:
         """Set up the optimiser and drop tasks with too few dialogues for an episode."""
         outer = self.config.outer
         outer.check_together()
-        run_masks.check_alone(self.config.method, self.ranks.size)
+        persona_masks.check_alone(self.config.method, self.ranks.size)
         self.train = [t for t in self.train if len(t.dialogues) >= outer.shots + outer.queries]
         if not self.train:
             raise EpisodeError(f"no training persona has {outer.shots} + {outer.queries} dialogues")
@@ -117,21 +117,21 @@ class Training:
 
     def _masks_of_the_initial_weights(self, method: LearnsJointly, signals: Signals) -> None:
         """Read the persona masks, or find them with the initial weights."""
-        self.masks = run_masks.read(self.run, self.model)
+        self.masks = persona_masks.read(self.run, self.model)
         if self.step:
-            run_masks.check_complete(self.run, self.masks, self.train)
+            persona_masks.check_complete(self.run, self.masks, self.train)
         shots, personas = self.config.outer.shots, len({task.persona_id for task in self.train})
-        finding = run_masks.find_masks(self.model, method, self.train, shots, self.masks)
+        finding = persona_masks.find_masks(self.model, method, self.train, shots, self.masks)
         with self._noting_failure(0), approximately(self.config.dtype, self.model.device):
             for self.masks in finding:
                 found = len(self.masks)
-                if found % run_masks.SAVE_EVERY == 0 or found >= personas or signals.caught:
-                    run_masks.write(self.run, self.masks)
+                if found % persona_masks.SAVE_EVERY == 0 or found >= personas or signals.caught:
+                    persona_masks.write(self.run, self.masks)
                     self.progress.say(f"found the persona masks of {found} of {personas} training personas")
                 if signals.caught:
                     self.run.status("interrupted", step=0)
                     raise signals.stop(f"stopped after {found} persona masks, saved; the same command goes on")
-        run_masks.tell(self.run, self.masks, self.progress.say)
+        persona_masks.tell(self.run, self.masks, self.progress.say)
 
     def _go_a_step(self, signals: Signals) -> None:
         """Take one step on all ranks, evaluate and save if due; stop if any rank got a signal."""

@@ -17,8 +17,8 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights, trainable_parameters
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.layers import SharedAttention

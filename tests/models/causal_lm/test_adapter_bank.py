@@ -7,8 +7,8 @@ from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, read_by_their_own_netwo
 from torch import Tensor
 
 from menura.adaptation.weights import adaptable_parameters, swapped_weights
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, MismatchError
 from menura.models.causal_lm.adapter_bank import AdapterBank
 

@@ -13,8 +13,8 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.weights import PersonaWeights, loss_with, selected_parameters, swapped_weights
 from menura.artefacts.loading import LoadOptions
 from menura.batches.encode import EncodedEpisode
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError
 from menura.models.dialogue_model import (
     ChoosesReplies,

@@ -11,8 +11,8 @@ from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
 from menura.models.recurrent.word_decoder import WordDecoderModel

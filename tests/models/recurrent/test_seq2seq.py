@@ -12,8 +12,8 @@ from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, generate
+from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import ConfigError
 from menura.models.catalogue import MODELS
 from menura.models.recurrent.rnn import Lstm
