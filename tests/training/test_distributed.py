@@ -143,7 +143,7 @@ def test_a_rank_that_does_not_write_leaves_no_file(tmp_path: Path, corpus: Path)
         run.status("running")
         run.note(step=1)
         run.log("line")
-        run.cut_trace(0)
+        run.truncate_log(0)
         run.clear()
     assert list(tmp_path.iterdir()) == []
     mine = {name for name, value in vars(Run).items() if callable(value) and not name.startswith("_")}

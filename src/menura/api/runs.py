@@ -28,7 +28,6 @@ from menura.training.setup import Prepared, prepare
 if TYPE_CHECKING:
     from menura.batches.encode import Encoder
     from menura.evaluation.demo import Demonstration, DemoReply
-    from menura.scorers.check import Checked
     from menura.training.recipes.mamlviapp import Size
     from menura.training.trainer import Progress
 
@@ -96,7 +95,7 @@ def evaluate_target(
     return Evaluated(found)
 
 
-def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, Checked, tuple[str, ...]]":
+def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, ScorerEvaluation, tuple[str, ...]]":
     """Evaluate a trained scorer: return its line, its data, the figures, and the labels evaluated among themselves."""
     from menura.scorers import store
     from menura.scorers.catalogue import named
@@ -104,10 +103,10 @@ def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, Ch
 
     name, _ = named(target)
     folder = store.folder_of(name, scorers)
-    about = store.about_of(name, folder)
+    metadata = store.metadata_of(name, folder)
     config = overridden(training.settings_of(name, folder), typed.config, typed.assignments)
     found = training.check_scorer(target, folder, config, device=device_of(typed.device))
-    return about.line, str(config.data.corpus), found, about.within
+    return metadata.line, str(config.data.corpus), found, metadata.within
 
 
 def report(
@@ -285,8 +284,8 @@ def train_scorer(
     if typed.dry_run:
         progress.say(f"would train {target} in {folder}: {config.learning.epochs} epochs of {config.data.corpus}")
         return None
-    about = training.train_scorer(target, config, folder, progress, fresh=fresh, device=device_of(typed.device))
-    return about.line, about.seconds, folder
+    metadata = training.train_scorer(target, config, folder, progress, fresh=fresh, device=device_of(typed.device))
+    return metadata.line, metadata.seconds, folder
 
 
 def fit_ranker(folder: Path, typed: Typed, *, fresh: bool = False, say: Callable[[str], None] = print) -> Path | None:

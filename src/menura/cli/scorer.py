@@ -10,7 +10,7 @@ from menura.cli.globals import Globals
 from menura.cli.screen import Screen, StepProgress, columns
 
 if TYPE_CHECKING:
-    from menura.scorers.check import Checked, Count
+    from menura.scorers.check import Count
 
 PREFIX = "scorer/"
 LISTED = 8  # labels whose recall is shown; of more only those evaluated among themselves
@@ -38,13 +38,13 @@ def check_scorer(target: str, scorers: str, given: Globals) -> None:
         "figures": [_facts(count) for count in found.figures],
         "recalls": [_facts(count) for count in found.recalls],
         "data": corpus,
-        "judged_by": found.said,
+        "judged_by": found.description,
     }
     screen = Screen(as_json=given.as_json)
-    screen.give("scorer", facts, f"{line}\njudged by {found.said}\n\n{_table(found, within)}")
+    screen.give("scorer", facts, f"{line}\njudged by {found.description}\n\n{_table(found, within)}")
 
 
-def _table(found: "Checked", within: Sequence[str]) -> str:
+def _table(found: "ScorerEvaluation", within: Sequence[str]) -> str:
     listed = [c for c in found.recalls if len(found.recalls) <= LISTED or c.name in within]
     rows = [["figure", "% [95 %]", "of"]]
     rows += [[count.name, count.shown, f"{count.total:,}"] for count in found.figures]

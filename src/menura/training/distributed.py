@@ -172,7 +172,7 @@ class Elsewhere(Run):
     def note(self, **measured: Any) -> None:
         """Do nothing: rank 0 does it."""
 
-    def cut_trace(self, step: int) -> None:
+    def truncate_log(self, step: int) -> None:
         """Do nothing: rank 0 does it."""
 
     def clear(self) -> None:

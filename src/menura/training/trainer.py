@@ -321,7 +321,7 @@ class Training:
         with collective(self.ranks):
             if self.ranks.rank == 0:
                 found = checkpoint.newest(self.run.checkpoints, self.progress.say)
-                self.run.cut_trace(found.step if found else 0)
+                self.run.truncate_log(found.step if found else 0)
                 self.run.status("running", step=found.step if found else 0)
         found = self.ranks.from_first(found or Checkpoint(0, self.weights, {}, {"best": None}))
         if not found.step and self.ranks.rank == 0:
