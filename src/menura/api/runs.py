@@ -28,6 +28,7 @@ from menura.training.setup import Prepared, prepare
 if TYPE_CHECKING:
     from menura.batches.encode import Encoder
     from menura.evaluation.demo import Demonstration, DemoReply
+    from menura.scorers.check import ScorerEvaluation
     from menura.training.recipes.mamlviapp import Size
     from menura.training.trainer import Progress
 
@@ -187,27 +188,27 @@ def train(
     Returns the run's folder, None with ``dry_run``. Raises DataError, with every difference, for a folder of other
     settings or data, unless ``changed_allowed``.
     """
-    from menura.training.distributed import Elsewhere, check_alike, collective, identity
-    from menura.training.torchrun import joined, place_of
+    from menura.training.distributed import NonMainRun, check_same_on_ranks, run_fingerprint, synchronized
+    from menura.training.torchrun import process_from_environment, process_group
     from menura.training.trainer import Training
 
-    place = place_of(os.environ)
+    process = process_from_environment(os.environ)
     config = _config(name, size, typed)
-    run = (Elsewhere if place.rank else Run)(out or _folder_of(config))
+    run = (NonMainRun if process.rank else Run)(out or _folder_of(config))
     if typed.dry_run:
         outer = config.outer
         say(f"would train {name} in {run.folder}: {outer.steps} steps of {outer.meta_batch_size} tasks")
         return None
-    device = place.device(device_of(typed.device))
-    with joined(place, device) as ranks, ExitStack() as held:
+    device = process.device(device_of(typed.device))
+    with process_group(process, device) as ranks, ExitStack() as held:
         # All that can be refused is refused before the folder is touched.
-        prepared = ranks.in_turn(lambda: prepare(config, device=device, offline=typed.offline, say=say))
-        with collective(ranks):
+        prepared = ranks.main_process_first(lambda: prepare(config, device=device, offline=typed.offline, say=say))
+        with synchronized(ranks):
             splits = prepared.tasks("train"), prepared.tasks("valid")
             model = prepared.loaded.model
             training = Training(run, config, model, *splits, progress(run), prepared.origin, ranks)
-        check_alike(ranks, lambda: identity(as_json(config), prepared.sources))
-        with collective(ranks):
+        check_same_on_ranks(ranks, lambda: run_fingerprint(as_json(config), prepared.sources))
+        with synchronized(ranks):
             held.enter_context(run.locked())
             if fresh:
                 run.clear()
@@ -226,9 +227,9 @@ def train(
 
 def rank() -> int:
     """Return the rank of this process, 0 for a single one."""
-    from menura.training.torchrun import place_of
+    from menura.training.torchrun import process_from_environment
 
-    return place_of(os.environ).rank
+    return process_from_environment(os.environ).rank
 
 
 def find_lr(
@@ -247,10 +248,10 @@ def find_lr(
     """
     from menura.report import curves
     from menura.training import lr_finder
-    from menura.training.torchrun import place_of
+    from menura.training.torchrun import process_from_environment
     from menura.training.trainer import Training
 
-    if name.startswith((RANKER, SCORER)) or place_of(os.environ).size > 1:
+    if name.startswith((RANKER, SCORER)) or process_from_environment(os.environ).size > 1:
         raise ConfigError("--find-lr: of recipes of dialogue models, in one process", hint="menura config list")
     config, rates = _config(name, size, typed), lr_finder.Sweep(**sweep)  # type: ignore[arg-type]  # read as they are
     folder = out or _folder_of(config, beside="-rates")

@@ -10,7 +10,7 @@ from menura.cli.globals import Globals
 from menura.cli.screen import Screen, StepProgress, columns
 
 if TYPE_CHECKING:
-    from menura.scorers.check import Count
+    from menura.scorers.check import Count, ScorerEvaluation
 
 PREFIX = "scorer/"
 LISTED = 8  # labels whose recall is shown; of more only those evaluated among themselves

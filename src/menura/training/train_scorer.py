@@ -236,8 +236,8 @@ def _start_message(scorer_name: str, training: ScorerTraining) -> str:
     size = sum(value.numel() for value in training.weights.values())
     return (
         f"{scorer_name}: {len(splits.train):,} examples of {len(splits.labels)} labels, "
-        f"{len(splits.validation):,} to choose by, {len(splits.test):,} to judge by ({splits.description}), {size:,} parameters, {training.steps} steps "
-        f"-> {training.run.folder}"
+        f"{len(splits.validation):,} to choose by, {len(splits.test):,} to judge by ({splits.description}), "
+        f"{size:,} parameters, {training.steps} steps -> {training.run.folder}"
     )
 
 

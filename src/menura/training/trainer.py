@@ -26,7 +26,7 @@ from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
 from menura.training import persona_masks
 from menura.training.config import RunConfig
 from menura.training.data import EncodedTask
-from menura.training.distributed import ALONE, Ranks, collective
+from menura.training.distributed import ALONE, Ranks, synchronized
 from menura.training.negatives import auxiliary_loss, with_negatives
 from menura.training.plateau import Plateau
 from menura.training.precision import approximately
@@ -141,11 +141,11 @@ class Training:
             self.step += 1
             step, last = self.step, self.step == outer.steps
             if step % outer.eval_every == 0 or last:
-                with collective(self.ranks):
+                with synchronized(self.ranks):
                     self._check(step)
-        caught = [number for number in self.ranks.exchange(signals.caught) if number]
+        caught = [number for number in self.ranks.all_gather(signals.caught) if number]
         if step % outer.save_every == 0 or last or caught:
-            with collective(self.ranks):
+            with synchronized(self.ranks):
                 self._save(step)
         if caught:
             self.run.status("interrupted", step=step)
@@ -215,13 +215,13 @@ class Training:
     def gradient(self, step: int, objective: Objective | None = None) -> Sums:
         """Set the gradients of a step, summed over the ranks' tasks; return the losses."""
         self.optimizer.zero_grad()
-        with collective(self.ranks) as gathered:
+        with synchronized(self.ranks) as gathered:
             gathered.mine = asdict(self._share_of_gradient(step, objective or self.objective))
         sums = Sums()
         for told in gathered.told:
             sums.add(**told)
         if math.isfinite(sums.nll):
-            self.ranks.add(list(self.weights.values()))
+            self.ranks.all_reduce(list(self.weights.values()))
         return sums
 
     def _share_of_gradient(self, step: int, objective: Objective) -> Sums:
@@ -318,12 +318,12 @@ class Training:
     def _resume(self) -> None:
         """Resume from the newest checkpoint, which rank 0 reads; without one, start from rank 0's weights."""
         found = None
-        with collective(self.ranks):
+        with synchronized(self.ranks):
             if self.ranks.rank == 0:
                 found = checkpoint.newest(self.run.checkpoints, self.progress.say)
                 self.run.truncate_log(found.step if found else 0)
                 self.run.status("running", step=found.step if found else 0)
-        found = self.ranks.from_first(found or Checkpoint(0, self.weights, {}, {"best": None}))
+        found = self.ranks.broadcast(found or Checkpoint(0, self.weights, {}, {"best": None}))
         if not found.step and self.ranks.rank == 0:
             return
         tensors.check_same_shape(found.weights, self.weights, f"checkpoint step {found.step}")
