@@ -36,7 +36,7 @@ Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
-class Typed:
+class CommandOptions:
     """What every command accepts: settings, seed, device."""
 
     config: Path | None = None

@@ -46,7 +46,7 @@ class WordVectors:
     words: tuple[str, ...]
     vectors: Tensor
 
-    def fitted(self, width: int, *, project: bool, generator: torch.Generator) -> Tensor:
+    def projected(self, width: int, *, project: bool, generator: torch.Generator) -> Tensor:
         """Return (F, H). Narrower vectors are mapped to the wider space by a random isometry, which keeps all angles.
 
         Raises MismatchError if the widths differ without ``project``, or H is below D.
@@ -58,8 +58,8 @@ class WordVectors:
             fits = f"--set model.hidden_size={size}" + " or --set model.project_vectors=yes" * (size < width)
             raise MismatchError(f"vectors of {size} numbers, the model is {width} wide", hint=fits, code="vector_size")
         rotation, _ = torch.linalg.qr(torch.randn(width, size, generator=generator))
-        turned: Tensor = self.vectors @ rotation.T
-        return turned
+        mapped: Tensor = self.vectors @ rotation.T
+        return mapped
 
 
 def word_vectors(source: str, wanted: Iterable[str]) -> WordVectors:

@@ -24,7 +24,7 @@ def is_scorer(target: str) -> bool:
 def train_scorer(target: str, out: Path | None, given: Globals, *, fresh: bool) -> None:
     """Train a scorer into the workspace, or into a folder."""
     screen = Screen(as_json=given.as_json)
-    done = api.train_scorer(target, given.typed, StepProgress(screen, "train"), out=out, fresh=fresh)
+    done = api.train_scorer(target, given.options, StepProgress(screen, "train"), out=out, fresh=fresh)
     if done:
         line, seconds, folder = done
         screen.say(f"done: {line}, {seconds:.0f} s -> {folder}", folder=str(folder))
@@ -32,7 +32,7 @@ def train_scorer(target: str, out: Path | None, given: Globals, *, fresh: bool) 
 
 def check_scorer(target: str, scorers: str, given: Globals) -> None:
     """Show how often a trained scorer is right on examples it never learnt from."""
-    line, corpus, found, within = api.check_scorer(target, scorers, given.typed)
+    line, corpus, found, within = api.check_scorer(target, scorers, given.options)
     facts = {
         "scorer": line,
         "figures": [_facts(count) for count in found.figures],

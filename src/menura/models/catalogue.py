@@ -42,7 +42,7 @@ class BuildInputs:
 
     network: "PreTrainedModel | None" = None
     chat_format: "ChatFormat | None" = None
-    people: Sequence[str] = ()
+    persona_ids: Sequence[str] = ()
     sizes: "Sizes | None" = None
 
 
@@ -147,7 +147,7 @@ def _speaker() -> ModelEntry:
     return ModelEntry(
         SpeakerConfig,
         Speaker,
-        lambda inputs, settings: Speaker(settings, inputs.people),
+        lambda inputs, settings: Speaker(settings, inputs.persona_ids),
         "a seq2seq that is told at every word who speaks",
         _describe_words,
     )
@@ -297,11 +297,11 @@ def build(
     network: "PreTrainedModel | None",
     settings: ModelSettings,
     chat_format: "ChatFormat | None" = None,
-    people: Sequence[str] = (),
+    persona_ids: Sequence[str] = (),
     sizes: "Sizes | None" = None,
 ) -> "DialogueModel[Any]":
     """Return the model of these settings; without a chat format it can be counted, but cannot run self-play."""
-    return MODELS[settings.name].build(BuildInputs(network, chat_format, people, sizes), settings)
+    return MODELS[settings.name].build(BuildInputs(network, chat_format, persona_ids, sizes), settings)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from menura.artefacts.bert_init import encoder_named
 from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.artefacts.subword_vocabulary import of_tasks
 from menura.batches.encode import EncodedEpisode, EncodedExchange
-from menura.batches.subword_mapping import borrowed_pieces, their_rows
+from menura.batches.subword_mapping import encoder_ids, subset_of_pieces
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.cli.main import run
 from menura.errors import ConfigError
@@ -58,7 +58,7 @@ def loaded(name: str = "tiny", texts: Sequence[str] = (), **changed: Any) -> Loa
     )
     lexicon = of_tasks(TASKS, config)
     if texts:
-        made = borrowed_pieces(encoder_named(name).tokens, texts, max_size=100)
+        made = subset_of_pieces(encoder_named(name).tokens, texts, max_size=100)
         lexicon = replace(lexicon, vocabulary=made.to_json())
     return load_model(config, LoadOptions(vocabulary=lexicon))
 
@@ -263,11 +263,11 @@ def test_layers_of_other_shapes_are_refused_with_those_that_fit(changed: dict[st
 
 def test_pieces_of_an_encoder_are_its_own_behind_our_control_tokens() -> None:
     theirs = encoder_named("tiny").tokens
-    made = borrowed_pieces(theirs, ["a bad cab"], max_size=100, control=["<pet>"])
+    made = subset_of_pieces(theirs, ["a bad cab"], max_size=100, control=["<pet>"])
     assert sorted(made.rows(), key=lambda piece: made.rows()[piece])[:7] == [*PIECE_TOKENS, "<pet>"]
     known = {row: piece for piece, row in theirs.rows().items()}
     text = "a bad cab"
-    rows = their_rows(made, theirs)
+    rows = encoder_ids(made, theirs)
     assert [known[rows[number]] for number in made.encode(text)] == [known[row] for row in theirs.encode(text)]
     assert made.decode(made.encode(text)) == text
     marks = [known[rows[made.control(name)]] for name in (*PIECE_TOKENS, "<pet>")]

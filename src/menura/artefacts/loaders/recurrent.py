@@ -32,7 +32,7 @@ def load_over_words(settings: Any, options: LoadOptions) -> LoadedModel:
     settings = replace(settings, vocab_size=len(tokens), **_people(settings, vocabulary))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model: Any = MODELS[settings.name].build(BuildInputs(people=vocabulary.people), settings).eval()
+        model: Any = MODELS[settings.name].build(BuildInputs(persona_ids=vocabulary.persona_ids), settings).eval()
     if getattr(settings, "word_vectors", "") and not settings.init_from:
         _begin_words(model, settings, vocabulary, options.seed)
     model.suppress_ids = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
@@ -63,7 +63,7 @@ def check_counted(settings: Any, within: str, wanted: dict[str, str]) -> None:
 
 def _people(settings: Any, vocabulary: WordVocabulary) -> dict[str, int]:
     """Return the size of the user embedding, for a model that has one: one row per persona and one for all others."""
-    return {"num_users": len(vocabulary.people) + 1} if hasattr(settings, "num_users") else {}
+    return {"num_users": len(vocabulary.persona_ids) + 1} if hasattr(settings, "num_users") else {}
 
 
 def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: int) -> None:
@@ -71,5 +71,5 @@ def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: in
     rows = {word: row for row, word in enumerate(vocabulary.words, start=len(WORD_TOKENS))}
     found = word_vectors(settings.word_vectors, rows)
     generator = torch.Generator().manual_seed(seed)
-    fitted = found.fitted(settings.hidden_size, project=settings.project_vectors, generator=generator)
-    model.set_word_embeddings([rows[word] for word in found.words], fitted)
+    projected = found.projected(settings.hidden_size, project=settings.project_vectors, generator=generator)
+    model.set_word_embeddings([rows[word] for word in found.words], projected)
