@@ -313,10 +313,10 @@ class PartCount:
     adapting: int
 
 
-def counted(model: "nn.Module", within: str = "") -> list[PartCount]:
+def counted(model: "nn.Module", prefix: str = "") -> list[PartCount]:
     """Return the parameter counts of a model's submodules; tied weights are counted once.
 
-    A submodule that is a model itself is listed by its own submodules, ``within.part``.
+    A submodule that is a model itself is listed by its own submodules; ``prefix`` is put before all names.
     """
     from torch import nn
 
@@ -326,9 +326,9 @@ def counted(model: "nn.Module", within: str = "") -> list[PartCount]:
     counts = []
     for name, part in parts.items():
         if isinstance(part, DialogueModel):
-            counts += counted(part, f"{within}{name}.")
+            counts += counted(part, f"{prefix}{name}.")
             continue
         held = [part] if isinstance(part, nn.Parameter) else list(part.parameters()) if part is not None else []
         adapting = sum(p.numel() for p in held if p.requires_grad)
-        counts.append(PartCount(f"{within}{name}", sum(p.numel() for p in held), adapting))
+        counts.append(PartCount(f"{prefix}{name}", sum(p.numel() for p in held), adapting))
     return counts

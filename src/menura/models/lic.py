@@ -192,10 +192,10 @@ class Lic(DialogueModel[LicState]):
         """Encode facts and history; a source that no exchange has is left out."""
         pieces = ([_facts(e) for e in exchanges], [_history(e) for e in exchanges])
         laid_out = (TimeMajor.of(sequences, self.device, shared=True) for sequences in pieces)
-        return tuple(self._states(timed) for timed in laid_out if timed.counts)
+        return tuple(self._states(timed) for timed in laid_out if timed.batch_sizes)
 
     def _states(self, timed: TimeMajor) -> "Read":
-        tokens = timed.block.T
+        tokens = timed.padded.T
         ids, roles = tokens // len(ROLES), tokens % len(ROLES)
         x = self.embeddings(ids, roles, start=1)
         states = self.body(x, [Averaged(layer, (), None, [], self._dropped) for layer in range(len(self.body.blocks))])

@@ -234,7 +234,7 @@ def test_contexts_of_one_dialogue_are_encoded_once() -> None:
     long = toy.batch([part("d", *(f"line {n}" for n in range(12)))])
     assert len(long) == 6
     assert len(long.source.rows) == 1
-    assert long.source.block.shape == (len(long.exchanges[-1].prefix) - 1, 1)
+    assert long.source.padded.shape == (len(long.exchanges[-1].prefix) - 1, 1)
 
 
 @pytest.mark.parametrize("choice", [Greedy(), Nucleus(1.0), Beam(4)], ids=lambda choice: choice.signature)
