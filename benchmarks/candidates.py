@@ -18,8 +18,8 @@ import torch
 from benchmarks.memory import peak_bytes
 from benchmarks.paired import Ratio, Row, Way, against, timed
 from menura.batches.encode import EncodedExchange
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError
 from menura.models.layers.transformer import Sizes
 from menura.models.plato.config import PlatoConfig

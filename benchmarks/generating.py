@@ -13,8 +13,8 @@ from benchmarks.paired import Ratio, Row, Way, against, timed
 from menura.artefacts.base import on_disk
 from menura.artefacts.loading import LoadOptions
 from menura.batches.batch import Batch
-from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Choice, Greedy, Nucleus
 from menura.errors import MismatchError
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
 from menura.registry import load_model

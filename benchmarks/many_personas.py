@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from benchmarks.generating import HEAD_DEVIATION, NEW, our_way, prompts
 from benchmarks.material import SMALL, Size, network
 from benchmarks.paired import Ratio, Row, Way, against, ratio, timed
-from menura.adaptation.weights import adaptable, holding
+from menura.adaptation.weights import adaptable_parameters, swapped_weights
 from menura.batches.batch import Batch
-from menura.decoding.choice import Greedy
+from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError
 from menura.models.causal_lm.adapter_bank import AdapterBank
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
@@ -104,7 +104,7 @@ def check_same(case: Case, ways: Mapping[str, Way]) -> None:
 def drawn(model: CausalLm, seed: int) -> dict[str, Tensor]:
     """Draw a persona's weights."""
     stream = torch.Generator().manual_seed(seed)
-    return {name: DEVIATION * torch.randn(p.shape, generator=stream) for name, p in adaptable(model).items()}
+    return {name: DEVIATION * torch.randn(p.shape, generator=stream) for name, p in adaptable_parameters(model).items()}
 
 
 def banked(model: CausalLm, bank: AdapterBank, batch: Batch) -> list[list[int]]:
@@ -117,7 +117,7 @@ def alone(model: CausalLm, personas: Personas, batch: Batch) -> list[list[int]]:
     """Write one row after another, its persona in the model meanwhile."""
     found = []
     for persona, exchange in zip(personas, batch.exchanges, strict=True):
-        with holding(model, persona):
+        with swapped_weights(model, persona):
             found += our_way(model, model.batch([exchange]), Greedy())
     return found
 

@@ -23,8 +23,8 @@ from menura.adaptation.weights import outer_groups
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.batches.profile import Slots
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting

@@ -138,7 +138,7 @@ class Variant:
         tokens = byte_tokens((*CHAT_TOKENS, *WORD_TOKENS))
         config = MODELS[self.model].settings(len(tokens), hidden_size=6, num_layers=2, max_length=512, **self.settings)
         torch.manual_seed(7)
-        model: Any = build(None, config, people=("mira",)).eval()
+        model: Any = build(None, config, persona_ids=("mira",)).eval()
         if stirred:
             stir(model, size=0.5)
         return Toy(model.double() if double else model, Encoder(tokens, words(tokens), config.max_length))

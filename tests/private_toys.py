@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from toys import NoDecoding, exchange, points
 
-from menura.adaptation.masks import LayerMask, PersonaMask, whole
+from menura.adaptation.masks import LayerMask, PersonaMask, full_mask
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.models.dialogue_model import Loss, mean_loss
@@ -81,13 +81,13 @@ def of_edges(shape: PersonaMask, *edges: Sequence[Sequence[int]] | None) -> Pers
 def any_structure(model: PrivateNet, seed: int, share: float = 0.6) -> PersonaMask:
     """Draw a structure: edges of the inner layers at random, whatever leads to a dead node cut off."""
     stream, alive, layers = torch.Generator().manual_seed(seed), None, []
-    shape = whole(model).layers
+    shape = full_mask(model).layers
     for layer in shape[::-1]:
         if layer in (shape[0], shape[-1]):
             layers.append(layer)
             alive = None
             continue
-        kept = torch.rand(layer.above, layer.below, generator=stream) < share
+        kept = torch.rand(layer.out_units, layer.in_units, generator=stream) < share
         kept = kept if alive is None else kept & alive[:, None]
         alive = kept.any(0)
         layers.append(layer.with_edges(kept))

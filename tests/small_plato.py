@@ -85,7 +85,7 @@ def whole(model: Plato, exchange: EncodedExchange, slot: Tensor | None, sight: A
     ids = (exchange.prefix[-1], *(exchange.reply if sight.recognition else exchange.reply[:-1]))
     context = Channels.of([model.layout.context(exchange)], model.device)
     reply = Channels.of([model.layout.reply(ids)], model.device)
-    places = SegmentIds.of(context.mask, context.block, reply.mask, head=slot is not None)
+    places = SegmentIds.of(context.mask, context.utterance, reply.mask, head=slot is not None)
     x = torch.cat([model.embeddings(context), model.embeddings(reply)], 1)
     if slot is not None:
         x = torch.cat([model.embeddings.slot(slot)[None, None], x], 1)
@@ -168,6 +168,6 @@ def alone(ids: Sequence[int]) -> Channels:
 def states_of(model: Plato, ids: Sequence[int], sight: AttentionMask) -> Tensor:
     """Return (N, D) states of a row of tokens, each seeing by ``sight``."""
     read = alone(ids)
-    places = SegmentIds.of(read.mask, read.block, read.mask[:, :0], head=False)
+    places = SegmentIds.of(read.mask, read.utterance, read.mask[:, :0], head=False)
     attend = Masked(sight.fused(places))
     return model.body(model.embeddings(read), [attend] * len(model.body.blocks))[0]

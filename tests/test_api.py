@@ -10,7 +10,7 @@ from menura import api
 from menura.artefacts import persona_store
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Turn
-from menura.decoding.choice import Greedy
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, DataError, EpisodeError, MismatchError
 from menura.evaluation.settings import EvaluateConfig
 from menura.models.causal_lm.model import CausalLmConfig

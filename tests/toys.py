@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.weights import trained
+from menura.adaptation.weights import trainable_parameters
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
@@ -82,7 +82,7 @@ def flat(tensors: Mapping[str, Tensor]) -> Tensor:
 
 def slope(model: DialogueModel[Any], value: Callable[[], Tensor], direction: Tensor, step: float) -> float:
     """Return the central difference of a value along a direction in all that trains."""
-    parameters = list(trained(model).values())
+    parameters = list(trainable_parameters(model).values())
     pieces = direction.split([p.numel() for p in parameters])
 
     def at(distance: float) -> float:

@@ -5,7 +5,7 @@ from made_up import QUERY, SUPPORT, VARIANTS, Toy, assert_same_bits, snapshot
 from menura.adaptation.alternating import Alternating, HasPhases
 from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.weights import adaptable, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 
@@ -46,7 +46,7 @@ def test_what_is_drawn_changes_with_progress_and_turn_but_not_with_what_was_draw
 def test_the_critic_learns_to_tell_and_the_generators_to_hide() -> None:
     toy, episode = given()
     method = Alternating()
-    optimizer = torch.optim.Adam(list(adaptable(toy.model).values()), lr=1e-2)
+    optimizer = torch.optim.Adam(list(adaptable_parameters(toy.model).values()), lr=1e-2)
 
     def go(turn: int, steps: int) -> list[float]:
         """Take some steps of one turn; return its estimates of the divergence."""

@@ -15,11 +15,11 @@ from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop, mini_batches
 from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import JointTrajectory, LearnsJointly, iterate_joint_loop
-from menura.adaptation.l1_penalty import Penalty, sparse_copy
+from menura.adaptation.l1_penalty import Penalty, l1_finetuned_copy
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.masks import PersonaMask, jaccard, whole, with_zeros, within
-from menura.adaptation.weights import adaptable, loss_with, trained
+from menura.adaptation.masks import PersonaMask, full_mask, jaccard, masked_weights, with_zeros
+from menura.adaptation.weights import adaptable_parameters, loss_with, trainable_parameters
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
 
@@ -33,9 +33,11 @@ def ours(model: PrivateNet) -> list[PersonaMask]:
 def copied(model: PrivateNet, method: Cmaml) -> dict[str, Tensor]:
     """Return the first persona's copy that is fine-tuned towards few weights, as the method's settings have it."""
     batches = mini_batches(model, EPISODES[0].support, method.inner.batch_size)
-    penalty = Penalty(frozenset(whole(model).names), method.l1_weight, method.l1_step)
+    penalty = Penalty(frozenset(full_mask(model).names), method.l1_weight, method.l1_step)
     problem = InnerProblem(model, method.inner.lr, adam=False)
-    return sparse_copy(problem, adaptable(model), batches, replace(method.inner, epochs=method.prune_epochs), penalty)
+    return l1_finetuned_copy(
+        problem, adaptable_parameters(model), batches, replace(method.inner, epochs=method.prune_epochs), penalty
+    )
 
 
 # The copy that is fine-tuned towards few weights
@@ -47,8 +49,8 @@ def test_a_step_of_the_copy_goes_down_the_loss_and_the_sum_of_private_magnitudes
     with torch.no_grad():
         model.private[1].weight[0, 0] = 0.0
         model.private[1].weight[0, 1] = 1e-4
-    start, names = adaptable(model), frozenset(whole(model).names)
-    found = sparse_copy(
+    start, names = adaptable_parameters(model), frozenset(full_mask(model).names)
+    found = l1_finetuned_copy(
         InnerProblem(model, 0.1, adam=False), start, [batch], InnerLoop(lr=0.1), Penalty(names, 0.01, kind)
     )
     slopes = torch.autograd.grad(model.loss(batch).total, list(start.values()))
@@ -67,7 +69,7 @@ def test_the_proximal_copy_has_zeros_where_the_subgradient_s_only_comes_near() -
     counts = {}
     for kind in ("subgradient", "proximal"):
         copy = copied(model, Cmaml(INNER, l1_weight=0.5, l1_step=kind, prune_epochs=10))  # type: ignore[arg-type]
-        counts[kind] = sum(int((copy[name] == 0).sum()) for name in whole(model).names)
+        counts[kind] = sum(int((copy[name] == 0).sum()) for name in full_mask(model).names)
     assert counts["proximal"] > 10
     assert counts["subgradient"] == 0
 
@@ -99,7 +101,7 @@ def test_a_persona_is_learnt_from_the_meta_weights_within_its_structure() -> Non
     weights, mask = method.adapted(model, EPISODES[0].support)
     kept = mask.kept()
     assert any((~there).any() for there in kept.values())
-    leaves = {name: value.detach().requires_grad_() for name, value in adaptable(model).items()}
+    leaves = {name: value.detach().requires_grad_() for name, value in adaptable_parameters(model).items()}
     batch = model.batch(EPISODES[0].support[0])
     slopes = torch.autograd.grad(loss_with(model, with_zeros(leaves, kept), batch).total, list(leaves.values()))
     for (name, value), by_loss in zip(leaves.items(), slopes, strict=True):
@@ -109,12 +111,12 @@ def test_a_persona_is_learnt_from_the_meta_weights_within_its_structure() -> Non
 
 def test_with_private_weights_alone_a_persona_holds_nothing_else_and_still_learns() -> None:
     toy = VARIANTS["seq2spg"].toy(double=True)
-    names = whole(toy.model).names
+    names = full_mask(toy.model).names
     method = Cmaml(replace(INNER, lr=0.5), gamma=0.3, l1_weight=0.05, trainable=",".join(names))
     method.attach(toy.model)
     weights, mask = method.adapted(toy.model, toy.dialogues(SUPPORT))
     assert weights.keys() == set(names)
-    bare = within({name: adaptable(toy.model)[name].detach() for name in names}, mask)
+    bare = masked_weights({name: adaptable_parameters(toy.model)[name].detach() for name in names}, mask)
     support = toy.batch(SUPPORT)
     losses = [float(loss_with(toy.model, each, support).total.detach()) for each in (bare, weights)]
     assert losses[1] < losses[0]
@@ -122,12 +124,22 @@ def test_with_private_weights_alone_a_persona_holds_nothing_else_and_still_learn
 
 def test_in_joint_training_what_does_not_adapt_still_learns_from_the_query() -> None:
     model = PrivateNet()
-    names = whole(model).names
-    total, _ = Cmaml(INNER, trainable=",".join(names)).joint_objective(model, EPISODES[:2], [whole(model)] * 2)
-    by_query = dict(zip(adaptable(model), torch.autograd.grad(total, list(adaptable(model).values())), strict=True))
+    names = full_mask(model).names
+    total, _ = Cmaml(INNER, trainable=",".join(names)).joint_objective(model, EPISODES[:2], [full_mask(model)] * 2)
+    by_query = dict(
+        zip(
+            adaptable_parameters(model),
+            torch.autograd.grad(total, list(adaptable_parameters(model).values())),
+            strict=True,
+        )
+    )
     assert by_query["shared.weight"].abs().sum() > 0
     walk = JointTrajectory(
-        InnerProblem(model, 0.1, adam=False), adaptable(model), [whole(model)], exact=False, moving=frozenset(names)
+        InnerProblem(model, 0.1, adam=False),
+        adaptable_parameters(model),
+        [full_mask(model)],
+        exact=False,
+        trainable_names=frozenset(names),
     )
     walk.step({0: model.batch(EPISODES[0].support[0])})
     assert torch.equal(walk.weights(0)["shared.weight"], model.shared.weight)
@@ -154,7 +166,7 @@ def test_an_empty_support_leaves_the_base_whole() -> None:
     model = PrivateNet()
     for support in ((), ((),)):
         weights, mask = Cmaml(INNER, gamma=0.2).adapted(model, support)
-        assert all(torch.equal(weights[name], value) for name, value in adaptable(model).items())
+        assert all(torch.equal(weights[name], value) for name, value in adaptable_parameters(model).items())
         assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in model.parameters()}
         assert mask.kept() == {}
 
@@ -174,7 +186,7 @@ def test_a_seq2spg_adapts_within_its_structure_and_comes_back_as_it_was(name: st
     before = snapshot(toy.model)
     weights, mask = method.adapted(toy.model, toy.dialogues(SUPPORT))
     assert_same_bits(toy.model, before)
-    bare = within({n: v.detach() for n, v in adaptable(toy.model).items()}, mask)
+    bare = masked_weights({n: v.detach() for n, v in adaptable_parameters(toy.model).items()}, mask)
     losses = [float(loss_with(toy.model, w, support).total.detach()) for w in (bare, weights)]
     assert losses[1] < losses[0] - 0.01
     assert all(not weights[name][~there].any() for name, there in mask.kept().items())
@@ -211,14 +223,16 @@ def test_every_task_takes_its_own_steps_and_shares_those_of_the_private_weights_
     private = set(masks[0].names)
     exact = order == "exact"
     batches = [mini_batches(model, e.support, 2) for e in EPISODES]
-    own = [dict(adaptable(model)) for _ in EPISODES]
-    pool = {name: value for name, value in adaptable(model).items() if name in private}
+    own = [dict(adaptable_parameters(model)) for _ in EPISODES]
+    pool = {name: value for name, value in adaptable_parameters(model).items() if name in private}
     for step in range(8):
         slopes: dict[int, dict[str, torch.Tensor]] = {}
         for task in range(3):
             if step < 2 * len(batches[task]):
                 here = {**own[task], **pool}
-                loss = loss_with(model, within(here, masks[task]), batches[task][step % len(batches[task])]).total
+                loss = loss_with(
+                    model, masked_weights(here, masks[task]), batches[task][step % len(batches[task])]
+                ).total
                 grads = torch.autograd.grad(loss, list(here.values()), create_graph=True)
                 slopes[task] = dict(zip(here, grads, strict=True))
         for task, slope_of in slopes.items():
@@ -228,7 +242,7 @@ def test_every_task_takes_its_own_steps_and_shares_those_of_the_private_weights_
             assert isinstance(owners, torch.Tensor)
             pool[name] = pool[name] - 0.1 * sum(s[name] for s in slopes.values()) / owners.clamp(min=1)
     totals = [
-        loss_with(model, within({**own[t], **pool}, masks[t]), model.batch(e.query[0])).total
+        loss_with(model, masked_weights({**own[t], **pool}, masks[t]), model.batch(e.query[0])).total
         for t, e in enumerate(EPISODES)
     ]
     value, losses = Cmaml(INNER, order=order).joint_objective(model, EPISODES, masks)  # type: ignore[arg-type]
@@ -241,7 +255,7 @@ def test_every_task_takes_its_own_steps_and_shares_those_of_the_private_weights_
 
 def test_first_order_is_the_gradient_where_the_tasks_end_added_up() -> None:
     model, masks = PrivateNet(), ours(PrivateNet())
-    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
+    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable_parameters(model), masks, exact=False)
     for _ in iterate_joint_loop(walk, [mini_batches(model, e.support, 2) for e in EPISODES], INNER):
         pass
     wanted = torch.zeros(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
@@ -261,7 +275,7 @@ def test_as_the_public_program_tasks_share_no_step_and_the_query_sees_all_weight
     method = Cmaml(INNER, preset="repo")
     _, losses = method.joint_objective(model, EPISODES, masks)
     for episode, mask, loss in zip(EPISODES, masks, losses, strict=True):
-        weights, kept = {n: v.detach() for n, v in adaptable(model).items()}, mask.kept()
+        weights, kept = {n: v.detach() for n, v in adaptable_parameters(model).items()}, mask.kept()
         batches = mini_batches(model, episode.support, 2)
         for batch in batches * 2:
             leaves = {name: value.requires_grad_() for name, value in weights.items()}
@@ -270,7 +284,7 @@ def test_as_the_public_program_tasks_share_no_step_and_the_query_sees_all_weight
             weights = {name: (value - 0.1 * held[name]).detach() for name, value in leaves.items()}
         wanted = float(loss_with(model, weights, model.batch(episode.query[0])).total)
         assert float(loss.total) == pytest.approx(wanted, abs=1e-14)
-    assert method.update_masks(model, masks) == {}
+    assert method.outer_step_masks(model, masks) == {}
 
 
 def test_the_objective_of_one_task_is_joint_learning_alone() -> None:
@@ -309,8 +323,8 @@ def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
     masks = ours(models[0])
     method = Cmaml(INNER)
     plain = replace(method, private_adam="plain")
-    assert plain.update_masks(models[0], masks) == {}
-    union = method.update_masks(models[0], masks)
+    assert plain.outer_step_masks(models[0], masks) == {}
+    union = method.outer_step_masks(models[0], masks)
     wanted = {n: torch.stack([s.kept()[n] for s in masks]).any(0) for n in masks[0].kept()}
     assert {n: v.tolist() for n, v in union.items()} == {n: v.tolist() for n, v in wanted.items()}
     for model, made in zip(models, (method, plain), strict=True):
@@ -318,7 +332,7 @@ def test_where_nothing_moves_alone_the_masked_step_is_the_plain_one() -> None:
         for _ in range(3):
             adam.zero_grad()
             made.joint_objective(model, EPISODES, masks)[0].backward()
-            with moving_only(adam, trained(model), made.update_masks(model, masks)):
+            with moving_only(adam, trainable_parameters(model), made.outer_step_masks(model, masks)):
                 adam.step()
     for (name, masked), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
         there = union.get(name, torch.ones_like(masked, dtype=torch.bool))

@@ -9,7 +9,7 @@ from toys import Quadratic, exchange
 
 from menura.adaptation.inner_loop import InnerLoop, mini_batches, run_inner_loop
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import adaptable, holding, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
@@ -45,14 +45,14 @@ def test_mini_batches_cut_the_support_in_order(size: int, sizes: list[int]) -> N
 def test_a_descent_walks_as_torchs_own_optimizer_does(name: str, optimizer: str, peer: type) -> None:
     toy = VARIANTS[name].toy(double=True)
     inner = InnerLoop(lr=0.01, epochs=3, batch_size=2, optimizer=optimizer)  # type: ignore[arg-type]
-    ours = run_inner_loop(toy.model, adaptable(toy.model), toy.dialogues(SUPPORT), inner)
-    outer = peer(list(adaptable(toy.model).values()), lr=0.01)
+    ours = run_inner_loop(toy.model, adaptable_parameters(toy.model), toy.dialogues(SUPPORT), inner)
+    outer = peer(list(adaptable_parameters(toy.model).values()), lr=0.01)
     for _ in range(3):
         for batch in mini_batches(toy.model, toy.dialogues(SUPPORT), 2):
             outer.zero_grad()
             toy.model.loss(batch).total.backward()
             outer.step()
-    walked = flat(adaptable(toy.model)).detach()
+    walked = flat(adaptable_parameters(toy.model)).detach()
     apart = (flat(ours).detach() - walked).abs()
     # Adam's epsilon stands within the root here: where a gradient is nearly zero the walks differ by part of a step.
     assert float(apart.max()) < (1e-12 if optimizer == "sgd" else 0.3 * 0.01 * 6)
@@ -65,7 +65,7 @@ HELD = ["houlsby", "gpt2-upper", "in-place", "transfer-transfo", "p2-bot", "seq2
 @pytest.mark.parametrize("name", HELD)
 def test_anchored_to_itself_alone_a_model_stays_where_it_is(name: str) -> None:
     toy = VARIANTS[name].toy(double=True)
-    start = adaptable(toy.model)
+    start = adaptable_parameters(toy.model)
     ended = run_inner_loop(
         toy.model, start, toy.dialogues(SUPPORT), InnerLoop(lr=0.5, epochs=2, batch_size=2, distill_weight=1.0)
     )
@@ -76,7 +76,7 @@ def test_anchored_to_itself_alone_a_model_stays_where_it_is(name: str) -> None:
 def test_half_anchored_the_first_step_is_half_as_long(name: str) -> None:
     """What is expected is what the start says, so at the start it pulls nowhere."""
     toy = VARIANTS[name].toy(double=True)
-    start, support = adaptable(toy.model), toy.dialogues(SUPPORT)
+    start, support = adaptable_parameters(toy.model), toy.dialogues(SUPPORT)
     free, held = (
         run_inner_loop(toy.model, start, support, InnerLoop(0.1, 1, 0, distill_weight=anchor)) for anchor in (0.0, 0.5)
     )
@@ -134,7 +134,7 @@ def flat(tensors: Mapping[str, Tensor]) -> Tensor:
 def test_a_step_whose_loss_is_not_finite_names_the_step_and_its_dialogues() -> None:
     toy = VARIANTS["houlsby"].toy()
     support = toy.dialogues(SUPPORT)
-    start = adaptable(toy.model)
+    start = adaptable_parameters(toy.model)
     inner = InnerLoop(lr=1e30, epochs=3, batch_size=2)
     with pytest.raises(NumericalError, match=r"inner step 2: .*s2") as caught:
         run_inner_loop(toy.model, start, support, inner)
@@ -144,18 +144,18 @@ def test_a_step_whose_loss_is_not_finite_names_the_step_and_its_dialogues() -> N
 
 def test_no_step_gives_back_what_it_started_from() -> None:
     toy = VARIANTS["houlsby"].toy()
-    start = adaptable(toy.model)
+    start = adaptable_parameters(toy.model)
     end = run_inner_loop(toy.model, start, toy.dialogues(SUPPORT), InnerLoop(epochs=0))
     assert all(end[key] is start[key] for key in start)
 
 
 def test_a_descent_can_start_beside_the_model() -> None:
     toy = VARIANTS["lora"].toy(double=True)
-    elsewhere = {key: value.detach() + 0.1 for key, value in adaptable(toy.model).items()}
+    elsewhere = {key: value.detach() + 0.1 for key, value in adaptable_parameters(toy.model).items()}
     inner = InnerLoop(lr=0.1, epochs=2)
     beside = run_inner_loop(toy.model, elsewhere, toy.dialogues(SUPPORT), inner)
-    with holding(toy.model, elsewhere):
-        inside = run_inner_loop(toy.model, adaptable(toy.model), toy.dialogues(SUPPORT), inner)
+    with swapped_weights(toy.model, elsewhere):
+        inside = run_inner_loop(toy.model, adaptable_parameters(toy.model), toy.dialogues(SUPPORT), inner)
     assert all(torch.equal(beside[key], inside[key]) for key in beside)
 
 
@@ -172,13 +172,13 @@ def test_the_held_share_of_the_start_is_lowered_beside_the_adapted_loss() -> Non
     assert held.parts["un-adapted"].item() == pytest.approx(before.item(), rel=1e-12)
     assert torch.equal(held.nll, adapted.nll)
     whole = Maml(inner, unadapted_loss_weight=1.0).objective(toy.model, episode).total
-    ours, wanted = (torch.autograd.grad(v, list(adaptable(toy.model).values())) for v in (whole, before))
+    ours, wanted = (torch.autograd.grad(v, list(adaptable_parameters(toy.model).values())) for v in (whole, before))
     assert all(torch.allclose(a, b, rtol=1e-10) for a, b in zip(ours, wanted, strict=True))
 
 
 def test_gradients_of_a_loss_beside_flow_into_the_weights_and_not_into_the_model() -> None:
     toy = VARIANTS["houlsby"].toy()
-    weights = {key: value.detach().clone().requires_grad_() for key, value in adaptable(toy.model).items()}
+    weights = {key: value.detach().clone().requires_grad_() for key, value in adaptable_parameters(toy.model).items()}
     loss_with(toy.model, weights, toy.batch(QUERY)).total.backward()
     assert all(weight.grad is not None for weight in weights.values())
     assert all(parameter.grad is None for parameter in toy.model.parameters())
@@ -188,9 +188,9 @@ def test_holding_writes_tied_weights_once_and_both_uses_see_them() -> None:
     toy = VARIANTS["in-place"].toy()
     name = next(n for n, p in toy.model.named_parameters() if p is toy.model.network.get_input_embeddings().weight)
     query = toy.batch(QUERY)
-    weights = {name: adaptable(toy.model)[name].detach() * 1.5}
+    weights = {name: adaptable_parameters(toy.model)[name].detach() * 1.5}
     beside = loss_with(toy.model, weights, query).nll
-    with holding(toy.model, weights):
+    with swapped_weights(toy.model, weights):
         assert toy.model.network.get_output_embeddings().weight is toy.model.network.get_input_embeddings().weight
         assert torch.equal(toy.model.loss(query).nll, beside)
     assert not torch.equal(toy.model.loss(query).nll, beside)
@@ -198,8 +198,8 @@ def test_holding_writes_tied_weights_once_and_both_uses_see_them() -> None:
 
 def test_holding_a_weight_the_model_does_not_have_changes_nothing() -> None:
     model = VARIANTS["houlsby"].toy().model
-    name, first = next(iter(adaptable(model).items()))
+    name, first = next(iter(adaptable_parameters(model).items()))
     before = first.detach().clone()
-    with pytest.raises(KeyError), holding(model, {name: before + 1, "nobody": nn.Parameter(torch.zeros(1))}):
+    with pytest.raises(KeyError), swapped_weights(model, {name: before + 1, "nobody": nn.Parameter(torch.zeros(1))}):
         pass
     assert torch.equal(first, before)

@@ -17,7 +17,7 @@ from menura.adaptation.inner_step import (
     restore_inner_lrs,
 )
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import adaptable, holding, outer_groups, trained
+from menura.adaptation.weights import adaptable_parameters, outer_groups, swapped_weights, trainable_parameters
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 
@@ -35,7 +35,7 @@ def test_rates_begin_at_the_inner_rate_and_adapt_as_it_does() -> None:
     bare, model = TanhNet(), TanhNet()
     rates = with_rates(model, rows=2)
     for step in range(3):
-        assert torch.allclose(rates.of_step(step, tuple(adaptable(model))), torch.tensor(0.1).double())
+        assert torch.allclose(rates.of_step(step, tuple(adaptable_parameters(model))), torch.tensor(0.1).double())
     ours, wanted = (Maml(INNER).adapt(made, NET_EPISODE.support) for made in (model, bare))
     assert ours.keys() == wanted.keys()
     assert all(torch.allclose(ours[name], wanted[name], rtol=1e-14) for name in wanted)
@@ -52,21 +52,25 @@ def test_each_tensor_and_each_step_goes_at_its_own_rate(method: type, optimizer:
         rates.logarithm.fill_(still)
         rates.logarithm[1, rates.column["network.2.bias"]] = math.log(0.2)
     moved = method(inner).adapt(model, NET_EPISODE.support)
-    changed = {name for name, value in adaptable(model).items() if not torch.allclose(moved[name], value, atol=1e-9)}
+    changed = {
+        name for name, value in adaptable_parameters(model).items() if not torch.allclose(moved[name], value, atol=1e-9)
+    }
     assert changed == {"network.2.bias"}
     once = method(InnerLoop(lr=0.5, epochs=1, batch_size=0, optimizer=optimizer)).adapt(model, NET_EPISODE.support)  # type: ignore[arg-type]
-    assert torch.allclose(once["network.2.bias"], adaptable(model)["network.2.bias"], atol=1e-9), "row 0 stands still"
+    assert torch.allclose(once["network.2.bias"], adaptable_parameters(model)["network.2.bias"], atol=1e-9), (
+        "row 0 stands still"
+    )
 
 
 def test_a_persona_never_contains_the_rates_and_the_outer_loop_moves_them() -> None:
     toy = VARIANTS["lora-upper"].toy()
-    before = set(adaptable(toy.model))
+    before = set(adaptable_parameters(toy.model))
     Maml(INNER, lr_mode="layer").attach(toy.model)
-    assert set(adaptable(toy.model)) == before
-    assert set(trained(toy.model)) == before | {LOGARITHM}
+    assert set(adaptable_parameters(toy.model)) == before
+    assert set(trainable_parameters(toy.model)) == before | {LOGARITHM}
     weights = Maml(INNER, lr_mode="layer").adapt(toy.model, toy.dialogues(SUPPORT))
     assert set(weights) == before
-    with holding(toy.model, weights):
+    with swapped_weights(toy.model, weights):
         pass
 
 
@@ -76,10 +80,10 @@ def test_weights_decay_and_rates_do_not() -> None:
     decaying, still = outer_groups(model, 0.1)
     assert (decaying["weight_decay"], still["weight_decay"]) == (0.1, 0.0)
     assert [id(p) for p in still["params"]] == [id(rates.logarithm)]
-    assert [id(p) for p in decaying["params"]] == [id(p) for p in adaptable(model).values()]
+    assert [id(p) for p in decaying["params"]] == [id(p) for p in adaptable_parameters(model).values()]
     assert [group["weight_decay"] for group in outer_groups(TanhNet(), 0.1)] == [0.1]
     (together,) = outer_groups(model, 0.0)
-    assert len(together["params"]) == len(trained(model))
+    assert len(together["params"]) == len(trainable_parameters(model))
 
 
 @pytest.mark.parametrize("order", ["first", "exact"])
@@ -99,7 +103,7 @@ def test_training_lowers_the_query_loss_by_the_rates_alone(order: str) -> None:
         outer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.05
-    assert bool((rates.of_step(0, tuple(adaptable(toy.model))) > 0).all())
+    assert bool((rates.of_step(0, tuple(adaptable_parameters(toy.model))) > 0).all())
     assert len(rates.logarithm.detach().unique()) > rates.logarithm.numel() // 2, "every tensor found its own"
 
 

@@ -10,12 +10,12 @@ from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, Variant, assert_same_b
 
 from menura.adaptation import rewards
 from menura.adaptation.catalogue import METHODS
-from menura.adaptation.finetune import pooled
+from menura.adaptation.finetune import support_and_query_loss
 from menura.adaptation.latent_policy import InitialWeights, LatentPolicy, drawn, replies_under
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.batches.encode import EncodedEpisode
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError
 
 LATENTS = 5
@@ -67,7 +67,9 @@ def test_the_model_comes_back_as_it_was(visibility: str, *, unfreezes: bool) -> 
 
 def test_its_nll_are_those_of_the_pooled_loss_and_its_parts_tell_the_reward() -> None:
     toy = toy_with()
-    plain, ours = (f(toy.model, episode_of(toy)) for f in (pooled, LatentPolicy(max_new_tokens=4).objective))
+    plain, ours = (
+        f(toy.model, episode_of(toy)) for f in (support_and_query_loss, LatentPolicy(max_new_tokens=4).objective)
+    )
     assert torch.equal(ours.nll, plain.nll)
     assert set(ours.parts) - set(plain.parts) == {"reward", "uncertainty"}
     assert 0 < float(ours.parts["reward"]) < 1
@@ -75,7 +77,7 @@ def test_its_nll_are_those_of_the_pooled_loss_and_its_parts_tell_the_reward() ->
 
 def test_a_model_without_latents_learns_by_the_pooled_loss() -> None:
     toy = toy_with(num_latents=0)
-    ours, plain = (f(toy.model, episode_of(toy)).total for f in (LatentPolicy().objective, pooled))
+    ours, plain = (f(toy.model, episode_of(toy)).total for f in (LatentPolicy().objective, support_and_query_loss))
     assert torch.equal(ours, plain)
 
 
@@ -101,9 +103,9 @@ def test_unfrozen_it_is_held_to_what_it_said_before_the_training() -> None:
         reference_loss_weight=1.0,
     )
     method.attach(toy.model)
-    assert isinstance(toy.model.begun, InitialWeights)
-    assert not {name for name in toy.model.state_dict() if name.startswith("begun")}, "it is not saved"
-    weights = list(adaptable(toy.model).values())
+    assert isinstance(toy.model.initial_weights, InitialWeights)
+    assert not {name for name in toy.model.state_dict() if name.startswith("initial_weights")}, "it is not saved"
+    weights = list(adaptable_parameters(toy.model).values())
     away = [torch.randn(w.shape, generator=torch.Generator().manual_seed(n)) for n, w in enumerate(weights)]
 
     def held() -> float:

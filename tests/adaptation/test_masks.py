@@ -14,17 +14,17 @@ from menura.adaptation.masks import (
     PersonaMask,
     Threshold,
     from_tensors,
+    full_mask,
     jaccard,
     mask_statistics,
+    masked_weights,
     mean_jaccard,
     pruned,
     to_tensors,
-    whole,
-    within,
     without_pruned_nodes,
     zero_dead_edges,
 )
-from menura.adaptation.weights import adaptable, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with
 from menura.artefacts import tensors
 from menura.errors import DataError, MismatchError
 
@@ -37,9 +37,9 @@ def drawn(personas: int = 5, sizes: tuple[int, ...] = WIDE) -> list[PersonaMask]
 
 
 def test_edges_are_held_eight_a_byte_and_come_back_as_they_were() -> None:
-    shape = whole(PrivateNet(WIDE))
+    shape = full_mask(PrivateNet(WIDE))
     for layer in shape.layers:
-        edges = torch.rand(layer.above, layer.below, generator=torch.Generator().manual_seed(3)) < 0.4
+        edges = torch.rand(layer.out_units, layer.in_units, generator=torch.Generator().manual_seed(3)) < 0.4
         made = layer.with_edges(edges)
         assert made.bits is not None
         assert made.bits.dtype == torch.uint8
@@ -50,12 +50,12 @@ def test_edges_are_held_eight_a_byte_and_come_back_as_they_were() -> None:
 
 def test_a_model_without_a_private_part_has_nothing_to_keep() -> None:
     model = TanhNet()
-    assert whole(model).layers == ()
-    assert within(adaptable(model), whole(model)).keys() == adaptable(model).keys()
+    assert full_mask(model).layers == ()
+    assert masked_weights(adaptable_parameters(model), full_mask(model)).keys() == adaptable_parameters(model).keys()
 
 
 def test_a_node_whose_edges_from_below_all_went_lives_and_its_bias_speaks() -> None:
-    shape = whole(PrivateNet((2, 2, 2, 2, 1)))
+    shape = full_mask(PrivateNet((2, 2, 2, 2, 1)))
     weights = {name: torch.full((2, 2), 0.5) for name in ("private.1.weight", "private.2.weight")}
     weights["private.1.weight"] = torch.tensor([[0.0, 0.0], [0.5, 0.5]])
     mask = pruned(shape, weights, Threshold(gamma=0.1))
@@ -68,13 +68,13 @@ def test_a_quantile_keeps_its_share_of_each_layer_whatever_the_scale() -> None:
     model = PrivateNet((30, 40, 50, 40, 30))
     with torch.no_grad():
         model.private[1].weight *= 1e-3
-    small = pruned(whole(model), adaptable(model), Threshold("quantile", keep_share=0.3)).density()
+    small = pruned(full_mask(model), adaptable_parameters(model), Threshold("quantile", keep_share=0.3)).density()
     assert small["private.0.weight"] == small["private.3.weight"] == 1
     assert small["private.1.weight"] == pytest.approx(0.3, abs=0.001)
     assert small["private.2.weight"] == pytest.approx(0.3, abs=0.001)
-    assert set(pruned(whole(model), adaptable(model), Threshold("quantile", keep_share=1.0)).density().values()) == {
-        1.0
-    }
+    assert set(
+        pruned(full_mask(model), adaptable_parameters(model), Threshold("quantile", keep_share=1.0)).density().values()
+    ) == {1.0}
 
 
 def test_the_mean_jaccard_is_that_of_all_pairs_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,16 +92,16 @@ def test_the_mean_jaccard_is_that_of_all_pairs_counted_one_by_one(monkeypatch: p
 
 
 def test_structures_without_any_edge_are_alike() -> None:
-    shape = whole(PrivateNet())
-    nothing = pruned(shape, adaptable(PrivateNet()), Threshold(gamma=math.inf))
-    everything = pruned(shape, adaptable(PrivateNet()), Threshold(gamma=0.0))
+    shape = full_mask(PrivateNet())
+    nothing = pruned(shape, adaptable_parameters(PrivateNet()), Threshold(gamma=math.inf))
+    everything = pruned(shape, adaptable_parameters(PrivateNet()), Threshold(gamma=0.0))
     assert jaccard(nothing, nothing) == 1
     assert jaccard(nothing, everything) == 0
     assert mean_jaccard([everything]) == 1
 
 
 def test_a_census_counts_kept_and_live_edges_in_the_mean() -> None:
-    shape = whole(PrivateNet((2, 2, 2, 1)))
+    shape = full_mask(PrivateNet((2, 2, 2, 1)))
     one = of_edges(shape, None, [[1, 0], [1, 0]], None)
     other = of_edges(shape, None, [[1, 1], [1, 0]], None)
     found = mask_statistics([one, other])
@@ -111,41 +111,43 @@ def test_a_census_counts_kept_and_live_edges_in_the_mean() -> None:
     told = "persona masks of 2 personas: private.1.weight keeps 62.5% of its edges (62.5% live); mean Jaccard 0.667"
     assert found.lines() == [told]
     assert found.warnings() == []
-    assert len(mask_statistics([whole(PrivateNet((2, 2, 1)))]).warnings()) == 1
+    assert len(mask_statistics([full_mask(PrivateNet((2, 2, 1)))]).warnings()) == 1
 
 
 def test_structures_come_back_from_a_file_with_their_personas(tmp_path: Path) -> None:
     model, names = PrivateNet(WIDE), ["anna", "bö:1/2", "d", "e", "f"]
     masks = dict(zip(names, drawn(), strict=True))
     tensors.save(tmp_path / "s.safetensors", to_tensors(masks))
-    again = from_tensors(tensors.load(tmp_path / "s.safetensors"), whole(model), "here")
+    again = from_tensors(tensors.load(tmp_path / "s.safetensors"), full_mask(model), "here")
     assert list(again) == names
     for name in names:
         for ours, theirs in zip(masks[name].layers, again[name].layers, strict=True):
             assert torch.equal(ours.edges(), theirs.edges())
             assert (ours.bits is None) == (theirs.bits is None)
-    edges = sum(layer.above * layer.below for layer in whole(model).layers[1:3])
+    edges = sum(layer.out_units * layer.in_units for layer in full_mask(model).layers[1:3])
     assert (tmp_path / "s.safetensors").stat().st_size < len(names) * (edges / 8 + 2) + 600
 
 
 def test_structures_of_another_model_or_without_personas_are_refused() -> None:
     written = to_tensors(dict(zip("abcde", drawn(), strict=True)))
     with pytest.raises(MismatchError, match=r"private.1.weight: bits \(5, 78\) torch.uint8, wanted \(5, 4\)"):
-        from_tensors(written, whole(PrivateNet()), "here")
+        from_tensors(written, full_mask(PrivateNet()), "here")
     with pytest.raises(MismatchError, match=r"a layer that the model has not: private.2.weight"):
-        from_tensors({n: v for n, v in written.items() if n != "private.1.weight"}, whole(PrivateNet(WIDE[:3])), "here")
+        from_tensors(
+            {n: v for n, v in written.items() if n != "private.1.weight"}, full_mask(PrivateNet(WIDE[:3])), "here"
+        )
     for damaged in ({}, {**written, PERSONAS: written[PERSONAS][:-2]}):
         with pytest.raises(DataError, match="without whole personas' ids"):
-            from_tensors(damaged, whole(PrivateNet(WIDE)), "here")
+            from_tensors(damaged, full_mask(PrivateNet(WIDE)), "here")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_edges_into_dead_nodes_can_go_and_outputs_stay(seed: int) -> None:
     model = PrivateNet(WIDE)
     mask = any_structure(model, seed, 0.05)
-    weights = within({n: v.detach() for n, v in adaptable(model).items()}, mask)
+    weights = masked_weights({n: v.detach() for n, v in adaptable_parameters(model).items()}, mask)
     lively = zero_dead_edges(weights, mask)
-    left = [int((lively[layer.weight] != 0).sum()) for layer in mask.layers]
+    left = [int((lively[layer.weight_name] != 0).sum()) for layer in mask.layers]
     assert left == [int(edges.sum()) for edges in mask.live()]
     assert left[0] < mask.layers[0].edges().numel()
     batch = model.batch(points("s", 6, 4))
@@ -154,5 +156,5 @@ def test_edges_into_dead_nodes_can_go_and_outputs_stay(seed: int) -> None:
 
 def test_smaller_layers_of_a_whole_structure_are_the_layers() -> None:
     model = PrivateNet()
-    cut = without_pruned_nodes(adaptable(model), whole(model))
+    cut = without_pruned_nodes(adaptable_parameters(model), full_mask(model))
     assert [weight.shape for weight, _ in cut] == [layer.weight.shape for layer in model.private]

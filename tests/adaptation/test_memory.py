@@ -13,8 +13,8 @@ from menura.adaptation.inner_loop import InnerLoop, iterate_inner_loop
 from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import JointTrajectory
 from menura.adaptation.maml import Maml
-from menura.adaptation.masks import PersonaMask, whole
-from menura.adaptation.weights import adaptable
+from menura.adaptation.masks import PersonaMask, full_mask
+from menura.adaptation.weights import adaptable_parameters
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.models.dialogue_model import Loss, mean_loss
@@ -84,7 +84,9 @@ def test_first_order_holds_one_copy_more_than_a_plain_gradient_however_many_step
 def test_first_order_steps_write_over_one_copy_and_leave_the_model_alone() -> None:
     model = Wide()
     before = model.theta.detach().clone()
-    walk = iterate_inner_loop(model, adaptable(model), EPISODE.support, InnerLoop(lr=0.1, epochs=5, optimizer="adam"))
+    walk = iterate_inner_loop(
+        model, adaptable_parameters(model), EPISODE.support, InnerLoop(lr=0.1, epochs=5, optimizer="adam")
+    )
     places = [now.weights()["theta"].data_ptr() for _, _, now in walk]
     assert places[0] == model.theta.data_ptr()
     assert len(set(places[1:])) == 1
@@ -145,9 +147,9 @@ def walked(tasks: int) -> JointTrajectory:
     """Return where tasks stand after three steps, each with a structure of its own."""
     model = SharedAndPrivate()
     stream = torch.Generator().manual_seed(0)
-    (shape,) = whole(model).layers
+    (shape,) = full_mask(model).layers
     masks = [PersonaMask((shape.with_edges(torch.rand(SIZE // 64, 64, generator=stream) < 0.5),)) for _ in range(tasks)]
-    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable(model), masks, exact=False)
+    walk = JointTrajectory(InnerProblem(model, 0.1, adam=False), adaptable_parameters(model), masks, exact=False)
     for _ in range(3):
         walk.step({place: model.batch(EPISODE.support[0]) for place in range(tasks)})
     return walk
@@ -156,7 +158,7 @@ def walked(tasks: int) -> JointTrajectory:
 def test_tasks_together_hold_one_copy_of_the_private_weights_and_one_of_the_shared_a_task() -> None:
     with Counting() as counting:
         walk = walked(TASKS)
-    own = {value.untyped_storage().data_ptr() for value in adaptable(walk.problem.model).values()}
+    own = {value.untyped_storage().data_ptr() for value in adaptable_parameters(walk.problem.model).values()}
     assert len(counting.left() - own) == TASKS + 1
 
 
@@ -174,7 +176,7 @@ def test_a_task_more_costs_two_tensors_while_it_walks_and_is_judged() -> None:
 
 
 def test_a_thousand_structures_are_held_in_bits_and_a_look_at_one_leaves_nothing() -> None:
-    (shape,) = whole(SharedAndPrivate()).layers
+    (shape,) = full_mask(SharedAndPrivate()).layers
     made = [PersonaMask((shape.with_edges(torch.ones(SIZE // 64, 64, dtype=torch.bool)),)) for _ in range(1000)]
     held_bytes = sum(
         layer.bits.untyped_storage().nbytes() for each in made for layer in each.layers if layer.bits is not None

@@ -15,7 +15,7 @@ from toys import NET_EPISODE, NoDecoding, TanhNet, exchange, flat, gradient, slo
 from menura.adaptation.inner_loop import InnerLoop, mini_batches, run_inner_loop
 from menura.adaptation.inner_step import inner_lrs_of
 from menura.adaptation.maml import Maml, multi_step_loss_weight
-from menura.adaptation.weights import adaptable, adapting, loss_with, trained
+from menura.adaptation.weights import adaptable_parameters, loss_with, selected_parameters, trainable_parameters
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
@@ -71,7 +71,7 @@ def test_the_exact_gradient_of_every_option_is_the_central_difference(
     assert float((ours[::EVERY] - measured).norm() / measured.norm()) < 1e-7
     if "rates" in OPTIONS[options]:
         rates = gradient(model, total(model, method))["rates.logarithm"]
-        assert int((rates != 0).sum()) == rates.shape[0] * len(adapting(model, method.trainable))
+        assert int((rates != 0).sum()) == rates.shape[0] * len(selected_parameters(model, method.trainable))
 
 
 @pytest.mark.parametrize("name", ["gpt2-houlsby", "gpt2-in-place", "lora-upper", "special"])
@@ -147,7 +147,7 @@ def test_first_order_slopes_of_rates_are_minus_query_gradient_times_inner_gradie
     support, query = (
         model.batch(tuple(chain.from_iterable(side))) for side in (NET_EPISODE.support, NET_EPISODE.query)
     )
-    start = adaptable(model)
+    start = adaptable_parameters(model)
     inwards = gradient_at(model, start, support)
     rates = inner_lrs_of(model)
     assert rates is not None
@@ -170,7 +170,7 @@ def test_the_first_order_multi_step_gradient_is_the_sum_of_those_after_each_step
     ours = method.objective(model, NET_EPISODE, PROGRESS)
     query = model.batch(NET_EPISODE.query[0])
     batches = mini_batches(model, NET_EPISODE.support, SGD.batch_size) * SGD.epochs
-    here: dict[str, Tensor] = dict(adaptable(model))
+    here: dict[str, Tensor] = dict(adaptable_parameters(model))
     wanted, value = torch.zeros(()), 0.0
     for step, batch in enumerate(batches, start=1):
         here = {name: here[name].detach() - SGD.lr * g for name, g in gradient_at(model, here, batch).items()}
@@ -219,10 +219,10 @@ def test_the_inner_loop_moves_the_parts_and_the_outer_loop_all(order: str) -> No
     moved = method.adapt(model, NET_EPISODE.support)
     assert moved.keys() == {"network.4.weight", "network.0.weight", "network.0.bias"}
     found = gradient(model, method.objective(model, NET_EPISODE).total)
-    assert found.keys() == trained(model).keys()
+    assert found.keys() == trainable_parameters(model).keys()
     assert all(bool(value.any()) for value in found.values())
     query = model.batch(NET_EPISODE.query[0])
-    outside = gradient_at(model, {**adaptable(model), **moved}, query)
+    outside = gradient_at(model, {**adaptable_parameters(model), **moved}, query)
     left = [name for name in found if name not in moved]
     assert all(torch.allclose(found[n], outside[n], rtol=1e-12) for n in left) == (order == "first")
 
@@ -232,7 +232,7 @@ def test_parts_that_are_in_no_name_are_refused_with_what_there_is() -> None:
     with pytest.raises(ConfigError, match="'head'.*there are adapters.2.") as caught:
         Maml(SGD, trainable="adapters.2,head").attach(toy.model)
     assert caught.value.exit_code == 2
-    assert len(adapting(toy.model)) == len(adaptable(toy.model))
+    assert len(selected_parameters(toy.model)) == len(adaptable_parameters(toy.model))
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_all_orders_walk_to_the_same_weights() -> None:
     ends: list[Tensor] = []
     walk: Callable[..., Any] = run_inner_loop
     for order in ("first", "exact", "recompute"):
-        ends.append(flat(walk(model, adaptable(model), NET_EPISODE.support, ADAM, order=order)).detach())
+        ends.append(flat(walk(model, adaptable_parameters(model), NET_EPISODE.support, ADAM, order=order)).detach())
     assert torch.allclose(ends[0], ends[1], rtol=0, atol=1e-15)
     assert torch.equal(ends[1], ends[2])
-    assert not torch.allclose(ends[0], flat(adaptable(model)).detach(), atol=1e-2)
+    assert not torch.allclose(ends[0], flat(adaptable_parameters(model)).detach(), atol=1e-2)

@@ -13,7 +13,7 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.latent_policy import LatentPolicy
 from menura.adaptation.maml import Maml
 from menura.adaptation.protocol import Adaptation
-from menura.adaptation.weights import PersonaWeights, loss_with, trained
+from menura.adaptation.weights import PersonaWeights, loss_with, trainable_parameters
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 
 PERSONAL = "latent,prior,adapters"
@@ -39,7 +39,7 @@ def dialogues(toy: Toy, person: str) -> Dialogues:
 def toy() -> Toy:
     """Return a small PLATO that was taught what the two say, and not by whom."""
     toy = Variant(model="plato", settings={"adapter_bottleneck": 4, "dropout": 0.0}).toy(stirred=False)
-    outer = torch.optim.Adam(trained(toy.model).values(), lr=1e-2)
+    outer = torch.optim.Adam(trainable_parameters(toy.model).values(), lr=1e-2)
     both = EncodedEpisode("both", (), tuple(chain.from_iterable(dialogues(toy, p)[:4] for p in SAID)))
     for step in range(40):
         outer.zero_grad()
@@ -74,22 +74,22 @@ def test_the_meta_gradient_reaches_all_that_trains_and_lowers_the_query_loss(nam
     method = replace(method, inner=replace(INNER, epochs=2))
     found = dialogues(toy, "ada")
     episode = EncodedEpisode("ada", found[:2], found[2:4])
-    start = {name: p.detach().clone() for name, p in trained(toy.model).items()}
+    start = {name: p.detach().clone() for name, p in trainable_parameters(toy.model).items()}
     losses = []
     try:
-        outer = torch.optim.SGD(trained(toy.model).values(), lr=1e-2)
+        outer = torch.optim.SGD(trainable_parameters(toy.model).values(), lr=1e-2)
         for _ in range(3):
             outer.zero_grad()
             loss = method.objective(toy.model, episode)
             loss.total.backward()
             losses.append(loss.total.item())
-            still = {n for n, p in trained(toy.model).items() if p.grad is None or not bool(p.grad.any())}
+            still = {n for n, p in trainable_parameters(toy.model).items() if p.grad is None or not bool(p.grad.any())}
             # Judging reads no reply, so recognition and what hangs on it stay out of the query's loss.
             assert {n.partition(".")[0] for n in still} <= {"posterior", "mask_slot", "bag", "selection", "embeddings"}
             outer.step()
     finally:
         with torch.no_grad():
-            for n, p in trained(toy.model).items():
+            for n, p in trainable_parameters(toy.model).items():
                 p.copy_(start[n])
                 p.grad = None
     assert losses[-1] < losses[0]

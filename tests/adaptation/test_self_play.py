@@ -18,7 +18,7 @@ from menura.adaptation.self_play import (
     sampled,
     turns_of,
 )
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.batches.batch import Batch
 from menura.batches.chat_format import turn_ids
 from menura.batches.encode import EncodedEpisode
@@ -53,22 +53,22 @@ def test_both_speakers_read_the_same_turns_each_from_its_own_side() -> None:
     assert [own for _, own in rounds] == [True, False, True]
     (first, partner, second) = (exchanges[0] for exchanges, _ in rounds)
     content = [tuple(token for token in e.reply if token != toy.end) for e in (first, partner)]
-    layout = toy.encoder.chat_format
+    chat_format = toy.encoder.chat_format
     assert first.context == games_of(toy).opening.context
     assert second.context == (
-        *first.context[: -len(layout.reply_open)],
-        *turn_ids(layout, content[0], own=True),
-        *turn_ids(layout, content[1], own=False),
-        *layout.reply_open,
+        *first.context[: -len(chat_format.reply_open)],
+        *turn_ids(chat_format, content[0], own=True),
+        *turn_ids(chat_format, content[1], own=False),
+        *chat_format.reply_open,
     )
     asked = (toy.encoder.tokens.encode(text) for text in ("good evening", "half past six, good evening!", "tired?"))
-    flipped = [turn_ids(layout, said, own=number % 2 == 0) for number, said in enumerate((*asked, content[0]))]
-    assert partner.context == (*(token for turn in flipped for token in turn), *layout.reply_open)
+    flipped = [turn_ids(chat_format, said, own=number % 2 == 0) for number, said in enumerate((*asked, content[0]))]
+    assert partner.context == (*(token for turn in flipped for token in turn), *chat_format.reply_open)
     assert first.facts == second.facts == games_of(toy).opening.facts
     assert "baker" in shown(toy, partner.facts)
     for exchange in (first, partner, second):
-        assert sum(tokens for _, tokens in exchange.turns) + len(layout.reply_open) == len(exchange.context)
-        assert [own for own, _ in exchange.turns] == [own for own, _ in turns_of(exchange, layout) or ()]
+        assert sum(tokens for _, tokens in exchange.turns) + len(chat_format.reply_open) == len(exchange.context)
+        assert [own for own, _ in exchange.turns] == [own for own, _ in turns_of(exchange, chat_format) or ()]
 
 
 def test_each_speakers_rivals_are_the_other() -> None:
@@ -115,15 +115,15 @@ def test_an_advantage_is_over_the_mean_of_the_other_games() -> None:
 
 def test_the_policy_gradient_is_the_advantage_times_that_of_log_p() -> None:
     toy = VARIANTS["p2-bot"].toy(double=True)
-    episode, weights = episode_of(toy), list(adaptable(toy.model).values())
+    episode, weights = episode_of(toy), list(adaptable_parameters(toy.model).values())
     alone = replace(QUICK, num_replies=1, discount=0.0)
     plain = torch.autograd.grad(Finetune().objective(toy.model, episode).total, weights)
     ours = torch.autograd.grad(alone.objective(toy.model, episode).total, weights)
     difference = torch.cat([(a - b).reshape(-1) for a, b in zip(ours, plain, strict=True)]) / alone.policy_loss_weight
 
     opening = next(openings(episode, toy.encoder.chat_format))
-    stream = seeded_as(toy, episode)
-    ((exchanges, _),) = Games(toy.model, toy.model, opening, alone.max_new_tokens, stream).play(3, 1)
+    generator = seeded_as(toy, episode)
+    ((exchanges, _),) = Games(toy.model, toy.model, opening, alone.max_new_tokens, generator).play(3, 1)
     found = toy.model.rewards(toy.model.batch(exchanges))
     worth = sum(getattr(Rewards(), name) * value for name, value in found.items())
     bare = [replace(exchange, negatives=()) for exchange in exchanges]
@@ -141,10 +141,10 @@ def test_the_policy_gradient_is_the_advantage_times_that_of_log_p() -> None:
 
 
 def seeded_as(toy: Toy, episode: EncodedEpisode) -> torch.Generator:
-    from menura.adaptation.self_play import _stream  # noqa: PLC0415  # the one test that must draw the same
+    from menura.adaptation.self_play import _seeded_generator  # noqa: PLC0415  # the one test that must draw the same
 
     del toy
-    return _stream(episode)
+    return _seeded_generator(episode)
 
 
 @dataclass
@@ -180,7 +180,7 @@ def test_playing_makes_a_token_likelier_that_is_rewarded(monkeypatch: pytest.Mon
         max_new_tokens=4,
         rewards=Rewards(coherence=1.0),
     )
-    before, outer = chance(), torch.optim.Adam(adaptable(model).values(), lr=0.02)
+    before, outer = chance(), torch.optim.Adam(adaptable_parameters(model).values(), lr=0.02)
     for step in range(25):
         outer.zero_grad()
         # Another rival each step, as a training has it: the draws differ.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from made_up import stir
 
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
@@ -29,17 +29,17 @@ def config(kind: str) -> CausalLmConfig:
 def test_a_start_of_every_kind_is_put_in_place_and_says_its_kind(kind: str, tmp_path: Path) -> None:
     trained, path = load_model(config(kind)), tmp_path / "start.safetensors"
     stir(trained.model)
-    write_adapters(path, adaptable(trained.model), trained, {})
+    write_adapters(path, adaptable_parameters(trained.model), trained, {})
     assert tensors.metadata(path)["kind"] == kind
     started = load_model(replace(config(kind), init_from=str(path)))
-    wanted = {name: p.detach().half().float() for name, p in adaptable(trained.model).items()}
-    assert all(torch.equal(p, wanted[name]) for name, p in adaptable(started.model).items())
+    wanted = {name: p.detach().half().float() for name, p in adaptable_parameters(trained.model).items()}
+    assert all(torch.equal(p, wanted[name]) for name, p in adaptable_parameters(started.model).items())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_start_of_another_kind_is_refused_with_what_to_type(kind: str, tmp_path: Path) -> None:
     trained, path = load_model(config(kind)), tmp_path / "start.safetensors"
-    write_adapters(path, adaptable(trained.model), trained, {})
+    write_adapters(path, adaptable_parameters(trained.model), trained, {})
     other = KINDS[KINDS.index(kind) - 1]
     with pytest.raises(MismatchError, match=f"are for adapters {kind}, wanted {other}") as caught:
         load_model(replace(config(other), init_from=str(path)))

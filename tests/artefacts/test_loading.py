@@ -8,7 +8,7 @@ from made_up import QUERY, SUPPORT, part, stir
 
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.weights import adaptable, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with
 from menura.artefacts import tensors
 from menura.artefacts.loaders.causal_lm import PROBE, init_file, write_adapters
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
@@ -31,7 +31,7 @@ def test_the_seed_decides_fresh_adapters_and_nothing_else() -> None:
     before = torch.get_rng_state()
     one, same, other = (load_model(CONFIG, LoadOptions(seed=seed)) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
-    hashes = [tensors.content_sha256(adaptable(made.model)) for made in (one, same, other)]
+    hashes = [tensors.content_sha256(adaptable_parameters(made.model)) for made in (one, same, other)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert torch.equal(nll(one), nll(other)), "fresh adapters change nothing"
 
@@ -51,12 +51,12 @@ def test_a_start_is_put_in_place_in_half_precision(tmp_path: Path) -> None:
     trained = load_model(CONFIG)
     stir(trained.model)
     path = tmp_path / "best.safetensors"
-    write_adapters(path, adaptable(trained.model), trained, {"recipe": "made up"})
+    write_adapters(path, adaptable_parameters(trained.model), trained, {"recipe": "made up"})
     assert tensors.metadata(path)["recipe"] == "made up"
     for named in (path, tmp_path):  # a file, or the run's folder
         started = load_model(replace(CONFIG, init_from=str(named)))
-        wanted = {name: p.detach().half().float() for name, p in adaptable(trained.model).items()}
-        assert all(torch.equal(p, wanted[name]) for name, p in adaptable(started.model).items())
+        wanted = {name: p.detach().half().float() for name, p in adaptable_parameters(trained.model).items()}
+        assert all(torch.equal(p, wanted[name]) for name, p in adaptable_parameters(started.model).items())
         assert started.init_sha256 == tensors.content_sha256(tensors.load(path))
         assert nll(started).tolist() == pytest.approx(nll(trained).tolist(), rel=1e-2)
         assert not torch.equal(nll(started), nll(load_model(CONFIG)))
@@ -64,12 +64,12 @@ def test_a_start_is_put_in_place_in_half_precision(tmp_path: Path) -> None:
 
 def test_a_start_for_another_base_or_other_adapters_is_refused(tmp_path: Path) -> None:
     trained, path = load_model(CONFIG), tmp_path / "s.safetensors"
-    write_adapters(path, adaptable(trained.model), trained, {})
+    write_adapters(path, adaptable_parameters(trained.model), trained, {})
     with pytest.raises(MismatchError, match="is"):
         load_model(replace(CONFIG, init_from=str(path), adapters=Adapters("houlsby", bottleneck=4, layers="upper")))
     with pytest.raises(MismatchError, match="unknown|missing"):
         load_model(replace(CONFIG, init_from=str(path), adapters=Adapters("houlsby", bottleneck=3, layers="all")))
-    write_adapters(path, adaptable(trained.model), trained, {"base_sha256": "ab" * 32})
+    write_adapters(path, adaptable_parameters(trained.model), trained, {"base_sha256": "ab" * 32})
     with pytest.raises(MismatchError, match="were made for base abababababab") as caught:
         load_model(replace(CONFIG, init_from=str(path)))
     assert caught.value.exit_code == 3

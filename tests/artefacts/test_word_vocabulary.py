@@ -19,7 +19,7 @@ def test_a_lexicon_holds_each_word_of_turns_and_facts_once_in_lower_case() -> No
     assert len(set(found.words)) == len(found.words)
     assert {"do", "n't", "it", "'s", "ada", ",", "!", "bake", "mend", "clocks", "hi"} <= set(found.words)
     assert not any(word != word.lower() or " " in word for word in found.words)
-    assert found.people == ("bo", "mira")
+    assert found.persona_ids == ("bo", "mira")
 
 
 def test_words_said_too_seldom_stay_unknown() -> None:

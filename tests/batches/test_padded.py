@@ -17,18 +17,18 @@ ALONE = LINES[1:]
 
 def roomier(given: PaddedChunk) -> PaddedChunk:
     """Fill up further in every direction, with tokens and labels that would matter if they counted."""
-    rows, length = given.rectangle.shape
-    rectangle = torch.full((rows + 3, length + 5), len(given.line) - 1)
-    real = given.real.new_zeros(rectangle.shape)
-    rectangle[:rows, :length] = torch.where(given.real > 0, given.rectangle, len(given.line) - 1)
-    real[:rows, :length] = given.real
-    corner = given.corner // length * (length + 5) + given.corner % length
+    rows, length = given.pad_index.shape
+    pad_index = torch.full((rows + 3, length + 5), len(given.packed) - 1)
+    attention_mask = given.attention_mask.new_zeros(pad_index.shape)
+    pad_index[:rows, :length] = torch.where(given.attention_mask > 0, given.pad_index, len(given.packed) - 1)
+    attention_mask[:rows, :length] = given.attention_mask
+    unpad_index = given.unpad_index // length * (length + 5) + given.unpad_index % length
 
     def more(column: Tensor, filling: int) -> Tensor:
-        return torch.cat([torch.where(given.counts > 0, column, filling), column.new_full((4,), filling)])
+        return torch.cat([torch.where(given.label_mask > 0, column, filling), column.new_full((4,), filling)])
 
-    labels = more(given.before, 3), more(given.token, 70), more(given.counts, 0)
-    return PaddedChunk(given.line, given.positions, rectangle, real, corner, *labels)
+    labels = more(given.predict_index, 3), more(given.labels, 70), more(given.label_mask, 0)
+    return PaddedChunk(given.packed, given.positions, pad_index, attention_mask, unpad_index, *labels)
 
 
 def filled_batch(toy: Toy, batch: Batch) -> PaddedBatch:
@@ -59,8 +59,8 @@ def test_a_single_row_and_a_single_label_are_filled_up_to_two() -> None:
     [dialogue] = toy.dialogues((part("q", "eh?", ""),))
     (given,) = filled_batch(toy, toy.model.batch(dialogue)).parts
     assert len(dialogue[0].reply) == 1
-    assert given.rectangle.shape[0] == FEWEST_ROWS
-    assert given.counts.tolist() == [1.0] + [0.0] * (FEWEST_LABELS - 1)
+    assert given.pad_index.shape[0] == FEWEST_ROWS
+    assert given.label_mask.tolist() == [1.0] + [0.0] * (FEWEST_LABELS - 1)
 
 
 def test_numbers_a_label_are_summed_by_exchange() -> None:

@@ -29,7 +29,7 @@ def read_before(rows: list[Ids], branches: list[tuple[Branch, ...]], row: int) -
 def test_each_label_is_predicted_from_its_own_sequence_and_nothing_else(exchanges: list[tuple[Ids, Ids]]) -> None:
     rows, branches, labels = prefix_trees(exchanges)
     found: dict[int, list[int]] = {index: [] for index in range(len(exchanges))}
-    columns = (labels.row, labels.position, labels.before, labels.token, labels.exchange)
+    columns = (labels.row, labels.position, labels.predict_position, labels.token, labels.exchange)
     for row, position, before, token, index in zip(*(column.tolist() for column in columns), strict=True):
         prefix, reply = exchanges[index]
         so_far = len(prefix) + len(found[index])
@@ -84,7 +84,7 @@ def test_a_batchs_forest_says_where_replies_end() -> None:
     exchanges = [EncodedExchange("p", "d", (1,), (2,), reply) for reply in ((3, 4), (3,), (3, 5))]
     (made,) = Batch(tuple(exchanges)).prefix_tree.chunks(100)
     at, exchange = made.ends
-    assert {int(whose): made.line[place].item() for place, whose in zip(at, exchange, strict=True)} == {
+    assert {int(whose): made.packed[place].item() for place, whose in zip(at, exchange, strict=True)} == {
         0: 4,
         1: 3,
         2: 5,

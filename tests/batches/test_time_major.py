@@ -12,7 +12,7 @@ NOTHING = -1  # stands behind the block
 @given(st.lists(few, min_size=1, max_size=8), st.booleans())
 def test_each_sequence_is_found_again_where_it_is_said_to_stand(sequences: list[tuple[int, ...]], shared: bool) -> None:
     timed = TimeMajor.of(sequences, CPU, shared=shared)
-    flat = [*timed.block.flatten().tolist(), NOTHING]
+    flat = [*timed.padded.flatten().tolist(), NOTHING]
     for sequence, own, last in zip(sequences, timed.own, timed.last.tolist(), strict=True):
         found = tuple(token for token, there in zip(flat, own.tolist(), strict=True) if there)
         assert found == (sequence or (NOTHING,))
@@ -24,14 +24,14 @@ def test_each_sequence_is_found_again_where_it_is_said_to_stand(sequences: list[
 def test_the_line_holds_all_rows_side_by_side(sequences: list[tuple[int, ...]]) -> None:
     timed = TimeMajor.of(sequences, CPU, shared=False)
     for sequence, row in zip(sequences, timed.row, strict=True):
-        assert tuple(timed.line[timed.standing == row].tolist()) == sequence
+        assert tuple(timed.packed[timed.packed_row == row].tolist()) == sequence
 
 
 @given(st.lists(few, min_size=1, max_size=8))
 def test_at_each_time_there_are_no_more_rows_than_before(sequences: list[tuple[int, ...]]) -> None:
     timed = TimeMajor.of(sequences, CPU, shared=False)
-    assert list(timed.counts) == sorted(timed.counts, reverse=True)
-    assert sum(timed.counts) == len(timed.line) == sum(map(len, sequences))
+    assert list(timed.batch_sizes) == sorted(timed.batch_sizes, reverse=True)
+    assert sum(timed.batch_sizes) == len(timed.packed) == sum(map(len, sequences))
 
 
 def test_sequences_that_begin_alike_share_a_row_only_where_that_is_asked_for() -> None:

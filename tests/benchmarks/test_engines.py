@@ -13,7 +13,7 @@ from benchmarks.peers.meta_engines import LEARN2LEARN, PEERS, reference
 from benchmarks.peers.padded import IGNORED, adapting, padded, peer_name, relative_error, twin
 from menura.adaptation import compiled, graph
 from menura.adaptation.inner_loop import Order
-from menura.decoding.choice import Greedy
+from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError, NumericalError
 from menura.models.causal_lm.model import CausalLm
 

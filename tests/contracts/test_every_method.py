@@ -12,7 +12,7 @@ from menura.adaptation.catalogue import METHODS
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.protocol import Adaptation
-from menura.adaptation.weights import adaptable, holding, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights
 from menura.batches.encode import EncodedEpisode
 
 INNER = InnerLoop(lr=0.05, epochs=4, batch_size=2)
@@ -72,7 +72,7 @@ def test_weights_beside_the_model_and_inside_it_give_the_same_loss(name: str, va
     weights = method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
     query = toy.batch(QUERY)
     beside = loss_with(toy.model, weights, query)
-    with holding(toy.model, weights):
+    with swapped_weights(toy.model, weights):
         inside = toy.model.loss(query)
     assert torch.equal(beside.nll, inside.nll)
 
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_first_losses(name: str, variant: str) -> N
     runs = []
     for _ in range(2):
         toy = VARIANTS[variant].toy()
-        outer = torch.optim.SGD(list(adaptable(toy.model).values()), lr=0.05)
+        outer = torch.optim.SGD(list(adaptable_parameters(toy.model).values()), lr=0.05)
         losses = []
         for _ in range(OUTER_STEPS):
             outer.zero_grad()
@@ -101,14 +101,14 @@ def test_the_gradient_of_the_objective_reaches_all_that_adapts_and_nothing_else(
     toy = VARIANTS["houlsby-upper"].toy()
     method_named(name).objective(toy.model, episode_of(toy)).total.backward()
     reached = {n for n, p in toy.model.named_parameters() if p.grad is not None and bool(p.grad.any())}
-    assert reached == adaptable(toy.model).keys()
+    assert reached == adaptable_parameters(toy.model).keys()
 
 
 @every_method
 def test_persona_weights_are_plain_tensors_of_what_adapts(name: str) -> None:
     toy = VARIANTS["lora"].toy()
     weights = method_named(name).adapt(toy.model, toy.dialogues(SUPPORT))
-    wanted = {} if name in LEARNS_NOTHING else adaptable(toy.model)
+    wanted = {} if name in LEARNS_NOTHING else adaptable_parameters(toy.model)
     assert {n: w.shape for n, w in weights.items()} == {n: p.shape for n, p in wanted.items()}
     assert not any(w.requires_grad for w in weights.values())
     assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in toy.model.parameters()}

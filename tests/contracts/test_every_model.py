@@ -10,11 +10,11 @@ from counts import count
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part, stir
 from torch import Tensor
 
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts import tensors
 from menura.batches.encode import EncodedExchange
-from menura.decoding.choice import Choice, Greedy, Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Choice, Greedy, Nucleus
 from menura.models.catalogue import MODELS
 from menura.models.causal_lm import model as causal_lm
 from menura.models.dialogue_model import RanksReplies, nll_of
@@ -208,7 +208,7 @@ def test_what_is_kept_of_the_frozen_layers_changes_no_loss_and_no_gradient(name:
     for frozen in (expected, expected, False):  # filling what is kept, reading it, and without it
         model.lm.lower_is_frozen = frozen
         loss = model.loss(batch)
-        gradients = torch.autograd.grad(loss.total, list(adaptable(model).values()))
+        gradients = torch.autograd.grad(loss.total, list(adaptable_parameters(model).values()))
         found.append((loss.nll.detach(), torch.cat([g.reshape(-1) for g in gradients])))
     for kept_nll, kept_gradients in found[:2]:
         assert_near(kept_nll, found[2][0])
@@ -221,12 +221,12 @@ def test_a_saved_and_loaded_model_has_the_same_loss(name: str, tmp_path: Path) -
     toy = VARIANTS[name].toy()
     rows = rows_of(toy)
     wanted = nll(toy, rows)
-    tensors.save(tmp_path / "weights.safetensors", adaptable(toy.model))
+    tensors.save(tmp_path / "weights.safetensors", adaptable_parameters(toy.model))
     fresh = VARIANTS[name].toy(stirred=False)
     stir(fresh.model, seed=99)
     assert not torch.equal(nll(fresh, rows), wanted)
     loaded = tensors.load(tmp_path / "weights.safetensors")
-    tensors.check_same_shape(loaded, adaptable(fresh.model), "these")
+    tensors.check_same_shape(loaded, adaptable_parameters(fresh.model), "these")
     assert not fresh.model.load_state_dict(loaded, strict=False).unexpected_keys
     assert torch.equal(nll(fresh, rows), wanted)
 

@@ -11,8 +11,8 @@ from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor
 
 from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate, several, stream
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError
 from menura.models.dialogue_model import nll_of
 

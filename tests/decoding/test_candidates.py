@@ -4,12 +4,12 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy
 
-from menura.adaptation.weights import holding
+from menura.adaptation.weights import swapped_weights
 from menura.batches.batch import Batch
 from menura.decoding.beam import Beam
 from menura.decoding.candidates import RankedReply, Ranking, candidates
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import ConfigError
 from menura.models.plato.model import Plato
 
@@ -73,7 +73,7 @@ def test_the_mixture_ranks_by_what_all_latents_give_together() -> None:
 def test_those_that_score_alike_stand_in_the_order_of_their_latents() -> None:
     toy = plato()
     alike = toy.model.latent.detach()[:1].expand_as(toy.model.latent).clone()
-    with holding(toy.model, {"latent": alike}):
+    with swapped_weights(toy.model, {"latent": alike}):
         ranked = found(toy)[0]
     assert [one.latent for one in ranked] == list(range(toy.model.latents))
     assert len({one.ids for one in ranked}) == 1

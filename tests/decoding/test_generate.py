@@ -5,9 +5,9 @@ import pytest
 import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, read_by_their_own_network
 
-from menura.adaptation.weights import adaptable, holding
-from menura.decoding.choice import Choice, Greedy, Nucleus, TopK
+from menura.adaptation.weights import adaptable_parameters, swapped_weights
 from menura.decoding.generate import generate, stream
+from menura.decoding.sampling import Choice, Greedy, Nucleus, TopK
 from menura.models.causal_lm.model import CausalLm
 
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))
@@ -125,7 +125,7 @@ def test_what_spoke_can_learn_from_the_same_batch_afterwards(name: str) -> None:
         log_probs, _ = toy.model.step(toy.model.prefill(batch), batch.prefix.ids[:, -1])
     assert not any(tensor.is_inference() for tensor in (log_probs, *toy.model.parameters(), *toy.model.buffers()))
     assert not any(tensor.is_inference() for tensor in (batch.prefix.ids, batch.prefix.mask))
-    adapting = list(adaptable(toy.model).values())
+    adapting = list(adaptable_parameters(toy.model).values())
     learnt, wanted = (torch.autograd.grad(toy.model.loss(one).total, adapting) for one in (batch, fresh))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(learnt, wanted, strict=True))
 
@@ -156,7 +156,7 @@ def test_a_stream_is_of_one_row() -> None:
 def test_a_persona_held_in_the_model_speaks_and_leaves_no_trace() -> None:
     toy = VARIANTS["lora"].toy()
     before = written(toy, Greedy())
-    weights = {name: value.detach() + 0.5 for name, value in adaptable(toy.model).items()}
-    with holding(toy.model, weights):
+    weights = {name: value.detach() + 0.5 for name, value in adaptable_parameters(toy.model).items()}
+    with swapped_weights(toy.model, weights):
         assert written(toy, Greedy()) != before
     assert written(toy, Greedy()) == before

@@ -2,8 +2,8 @@ import pytest
 from made_up import QUERY, SUPPORT, VARIANTS
 
 from menura.decoding.beam import Beam
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, generate
+from menura.decoding.sampling import Greedy, Nucleus
 
 PARTS = (*SUPPORT, *QUERY)
 

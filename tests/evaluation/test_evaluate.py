@@ -14,7 +14,7 @@ from torch import Tensor
 from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.weight_distance import WeightDistances
 from menura.errors import ConfigError, EpisodeError, MismatchError
-from menura.evaluation.choose import chosen_epochs
+from menura.evaluation.choose_epochs import chosen_epochs
 from menura.evaluation.evaluate import Evaluation, Results, SystemRow
 from menura.evaluation.generation import Evaluator, Outputs
 from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run

@@ -3,7 +3,7 @@ import pytest
 import torch
 from private_toys import PrivateNet
 
-from menura.adaptation.masks import PersonaMask, jaccards, mean_jaccard, whole
+from menura.adaptation.masks import PersonaMask, full_mask, jaccards, mean_jaccard
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.evaluation.mask_similarity import likeness, mantel
 from menura.tasks.task import DialogueView, Task
@@ -20,7 +20,7 @@ def persona(number: int) -> Task:
 
 def mask(kind: int, noise: int) -> PersonaMask:
     """Return what a kind of people keeps, some edges of it at random."""
-    shape = whole(PrivateNet((4, 40, 40, 4)))
+    shape = full_mask(PrivateNet((4, 40, 40, 4)))
     generator = torch.Generator().manual_seed(kind)
     kept = torch.rand(40, 40, generator=generator) < 0.5
     flipped = torch.rand(40, 40, generator=torch.Generator().manual_seed(100 + noise)) < 0.2

@@ -6,8 +6,8 @@ import pytest
 import torch
 from small_routing import AR, began, exchanges_of, routing, said, through
 
-from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Nucleus
 from menura.errors import ConfigError
 
 SHARES = (0.5, 0.3, 0.15, 0.05)

@@ -48,7 +48,7 @@ def test_p17_facts_before_the_dialogue_are_read_first() -> None:
     context = ContextLayout(EOU, knowledge="before").context(EXAMPLE)
     assert [token.role for token in context] == [FACT] * 4 + [PARTNER] * 2 + [OWN] * 3 + [PARTNER] * 4
     assert [token.turn for token in context][4:] == [3, 3, 2, 2, 2, 1, 1, 1, 1]
-    assert [token.block for token in context] == [0] * 4 + [1] * 2 + [2] * 3 + [3] * 4
+    assert [token.utterance for token in context] == [0] * 4 + [1] * 2 + [2] * 3 + [3] * 4
 
 
 def test_p17_numbers_from_the_start_stay_when_the_dialogue_goes_on() -> None:
@@ -71,9 +71,9 @@ def test_p17_who_speaks_is_told_by_speakers_and_not_by_counting() -> None:
 def test_p17_turns_end_at_the_last_row_of_their_table() -> None:
     lines = [("B" if number % 2 == 0 else "A", "hi") for number in range(19)]
     long = encoded(*lines, ("A", "fine"))
-    turns = [token.turn for token in ContextLayout(EOU, rows=16).context(long)]
+    turns = [token.turn for token in ContextLayout(EOU, max_turns=16).context(long)]
     assert turns == [min(19 - place // 2, 15) for place in range(38)]
-    forward = [token.turn for token in ContextLayout(EOU, turns="from_start", rows=16).context(long)]
+    forward = [token.turn for token in ContextLayout(EOU, turns="from_start", max_turns=16).context(long)]
     assert forward == [min(place // 2 + 1, 15) for place in range(38)]
     many = encoded(("B", "hi"), ("A", "fine"), facts=("tea",) * 20, limit=128)
     facts = [token for token in ContextLayout(EOU, knowledge_turn="index").context(many) if token.role == FACT]

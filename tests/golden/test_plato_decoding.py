@@ -9,8 +9,8 @@ from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
 from menura.decoding.beam import Beam, beam_search
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError
 from menura.models.plato.model import Plato
 from menura.models.plato.network import PlatoState

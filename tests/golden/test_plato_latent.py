@@ -13,7 +13,7 @@ from torch import Tensor
 from menura.adaptation import latent_policy, rewards
 from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.latent_policy import LatentPolicy, replies_under
-from menura.adaptation.weights import trained
+from menura.adaptation.weights import trainable_parameters
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.models.layers.latent import Health
 from menura.models.plato.model import Plato
@@ -41,7 +41,7 @@ def pay(monkeypatch: pytest.MonkeyPatch, worth: Sequence[float]) -> None:
 
 def learnt(model: Plato, method: LatentPolicy, steps: int) -> tuple[int, Tensor]:
     """Train until the second latent has 0.95 of the policy everywhere; return the steps taken and π (B, K)."""
-    outer = torch.optim.Adam(trained(model).values(), lr=0.05)
+    outer = torch.optim.Adam(trainable_parameters(model).values(), lr=0.05)
     chances = torch.zeros(())
     for step in range(steps):
         outer.zero_grad()
@@ -125,7 +125,7 @@ def one_to_many() -> list[EncodedDialogue]:
 def taught(found: Sequence[EncodedDialogue], **settings: Any) -> Plato:
     """Train as a run does, two contexts a step: what usage counts in an episode are the replies to one context."""
     model = plato(double=False, stirred=0.0, seed=SEED, **settings)
-    weights = list(trained(model).values())
+    weights = list(trainable_parameters(model).values())
     outer = torch.optim.Adam(weights, lr=RATE)
     rng = random.Random(SEED)
     for step in range(STEPS):

@@ -12,8 +12,8 @@ from small_plato import EXCHANGES, LATENTS, plato, said, whole
 from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.models.dialogue_model import LatentNll, Loss
 from menura.models.layers.latent import drawn, gumbel_noise
 from menura.models.plato.model import Plato

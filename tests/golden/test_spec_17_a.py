@@ -16,10 +16,10 @@ from toys import NET_EPISODE, QUADRATIC_EPISODE, Quadratic, TanhNet, flat, gradi
 from menura.adaptation.catalogue import METHODS
 from menura.adaptation.inner_loop import InnerLoop, run_inner_loop
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import adaptable, holding, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
-from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Nucleus
 from menura.models.dialogue_model import DialogueModel
 
 # A1
@@ -34,7 +34,7 @@ def test_a1_the_quadratic_gives_all_printed_digits(
 ) -> None:
     inner = InnerLoop(lr=0.1, epochs=steps)
     model = Quadratic()
-    end = run_inner_loop(model, adaptable(model), QUADRATIC_EPISODE.support, inner)
+    end = run_inner_loop(model, adaptable_parameters(model), QUADRATIC_EPISODE.support, inner)
     assert float(end["theta"].detach()) == pytest.approx(adapted, abs=1e-13)
     for method, wanted in (
         (Maml(inner), first),
@@ -101,7 +101,7 @@ def test_a3_first_order_with_one_step_is_the_gradient_at_the_adapted_weights(nam
     model, episode = model_and_episode(name)
     inner = InnerLoop(lr=0.1, batch_size=0)
     ours = gradient(model, Maml(inner).objective(model, episode).total)
-    adapted = run_inner_loop(model, adaptable(model), episode.support, inner)
+    adapted = run_inner_loop(model, adaptable_parameters(model), episode.support, inner)
     leaves = {key: value.detach().clone().requires_grad_() for key, value in adapted.items()}
     query = model.batch(tuple(chain.from_iterable(episode.query)))
     plain = torch.autograd.grad(loss_with(model, leaves, query).total, list(leaves.values()))
@@ -114,7 +114,7 @@ def test_a3_the_direction_of_reptile_is_where_it_starts_minus_where_it_ends(name
     method = Maml(InnerLoop(lr=0.1, epochs=3, batch_size=4), order="reptile")
     ours = gradient(model, method.objective(model, episode).total)
     end = method.adapt(model, episode.support + episode.query)
-    wanted = {key: value.detach() - end[key] for key, value in adaptable(model).items()}
+    wanted = {key: value.detach() - end[key] for key, value in adaptable_parameters(model).items()}
     assert float(flat(wanted).abs().max()) > 1e-3
     assert float((flat(ours) - flat(wanted)).abs().max()) < 1e-12
 
@@ -145,10 +145,10 @@ def uses(toy: Toy) -> Iterator[tuple[str, Callable[[], object]]]:
         Maml(inner, order="reptile"),
     ):
         yield f"{method}", lambda method=method: gradient(model, method.objective(model, episode, 0.5).total)
-    weights = {key: value.detach() + 1 for key, value in adaptable(model).items()}
+    weights = {key: value.detach() + 1 for key, value in adaptable_parameters(model).items()}
 
     def held() -> None:
-        with holding(model, weights):
+        with swapped_weights(model, weights):
             model.loss(batch)
 
     yield "holding", held
@@ -172,7 +172,10 @@ def test_a4_no_use_changes_a_bit_of_the_model_or_of_the_random_stream(name: str)
 def test_a4_holding_puts_the_weights_back_after_an_error() -> None:
     model = VARIANTS["in-place"].toy().model
     before = snapshot(model)
-    with pytest.raises(ZeroDivisionError), holding(model, {k: v.detach() * 2 for k, v in adaptable(model).items()}):
+    with (
+        pytest.raises(ZeroDivisionError),
+        swapped_weights(model, {k: v.detach() * 2 for k, v in adaptable_parameters(model).items()}),
+    ):
         _ = 1 / 0
     assert_same_bits(model, before)
 
@@ -188,7 +191,7 @@ def test_a5_inner_steps_are_epochs_times_the_batches_of_sixteen(support: int, ep
     model = TanhNet()
     run_inner_loop(
         model,
-        adaptable(model),
+        adaptable_parameters(model),
         dialogues,
         InnerLoop(epochs=epochs),
         watch=lambda done, steps, loss: seen.append((done, steps)),

@@ -14,13 +14,13 @@ from menura.adaptation.masks import (
     LayerMask,
     PersonaMask,
     Threshold,
+    full_mask,
     mask_statistics,
+    masked_weights,
     pruned,
-    whole,
-    within,
     without_pruned_nodes,
 )
-from menura.adaptation.weights import loss_with, trained
+from menura.adaptation.weights import loss_with, trainable_parameters
 
 E1 = [[0.3, 0.01], [0.02, -0.4], [0.2, 0.2]]
 E2 = [[0.06, 0.01, -0.07], [0.04, 0.2, 0.03], [0.5, 0.5, 0.5]]
@@ -44,7 +44,7 @@ def edges_of(mask: PersonaMask) -> list[list[list[int]]]:
 
 def pruned_at(gamma: float, model: nn.Module | None = None, **how: str) -> PersonaMask:
     model = model or printed()
-    return pruned(whole(model), trained(model), Threshold(gamma=gamma), **how)  # type: ignore[arg-type]
+    return pruned(full_mask(model), trainable_parameters(model), Threshold(gamma=gamma), **how)  # type: ignore[arg-type]
 
 
 def test_c1_edges_go_by_magnitude_and_with_the_node_above() -> None:
@@ -86,7 +86,7 @@ def outputs(model: PrivateNet, weights: dict[str, Tensor], inputs: Tensor) -> Te
 @pytest.mark.parametrize("seed", [0, 1])
 def test_c3_the_structure_gives_the_outputs_of_zeroed_and_of_smaller_layers(gamma: float, seed: int) -> None:
     model = printed() if not seed else PrivateNet(seed=seed)
-    mask, weights = pruned_at(gamma, model), {n: v.detach() for n, v in trained(model).items()}
+    mask, weights = pruned_at(gamma, model), {n: v.detach() for n, v in trainable_parameters(model).items()}
     inputs = torch.randn(9, model.shared.in_features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     zeroed = {name: value.clone() for name, value in weights.items()}
     for (weight, bias), edges, above in zip(
@@ -96,7 +96,7 @@ def test_c3_the_structure_gives_the_outputs_of_zeroed_and_of_smaller_layers(gamm
         if above is not None:
             zeroed[bias] *= torch.tensor(above).any(0)
     wanted = outputs(model, zeroed, inputs)
-    assert torch.allclose(outputs(model, within(weights, mask), inputs), wanted, rtol=0, atol=1e-12)
+    assert torch.allclose(outputs(model, masked_weights(weights, mask), inputs), wanted, rtol=0, atol=1e-12)
     cut = without_pruned_nodes(weights, mask)
     assert torch.allclose(through(cut, inputs), wanted, rtol=0, atol=1e-12)
     nodes = [layer.edges().any(0).sum() for layer in mask.layers[1:]]
@@ -110,11 +110,11 @@ def test_c4_what_no_task_keeps_has_no_gradient_and_never_moves(order: str, optim
     model, masks = PrivateNet(), [any_structure(PrivateNet(), seed, 0.4) for seed in range(3)]
     method = Cmaml(InnerLoop(lr=0.1, epochs=2, batch_size=2), order=order)  # type: ignore[arg-type]
     adam = optimizer(model.parameters(), lr=0.1, weight_decay=0.1)
-    method.joint_objective(model, EPISODES, [whole(model)] * 3)[0].backward()
+    method.joint_objective(model, EPISODES, [full_mask(model)] * 3)[0].backward()
     adam.step()  # now every weight has a momentum
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     means = {name: adam.state[value]["exp_avg"].clone() for name, value in model.named_parameters()}
-    moves = method.update_masks(model, masks)
+    moves = method.outer_step_masks(model, masks)
     for _ in range(2):
         adam.zero_grad()
         method.joint_objective(model, EPISODES, masks)[0].backward()
@@ -123,7 +123,7 @@ def test_c4_what_no_task_keeps_has_no_gradient_and_never_moves(order: str, optim
             assert gradient is not None
             assert not gradient[~there].any()
             assert gradient[there].any()
-        with moving_only(adam, trained(model), moves):
+        with moving_only(adam, trainable_parameters(model), moves):
             adam.step()
     assert any((~there).any() for there in moves.values())
     for name, value in model.named_parameters():
@@ -148,7 +148,7 @@ def test_c5_no_threshold_keeps_every_edge_that_is_not_zero_and_an_endless_one_th
     assert edges_of(pruned_at(0.0, model))[1] == [[1, 1, 1], [1, 1, 0], [1, 1, 1]]
     nothing = pruned_at(math.inf, model)
     assert nothing.density() == {f"private.{n}.weight": float(n in (0, 3)) for n in range(4)}
-    weights = within({n: v.detach() for n, v in trained(model).items()}, nothing)
+    weights = masked_weights({n: v.detach() for n, v in trainable_parameters(model).items()}, nothing)
     batch = model.batch(EPISODES[0].support[0])
     assert torch.isfinite(loss_with(model, weights, batch).total)
     biases = [weights[f"private.{n}.bias"] for n in range(3)]

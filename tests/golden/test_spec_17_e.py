@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts.base import without_weights
 from menura.artefacts.tensors import content_sha256
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.tokenizer import byte_tokens
-from menura.decoding.choice import Nucleus
+from menura.decoding.sampling import Nucleus
 from menura.errors import DataError, MismatchError
 from menura.models.causal_lm.adapter_hooks import NEAR, check_can_learn
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
@@ -54,7 +54,7 @@ def test_b1_gpt2_small_and_its_adapters_have_the_papers_counts(size: int) -> Non
     model = CausalLm(network, CausalLmConfig(adapters=Adapters("houlsby", bottleneck=size)))
     added = sum(p.numel() for p in model.adapters.parameters())
     assert added == 24 * (1537 * size + 768) == {8: 313_536, 16: 608_640, 64: 2_379_264, 256: 9_461_760}[size]
-    assert sum(p.numel() for p in adaptable(model).values()) == added
+    assert sum(p.numel() for p in adaptable_parameters(model).values()) == added
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_b1_other_adapters_of_gpt2_small_have_the_sizes_of_section_16(
     adapters: Adapters, numbers: int, bytes_in_half: int
 ) -> None:
     model = CausalLm(without_weights("gpt2-config"), CausalLmConfig(adapters=adapters))
-    assert sum(p.numel() for p in adaptable(model).values()) == numbers
+    assert sum(p.numel() for p in adaptable_parameters(model).values()) == numbers
     assert 2 * numbers == bytes_in_half
 
 
@@ -245,7 +245,7 @@ def test_e3_ten_outer_steps_move_the_base_only_where_it_trains(name: str, order:
     method = Maml(InnerLoop(lr=0.01, batch_size=2), order=order)  # type: ignore[arg-type]
     base = content_sha256(model.network.state_dict())
     added = {n: p.detach().clone() for n, p in model.named_parameters() if not n.startswith("network.")}
-    outer = torch.optim.Adam(list(adaptable(model).values()), lr=1e-2)
+    outer = torch.optim.Adam(list(adaptable_parameters(model).values()), lr=1e-2)
     losses = []
     for _ in range(10):
         outer.zero_grad()

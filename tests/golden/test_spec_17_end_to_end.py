@@ -17,13 +17,13 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import PersonaMask, jaccard
 from menura.adaptation.protocol import Adaptation
-from menura.adaptation.weights import PersonaWeights, holding, trained
+from menura.adaptation.weights import PersonaWeights, swapped_weights, trainable_parameters
 from menura.batches.chat_format import words
 from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.tokenizer import word_tokens, words_of
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.models.recurrent.seq2spg import Seq2Spg, Seq2SpgConfig
 from menura.tasks.episode import first_shots, sample_episode
 from menura.tasks.task import DialogueView, Task
@@ -92,7 +92,7 @@ def masks(model: Seq2Spg, method: Adaptation) -> Mapping[str, PersonaMask]:
 def start(method: Adaptation) -> Seq2Spg:
     """Train a start on the training users; the same users in the same order, whatever the method."""
     model = begun()
-    weights, kept = trained(model), masks(model, method)
+    weights, kept = trainable_parameters(model), masks(model, method)
     adam = torch.optim.Adam(weights.values(), lr=1e-2)
     for step in range(STEPS):
         rng = random.Random(step)
@@ -101,7 +101,7 @@ def start(method: Adaptation) -> Seq2Spg:
         adam.zero_grad()
         (lowered(model, method, drawn, own) / TASKS_A_STEP).backward()  # type: ignore[no-untyped-call]  # torch's own
         torch.nn.utils.clip_grad_norm_(weights.values(), 2.0)
-        with moving_only(adam, weights, method.update_masks(model, own) if isinstance(method, Cmaml) else {}):
+        with moving_only(adam, weights, method.outer_step_masks(model, own) if isinstance(method, Cmaml) else {}):
             adam.step()
     return model
 
@@ -120,7 +120,7 @@ def own_facts(model: Seq2Spg, personas: Sequence[PersonaWeights]) -> float:
     right = []
     for episode, weights in zip(EPISODES, personas, strict=True):
         asked = [exchange for dialogue in episode.query for exchange in dialogue]
-        with holding(model, weights):
+        with swapped_weights(model, weights):
             batch = model.batch(asked)
             said = generate(
                 model, batch, Greedy(), end=ENCODER.chat_format.end, max_new_tokens=6, seeds=range(len(asked))

@@ -5,8 +5,8 @@ import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor, nn
 
-from menura.adaptation.finetune import pooled
-from menura.adaptation.weights import adaptable
+from menura.adaptation.finetune import support_and_query_loss
+from menura.adaptation.weights import adaptable_parameters
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError
 from menura.models.layers.transformer import Sizes
@@ -116,7 +116,7 @@ def test_encoder_and_decoder_are_the_same_weights() -> None:
 def test_every_weight_learns_but_the_rows_of_places_that_nothing_stands_at(head: str) -> None:
     toy = lic(lm_head=head)
     loss = toy.model.loss(toy.model.batch(exchanges_of(toy)))
-    weights = adaptable(toy.model)
+    weights = adaptable_parameters(toy.model)
     gradients = dict(zip(weights, torch.autograd.grad(loss.total, list(weights.values())), strict=True))
     assert all(bool(gradient.any()) for gradient in gradients.values())
     assert not gradients["embeddings.position.weight"][0].any(), "place 0 is that of nothing"
@@ -127,7 +127,7 @@ def test_in_pooled_training_labels_are_smoothed_and_what_is_read_is_learnt_too()
     def totals(**settings: float) -> tuple[float, float, float]:
         toy = lic(dropout=0.0, **settings)
         episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
-        loss = pooled(toy.model, episode)
+        loss = support_and_query_loss(toy.model, episode)
         nll = loss.nll.sum().item() / loss.tokens.sum().item()
         return loss.total.item(), nll, float(loss.parts.get("reading", torch.tensor(0.0)))
 
@@ -160,7 +160,7 @@ def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_sa
     toy = lic(label_smoothing=0.0, lm_loss_weight=0.0)
     episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     before = torch.get_rng_state()
-    first, again = (pooled(toy.model, episode).total.item() for _ in range(2))
+    first, again = (support_and_query_loss(toy.model, episode).total.item() for _ in range(2))
     assert first == again
     assert torch.equal(before, torch.get_rng_state())
     plain = toy.model.loss(toy.model.batch([e for d in episode.support + episode.query for e in d])).total.item()

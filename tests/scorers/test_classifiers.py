@@ -8,7 +8,7 @@ from torch import Tensor
 from menura.artefacts import encoder_folder
 from menura.errors import ConfigError, DataError, UnsafeError
 from menura.scorers import encoders
-from menura.scorers.check import checked
+from menura.scorers.check import evaluated
 from menura.scorers.classifier import Classifier, Encoded, LabelledText, log_probs
 from menura.scorers.emoji import EmojiClassifier, EmojiConfig, EmojiNetwork, words_learnt
 from menura.scorers.entailment import LABELS, Entailment, PairNetwork
@@ -123,7 +123,7 @@ def test_a_check_counts_hits_recalls_and_the_commonest_label() -> None:
     labels = ("contradiction", "entailment", "entailment", "neutral")
     examples = [LabelledText((text,), label) for text, label in zip(scores, labels, strict=True)]
     known: Classifier = FunctionalNetwork(scores)  # type: ignore[assignment]  # it reads by no vocabulary
-    found = checked(known, examples, tops=(1, 2), within=("contradiction", "entailment"))
+    found = evaluated(known, examples, top_k=(1, 2), label_subset=("contradiction", "entailment"))
     assert [(c.name, c.hits, c.total) for c in found.figures] == [
         ("accuracy", 2, 4),  # the tie of c counts against it
         ("top 2", 4, 4),
@@ -139,7 +139,7 @@ def test_a_check_counts_hits_recalls_and_the_commonest_label() -> None:
 
 def test_a_label_the_scorer_does_not_have_is_told(emoji: EmojiClassifier) -> None:
     with pytest.raises(DataError, match=r"1 labels are none of the scorer's, the first is '🎶'.*it knows 😀, 😭"):
-        checked(emoji, [LabelledText(("tea",), "🎶"), LabelledText(("rain",), "😀")])
+        evaluated(emoji, [LabelledText(("tea",), "🎶"), LabelledText(("rain",), "😀")])
 
 
 def test_a_missing_package_is_told_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from small_scorers import pairs
 from menura.errors import ConfigError, DataError
 from menura.scorers import dialogue_nli
 from menura.scorers.classifier import LabelledText
-from menura.scorers.data import ScorerData, last_turns, parts_of, rarest
-from menura.scorers.learning import Learning, batches_of
+from menura.scorers.data import ScorerData, last_turns, rarest, splits_of
+from menura.scorers.optimizer_settings import Learning, batches_of
 
 
 def written(folder: Path, **files: int) -> str:
@@ -51,26 +51,26 @@ def test_a_dialogue_s_last_turn_is_labelled_by_its_speaker(tmp_path: Path) -> No
 
 
 def test_files_named_so_judge_and_are_not_learnt_from(tmp_path: Path) -> None:
-    parts = parts_of(ScorerData(written(tmp_path, train=30, valid=12)), dialogue_nli.read)
-    assert (len(parts.train), len(parts.choose), len(parts.held)) == (30, 0, 12)
-    assert parts.said == "valid.txt"
-    assert set(parts.files) == {"train.txt", "valid.txt"}
+    splits = splits_of(ScorerData(written(tmp_path, train=30, valid=12)), dialogue_nli.read)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (30, 0, 12)
+    assert splits.description == "valid.txt"
+    assert set(splits.files) == {"train.txt", "valid.txt"}
 
 
 def test_without_such_a_file_a_drawn_share_judges_and_is_said(tmp_path: Path) -> None:
     data = ScorerData(written(tmp_path, some=40))
-    parts = parts_of(data, dialogue_nli.read, choose=0.25)
-    assert (len(parts.train), len(parts.choose), len(parts.held)) == (27, 9, 4)
-    assert parts.said == "10% of some.txt, drawn by seed 0"
-    assert parts_of(data, dialogue_nli.read, choose=0.25) == parts
-    assert parts_of(ScorerData(data.corpus, seed=1), dialogue_nli.read).held != parts.held
+    splits = splits_of(data, dialogue_nli.read, validation_share=0.25)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (27, 9, 4)
+    assert splits.description == "10% of some.txt, drawn by seed 0"
+    assert splits_of(data, dialogue_nli.read, validation_share=0.25) == splits
+    assert splits_of(ScorerData(data.corpus, seed=1), dialogue_nli.read).test != splits.test
 
 
 def test_nothing_to_learn_from_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing is left to learn from"):
-        parts_of(ScorerData(written(tmp_path, valid=9)), dialogue_nli.read)
+        splits_of(ScorerData(written(tmp_path, valid=9)), dialogue_nli.read)
     with pytest.raises(ConfigError, match="none are named"):
-        parts_of(ScorerData(), dialogue_nli.read)
+        splits_of(ScorerData(), dialogue_nli.read)
 
 
 def test_the_rarest_labels_are_those_with_enough_to_judge_by(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_the_rarest_labels_are_those_with_enough_to_judge_by(tmp_path: Path) -> 
     said = {"a": 5, "b": 2, "c": 1, "d": 3}
     path.write_text("\n\n".join(f"q: hi\n{who}: so" for who, n in said.items() for _ in range(n)), encoding="utf-8")
     held.write_text("\n\n".join(f"q: hi\n{who}: so" for who in "aabbdd"), encoding="utf-8")
-    parts = parts_of(ScorerData(f"{path},{held}", eval_files="test"), last_turns)
-    assert rarest(parts, 2, 2) == ("b", "d")
+    splits = splits_of(ScorerData(f"{path},{held}", eval_files="test"), last_turns)
+    assert rarest(splits, 2, 2) == ("b", "d")
 
 
 def test_an_epoch_has_every_example_once_and_like_lengths_side_by_side() -> None:

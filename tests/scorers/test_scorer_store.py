@@ -11,7 +11,7 @@ from menura.errors import ConfigError, DataError, MenuraError, MismatchError
 from menura.scorers import encoders, store
 from menura.scorers.catalogue import SCORERS, named
 from menura.scorers.entailment import LABELS, Entailment, PairNetwork
-from menura.scorers.store import About
+from menura.scorers.store import ScorerMetadata
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     network, tokens = encoders.load_encoder(str(encoder(tmp_path / "encoder")))
     made = Entailment(PairNetwork(network, 0.1), tokens, 20)
     sizes = SCORERS["nli"].sizes(made)
-    about = About("nli", LABELS, {}, sizes, {"a.txt": "0"}, "a.txt", (), (3, 4), {}, 1.0)
+    about = ScorerMetadata("nli", LABELS, {}, sizes, {"a.txt": "0"}, "a.txt", (), (3, 4), {}, 1.0)
     store.write(tmp_path / "nli", made, about)
     return tmp_path / "nli"
 
@@ -33,14 +33,14 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) ->
 
 def test_what_was_written_is_read(folder: Path) -> None:
     stored = store.read("nli", folder)
-    assert stored.about.labels == LABELS
+    assert stored.metadata.labels == LABELS
     assert isinstance(stored.classifier, Entailment)
     assert stored.classifier.max_length == 20
     assert not stored.classifier.network.training
 
 
 def test_the_line_for_signatures_names_hash_and_accuracy(folder: Path) -> None:
-    about = store.about_of("nli", folder)
+    about = store.metadata_of("nli", folder)
     assert about.line.startswith("scorer/nli sha256 ")
     assert about.line.endswith(", accuracy 0.750 of 4")
     other = replace(about, sums={**about.sums, "model.safetensors": "1" * 64})
@@ -75,16 +75,16 @@ def test_a_changed_file_is_refused(folder: Path, file: str) -> None:
 def test_a_description_that_is_none_is_refused(folder: Path, change: Any, says: str) -> None:
     changed(folder, change)
     with pytest.raises(MenuraError, match=says):
-        store.about_of("nli", folder)
+        store.metadata_of("nli", folder)
 
 
 def test_without_a_scorer_the_line_to_type_is_told(tmp_path: Path, empty_workspace: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"no_scorer.*menura train scorer/nli --set data.corpus=TRAIN.txt,VALID.txt\)"
     ):
-        store.about_of("nli", store.folder_of("nli"))
+        store.metadata_of("nli", store.folder_of("nli"))
     with pytest.raises(ConfigError, match=rf"--out {tmp_path / 'else' / 'emoji'}\)"):
-        store.about_of("emoji", store.folder_of("emoji", tmp_path / "else"))
+        store.metadata_of("emoji", store.folder_of("emoji", tmp_path / "else"))
 
 
 def test_an_unknown_scorer_is_told_with_the_nearest() -> None:

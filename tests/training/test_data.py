@@ -12,7 +12,7 @@ from menura.corpus.mojitalk import EMOJIS
 from menura.errors import ConfigError, DataError
 from menura.tasks.split import Splits
 from menura.training.data import DataConfig, split_of, tasks_of
-from menura.training.recipes import dialogue_sets
+from menura.training.recipes import plato_data_sets
 
 PROFILES = ("mends clocks", "has a goat", "lives in a mill", "sings at night", "walks far", "reads maps")
 
@@ -310,7 +310,12 @@ def test_several_corpora_of_the_workspace_are_read_together_with_ids_of_their_ow
 
 
 def test_the_sets_of_dialogues_are_settings_that_hold_together() -> None:
-    for config in (dialogue_sets.DAILYDIALOG, dialogue_sets.PERSONACHAT, dialogue_sets.AVSD, dialogue_sets.CHITCHAT):
+    for config in (
+        plato_data_sets.DAILYDIALOG,
+        plato_data_sets.PERSONACHAT,
+        plato_data_sets.AVSD,
+        plato_data_sets.CHITCHAT,
+    ):
         assert (config.min_heldout_dialogues, config.min_train_dialogues) == (1, 1)
-        assert config.max_heldout_tasks == (0 if config is dialogue_sets.DAILYDIALOG else dialogue_sets.HELD)
-    assert not {"dailydialog", "convai2", "avsd"} & set(dialogue_sets.CHITCHAT.corpus.split(","))
+        assert config.max_heldout_tasks == (0 if config is plato_data_sets.DAILYDIALOG else plato_data_sets.HELD)
+    assert not {"dailydialog", "convai2", "avsd"} & set(plato_data_sets.CHITCHAT.corpus.split(","))

@@ -5,7 +5,7 @@ from pathlib import Path
 from made_up_chat import write
 from small_training import config_for, train
 
-from menura.adaptation.masks import PersonaMask, whole
+from menura.adaptation.masks import PersonaMask, full_mask
 from menura.training.overrides import with_settings
 from menura.training.trainer import Training
 
@@ -32,8 +32,8 @@ def test_a_training_holds_a_bit_an_edge_that_can_go_found_or_read_again(tmp_path
 
     def measure(step: int, training: Training) -> None:
         masks = list(training.masks.values())
-        layers = whole(training.model).layers[1:-1]
-        wanted = sum(-(-layer.above * layer.below // 8) for layer in layers)
+        layers = full_mask(training.model).layers[1:-1]
+        wanted = sum(-(-layer.out_units * layer.in_units // 8) for layer in layers)
         measured.append((len(masks), held_bytes(masks), wanted))
         if step == 1 and len(measured) == 1:
             raise KeyboardInterrupt

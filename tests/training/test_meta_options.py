@@ -10,7 +10,7 @@ from made_up_chat import write
 from small_training import AfterStep, config_for, ended, train
 
 from menura.adaptation.inner_step import LOGARITHM, inner_lrs_of
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts import persona_artefact, tensors
 from menura.errors import ConfigError, MismatchError, Stopped
 from menura.personas.adapt_persona import adapt_persona
@@ -107,7 +107,7 @@ def test_a_persona_of_parts_holds_those_alone_and_fits(corpus: Path, tmp_path: P
     given = prepare(config)
     selection = Selection.first_of(given.split.splits["test"][0], 2)
     artefact = adapt_persona(given.loaded, config.method, selection, name="a")
-    there = adaptable(given.loaded.model)
+    there = adaptable_parameters(given.loaded.model)
     assert artefact.weights.keys() == {name for name in there if "attention" in name} != set(there)
     artefact.write(tmp_path / "a.persona")
     read = persona_artefact.read(tmp_path / "a.persona")

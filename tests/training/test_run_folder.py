@@ -96,7 +96,7 @@ def test_a_half_line_at_the_end_is_no_part_of_the_trace(run: Run) -> None:
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write('{"step": 3, "lo')
     assert [entry["step"] for entry in run.trace()] == [1, 2]
-    run.cut_trace(1)
+    run.truncate_log(1)
     run.note(step=2, loss=1.5)
     assert run.trace() == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}]
 

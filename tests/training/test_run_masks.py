@@ -12,7 +12,7 @@ from small_training import AfterStep, config_for, ended, status, train
 from menura.adaptation.cmaml import Cmaml
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError, Stopped
-from menura.training import masks as run_structures
+from menura.training import persona_masks as run_structures
 from menura.training.config import RunConfig
 from menura.training.distributed import Alone
 from menura.training.overrides import with_settings

@@ -21,7 +21,7 @@ import menura
 from menura.artefacts import tensors
 from menura.training.run_folder import Run
 from menura.training.setup import prepare
-from menura.training.torchrun import joined, place_of
+from menura.training.torchrun import process_from_environment, process_group
 from menura.training.trainer import Training
 
 PAIR = (
@@ -69,8 +69,8 @@ GRADIENTS = (
 
 def gradients(corpus: Path, out: Path) -> None:
     """Write the gradient of a step, by recipe, as the rank that this process is."""
-    place = place_of(os.environ)
-    with joined(place, "cpu") as ranks:
+    process = process_from_environment(os.environ)
+    with process_group(process, "cpu") as ranks:
         for number, (recipe, tasks) in enumerate(GRADIENTS):
             config = config_for(corpus, f"outer.meta_batch_size={tasks}", recipe=recipe)
             given = prepare(config)
@@ -79,17 +79,17 @@ def gradients(corpus: Path, out: Path) -> None:
             )
             sums = training.gradient(1)
             held = {name: value.grad for name, value in training.weights.items() if value.grad is not None}
-            tensors.save(out / f"{number}-{place.rank}-of-{place.size}", held, {"loss": sums.loss.hex()})
+            tensors.save(out / f"{number}-{process.rank}-of-{process.size}", held, {"loss": sums.loss.hex()})
 
 
 def partial_gradients(out: Path) -> None:
     """Write what becomes of two ranks' gradients: one of weights on both, on the second alone, on none."""
-    place = place_of(os.environ)
+    process = process_from_environment(os.environ)
     weights = [torch.zeros(2), torch.zeros(3, 1), torch.zeros(1)]
-    weights[0].grad = torch.full((2,), 1.0 + place.rank)
-    weights[1].grad = torch.full((3, 1), 5.0) if place.rank else None
-    with joined(place, "cpu") as ranks:
-        ranks.add(weights)
+    weights[0].grad = torch.full((2,), 1.0 + process.rank)
+    weights[1].grad = torch.full((3, 1), 5.0) if process.rank else None
+    with process_group(process, "cpu") as ranks:
+        ranks.all_reduce(weights)
     print([None if weight.grad is None else weight.grad.tolist() for weight in weights], flush=True)
 
 
@@ -107,8 +107,8 @@ def turns() -> None:
         time.sleep(0.2)
         return began, time.monotonic()
 
-    with joined(place_of(os.environ), "cpu") as ranks:
-        print(ranks.exchange(ranks.in_turn(turn)), flush=True)
+    with process_group(process_from_environment(os.environ), "cpu") as ranks:
+        print(ranks.all_gather(ranks.main_process_first(turn)), flush=True)
 
 
 def test_a_machines_first_rank_goes_first_so_that_it_alone_fetches_what_lacks(tmp_path: Path) -> None:

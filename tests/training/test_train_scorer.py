@@ -23,11 +23,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def weights(folder: Path) -> str:
     """Return the hash of what was trained."""
-    return store.about_of("nli", folder).sums["model.safetensors"]
+    return store.metadata_of("nli", folder).sums["model.safetensors"]
 
 
 def test_a_scorer_learns_what_its_pairs_show(trained: Path) -> None:
-    about = store.about_of("nli", trained)
+    about = store.metadata_of("nli", trained)
     assert about.evaluation == (30, 30)
     assert about.labels == ("contradiction", "entailment", "neutral")
 
@@ -39,7 +39,7 @@ def test_what_only_going_on_needs_is_gone(trained: Path) -> None:
 
 def test_checking_says_what_training_said(trained: Path) -> None:
     found = check_scorer(NLI, trained)
-    assert (found.accuracy.hits, found.accuracy.total) == store.about_of("nli", trained).evaluation
+    assert (found.accuracy.hits, found.accuracy.total) == store.metadata_of("nli", trained).evaluation
     assert [(count.name, count.total) for count in found.recalls] == [
         ("contradiction", 10),
         ("entailment", 10),
@@ -109,7 +109,7 @@ def test_the_emoji_classifier_is_judged_by_the_test_file_and_within_some_emojis(
     found = check_scorer(EMOJI, classifier)
     figures = [(count.name, count.hits, count.total) for count in found.figures]
     assert figures[:3] == [("accuracy", 18, 18), ("top 5", 18, 18), ("within 2", 12, 12)]
-    assert store.about_of("emoji", classifier).said == "test.jsonl"
+    assert store.metadata_of("emoji", classifier).said == "test.jsonl"
 
 
 def test_the_epoch_with_the_lowest_loss_on_what_was_set_aside_is_kept(tmp_path: Path) -> None:

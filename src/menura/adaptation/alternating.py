@@ -7,9 +7,9 @@ from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from menura.adaptation.finetune import fitted, pooled
+from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
 from menura.adaptation.inner_loop import InnerLoop, Watch
-from menura.adaptation.weights import PersonaWeights, adapting
+from menura.adaptation.weights import PersonaWeights, selected_parameters
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, TrainsAlternately
@@ -67,7 +67,7 @@ class Alternating:
         """Attach nothing; ConfigError for a model without adversarial networks, or with nothing to adapt."""
         if not isinstance(model, TrainsAlternately):
             raise ConfigError(f"{type(model).__name__} does not learn in turns", hint="try --set method=finetune")
-        adapting(model, self.trainable)
+        selected_parameters(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the reconstruction loss over support and query together; the pooled loss for a model without one.
@@ -75,7 +75,7 @@ class Alternating:
         The random numbers depend on the episode and on ``progress``.
         """
         if not isinstance(model, TrainsAlternately):
-            return pooled(model, episode)
+            return support_and_query_loss(model, episode)
         batch = model.batch(_exchanges(episode))
         seed = _seed(episode, progress, "reconstruction")
         with model.dropout(seed):
@@ -90,7 +90,7 @@ class Alternating:
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return fitted(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, watch, self.trainable)
 
 
 def _turn(

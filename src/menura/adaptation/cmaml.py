@@ -11,9 +11,9 @@ from torch import Tensor
 from menura.adaptation.inner_loop import InnerLoop, Watch, mini_batches
 from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint import JointTrajectory, Reduce, iterate_joint_loop
-from menura.adaptation.l1_penalty import Kind, Penalty, sparse_copy
-from menura.adaptation.masks import PersonaMask, Threshold, pruned, whole, zero_dead_edges
-from menura.adaptation.weights import PersonaWeights, adaptable, adapting, with_part
+from menura.adaptation.l1_penalty import L1Step, Penalty, l1_finetuned_copy
+from menura.adaptation.masks import PersonaMask, Threshold, full_mask, pruned, zero_dead_edges
+from menura.adaptation.weights import PersonaWeights, adaptable_parameters, filter_by_name, selected_parameters
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.errors import ConfigError
@@ -48,7 +48,7 @@ class Cmaml:
     gamma: float = 0.05
     keep_share: float = 0.5
     l1_weight: float = 0.001
-    l1_step: Kind = "subgradient"
+    l1_step: L1Step = "subgradient"
     prune_epochs: int = 5
     private_reduce: Reduce = "mean"
     private_adam: Literal["masked", "plain"] = "masked"
@@ -92,13 +92,13 @@ class Cmaml:
                 f"method.inner.distill_weight: {self.inner.distill_weight}, but cmaml's steps look at words alone"
             )
         _check_private(model)
-        if left_out := sorted(set(whole(model).names) - adapting(model, self.trainable).keys()):
+        if left_out := sorted(set(full_mask(model).names) - selected_parameters(model, self.trainable).keys()):
             said = f"method.trainable: {self.trainable} leaves out {left_out[0]}; a mask is of all private weights"
-            raise ConfigError(said, hint=f"--set method.trainable={','.join(whole(model).names)}")
+            raise ConfigError(said, hint=f"--set method.trainable={','.join(full_mask(model).names)}")
 
     def for_persona(self, model: DialogueModel[Any]) -> Self:
         """Adapt private weights alone if ``trainable`` is empty: a persona is its mask and the weights in it."""
-        return self if self.trainable else replace(self, trainable=",".join(whole(model).names))
+        return self if self.trainable else replace(self, trainable=",".join(full_mask(model).names))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the query loss of one task alone, with a mask found from the present weights."""
@@ -119,7 +119,7 @@ class Cmaml:
             return torch.stack([total for total, _ in alone]).sum(), [loss for _, (loss,) in alone]
         return self._jointly(model, episodes, masks)
 
-    def update_masks(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
+    def outer_step_masks(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
         """Return by name where private weights are in one of the masks; all other weights may move everywhere."""
         if self.private_adam == "plain" or self.preset == "repo":
             return {}
@@ -129,11 +129,11 @@ class Cmaml:
 
     def find_mask(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> PersonaMask:
         """Return the mask of a persona, found from its support set and the present weights (Algorithm 1)."""
-        shape = whole(model)
-        if not shape.layers or not any(support):
-            return shape
+        template = full_mask(model)
+        if not template.layers or not any(support):
+            return template
         with torch.enable_grad():
-            return self._pruned(shape, self._sparse(model, support, shape))
+            return self._pruned(template, self._sparse(model, support, template))
 
     def adapted(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
@@ -142,13 +142,13 @@ class Cmaml:
 
         ``watch`` sees the steps of the adaptation, not those of the pruned copy.
         """
-        start, mask = adapting(model, self.trainable), whole(model)
+        start, mask = selected_parameters(model, self.trainable), full_mask(model)
         initial: PersonaWeights = start
         with torch.enable_grad():
             if mask.layers and any(support):
                 sparse = self._sparse(model, support, mask)
                 mask = self._pruned(mask, sparse)
-                initial = with_part(sparse, self.trainable) if self.preset == "repo" else start
+                initial = filter_by_name(sparse, self.trainable) if self.preset == "repo" else start
             trajectory = self._trajectory(model, initial, [mask], exact=False)
             for done, steps, loss in iterate_joint_loop(trajectory, [self._batches(model, support)], self.inner):
                 if watch:
@@ -168,7 +168,7 @@ class Cmaml:
     def _jointly(
         self, model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], masks: Sequence[PersonaMask]
     ) -> tuple[Tensor, list[Loss]]:
-        trajectory = self._trajectory(model, adaptable(model), masks, exact=self.order == "exact")
+        trajectory = self._trajectory(model, adaptable_parameters(model), masks, exact=self.order == "exact")
         for _ in iterate_joint_loop(
             trajectory, [self._batches(model, episode.support) for episode in episodes], self.inner
         ):
@@ -178,24 +178,26 @@ class Cmaml:
     def _trajectory(
         self, model: DialogueModel[Any], start: PersonaWeights, masks: Sequence[PersonaMask], *, exact: bool
     ) -> JointTrajectory:
-        problem, dense = InnerProblem(model, self.inner.lr, adam=False), self.preset == "repo"
-        moving = frozenset(with_part(start, self.trainable))
-        return JointTrajectory(problem, start, masks, exact, self.private_reduce, dense, moving)
+        problem, mask_steps_only = InnerProblem(model, self.inner.lr, adam=False), self.preset == "repo"
+        trainable_names = frozenset(filter_by_name(start, self.trainable))
+        return JointTrajectory(problem, start, masks, exact, self.private_reduce, mask_steps_only, trainable_names)
 
     def _batches(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> list[Batch]:
         return mini_batches(model, support, self.inner.batch_size) if self.inner.epochs and any(support) else []
 
     def _sparse(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], shape: PersonaMask
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], template: PersonaMask
     ) -> dict[str, Tensor]:
         problem = InnerProblem(model, self.inner.lr, adam=False)
-        penalty = Penalty(frozenset(shape.names), self.l1_weight, self.l1_step)
+        penalty = Penalty(frozenset(template.names), self.l1_weight, self.l1_step)
         batches = mini_batches(model, support, self.inner.batch_size)
-        return sparse_copy(problem, adaptable(model), batches, replace(self.inner, epochs=self.prune_epochs), penalty)
+        return l1_finetuned_copy(
+            problem, adaptable_parameters(model), batches, replace(self.inner, epochs=self.prune_epochs), penalty
+        )
 
-    def _pruned(self, shape: PersonaMask, weights: PersonaWeights) -> PersonaMask:
+    def _pruned(self, template: PersonaMask, weights: PersonaWeights) -> PersonaMask:
         threshold = Threshold(self.threshold, self.gamma, self.keep_share)
-        return pruned(shape, weights, threshold, "nodes" if self.preset == "repo" else "edges")
+        return pruned(template, weights, threshold, "nodes" if self.preset == "repo" else "edges")
 
 
 def _check_private(model: DialogueModel[Any]) -> None:
@@ -204,5 +206,5 @@ def _check_private(model: DialogueModel[Any]) -> None:
         raise ConfigError(
             "cmaml needs a model with a private part", hint="--set model=seq2spg, or method=maml", code="method_misfit"
         )
-    if frozen := sorted(set(whole(model).names) - adaptable(model).keys()):
+    if frozen := sorted(set(full_mask(model).names) - adaptable_parameters(model).keys()):
         raise ConfigError(f"cmaml needs all private weights to train, {frozen[0]} does not", code="method_misfit")

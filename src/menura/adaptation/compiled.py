@@ -14,7 +14,7 @@ from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import TRAJECTORIES, Order, diverged, mini_batches
 from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import adapting, trained
+from menura.adaptation.weights import selected_parameters, trainable_parameters
 from menura.batches.encode import EncodedEpisode
 from menura.batches.padded import PaddedBatch, PaddedChunk
 from menura.errors import ConfigError
@@ -24,7 +24,7 @@ KEPT_GRAPHS = 8  # the least recently used one is dropped
 UNADAPTED = "un-adapted"
 
 Objective = Callable[[DialogueModel[Any], EncodedEpisode, float], Loss]
-Kind = tuple[Order, tuple[int, ...], int]  # the order, the chunks of each support batch, the chunks of the query
+GraphKey = tuple[Order, tuple[int, ...], int]  # the order, the chunks of each support batch, the chunks of the query
 
 
 @dataclass
@@ -38,7 +38,7 @@ class CompiledMaml:
     method: Maml
     model: DialogueModel[Any]
     say: Callable[[str], None]
-    _graphs: list[tuple[Kind, Graph]] = field(default_factory=list)  # the most recently used last
+    _graphs: list[tuple[GraphKey, Graph]] = field(default_factory=list)  # the most recently used last
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the query loss at the adapted weights; only ``total`` has a gradient, computed already."""
@@ -59,15 +59,15 @@ class CompiledMaml:
             if not torch.isfinite(loss):
                 raise diverged(step, support[step % len(support)], inner)
         parts = {UNADAPTED: before} if self.method.unadapted_loss_weight else {}
-        total = with_gradients(total, list(trained(model).values()), gradients)
+        total = with_gradients(total, list(trainable_parameters(model).values()), gradients)
         return Loss(total, query.by_exchange(nll), query.reply_tokens, parts)
 
     def _graph(self, task: "_Task", given: Sequence[Tensor], varying: Sequence[Tensor]) -> Graph:
-        for place, (kind, graph) in enumerate(self._graphs):
-            if kind == task.kind and graph.fits([*given, *varying]):
-                self._graphs.append(self._graphs.pop(place))
+        for index, (key, graph) in enumerate(self._graphs):
+            if key == task.key and graph.fits([*given, *varying]):
+                self._graphs.append(self._graphs.pop(index))
                 return graph
-        order, passes, _ = task.kind
+        order, passes, _ = task.key
         steps = len(passes) * self.method.inner.epochs
         through = (
             f"{'exact' if order == 'exact' else 'first-order'} gradient through {steps} inner step{'s' * (steps != 1)}"
@@ -76,7 +76,7 @@ class CompiledMaml:
         began = monotonic()
         graph = compiled(task, given, varying)
         self.say(f"compiled in {monotonic() - began:.0f} s")
-        self._graphs = [*self._graphs, (task.kind, graph)][-KEPT_GRAPHS:]
+        self._graphs = [*self._graphs, (task.key, graph)][-KEPT_GRAPHS:]
         return graph
 
 
@@ -115,18 +115,20 @@ class _Task:
     support: Sequence[PaddedBatch]
 
     @property
-    def kind(self) -> Kind:
+    def key(self) -> GraphKey:
         """The key of this task's graph."""
         return self.order, tuple(len(batch.parts) for batch in self.support), len(self.query.parts)
 
     def __call__(self, given: Sequence[Tensor]) -> list[Tensor]:
         """Return total, (N,) NLL per label, (steps,) support losses, the un-adapted loss or 0, and the gradients."""
-        train = trained(self.model)
+        train = trainable_parameters(self.model)
         weights = {name: value.detach() for name, value in zip(self.names, given, strict=False)}
         leaves = [weights[name].requires_grad_() for name in train]
         query, *support = self._batches(given[len(weights) :])
-        under = {f"model.{name}": value for name, value in weights.items()}
-        loss, losses = torch.func.functional_call(_Under(self.model, self._losses), under, (query, support))
+        named_weights = {f"model.{name}": value for name, value in weights.items()}
+        loss, losses = torch.func.functional_call(
+            _FunctionalCall(self.model, self._losses), named_weights, (query, support)
+        )
         gradients = torch.autograd.grad(loss.total, leaves, materialize_grads=True)
         before = loss.parts.get(UNADAPTED, torch.zeros_like(loss.total))
         stacked = torch.stack(losses) if losses else loss.total.new_zeros(0)
@@ -135,7 +137,8 @@ class _Task:
     def _losses(self, query: PaddedBatch, support: Sequence[PaddedBatch]) -> tuple[Loss, list[Tensor]]:
         inner = self.method.inner
         trajectory = TRAJECTORIES[self.order](
-            InnerProblem(self.model, inner.lr, inner.optimizer == "adam"), adapting(self.model, self.method.trainable)
+            InnerProblem(self.model, inner.lr, inner.optimizer == "adam"),
+            selected_parameters(self.model, self.method.trainable),
         )
         losses = [trajectory.step(batch) for _ in range(inner.epochs) for batch in support]
         return self.method.mixed_with_unadapted(self.model, trajectory.query_loss(query), query), losses
@@ -146,11 +149,11 @@ class _Task:
         made = []
         for batch in (self.query, *self.support):
             parts = tuple(PaddedChunk(*(next(rest) for _ in part)) for part in batch.parts)
-            made.append(PaddedBatch(batch.exchanges, batch.device, parts, batch.whose))
+            made.append(PaddedBatch(batch.exchanges, batch.device, parts, batch.label_exchange))
         return made
 
 
-class _Under(nn.Module):
+class _FunctionalCall(nn.Module):
     """A computation that finds its model's weights where ``functional_call`` puts them."""
 
     def __init__(self, model: DialogueModel[Any], compute: Callable[..., Any]) -> None:

@@ -10,12 +10,20 @@ from typing import Any, ClassVar
 import torch
 
 from menura.adaptation.inner_loop import InnerLoop, Watch, run_inner_loop
-from menura.adaptation.weights import PersonaWeights, adapting, loss_with, trained, with_part
+from menura.adaptation.weights import (
+    PersonaWeights,
+    filter_by_name,
+    loss_with,
+    selected_parameters,
+    trainable_parameters,
+)
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.dialogue_model import DialogueModel, HasDropout, Loss
 
 
-def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0, trainable: str = "") -> Loss:
+def support_and_query_loss(
+    model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0, trainable: str = ""
+) -> Loss:
     """Return the loss over support and query together, personas not distinguished.
 
     Only parameters whose name contains a part of ``trainable`` get a gradient; the others do not decay either.
@@ -32,11 +40,11 @@ def pooled(model: DialogueModel[Any], episode: EncodedEpisode, progress: float =
 
 def _still(model: DialogueModel[Any], trainable: str) -> PersonaWeights:
     """Return the parameters that are not trained, detached."""
-    moves = with_part(trained(model), trainable)
-    return {name: value.detach() for name, value in trained(model).items() if name not in moves}
+    moves = filter_by_name(trainable_parameters(model), trainable)
+    return {name: value.detach() for name, value in trainable_parameters(model).items() if name not in moves}
 
 
-def fitted(
+def finetuned_weights(
     model: DialogueModel[Any],
     support: Sequence[EncodedDialogue],
     inner: InnerLoop,
@@ -44,7 +52,7 @@ def fitted(
     trainable: str = "",
 ) -> PersonaWeights:
     """Return the weights after the inner loop from the model's own; one copy of what adapts is made and reused."""
-    start = adapting(model, trainable)
+    start = selected_parameters(model, trainable)
     with torch.enable_grad():
         weights = run_inner_loop(model, start, support, inner, watch=watch)
     # Without any step these are still the model's own tensors, which the next persona would overwrite.
@@ -67,11 +75,11 @@ class PretrainOnly:
 
     def attach(self, model: DialogueModel[Any]) -> None:
         """Attach nothing; ConfigError if ``trainable`` matches no parameter."""
-        adapting(model, self.trainable, "method.trainable")
+        selected_parameters(model, self.trainable, "method.trainable")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
-        return pooled(model, episode, progress, self.trainable)
+        return support_and_query_loss(model, episode, progress, self.trainable)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
@@ -98,14 +106,14 @@ class Finetune:
 
     def attach(self, model: DialogueModel[Any]) -> None:
         """Attach nothing; ConfigError if ``trainable`` matches no parameter."""
-        adapting(model, self.trainable)
+        selected_parameters(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
-        return pooled(model, episode, progress)
+        return support_and_query_loss(model, episode, progress)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return fitted(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, watch, self.trainable)

@@ -17,10 +17,10 @@ from menura.adaptation.inner_step import (
     Values,
     direction,
     initial_states,
+    inner_frozen_of,
     inner_lrs_of,
     loss_and_gradients,
     lrs_of_step,
-    outer_only_of,
     query_loss_and_gradients,
     updated_states,
 )
@@ -64,7 +64,7 @@ class FirstOrder:
         if lrs and 0 < self._steps < lrs.rows:
             self._marks.append({name: value.clone() for name, value in self.weights().items()})
         leaves = {name: state[0].requires_grad_() for name, state in self._states.items()}
-        loss, gradients = loss_and_gradients(self.problem, leaves, batch, outer_only={}, exact=False)
+        loss, gradients = loss_and_gradients(self.problem, leaves, batch, inner_frozen={}, exact=False)
         self._update(gradients)
         self._steps += 1
         return loss.detach()
@@ -84,7 +84,7 @@ class FirstOrder:
         """Return the loss at the present weights; its gradients are computed at once, so that no graph is kept."""
         here = self.weights()
         loss, gradients = query_loss_and_gradients(self.problem, here, query)
-        inputs = [*self.start.values(), *outer_only_of(self.problem, here).values()]
+        inputs = [*self.start.values(), *inner_frozen_of(self.problem, here).values()]
         lrs = inner_lrs_of(self.problem.model)
         if lrs and lrs.logarithm.requires_grad:
             gradients = (*gradients, self._lr_gradient(lrs, dict(zip(here, gradients, strict=False))))
@@ -115,7 +115,7 @@ class Unrolled:
     def step(self, batch: Batch) -> Tensor:
         """Take a differentiable step."""
         states = self._states or initial_states(self.problem, self.start)
-        loss, gradients = loss_and_gradients(self.problem, self.weights(), batch, outer_only={}, exact=True)
+        loss, gradients = loss_and_gradients(self.problem, self.weights(), batch, inner_frozen={}, exact=True)
         self._states = updated_states(
             self.problem, states, lrs_of_step(self.problem, self._steps, tuple(states)), gradients, self._steps
         )
@@ -147,9 +147,9 @@ class Recomputed:
     def step(self, batch: Batch) -> Tensor:
         """Take a checkpointed step."""
         states = self._states or initial_states(self.problem, self.start)
-        outer_only, lrs = outer_only_of(self.problem, states), lrs_of_step(self.problem, self._steps, tuple(states))
-        again = _StepFunction(self.problem, tuple(states), tuple(outer_only), batch, self._steps)
-        given = [*_flat(states), *outer_only.values(), *([lrs] if isinstance(lrs, Tensor) else [])]
+        inner_frozen, lrs = inner_frozen_of(self.problem, states), lrs_of_step(self.problem, self._steps, tuple(states))
+        again = _StepFunction(self.problem, tuple(states), tuple(inner_frozen), batch, self._steps)
+        given = [*_flat(states), *inner_frozen.values(), *([lrs] if isinstance(lrs, Tensor) else [])]
         loss, *after = checkpointed_step(again, given)
         self._states = _named(tuple(states), after)
         self._steps += 1
@@ -163,7 +163,7 @@ class Recomputed:
         """Return the loss at the present weights; its gradients are computed at once, so that its graph is not kept."""
         here = self.weights()
         loss, gradients = query_loss_and_gradients(self.problem, here, query)
-        return _loss_with_gradients(loss, [*here.values(), *outer_only_of(self.problem, here).values()], gradients)
+        return _loss_with_gradients(loss, [*here.values(), *inner_frozen_of(self.problem, here).values()], gradients)
 
 
 @dataclass(frozen=True)
@@ -172,17 +172,17 @@ class _StepFunction:
 
     problem: InnerProblem
     names: tuple[str, ...]
-    outer_only: tuple[str, ...]
+    inner_frozen: tuple[str, ...]
     batch: Batch
     number: int
 
     def __call__(self, given: Sequence[Tensor], *, exact: bool) -> Values:
         size = len(self.names) * (3 if self.problem.adam else 1)
         states = _named(self.names, given[:size])
-        outer_only = dict(zip(self.outer_only, given[size:], strict=False))
-        lrs = given[-1] if len(given) > size + len(outer_only) else lrs_of_step(self.problem, self.number, self.names)
+        inner_frozen = dict(zip(self.inner_frozen, given[size:], strict=False))
+        lrs = given[-1] if len(given) > size + len(inner_frozen) else lrs_of_step(self.problem, self.number, self.names)
         weights = {name: state[0] if exact else state[0].requires_grad_() for name, state in states.items()}
-        loss, gradients = loss_and_gradients(self.problem, weights, self.batch, outer_only=outer_only, exact=exact)
+        loss, gradients = loss_and_gradients(self.problem, weights, self.batch, inner_frozen=inner_frozen, exact=exact)
         return (loss.detach(), *_flat(updated_states(self.problem, states, lrs, gradients, self.number)))
 
 
@@ -212,17 +212,17 @@ class CheckpointedStep(Protocol):
 
 def with_gradients(value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
     """Return the value as a function of ``inputs`` with these gradients, whatever it was computed from."""
-    made: Tensor = _Known.apply(value.detach(), len(inputs), *inputs, *gradients)  # type: ignore[no-untyped-call]  # torch's own
+    made: Tensor = _WithGradients.apply(value.detach(), len(inputs), *inputs, *gradients)  # type: ignore[no-untyped-call]  # torch's own
     return made
 
 
 def checkpointed_step(step: CheckpointedStep, given: Sequence[Tensor]) -> Values:
     """Take a step that saves only ``given``; its backward pass recomputes it."""
-    made: Values = _Taken.apply(step, *given)  # type: ignore[no-untyped-call]  # torch's own
+    made: Values = _CheckpointedStep.apply(step, *given)  # type: ignore[no-untyped-call]  # torch's own
     return made
 
 
-class _Known(torch.autograd.Function):
+class _WithGradients(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, inputs: int, *tensors: Tensor) -> Tensor:
         ctx.save_for_backward(*tensors[inputs:])
@@ -235,7 +235,7 @@ class _Known(torch.autograd.Function):
         return (None, None, *(slope * gradient for gradient in gradients), *(None for _ in gradients))
 
 
-class _Taken(torch.autograd.Function):
+class _CheckpointedStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, step: CheckpointedStep, *given: Tensor) -> Values:
         ctx.step, ctx.precision = step, _precision(given[0].device.type)

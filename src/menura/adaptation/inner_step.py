@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from menura.adaptation.weights import RATES, adaptable, loss_with
+from menura.adaptation.weights import RATES, adaptable_parameters, loss_with
 from menura.batches.batch import Batch
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
@@ -49,18 +49,23 @@ def lrs_of_step(problem: InnerProblem, step: int, names: Sequence[str]) -> Learn
     return learnt.of_step(step, names) if learnt else [problem.lr] * len(names)
 
 
-def outer_only_of(problem: InnerProblem, moving: Iterable[str]) -> dict[str, Tensor]:
+def inner_frozen_of(problem: InnerProblem, adapted: Iterable[str]) -> dict[str, Tensor]:
     """Return the parameters that the outer loop moves and the inner loop does not."""
-    names = set(moving)
-    return {name: value for name, value in adaptable(problem.model).items() if name not in names}
+    names = set(adapted)
+    return {name: value for name, value in adaptable_parameters(problem.model).items() if name not in names}
 
 
 def loss_and_gradients(
-    problem: InnerProblem, weights: Mapping[str, Tensor], batch: Batch, *, outer_only: Mapping[str, Tensor], exact: bool
+    problem: InnerProblem,
+    weights: Mapping[str, Tensor],
+    batch: Batch,
+    *,
+    inner_frozen: Mapping[str, Tensor],
+    exact: bool,
 ) -> tuple[Tensor, Values]:
     """Return a loss and its gradients for ``weights``; with ``exact`` they can be differentiated again."""
     with torch.enable_grad(), twice_differentiable() if exact else nullcontext():
-        loss = loss_with(problem.model, {**weights, **outer_only}, batch).total
+        loss = loss_with(problem.model, {**weights, **inner_frozen}, batch).total
         return loss, torch.autograd.grad(loss, list(weights.values()), create_graph=exact, materialize_grads=True)
 
 
@@ -78,7 +83,7 @@ def updated_states(
 def query_loss_and_gradients(problem: InnerProblem, here: Mapping[str, Tensor], query: Batch) -> tuple[Loss, Values]:
     """Return a loss and its gradients: first for ``here``, then for the parameters of the outer loop only."""
     leaves = {name: value.detach().requires_grad_() for name, value in here.items()}
-    inputs = [*leaves.values(), *outer_only_of(problem, here).values()]
+    inputs = [*leaves.values(), *inner_frozen_of(problem, here).values()]
     with torch.enable_grad():
         loss = loss_with(problem.model, leaves, query)
         return loss, torch.autograd.grad(loss.total, inputs, materialize_grads=True)

@@ -1,6 +1,6 @@
 """Inner loops of some tasks in lock-step: one copy of private weights for all tasks (CMAML, Eq. 4).
 
-A task is identified by its index in the outer step, called ``place``.
+A task is identified by ``task_index``, its index in the outer step.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,18 +39,18 @@ class LearnsJointly(Protocol):
     ) -> tuple[Tensor, list[Loss]]:
         """Return the objective, a sum, with its (meta-)gradient, and each task's query loss, detached."""
 
-    def update_masks(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
+    def outer_step_masks(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
         """Return by name where the outer step of these tasks may move a weight; other weights may move everywhere."""
 
 
 @dataclass
 class JointTrajectory:
-    """The state of the inner loops of some tasks.
+    """The state of the inner loops of some tasks: what ``InnerTrajectory`` is for one.
 
     A private weight moves by the ``reduce`` of the gradients of the tasks that keep it and have a mini-batch left; in
-    each task it is 0 outside the mask. With ``dense`` masks apply to steps alone, as in the public program: weights
-    outside the mask still act. With ``exact`` weights are a function of ``start``, and all graphs are kept; without it
-    steps are constants and no graph is.
+    each task it is 0 outside the mask. With ``mask_steps_only`` masks apply to steps alone, as in the public program:
+    weights outside the mask still act. With ``exact`` weights are a function of ``start``, and all graphs are kept;
+    without it steps are constants and no graph is. ``trainable_names`` are the weights that take steps.
     Memory: one copy of the shared weights per task, one of the private ones.
     """
 
@@ -59,9 +59,9 @@ class JointTrajectory:
     masks: Sequence[PersonaMask]
     exact: bool
     reduce: Reduce = "mean"
-    dense: bool = False
-    moving: frozenset[str] | None = None  # None: all
-    _own: list[dict[str, Tensor]] = field(default_factory=list)  # by place
+    mask_steps_only: bool = False
+    trainable_names: frozenset[str] | None = None  # None: all
+    _per_task_weights: list[dict[str, Tensor]] = field(default_factory=list)  # by task index, the shared weights
     _private: dict[str, Tensor] = field(default_factory=dict)
     _steps: int = 0
 
@@ -70,55 +70,55 @@ class JointTrajectory:
         private = set(self.masks[0].names)
         self._private = {name: value for name, value in self.start.items() if name in private}
         own = {name: value for name, value in self.start.items() if name not in private}
-        self._own = [own for _ in self.masks]
+        self._per_task_weights = [own for _ in self.masks]
 
     def step(self, batches: Mapping[int, Batch]) -> dict[int, Tensor]:
-        """Take a gradient step on the losses of the tasks that have a batch, by place; return the losses, detached."""
+        """Take a gradient step on the losses of the tasks that have a batch, by index; return the losses, detached."""
         losses = {}
-        names = self._moving
+        names = self._trainable
         # Gradients, and how many tasks keep a weight.
-        pooled: dict[str, Any] = {name: 0 for name in names if name in self._private}
-        owners: dict[str, Any] = dict(pooled)
+        summed: dict[str, Any] = {name: 0 for name in names if name in self._private}
+        owners: dict[str, Any] = dict(summed)
         lrs = dict(zip(names, lrs_of_step(self.problem, self._steps, names), strict=True))
-        for place, batch in batches.items():
-            kept = self._kept(place)
-            loss, gradient = self._gradients(place, batch, kept)
-            losses[place] = loss.detach()
+        for task_index, batch in batches.items():
+            kept = self._kept(task_index)
+            loss, gradient = self._gradients(task_index, batch, kept)
+            losses[task_index] = loss.detach()
             with torch.set_grad_enabled(self.exact):
-                own = self._own[place]
-                self._own[place] = own | {n: own[n] - lrs[n] * gradient[n] for n in names if n in own}
-                pooled = {name: added + gradient[name] for name, added in pooled.items()}
+                own = self._per_task_weights[task_index]
+                self._per_task_weights[task_index] = own | {n: own[n] - lrs[n] * gradient[n] for n in names if n in own}
+                summed = {name: added + gradient[name] for name, added in summed.items()}
                 owners = {name: number + kept.get(name, 1) for name, number in owners.items()}
         with torch.set_grad_enabled(self.exact):
             shares = owners if self.reduce == "mean" else {}
-            for name, gradient in pooled.items():
+            for name, gradient in summed.items():
                 step = lrs[name] * gradient / _at_least_1(shares.get(name, 1))
                 self._private[name] = self._private[name] - step
         self._steps += 1
         return losses
 
-    def weights(self, place: int) -> dict[str, Tensor]:
-        """Return a task's weights, 0 outside its mask unless ``dense``."""
-        return self._acting(self._leading(place), self._kept(place))
+    def weights(self, task_index: int) -> dict[str, Tensor]:
+        """Return a task's weights, 0 outside its mask unless ``mask_steps_only``."""
+        return self._masked(self._unmasked(task_index), self._kept(task_index))
 
     def query_loss(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
         """Return the sum of the tasks' query losses with its gradient for ``start``, and each loss detached."""
         return self._query_loss_exact(queries) if self.exact else self._query_loss_first_order(queries)
 
     @property
-    def _moving(self) -> tuple[str, ...]:
-        return tuple(name for name in self.start if self.moving is None or name in self.moving)
+    def _trainable(self) -> tuple[str, ...]:
+        return tuple(name for name in self.start if self.trainable_names is None or name in self.trainable_names)
 
-    def _gradients(self, place: int, batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, task_index: int, batch: Batch, kept: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a task's loss and the gradients of what moves; those of private weights are 0 outside its mask."""
-        here = self._leaves(place)
+        here = self._leaves(task_index)
         with torch.enable_grad(), twice_differentiable() if self.exact else nullcontext():
-            loss = loss_with(self.problem.model, self._acting(here, kept), batch).total
-            gradients = self._differentiated(loss, [here[name] for name in self._moving])
-        gradient = dict(zip(self._moving, gradients, strict=True))
-        # Dense weights have a gradient outside the task's mask, too.
+            loss = loss_with(self.problem.model, self._masked(here, kept), batch).total
+            gradients = self._differentiated(loss, [here[name] for name in self._trainable])
+        gradient = dict(zip(self._trainable, gradients, strict=True))
+        # Weights that are not masked have a gradient outside the task's mask, too.
         owned = {name: there for name, there in kept.items() if name in gradient}
-        return loss, with_zeros(gradient, owned) if self.dense else gradient
+        return loss, with_zeros(gradient, owned) if self.mask_steps_only else gradient
 
     def _query_loss_exact(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
         with torch.enable_grad(), twice_differentiable():
@@ -128,10 +128,10 @@ class JointTrajectory:
     def _query_loss_first_order(self, queries: Sequence[Batch]) -> tuple[Tensor, list[Loss]]:
         """Add up each task's gradient as soon as its loss is computed: no graph is kept, and no copy per task."""
         losses, added = [], {name: torch.zeros_like(value) for name, value in self.start.items()}
-        for place, query in enumerate(queries):
-            here = self._leaves(place)
+        for task_index, query in enumerate(queries):
+            here = self._leaves(task_index)
             with torch.enable_grad():
-                loss = loss_with(self.problem.model, self._acting(here, self._kept(place)), query)
+                loss = loss_with(self.problem.model, self._masked(here, self._kept(task_index)), query)
                 for total, gradient in zip(
                     added.values(), self._differentiated(loss.total, list(here.values())), strict=True
                 ):
@@ -143,25 +143,28 @@ class JointTrajectory:
     def _differentiated(self, loss: Tensor, here: Sequence[Tensor]) -> Values:
         return torch.autograd.grad(loss, here, create_graph=self.exact, materialize_grads=True)
 
-    def _leading(self, place: int) -> dict[str, Tensor]:
+    def _unmasked(self, task_index: int) -> dict[str, Tensor]:
         """Return a task's weights before masking, in the order of ``start``."""
-        return {name: self._own[place].get(name, self._private.get(name, value)) for name, value in self.start.items()}
+        return {
+            name: self._per_task_weights[task_index].get(name, self._private.get(name, value))
+            for name, value in self.start.items()
+        }
 
-    def _leaves(self, place: int) -> dict[str, Tensor]:
-        here = self._leading(place)
+    def _leaves(self, task_index: int) -> dict[str, Tensor]:
+        here = self._unmasked(task_index)
         return here if self.exact else {name: value.detach().requires_grad_() for name, value in here.items()}
 
-    def _kept(self, place: int) -> dict[str, Tensor]:
+    def _kept(self, task_index: int) -> dict[str, Tensor]:
         """Unpack a task's mask to tensors, for as long as they are used."""
-        return self.masks[place].kept(next(iter(self.start.values())).device)
+        return self.masks[task_index].kept(next(iter(self.start.values())).device)
 
-    def _acting(self, weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _masked(self, weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         owned = {name: there for name, there in kept.items() if name in weights}
-        return dict(weights) if self.dense else with_zeros(weights, owned)
+        return dict(weights) if self.mask_steps_only else with_zeros(weights, owned)
 
 
 def iterate_joint_loop(
-    walk: JointTrajectory, supports: Sequence[Sequence[Batch]], inner: InnerLoop
+    trajectory: JointTrajectory, supports: Sequence[Sequence[Batch]], inner: InnerLoop
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Take steps until no task has a mini-batch left; each has ``inner.epochs`` times its own, one per step.
 
@@ -172,10 +175,10 @@ def iterate_joint_loop(
     steps = max(lengths, default=0)
     for step in range(steps):
         taking = {p: batches[step % len(batches)] for p, batches in enumerate(supports) if step < lengths[p]}
-        losses = walk.step(taking)
-        for place, loss in losses.items():
+        losses = trajectory.step(taking)
+        for task_index, loss in losses.items():
             if not torch.isfinite(loss):
-                raise diverged(step, taking[place], inner)
+                raise diverged(step, taking[task_index], inner)
         yield step + 1, steps, torch.stack(list(losses.values())).mean()
 
 

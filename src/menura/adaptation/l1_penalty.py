@@ -11,7 +11,7 @@ from menura.adaptation.inner_loop import InnerLoop, diverged
 from menura.adaptation.inner_step import InnerProblem, loss_and_gradients, lrs_of_step
 from menura.batches.batch import Batch
 
-Kind = Literal["subgradient", "proximal"]
+L1Step = Literal["subgradient", "proximal"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Penalty:
 
     names: frozenset[str]
     strength: float
-    kind: Kind
+    kind: L1Step
 
     @torch.no_grad()
     def step(self, name: str, weight: Tensor, gradient: Tensor, lr: Tensor | float) -> None:
@@ -36,7 +36,7 @@ class Penalty:
             weight.copy_(weight.sign() * (weight.abs() - lr * self.strength).clamp(min=0))
 
 
-def sparse_copy(
+def l1_finetuned_copy(
     problem: InnerProblem, start: Mapping[str, Tensor], batches: Sequence[Batch], inner: InnerLoop, penalty: Penalty
 ) -> dict[str, Tensor]:
     """Return a copy of ``start`` after ``inner.epochs`` epochs of SGD; one copy is held, ``start`` is not changed.
@@ -47,7 +47,7 @@ def sparse_copy(
     for step in range(inner.epochs * len(batches)):
         batch = batches[step % len(batches)]
         leaves = {name: value.requires_grad_() for name, value in weights.items()}
-        loss, gradients = loss_and_gradients(problem, leaves, batch, outer_only={}, exact=False)
+        loss, gradients = loss_and_gradients(problem, leaves, batch, inner_frozen={}, exact=False)
         if not torch.isfinite(loss):
             raise diverged(step, batch, inner)
         weights = {name: value.detach() for name, value in leaves.items()}

@@ -13,10 +13,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.finetune import fitted, pooled
+from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
 from menura.adaptation.inner_loop import InnerLoop, Watch
 from menura.adaptation.rewards import rewards_named
-from menura.adaptation.weights import PersonaWeights, adaptable, adapting, holding, with_part
+from menura.adaptation.weights import (
+    PersonaWeights,
+    adaptable_parameters,
+    filter_by_name,
+    selected_parameters,
+    swapped_weights,
+)
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasLatents, Loss
@@ -24,7 +30,7 @@ from menura.models.layers.latent import gumbel_noise
 
 POLICY = "prior"  # prefix of the parameters of p(z | c), which is the policy
 TRAINABLE_PARTS = f"{POLICY},latent"  # what is trained while the generator is frozen
-INITIAL = "begun"
+INITIAL = "initial_weights"  # the name of the module
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,15 @@ class LatentPolicy:
     def attach(self, model: DialogueModel[Any]) -> None:
         """Keep the initial weights if they are the reference; ConfigError for a model without a learned prior."""
         able = isinstance(model, HasLatents) and model.latents > 1
-        if not able or not with_part(adaptable(model), POLICY):
+        if not able or not filter_by_name(adaptable_parameters(model), POLICY):
             raise ConfigError(
                 "latent-policy trains the learned prior over two latents or more, which this model does not have",
                 hint="--set model.num_latents=20 --set model.prior=learned, or another method",
                 code="method_misfit",
             )
-        adapting(model, self.trainable)
+        selected_parameters(model, self.trainable)
         if self.train_generator and self.reference_loss_weight:
-            model.add_module(INITIAL, InitialWeights(adaptable(model)))
+            model.add_module(INITIAL, InitialWeights(adaptable_parameters(model)))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the loss; ``nll`` is that of the pooled loss, which is the whole loss of a model without latents.
@@ -91,15 +97,15 @@ class LatentPolicy:
         The draws depend on ``progress``. ``parts`` has the mean reward of the draws and H(π).
         """
         if not (isinstance(model, HasLatents) and model.latents):
-            return pooled(model, episode, progress)
+            return support_and_query_loss(model, episode, progress)
         exchanges = [replace(exchange, negatives=()) for exchange in chain.from_iterable(episode.query)]
         played = self._played(model, exchanges, progress)  # first, as it overwrites weights, which a graph forbids
-        with _moving(model, "" if self.train_generator else TRAINABLE_PARTS):
+        with _only_trained(model, "" if self.train_generator else TRAINABLE_PARTS):
             with nullcontext() if self.supervised_weight else torch.no_grad():
-                supervised = pooled(model, episode, progress)
+                supervised = support_and_query_loss(model, episode, progress)
             log_policy = model.latent_prior(model.batch(exchanges))
             objective, uncertainty = self._policy_loss(log_policy, played)
-            if played.before:
+            if played.reference_exchanges:
                 objective = objective + self.reference_loss_weight * _nll_a_token(model, played)
         total = objective + self.supervised_weight * supervised.total if self.supervised_weight else objective
         return Loss(
@@ -113,7 +119,7 @@ class LatentPolicy:
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop on the persona's real replies."""
-        return fitted(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, watch, self.trainable)
 
     @torch.no_grad()
     def _played(
@@ -125,12 +131,14 @@ class LatentPolicy:
         latents, weights = drawn(model.latent_prior(model.batch(exchanges)), seeds, self.num_latents)
         replies = replies_under(model, exchanges, latents, self.max_new_tokens)
         earned = [reward(model, exchanges, replies) for reward in rewards_named(self.rewards).values()]
-        before: list[EncodedExchange] = []
-        if initial := _begun_of(model) if self.train_generator else {}:
-            with holding(model, initial):
-                said = replies_under(model, exchanges, latents, self.max_new_tokens)
-            before = [replace(e, reply=reply) for e, own in zip(exchanges, said, strict=True) for reply in own]
-        return LatentRollouts(latents, weights, torch.stack(earned).mean(0), tuple(before))
+        reference_exchanges: list[EncodedExchange] = []
+        if initial := _initial_weights_of(model) if self.train_generator else {}:
+            with swapped_weights(model, initial):
+                reference_replies = replies_under(model, exchanges, latents, self.max_new_tokens)
+            reference_exchanges = [
+                replace(e, reply=reply) for e, own in zip(exchanges, reference_replies, strict=True) for reply in own
+            ]
+        return LatentRollouts(latents, weights, torch.stack(earned).mean(0), tuple(reference_exchanges))
 
     def _policy_loss(self, log_policy: Tensor, played: "LatentRollouts") -> tuple[Tensor, Tensor]:
         """Return the policy objective for log π(z | c) (B, K), and the policy's mean entropy."""
@@ -152,7 +160,7 @@ class LatentRollouts:
     latents: Tensor  # (B, S)
     weights: Tensor  # (B, S)
     rewards: Tensor  # (B, S)
-    before: tuple[EncodedExchange, ...]  # B·S, with the initial model's replies; empty if not needed
+    reference_exchanges: tuple[EncodedExchange, ...]  # B·S, with the initial model's replies; empty if not needed
 
 
 class InitialWeights(nn.Module):
@@ -203,43 +211,43 @@ def replies_under(
     state = model.prefill_latents(batch, acts.tolist())
     state = model.reorder_cache(state, (places + torch.searchsorted(acts, latents.contiguous())).flatten())
     last = batch.prefix.ids[:, -1].repeat_interleave(latents.shape[1])
-    said: list[list[int]] = [[] for _ in last]
-    alive = list(range(len(said)))
+    generated: list[list[int]] = [[] for _ in last]
+    alive = list(range(len(generated)))
     for _ in range(limit):
         scores, state = model.step_logits(state, last)
         tokens = scores.argmax(-1).tolist()
         running = [row for row, token in enumerate(tokens) if token != end]
         for row in running:
-            said[alive[row]].append(tokens[row])
+            generated[alive[row]].append(tokens[row])
         if not running:
             break
         kept = torch.tensor(running, device=last.device)
         state, last, alive = model.reorder_cache(state, kept), scores[kept].argmax(-1), [alive[row] for row in running]
-    own = [(*ids, end) for ids in said]
+    own = [(*ids, end) for ids in generated]
     return [own[start : start + latents.shape[1]] for start in range(0, len(own), latents.shape[1])]
 
 
 def _nll_a_token(model: DialogueModel[Any], played: LatentRollouts) -> Tensor:
     """Return the NLL per token of the initial model's replies, each under its latent."""
     assert isinstance(model, HasLatents)
-    batch = model.batch(played.before)
+    batch = model.batch(played.reference_exchanges)
     return model.nll_under(batch, played.latents.flatten().tolist()).sum() / batch.reply_tokens.sum()
 
 
-def _begun_of(model: DialogueModel[Any]) -> PersonaWeights:
+def _initial_weights_of(model: DialogueModel[Any]) -> PersonaWeights:
     found = getattr(model, INITIAL, None)
     return found.weights if isinstance(found, InitialWeights) else {}
 
 
 @contextmanager
-def _moving(model: DialogueModel[Any], parts: str) -> Iterator[None]:
+def _only_trained(model: DialogueModel[Any], parts: str) -> Iterator[None]:
     """Freeze all parameters whose name contains none of ``parts`` while the block runs."""
-    moving = with_part(adaptable(model), parts)
-    still = [parameter for name, parameter in adaptable(model).items() if name not in moving]
-    for parameter in still:
+    trained = filter_by_name(adaptable_parameters(model), parts)
+    frozen = [parameter for name, parameter in adaptable_parameters(model).items() if name not in trained]
+    for parameter in frozen:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in still:
+        for parameter in frozen:
             parameter.requires_grad_(True)

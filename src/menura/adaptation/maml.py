@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.finetune import fitted
+from menura.adaptation.finetune import finetuned_weights
 from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import InnerLoop, Order, Watch, iterate_inner_loop, run_inner_loop
 from menura.adaptation.inner_step import attach_inner_lrs
-from menura.adaptation.weights import PersonaWeights, adapting
+from menura.adaptation.weights import PersonaWeights, selected_parameters
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.errors import ConfigError
@@ -64,7 +64,7 @@ class Maml:
     def attach(self, model: DialogueModel[Any]) -> None:
         """Add learnable inner learning rates, if set; ConfigError for settings without effect."""
         self._check()
-        adapting(model, self.trainable)
+        selected_parameters(model, self.trainable)
         if self.lr_mode == "layer":
             attach_inner_lrs(model, self.inner.lr, self.lr_steps)
 
@@ -111,13 +111,13 @@ class Maml:
 
     def _adapted(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch, progress: float) -> Loss:
         """Return the query loss after the last step; ``total`` is the sum over all steps, weighted by their shares."""
-        start = adapting(model, self.trainable)
-        alike = max(0.0, 1 - progress / self.multi_step) if self.multi_step else 0.0
+        start = selected_parameters(model, self.trainable)
+        equal_weights = max(0.0, 1 - progress / self.multi_step) if self.multi_step else 0.0
         totals: list[Tensor] = []
         for done, steps, trajectory in iterate_inner_loop(
             model, start, episode.support, self.inner, order=self.order_at(progress)
         ):
-            share = multi_step_loss_weight(done, steps, alike)
+            share = multi_step_loss_weight(done, steps, equal_weights)
             if share:
                 loss = trajectory.query_loss(query)
                 totals.append(share * loss.total)
@@ -132,7 +132,7 @@ class Maml:
 
     def _towards_the_end(self, model: DialogueModel[Any], episode: EncodedEpisode, query: Batch) -> Loss:
         """Return ½‖θ − θ_k‖², whose gradient is Reptile's direction θ − θ_k; ``nll`` is the un-adapted query's."""
-        start = adapting(model, self.trainable)
+        start = selected_parameters(model, self.trainable)
         with torch.no_grad():
             before = model.loss(query)
             end = run_inner_loop(model, start, episode.support + episode.query, self.inner)
@@ -144,14 +144,14 @@ class Maml:
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return fitted(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, watch, self.trainable)
 
 
-def multi_step_loss_weight(done: int, steps: int, alike: float) -> float:
+def multi_step_loss_weight(done: int, steps: int, equal_weights: float) -> float:
     """Return the share of the query loss after ``done`` of ``steps`` steps in the objective (MAML++, multi-step loss).
 
-    ``alike`` 1 weights all steps equally, 0 the last alone; the shares of steps 1 to ``steps`` add up to 1.
+    ``equal_weights`` 1 weights all steps equally, 0 the last alone; the shares of steps 1 to ``steps`` add up to 1.
     """
     if done == steps:
-        return 1 - alike * (1 - 1 / steps) if steps else 1.0
-    return alike / steps if done else 0.0
+        return 1 - equal_weights * (1 - 1 / steps) if steps else 1.0
+    return equal_weights / steps if done else 0.0

@@ -1,7 +1,7 @@
 """Persona masks, the private weights that a persona keeps: Algorithm 1 of CMAML (Song et al., 2020), similarity.
 
-Layers are counted from the input, weights are (above, below): an edge joins an input node to an output node. Shape
-letters: P personas, E edges of a layer, Y bytes of their bits.
+Layers are counted from the input, weights are (out_units, in_units): an edge joins an input node to an output node.
+Shape letters: P personas, E edges of a layer, Y bytes of their bits.
 """
 
 import json
@@ -25,24 +25,24 @@ PERSONAS = "personas"  # the tensor with the persona ids of the masks
 
 @dataclass(frozen=True, eq=False)
 class LayerMask:
-    """One private layer and its kept edges; without bits, all are kept."""
+    """One private layer, by the names of its parameters, and its kept edges; without bits, all are kept."""
 
-    weight: str
-    bias: str
-    above: int
-    below: int
+    weight_name: str
+    bias_name: str
+    out_units: int
+    in_units: int
     bits: Tensor | None = field(default=None, repr=False)  # (Y,) uint8 on the CPU, eight edges a byte
 
     def with_edges(self, kept: Tensor) -> "LayerMask":
-        """Return the layer with these (above, below) edges."""
+        """Return the layer with these (out_units, in_units) edges."""
         return replace(self, bits=packed(kept))
 
     def edges(self, device: torch.device | str = "cpu") -> Tensor:
-        """Return (above, below) bool, True where an edge is kept."""
+        """Return (out_units, in_units) bool, True where an edge is kept."""
         if self.bits is None:
-            return torch.ones(self.above, self.below, dtype=torch.bool, device=device)
-        flat = unpacked(self.bits.to(device))[: self.above * self.below]
-        return flat.view(self.above, self.below)
+            return torch.ones(self.out_units, self.in_units, dtype=torch.bool, device=device)
+        flat = unpacked(self.bits.to(device))[: self.out_units * self.in_units]
+        return flat.view(self.out_units, self.in_units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +57,20 @@ class PersonaMask:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all private weights and biases."""
-        return tuple(name for layer in self.layers for name in (layer.weight, layer.bias))
+        return tuple(name for layer in self.layers for name in (layer.weight_name, layer.bias_name))
 
     def kept(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """Return by name where private weights and biases are kept; other names are kept everywhere."""
-        edges = {layer.weight: layer.edges(device) for layer in self.layers if layer.bits is not None}
+        edges = {layer.weight_name: layer.edges(device) for layer in self.layers if layer.bits is not None}
         nodes = {
-            below.bias: edges[above.weight].any(0) for below, above in pairwise(self.layers) if above.bits is not None
+            below.bias_name: edges[above.weight_name].any(0)
+            for below, above in pairwise(self.layers)
+            if above.bits is not None
         }
         return edges | nodes
 
     def live(self) -> list[Tensor]:
-        """Return by layer (above, below) bool: the edges from which a path of kept edges leads to an output."""
+        """Return by layer (out_units, in_units) bool: the edges from which a path of kept edges leads to an output."""
         found: list[Tensor] = []
         reached: Tensor | None = None
         for layer in reversed(self.layers):
@@ -79,10 +81,10 @@ class PersonaMask:
 
     def density(self) -> dict[str, float]:
         """Return by layer the share of edges that are kept."""
-        return {layer.weight: _share(layer.edges()) for layer in self.layers}
+        return {layer.weight_name: _share(layer.edges()) for layer in self.layers}
 
 
-def whole(model: DialogueModel[Any]) -> PersonaMask:
+def full_mask(model: DialogueModel[Any]) -> PersonaMask:
     """Return the mask that keeps everything; it has no layers for a model without a private part."""
     if not isinstance(model, HasPrivatePart):
         return PersonaMask(())
@@ -91,7 +93,7 @@ def whole(model: DialogueModel[Any]) -> PersonaMask:
     return PersonaMask(tuple(LayerMask(weight, bias, shapes[weight][0], shapes[weight][1]) for weight, bias in named))
 
 
-def within(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
+def masked_weights(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
     """Return the weights with 0 outside the mask, as a function of the rest."""
     return with_zeros(weights, mask.kept(_device(weights)))
 
@@ -121,8 +123,8 @@ class Threshold:
         return magnitude > magnitude.flatten().kthvalue(weak).values
 
 
-def pruned(shape: PersonaMask, weights: PersonaWeights, threshold: Threshold, unit: Unit = "edges") -> PersonaMask:
-    """Return the mask after pruning (Algorithm 1).
+def pruned(template: PersonaMask, weights: PersonaWeights, threshold: Threshold, unit: Unit = "edges") -> PersonaMask:
+    """Return the mask of the template's layers after pruning (Algorithm 1); bits of the template are not read.
 
     ``edges``: the lowest and the highest layer stay whole; between them, from the top, an edge is kept that is strong
     and leads to a kept node. A node without an edge to the layer above is dropped, one without an edge from below is
@@ -130,15 +132,15 @@ def pruned(shape: PersonaMask, weights: PersonaWeights, threshold: Threshold, un
     its edges.
     """
     layers: list[LayerMask] = []
-    top = len(shape.layers) - 1
-    alive: Tensor | None = None  # (above,) the kept nodes above this layer
-    for place in range(top, -1, -1):
-        layer = shape.layers[place]
-        if unit == "edges" and place in (0, top):
+    top = len(template.layers) - 1
+    alive: Tensor | None = None  # (out_units,) the kept nodes above this layer
+    for index in range(top, -1, -1):
+        layer = template.layers[index]
+        if unit == "edges" and index in (0, top):
             layers.append(replace(layer, bits=None))
             alive = None
             continue
-        kept = threshold.strong(weights[layer.weight])
+        kept = threshold.strong(weights[layer.weight_name])
         if alive is not None:
             kept = kept & alive[:, None]
         if unit == "nodes":
@@ -151,10 +153,10 @@ def pruned(shape: PersonaMask, weights: PersonaWeights, threshold: Threshold, un
 
 def without_pruned_nodes(weights: PersonaWeights, mask: PersonaMask) -> list[tuple[Tensor, Tensor]]:
     """Return by layer weight and bias without the dropped nodes: fewer rows and columns, the same outputs."""
-    masked, made = within(weights, mask), []
+    masked, made = masked_weights(weights, mask), []
     below: Tensor | None = None  # kept nodes
     for layer, above in zip(mask.layers, [*mask.layers[1:], None], strict=True):
-        weight, bias = masked[layer.weight].detach(), masked[layer.bias].detach()
+        weight, bias = masked[layer.weight_name].detach(), masked[layer.bias_name].detach()
         alive = above.edges(weight.device).any(0) if above else torch.ones_like(bias, dtype=torch.bool)
         made.append(((weight if below is None else weight[:, below])[alive], bias[alive]))
         below = alive
@@ -164,8 +166,8 @@ def without_pruned_nodes(weights: PersonaWeights, mask: PersonaMask) -> list[tup
 def zero_dead_edges(weights: PersonaWeights, mask: PersonaMask) -> dict[str, Tensor]:
     """Return the weights with 0 also at kept edges from which no path leads to an output: the same outputs."""
     live = zip(mask.layers, mask.live(), strict=True)
-    edges = {layer.weight: there.to(_device(weights)) for layer, there in live}
-    return with_zeros(within(weights, mask), edges)
+    edges = {layer.weight_name: there.to(_device(weights)) for layer, there in live}
+    return with_zeros(masked_weights(weights, mask), edges)
 
 
 # Similarity of masks
@@ -253,9 +255,9 @@ def mask_statistics(masks: Sequence[PersonaMask]) -> MaskStatistics:
     live: dict[str, float] = {}
     for mask in masks:
         for layer, lively in zip(mask.layers, mask.live(), strict=True):
-            live[layer.weight] = live.get(layer.weight, 0.0) + _share(lively) / size
+            live[layer.weight_name] = live.get(layer.weight_name, 0.0) + _share(lively) / size
             if layer.bits is not None:
-                density[layer.weight] = density.get(layer.weight, 0.0) + _share(layer.edges()) / size
+                density[layer.weight_name] = density.get(layer.weight_name, 0.0) + _share(layer.edges()) / size
     return MaskStatistics(size, density, live, mean_jaccard(masks))
 
 
@@ -270,30 +272,35 @@ def to_tensors(masks: Mapping[str, PersonaMask]) -> dict[str, Tensor]:
         columns = [mask.layers[layer] for mask in masks.values()]
         bits = [each.bits for each in columns if each.bits is not None]
         if bits:
-            made[columns[0].weight] = torch.stack(bits)
+            made[columns[0].weight_name] = torch.stack(bits)
     return made
 
 
-def from_tensors(found: Mapping[str, Tensor], shape: PersonaMask, place: Path | str) -> dict[str, PersonaMask]:
-    """Return masks by persona; DataError for damaged ids, MismatchError for the layers of another model."""
+def from_tensors(found: Mapping[str, Tensor], template: PersonaMask, source: Path | str) -> dict[str, PersonaMask]:
+    """Return masks by persona, of the template's layers; ``source`` is the file that an error names.
+
+    Raises DataError for damaged ids, MismatchError for the layers of another model.
+    """
     try:
         ids = json.loads(bytes(found[PERSONAS].tolist()))
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError("persona masks without whole personas' ids", place=str(place), hint="--fresh") from error
-    if unknown := sorted(found.keys() - {PERSONAS, *(layer.weight for layer in shape.layers)}):
-        raise MismatchError(f"persona masks of a layer that the model has not: {unknown[0]}", place=str(place))
-    for layer in shape.layers:
-        wanted = (len(ids), -(-layer.above * layer.below // 8))
-        bits = found.get(layer.weight)
+        raise DataError("persona masks without whole personas' ids", place=str(source), hint="--fresh") from error
+    if unknown := sorted(found.keys() - {PERSONAS, *(layer.weight_name for layer in template.layers)}):
+        raise MismatchError(f"persona masks of a layer that the model has not: {unknown[0]}", place=str(source))
+    for layer in template.layers:
+        wanted = (len(ids), -(-layer.out_units * layer.in_units // 8))
+        bits = found.get(layer.weight_name)
         if bits is not None and (bits.shape != wanted or bits.dtype != torch.uint8):
             raise MismatchError(
-                f"{layer.weight}: bits {tuple(bits.shape)} {bits.dtype}, wanted {wanted}", place=str(place)
+                f"{layer.weight_name}: bits {tuple(bits.shape)} {bits.dtype}, wanted {wanted}", place=str(source)
             )
-    return {name: PersonaMask(tuple(_row(layer, found, row) for layer in shape.layers)) for row, name in enumerate(ids)}
+    return {
+        name: PersonaMask(tuple(_row(layer, found, row) for layer in template.layers)) for row, name in enumerate(ids)
+    }
 
 
 def _row(layer: LayerMask, found: Mapping[str, Tensor], row: int) -> LayerMask:
-    return replace(layer, bits=found[layer.weight][row].clone() if layer.weight in found else None)
+    return replace(layer, bits=found[layer.weight_name][row].clone() if layer.weight_name in found else None)
 
 
 def _share(edges: Tensor) -> float:

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from menura.adaptation.finetune import fitted, pooled
+from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
 from menura.adaptation.inner_loop import InnerLoop, Watch
-from menura.adaptation.weights import PersonaWeights, adapting
+from menura.adaptation.weights import PersonaWeights, selected_parameters
 from menura.batches.chat_format import ChatFormat, turn_ids
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
 from menura.errors import ConfigError
@@ -25,7 +25,11 @@ Turn = tuple[bool, Ids]  # whether it is the episode's persona's (not the partne
 
 @dataclass(frozen=True)
 class Rewards:
-    """The weight of each reward; rewards that a model cannot compute are left out."""
+    """The weight of each reward, which is in 0..1; rewards that a model cannot compute are left out.
+
+    ``fluency``: the reply's likelihood by the base alone; ``coherence``: the next-utterance head's probability that it
+    follows; ``perception``: the receiver's probability that it is of the persona's facts, not of a negative's.
+    """
 
     fluency: float = 0.4
     coherence: float = 0.1
@@ -72,7 +76,7 @@ class SelfPlay:
     def attach(self, model: DialogueModel[Any]) -> None:
         """Attach nothing; ConfigError for a model without rewards, or with nothing to adapt."""
         _with_rewards(model)
-        adapting(model, self.trainable)
+        selected_parameters(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss; once games are played, plus the policy loss of the rewards (REINFORCE).
@@ -80,7 +84,7 @@ class SelfPlay:
         Random numbers are seeded by the episode. ``parts`` has the mean rewards. Raises ConfigError for a model without
         rewards.
         """
-        supervised = pooled(model, episode)
+        supervised = support_and_query_loss(model, episode)
         comparable = any(e.negatives for e in chain.from_iterable(episode.query + episode.support))
         if progress < self.start_after or not self.policy_loss_weight or not comparable:
             return supervised
@@ -88,7 +92,7 @@ class SelfPlay:
         opening = next(openings(episode, rewarding.chat_format), None)
         if opening is None:
             return supervised
-        games = Games(model, rewarding, opening, self.max_new_tokens, _stream(episode))
+        games = Games(model, rewarding, opening, self.max_new_tokens, _seeded_generator(episode))
         played = games.play(self.num_games, self.num_replies)
         if not played:
             return supervised
@@ -105,7 +109,7 @@ class SelfPlay:
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop on the persona's real replies."""
-        return fitted(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, watch, self.trainable)
 
     def _worth(self, rewards: Mapping[str, Tensor]) -> Tensor:
         """Return (B,) the weighted sum of rewards."""
@@ -120,23 +124,26 @@ class Games:
     reward_model: RewardsReplies
     opening: EncodedExchange
     max_new_tokens: int
-    stream: torch.Generator
+    generator: torch.Generator
 
-    def play(self, games: int, turns: int) -> list[tuple[list[EncodedExchange], bool]]:
+    def play(self, num_games: int, num_replies: int) -> list[tuple[list[EncodedExchange], bool]]:
         """Return every round: each game's reply, as an exchange, and whether the persona said it.
 
-        The persona has the first and the last turn. Games end early if a further turn could be too long for the model.
+        The persona has the first and the last turn, ``num_replies`` in all. Games end early if a further turn could be
+        too long for the model.
         """
         said: list[list[Turn]] = [
-            list(turns_of(self.opening, self.reward_model.chat_format) or ()) for _ in range(games)
+            list(turns_of(self.opening, self.reward_model.chat_format) or ()) for _ in range(num_games)
         ]
         rounds: list[tuple[list[EncodedExchange], bool]] = []
-        for number in range(2 * turns - 1):
+        for number in range(2 * num_replies - 1):
             own = number % 2 == 0
             prompts = [self._prompt(turns_so_far, own=own) for turns_so_far in said]
             if max(len(prompt.prefix) for prompt in prompts) + self.max_new_tokens > self.reward_model.max_length:
                 break
-            replies = sampled(self.model, prompts, self.reward_model.chat_format.end, self.max_new_tokens, self.stream)
+            replies = sampled(
+                self.model, prompts, self.reward_model.chat_format.end, self.max_new_tokens, self.generator
+            )
             rounds.append(([replace(p, reply=reply) for p, reply in zip(prompts, replies, strict=True)], own))
             for turns_so_far, reply in zip(said, replies, strict=True):
                 turns_so_far.append(
@@ -146,9 +153,9 @@ class Games:
 
     def _prompt(self, said: Sequence[Turn], *, own: bool) -> EncodedExchange:
         """Format the dialogue as the prompt of the next speaker: the persona, or a negative as its partner."""
-        layout, partner = self.reward_model.chat_format, self.opening.negatives[0]
-        pieces = [(whose == own, turn_ids(layout, words, own=whose == own)) for whose, words in said]
-        context = (*chain.from_iterable(piece for _, piece in pieces), *layout.reply_open)
+        chat_format, partner = self.reward_model.chat_format, self.opening.negatives[0]
+        pieces = [(whose == own, turn_ids(chat_format, words, own=whose == own)) for whose, words in said]
+        context = (*chain.from_iterable(piece for _, piece in pieces), *chat_format.reply_open)
         turns = tuple((mine, len(piece)) for mine, piece in pieces)
         if own:
             return replace(self.opening, context=context, turns=turns, reply=())
@@ -158,7 +165,7 @@ class Games:
 
 @torch.no_grad()
 def sampled(
-    model: DialogueModel[Any], prompts: Sequence[EncodedExchange], end: int, limit: int, stream: torch.Generator
+    model: DialogueModel[Any], prompts: Sequence[EncodedExchange], end: int, limit: int, generator: torch.Generator
 ) -> list[Ids]:
     """Return replies sampled from the model's whole distribution, the end token included if it was drawn.
 
@@ -169,7 +176,7 @@ def sampled(
     replies: list[list[int]] = [[] for _ in prompts]
     for _ in range(limit):
         log_probs, state = model.step(state, last)  # (B, V)
-        drawn = torch.multinomial(log_probs.double().exp().cpu(), 1, generator=stream)[:, 0]
+        drawn = torch.multinomial(log_probs.double().exp().cpu(), 1, generator=generator)[:, 0]
         running = [reply for reply in replies if not reply or reply[-1] != end]
         if not running:
             break
@@ -180,18 +187,18 @@ def sampled(
     return [tuple(reply) for reply in replies]
 
 
-def openings(episode: EncodedEpisode, layout: ChatFormat) -> Iterator[EncodedExchange]:
+def openings(episode: EncodedEpisode, chat_format: ChatFormat) -> Iterator[EncodedExchange]:
     """Yield possible openings of a game: exchanges with a negative and a context that either speaker can read."""
     exchanges = chain.from_iterable(episode.query + episode.support)
-    return (e for e in exchanges if e.negatives and turns_of(e, layout) is not None)
+    return (e for e in exchanges if e.negatives and turns_of(e, chat_format) is not None)
 
 
-def turns_of(exchange: EncodedExchange, layout: ChatFormat) -> tuple[Turn, ...] | None:
+def turns_of(exchange: EncodedExchange, chat_format: ChatFormat) -> tuple[Turn, ...] | None:
     """Return the turns of a context; None if the first was truncated."""
     found: list[Turn] = []
     start = 0
     for own, tokens in exchange.turns:
-        words = layout.content(exchange.context[start : start + tokens], own=own)
+        words = chat_format.content(exchange.context[start : start + tokens], own=own)
         if words is None:
             return None
         found.append((own, words))
@@ -229,7 +236,7 @@ def _with_rewards(model: DialogueModel[Any]) -> RewardsReplies:
     return model
 
 
-def _stream(episode: EncodedEpisode) -> torch.Generator:
+def _seeded_generator(episode: EncodedEpisode) -> torch.Generator:
     """Return a generator seeded by the episode alone, its negatives included, which differ from step to step."""
     exchanges = chain.from_iterable(episode.support + episode.query)
     said = [(e.ids, [negative.ids for negative in e.negatives]) for e in exchanges]

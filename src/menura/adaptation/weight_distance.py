@@ -64,8 +64,8 @@ class WeightDistances:
         norms = [math.sqrt(square) for square in self._squares]
         between = [
             math.sqrt(max(_dot(gap, gap), 0.0))
-            for place, one in enumerate(self._first)
-            for other in self._first[:place]
+            for index, one in enumerate(self._first)
+            for other in self._first[:index]
             for gap in [{name: one[name] - other[name] for name in one}]
         ]
         return Distances(

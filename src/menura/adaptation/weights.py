@@ -1,4 +1,8 @@
-"""Persona weights: what adapts, used beside the model (``loss_with``) or written into it for a while (``holding``)."""
+"""Persona weights: what adapts, used beside the model (``loss_with``) or in it for a while (``swapped_weights``).
+
+Of a model's parameters, ``trainable_parameters`` are those of the outer loop, ``adaptable_parameters`` those of them
+that a persona may have, ``selected_parameters`` those of these that a setting names.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +21,7 @@ PersonaWeights = Mapping[str, Tensor]  # by parameter name
 Decaying = Literal["all", "matrices"]  # matrices: no norm, no bias, no gate
 
 
-def trained(model: DialogueModel[Any]) -> dict[str, Tensor]:
+def trainable_parameters(model: DialogueModel[Any]) -> dict[str, Tensor]:
     """Return the parameters of the outer loop: all that require a gradient, learnt rates included."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
@@ -28,35 +32,37 @@ def outer_groups(model: DialogueModel[Any], decay: float, decay_of: Decaying = "
     With ``matrices`` only tensors of two dimensions decay: a norm's scale or a gate should not be pulled towards 0.
     """
     groups: dict[float, list[Tensor]] = {decay: []}
-    for name, parameter in trained(model).items():
+    for name, parameter in trainable_parameters(model).items():
         still = name.startswith(RATES) or (decay_of == "matrices" and parameter.ndim != 2)
         groups.setdefault(0.0 if still else decay, []).append(parameter)
     return [{"params": parameters, "weight_decay": share} for share, parameters in groups.items() if parameters]
 
 
-def adaptable(model: DialogueModel[Any]) -> dict[str, Tensor]:
+def adaptable_parameters(model: DialogueModel[Any]) -> dict[str, Tensor]:
     """Return the parameters that can adapt to a persona: all that train, except learnt learning rates."""
-    return {name: parameter for name, parameter in trained(model).items() if not name.startswith(RATES)}
+    return {name: parameter for name, parameter in trainable_parameters(model).items() if not name.startswith(RATES)}
 
 
-def with_part(weights: PersonaWeights, parts: str) -> dict[str, Tensor]:
+def filter_by_name(weights: PersonaWeights, parts: str) -> dict[str, Tensor]:
     """Return the weights whose name contains one of ``parts`` (comma-separated; "" = all)."""
     wanted = _listed(parts)
     return {name: value for name, value in weights.items() if not wanted or any(part in name for part in wanted)}
 
 
-def adapting(model: DialogueModel[Any], parts: str = "", setting: str = "method.trainable") -> dict[str, Tensor]:
+def selected_parameters(
+    model: DialogueModel[Any], parts: str = "", setting: str = "method.trainable"
+) -> dict[str, Tensor]:
     """Return what the inner loop moves: of the adaptable parameters those whose name contains one of ``parts``.
 
     Raises ConfigError, which names ``setting`` and the possible names, if a part is in no name.
     """
-    there = adaptable(model)
+    there = adaptable_parameters(model)
     for part in _listed(parts):
         if not any(part in name for name in there):
             layers = sorted({name.rpartition(".")[0] for name in there})
             named = ", ".join(layers[:NAMED]) + (", …" if len(layers) > NAMED else "")
             raise ConfigError(f"{setting}: no weight has {part!r} in its name", hint=f"there are {named}")
-    return with_part(there, parts)
+    return filter_by_name(there, parts)
 
 
 def _listed(parts: str) -> list[str]:
@@ -70,7 +76,7 @@ def loss_with(model: DialogueModel[Any], weights: PersonaWeights, batch: Batch) 
 
 
 @contextmanager
-def holding(model: DialogueModel[Any], weights: PersonaWeights) -> Iterator[None]:
+def swapped_weights(model: DialogueModel[Any], weights: PersonaWeights) -> Iterator[None]:
     """Write the weights into the model while the block runs; afterwards the model is bit-identical to before.
 
     Meanwhile one copy of the overwritten weights is held, never of the whole model.

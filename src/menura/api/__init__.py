@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         YOU,
         Agent,
         Candidate,
+        CommandOptions,
         Model,
         Persona,
-        Typed,
         agents,
         load,
         overridden,
@@ -69,7 +69,9 @@ if TYPE_CHECKING:
     )
 
 _WHERE = {  # the names of each module, separated by spaces
-    "menura.api.agent": ("PERSONA YOU Agent Candidate Model Persona Typed agents load overridden without_persona "),
+    "menura.api.agent": (
+        "PERSONA YOU Agent Candidate CommandOptions Model Persona agents load overridden without_persona "
+    ),
     "menura.api.runs": (
         "Evaluated check_scorer demo evaluate evaluate_target find_lr fit_ranker plan_evaluation rank recipes "
         "report settings_of train train_scorer "

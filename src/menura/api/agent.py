@@ -12,7 +12,7 @@ from menura import registry
 from menura.adaptation.defaults import DEFAULT_PERSONA
 from menura.adaptation.inner_loop import Watch
 from menura.adaptation.protocol import Adaptation, AdaptsPart
-from menura.adaptation.weights import PersonaWeights, holding
+from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
@@ -20,8 +20,8 @@ from menura.batches.encode import EncodedExchange
 from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.corpus.strict_json import SURROGATE
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, several, stream
+from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import DataError
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
 from menura.personas.adapt_persona import adapt_persona, check_persona
@@ -38,7 +38,7 @@ Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
-class Typed:
+class CommandOptions:
     """What every command accepts: settings, seed, device."""
 
     config: Path | None = None
@@ -197,7 +197,7 @@ class Agent:
     @contextmanager
     def _as_agent(self) -> Iterator[None]:
         """Use this agent's weights and strength while the block runs."""
-        with holding(self.loaded.model, self.weights), weighing(self.loaded.model, self.strength):
+        with swapped_weights(self.loaded.model, self.weights), weighing(self.loaded.model, self.strength):
             yield
 
 

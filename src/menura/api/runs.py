@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.adaptation.defaults import DEFAULT_PERSONA
-from menura.api.agent import Model, Persona, Typed, overridden, persona_on
+from menura.api.agent import CommandOptions, Model, Persona, overridden, persona_on
 from menura.artefacts.files import home, write_text
 from menura.errors import ConfigError
 from menura.evaluation.evaluate import Results
@@ -28,7 +28,7 @@ from menura.training.setup import Prepared, prepare
 if TYPE_CHECKING:
     from menura.batches.encode import Encoder
     from menura.evaluation.demo import Demonstration, DemoReply
-    from menura.scorers.check import Checked
+    from menura.scorers.check import ScorerEvaluation
     from menura.training.recipes.mamlviapp import Size
     from menura.training.trainer import Progress
 
@@ -76,27 +76,31 @@ def evaluate(
     return Evaluated(evaluate_prepared(prepared, chosen, personas=personas, say=lambda line: None))
 
 
-def plan_evaluation(target: str, settings: EvaluateConfig, typed: Typed, size: str | None = None) -> RunConfig:
+def plan_evaluation(
+    target: str, settings: EvaluateConfig, options: CommandOptions, size: str | None = None
+) -> RunConfig:
     """Return the settings of a recipe or a run as typed, to be evaluated; ConfigError for metrics that are none."""
     metrics.named(settings.metrics)
-    return overridden(config_of(target, size), typed.config, typed.assignments)
+    return overridden(config_of(target, size), options.config, options.assignments)
 
 
 def evaluate_target(
     config: RunConfig,
     settings: EvaluateConfig,
-    typed: Typed,
+    options: CommandOptions,
     *,
     personas: int = 0,
     say: Callable[[str], None] = print,
 ) -> Evaluated:
     """Score the held-out personas of a recipe or a run, as ``plan_evaluation`` returned it."""
-    device = device_of(typed.device)
-    found = evaluate_run(config, settings, personas=personas, device=device, offline=typed.offline, say=say)
+    device = device_of(options.device)
+    found = evaluate_run(config, settings, personas=personas, device=device, offline=options.offline, say=say)
     return Evaluated(found)
 
 
-def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, Checked, tuple[str, ...]]":
+def check_scorer(
+    target: str, scorers: str, options: CommandOptions
+) -> "tuple[str, str, ScorerEvaluation, tuple[str, ...]]":
     """Evaluate a trained scorer: return its line, its data, the figures, and the labels evaluated among themselves."""
     from menura.scorers import store
     from menura.scorers.catalogue import named
@@ -104,16 +108,20 @@ def check_scorer(target: str, scorers: str, typed: Typed) -> "tuple[str, str, Ch
 
     name, _ = named(target)
     folder = store.folder_of(name, scorers)
-    about = store.about_of(name, folder)
-    config = overridden(training.settings_of(name, folder), typed.config, typed.assignments)
-    found = training.check_scorer(target, folder, config, device=device_of(typed.device))
-    return about.line, str(config.data.corpus), found, about.within
+    metadata = store.metadata_of(name, folder)
+    config = overridden(training.settings_of(name, folder), options.config, options.assignments)
+    found = training.check_scorer(target, folder, config, device=device_of(options.device))
+    return metadata.line, str(config.data.corpus), found, metadata.within
 
 
 def report(
     folders: Sequence[Path], names: Sequence[str], *, against: str = "", out: Path | None = None
 ) -> tuple[str, list[str]]:
-    """Compare evaluations: return the table and the names of the files written to ``out`` (None: none)."""
+    """Compare evaluations: return the table and the names of the files written to ``out`` (None: none).
+
+    ``names`` are the metrics of the curves; ``against`` names the system that all others are compared with, pairwise
+    (empty: none).
+    """
     from menura.report import curves, saved_results
     from menura.report.paired_comparison import differences
     from menura.report.table import ARROWS, differences_markdown, markdown
@@ -153,13 +161,13 @@ def _about(made: "Callable[[Size], RunConfig]") -> str:
     return f"Model {config.model.name}, method {config.method.name}, corpus {config.data.corpus}."
 
 
-def settings_of(name: str, typed: Typed, size: str | None = None) -> dict[str, tuple[Any, str]]:
+def settings_of(name: str, options: CommandOptions, size: str | None = None) -> dict[str, tuple[Any, str]]:
     """Return every setting of a recipe by path, with where its value comes from: default, recipe, file or --set."""
     stages: list[tuple[str, Any]] = [("default", RunConfig(name)), ("recipe", recipe(name, size))]
-    stages.append(("--seed", replace(stages[-1][1], seed=typed.seed)))
-    if typed.config:
-        stages.append((str(typed.config), with_file(stages[-1][1], typed.config)))
-    stages.append(("--set", with_settings(stages[-1][1], typed.assignments)))
+    stages.append(("--seed", replace(stages[-1][1], seed=options.seed)))
+    if options.config:
+        stages.append((str(options.config), with_file(stages[-1][1], options.config)))
+    stages.append(("--set", with_settings(stages[-1][1], options.assignments)))
     found: dict[str, tuple[Any, str]] = {}
     for source, config in stages:
         found = {
@@ -174,8 +182,8 @@ def settings_of(name: str, typed: Typed, size: str | None = None) -> dict[str, t
 
 def train(
     name: str,
-    typed: Typed,
-    progress: Callable[[Run], "Progress"],
+    options: CommandOptions,
+    make_reporter: Callable[[Run], "Progress"],
     *,
     size: str | None = None,
     out: Path | None = None,
@@ -185,30 +193,31 @@ def train(
 ) -> Path | None:
     """Train by a recipe; the same call resumes. Under torchrun, ranks share the tasks.
 
+    ``make_reporter`` returns what shows the progress of a run.
     Returns the run's folder, None with ``dry_run``. Raises DataError, with every difference, for a folder of other
     settings or data, unless ``changed_allowed``.
     """
-    from menura.training.distributed import Elsewhere, check_alike, collective, identity
-    from menura.training.torchrun import joined, place_of
+    from menura.training.distributed import NonMainRun, check_same_on_ranks, run_fingerprint, synchronized
+    from menura.training.torchrun import process_from_environment, process_group
     from menura.training.trainer import Training
 
-    place = place_of(os.environ)
-    config = _config(name, size, typed)
-    run = (Elsewhere if place.rank else Run)(out or _folder_of(config))
-    if typed.dry_run:
+    process = process_from_environment(os.environ)
+    config = _config(name, size, options)
+    run = (NonMainRun if process.rank else Run)(out or _folder_of(config))
+    if options.dry_run:
         outer = config.outer
         say(f"would train {name} in {run.folder}: {outer.steps} steps of {outer.meta_batch_size} tasks")
         return None
-    device = place.device(device_of(typed.device))
-    with joined(place, device) as ranks, ExitStack() as held:
+    device = process.device(device_of(options.device))
+    with process_group(process, device) as ranks, ExitStack() as held:
         # All that can be refused is refused before the folder is touched.
-        prepared = ranks.in_turn(lambda: prepare(config, device=device, offline=typed.offline, say=say))
-        with collective(ranks):
+        prepared = ranks.main_process_first(lambda: prepare(config, device=device, offline=options.offline, say=say))
+        with synchronized(ranks):
             splits = prepared.tasks("train"), prepared.tasks("valid")
             model = prepared.loaded.model
-            training = Training(run, config, model, *splits, progress(run), prepared.origin, ranks)
-        check_alike(ranks, lambda: identity(as_json(config), prepared.sources))
-        with collective(ranks):
+            training = Training(run, config, model, *splits, make_reporter(run), prepared.origin, ranks)
+        check_same_on_ranks(ranks, lambda: run_fingerprint(as_json(config), prepared.sources))
+        with synchronized(ranks):
             held.enter_context(run.locked())
             if fresh:
                 run.clear()
@@ -227,14 +236,14 @@ def train(
 
 def rank() -> int:
     """Return the rank of this process, 0 for a single one."""
-    from menura.training.torchrun import place_of
+    from menura.training.torchrun import process_from_environment
 
-    return place_of(os.environ).rank
+    return process_from_environment(os.environ).rank
 
 
 def find_lr(
     name: str,
-    typed: Typed,
+    options: CommandOptions,
     sweep: Mapping[str, float | int],
     progress: "Progress",
     *,
@@ -248,20 +257,20 @@ def find_lr(
     """
     from menura.report import curves
     from menura.training import lr_finder
-    from menura.training.torchrun import place_of
+    from menura.training.torchrun import process_from_environment
     from menura.training.trainer import Training
 
-    if name.startswith((RANKER, SCORER)) or place_of(os.environ).size > 1:
+    if name.startswith((RANKER, SCORER)) or process_from_environment(os.environ).size > 1:
         raise ConfigError("--find-lr: of recipes of dialogue models, in one process", hint="menura config list")
-    config, rates = _config(name, size, typed), lr_finder.Sweep(**sweep)  # type: ignore[arg-type]  # read as they are
+    config, rates = _config(name, size, options), lr_finder.Sweep(**sweep)  # type: ignore[arg-type]  # read as they are
     folder = out or _folder_of(config, beside="-rates")
     if (folder / "run.json").exists():
         raise ConfigError(f"--find-lr: {folder} is a run's folder", hint=f"--out {folder}-rates")
     curves.check_plots()
-    if typed.dry_run:
+    if options.dry_run:
         say(f"would try {rates.points} rates from {rates.start:g} to {rates.end:g} -> {folder}")
         return None
-    prepared = prepare(config, device=device_of(typed.device), offline=typed.offline, say=say)
+    prepared = prepare(config, device=device_of(options.device), offline=options.offline, say=say)
     splits = prepared.tasks("train"), prepared.tasks("valid")
     training = Training(Run(folder), config, prepared.loaded.model, *splits, progress, prepared.origin)
     tried = lr_finder.find_lr(training, rates)
@@ -272,7 +281,7 @@ def find_lr(
 
 
 def train_scorer(
-    target: str, typed: Typed, progress: "Progress", *, out: Path | None = None, fresh: bool = False
+    target: str, options: CommandOptions, progress: "Progress", *, out: Path | None = None, fresh: bool = False
 ) -> tuple[str, float, Path] | None:
     """Train a scorer into the workspace, or into a folder; return its line, the seconds and the folder."""
     from menura.scorers import store
@@ -281,28 +290,30 @@ def train_scorer(
 
     name, kind = named(target)
     folder = out or store.folder_of(name)
-    config = overridden(replace(kind.config(), seed=typed.seed), typed.config, typed.assignments)
-    if typed.dry_run:
+    config = overridden(replace(kind.config(), seed=options.seed), options.config, options.assignments)
+    if options.dry_run:
         progress.say(f"would train {target} in {folder}: {config.learning.epochs} epochs of {config.data.corpus}")
         return None
-    about = training.train_scorer(target, config, folder, progress, fresh=fresh, device=device_of(typed.device))
-    return about.line, about.seconds, folder
+    metadata = training.train_scorer(target, config, folder, progress, fresh=fresh, device=device_of(options.device))
+    return metadata.line, metadata.seconds, folder
 
 
-def fit_ranker(folder: Path, typed: Typed, *, fresh: bool = False, say: Callable[[str], None] = print) -> Path | None:
+def fit_ranker(
+    folder: Path, options: CommandOptions, *, fresh: bool = False, say: Callable[[str], None] = print
+) -> Path | None:
     """Fit a ranker of its own candidates to a run; return its file, None with ``dry_run``."""
     from menura.evaluation import train_ranker
 
-    config = overridden(train_ranker.RankerConfig(seed=typed.seed), typed.config, typed.assignments)
-    if typed.dry_run:
+    config = overridden(train_ranker.RankerConfig(seed=options.seed), options.config, options.assignments)
+    if options.dry_run:
         say(f"would fit a ranker to {folder} on {config.exchanges} exchanges of its training split")
         return None
-    device = device_of(typed.device)
-    return train_ranker.fit_ranker(folder, config, device=device, offline=typed.offline, fresh=fresh, say=say)
+    device = device_of(options.device)
+    return train_ranker.fit_ranker(folder, config, device=device, offline=options.offline, fresh=fresh, say=say)
 
 
-def _config(name: str, size: str | None, typed: Typed) -> RunConfig:
-    return overridden(replace(recipe(name, size), seed=typed.seed), typed.config, typed.assignments)
+def _config(name: str, size: str | None, options: CommandOptions) -> RunConfig:
+    return overridden(replace(recipe(name, size), seed=options.seed), options.config, options.assignments)
 
 
 def _folder_of(config: RunConfig, *, beside: str = "") -> Path:
@@ -325,7 +336,7 @@ class Demo:
     """The steps of the demo."""
 
     say: Callable[[str], None]
-    shown: "Demonstration"
+    demonstration: "Demonstration"
     personas: int
     shots: int = SHOTS
 
@@ -335,22 +346,31 @@ class Demo:
         return min(SHOWN, self.personas)
 
     def adapt(self, watch: Callable[[str, int, int, float], None]) -> "Iterator[tuple[str, Persona, DemoReply]]":
-        """Adapt some held-out speakers; yield each one's name, persona and replies beside the real one."""
-        for number, task in enumerate(self.shown.held_out[: self.speakers], start=1):
+        """Adapt some held-out speakers; yield each one's name, persona and replies beside the real one.
+
+        ``watch`` is called after each step of a speaker: name, steps done, steps in all, support loss.
+        """
+        for number, task in enumerate(self.demonstration.held_out[: self.speakers], start=1):
             name = f"speaker-{number}"
-            artefact = self.shown.adapt(task, name, self.shots, lambda *step, name=name: watch(name, *step))
-            yield name, persona_on(self.shown.given.loaded, artefact), self.shown.example(task, artefact, self.shots)
+            artefact = self.demonstration.adapt(task, name, self.shots, lambda *step, name=name: watch(name, *step))
+            yield (
+                name,
+                persona_on(self.demonstration.given.loaded, artefact),
+                self.demonstration.example(task, artefact, self.shots),
+            )
 
     def table(self, adapted: Sequence[Persona]) -> Evaluated:
         """Score held-out speakers and keep the files in the workspace; those adapted before are not adapted again."""
-        found = Evaluated(self.shown.table(self.personas, self.shots, [one.artefact for one in adapted], self.say))
+        found = Evaluated(
+            self.demonstration.table(self.personas, self.shots, [one.artefact for one in adapted], self.say)
+        )
         found.save(self.folder)
         return found
 
     @property
     def introduction(self) -> str:
         """The data and the model as text."""
-        return self.shown.introduction
+        return self.demonstration.introduction
 
     @property
     def folder(self) -> Path:
@@ -358,10 +378,10 @@ class Demo:
         return home() / "demo"
 
 
-def demo(typed: Typed, personas: int, say: Callable[[str], None] = print) -> Demo:
+def demo(options: CommandOptions, personas: int, say: Callable[[str], None] = print) -> Demo:
     """Load corpus, split, base and the default adapter checkpoint for a demo whose table has that many personas."""
     from menura.evaluation.demo import Demonstration
 
-    device = device_of(typed.device)
-    shown = Demonstration.prepared(device=device, offline=typed.offline, seed=typed.seed, say=say)
-    return Demo(say, shown, personas)
+    device = device_of(options.device)
+    demonstration = Demonstration.prepared(device=device, offline=options.offline, seed=options.seed, say=say)
+    return Demo(say, demonstration, personas)

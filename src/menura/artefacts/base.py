@@ -33,7 +33,7 @@ from menura.errors import ConfigError, DataError, StorageError, UnsafeError
 TINY_SEED = 20_261_121
 PULL_SECONDS = 900
 HUB_SECONDS = 10
-SMALL = {  # sizes of the small REINIT network, under the names of Llama's and of GPT-2's configurations
+REINIT_SIZES = {  # sizes of the small REINIT network, under the names of Llama's and of GPT-2's configurations
     "num_hidden_layers": 4,
     "hidden_size": 256,
     "intermediate_size": 1024,
@@ -115,7 +115,7 @@ def reinitialized(network: PreTrainedModel, *, small: bool, seed: int) -> PreTra
     """Return a network with random weights and the same vocabulary: of the same sizes, or small (REINIT)."""
     settings = network.config.to_dict()
     if small:
-        settings |= SMALL
+        settings |= REINIT_SIZES
     config = AutoConfig.for_model(settings.pop("model_type"), **settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

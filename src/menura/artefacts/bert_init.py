@@ -13,7 +13,7 @@ from torch import nn
 
 from menura.artefacts.base import Base
 from menura.artefacts.pretrained import BERT_TOKENS, ENDS, MASK, OPENS, Pretrained, Weights, pretrained
-from menura.batches.subword_mapping import AS_BERT, their_rows
+from menura.batches.subword_mapping import AS_BERT, encoder_ids
 from menura.batches.tokenizer import Tokens
 from menura.errors import ConfigError
 from menura.models.attention_routing.config import AttentionRoutingConfig
@@ -88,7 +88,7 @@ def frozen_encoder(pretrained: Pretrained, config: AttentionRoutingConfig, ours:
         most = pretrained.sizes.max_positions - 1
         told = f"model.max_length: {config.max_length}, but {config.pretrained_features} has {most + 1} places"
         raise ConfigError(told, hint=f"--set model.max_length={most}")
-    rows = their_rows(ours, pretrained.tokens)
+    rows = encoder_ids(ours, pretrained.tokens)
     opens = pretrained.tokens.control(AS_BERT["<bos>"])
     return FrozenEncoder(pretrained.sizes, pretrained.weights, rows, config.features_layer, opens)
 

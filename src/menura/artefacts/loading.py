@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from menura.adaptation.inner_step import restore_inner_lrs
-from menura.adaptation.weights import trained
+from menura.adaptation.weights import trainable_parameters
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
 from menura.artefacts.renamed import renamed_weights
@@ -89,7 +89,9 @@ def put_weights(model: DialogueModel[Any], path: Path, fresh: Sequence[str] = ()
     read = renamed_weights(found)
     restore_inner_lrs(model, read)
     wanted = {
-        name: value for name, value in trained(model).items() if name in read or not any(part in name for part in fresh)
+        name: value
+        for name, value in trainable_parameters(model).items()
+        if name in read or not any(part in name for part in fresh)
     }
     tensors.check_same_shape(read, wanted, f"start {path.name}")
     with torch.no_grad():

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors.torch import save
 
-from menura.adaptation.weights import PersonaWeights, adaptable, with_part
+from menura.adaptation.weights import PersonaWeights, adaptable_parameters, filter_by_name
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
@@ -71,7 +71,7 @@ class PersonaArtefact:
             return  # a persona without adapted weights
         method = self.recipe.get("method") if isinstance(self.recipe, Mapping) else None
         trainable = method.get("trainable", "") if isinstance(method, Mapping) else ""
-        wanted = with_part(adaptable(loaded.model), str(trainable))
+        wanted = filter_by_name(adaptable_parameters(loaded.model), str(trainable))
         tensors.check_same_shape(self.weights, wanted, f"persona {self.name!r}")
 
     def write(self, path: Path) -> None:
@@ -144,7 +144,7 @@ def _under_names_of_now(about: dict[str, Any], weights: PersonaWeights, path: Pa
 
     recipe = dict(about["recipe"])
     parts = {"model": about["model"], "method": recipe.get("method")}
-    now = renamed_settings({name: part for name, part in parts.items() if isinstance(part, Mapping)}, place=str(path))
+    now = renamed_settings({name: part for name, part in parts.items() if isinstance(part, Mapping)}, source=str(path))
     if "method" in now:
         recipe["method"] = now["method"]
     return {**about, "model": now.get("model", about["model"]), "recipe": recipe}, renamed_weights(weights)

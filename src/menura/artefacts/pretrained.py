@@ -125,13 +125,13 @@ def _sizes(folder: Path) -> Sizes:
 
 def _check_strings(folder: Path, tokens: Tokens, sizes: Sizes) -> None:
     """Check that the checkpoint's rows match the tokenizer's strings; MismatchError with the first that differ."""
-    place = str(folder / "tokenizer.json")
+    source = str(folder / "tokenizer.json")
     missing = [name for name in BERT_TOKENS if not tokens.has(name)]
     if missing or len(tokens) != sizes.vocab_size:
         rows = f"{len(tokens)} tokens, the weights {sizes.vocab_size} rows"
         told = f"no token {', '.join(missing)}" if missing else rows
         hint = "take both from the same checkpoint, or --set model.init=random to learn from nothing"
-        raise MismatchError(f"tokenizer and checkpoint do not match: {told}", place=place, hint=hint)
+        raise MismatchError(f"tokenizer and checkpoint do not match: {told}", place=source, hint=hint)
     listed = folder / "vocab.txt"
     if not listed.exists():
         return
@@ -139,7 +139,7 @@ def _check_strings(folder: Path, tokens: Tokens, sizes: Sizes) -> None:
     wrong = [f"row {row} is {text!r}" for row, text in enumerate(lines) if not tokens.stands_at(text, row)]
     if wrong:
         told = f"{len(wrong)} token strings of vocab.txt stand elsewhere in tokenizer.json: {', '.join(wrong[:3])}"
-        raise MismatchError(told, place=place, hint="take both files from the same checkpoint")
+        raise MismatchError(told, place=source, hint="take both files from the same checkpoint")
 
 
 def from_bert(found: Mapping[str, Tensor]) -> Weights:

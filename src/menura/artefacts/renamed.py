@@ -151,16 +151,16 @@ class EarlierNames(UserWarning):
     """A file has names of an earlier version; it was read under today's names."""
 
 
-def renamed_settings(plain: Mapping[str, Any], scope: str = "run", place: str = "") -> dict[str, Any]:
+def renamed_settings(plain: Mapping[str, Any], scope: str = "run", source: str = "") -> dict[str, Any]:
     """Return saved settings under today's names, with one warning (EarlierNames) if some had earlier names.
 
-    ``scope`` is the scope of ``plain``; nested scopes are found by their names.
+    ``scope`` is the scope of ``plain``; nested scopes are found by their names. The warning names ``source``, the file.
     """
     changed: list[str] = []
     settings = _renamed(plain, scope, "", changed)
     if changed:
         first = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
-        where = f"{place}: " if place else ""
+        where = f"{source}: " if source else ""
         warnings.warn(f"{where}settings of an earlier version, read under today's names ({first})", EarlierNames, 3)
     return settings
 

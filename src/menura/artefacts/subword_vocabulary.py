@@ -12,7 +12,7 @@ from menura.artefacts.bert_init import encoder_named
 from menura.artefacts.files import read_json, write_json
 from menura.artefacts.word_vocabulary import FILE, file_in
 from menura.batches.profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
-from menura.batches.subword_mapping import borrowed_pieces
+from menura.batches.subword_mapping import subset_of_pieces
 from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError, DataError
@@ -120,7 +120,7 @@ def _tokens(config: AttentionRoutingConfig, texts: Iterator[str], control: Seque
     if not config.pieces_of:
         return piece_tokens(config.pieces, texts, max_size=most, min_count=least, control=control)
     theirs = encoder_named(config.pieces_of, weights=False).tokens
-    return borrowed_pieces(theirs, texts, max_size=most, min_count=least, control=control)
+    return subset_of_pieces(theirs, texts, max_size=most, min_count=least, control=control)
 
 
 def _profiles(tasks: Sequence[Task]) -> Iterator[Profile]:

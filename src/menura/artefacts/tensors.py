@@ -37,7 +37,7 @@ def load(path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
 
 
 def parsed(content: bytes, path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
-    """Read tensors from bytes; ``path`` is the place in errors."""
+    """Read tensors from bytes; ``path`` is the file that errors name."""
     length = _header_length(content[:9], len(content), path, header_limit)
     _header(content[8 : 8 + length], path)
     try:
@@ -127,27 +127,28 @@ def without_zeros(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return made
 
 
-def with_zeros(found: Mapping[str, Tensor], place: Path, *, largest: int) -> dict[str, Tensor]:
+def with_zeros(found: Mapping[str, Tensor], source: Path, *, largest: int) -> dict[str, Tensor]:
     """Return the tensors from which ``without_zeros`` made its parts.
 
-    Raises DataError if the parts do not fit one another, UnsafeError for a tensor of more than ``largest`` bytes.
+    Raises DataError if the parts do not fit one another, UnsafeError for a tensor of more than ``largest`` bytes; both
+    name ``source``, the file they are from.
     """
     made = {}
     for name, tensor in found.items():
         if name.endswith(SHAPE):
             name = name.removesuffix(SHAPE)
-            made[name] = _whole(name, found, place, largest)
+            made[name] = _whole(name, found, source, largest)
         elif not name.endswith((LIVE, VALUES)):
             made[name] = tensor
     return made
 
 
-def _whole(name: str, found: Mapping[str, Tensor], place: Path, largest: int) -> Tensor:
+def _whole(name: str, found: Mapping[str, Tensor], source: Path, largest: int) -> Tensor:
     live, values, shape = (found.get(name + end, torch.empty(0)) for end in (LIVE, VALUES, SHAPE))
     sides = shape.tolist() if shape.dtype == torch.int64 and shape.dim() == 1 else [-1]
     size = prod(sides)
     if size * values.element_size() > largest:
-        raise UnsafeError(f"{name} unpacks to more than {largest} bytes", place=str(place), code="card_bomb")
+        raise UnsafeError(f"{name} unpacks to more than {largest} bytes", place=str(source), code="card_bomb")
     bits = unpacked(live) if live.dtype == torch.uint8 and live.dim() == 1 else live
     if (
         min(sides, default=1) < 0
@@ -155,7 +156,7 @@ def _whole(name: str, found: Mapping[str, Tensor], place: Path, largest: int) ->
         or int(bits.sum()) != values.numel()
         or bits[size:].any()
     ):
-        raise DataError(f"{name}: its parts do not fit one another", place=str(place), code="delta_format")
+        raise DataError(f"{name}: its parts do not fit one another", place=str(source), code="delta_format")
     whole = torch.zeros(size, dtype=values.dtype)
     whole[bits[:size].bool()] = values
     return whole.view(sides)

@@ -46,7 +46,7 @@ class WordVectors:
     words: tuple[str, ...]
     vectors: Tensor
 
-    def fitted(self, width: int, *, project: bool, generator: torch.Generator) -> Tensor:
+    def projected(self, width: int, *, project: bool, generator: torch.Generator) -> Tensor:
         """Return (F, H). Narrower vectors are mapped to the wider space by a random isometry, which keeps all angles.
 
         Raises MismatchError if the widths differ without ``project``, or H is below D.
@@ -58,8 +58,8 @@ class WordVectors:
             fits = f"--set model.hidden_size={size}" + " or --set model.project_vectors=yes" * (size < width)
             raise MismatchError(f"vectors of {size} numbers, the model is {width} wide", hint=fits, code="vector_size")
         rotation, _ = torch.linalg.qr(torch.randn(width, size, generator=generator))
-        turned: Tensor = self.vectors @ rotation.T
-        return turned
+        mapped: Tensor = self.vectors @ rotation.T
+        return mapped
 
 
 def word_vectors(source: str, wanted: Iterable[str]) -> WordVectors:
@@ -130,11 +130,11 @@ def _unpacked(path: Path) -> TextIO:
     return opened
 
 
-def _numbers(texts: list[str], place: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _numbers(texts: list[str], source: str) -> np.ndarray[Any, np.dtype[np.float32]]:
     try:
         numbers = np.array(texts, dtype=np.float32)
     except ValueError as error:
-        raise DataError(f"not a number: {error}", place=place, code="damaged") from error
+        raise DataError(f"not a number: {error}", place=source, code="damaged") from error
     if not np.isfinite(numbers).all():
-        raise DataError("not a finite number", place=place, code="damaged")
+        raise DataError("not a finite number", place=source, code="damaged")
     return numbers

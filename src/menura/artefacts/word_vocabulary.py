@@ -18,10 +18,10 @@ EARLIER_FILE = "lexicon.json"  # the name in earlier versions
 
 @dataclass(frozen=True)
 class WordVocabulary:
-    """``words`` in the order of their ids after the control tokens; ``people`` by their user embedding's row."""
+    """``words`` in the order of their ids after the control tokens; ``persona_ids`` by their user embedding's row."""
 
     words: tuple[str, ...]
-    people: tuple[str, ...]
+    persona_ids: tuple[str, ...]
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -31,11 +31,11 @@ class WordVocabulary:
     @property
     def sha256(self) -> str:
         """The hash that personas are bound to."""
-        return hashlib.sha256(json.dumps([self.words, self.people], ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.words, self.persona_ids], ensure_ascii=False).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write it atomically."""
-        write_json(folder / FILE, {"words": list(self.words), "people": list(self.people)})
+        write_json(folder / FILE, {"words": list(self.words), "people": list(self.persona_ids)})
 
 
 def file_in(folder: Path) -> Path:
@@ -60,8 +60,8 @@ def read(folder: Path) -> WordVocabulary:
 
 def of_tasks(tasks: Sequence[Task], *, min_count: int = 1) -> WordVocabulary:
     """Return the words that occur ``min_count`` times in training tasks, and the persona ids."""
-    people = sorted(task.persona_id for task in tasks)
-    return WordVocabulary(tuple(words_of(_texts(tasks), min_count=min_count)), tuple(people))
+    persona_ids = sorted(task.persona_id for task in tasks)
+    return WordVocabulary(tuple(words_of(_texts(tasks), min_count=min_count)), tuple(persona_ids))
 
 
 def _texts(tasks: Sequence[Task]) -> Iterator[str]:

@@ -22,13 +22,13 @@ TurnNumbering = Literal["to_reply", "from_start"]
 
 
 class Token(NamedTuple):
-    """One token: id, role, turn, position in the turn; ``block`` counts utterances from the first."""
+    """One token: id, role, turn, position in the turn; ``utterance`` counts utterances from the first."""
 
     id: int
     role: int
     turn: int
     position: int
-    block: int
+    utterance: int
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Channels:
     role: Tensor
     turn: Tensor
     position: Tensor
-    block: Tensor
+    utterance: Tensor
     mask: Tensor  # (B, L) bool
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[Token]], device: torch.device) -> "Channels":
         """Return rows as padded tensors."""
         made = [pad([tuple(token[field] for token in row) for row in rows]) for field in range(len(Token._fields))]
-        ids, role, turn, position, block = (channel.to(device) for channel, _ in made)
-        return cls(ids, role, turn, position, block, made[0][1].to(device))
+        ids, role, turn, position, utterance = (channel.to(device) for channel, _ in made)
+        return cls(ids, role, turn, position, utterance, made[0][1].to(device))
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class ContextLayout:
     """How a context becomes tokens; ``end`` closes each utterance and each fact.
 
     ``turns`` to_reply numbers utterances back from the reply, whose turn is 0 (the last utterance is 1); from_start
-    numbers them forward from 1, so that a cache stays valid when the dialogue goes on. The largest is ``rows`` − 1.
+    numbers them forward from 1, so that a cache stays valid when the dialogue goes on. The last is ``max_turns`` − 1.
     """
 
     end: int
     knowledge: Knowledge = "after"
     knowledge_turn: KnowledgeTurn = "none"
     turns: TurnNumbering = "to_reply"
-    rows: int = 16
+    max_turns: int = 16
 
     def context(self, exchange: EncodedExchange) -> list[Token]:
         """Return the tokens before the reply, without the one that opens the reply."""
@@ -86,12 +86,12 @@ class ContextLayout:
             turn = number + 1 if self.turns == "from_start" else len(exchange.turns) - number
             role = OWN if own else PARTNER
             for position in range(count):
-                yield Token(next(ids), role, min(turn, self.rows - 1), position, first + number)
+                yield Token(next(ids), role, min(turn, self.max_turns - 1), position, first + number)
 
     def _facts(self, exchange: EncodedExchange, first: int) -> Iterator[Token]:
         sentence = position = 0
         for token in exchange.facts:
-            turn = min(sentence, self.rows - 1) if self.knowledge_turn == "index" else NOWHERE
+            turn = min(sentence, self.max_turns - 1) if self.knowledge_turn == "index" else NOWHERE
             yield Token(token, FACT, turn, position, first)
             position += 1
             if token == self.end:

@@ -13,19 +13,19 @@ Ids = tuple[int, ...]
 class Labels:
     """N labels of packed rows: ``token[n]`` is at ``row[n], position[n]`` and belongs to ``exchange[n]``.
 
-    It is predicted at position ``before[n]`` of its row.
+    It is predicted at position ``predict_position[n]`` of its row.
     """
 
     row: Tensor  # (N,) int64
     position: Tensor  # (N,) int64
-    before: Tensor  # (N,) int64
+    predict_position: Tensor  # (N,) int64
     token: Tensor  # (N,) int64
     exchange: Tensor  # (N,) int64
 
 
 def on_device(labels: Labels, device: torch.device) -> Labels:
     """Return labels on a device."""
-    columns = (labels.row, labels.position, labels.before, labels.token, labels.exchange)
+    columns = (labels.row, labels.position, labels.predict_position, labels.token, labels.exchange)
     return Labels(*(column.to(device) for column in columns))
 
 

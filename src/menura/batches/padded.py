@@ -25,14 +25,14 @@ class PaddedChunk(NamedTuple):
     with ones that do not count.
     """
 
-    line: Tensor  # (T,) ids, or (T, D) the output of frozen lower layers
-    positions: Tensor  # (T,) each token's place within its own row
-    rectangle: Tensor  # (W, L) the index in the line of each place
-    real: Tensor  # (W, L) 1 where real, 0 at padding
-    corner: Tensor  # (T,) the flat index of each token in the padded rows
-    before: Tensor  # (N,) the index in the line of the token that predicts each label
-    token: Tensor  # (N,) the label itself
-    counts: Tensor  # (N,) 1 where the label counts, else 0
+    packed: Tensor  # (T,) ids, or (T, D) the output of frozen lower layers
+    positions: Tensor  # (T,) each token's position in its own row
+    pad_index: Tensor  # (W, L) the index in ``packed`` of each place
+    attention_mask: Tensor  # (W, L) 1 where real, 0 at padding
+    unpad_index: Tensor  # (T,) the flat index of each token in the padded rows
+    predict_index: Tensor  # (N,) the index in ``packed`` of the token that predicts each label
+    labels: Tensor  # (N,) the label itself
+    label_mask: Tensor  # (N,) 1 where the label counts, else 0
 
 
 @dataclass(frozen=True)
@@ -40,31 +40,31 @@ class PaddedBatch(Batch):
     """Exchanges as padded chunks. A model's loss of them has one NLL per label, not per exchange."""
 
     parts: tuple[PaddedChunk, ...] = ()
-    whose: tuple[Tensor, ...] = ()  # (N,) of each part: the exchange of each label, 0 where it does not count
+    label_exchange: tuple[Tensor, ...] = ()  # (N,) of each part: the exchange of each label, 0 where it does not count
 
     def by_exchange(self, numbers: Tensor) -> Tensor:
         """Return (B,) sums, by exchange, of one number per label of all parts."""
-        return numbers.new_zeros(len(self)).index_add(0, torch.cat(self.whose), numbers)
+        return numbers.new_zeros(len(self)).index_add(0, torch.cat(self.label_exchange), numbers)
 
 
 def padded(batch: Batch, parts: Sequence[tuple[PackedChunk, Tensor]], like: Tensor) -> PaddedBatch:
-    """Return a batch's chunks, each with the content of its line, padded; ``like`` gives the dtype."""
-    whose = tuple(_up_to(part.exchange, FEWEST_LABELS) for part, _ in parts)
-    made = tuple(_padded_chunk(part, line, like) for part, line in parts)
-    return PaddedBatch(batch.exchanges, batch.device, made, whose)
+    """Return a batch's chunks, each with the packed content beside it, padded; ``like`` gives the dtype."""
+    label_exchange = tuple(_up_to(part.label_exchange, FEWEST_LABELS) for part, _ in parts)
+    made = tuple(_padded_chunk(part, packed, like) for part, packed in parts)
+    return PaddedBatch(batch.exchanges, batch.device, made, label_exchange)
 
 
-def _padded_chunk(part: PackedChunk, line: Tensor, like: Tensor) -> PaddedChunk:
+def _padded_chunk(part: PackedChunk, packed: Tensor, like: Tensor) -> PaddedChunk:
     rows, longest = part.rows, max(part.rows.lengths)
     size = (max(len(rows.lengths), FEWEST_ROWS), longest)
-    corner = rows.row * longest + rows.positions
-    rectangle = torch.zeros(size, dtype=torch.long, device=rows.device)
-    rectangle.view(-1)[corner] = torch.arange(len(corner), device=rows.device)
-    real = torch.zeros(size, dtype=like.dtype, device=rows.device)
-    real.view(-1)[corner] = 1
-    counts = torch.ones_like(part.token, dtype=like.dtype)
-    labels = (_up_to(column, FEWEST_LABELS) for column in (part.before, part.token, counts))
-    return PaddedChunk(line, rows.positions, rectangle, real, corner, *labels)
+    unpad_index = rows.row * longest + rows.positions
+    pad_index = torch.zeros(size, dtype=torch.long, device=rows.device)
+    pad_index.view(-1)[unpad_index] = torch.arange(len(unpad_index), device=rows.device)
+    attention_mask = torch.zeros(size, dtype=like.dtype, device=rows.device)
+    attention_mask.view(-1)[unpad_index] = 1
+    label_mask = torch.ones_like(part.labels, dtype=like.dtype)
+    columns = (_up_to(column, FEWEST_LABELS) for column in (part.predict_index, part.labels, label_mask))
+    return PaddedChunk(packed, rows.positions, pad_index, attention_mask, unpad_index, *columns)
 
 
 def _up_to(column: Tensor, size: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""An encoder's word pieces become our vocabulary: the pieces that occur, after our own control tokens."""
+"""From a pretrained encoder's WordPiece vocabulary to a smaller one of our own, and the mapping back.
+
+Ours has our control tokens, then those of the encoder's pieces that occur in the training texts.
+"""
 
 import json
 from collections import Counter
@@ -20,10 +23,10 @@ AS_BERT = {
 }
 
 
-def borrowed_pieces(
+def subset_of_pieces(
     theirs: Tokens, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
 ) -> Tokens:
-    """Return a vocabulary of the most frequent pieces of texts, as an encoder tokenises them.
+    """Return a vocabulary of the most frequent of an encoder's pieces (``theirs``) in texts.
 
     It has at most ``max_size`` tokens, control tokens included: pieces that occur ``min_count`` times, and all letters
     that occur, with which words of rarer pieces are spelt. ConfigError for an encoder without word pieces.
@@ -34,12 +37,12 @@ def borrowed_pieces(
             f"model.pieces_of: its vocabulary is a {plain['model']['type']}, not word pieces",
             hint="--set model.pieces_of=minilm, or a folder with a BERT",
         )
-    said = Counter(row for text in texts for row in theirs.encode(text))
+    counts = Counter(row for text in texts for row in theirs.encode(text))
     prefix = str(plain["model"]["continuing_subword_prefix"])
     by_row = {row: piece for piece, row in theirs.rows().items() if not MARK.fullmatch(piece)}
-    letters = set("".join(by_row[row].removeprefix(prefix) for row in said if row in by_row))
+    letters = set("".join(by_row[row].removeprefix(prefix) for row in counts if row in by_row))
     spelt = [row for row, piece in by_row.items() if piece.removeprefix(prefix) in letters]
-    often = [row for row, times in said.most_common() if times >= min_count and row in by_row]
+    often = [row for row, times in counts.most_common() if times >= min_count and row in by_row]
     names = [*PIECE_TOKENS, *control]
     kept = sorted(list(dict.fromkeys([*spelt, *often]))[: max(max_size - len(names), 0)])
     vocabulary = {name: number for number, name in enumerate([*names, *(by_row[row] for row in kept)])}
@@ -51,7 +54,7 @@ def borrowed_pieces(
     return Tokens(made, wordpiece=True)
 
 
-def their_rows(ours: Tokens, theirs: Tokens) -> list[int]:
+def encoder_ids(ours: Tokens, theirs: Tokens) -> list[int]:
     """Return the encoder's id of each of our ids; ConfigError for a piece that it does not have."""
     known = theirs.rows()
     unknown = known[AS_BERT["<unk>"]]

@@ -1,6 +1,6 @@
 """Time-major sequences: all first tokens, then all second ones, the longest row first (as in PackedSequence).
 
-The ``line`` has no padding, and each step has fewer rows; the ``block``, for a single call, is padded.
+``packed`` ids have no padding, and each step has fewer rows; ``padded`` ones are for a single call.
 
 Shape letters: B sequences, R rows, S tokens of the longest, T tokens of all rows.
 """
@@ -39,40 +39,40 @@ class TimeMajor:
         return cls(tuple(rows), tuple(row), tuple(len(ids) for ids in sequences), device)
 
     @cached_property
-    def counts(self) -> tuple[int, ...]:
+    def batch_sizes(self) -> tuple[int, ...]:
         """The number of rows with a token at each time."""
         longest = len(self.rows[0]) if self.rows else 0
         return tuple(sum(len(row) > time for row in self.rows) for time in range(longest))
 
     @cached_property
-    def line(self) -> Tensor:
+    def packed(self) -> Tensor:
         """(T,) ids, time-major."""
-        ids = [row[time] for time, count in enumerate(self.counts) for row in self.rows[:count]]
+        ids = [row[time] for time, count in enumerate(self.batch_sizes) for row in self.rows[:count]]
         return torch.tensor(ids, dtype=torch.long, device=self.device)
 
     @cached_property
-    def standing(self) -> Tensor:
-        """(T,) the row of each token of the line."""
-        rows = list(chain.from_iterable(range(count) for count in self.counts))
+    def packed_row(self) -> Tensor:
+        """(T,) the row of each packed token."""
+        rows = list(chain.from_iterable(range(count) for count in self.batch_sizes))
         return torch.tensor(rows, dtype=torch.long, device=self.device)
 
     @cached_property
-    def block(self) -> Tensor:
+    def padded(self) -> Tensor:
         """(S, R) ids, padded at the ends of rows."""
         return pad(self.rows)[0].T.to(self.device)
 
     @cached_property
     def last(self) -> Tensor:
-        """(B,) the index of each sequence's last token in the flat block, ``S R`` for an empty one."""
-        rows, nothing = len(self.rows), len(self.counts) * len(self.rows)
+        """(B,) the index of each sequence's last token in the flattened ``padded``, ``S R`` for an empty one."""
+        rows, nothing = len(self.rows), len(self.batch_sizes) * len(self.rows)
         pairs = zip(self.row, self.lengths, strict=True)
         ends = [(length - 1) * rows + row if length else nothing for row, length in pairs]
         return torch.tensor(ends, dtype=torch.long, device=self.device)
 
     @cached_property
     def own(self) -> Tensor:
-        """(B, S R + 1) True at a sequence's places in the flat block; an empty one has the extra place at the end."""
+        """(B, S R + 1) True at a sequence's places in ``padded``, flattened; an empty one has the last, extra place."""
         row, length = (torch.tensor(values, device=self.device)[:, None, None] for values in (self.row, self.lengths))
-        time = torch.arange(len(self.counts), device=self.device)[:, None]
+        time = torch.arange(len(self.batch_sizes), device=self.device)[:, None]
         there = (torch.arange(len(self.rows), device=self.device) == row) & (time < length)
         return torch.cat([there.flatten(1), length[:, 0] == 0], 1)

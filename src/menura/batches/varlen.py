@@ -17,7 +17,7 @@ from menura.batches.prefix_tree import Branch
 
 @dataclass(frozen=True)
 class SequenceLayout:
-    """The lengths of W rows, and the indices of their tokens in the line of all T.
+    """The lengths of W rows, and the indices of their tokens among all T, concatenated.
 
     ``branches`` are those of each row, at its end; it is empty if no row has any.
     """
@@ -74,19 +74,19 @@ class PackedChunk:
     """Some concatenated rows, and their labels."""
 
     ids: tuple[Ids, ...]  # of each row
-    line: Tensor  # (T,) concatenated ids
+    packed: Tensor  # (T,) concatenated ids
     rows: SequenceLayout
-    at: Tensor  # (N,) the index in the line of each label
-    before: Tensor  # (N,) and of the token that predicts it
-    token: Tensor  # (N,) the label itself
-    exchange: Tensor  # (N,) its exchange; labels of one exchange are adjacent
+    label_index: Tensor  # (N,) the index in ``packed`` of each label
+    predict_index: Tensor  # (N,) and of the token that predicts it
+    labels: Tensor  # (N,) the label itself
+    label_exchange: Tensor  # (N,) its exchange; labels of one exchange are adjacent
 
     @cached_property
     def ends(self) -> tuple[Tensor, Tensor]:
-        """(B',) the index in the line of each exchange's last label, and the exchange."""
-        last = torch.ones_like(self.exchange, dtype=torch.bool)
-        last[:-1] = self.exchange[1:] != self.exchange[:-1]
-        return self.at[last], self.exchange[last]
+        """(B',) the index in ``packed`` of each exchange's last label, and the exchange."""
+        last = torch.ones_like(self.label_exchange, dtype=torch.bool)
+        last[:-1] = self.label_exchange[1:] != self.label_exchange[:-1]
+        return self.label_index[last], self.label_exchange[last]
 
 
 def packed_chunks(
@@ -106,10 +106,10 @@ def packed_chunks(
         here = (labels.row >= start) & (labels.row < end)
         ragged = SequenceLayout(tuple(len(row) for row in rows[start:end]), device, tuple(branches[start:end]))
         first = ragged.starts[labels.row[here] - start]
-        at, before = first + labels.position[here], first + labels.before[here]
+        label_index, predict_index = first + labels.position[here], first + labels.predict_position[here]
         ids = tuple(rows[start:end])
-        line = torch.tensor(list(chain.from_iterable(ids)), dtype=torch.long, device=device)
-        yield PackedChunk(ids, line, ragged, at, before, labels.token[here], labels.exchange[here])
+        packed = torch.tensor(list(chain.from_iterable(ids)), dtype=torch.long, device=device)
+        yield PackedChunk(ids, packed, ragged, label_index, predict_index, labels.token[here], labels.exchange[here])
         start = end
 
 

@@ -30,7 +30,7 @@ def show(
 ) -> None:
     """Show every setting of a recipe and where its value comes from: default, recipe, file or --set."""
     given: Globals = context.obj
-    found = api.settings_of(recipe, given.typed, size)
+    found = api.settings_of(recipe, given.options, size)
     rows = [["setting", "value", "from"], *([path, str(value), source] for path, (value, source) in found.items())]
     facts = {path: {"value": value, "from": source} for path, (value, source) in found.items()}
     Screen(as_json=given.as_json).give("config", json.loads(json.dumps(facts, default=str)), columns(rows))

@@ -20,7 +20,7 @@ def demo(
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
     began = time.perf_counter()
-    shown = api.demo(given.typed, personas, screen.say)
+    shown = api.demo(given.options, personas, screen.say)
     if given.dry_run:
         screen.say(f"would adapt {shown.speakers} speakers, then score {personas}")
         return

@@ -25,27 +25,27 @@ def evaluate(
     size: SIZE = None,
     rank_by: RANK_BY = "rs",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where tables and replies are written.")] = Path("results"),
-    **typed: Any,
+    **options: Any,
 ) -> None:
     """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
     given: Globals = context.obj
     if all(is_scorer(target) for target in targets):
         for target in targets:
-            check_scorer(target, typed["scorers"], given)
+            check_scorer(target, options["scorers"], given)
         return
     screen = Screen(as_json=given.as_json)
     settings = api.EvaluateConfig(
-        **values_of(api.EvaluateConfig, typed),
-        decoding=api.decoding(**values_of(api.DecodingFlags, typed)),
+        **values_of(api.EvaluateConfig, options),
+        decoding=api.decoding(**values_of(api.DecodingFlags, options)),
         ranking=api.ranking(rank_by),
         seed=given.seed,
     )
-    plan = {target: api.plan_evaluation(target, settings, given.typed, size) for target in targets}
+    plan = {target: api.plan_evaluation(target, settings, given.options, size) for target in targets}
     if given.dry_run:
-        screen.say(f"would evaluate {', '.join(targets)} with K = {typed['shots']} into {out}")
+        screen.say(f"would evaluate {', '.join(targets)} with K = {options['shots']} into {out}")
         return
     for target, config in plan.items():
-        found = api.evaluate_target(config, settings, given.typed, personas=personas, say=screen.say)
+        found = api.evaluate_target(config, settings, given.options, personas=personas, say=screen.say)
         written = found.save(out / target.replace("/", "-"))
         facts = {"target": target, "files": [str(path) for path in written]}
         screen.give("results", facts, f"\n{found.table()}")

@@ -11,7 +11,7 @@ from menura import api
 from menura.errors import ConfigError, shown
 
 if TYPE_CHECKING:
-    from menura.api import Typed
+    from menura.api import CommandOptions
 
 EPILOG = (
     "Everywhere: -c FILE · --set path=value · --dry-run · --json · --seed N · --device auto|cpu|cuda · "
@@ -35,9 +35,9 @@ class Globals:
     debug: bool
 
     @property
-    def typed(self) -> "Typed":
+    def options(self) -> "CommandOptions":
         """The part that the API takes."""
-        return api.Typed(self.config, self.assignments, self.seed, self.device, self.offline, self.dry_run)
+        return api.CommandOptions(self.config, self.assignments, self.seed, self.device, self.offline, self.dry_run)
 
 
 class _Parser(argparse.ArgumentParser):

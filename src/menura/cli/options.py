@@ -17,10 +17,10 @@ def options_of(*settings: type) -> list[inspect.Parameter]:
     return [_parameter(field) for kind in settings for field in _asked(kind)]
 
 
-def values_of(settings: type, typed: Mapping[str, Any]) -> dict[str, Any]:
+def values_of(settings: type, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of settings from what was typed; ConfigError, with the flag, for what is none."""
     hints = get_type_hints(settings, localns={"Decoding": Any, "Ranking": Any})
-    return {field.name: _value(field, hints[field.name], typed[field.name]) for field in _asked(settings)}
+    return {field.name: _value(field, hints[field.name], options[field.name]) for field in _asked(settings)}
 
 
 def with_options(*settings: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -61,15 +61,15 @@ def _parameter(field: "Field[Any]") -> inspect.Parameter:
     )
 
 
-def _value(field: "Field[Any]", hint: Any, typed: Any) -> Any:
+def _value(field: "Field[Any]", hint: Any, given: Any) -> Any:
     if hint == tuple[int, ...]:
-        return _numbers(typed, _flag(field), EXAMPLES[field.name]) if typed else ()
+        return _numbers(given, _flag(field), EXAMPLES[field.name]) if given else ()
     if hint == tuple[str, ...]:
-        return tuple(name for name in typed.split(",") if name)
+        return tuple(name for name in given.split(",") if name)
     words = [word for word in get_args(hint) if isinstance(word, str)]
-    if words and typed not in words:
-        raise ConfigError(f"{_flag(field)} {shown(str(typed))}: {' or '.join(words)} wanted")
-    return typed
+    if words and given not in words:
+        raise ConfigError(f"{_flag(field)} {shown(str(given))}: {' or '.join(words)} wanted")
+    return given
 
 
 def _numbers(text: str, flag: str, example: str) -> tuple[int, ...]:

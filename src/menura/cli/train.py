@@ -53,7 +53,7 @@ def train(
         screen = (_Unseen if rank else Screen)(as_json=given.as_json)
         with _told_by_rank_0(rank):
             folder = api.train(
-                *(recipe, given.typed, lambda run: _TrainProgress(screen, run)),
+                *(recipe, given.options, lambda run: _TrainProgress(screen, run)),
                 size=size,
                 out=out,
                 fresh=fresh,
@@ -68,7 +68,7 @@ def _find_lr(recipe: str, size: str | None, out: Path | None, given: Globals, sw
     """Try rising rates on a recipe; write the points and a picture, and no run."""
     screen = Screen(as_json=given.as_json)
     progress = StepProgress(screen, "rates")
-    found = api.find_lr(recipe, given.typed, sweep, progress, size=size, out=out, say=screen.say)
+    found = api.find_lr(recipe, given.options, sweep, progress, size=size, out=out, say=screen.say)
     if found:
         rate, tried, points, folder = found
         told = f"steepest descent at {rate:.1e}: --set outer.lr={rate:.1e}; {tried} of {points} rates"
@@ -78,7 +78,7 @@ def _find_lr(recipe: str, size: str | None, out: Path | None, given: Globals, sw
 def _fit_ranker(folder: Path, given: Globals, *, fresh: bool) -> None:
     """Fit a ranker of its own candidates to a run; settings by --set, for example --set exchanges=100."""
     screen = Screen(as_json=given.as_json)
-    path = api.fit_ranker(folder, given.typed, fresh=fresh, say=screen.say)
+    path = api.fit_ranker(folder, given.options, fresh=fresh, say=screen.say)
     if path:
         screen.say(f"done: {path}", path=str(path))
 

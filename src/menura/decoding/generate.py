@@ -10,7 +10,7 @@ from torch import Tensor
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed, unended
-from menura.decoding.choice import Choice, Greedy, Nucleus, uniforms
+from menura.decoding.sampling import Choice, Greedy, Nucleus, uniforms
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasStepArgmax
 

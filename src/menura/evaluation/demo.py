@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from menura.adaptation.inner_loop import Watch
-from menura.adaptation.weights import PersonaWeights, adaptable, holding
+from menura.adaptation.weights import PersonaWeights, adaptable_parameters, swapped_weights
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
-from menura.decoding.choice import Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Nucleus
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import evaluate_prepared
 from menura.evaluation.settings import EvaluateConfig
@@ -66,7 +66,7 @@ class Demonstration:
     def introduction(self) -> str:
         """The data and the model as text."""
         loaded, splits = self.given.loaded, self.given.split.splits
-        adapters = sum(weight.numel() for weight in adaptable(loaded.model).values())
+        adapters = sum(weight.numel() for weight in adaptable_parameters(loaded.model).values())
         return (
             f"base   {loaded.base.name} ({loaded.base.parameters:,} parameters, frozen; {adapters:,} in adapters)\n"
             f"data   chitchat: {len(splits['train'])} training speakers, {len(splits['test'])} held out; "
@@ -97,7 +97,7 @@ class Demonstration:
 
     def _reply(self, prompt: EncodedExchange, weights: PersonaWeights) -> str:
         loaded = self.given.loaded
-        with holding(loaded.model, weights):
+        with swapped_weights(loaded.model, weights):
             ids = generate(
                 loaded.model,
                 loaded.model.batch([prompt]),

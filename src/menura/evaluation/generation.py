@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from menura.adaptation.weights import PersonaWeights, holding
+from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.decoding.candidates import RankedReply, Ranker, Ranking, candidates
@@ -81,7 +81,7 @@ class Evaluator:
         """Evaluate each fold's exchanges, with dialogues placed ``before`` their contexts, if any."""
         found = Outputs()
         chosen: list[tuple[int, EncodedExchange, Sample]] = []
-        with holding(self.model, weights), weighing(self.model, self.strength):
+        with swapped_weights(self.model, weights), weighing(self.model, self.strength):
             for own in folds:
                 exchanges = [self.encoder.after(e, before, prompt_limit) for e in own] if before else list(own)
                 samples = self._likelihoods(exchanges, found)

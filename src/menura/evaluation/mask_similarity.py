@@ -19,7 +19,7 @@ from menura.errors import ConfigError
 from menura.evaluation.run import config_of
 from menura.tasks.similarity import Matrix, similarities
 from menura.tasks.task import Task
-from menura.training import masks as run_masks
+from menura.training import persona_masks
 from menura.training.run_folder import Run
 from menura.training.setup import prepare
 
@@ -50,7 +50,7 @@ def likeness_of_run(folder: str) -> Likeness:
     prepared = prepare(config)
     if not isinstance(config.method, LearnsJointly):
         raise ConfigError(f"run {folder} has no persona masks", hint="name the run of a cmaml recipe", code="no_masks")
-    found = run_masks.read(Run(Path(folder)), prepared.loaded.model)
+    found = persona_masks.read(Run(Path(folder)), prepared.loaded.model)
     tasks = [task for task in prepared.split.splits["train"] if task.persona_id in found]
     return likeness([found[task.persona_id] for task in tasks], tasks)
 

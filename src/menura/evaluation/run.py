@@ -11,7 +11,7 @@ from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError
-from menura.evaluation.choose import Chosen, chosen_epochs
+from menura.evaluation.choose_epochs import Chosen, chosen_epochs
 from menura.evaluation.evaluate import Evaluation, Results
 from menura.evaluation.ranker import load_ranker, rank_by
 from menura.evaluation.scorer_labels import check_trained, scorer_labels_for

@@ -97,7 +97,7 @@ def scorers_needed(metrics: Sequence[str]) -> list[str]:
 def check_trained(metrics: Sequence[str], scorers: str = "") -> None:
     """Raise ConfigError, with the command to run, if a metric needs a scorer that is not trained."""
     for name in scorers_needed(metrics):
-        store.about_of(name, store.folder_of(name, scorers))
+        store.metadata_of(name, store.folder_of(name, scorers))
 
 
 def scorer_labels_for(
@@ -111,7 +111,7 @@ def scorer_labels_for(
     made = ScorerLabels(facts=_facts_for(metrics, tasks))
     for name in scorers_needed(metrics):
         stored = store.read(name, store.folder_of(name, scorers), device=device)
-        line = stored.about.line
+        line = stored.metadata.line
         if isinstance(stored.classifier, Entailment):
             made = replace(made, entails=stored.classifier, entailed_by=line)
         elif isinstance(stored.classifier, EmojiClassifier):

@@ -25,7 +25,7 @@ def setting(default: Any, help: str = "", *flags: str, minimum: float | None = N
 
 
 def _nucleus() -> "Decoding":
-    from menura.decoding.choice import Nucleus  # noqa: PLC0415  # with torch
+    from menura.decoding.sampling import Nucleus  # noqa: PLC0415  # with torch
 
     return Nucleus()
 

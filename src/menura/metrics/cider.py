@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy
 from numpy.typing import NDArray
 
-from menura.metrics.score import Sample, references_said
+from menura.metrics.score import Sample, describe_references
 from menura.metrics.words import Grams, grams_of, words_of
 
 ORDERS = 4
@@ -59,7 +59,7 @@ class CiderD:
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add how many references there were."""
-        return f"{self.signature}|{references_said(samples)}"
+        return f"{self.signature}|{describe_references(samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> Documents:
         """Return the n-grams of replies and references, counted but not yet weighed."""

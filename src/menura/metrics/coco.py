@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from menura.metrics.score import Sample, references_said, summed
+from menura.metrics.score import Sample, describe_references, summed
 from menura.metrics.words import clipped, closest, grams_of, words_of
 
 TINY, SMALL = 1e-15, 1e-9  # beside counts of matches and of n-grams, so that nothing is divided by zero
@@ -34,10 +34,10 @@ class CocoBleu:
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add how many references there were."""
-        return f"{self.signature}|{references_said(samples)}"
+        return f"{self.signature}|{describe_references(samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, ...]:
-        """Return (reply words, reference words, matches of each order, n-grams of each order)."""
+        """Return the sufficient statistics: reply words, reference words, matches and n-grams of each order."""
         zeros = (0.0,) * (2 + 2 * self.order)
         return tuple(summed([zeros, *(statistics_of(s.reply, s.all_references, self.order) for s in samples)]))
 

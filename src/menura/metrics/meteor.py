@@ -15,7 +15,7 @@ from typing import Literal
 import snowballstemmer
 
 from menura.corpus.stop_words import FUNCTION_WORDS, hash_of
-from menura.metrics.score import Sample, references_said, summed
+from menura.metrics.score import Sample, describe_references, summed
 from menura.metrics.words import words_of
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # of precision, of fragmentation twice, of content words
@@ -106,7 +106,7 @@ class MeteorExactStem:
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add how many references there were."""
-        return f"{self.signature}|{references_said(samples)}"
+        return f"{self.signature}|{describe_references(samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, ...]:
         """Return the sums of ``statistics_of``, and the replies."""

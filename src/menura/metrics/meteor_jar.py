@@ -14,7 +14,7 @@ from typing import Literal
 
 from menura.corpus.installed import file_of
 from menura.errors import ConfigError, StorageError
-from menura.metrics.score import Sample, references_said, summed
+from menura.metrics.score import Sample, describe_references, summed
 from menura.metrics.words import words_of
 
 PLACE = "METEOR_JAR"  # the environment variable with the path of the jar
@@ -40,7 +40,7 @@ class Meteor:
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add how many references there were."""
-        return f"{self.signature}|{references_said(samples)}"
+        return f"{self.signature}|{describe_references(samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, ...]:
         """Return the sums of the program's statistics of each reply, and the replies."""

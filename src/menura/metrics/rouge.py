@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from menura.metrics.score import Sample, references_said, summed
+from menura.metrics.score import Sample, describe_references, summed
 from menura.metrics.words import words_of
 
 BETA = 1.2  # how much recall counts beside precision
@@ -47,7 +47,7 @@ class RougeL:
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add how many references there were."""
-        return f"{self.signature}|{references_said(samples)}"
+        return f"{self.signature}|{describe_references(samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
         """Return (sum of ROUGE-L, replies)."""

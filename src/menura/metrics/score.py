@@ -75,7 +75,7 @@ class Score:
 class Metric(Protocol):
     """A pure function of samples, in two halves so that resampling personas is cheap.
 
-    ``gather`` turns one persona's samples into statistics; ``value`` turns the statistics of some personas (the same
+    ``gather`` turns one persona's samples into sufficient statistics; ``value`` turns those of some personas (the same
     persona may stand there twice) into the figure. ``signature`` names all that changes the figure.
     """
 
@@ -96,7 +96,7 @@ class Metric(Protocol):
         """Everything that changes the figure, as one line."""
 
     def gather(self, samples: Sequence[Sample]) -> Any:
-        """Return the statistics of one persona's samples that ``value`` needs."""
+        """Return the sufficient statistics of one persona's samples: all that ``value`` needs of them."""
 
     def value(self, gathered: Sequence[Any]) -> float:
         """Return the figure over all given personas; ``nan`` if there is nothing to score."""
@@ -119,7 +119,7 @@ class NeedsScorer(Protocol):
         """The scorer's name; empty if none is needed."""
 
 
-def references_said(samples: Sequence[Sample]) -> str:
+def describe_references(samples: Sequence[Sample]) -> str:
     """Return the part of a signature that says how many references a sample has: more of them, higher scores."""
     counts = sorted({len(sample.all_references) for sample in samples})
     return f"refs:{counts[0] if counts else 'none'}" + (f"-{counts[-1]}" if len(counts) > 1 else "")

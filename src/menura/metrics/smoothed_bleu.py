@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from menura.metrics.score import Sample, references_said, summed
+from menura.metrics.score import Sample, describe_references, summed
 from menura.metrics.words import clipped, closest, grams_of, words_of
 
 ORDERS = 4  # n-grams of 1 to 4 words are smoothed together, whatever order is asked for
@@ -119,7 +119,7 @@ class SmoothedBleu:
 
     def signature_of(self, samples: Sequence[Sample]) -> str:
         """Add how many references there were."""
-        return f"{self.signature}|{references_said(samples)}"
+        return f"{self.signature}|{describe_references(samples)}"
 
     def gather(self, samples: Sequence[Sample]) -> tuple[float, float]:
         """Return (sum of BLEU, replies)."""

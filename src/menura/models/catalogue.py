@@ -42,7 +42,7 @@ class BuildInputs:
 
     network: "PreTrainedModel | None" = None
     chat_format: "ChatFormat | None" = None
-    people: Sequence[str] = ()
+    persona_ids: Sequence[str] = ()
     sizes: "Sizes | None" = None
 
 
@@ -147,7 +147,7 @@ def _speaker() -> ModelEntry:
     return ModelEntry(
         SpeakerConfig,
         Speaker,
-        lambda inputs, settings: Speaker(settings, inputs.people),
+        lambda inputs, settings: Speaker(settings, inputs.persona_ids),
         "a seq2seq that is told at every word who speaks",
         _describe_words,
     )
@@ -297,11 +297,11 @@ def build(
     network: "PreTrainedModel | None",
     settings: ModelSettings,
     chat_format: "ChatFormat | None" = None,
-    people: Sequence[str] = (),
+    persona_ids: Sequence[str] = (),
     sizes: "Sizes | None" = None,
 ) -> "DialogueModel[Any]":
     """Return the model of these settings; without a chat format it can be counted, but cannot run self-play."""
-    return MODELS[settings.name].build(BuildInputs(network, chat_format, people, sizes), settings)
+    return MODELS[settings.name].build(BuildInputs(network, chat_format, persona_ids, sizes), settings)
 
 
 @dataclass(frozen=True)
@@ -313,10 +313,10 @@ class PartCount:
     adapting: int
 
 
-def counted(model: "nn.Module", within: str = "") -> list[PartCount]:
+def counted(model: "nn.Module", prefix: str = "") -> list[PartCount]:
     """Return the parameter counts of a model's submodules; tied weights are counted once.
 
-    A submodule that is a model itself is listed by its own submodules, ``within.part``.
+    A submodule that is a model itself is listed by its own submodules; ``prefix`` is put before all names.
     """
     from torch import nn
 
@@ -326,9 +326,9 @@ def counted(model: "nn.Module", within: str = "") -> list[PartCount]:
     counts = []
     for name, part in parts.items():
         if isinstance(part, DialogueModel):
-            counts += counted(part, f"{within}{name}.")
+            counts += counted(part, f"{prefix}{name}.")
             continue
         held = [part] if isinstance(part, nn.Parameter) else list(part.parameters()) if part is not None else []
         adapting = sum(p.numel() for p in held if p.requires_grad)
-        counts.append(PartCount(f"{within}{name}", sum(p.numel() for p in held), adapting))
+        counts.append(PartCount(f"{prefix}{name}", sum(p.numel() for p in held), adapting))
     return counts

@@ -139,7 +139,7 @@ class HasPrivatePart(Protocol):
     """
 
     def private_layers(self) -> tuple[tuple[str, str], ...]:
-        """Return the names of weight (above, below) and bias of each private layer, the lowest first."""
+        """Return the names of weight (out_units, in_units) and bias of each private layer, the lowest first."""
 
 
 @runtime_checkable

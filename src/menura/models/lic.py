@@ -1,4 +1,4 @@
-"""Lost in Conversation: one stack of layers encodes facts and history and decodes the reply (Golovanov et al., 2019).
+"""Lost in Conversation (LIC; Golovanov et al., 2019): one stack of layers encodes facts and history, decodes the reply.
 
 Encoder and decoder share all weights. Facts and history are encoded separately, each causally, as the layers were
 pretrained (spec C2). A decoder layer attends to the reply so far, to the facts and to the history with the same
@@ -39,7 +39,7 @@ KeyValues = tuple[Tensor, Tensor]  # keys and values of a layer, (·, H, tokens,
 
 @dataclass(frozen=True)
 class LicConfig:
-    """A LIC; sizes that are 0 are the base's, and may differ from it only with ``init`` random.
+    """Lost in Conversation (LIC); sizes that are 0 are the base's, and may differ from it only with ``init`` random.
 
     ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub id of a BERT or a
     GPT-2. ``dropout``, ``label_smoothing`` and the language-model loss of facts and history, of weight
@@ -192,10 +192,10 @@ class Lic(DialogueModel[LicState]):
         """Encode facts and history; a source that no exchange has is left out."""
         pieces = ([_facts(e) for e in exchanges], [_history(e) for e in exchanges])
         laid_out = (TimeMajor.of(sequences, self.device, shared=True) for sequences in pieces)
-        return tuple(self._states(timed) for timed in laid_out if timed.counts)
+        return tuple(self._states(timed) for timed in laid_out if timed.batch_sizes)
 
     def _states(self, timed: TimeMajor) -> "Read":
-        tokens = timed.block.T
+        tokens = timed.padded.T
         ids, roles = tokens // len(ROLES), tokens % len(ROLES)
         x = self.embeddings(ids, roles, start=1)
         states = self.body(x, [Averaged(layer, (), None, [], self._dropped) for layer in range(len(self.body.blocks))])

@@ -10,32 +10,32 @@ from menura.batches.tokenizer import Tokens
 from menura.errors import ConfigError, shown
 from menura.scorers import dialogue_nli, encoders
 from menura.scorers.classifier import Classifier
-from menura.scorers.data import Parts, Read, last_turns, rarest
+from menura.scorers.data import Read, ScorerSplits, last_turns, rarest
 from menura.scorers.emoji import EmojiClassifier, EmojiConfig, EmojiNetwork, words_learnt
 from menura.scorers.entailment import LABELS, Entailment, NliConfig, PairNetwork
 
 ScorerConfig = NliConfig | EmojiConfig
-WITHIN = 8  # test emojis of CMAML's MojiTalk tasks
-ENOUGH = 100  # replies of each in the test part
+SUBSET_SIZE = 8  # test emojis of CMAML's MojiTalk tasks
+MIN_TEST_REPLIES = 100  # replies of each in the test part
 PREFIX = "scorer/"
 
 
 @dataclass(frozen=True)
-class Kind:
+class ScorerSpec:
     """One scorer: ``fresh`` builds it from settings and data, ``rebuilt`` from its saved sizes, labels and tokens."""
 
     config: Callable[[], Any]
     read: Read
-    fresh: Callable[[Any, Parts], Classifier]
+    fresh: Callable[[Any, ScorerSplits], Classifier]
     sizes: Callable[[Any], dict[str, Any]]  # the saved sizes for ``rebuilt``
     rebuilt: Callable[[dict[str, Any], Sequence[str], Tokens], Classifier]
-    within: Callable[[Any, Parts], tuple[str, ...]]  # the labels that are also evaluated among themselves
-    tops: tuple[int, ...]
+    label_subset: Callable[[Any, ScorerSplits], tuple[str, ...]]  # the labels that are also evaluated among themselves
+    top_k: tuple[int, ...]
     labels: tuple[str, ...] = ()  # fixed ones
 
 
-def _fresh_nli(config: NliConfig, parts: Parts) -> Classifier:
-    del parts
+def _fresh_nli(config: NliConfig, splits: ScorerSplits) -> Classifier:
+    del splits
     encoder, tokens = encoders.load_encoder(config.encoder)
     return Entailment(PairNetwork(encoder, config.dropout), tokens, config.max_length)
 
@@ -50,10 +50,10 @@ def _rebuilt_nli(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -
     return Entailment(PairNetwork(encoder, sizes["dropout"]), tokens, sizes["max_length"], tuple(labels))
 
 
-def _fresh_emoji(config: EmojiConfig, parts: Parts) -> Classifier:
-    tokens = words_learnt([example.texts[0] for example in parts.train], config)
+def _fresh_emoji(config: EmojiConfig, splits: ScorerSplits) -> Classifier:
+    tokens = words_learnt([example.texts[0] for example in splits.train], config)
     sizes = {"hidden_size": config.hidden_size, "dropout": config.dropout, "max_length": config.max_length}
-    return _rebuilt_emoji(sizes, parts.labels, tokens)
+    return _rebuilt_emoji(sizes, splits.labels, tokens)
 
 
 def _sizes_of_emoji(made: EmojiClassifier) -> dict[str, Any]:
@@ -70,36 +70,36 @@ def _rebuilt_emoji(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens)
     return EmojiClassifier(network, tokens, sizes["max_length"], tuple(labels))
 
 
-def _within_emoji(config: EmojiConfig, parts: Parts) -> tuple[str, ...]:
+def _label_subset_of_emoji(config: EmojiConfig, splits: ScorerSplits) -> tuple[str, ...]:
     named = tuple(label.strip() for label in config.within.split(",") if label.strip())
-    unknown = sorted(set(named) - set(parts.labels))
+    unknown = sorted(set(named) - set(splits.labels))
     if unknown:
         raise ConfigError(
             f"within: {', '.join(map(shown, unknown))} stands nowhere in the training files",
-            hint=f"known: {', '.join(parts.labels)}",
+            hint=f"known: {', '.join(splits.labels)}",
             code="unknown_label",
         )
-    return named or rarest(parts, WITHIN, ENOUGH)
+    return named or rarest(splits, SUBSET_SIZE, MIN_TEST_REPLIES)
 
 
-SCORERS: dict[str, Kind] = {
-    "nli": Kind(
+SCORERS: dict[str, ScorerSpec] = {
+    "nli": ScorerSpec(
         *(NliConfig, dialogue_nli.read, _fresh_nli, _sizes_of_nli, _rebuilt_nli),
-        within=lambda config, parts: (),
-        tops=(1,),
+        label_subset=lambda config, splits: (),
+        top_k=(1,),
         labels=LABELS,
     ),
-    "emoji": Kind(
+    "emoji": ScorerSpec(
         *(EmojiConfig, last_turns, _fresh_emoji, _sizes_of_emoji, _rebuilt_emoji),
-        within=_within_emoji,
-        tops=(1, 5),
+        label_subset=_label_subset_of_emoji,
+        top_k=(1, 5),
     ),
 }
 
 
-def named(target: str) -> tuple[str, Kind]:
+def named(scorer_name: str) -> tuple[str, ScorerSpec]:
     """Return the name and the kind of ``scorer/NAME``; ConfigError with the nearest name if there is none."""
-    name = target.removeprefix(PREFIX)
+    name = scorer_name.removeprefix(PREFIX)
     if name in SCORERS:
         return name, SCORERS[name]
     near = get_close_matches(name, SCORERS, n=1)

@@ -40,15 +40,15 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Checked:
+class ScorerEvaluation:
     """The result of a check; ``figures`` over all examples, the first one the accuracy, ``recalls`` by label.
 
-    ``said`` names the examples.
+    ``description`` names the examples.
     """
 
     figures: tuple[Count, ...]
     recalls: tuple[Count, ...]
-    said: str = ""
+    description: str = ""
 
     @property
     def accuracy(self) -> Count:
@@ -56,42 +56,48 @@ class Checked:
         return self.figures[0]
 
 
-def checked(
-    classifier: Classifier, examples: Sequence[LabelledText], *, tops: Sequence[int] = (1,), within: Sequence[str] = ()
-) -> Checked:
-    """Evaluate a classifier on examples; ``tops`` 5 is the top-5 accuracy.
+def evaluated(
+    classifier: Classifier,
+    examples: Sequence[LabelledText],
+    *,
+    top_k: Sequence[int] = (1,),
+    label_subset: Sequence[str] = (),
+) -> ScorerEvaluation:
+    """Evaluate a classifier on examples; ``top_k`` 5 is the top-5 accuracy.
 
-    ``within``: accuracy on the examples of these labels, among these labels only. Raises DataError for a label that
-    the classifier does not have.
+    ``label_subset``: accuracy on the examples of these labels, among these labels only. Raises DataError for a label
+    that the classifier does not have.
     """
-    known = {label: place for place, label in enumerate(classifier.labels)}
-    unknown = sorted({e.label for e in examples} - set(known))
+    label_index = {label: place for place, label in enumerate(classifier.labels)}
+    unknown = sorted({e.label for e in examples} - set(label_index))
     if unknown:
         raise DataError(
             f"{len(unknown)} labels are none of the scorer's, the first is {shown(unknown[0])}",
-            hint=f"it knows {', '.join(classifier.labels[:8])}" + ", …" * (len(known) > 8),
+            hint=f"it knows {', '.join(classifier.labels[:8])}" + ", …" * (len(label_index) > 8),
             code="unknown_label",
         )
     scores = log_probs(classifier, [example.texts for example in examples])
-    wanted = torch.tensor([known[example.label] for example in examples])
-    places = _places(scores, wanted)
-    figures = [Count("accuracy" if top == 1 else f"top {top}", int((places < top).sum()), len(places)) for top in tops]
-    if within:
-        figures.append(_within(scores, wanted, [known[label] for label in within if label in known]))
+    label_ids = torch.tensor([label_index[example.label] for example in examples])
+    ranks = _ranks(scores, label_ids)
+    figures = [Count("accuracy" if k == 1 else f"top {k}", int((ranks < k).sum()), len(ranks)) for k in top_k]
+    if label_subset:
+        figures.append(
+            _accuracy_among(scores, label_ids, [label_index[label] for label in label_subset if label in label_index])
+        )
     commonest = Counter(example.label for example in examples).most_common(1)
     figures += [Count(f"always {label}", times, len(examples)) for label, times in commonest]
-    rows = [(label, places[wanted == place]) for label, place in known.items()]
-    return Checked(tuple(figures), tuple(Count(label, int((row < 1).sum()), len(row)) for label, row in rows))
+    rows = [(label, ranks[label_ids == place]) for label, place in label_index.items()]
+    return ScorerEvaluation(tuple(figures), tuple(Count(label, int((row < 1).sum()), len(row)) for label, row in rows))
 
 
-def _places(scores: Tensor, wanted: Tensor) -> Tensor:
-    """Return the rank of the wanted label; ties count against it."""
-    own = scores.gather(1, wanted[:, None])
+def _ranks(scores: Tensor, label_ids: Tensor) -> Tensor:
+    """Return the rank of each example's label, 0 for the best; ties count against it."""
+    own = scores.gather(1, label_ids[:, None])
     return (scores >= own).sum(1) - 1
 
 
-def _within(scores: Tensor, wanted: Tensor, labels: Sequence[int]) -> Count:
-    rows = torch.isin(wanted, torch.tensor(labels))
-    own = torch.tensor([labels.index(place) for place in wanted[rows].tolist()], dtype=torch.long)
-    places = _places(scores[rows][:, labels], own)
-    return Count(f"within {len(labels)}", int((places < 1).sum()), len(places))
+def _accuracy_among(scores: Tensor, label_ids: Tensor, labels: Sequence[int]) -> Count:
+    rows = torch.isin(label_ids, torch.tensor(labels))
+    own = torch.tensor([labels.index(place) for place in label_ids[rows].tolist()], dtype=torch.long)
+    ranks = _ranks(scores[rows][:, labels], own)
+    return Count(f"within {len(labels)}", int((ranks < 1).sum()), len(ranks))

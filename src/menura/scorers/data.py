@@ -35,14 +35,14 @@ class ScorerData:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of the examples: training (``train``), validation, to choose weights (``choose``), test (``held``)."""
+class ScorerSplits:
+    """The splits of the examples: training, validation, on which weights are chosen, and test."""
 
     train: tuple[LabelledText, ...]
-    choose: tuple[LabelledText, ...]
-    held: tuple[LabelledText, ...]
+    validation: tuple[LabelledText, ...]
+    test: tuple[LabelledText, ...]
     files: dict[str, str]  # sha256 by name
-    said: str  # where the test part comes from
+    description: str  # where the test split comes from
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -50,8 +50,8 @@ class Parts:
         return tuple(sorted({example.label for example in self.train}))
 
 
-def parts_of(data: ScorerData, read: Read, choose: float = 0.0) -> Parts:
-    """Read the files of a setting; the share ``choose`` of the training examples becomes the validation part."""
+def splits_of(data: ScorerData, read: Read, validation_share: float = 0.0) -> ScorerSplits:
+    """Read the files of a setting; a share of the training examples becomes the validation split."""
     if not data.corpus:
         raise ConfigError(
             "data.corpus: a scorer learns from labelled examples, none are named",
@@ -66,19 +66,23 @@ def parts_of(data: ScorerData, read: Read, choose: float = 0.0) -> Parts:
             place=data.corpus,
             hint="name the training files too, or set data.eval_files to another word",
         )
-    examples, held = read(learning), read(judging) if judging else []
-    said = f"{', '.join(path.name for path in judging)}"
+    examples, test = read(learning), read(judging) if judging else []
+    description = f"{', '.join(path.name for path in judging)}"
     if not judging:
-        examples, held = _drawn(examples, data.eval_share, f"{data.seed}:held")
-        said = f"{data.eval_share:.0%} of {', '.join(path.name for path in learning)}, drawn by seed {data.seed}"
-    train, chosen = _drawn(examples, choose, f"{data.seed}:choose") if choose else (examples, [])
-    _check(train, held, data.corpus)
-    return Parts(tuple(train), tuple(chosen), tuple(held), {path.name: sha256_of(path) for path in files}, said)
+        examples, test = _drawn(examples, data.eval_share, f"{data.seed}:held")
+        description = f"{data.eval_share:.0%} of {', '.join(path.name for path in learning)}, drawn by seed {data.seed}"
+    train, chosen = _drawn(examples, validation_share, f"{data.seed}:choose") if validation_share else (examples, [])
+    _check(train, test, data.corpus)
+    return ScorerSplits(
+        tuple(train), tuple(chosen), tuple(test), {path.name: sha256_of(path) for path in files}, description
+    )
 
 
-def rarest(parts: Parts, count: int, least: int) -> tuple[str, ...]:
+def rarest(splits: ScorerSplits, count: int, least: int) -> tuple[str, ...]:
     """Return the ``count`` labels that are rarest in training and have ``least`` test examples or more."""
-    learnt, judged = (Counter(example.label for example in part) for part in (parts.train + parts.choose, parts.held))
+    learnt, judged = (
+        Counter(example.label for example in part) for part in (splits.train + splits.validation, splits.test)
+    )
     enough = [label for label in learnt if judged[label] >= least]
     return tuple(sorted(enough, key=lambda label: (learnt[label], label))[:count])
 
@@ -96,11 +100,11 @@ def _drawn(examples: Sequence[LabelledText], share: float, seed: str) -> tuple[l
     return rest, [examples[place] for place in sorted(taken)]
 
 
-def _check(train: Sequence[LabelledText], held: Sequence[LabelledText], corpus: str) -> None:
+def _check(train: Sequence[LabelledText], test: Sequence[LabelledText], corpus: str) -> None:
     labels = {example.label for example in train}
-    if len(labels) < 2 or not held:
+    if len(labels) < 2 or not test:
         raise DataError(
-            f"{len(train)} examples of {len(labels)} labels to learn from, {len(held)} to judge by",
+            f"{len(train)} examples of {len(labels)} labels to learn from, {len(test)} to judge by",
             place=corpus,
             hint="give at least two labels, and some examples of each part",
         )

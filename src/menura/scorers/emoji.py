@@ -15,7 +15,7 @@ from menura.batches.tokenizer import WORD_TOKENS, Tokens, word_tokens, words_of
 from menura.errors import ConfigError
 from menura.scorers.classifier import Encoded, Texts, device_of, log_probs, padded
 from menura.scorers.data import ScorerData
-from menura.scorers.learning import Learning
+from menura.scorers.optimizer_settings import Learning
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from menura.batches.tokenizer import Tokens
 from menura.errors import ConfigError
 from menura.scorers.classifier import Encoded, Texts, device_of, log_probs, padded
 from menura.scorers.data import ScorerData
-from menura.scorers.learning import Learning
+from menura.scorers.optimizer_settings import Learning
 
 LABELS = ("contradiction", "entailment", "neutral")  # in the order of the published scorer (PAML)
 VERDICTS = {"contradiction": -1, "entailment": 1, "neutral": 0}

@@ -13,8 +13,8 @@ from menura.errors import ConfigError, DataError, MismatchError
 from menura.scorers.catalogue import PREFIX, SCORERS
 from menura.scorers.classifier import Classifier
 
-ABOUT = "scorer.json"  # written last: if it exists, the scorer is complete
-HELD = ("model.safetensors", "tokenizer.json")
+METADATA = "scorer.json"  # written last: if it exists, the scorer is complete
+FILES = ("model.safetensors", "tokenizer.json")
 SCHEMA = 1
 CORPUS = {"nli": "TRAIN.txt,VALID.txt", "emoji": "mojitalk"}  # in the command that trains one
 
@@ -23,7 +23,7 @@ NAMES_NOW = {"judged": "evaluation", "limit": "max_length", "width": "hidden_siz
 
 
 @dataclass(frozen=True)
-class About:
+class ScorerMetadata:
     """A scorer's description; ``evaluation`` is (correct, total) on the test part."""
 
     kind: str
@@ -40,7 +40,7 @@ class About:
     @property
     def line(self) -> str:
         """The scorer and its accuracy, as part of a signature."""
-        whole = hashlib.sha256(" ".join(self.sums[name] for name in HELD).encode()).hexdigest()
+        whole = hashlib.sha256(" ".join(self.sums[name] for name in FILES).encode()).hexdigest()
         right, total = self.evaluation
         return f"{PREFIX}{self.kind} sha256 {whole[:12]}, accuracy {right / max(total, 1):.3f} of {total}"
 
@@ -50,7 +50,7 @@ class Stored:
     """A loaded scorer and its description."""
 
     classifier: Classifier
-    about: About
+    metadata: ScorerMetadata
 
 
 def folder_of(kind: str, scorers: str | Path = "") -> Path:
@@ -58,22 +58,22 @@ def folder_of(kind: str, scorers: str | Path = "") -> Path:
     return Path(scorers).expanduser() / kind if scorers else home() / "scorers" / kind
 
 
-def write(folder: Path, classifier: Classifier, about: About) -> About:
+def write(folder: Path, classifier: Classifier, metadata: ScorerMetadata) -> ScorerMetadata:
     """Write a scorer, its description last, and return the description with the files' checksums."""
-    tensors.save(folder / HELD[0], classifier.network.state_dict())
-    write_text(folder / HELD[1], classifier.tokens.to_json())
-    whole = About(**{**vars(about), "sums": {name: sha256_of(folder / name) for name in HELD}})
-    write_json(folder / ABOUT, {"schema": SCHEMA, **asdict(whole)})
+    tensors.save(folder / FILES[0], classifier.network.state_dict())
+    write_text(folder / FILES[1], classifier.tokens.to_json())
+    whole = ScorerMetadata(**{**vars(metadata), "sums": {name: sha256_of(folder / name) for name in FILES}})
+    write_json(folder / METADATA, {"schema": SCHEMA, **asdict(whole)})
     return whole
 
 
-def about_of(kind: str, folder: Path) -> About:
+def metadata_of(kind: str, folder: Path) -> ScorerMetadata:
     """Return the description of the scorer in a folder.
 
     Raises ConfigError, with the command that trains one, if there is none, MismatchError for one of another kind or
     with labels in another order than this program's.
     """
-    path = folder / ABOUT
+    path = folder / METADATA
     if not path.exists():
         out = "" if folder == folder_of(kind) else f" --out {folder}"
         raise ConfigError(
@@ -81,37 +81,37 @@ def about_of(kind: str, folder: Path) -> About:
             hint=f"menura train {PREFIX}{kind} --set data.corpus={CORPUS[kind]}{out}",
             code="no_scorer",
         )
-    about = _parsed(path)
-    if about.kind != kind:
-        raise MismatchError(f"a scorer of kind {about.kind}, wanted {kind}", place=str(path), code="schema")
+    metadata = _parsed(path)
+    if metadata.kind != kind:
+        raise MismatchError(f"a scorer of kind {metadata.kind}, wanted {kind}", place=str(path), code="schema")
     fixed = SCORERS[kind].labels
-    if fixed and about.labels != fixed:
+    if fixed and metadata.labels != fixed:
         raise MismatchError(
-            f"its labels are {', '.join(about.labels)}, wanted in this order: {', '.join(fixed)}",
+            f"its labels are {', '.join(metadata.labels)}, wanted in this order: {', '.join(fixed)}",
             place=str(path),
             hint="read as they stand, its verdicts would be others; train it again with --fresh",
             code="labels_differ",
         )
-    return about
+    return metadata
 
 
 def read(kind: str, folder: Path, *, device: str = "cpu") -> Stored:
-    """Return a scorer, every file checked; raises what ``about_of`` raises, DataError for a file that was changed."""
-    about = about_of(kind, folder)
-    for name in HELD:
-        if not (folder / name).exists() or sha256_of(folder / name) != about.sums.get(name):
+    """Return a scorer, every file checked; raises what ``metadata_of`` does, DataError for a file that was changed."""
+    metadata = metadata_of(kind, folder)
+    for name in FILES:
+        if not (folder / name).exists() or sha256_of(folder / name) != metadata.sums.get(name):
             hint = f"train it again: menura train {PREFIX}{kind} --fresh"
             raise DataError(f"{name} is not what was trained (checksum)", place=str(folder), hint=hint, code="damaged")
-    tokens = Tokens.from_file(folder / HELD[1])
-    classifier = SCORERS[kind].rebuilt(about.network, about.labels, tokens)
-    found = tensors.load(folder / HELD[0], header_limit=HEADER_LIMIT)
+    tokens = Tokens.from_file(folder / FILES[1])
+    classifier = SCORERS[kind].rebuilt(metadata.network, metadata.labels, tokens)
+    found = tensors.load(folder / FILES[0], header_limit=HEADER_LIMIT)
     tensors.check_same_shape(found, classifier.network.state_dict(), f"scorer {kind}")
     classifier.network.load_state_dict(found)
     classifier.network.to(device).eval()
-    return Stored(classifier, about)
+    return Stored(classifier, metadata)
 
 
-def _parsed(path: Path) -> About:
+def _parsed(path: Path) -> ScorerMetadata:
     found = read_json(path)
     try:
         if found.pop("schema") != SCHEMA:
@@ -119,6 +119,6 @@ def _parsed(path: Path) -> About:
         found = {NAMES_NOW.get(name, name): value for name, value in found.items()}
         found["network"] = {NAMES_NOW.get(name, name): value for name, value in found["network"].items()}
         listed = {name: tuple(found[name]) for name in ("labels", "within", "evaluation")}
-        return About(**{**found, **listed})
+        return ScorerMetadata(**{**found, **listed})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError("damaged: not a scorer's description", place=str(path), code="damaged") from error

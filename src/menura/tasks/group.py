@@ -8,7 +8,7 @@ from menura.corpus.cped import OTHERS
 from menura.corpus.dialogue import Dialogue
 from menura.corpus.personaldialog import SOMEBODY
 from menura.errors import ConfigError, DataError, Problem, shown
-from menura.tasks.bounds import first_dialogues
+from menura.tasks.size_limits import first_dialogues
 from menura.tasks.task import DialogueView, Task
 
 # Generic names that formats give to speakers; the same name in two dialogues need not be the same person.

@@ -34,16 +34,16 @@ class Ranks(Protocol):
     def size(self) -> int:
         """The number of ranks."""
 
-    def exchange(self, mine: Any) -> list[Any]:
+    def all_gather(self, mine: Any) -> list[Any]:
         """All-gather JSON values: return each rank's ``mine``, in order of rank; PeerError if a rank is lost."""
 
-    def add(self, weights: Sequence[Tensor]) -> None:
+    def all_reduce(self, weights: Sequence[Tensor]) -> None:
         """All-reduce gradients to their sum; a weight without a gradient on all ranks stays without."""
 
-    def from_first(self, state: Checkpoint) -> Checkpoint:
+    def broadcast(self, state: Checkpoint) -> Checkpoint:
         """Broadcast rank 0's state; the state of other ranks is ignored."""
 
-    def in_turn(self, make: Callable[[], Made]) -> Made:
+    def main_process_first(self, make: Callable[[], Made]) -> Made:
         """Return ``make()``; a machine's first rank goes first, so that it alone downloads missing files."""
 
 
@@ -54,18 +54,18 @@ class Alone:
     rank: int = 0
     size: int = 1
 
-    def exchange(self, mine: Any) -> list[Any]:
+    def all_gather(self, mine: Any) -> list[Any]:
         """Return a list of ``mine`` alone."""
         return [mine]
 
-    def add(self, weights: Sequence[Tensor]) -> None:
+    def all_reduce(self, weights: Sequence[Tensor]) -> None:
         """Do nothing."""
 
-    def from_first(self, state: Checkpoint) -> Checkpoint:
+    def broadcast(self, state: Checkpoint) -> Checkpoint:
         """Return the state."""
         return state
 
-    def in_turn(self, make: Callable[[], Made]) -> Made:
+    def main_process_first(self, make: Callable[[], Made]) -> Made:
         """Return ``make()``."""
         return make()
 
@@ -82,7 +82,7 @@ class Gathered:
 
 
 @contextmanager
-def collective(ranks: Ranks) -> Iterator[Gathered]:
+def synchronized(ranks: Ranks) -> Iterator[Gathered]:
     """Run the block on every rank and exchange values; an error of one rank, the lowest, is raised by all."""
     gathered, failed = Gathered(), None
     try:
@@ -91,7 +91,7 @@ def collective(ranks: Ranks) -> Iterator[Gathered]:
         raise  # no other rank
     except MenuraError as error:
         failed = error
-    words = ranks.exchange({"told": gathered.mine, "failed": _packed(failed)})
+    words = ranks.all_gather({"told": gathered.mine, "failed": _packed(failed)})
     first = next((rank for rank, word in enumerate(words) if word["failed"]), None)
     if first is not None:
         raise failed if failed and first == ranks.rank else _unpacked(words[first]["failed"], first)
@@ -117,11 +117,11 @@ def _kinds(kind: type[MenuraError]) -> dict[str, type[MenuraError]]:
     return {kind.__name__: kind} | {name: child for kinds in below for name, child in kinds.items()}
 
 
-def check_alike(ranks: Ranks, about: Callable[[], Mapping[str, Any]]) -> None:
+def check_same_on_ranks(ranks: Ranks, about: Callable[[], Mapping[str, Any]]) -> None:
     """Raise DataError on every rank, with each difference, unless ``about`` returns the same on all."""
     if ranks.size == 1:
         return
-    told = ranks.exchange(about())
+    told = ranks.all_gather(about())
     lines = [
         f"rank {rank} differs from rank 0: {line}"
         for rank in range(1, ranks.size)
@@ -132,7 +132,7 @@ def check_alike(ranks: Ranks, about: Callable[[], Mapping[str, Any]]) -> None:
         raise DataError.of([Problem("ranks_differ", line, hint="" if i else hint) for i, line in enumerate(lines)])
 
 
-def identity(settings: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, Any]:
+def run_fingerprint(settings: Mapping[str, Any], sources: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that must be the same on every rank."""
     return {
         "menura": source_sha256(),
@@ -151,7 +151,7 @@ def source_sha256() -> str:
     return summed.hexdigest()
 
 
-class Elsewhere(Run):
+class NonMainRun(Run):
     """The run folder on ranks other than 0: nothing is written, as rank 0 writes."""
 
     def open(self, config: RunConfig, sources: dict[str, Any], *, changed_allowed: bool = False) -> None:
@@ -172,7 +172,7 @@ class Elsewhere(Run):
     def note(self, **measured: Any) -> None:
         """Do nothing: rank 0 does it."""
 
-    def cut_trace(self, step: int) -> None:
+    def truncate_log(self, step: int) -> None:
         """Do nothing: rank 0 does it."""
 
     def clear(self) -> None:

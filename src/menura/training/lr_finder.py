@@ -14,7 +14,7 @@ import torch
 
 from menura.adaptation.joint import LearnsJointly
 from menura.errors import ConfigError, NumericalError
-from menura.training import masks as run_masks
+from menura.training import persona_masks
 from menura.training.precision import approximately
 from menura.training.trainer import Training
 
@@ -121,7 +121,7 @@ def _find_masks(training: Training, sweep: Sweep) -> None:
     drawn = {persona_id for step in range(min(sweep.points, outer.steps)) for persona_id in training.drawn(step)}
     tasks = [task for task in training.train if task.persona_id in drawn]
     with approximately(training.config.dtype, training.model.device):
-        *_, training.masks = run_masks.find_masks(training.model, method, tasks, outer.shots, {})
+        *_, training.masks = persona_masks.find_masks(training.model, method, tasks, outer.shots, {})
 
 
 @contextmanager

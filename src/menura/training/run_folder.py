@@ -118,7 +118,7 @@ class Run:
         lines = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in lines]
 
-    def cut_trace(self, step: int) -> None:
+    def truncate_log(self, step: int) -> None:
         """Drop the trace after ``step``: those steps will be taken again."""
         kept = [json.dumps(entry) for entry in self.trace() if entry["step"] <= step]
         write_text(self.metrics, "".join(f"{line}\n" for line in kept))

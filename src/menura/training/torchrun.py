@@ -25,7 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from menura.artefacts.checkpoint import Checkpoint
 from menura.errors import ConfigError, PeerError
-from menura.training.distributed import ALONE, Made, Ranks, collective
+from menura.training.distributed import ALONE, Made, Ranks, synchronized
 
 BEAT_SECONDS = 0.5  # between two heartbeats
 BEATS_MISSED = 20  # in a row, after which a rank is lost; torchrun gives the others 30 s to end
@@ -36,8 +36,8 @@ POLL_SECONDS = 0.02  # between two looks for another rank's message, at most
 
 
 @dataclass(frozen=True)
-class Place:
-    """The rank of a process, as set by the launcher."""
+class ProcessRank:
+    """The rank of this process among all (``size``), as set by the launcher."""
 
     rank: int = 0
     size: int = 1
@@ -56,52 +56,52 @@ class Place:
         return f"cuda:{self.local}"
 
 
-def place_of(environment: Mapping[str, str]) -> Place:
+def process_from_environment(environment: Mapping[str, str]) -> ProcessRank:
     """Read the launcher's variables; without them a process is alone. ConfigError if they make no sense."""
     if "WORLD_SIZE" not in environment:
-        return Place()
+        return ProcessRank()
     found = {name: environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     try:
         rank, size = int(found["RANK"]), int(found["WORLD_SIZE"])
         local = int(found["LOCAL_RANK"] or rank)
     except ValueError as error:
-        raise _senseless(found) from error
+        raise _invalid_environment(found) from error
     if not 0 <= rank < size or local < 0:
-        raise _senseless(found)
-    return Place(rank, size, local, environment.get("MASTER_ADDR", ""))
+        raise _invalid_environment(found)
+    return ProcessRank(rank, size, local, environment.get("MASTER_ADDR", ""))
 
 
-def _senseless(found: Mapping[str, str]) -> ConfigError:
+def _invalid_environment(found: Mapping[str, str]) -> ConfigError:
     listed = ", ".join(f"{name}={value!r}" for name, value in found.items())
     return ConfigError(f"environment: {listed} name no rank", hint="start ranks by torchrun, or unset WORLD_SIZE")
 
 
 @contextmanager
-def joined(place: Place, device: str) -> Iterator[Ranks]:
+def process_group(process: ProcessRank, device: str) -> Iterator[Ranks]:
     """Join the ranks while the block runs, or return ``Alone``; PeerError if not all join."""
-    if place.size == 1:
+    if process.size == 1:
         yield ALONE
         return
-    group = _group(place, device)
+    group = _joined_group(process, device)
     try:
         yield group
     except PeerError as error:
         group.leave(error.problems[0].message)
         raise
     except BaseException as error:
-        group.leave(f"rank {place.rank} left: {type(error).__name__}: {str(error)[:200]}")
+        group.leave(f"rank {process.rank} left: {type(error).__name__}: {str(error)[:200]}")
         raise
-    group.leave(f"rank {place.rank} is done")
+    group.leave(f"rank {process.rank} is done")
     dist.destroy_process_group()
 
 
-def _group(place: Place, device: str) -> "Group":
+def _joined_group(process: ProcessRank, device: str) -> "Group":
     # Makes a missing sum raise an error; NCCL would end the process.
     os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
     try:
         store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_SECONDS)))
-        pulse = Heartbeat(PrefixStore("pulse", store), place)
+        heartbeat = Heartbeat(PrefixStore("pulse", store), process)
         dist.init_process_group(
             backend,
             store=PrefixStore("tensors", store),
@@ -111,10 +111,10 @@ def _group(place: Place, device: str) -> "Group":
         )
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0][:200]
-        raise PeerError(f"the {place.size} ranks did not come together: {said}", hint=again()) from error
+        raise PeerError(f"the {process.size} ranks did not come together: {said}", hint=resume_command()) from error
     store.set_timeout(timedelta(seconds=BEAT_SECONDS * BEATS_MISSED))  # its machine may be gone
-    pulse.start()
-    return Group(place, PrefixStore("words", store), pulse)
+    heartbeat.start()
+    return Group(process, PrefixStore("words", store), heartbeat)
 
 
 class Heartbeat:
@@ -123,14 +123,14 @@ class Heartbeat:
     It counts looks without a change, not time: a process that was itself suspended has not looked.
     """
 
-    def __init__(self, store: Store, place: Place) -> None:
+    def __init__(self, store: Store, process: ProcessRank) -> None:
         self.lost = ""  # the message once a rank is lost
-        self._store, self._place = store, place
-        self._last = [""] * place.size
-        self._missed = [0] * place.size
+        self._store, self._process = store, process
+        self._last = [""] * process.size
+        self._missed = [0] * process.size
         self._over = Event()
         self._thread = Thread(target=self._run, name="pulse", daemon=True)
-        self._store.set(str(place.rank), "0")
+        self._store.set(str(process.rank), "0")
 
     def start(self) -> None:
         """Start, once all ranks have sent their first heartbeat."""
@@ -141,15 +141,15 @@ class Heartbeat:
         while not self._over.wait(BEAT_SECONDS):
             count += 1
             try:
-                self._store.set(str(self._place.rank), str(count))
+                self._store.set(str(self._process.rank), str(count))
                 self.look()
             except RuntimeError:
-                self.lost = self.lost or f"rank 0's machine ({self._place.store}) or its launcher does not answer"
+                self.lost = self.lost or f"rank 0's machine ({self._process.store}) or its launcher does not answer"
                 return
 
     def look(self) -> None:
         """Check which ranks have sent a heartbeat since the last look."""
-        signs = [sign.decode() for sign in self._store.multi_get([str(rank) for rank in range(self._place.size)])]
+        signs = [sign.decode() for sign in self._store.multi_get([str(rank) for rank in range(self._process.size)])]
         for rank, sign in enumerate(signs):
             self._missed[rank] = self._missed[rank] + 1 if sign == self._last[rank] else 0
         self._last = signs
@@ -167,14 +167,14 @@ class Heartbeat:
             time.sleep(BEAT_SECONDS / 2)
         return self.lost
 
-    def leave(self, word: str) -> None:
+    def leave(self, message: str) -> None:
         """Stop with a last message; rank 0 waits a little for the others to leave, too."""
         self._over.set()
         self._thread.join(BEAT_SECONDS * BEATS_MISSED)
         try:
-            self._store.set(str(self._place.rank), word)
+            self._store.set(str(self._process.rank), message)
             until = time.monotonic() + LEAVE_SECONDS
-            while self._place.rank == 0 and time.monotonic() < until and not self._all_left():
+            while self._process.rank == 0 and time.monotonic() < until and not self._all_left():
                 time.sleep(POLL_SECONDS)
         except RuntimeError:
             return  # the store is gone already
@@ -189,12 +189,12 @@ class Heartbeat:
 class Group:
     """The ranks of a run with several processes."""
 
-    def __init__(self, place: Place, store: Store, pulse: Heartbeat) -> None:
-        self.rank, self.size = place.rank, place.size
-        self._local, self._store, self._pulse = place.local, store, pulse
+    def __init__(self, process: ProcessRank, store: Store, heartbeat: Heartbeat) -> None:
+        self.rank, self.size = process.rank, process.size
+        self._local, self._store, self._heartbeat = process.local, store, heartbeat
         self._meetings = 0
 
-    def exchange(self, mine: Any) -> list[Any]:
+    def all_gather(self, mine: Any) -> list[Any]:
         """Return each rank's ``mine``, in order of rank, once all have sent it."""
         number, self._meetings = self._meetings, self._meetings + 1
         keys = [f"{number}/{rank}" for rank in range(self.size)]
@@ -205,13 +205,15 @@ class Group:
                 self._store.delete_key(f"{number - 2}/{self.rank}")
             pause = POLL_SECONDS / 100
             while not self._store.check(keys):
-                if self._pulse.lost and not self._store.check(keys):  # a rank may have sent its value before it left
-                    raise PeerError(self._pulse.lost, hint=again())
+                if self._heartbeat.lost and not self._store.check(
+                    keys
+                ):  # a rank may have sent its value before it left
+                    raise PeerError(self._heartbeat.lost, hint=resume_command())
                 time.sleep(pause)
                 pause = min(2 * pause, POLL_SECONDS)
-            return [json.loads(word) for word in self._store.multi_get(keys)]
+            return [json.loads(message) for message in self._store.multi_get(keys)]
 
-    def add(self, weights: Sequence[Tensor]) -> None:
+    def all_reduce(self, weights: Sequence[Tensor]) -> None:
         """All-reduce the gradients in one buffer, with a count of the ranks that have each."""
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
         there = [float(weight.grad is not None) for weight in weights]
@@ -223,14 +225,14 @@ class Group:
         for weight, total, count in zip(weights, sums, counts.tolist(), strict=True):
             weight.grad = total.view_as(weight).to(weight.dtype) if count else None
 
-    def from_first(self, state: Checkpoint) -> Checkpoint:
+    def broadcast(self, state: Checkpoint) -> Checkpoint:
         """Return rank 0's state, tensor by tensor."""
         kinds = {"weights": state.weights, "optimizer": state.optimizer}
         shapes = {
             kind: {name: [list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in held.items()}
             for kind, held in kinds.items()
         }
-        told = self.exchange({"step": state.step, "state": dict(state.state), "shapes": shapes})[0]
+        told = self.all_gather({"step": state.step, "state": dict(state.state), "shapes": shapes})[0]
         weights, optimizer = (self._received(kinds[kind], told["shapes"][kind]) for kind in ("weights", "optimizer"))
         return Checkpoint(told["step"], weights, optimizer, told["state"])
 
@@ -244,19 +246,19 @@ class Group:
             received[name] = value
         return received
 
-    def in_turn(self, make: Callable[[], Made]) -> Made:
+    def main_process_first(self, make: Callable[[], Made]) -> Made:
         """Return ``make()`` after rank 0 and after this machine's first rank, which may share a disk with this one."""
         turn = 0 if self.rank == 0 else 1 if self._local == 0 else 2
         made: list[Made] = []
         for now in range(3):
-            with collective(self):
+            with synchronized(self):
                 if now == turn:
                     made.append(make())
         return made[0]
 
-    def leave(self, word: str) -> None:
+    def leave(self, message: str) -> None:
         """Tell the other ranks that this one leaves."""
-        self._pulse.leave(word)
+        self._heartbeat.leave(message)
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
@@ -264,11 +266,11 @@ class Group:
         try:
             yield
         except RuntimeError as error:
-            said = self._pulse.reason() or f"a rank is lost: {str(error).splitlines()[0][:200]}"
-            raise PeerError(said, hint=again()) from error
+            said = self._heartbeat.reason() or f"a rank is lost: {str(error).splitlines()[0][:200]}"
+            raise PeerError(said, hint=resume_command()) from error
 
 
-def again() -> str:
+def resume_command() -> str:
     """Return the command that resumes this run."""
     words = shlex.join(sys.argv[1:])
     if "TORCHELASTIC_RUN_ID" not in os.environ:

@@ -18,12 +18,12 @@ from menura.artefacts.files import read_json, write_json
 from menura.artefacts.renamed import renamed_settings
 from menura.errors import DataError, NumericalError, Problem
 from menura.scorers import store
-from menura.scorers.catalogue import SCORERS, Kind, ScorerConfig, named
-from menura.scorers.check import Checked, checked
+from menura.scorers.catalogue import SCORERS, ScorerConfig, ScorerSpec, named
+from menura.scorers.check import ScorerEvaluation, evaluated
 from menura.scorers.classifier import Classifier, Encoded, LabelledText, log_probs
-from menura.scorers.data import Parts, parts_of
-from menura.scorers.learning import batches_of
-from menura.scorers.store import About
+from menura.scorers.data import ScorerSplits, splits_of
+from menura.scorers.optimizer_settings import batches_of
+from menura.scorers.store import ScorerMetadata
 from menura.training.config import as_json, differences
 from menura.training.overrides import from_plain
 from menura.training.run_folder import Run, Signals
@@ -39,26 +39,26 @@ class ScorerTraining:
     run: Run
     config: ScorerConfig
     classifier: Classifier
-    parts: Parts
+    splits: ScorerSplits
     progress: Progress
 
     def __post_init__(self) -> None:
         """Encode the training examples and set up the optimiser."""
         learning = self.config.learning
         place = {label: number for number, label in enumerate(self.classifier.labels)}
-        self.encoded: list[Encoded] = [self.classifier.encode(example.texts) for example in self.parts.train]
-        self.wanted = [place[example.label] for example in self.parts.train]
-        learnt = [example.label for example in self.parts.train]
+        self.encoded: list[Encoded] = [self.classifier.encode(example.texts) for example in self.splits.train]
+        self.label_ids = [place[example.label] for example in self.splits.train]
+        learnt = [example.label for example in self.splits.train]
         self.label_weights = torch.tensor(learning.label_weights(self.classifier.labels, learnt))
         self.weights = dict(self.classifier.network.named_parameters())
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=learning.lr, weight_decay=learning.weight_decay)
-        self.batches = math.ceil(len(self.encoded) / learning.batch_size)  # an epoch
+        self.batches_per_epoch = math.ceil(len(self.encoded) / learning.batch_size)
         self.step, self.best, self.seconds = 0, math.inf, 0.0
 
     @property
     def steps(self) -> int:
         """The number of steps in all."""
-        return self.batches * self.config.learning.epochs
+        return self.batches_per_epoch * self.config.learning.epochs
 
     def go(self) -> None:
         """Train to the end from the newest checkpoint; stopped by a signal, save and raise Stopped."""
@@ -70,8 +70,8 @@ class ScorerTraining:
                 self._learn(batch)
                 self.step += 1
                 self.seconds = before + time.monotonic() - began
-                if self.step % self.batches == 0:
-                    self._choose()
+                if self.step % self.batches_per_epoch == 0:
+                    self._choose_best()
                 if self.step % self.config.learning.save_every == 0 or signals.caught:
                     self._save()
                 if signals.caught:
@@ -81,7 +81,7 @@ class ScorerTraining:
 
     def _batch(self, step: int) -> list[int]:
         """Return the indices of a step's examples; each epoch has its own seed, so resuming needs no state."""
-        epoch, number = divmod(step, self.batches)
+        epoch, number = divmod(step, self.batches_per_epoch)
         if number == 0 or not hasattr(self, "_epoch"):
             lengths = [len(one.ids) for one in self.encoded]
             self._epoch = batches_of(lengths, self.config.learning.batch_size, f"{self.config.seed}:{epoch}")
@@ -95,8 +95,8 @@ class ScorerTraining:
             group["lr"] = learning.rate_at(self.step, self.steps)
         self.optimizer.zero_grad()
         logits = self.classifier.logits([self.encoded[place] for place in places])
-        wanted = torch.tensor([self.wanted[place] for place in places], device=logits.device)
-        loss = torch.nn.functional.cross_entropy(logits, wanted, self.label_weights.to(logits.device))
+        label_ids = torch.tensor([self.label_ids[place] for place in places], device=logits.device)
+        loss = torch.nn.functional.cross_entropy(logits, label_ids, self.label_weights.to(logits.device))
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.weights.values(), learning.max_grad_norm)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
@@ -107,15 +107,15 @@ class ScorerTraining:
         self.run.note(step=self.step + 1, loss=value, loss_hex=value.hex())
         self.progress.step(self.step + 1, self.steps, value)
 
-    def _choose(self) -> None:
+    def _choose_best(self) -> None:
         """Keep an epoch's weights if none before had a lower validation loss."""
-        epoch = self.step // self.batches
-        if not self.parts.choose:
+        epoch = self.step // self.batches_per_epoch
+        if not self.splits.validation:
             self.progress.say(f"epoch {epoch} of {self.config.learning.epochs}: {self.seconds:.0f} s")
             return
-        loss = loss_on(self.classifier, self.parts.choose, self.label_weights)
+        loss = loss_on(self.classifier, self.splits.validation, self.label_weights)
         kept = loss < self.best
-        self.progress.say(f"epoch {epoch}: loss {loss:.4f} on {len(self.parts.choose)} set aside{', kept' * kept}")
+        self.progress.say(f"epoch {epoch}: loss {loss:.4f} on {len(self.splits.validation)} set aside{', kept' * kept}")
         if kept:
             self.best = loss
             tensors.save(self.run.best, self.weights)
@@ -127,7 +127,7 @@ class ScorerTraining:
 
     def _resume(self) -> None:
         found = checkpoint.newest(self.run.checkpoints, self.progress.say)
-        self.run.cut_trace(found.step if found else 0)
+        self.run.truncate_log(found.step if found else 0)
         if found is None:
             self.run.best.unlink(missing_ok=True)  # of a training that was never saved
             return
@@ -145,44 +145,52 @@ class ScorerTraining:
 
 
 def train_scorer(
-    target: str, config: ScorerConfig, folder: Path, progress: Progress, *, fresh: bool = False, device: str = "cpu"
-) -> About:
+    scorer_name: str,
+    config: ScorerConfig,
+    folder: Path,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    device: str = "cpu",
+) -> ScorerMetadata:
     """Train ``scorer/NAME`` into a folder, evaluate it on its test part, and return its description.
 
     A finished scorer with the same settings and files is returned as it is. Raises DataError with every difference if
     the folder has a training with others.
     """
-    name, kind = named(target)
-    run, parts = Run(folder), _parts(kind, config)
+    name, spec = named(scorer_name)
+    run, splits = Run(folder), _splits(spec, config)
     if not fresh:
-        _compare(folder, config, parts)
-        if (folder / store.ABOUT).exists():
+        _compare(folder, config, splits)
+        if (folder / store.METADATA).exists():
             progress.say(f"trained already: {folder} (--fresh trains anew)")
-            return store.about_of(name, folder)
+            return store.metadata_of(name, folder)
     # All that can be refused is refused before the folder is touched.
-    training = ScorerTraining(run, config, _prefilled(kind, config, parts, device), parts, progress)
+    training = ScorerTraining(run, config, _initialised(spec, config, splits, device), splits, progress)
     with run.locked():
         if fresh:
             run.clear()
-        write_json(folder / WRITTEN, _record(config, parts))
-        progress.say(_told(target, training))
+        write_json(folder / WRITTEN, _record(config, splits))
+        progress.say(_start_message(scorer_name, training))
         training.go()
-        return _finished(name, kind, training, folder)
+        return _finished(name, spec, training, folder)
 
 
-def check_scorer(target: str, folder: Path, assigned: ScorerConfig | None = None, *, device: str = "cpu") -> Checked:
+def check_scorer(
+    scorer_name: str, folder: Path, assigned: ScorerConfig | None = None, *, device: str = "cpu"
+) -> ScorerEvaluation:
     """Evaluate a trained scorer on the test part of its own data, or of the data of ``assigned`` settings."""
-    name, kind = named(target)
+    name, spec = named(scorer_name)
     stored = store.read(name, folder, device=device)
     config = assigned or settings_of(name, folder)
-    parts = _parts(kind, config)
-    found = checked(stored.classifier, parts.held, tops=kind.tops, within=stored.about.within)
-    return replace(found, said=parts.said)
+    splits = _splits(spec, config)
+    found = evaluated(stored.classifier, splits.test, top_k=spec.top_k, label_subset=stored.metadata.within)
+    return replace(found, description=splits.description)
 
 
 def settings_of(name: str, folder: Path) -> ScorerConfig:
     """Return the settings a stored scorer was trained with."""
-    made: ScorerConfig = from_plain(SCORERS[name].config(), store.about_of(name, folder).settings, "scorer")
+    made: ScorerConfig = from_plain(SCORERS[name].config(), store.metadata_of(name, folder).settings, "scorer")
     return made
 
 
@@ -191,31 +199,31 @@ def loss_on(classifier: Classifier, examples: Sequence[LabelledText], weights: T
     place = {label: number for number, label in enumerate(classifier.labels)}
     # A label that occurs only in the validation part cannot be predicted, whatever the weights.
     known = [example for example in examples if example.label in place]
-    wanted = torch.tensor([place[example.label] for example in known])
+    label_ids = torch.tensor([place[example.label] for example in known])
     scores = log_probs(classifier, [example.texts for example in known])
-    return float(torch.nn.functional.nll_loss(scores, wanted, weights))
+    return float(torch.nn.functional.nll_loss(scores, label_ids, weights))
 
 
-def _parts(kind: Kind, config: ScorerConfig) -> Parts:
-    return parts_of(config.data, kind.read, config.learning.validation_share)
+def _splits(spec: ScorerSpec, config: ScorerConfig) -> ScorerSplits:
+    return splits_of(config.data, spec.read, config.learning.validation_share)
 
 
-def _prefilled(kind: Kind, config: ScorerConfig, parts: Parts, device: str) -> Classifier:
-    kind.within(config, parts)  # refused before minutes of training
+def _initialised(spec: ScorerSpec, config: ScorerConfig, splits: ScorerSplits, device: str) -> Classifier:
+    spec.label_subset(config, splits)  # refused before minutes of training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        made = kind.fresh(config, parts)
+        made = spec.fresh(config, splits)
     made.network.to(device)
     return made
 
 
-def _record(config: ScorerConfig, parts: Parts) -> dict[str, Any]:
-    return {"settings": as_json(config), "files": parts.files}
+def _record(config: ScorerConfig, splits: ScorerSplits) -> dict[str, Any]:
+    return {"settings": as_json(config), "files": splits.files}
 
 
-def _compare(folder: Path, config: ScorerConfig, parts: Parts) -> None:
+def _compare(folder: Path, config: ScorerConfig, splits: ScorerSplits) -> None:
     path = folder / WRITTEN
-    changed = differences(_as_of_now(read_json(path)), _record(config, parts)) if path.exists() else []
+    changed = differences(_as_of_now(read_json(path)), _record(config, splits)) if path.exists() else []
     if changed:
         hint = "use another --out, or --fresh to train anew"
         raise DataError.of(
@@ -223,34 +231,34 @@ def _compare(folder: Path, config: ScorerConfig, parts: Parts) -> None:
         )
 
 
-def _told(target: str, training: ScorerTraining) -> str:
-    parts = training.parts
+def _start_message(scorer_name: str, training: ScorerTraining) -> str:
+    splits = training.splits
     size = sum(value.numel() for value in training.weights.values())
     return (
-        f"{target}: {len(parts.train):,} examples of {len(parts.labels)} labels, {len(parts.choose):,} to choose by, "
-        f"{len(parts.held):,} to judge by ({parts.said}), {size:,} parameters, {training.steps} steps "
-        f"-> {training.run.folder}"
+        f"{scorer_name}: {len(splits.train):,} examples of {len(splits.labels)} labels, "
+        f"{len(splits.validation):,} to choose by, {len(splits.test):,} to judge by ({splits.description}), "
+        f"{size:,} parameters, {training.steps} steps -> {training.run.folder}"
     )
 
 
-def _finished(name: str, kind: Kind, training: ScorerTraining, folder: Path) -> About:
+def _finished(name: str, spec: ScorerSpec, training: ScorerTraining, folder: Path) -> ScorerMetadata:
     """Evaluate the scorer, write it, and delete the files needed only to resume."""
-    parts, classifier = training.parts, training.classifier
-    within = kind.within(training.config, parts)
-    found = checked(classifier, parts.held, tops=kind.tops, within=within)
-    about = About(
+    splits, classifier = training.splits, training.classifier
+    label_subset = spec.label_subset(training.config, splits)
+    found = evaluated(classifier, splits.test, top_k=spec.top_k, label_subset=label_subset)
+    metadata = ScorerMetadata(
         kind=name,
         labels=classifier.labels,
         settings=as_json(training.config),
-        network=kind.sizes(classifier),
-        files=parts.files,
-        said=parts.said,
-        within=within,
+        network=spec.sizes(classifier),
+        files=splits.files,
+        said=splits.description,
+        within=label_subset,
         evaluation=(found.accuracy.hits, found.accuracy.total),
         sums={},
         seconds=round(training.seconds, 1),
     )
-    whole = store.write(folder, classifier, about)
+    whole = store.write(folder, classifier, metadata)
     shutil.rmtree(training.run.checkpoints, ignore_errors=True)
     training.run.best.unlink(missing_ok=True)
     return whole

@@ -16,17 +16,17 @@ from menura.adaptation.compiled import Objective, compiled_objective
 from menura.adaptation.joint import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import PersonaMask
-from menura.adaptation.weights import check_finite, loss_with, outer_groups, trained
+from menura.adaptation.weights import check_finite, loss_with, outer_groups, trainable_parameters
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
 from menura.errors import EpisodeError, NumericalError, PeerError
 from menura.metrics.perplexity import perplexity_of
 from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
-from menura.training import masks as run_masks
+from menura.training import persona_masks
 from menura.training.config import RunConfig
 from menura.training.data import EncodedTask
-from menura.training.distributed import ALONE, Ranks, collective
+from menura.training.distributed import ALONE, Ranks, synchronized
 from menura.training.negatives import auxiliary_loss, with_negatives
 from menura.training.plateau import Plateau
 from menura.training.precision import approximately
@@ -86,7 +86,7 @@ class Training:
         """Set up the optimiser and drop tasks with too few dialogues for an episode."""
         outer = self.config.outer
         outer.check_together()
-        run_masks.check_alone(self.config.method, self.ranks.size)
+        persona_masks.check_alone(self.config.method, self.ranks.size)
         self.train = [t for t in self.train if len(t.dialogues) >= outer.shots + outer.queries]
         if not self.train:
             raise EpisodeError(f"no training persona has {outer.shots} + {outer.queries} dialogues")
@@ -94,7 +94,7 @@ class Training:
         self.objective: Objective = self.config.method.objective
         if outer.compile:
             self.objective = compiled_objective(self.config.method, self.model, self.progress.say)
-        self.weights = trained(self.model)
+        self.weights = trainable_parameters(self.model)
         self.optimizer = torch.optim.AdamW(
             outer_groups(self.model, outer.weight_decay, outer.weight_decay_of), lr=outer.lr
         )
@@ -117,21 +117,21 @@ class Training:
 
     def _masks_of_the_initial_weights(self, method: LearnsJointly, signals: Signals) -> None:
         """Read the persona masks, or find them with the initial weights."""
-        self.masks = run_masks.read(self.run, self.model)
+        self.masks = persona_masks.read(self.run, self.model)
         if self.step:
-            run_masks.check_complete(self.run, self.masks, self.train)
+            persona_masks.check_complete(self.run, self.masks, self.train)
         shots, personas = self.config.outer.shots, len({task.persona_id for task in self.train})
-        finding = run_masks.find_masks(self.model, method, self.train, shots, self.masks)
+        finding = persona_masks.find_masks(self.model, method, self.train, shots, self.masks)
         with self._noting_failure(0), approximately(self.config.dtype, self.model.device):
             for self.masks in finding:
                 found = len(self.masks)
-                if found % run_masks.SAVE_EVERY == 0 or found >= personas or signals.caught:
-                    run_masks.write(self.run, self.masks)
+                if found % persona_masks.SAVE_EVERY == 0 or found >= personas or signals.caught:
+                    persona_masks.write(self.run, self.masks)
                     self.progress.say(f"found the persona masks of {found} of {personas} training personas")
                 if signals.caught:
                     self.run.status("interrupted", step=0)
                     raise signals.stop(f"stopped after {found} persona masks, saved; the same command goes on")
-        run_masks.tell(self.run, self.masks, self.progress.say)
+        persona_masks.tell(self.run, self.masks, self.progress.say)
 
     def _go_a_step(self, signals: Signals) -> None:
         """Take one step on all ranks, evaluate and save if due; stop if any rank got a signal."""
@@ -141,11 +141,11 @@ class Training:
             self.step += 1
             step, last = self.step, self.step == outer.steps
             if step % outer.eval_every == 0 or last:
-                with collective(self.ranks):
+                with synchronized(self.ranks):
                     self._check(step)
-        caught = [number for number in self.ranks.exchange(signals.caught) if number]
+        caught = [number for number in self.ranks.all_gather(signals.caught) if number]
         if step % outer.save_every == 0 or last or caught:
-            with collective(self.ranks):
+            with synchronized(self.ranks):
                 self._save(step)
         if caught:
             self.run.status("interrupted", step=step)
@@ -215,13 +215,13 @@ class Training:
     def gradient(self, step: int, objective: Objective | None = None) -> Sums:
         """Set the gradients of a step, summed over the ranks' tasks; return the losses."""
         self.optimizer.zero_grad()
-        with collective(self.ranks) as gathered:
+        with synchronized(self.ranks) as gathered:
             gathered.mine = asdict(self._share_of_gradient(step, objective or self.objective))
         sums = Sums()
         for told in gathered.told:
             sums.add(**told)
         if math.isfinite(sums.nll):
-            self.ranks.add(list(self.weights.values()))
+            self.ranks.all_reduce(list(self.weights.values()))
         return sums
 
     def _share_of_gradient(self, step: int, objective: Objective) -> Sums:
@@ -254,7 +254,7 @@ class Training:
         if not isinstance(self.config.method, LearnsJointly):
             return {}
         masks = [self.masks[episode.persona_id] for episode in self._episodes(step)]
-        return self.config.method.update_masks(self.model, masks)
+        return self.config.method.outer_step_masks(self.model, masks)
 
     def drawn(self, step: int) -> list[str]:
         """Return the personas of a step's episodes, on all ranks."""
@@ -293,14 +293,14 @@ class Training:
                 EncodedEpisode(t.persona_id, (), t.dialogues[outer.shots : outer.shots + outer.queries])
                 for t in eligible
             ]
-            beside = auxiliary_loss(self.model, queries, self.train)
-        found = torch.tensor([before, after, beside])
+            auxiliary = auxiliary_loss(self.model, queries, self.train)
+        found = torch.tensor([before, after, auxiliary])
         check_finite({"loss": found}, f"step {step}, held-back personas", self._smaller_rate)
-        self.run.note(step=step, valid_before=before, valid_after=after, valid_beside=beside)
+        self.run.note(step=step, valid_before=before, valid_after=after, valid_beside=auxiliary)
         ppl_before, ppl_after = (perplexity_of([nll], [1], "pooled") for nll in (before, after))
         self.progress.say(f"step {step}: held-back personas PPL {ppl_before:.2f} -> {ppl_after:.2f} adapted")
-        if after + beside < self.best:
-            self.best = after + beside
+        if after + auxiliary < self.best:
+            self.best = after + auxiliary
             self._keep(step)
 
     def _keep(self, step: int) -> None:
@@ -318,12 +318,12 @@ class Training:
     def _resume(self) -> None:
         """Resume from the newest checkpoint, which rank 0 reads; without one, start from rank 0's weights."""
         found = None
-        with collective(self.ranks):
+        with synchronized(self.ranks):
             if self.ranks.rank == 0:
                 found = checkpoint.newest(self.run.checkpoints, self.progress.say)
-                self.run.cut_trace(found.step if found else 0)
+                self.run.truncate_log(found.step if found else 0)
                 self.run.status("running", step=found.step if found else 0)
-        found = self.ranks.from_first(found or Checkpoint(0, self.weights, {}, {"best": None}))
+        found = self.ranks.broadcast(found or Checkpoint(0, self.weights, {}, {"best": None}))
         if not found.step and self.ranks.rank == 0:
             return
         tensors.check_same_shape(found.weights, self.weights, f"checkpoint step {found.step}")

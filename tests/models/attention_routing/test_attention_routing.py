@@ -12,13 +12,13 @@ from small_routing import ALL, AR, by_hand, exchanges_of, routing, said, sinusoi
 from small_routing import nll_of as nll_by_hand
 from torch import Tensor
 
-from menura.adaptation.finetune import Finetune, pooled
+from menura.adaptation.finetune import Finetune, support_and_query_loss
 from menura.adaptation.inner_loop import InnerLoop
-from menura.adaptation.weights import adaptable, holding, loss_with, trained
+from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights, trainable_parameters
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.layers import SharedAttention
@@ -235,7 +235,7 @@ def gradients(toy: Toy, seed: int = 5) -> list[Tensor]:
     rows = exchanges_of(toy)
     with toy.model.dropout(seed):
         loss = toy.model.loss(toy.model.batch(rows))
-    return list(torch.autograd.grad(loss.total, list(trained(toy.model).values()), allow_unused=True))
+    return list(torch.autograd.grad(loss.total, list(trainable_parameters(toy.model).values()), allow_unused=True))
 
 
 @pytest.mark.parametrize("preset", ["fixed", "release"])
@@ -250,7 +250,7 @@ def test_what_is_computed_again_is_computed_with_the_weights_it_was_computed_wit
     found = []
     for keep in (False, True):
         model = (toy := routing(keep_activations=keep, dropout=0.2)).model
-        weights = {name: (1.5 * value).detach().requires_grad_() for name, value in adaptable(model).items()}
+        weights = {name: (1.5 * value).detach().requires_grad_() for name, value in adaptable_parameters(model).items()}
         with model.dropout(1):
             loss = loss_with(model, weights, model.batch(exchanges_of(toy)))
         found.append(torch.autograd.grad(loss.total, list(weights.values()), allow_unused=True))
@@ -326,7 +326,7 @@ def test_a_token_that_is_said_where_something_is_learnt_has_a_gradient() -> None
         said.append(scores)
         assert scores.requires_grad == grows
     torch.testing.assert_close(*said, rtol=0, atol=1e-12)
-    told = torch.autograd.grad(said[1][:, 9].sum(), list(adaptable(toy.model).values()), allow_unused=True)
+    told = torch.autograd.grad(said[1][:, 9].sum(), list(adaptable_parameters(toy.model).values()), allow_unused=True)
     assert any(gradient is not None and gradient.any() for gradient in told)
 
 
@@ -335,14 +335,14 @@ def test_pooled_training_lowers_the_loss_and_leaves_dead_weights_alone() -> None
     model = toy.model
     before = [value.clone() for value in model.dead]
     assert len(before) == 2 * len(model.layers)
-    assert not [name for name in trained(model) if name.startswith("dead")]
+    assert not [name for name in trainable_parameters(model) if name.startswith("dead")]
     episode = EncodedEpisode("mira", toy.dialogues(ALL), ())
-    optimizer = torch.optim.AdamW(trained(model).values(), lr=3e-3)
+    optimizer = torch.optim.AdamW(trainable_parameters(model).values(), lr=3e-3)
     rows = exchanges_of(toy)
     begun = sum(nll(toy, rows))
     for _ in range(12):
         optimizer.zero_grad()
-        pooled(model, episode).total.backward()  # type: ignore[no-untyped-call]  # torch's own
+        support_and_query_loss(model, episode).total.backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
     assert sum(nll(toy, rows)) < 0.9 * begun
     assert all(torch.equal(one, two) for one, two in zip(before, model.dead, strict=True))
@@ -419,14 +419,14 @@ def test_rows_that_share_a_persona_say_what_each_says_alone(way: str) -> None:
 def test_gates_and_how_much_a_persona_weighs_can_be_all_that_adapts() -> None:
     toy = routing(persona_path="both", strength_by="predicted", dropout=0.0, auxiliary="none")
     model, batch = toy.model, toy.model.batch(exchanges_of(toy)[:3])
-    start = {name: value.detach().clone() for name, value in adaptable(model).items()}
+    start = {name: value.detach().clone() for name, value in adaptable_parameters(model).items()}
     method = Finetune(InnerLoop(lr=0.05, epochs=2), trainable="gates,predictor")
     weights = method.adapt(model, toy.dialogues(ALL[:1]))
     moved = {name for name, value in weights.items() if not torch.equal(value, start[name])}
     assert moved == {"gates", "predictor.weight", "predictor.bias"}
     with torch.no_grad():
         before = model.prefill(batch).strength
-        with holding(model, weights):
+        with swapped_weights(model, weights):
             assert (model.prefill(batch).strength - before).abs().min() > 1e-4
 
 

@@ -14,13 +14,13 @@ from small_plato import PIECES, bert, gpt2
 from small_routing import AR, exchanges_of, routing
 
 from menura.adaptation.finetune import PretrainOnly
-from menura.adaptation.weights import trained
+from menura.adaptation.weights import trainable_parameters
 from menura.artefacts import tensors
 from menura.artefacts.bert_init import encoder_named
 from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.artefacts.subword_vocabulary import of_tasks
 from menura.batches.encode import EncodedEpisode, EncodedExchange
-from menura.batches.subword_mapping import borrowed_pieces, their_rows
+from menura.batches.subword_mapping import encoder_ids, subset_of_pieces
 from menura.batches.tokenizer import PIECE_TOKENS
 from menura.cli.main import run
 from menura.errors import ConfigError
@@ -58,7 +58,7 @@ def loaded(name: str = "tiny", texts: Sequence[str] = (), **changed: Any) -> Loa
     )
     lexicon = of_tasks(TASKS, config)
     if texts:
-        made = borrowed_pieces(encoder_named(name).tokens, texts, max_size=100)
+        made = subset_of_pieces(encoder_named(name).tokens, texts, max_size=100)
         lexicon = replace(lexicon, vocabulary=made.to_json())
     return load_model(config, LoadOptions(vocabulary=lexicon))
 
@@ -145,8 +145,8 @@ def test_where_only_adapters_learn_nothing_else_gets_a_gradient(way: dict[str, A
     toy = routing(**way, adapter_bottleneck=3, double=False)
     episode = EncodedEpisode("mira", (), tuple(toy.dialogues(QUERY)))
     PretrainOnly("adapters").objective(toy.model, episode).total.backward()
-    learnt = {name for name, value in trained(toy.model).items() if value.grad is not None}
-    assert learnt == {name for name in trained(toy.model) if "adapters" in name}
+    learnt = {name for name, value in trainable_parameters(toy.model).items() if value.grad is not None}
+    assert learnt == {name for name in trainable_parameters(toy.model) if "adapters" in name}
     with pytest.raises(ConfigError, match=r"method\.trainable: no weight has 'adaptors' in its name"):
         PretrainOnly("adaptors").attach(toy.model)
 
@@ -263,11 +263,11 @@ def test_layers_of_other_shapes_are_refused_with_those_that_fit(changed: dict[st
 
 def test_pieces_of_an_encoder_are_its_own_behind_our_control_tokens() -> None:
     theirs = encoder_named("tiny").tokens
-    made = borrowed_pieces(theirs, ["a bad cab"], max_size=100, control=["<pet>"])
+    made = subset_of_pieces(theirs, ["a bad cab"], max_size=100, control=["<pet>"])
     assert sorted(made.rows(), key=lambda piece: made.rows()[piece])[:7] == [*PIECE_TOKENS, "<pet>"]
     known = {row: piece for piece, row in theirs.rows().items()}
     text = "a bad cab"
-    rows = their_rows(made, theirs)
+    rows = encoder_ids(made, theirs)
     assert [known[rows[number]] for number in made.encode(text)] == [known[row] for row in theirs.encode(text)]
     assert made.decode(made.encode(text)) == text
     marks = [known[rows[made.control(name)]] for name in (*PIECE_TOKENS, "<pet>")]

@@ -6,9 +6,9 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, read_by_their_own_network
 from torch import Tensor
 
-from menura.adaptation.weights import adaptable, holding
-from menura.decoding.choice import Greedy
+from menura.adaptation.weights import adaptable_parameters, swapped_weights
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, MismatchError
 from menura.models.causal_lm.adapter_bank import AdapterBank
 
@@ -25,7 +25,7 @@ def personas(toy: Toy, count: int = 3) -> Personas:
     return [
         {
             n: v.detach() + 0.5 * torch.randn(v.shape, generator=stream).to(v.dtype)
-            for n, v in adaptable(toy.model).items()
+            for n, v in adaptable_parameters(toy.model).items()
         }
         for _ in range(count)
     ]
@@ -35,7 +35,7 @@ def apart(toy: Toy, spoken: Personas, whose: Sequence[int]) -> list[list[int]]:
     """Let one row after the other speak, its persona held in the model."""
     replies = []
     for exchange, persona in zip(toy.batch(PARTS).exchanges, whose, strict=True):
-        with holding(toy.model, spoken[persona]):
+        with swapped_weights(toy.model, spoken[persona]):
             one = toy.model.batch([exchange])
             replies += generate(toy.model, one, Greedy(), end=toy.end, max_new_tokens=10, seeds=[0])
     return replies
@@ -67,7 +67,7 @@ def test_personas_in_one_batch_have_the_log_probabilities_they_have_alone(name: 
         log_probs, state = toy.model.step(toy.model.prefill(batch), batch.prefix.ids[:, -1])
         later, _ = toy.model.step(toy.model.reorder_cache(state, chosen), torch.tensor([70, 71, 72, 73]))
     for row, persona in enumerate(WHOSE):
-        with torch.no_grad(), holding(toy.model, spoken[persona]):
+        with torch.no_grad(), swapped_weights(toy.model, spoken[persona]):
             one = toy.model.batch([batch.exchanges[row]])
             wanted, state = toy.model.step(toy.model.prefill(one), one.prefix.ids[:, -1])
             assert torch.allclose(log_probs[row], wanted[0], atol=1e-5)

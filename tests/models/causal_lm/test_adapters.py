@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import adaptable, holding, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.causal_lm.adapter_hooks import check_can_learn, check_identity, check_reading, neutral_weights
@@ -176,7 +176,7 @@ def test_adapting_lowers_support_loss_beside_the_model_and_inside_it_alike(netwo
         before, after = (float(loss_with(toy.model, w, support).total) for w in ({}, weights))
         assert after < before - 0.01
         beside = loss_with(toy.model, weights, query).nll
-        with holding(toy.model, weights):
+        with swapped_weights(toy.model, weights):
             assert toy.model.loss(query).nll.tolist() == pytest.approx(beside.tolist(), rel=1e-6)
 
 
@@ -186,10 +186,10 @@ def test_weights_of_the_base_itself_can_be_held_beside_the_model(network: str, k
     toy = Variant(network, kind=kind, train_base=True).toy()
     batch = toy.batch(SUPPORT)
     with torch.no_grad():
-        others = {name: p + 0.01 for name, p in adaptable(toy.model).items()}
+        others = {name: p + 0.01 for name, p in adaptable_parameters(toy.model).items()}
         beside = loss_with(toy.model, others, batch).nll
         assert not torch.allclose(beside, toy.model.loss(batch).nll)
-        with holding(toy.model, others):
+        with swapped_weights(toy.model, others):
             assert toy.model.loss(batch).nll.tolist() == pytest.approx(beside.tolist(), rel=1e-6)
 
 
@@ -198,7 +198,7 @@ def test_the_exact_meta_gradient_is_the_central_difference(name: str) -> None:
     toy = VARIANTS[name].toy(double=True)
     episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     method = Maml(InnerLoop(lr=0.3, epochs=2, batch_size=2), order="exact")
-    own = adaptable(toy.model)
+    own = adaptable_parameters(toy.model)
     gradients = torch.autograd.grad(method.objective(toy.model, episode).total, list(own.values()))
     stream = torch.Generator().manual_seed(1)
     direction = [torch.randn(p.shape, generator=stream, dtype=torch.float64) for p in own.values()]
@@ -206,7 +206,7 @@ def test_the_exact_meta_gradient_is_the_central_difference(name: str) -> None:
     ends = []
     for step in (1e-5, -1e-5):
         moved = {n: p.detach() + step * d for (n, p), d in zip(own.items(), direction, strict=True)}
-        with holding(toy.model, moved):
+        with swapped_weights(toy.model, moved):
             ends.append(float(method.objective(toy.model, episode).total.detach()))
     assert ours == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
 

@@ -20,7 +20,7 @@ from transformers import (
 
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import adaptable, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with
 from menura.batches.batch import Batch
 from menura.batches.collate import Labels
 from menura.batches.encode import EncodedEpisode, EncodedExchange
@@ -135,7 +135,7 @@ def test_loss_and_gradient_are_those_of_the_networks_own_pass(form: str, kind: s
 
 def nll_and_gradient(model: CausalLm, batch: Batch) -> tuple[Tensor, Tensor]:
     loss = model.loss(batch)
-    gradients = torch.autograd.grad(loss.total, list(adaptable(model).values()))
+    gradients = torch.autograd.grad(loss.total, list(adaptable_parameters(model).values()))
     return loss.nll, torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
@@ -148,7 +148,7 @@ def test_the_exact_meta_gradient_is_that_of_the_networks_own_pass(form: str, kin
         method = Maml(InnerLoop(lr=0.05, epochs=2, batch_size=2), order=order)
         for model in both(form, kind):
             total = method.objective(model, episode).total
-            slopes = torch.autograd.grad(total, list(adaptable(model).values()))
+            slopes = torch.autograd.grad(total, list(adaptable_parameters(model).values()))
             found.append(torch.cat([slope.reshape(-1) for slope in slopes]))
     assert near(found[0], found[1], double=True)
     assert near(found[2], found[3], double=True)
@@ -329,7 +329,7 @@ def test_weights_that_stand_in_are_those_that_are_read(form: str) -> None:
     model, theirs = both(form, "none")
     batch = model.batch(exchanges())
     before = model.loss(batch).nll
-    moved = {name: value.detach() * 1.1 for name, value in adaptable(model).items()}
+    moved = {name: value.detach() * 1.1 for name, value in adaptable_parameters(model).items()}
     ours = loss_with(model, moved, batch).nll
     assert torch.equal(model.loss(batch).nll, before)
     assert near(ours, loss_with(theirs, moved, batch).nll, double=True)
@@ -359,10 +359,10 @@ def test_passes_hold_as_many_neighbours_as_fit() -> None:
     made = list(packed_chunks(rows, labels, 5))
     assert [part.ids for part in made] == [((1, 2, 3, 4, 5),), ((6, 7, 8), (9, 9)), ((8,),)]
     assert [part.rows.lengths for part in made] == [(5,), (3, 2), (1,)]
-    assert made[1].line.tolist() == [6, 7, 8, 9, 9]
-    assert made[1].at.tolist() == [4, 1]
-    assert made[1].before.tolist() == [3, 0]
-    assert made[1].token.tolist() == [9, 7]
+    assert made[1].packed.tolist() == [6, 7, 8, 9, 9]
+    assert made[1].label_index.tolist() == [4, 1]
+    assert made[1].predict_index.tolist() == [3, 0]
+    assert made[1].labels.tolist() == [9, 7]
     assert [place.tolist() for place in made[0].ends] == [[4], [0]]
     assert [len(part.ids) for part in packed_chunks(rows, labels, 1)] == [1, 1, 1, 1]
     assert [len(part.ids) for part in packed_chunks(rows, labels, 11)] == [4]
@@ -398,7 +398,7 @@ def test_many_replies_to_shared_contexts_read_at_once_are_as_if_each_was_read_al
     for model in (lean, network):
         nll, ends = model.read(model.batch(said), len(said) - 2)
         assert (nll.shape, ends.shape) == ((len(said) - 2,), (len(said), 32))
-        gradient = torch.autograd.grad(nll.sum() + ends.sin().sum(), list(adaptable(model).values()))
+        gradient = torch.autograd.grad(nll.sum() + ends.sin().sum(), list(adaptable_parameters(model).values()))
         results.append((nll, ends, *gradient))
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)

@@ -6,7 +6,7 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, gpt2, part
 from torch import nn
 
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.catalogue import counted
@@ -41,7 +41,7 @@ def test_the_loss_is_what_the_network_itself_says(network: str) -> None:
 )
 def test_what_adapts_is_what_the_settings_say(name: str, moving: set[str]) -> None:
     model = VARIANTS[name].toy().model
-    assert {key.split(".")[0] for key in adaptable(model)} == moving
+    assert {key.split(".")[0] for key in adaptable_parameters(model)} == moving
     assert {count.part for count in counted(model) if count.adapting} == moving
     assert sum(c.parameters for c in counted(model)) == sum(p.numel() for p in model.parameters())
 

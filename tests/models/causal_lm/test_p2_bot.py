@@ -5,7 +5,7 @@ import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import nn
 
-from menura.adaptation.weights import adaptable, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.causal_lm.p2_bot import P2BotConfig, Receiver
@@ -46,7 +46,7 @@ def test_without_the_choice_head_it_still_wants_rivals_to_perceive() -> None:
 
 def test_perceiving_trains_the_receiver_and_nothing_else() -> None:
     toy = VARIANTS["p2-bot"].toy()
-    weights = adaptable(toy.model)
+    weights = adaptable_parameters(toy.model)
     (scores,) = toy.model._perceived(toy.model.batch([exchange_with(toy, "i mend clocks")]))
     gradients = torch.autograd.grad(scores.softmax(0)[0], list(weights.values()), allow_unused=True)
     reached = {name for name, found in zip(weights, gradients, strict=True) if found is not None and found.any()}
@@ -147,7 +147,7 @@ def test_where_nobody_has_facts_there_is_nothing_to_perceive() -> None:
 
 def test_an_inner_loop_without_rivals_leaves_head_and_receiver_as_they_are() -> None:
     toy = VARIANTS["p2-bot"].toy()
-    weights = adaptable(toy.model)
+    weights = adaptable_parameters(toy.model)
     loss = loss_with(toy.model, weights, toy.batch(SUPPORT + QUERY))
     gradients = dict(zip(weights, torch.autograd.grad(loss.total, list(weights.values())), strict=True))
     still = {name for name, gradient in gradients.items() if not gradient.any()}

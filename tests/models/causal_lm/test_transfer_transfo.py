@@ -4,9 +4,9 @@ import pytest
 import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 
-from menura.adaptation.finetune import fitted
+from menura.adaptation.finetune import finetuned_weights
 from menura.adaptation.inner_loop import InnerLoop, run_inner_loop
-from menura.adaptation.weights import adaptable, loss_with
+from menura.adaptation.weights import adaptable_parameters, loss_with
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.causal_lm.transfer_transfo import FACTS as OF_FACTS
@@ -121,15 +121,15 @@ def test_the_choice_trains_the_head_the_adapters_and_the_kinds() -> None:
     toy = VARIANTS["transfer-transfo"].toy()
     exchanges = with_negatives(toy)
     choosing = toy.model._chosen(toy.model.batch(exchanges), [0, 1])[1]
-    gradients = torch.autograd.grad(choosing, list(adaptable(toy.model).values()))
+    gradients = torch.autograd.grad(choosing, list(adaptable_parameters(toy.model).values()))
     assert all(bool(gradient.any()) for gradient in gradients)
-    assert {name.split(".")[0] for name in adaptable(toy.model)} == {"lm", "choice"}
+    assert {name.split(".")[0] for name in adaptable_parameters(toy.model)} == {"lm", "choice"}
 
 
 def test_an_inner_loop_without_rivals_leaves_the_head_as_it_is() -> None:
     toy = VARIANTS["transfer-transfo"].toy()
-    start = adaptable(toy.model)
-    adapted = fitted(toy.model, toy.dialogues(SUPPORT), InnerLoop(lr=0.1), None)
+    start = adaptable_parameters(toy.model)
+    adapted = finetuned_weights(toy.model, toy.dialogues(SUPPORT), InnerLoop(lr=0.1), None)
     assert adapted.keys() == start.keys()
     assert torch.equal(adapted["choice.map.weight"], start["choice.map.weight"])
     assert not torch.equal(adapted["lm.token_type_embeddings"], start["lm.token_type_embeddings"])
@@ -155,7 +155,7 @@ def test_the_head_learns_which_reply_is_the_personas() -> None:
 
     train, held_out = [exchange(n) for n in range(8)], [exchange(n) for n in range(30, 50)]
     before = right(held_out)
-    outer = torch.optim.Adam(adaptable(toy.model).values(), lr=0.01)
+    outer = torch.optim.Adam(adaptable_parameters(toy.model).values(), lr=0.01)
     for _ in range(30):
         outer.zero_grad()
         toy.model._chosen(toy.model.batch(train), range(len(train)))[1].backward()
@@ -185,7 +185,7 @@ def test_it_has_the_abilities_it_is_asked_for() -> None:
 
 def test_exact_meta_gradients_run_through_the_head() -> None:
     toy = VARIANTS["transfer-transfo"].toy(double=True)
-    start = adaptable(toy.model)
+    start = adaptable_parameters(toy.model)
     support = [tuple(with_negatives(toy)[:2])]
     adapted = run_inner_loop(toy.model, start, support, InnerLoop(lr=0.1), order="exact")
     query = toy.model.batch(with_negatives(toy)[:1])

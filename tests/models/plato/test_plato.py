@@ -10,11 +10,11 @@ from small_plato import END, EXCHANGES, LATENTS, OPENS, PIECES, WAYS, bert, nll,
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.adaptation.weights import PersonaWeights, adapting, holding, loss_with
+from menura.adaptation.weights import PersonaWeights, loss_with, selected_parameters, swapped_weights
 from menura.artefacts.loading import LoadOptions
 from menura.batches.encode import EncodedEpisode
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError
 from menura.models.dialogue_model import (
     ChoosesReplies,
@@ -324,12 +324,12 @@ def test_adapting_a_part_lowers_support_loss_and_leaves_the_model_as_it_was(
     before, support = snapshot(toy.model), toy.batch(SUPPORT)
     weights = method.adapt(toy.model, toy.dialogues(SUPPORT))
     assert_same_bits(toy.model, before, "adapting")
-    assert weights.keys() == adapting(toy.model, PERSONAL).keys()
+    assert weights.keys() == selected_parameters(toy.model, PERSONAL).keys()
     assert {name.partition(".")[0] for name in weights} == {"latent", "prior", "body"}
     with torch.no_grad():
         unadapted, adapted = (loss_with(toy.model, w, support) for w in ({}, weights))
         assert float(adapted.total) < float(unadapted.total) - 0.01
-        with holding(toy.model, weights):
+        with swapped_weights(toy.model, weights):
             assert torch.equal(toy.model.loss(support).nll, adapted.nll)
     assert_same_bits(toy.model, before, "holding")
 

@@ -6,8 +6,8 @@ import torch
 from small_plato import END, EXCHANGES, WAYS, plato
 from torch import Tensor
 
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy, Nucleus
 from menura.models.layers import argmax as likeliest
 from menura.models.layers import packed_linear as packed
 from menura.models.layers.argmax import ScreenedArgmax

@@ -5,14 +5,14 @@ import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor, nn
 
-from menura.adaptation.finetune import pooled
-from menura.adaptation.weights import adaptable
+from menura.adaptation.finetune import support_and_query_loss
+from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
-from menura.decoding.choice import Greedy
 from menura.decoding.generate import generate
+from menura.decoding.sampling import Greedy
 from menura.models.recurrent.hierarchical import Hierarchical, HierarchicalConfig
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
 from menura.models.recurrent.word_decoder import WordDecoderModel
@@ -93,7 +93,7 @@ def test_the_loss_is_that_of_the_formulas() -> None:
 def test_every_weight_learns() -> None:
     toy = VARIANTS["hierarchical"].toy(double=True)
     loss = toy.model.loss(toy.model.batch(exchanges_of(toy)))
-    gradients = torch.autograd.grad(loss.total, list(adaptable(toy.model).values()))
+    gradients = torch.autograd.grad(loss.total, list(adaptable_parameters(toy.model).values()))
     assert all(bool(gradient.any()) for gradient in gradients)
 
 
@@ -126,7 +126,7 @@ def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_sa
     toy = VARIANTS[name].toy()
     episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     before = torch.get_rng_state()
-    first, again = (pooled(toy.model, episode).total.item() for _ in range(2))
+    first, again = (support_and_query_loss(toy.model, episode).total.item() for _ in range(2))
     assert first == again
     assert torch.equal(before, torch.get_rng_state())
     plain = toy.model.loss(toy.model.batch([e for d in episode.support + episode.query for e in d])).total.item()

@@ -5,7 +5,7 @@ import torch
 from made_up import FACTS, QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor, nn
 
-from menura.adaptation.weights import adaptable
+from menura.adaptation.weights import adaptable_parameters
 from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.recurrent.ivae_mi import STRAIGHT, Critic, IvaeMi, IvaeMiConfig, dual
@@ -20,7 +20,7 @@ def exchanges_of(toy: Toy) -> list[EncodedExchange]:
 
 def reached(toy: Toy, loss: Tensor) -> set[str]:
     """Return the networks that a loss has a gradient for, each of them whole."""
-    weights = adaptable(toy.model)
+    weights = adaptable_parameters(toy.model)
     gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
     there = {
         name: gradient is not None and bool(gradient.any()) for name, gradient in zip(weights, gradients, strict=True)

@@ -6,14 +6,14 @@ import torch
 from made_up import QUERY, SUPPORT, VARIANTS, part, stir
 from torch import nn
 
-from menura.adaptation.finetune import pooled
-from menura.adaptation.weights import adaptable
+from menura.adaptation.finetune import support_and_query_loss
+from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts.loading import LoadOptions
 from menura.artefacts.word_vocabulary import WordVocabulary
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.decoding.beam import Beam
-from menura.decoding.choice import Greedy, Nucleus
 from menura.decoding.generate import Decoding, generate
+from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import ConfigError
 from menura.models.catalogue import MODELS
 from menura.models.recurrent.rnn import Lstm
@@ -155,7 +155,7 @@ def test_a_reply_to_nothing_is_possible(name: str) -> None:
 def test_every_weight_learns(name: str) -> None:
     toy = VARIANTS[name].toy(double=True)
     loss = toy.model.loss(toy.batch(SUPPORT))
-    gradients = torch.autograd.grad(loss.total, list(adaptable(toy.model).values()))
+    gradients = torch.autograd.grad(loss.total, list(adaptable_parameters(toy.model).values()))
     assert all(bool(gradient.any()) for gradient in gradients)
 
 
@@ -166,7 +166,7 @@ def test_units_are_left_out_only_in_pooled_training_and_the_same_ones_for_the_sa
     stir(model, size=0.5)
     episode = EncodedEpisode("mira", toy.dialogues(SUPPORT), toy.dialogues(QUERY))
     before = torch.get_rng_state()
-    first, again = (pooled(model, episode).total.item() for _ in range(2))
+    first, again = (support_and_query_loss(model, episode).total.item() for _ in range(2))
     assert first == again
     assert torch.equal(before, torch.get_rng_state())
     plain = model.loss(model.batch([e for d in episode.support + episode.query for e in d])).total.item()
@@ -234,7 +234,7 @@ def test_contexts_of_one_dialogue_are_encoded_once() -> None:
     long = toy.batch([part("d", *(f"line {n}" for n in range(12)))])
     assert len(long) == 6
     assert len(long.source.rows) == 1
-    assert long.source.block.shape == (len(long.exchanges[-1].prefix) - 1, 1)
+    assert long.source.padded.shape == (len(long.exchanges[-1].prefix) - 1, 1)
 
 
 @pytest.mark.parametrize("choice", [Greedy(), Nucleus(1.0), Beam(4)], ids=lambda choice: choice.signature)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.finetune import Finetune, pooled
+from menura.adaptation.finetune import Finetune, support_and_query_loss
 from menura.adaptation.inner_loop import InnerLoop, Watch
-from menura.adaptation.weights import PersonaWeights, adaptable, loss_with
+from menura.adaptation.weights import PersonaWeights, adaptable_parameters, loss_with
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
 from menura.models.catalogue import ModelEntry
@@ -76,13 +76,13 @@ class ToyStep:
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss."""
-        return pooled(model, episode, progress)
+        return support_and_query_loss(model, episode, progress)
 
     def adapt(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
     ) -> PersonaWeights:
         """Take the step."""
-        start = adaptable(model)
+        start = adaptable_parameters(model)
         leaves = {name: value.detach().clone().requires_grad_() for name, value in start.items()}
         batch = model.batch(tuple(exchange for dialogue in support for exchange in dialogue))
         loss = loss_with(model, leaves, batch).total

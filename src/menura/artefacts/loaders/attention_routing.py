@@ -98,5 +98,5 @@ def _vectors(name: str, tokens: Tokens, size: int, seed: int) -> tuple[list[int]
     """Return the ids of tokens that have word vectors, and the vectors in the embeddings' width."""
     rows = {piece: row for piece, row in tokens.rows().items() if piece not in PIECE_TOKENS}
     found = word_vectors(name, rows)
-    fitted = found.fitted(size, project=True, generator=torch.Generator().manual_seed(seed))
-    return [rows[word] for word in found.words], fitted
+    projected = found.projected(size, project=True, generator=torch.Generator().manual_seed(seed))
+    return [rows[word] for word in found.words], projected

@@ -29,10 +29,10 @@ def load_over_words(settings: Any, options: LoadOptions) -> LoadedModel:
         raise ConfigError("a model over words has none before it was trained", hint="name the folder of its run")
     assert isinstance(vocabulary, WordVocabulary)
     tokens = vocabulary.tokens
-    settings = replace(settings, vocab_size=len(tokens), **_people(settings, vocabulary))
+    settings = replace(settings, vocab_size=len(tokens), **_num_users(settings, vocabulary))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model: Any = MODELS[settings.name].build(BuildInputs(people=vocabulary.people), settings).eval()
+        model: Any = MODELS[settings.name].build(BuildInputs(persona_ids=vocabulary.persona_ids), settings).eval()
     if getattr(settings, "word_vectors", "") and not settings.init_from:
         _begin_words(model, settings, vocabulary, options.seed)
     model.suppress_ids = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
@@ -47,23 +47,23 @@ def learn_words(settings: Any, tasks: Sequence[Task]) -> WordVocabulary:
     return word_vocabulary.of_tasks(tasks, min_count=getattr(settings, "min_count", 1))
 
 
-def count_over_words(settings: Any, within: str) -> BuildInputs:
+def count_over_words(settings: Any, prefix: str) -> BuildInputs:
     """Return the build inputs for counting parameters; ConfigError if the vocabulary size is not set."""
-    check_counted(settings, within, {"vocab_size": "18600"})
+    check_counted(settings, prefix, {"vocab_size": "18600"})
     return BuildInputs()
 
 
-def check_counted(settings: Any, within: str, wanted: dict[str, str]) -> None:
-    """Raise ConfigError for vocabulary sizes of 0, with the setting to type; ``within`` is its prefix."""
+def check_counted(settings: Any, prefix: str, wanted: dict[str, str]) -> None:
+    """Raise ConfigError for vocabulary sizes of 0, with the setting to type; ``prefix`` is its prefix."""
     missing = [name for name in wanted if getattr(settings, name, 1) < 1]
     if missing:
-        hint = " ".join(f"--set {within}{name}={wanted[name]}" for name in missing)
+        hint = " ".join(f"--set {prefix}{name}={wanted[name]}" for name in missing)
         raise ConfigError(f"{' and '.join(f'model.{name}' for name in missing)}: how many words?", hint=hint)
 
 
-def _people(settings: Any, vocabulary: WordVocabulary) -> dict[str, int]:
+def _num_users(settings: Any, vocabulary: WordVocabulary) -> dict[str, int]:
     """Return the size of the user embedding, for a model that has one: one row per persona and one for all others."""
-    return {"num_users": len(vocabulary.people) + 1} if hasattr(settings, "num_users") else {}
+    return {"num_users": len(vocabulary.persona_ids) + 1} if hasattr(settings, "num_users") else {}
 
 
 def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: int) -> None:
@@ -71,5 +71,5 @@ def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: in
     rows = {word: row for row, word in enumerate(vocabulary.words, start=len(WORD_TOKENS))}
     found = word_vectors(settings.word_vectors, rows)
     generator = torch.Generator().manual_seed(seed)
-    fitted = found.fitted(settings.hidden_size, project=settings.project_vectors, generator=generator)
-    model.set_word_embeddings([rows[word] for word in found.words], fitted)
+    projected = found.projected(settings.hidden_size, project=settings.project_vectors, generator=generator)
+    model.set_word_embeddings([rows[word] for word in found.words], projected)

@@ -153,16 +153,16 @@ def check_reading(ours: Tensor, network: Tensor) -> None:
         )
 
 
-def check_can_learn(module: nn.Module, place: str = "") -> None:
+def check_can_learn(module: nn.Module, source: str = "") -> None:
     """Raise DataError if an adapter is all zero: a point that no gradient leaves (spec E2).
 
-    ``place`` is where the weights came from.
+    The error names ``source``, where the weights came from.
     """
     for name, adapter in adapters_in(module):
         if not adapter.can_learn():
             kind = type(adapter).__name__
             raise DataError(
-                f"{name}: all weights of this {kind} are zero, so only a bias could ever learn", place=place
+                f"{name}: all weights of this {kind} are zero, so only a bias could ever learn", place=source
             )
 
 

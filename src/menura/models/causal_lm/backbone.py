@@ -257,7 +257,7 @@ class HFBackbone:
 
     def rows(self, vectors: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Run it on rows padded on the right, so that causal attention never sees the padding."""
-        return self._run(_rectangle(vectors, rows))[rows.row[at], rows.positions[at]]
+        return self._run(_padded(vectors, rows))[rows.row[at], rows.positions[at]]
 
     def forward_lower(self, vectors: Tensor, rows: SequenceLayout) -> Tensor:
         """Run it with the upper layers replaced by the identity."""
@@ -269,12 +269,12 @@ class HFBackbone:
 
         forward_upper = self._blocks[self._first :]
         with standing_in(forward_upper, [noting] + [passing] * (len(forward_upper) - 1)):
-            self._run(_rectangle(vectors, rows))
+            self._run(_padded(vectors, rows))
         return entered[0][rows.row, rows.positions]
 
     def forward_upper(self, lower: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         """Run it with the lower layers replaced by their cached output."""
-        functional_network = _rectangle(lower, rows)
+        functional_network = _padded(lower, rows)
         remembered = [passing] * (self._first - 1) + [lambda hidden, *args, **kwargs: functional_network]
         with standing_in(self._blocks[: self._first], remembered):
             return self._run(functional_network)[rows.row[at], rows.positions[at]]
@@ -285,7 +285,7 @@ class HFBackbone:
 
     def prefill_last(self, vectors: Tensor, rows: SequenceLayout) -> tuple[Tensor, Cache]:
         """Run it on rows padded on the left, so that all end in the last column."""
-        cache, filled = empty_cache(len(self._blocks)), _rectangle(vectors, rows, left=True)
+        cache, filled = empty_cache(len(self._blocks)), _padded(vectors, rows, left=True)
         lengths = torch.tensor(rows.lengths, device=rows.device)
         seen = torch.arange(filled.shape[1], device=rows.device) >= filled.shape[1] - lengths[:, None]
         return self.extend(cache, filled, None if bool(seen.all()) else seen)[:, -1], cache
@@ -317,8 +317,8 @@ class HFBackbone:
         return hidden
 
 
-def _rectangle(line: Tensor, rows: SequenceLayout, *, left: bool = False) -> Tensor:
+def _padded(packed: Tensor, rows: SequenceLayout, *, left: bool = False) -> Tensor:
     """Return (W, L, D) from (T, D), padded with zeros."""
     return nn.utils.rnn.pad_sequence(
-        list(torch.split(line, list(rows.lengths))), batch_first=True, padding_side="left" if left else "right"
+        list(torch.split(packed, list(rows.lengths))), batch_first=True, padding_side="left" if left else "right"
     )

@@ -64,15 +64,15 @@ def prefilled_layer(keys: Tensor, values: Tensor, rows: SequenceLayout) -> Roomy
     return made
 
 
-def _filled(line: Tensor, rows: SequenceLayout) -> Tensor:
+def _filled(packed: Tensor, rows: SequenceLayout) -> Tensor:
     longest = max(rows.lengths)
     # Zeros, not uninitialised memory: a masked value has weight 0, but 0 times NaN is NaN.
-    filled = line.new_zeros((len(rows.lengths), longest, *line.shape[1:]))
-    row = place = 0
+    filled = packed.new_zeros((len(rows.lengths), longest, *packed.shape[1:]))
+    row = start = 0
     for count, length in rows.runs:
-        piece = line[place : place + count * length].view(count, length, *line.shape[1:])
+        piece = packed[start : start + count * length].view(count, length, *packed.shape[1:])
         filled[row : row + count, longest - length :] = piece
-        row, place = row + count, place + count * length
+        row, start = row + count, start + count * length
     return filled
 
 

@@ -107,9 +107,9 @@ class CausalLm(DialogueModel[CausalState]):
         nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         softened = []
         for number, part in enumerate(batch.packed.chunks(PASS_TOKENS)):
-            logits = self._logits(self._hidden(part, part.before))  # (N, V): the vocabulary is scored at labels only
-            token_nll = nn.functional.cross_entropy(logits, part.token, reduction="none")
-            nll = nll.index_add(0, part.exchange, token_nll.to(nll.dtype))
+            logits = self._logits(self._hidden(part, part.predict_index))  # (N, V), at labels only
+            token_nll = nn.functional.cross_entropy(logits, part.labels, reduction="none")
+            nll = nll.index_add(0, part.label_exchange, token_nll.to(nll.dtype))
             if batch.soft_targets:
                 soft = nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[number], reduction="sum")
                 softened.append(soft)
@@ -119,7 +119,7 @@ class CausalLm(DialogueModel[CausalState]):
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with the model's present distribution at each label as soft target."""
         parts = batch.packed.chunks(PASS_TOKENS)
-        found = tuple(self._logits(self._hidden(part, part.before)).softmax(-1) for part in parts)
+        found = tuple(self._logits(self._hidden(part, part.predict_index)).softmax(-1) for part in parts)
         return replace(batch, soft_targets=SoftTargets(share, found))
 
     def check_padded(self) -> None:
@@ -133,36 +133,36 @@ class CausalLm(DialogueModel[CausalState]):
     def padded(self, batch: Batch) -> PaddedBatch:
         """Return a batch as padded tensors; frozen lower layers are run here."""
         parts = batch.packed.chunks(PASS_TOKENS)
-        lines = [torch.cat([self._lower(row) for row in p.ids]) if self.lower_is_frozen else p.line for p in parts]
-        return padded(batch, list(zip(parts, lines, strict=True)), self.network.get_input_embeddings().weight)
+        packed = [torch.cat([self._lower(row) for row in p.ids]) if self.lower_is_frozen else p.packed for p in parts]
+        return padded(batch, list(zip(parts, packed, strict=True)), self.network.get_input_embeddings().weight)
 
     def _padded_loss(self, batch: PaddedBatch) -> Loss:
         nll, form = [], functional_network(self.network.base_model)
-        assert form is not None, "check_fills was to refuse it"
+        assert form is not None, "check_padded was to refuse it"
         for part in batch.parts:
             if self.lower_is_frozen:
                 hidden = padded_forward_above(form, self._first, part)
             else:
-                hidden = padded_forward(form, self._embedded(part.line), part)
-            token_nll = nn.functional.cross_entropy(self._logits(hidden), part.token, reduction="none")
-            nll.append(token_nll * part.counts)
-        return mean_loss(torch.cat(nll), torch.cat([part.counts for part in batch.parts]))
+                hidden = padded_forward(form, self._embedded(part.packed), part)
+            token_nll = nn.functional.cross_entropy(self._logits(hidden), part.labels, reduction="none")
+            nll.append(token_nll * part.label_mask)
+        return mean_loss(torch.cat(nll), torch.cat([part.label_mask for part in batch.parts]))
 
     def prefill(self, batch: Batch) -> CausalState:
         """Read all of each prefix but its last token, which is the first input of ``step``."""
-        line, rows = self._side_by_side([exchange.prefix[:-1] for exchange in batch.exchanges])
+        packed, rows = self._side_by_side([exchange.prefix[:-1] for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
         persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
         with self._with_adapters(persona_rows, rows.lengths):
-            return CausalState(self._backbone.prefill(self._embedded(line), rows), mask, persona_rows)
+            return CausalState(self._backbone.prefill(self._embedded(packed), rows), mask, persona_rows)
 
     def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
         """Read each whole prefix; return logits (B, V) and the state."""
-        line, rows = self._side_by_side([exchange.prefix for exchange in batch.exchanges])
+        packed, rows = self._side_by_side([exchange.prefix for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask
         persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
         with self._with_adapters(persona_rows, rows.lengths):
-            hidden, cache = self._backbone.prefill_last(self._embedded(line), rows)
+            hidden, cache = self._backbone.prefill_last(self._embedded(packed), rows)
         return self._logits(hidden), CausalState(cache, mask, persona_rows)
 
     def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
@@ -218,11 +218,11 @@ class CausalLm(DialogueModel[CausalState]):
         nll = torch.zeros(replies, device=self.device, dtype=self.dtype)
         ends, persona_rows = [], []
         for part in (batch.prefix_tree if self._backbone.branches else batch.packed).chunks(PASS_TOKENS):
-            told, (at, exchange) = part.exchange < replies, part.ends
-            before = part.before[told]
-            said, end = torch.split(self._hidden(part, torch.cat([before, at])), [len(before), len(at)])
-            token_nll = nn.functional.cross_entropy(self._logits(said), part.token[told], reduction="none")
-            nll = nll.index_add(0, part.exchange[told], token_nll.to(nll.dtype))
+            told, (at, exchange) = part.label_exchange < replies, part.ends
+            predict_index = part.predict_index[told]
+            said, end = torch.split(self._hidden(part, torch.cat([predict_index, at])), [len(predict_index), len(at)])
+            token_nll = nn.functional.cross_entropy(self._logits(said), part.labels[told], reduction="none")
+            nll = nll.index_add(0, part.label_exchange[told], token_nll.to(nll.dtype))
             ends.append(end)
             persona_rows.append(exchange)
         return nll, torch.cat(ends)[torch.cat(persona_rows).argsort()]
@@ -296,14 +296,14 @@ class CausalLm(DialogueModel[CausalState]):
 
     def _hidden(self, part: PackedChunk, at: Tensor) -> Tensor:
         """Return (N, D) the last hidden states at positions of a packed chunk."""
-        return self._at(part.ids, part.line, part.rows, at)
+        return self._at(part.ids, part.packed, part.rows, at)
 
-    def _at(self, ids: Sequence[tuple[int, ...]], line: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
+    def _at(self, ids: Sequence[tuple[int, ...]], packed: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         if not self.lower_is_frozen:
-            return self._backbone.rows(self._embedded(line), rows, at)
+            return self._backbone.rows(self._embedded(packed), rows, at)
         if any(rows.branches):  # such rows hardly ever come again, so nothing of them is cached
             with torch.no_grad():
-                lower = self._backbone.forward_lower(self._embedded(line), rows)
+                lower = self._backbone.forward_lower(self._embedded(packed), rows)
         else:
             lower = torch.cat([self._lower(row) for row in ids])
         return self._backbone.forward_upper(lower, rows, at)
@@ -331,8 +331,8 @@ class CausalLm(DialogueModel[CausalState]):
         self._kept_bytes = 0
 
     def _side_by_side(self, read: Sequence[Ids]) -> tuple[Tensor, SequenceLayout]:
-        line = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
-        return line, SequenceLayout(tuple(map(len, read)), self.device)
+        packed = torch.tensor(list(chain.from_iterable(read)), dtype=torch.long, device=self.device)
+        return packed, SequenceLayout(tuple(map(len, read)), self.device)
 
     def _embedded(self, ids: Tensor) -> Tensor:
         if self.token_type_embeddings is None:

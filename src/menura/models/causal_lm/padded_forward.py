@@ -21,7 +21,7 @@ def padded_forward(form: FunctionalNetwork, vectors: Tensor, part: PaddedChunk) 
 
 def padded_forward_above(form: FunctionalNetwork, first: int, part: PaddedChunk) -> Tensor:
     """Return the same from the input of layer ``first``, which the chunk holds."""
-    return form.final_norm(_through(form, form.layers()[first:], part.line, part))
+    return form.final_norm(_through(form, form.layers()[first:], part.packed, part))
 
 
 def _through(form: FunctionalNetwork, layers: Sequence[FunctionalLayer], hidden: Tensor, part: PaddedChunk) -> Tensor:
@@ -30,7 +30,7 @@ def _through(form: FunctionalNetwork, layers: Sequence[FunctionalLayer], hidden:
         asked = layer.qkv(hidden, rope)
         given, found = asked.inputs, _attended(asked, part)
         if layer is layers[-1]:  # the other positions are not wanted
-            hidden, given, found = (states.index_select(0, part.before) for states in (hidden, given, found))
+            hidden, given, found = (states.index_select(0, part.predict_index) for states in (hidden, given, found))
         hidden = layer.finish(hidden, given, found)
     return hidden
 
@@ -40,10 +40,10 @@ def _attended(asked: AttentionInputs, part: PaddedChunk) -> Tensor:
 
     Written out, as the fused kernels have no second derivative. Heads that share keys attend one after the other.
     """
-    rows, length = part.rectangle.shape
+    rows, length = part.pad_index.shape
     (_, heads, width), key_heads = asked.queries.shape, asked.keys.shape[1]
     groups = rows * key_heads
-    queries, keys, values = (_laid(states.flatten(1), part) for states in asked[1:4])
+    queries, keys, values = (_padded(states.flatten(1), part) for states in asked[1:4])
     queries = (queries * asked.scale).view(rows, length, key_heads, -1, width).permute(0, 2, 3, 1, 4)
     keys, values = (states.view(rows, length, key_heads, width).transpose(1, 2) for states in (keys, values))
     keys, values = (states.reshape(groups, length, width) for states in (keys, values))
@@ -52,43 +52,43 @@ def _attended(asked: AttentionInputs, part: PaddedChunk) -> Tensor:
     weights = scores.masked_fill(here > here[:, None], float("-inf")).softmax(-1)
     found = torch.bmm(weights.view(groups, -1, length), values).view(rows, heads, length, width)
     found = found.transpose(1, 2).reshape(rows * length, heads * width)
-    line: Tensor = _Lined.apply(found, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
-    return line
+    packed: Tensor = _Unpad.apply(found, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
+    return packed
 
 
-def _laid(line: Tensor, part: PaddedChunk) -> Tensor:
-    made: Tensor = _Laid.apply(line, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
+def _padded(packed: Tensor, part: PaddedChunk) -> Tensor:
+    made: Tensor = _Pad.apply(packed, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
     return made
 
 
 def _places(part: PaddedChunk) -> tuple[Tensor, Tensor, Tensor]:
-    return part.rectangle.flatten(), part.real.flatten(), part.corner
+    return part.pad_index.flatten(), part.attention_mask.flatten(), part.unpad_index
 
 
-class _Laid(torch.autograd.Function):
-    """Pad packed tokens (T, D) to rows (W L, D), zero at padding; the backward pass is ``_Lined``.
+class _Pad(torch.autograd.Function):
+    """Pad packed tokens (T, D) to rows (W L, D), zero at padding; the backward pass is ``_Unpad``.
 
     By autograd both backward passes would be scatter-adds, which are slow and not deterministic across threads.
     """
 
     @staticmethod
-    def forward(ctx: Any, line: Tensor, rectangle: Tensor, real: Tensor, corner: Tensor) -> Tensor:
-        ctx.save_for_backward(rectangle, real, corner)
-        return line.index_select(0, rectangle) * real[:, None]
+    def forward(ctx: Any, packed: Tensor, pad_index: Tensor, attention_mask: Tensor, unpad_index: Tensor) -> Tensor:
+        ctx.save_for_backward(pad_index, attention_mask, unpad_index)
+        return packed.index_select(0, pad_index) * attention_mask[:, None]
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return _Lined.apply(slope, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]  # torch's own
+        return _Unpad.apply(slope, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]  # torch's own
 
 
-class _Lined(torch.autograd.Function):
-    """Pack padded rows (W L, D) to tokens (T, D); the backward pass is ``_Laid``."""
+class _Unpad(torch.autograd.Function):
+    """Pack padded rows (W L, D) to tokens (T, D); the backward pass is ``_Pad``."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, rectangle: Tensor, real: Tensor, corner: Tensor) -> Tensor:
-        ctx.save_for_backward(rectangle, real, corner)
-        return states.index_select(0, corner)
+    def forward(ctx: Any, states: Tensor, pad_index: Tensor, attention_mask: Tensor, unpad_index: Tensor) -> Tensor:
+        ctx.save_for_backward(pad_index, attention_mask, unpad_index)
+        return states.index_select(0, unpad_index)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return _Laid.apply(slope, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]  # torch's own
+        return _Pad.apply(slope, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]  # torch's own

@@ -18,19 +18,19 @@ Visibility = Literal["prefix", "response_only"]
 
 @dataclass(frozen=True)
 class SegmentIds:
-    """The segment, utterance (``block``, counted from the first) and position of each place of a row."""
+    """The segment, utterance (counted from the first) and position of each place of a row."""
 
     segment: Tensor  # (B, N) int64, PADDING where not real
-    block: Tensor  # (B, N)
+    utterance: Tensor  # (B, N)
 
     @classmethod
-    def of(cls, context: Tensor, blocks: Tensor, reply: Tensor, *, head: bool) -> "SegmentIds":
+    def of(cls, context: Tensor, utterances: Tensor, reply: Tensor, *, head: bool) -> "SegmentIds":
         """Return the ids of a head slot, if any, context (B, C) and reply (B, T); masks are True where real."""
         rows = len(context)
         first = context.new_full((rows, int(head)), HEAD, dtype=torch.long)
         parts = [first, _segment(context, CONTEXT), _segment(reply, REPLY)]
         nothing = torch.zeros_like(first), torch.zeros_like(parts[2])
-        return cls(torch.cat(parts, 1), torch.cat([nothing[0], blocks, nothing[1]], 1))
+        return cls(torch.cat(parts, 1), torch.cat([nothing[0], utterances, nothing[1]], 1))
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class AttentionMask:
     latent: Visibility = "prefix"
 
     def sees(self, query: tuple[Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Tell whether a query attends to a key, each given as (segment, block, position); shapes broadcast."""
-        (from_segment, from_block, from_place), (to_segment, to_block, to_place) = query, key
+        """Tell whether a query attends to a key, each given as (segment, utterance, position); shapes broadcast."""
+        (from_segment, from_utterance, from_place), (to_segment, to_utterance, to_place) = query, key
         real = (from_segment != PADDING) & (to_segment != PADDING)
         earlier = to_place <= from_place
         if self.context == "uni":
@@ -56,7 +56,7 @@ class AttentionMask:
         if self.recognition:
             return real
         within = (from_segment == CONTEXT) & (to_segment == CONTEXT)
-        blocked = within & (to_block > from_block) if self.context == "block_bi" else within & False
+        blocked = within & (to_utterance > from_utterance) if self.context == "block_bi" else within & False
         hidden = (from_segment == CONTEXT) & (to_segment == HEAD) if self.latent == "response_only" else within & False
         said = (from_segment == REPLY) & (to_segment == REPLY) & earlier
         return real & (((to_segment != REPLY) & ~blocked & ~hidden) | said)
@@ -64,7 +64,7 @@ class AttentionMask:
     def dense(self, places: SegmentIds) -> Tensor:
         """Return (B, N, N), True where the row's place attends to the column's."""
         place = torch.arange(places.segment.shape[1], device=places.segment.device)[None]
-        parts = (places.segment, places.block, place)
+        parts = (places.segment, places.utterance, place)
         return self.sees(
             (parts[0][:, :, None], parts[1][:, :, None], parts[2][:, :, None]),
             (parts[0][:, None], parts[1][:, None], parts[2][:, None]),
@@ -81,8 +81,8 @@ class AttentionMask:
 
         def rule(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
             del h
-            own = (places.segment[b, q], places.block[b, q], q)
-            return self.sees(own, (places.segment[b, k], places.block[b, k], k)) | (q == k)
+            own = (places.segment[b, q], places.utterance[b, q], q)
+            return self.sees(own, (places.segment[b, k], places.utterance[b, k], k)) | (q == k)
 
         rows, length = places.segment.shape
         return create_block_mask(rule, rows, None, length, length, device=places.segment.device.type)

@@ -1,4 +1,6 @@
-"""A second copy of a weight matrix in the blocked layout of oneDNN.
+"""A linear map with a prepacked weight: a second copy of its matrix, in the blocked layout of oneDNN.
+
+This is about weights; packed sequences are in ``batches/varlen.py``.
 
 PyTorch's default (MKL) reorders a matrix at every call, and is slow on CPUs that are not Intel's: for the few rows of
 one decoding step it takes about three times as long.

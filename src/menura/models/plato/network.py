@@ -127,7 +127,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
     def _both_ways(self, rows: Sequence[tuple[list[Token], list[Token]]]) -> Tensor:
         context = Channels.of([context for context, _ in rows], self.device)
         reply = Channels.of([reply for _, reply in rows], self.device)
-        places = SegmentIds.of(context.mask, context.block, reply.mask, head=True)
+        places = SegmentIds.of(context.mask, context.utterance, reply.mask, head=True)
         slot = self.embeddings.slot(self.mask_slot).expand(len(rows), 1, -1)
         x = torch.cat([slot, self.embeddings(context), self.embeddings(reply)], 1)
         attend = self._attention(AttentionMask(recognition=True, context=self.config.context), places)
@@ -232,7 +232,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         tokens = self.layout.context(exchange)
         ids = tuple(token.id for token in tokens)
         heard = before if before and ids[: len(before.ids)] == before.ids else self._silence()
-        for _, turn in groupby(tokens[len(heard.ids) :], key=lambda token: token.block):
+        for _, turn in groupby(tokens[len(heard.ids) :], key=lambda token: token.utterance):
             heard = self._read_turn(heard, list(turn))
         return heard
 
@@ -298,7 +298,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     def _read(self, x: Tensor, read: Channels, *, head: bool) -> Contexts:
         """Encode everything before the reply in one pass, with its keys and values."""
-        places = SegmentIds.of(read.mask, read.block, read.mask[:, :0], head=head)
+        places = SegmentIds.of(read.mask, read.utterance, read.mask[:, :0], head=head)
         kept: list[KeyValues] = []
         attend = self._attention(AttentionMask(context=self.config.context, latent=self.rules.visibility), places)
         states = self.body(x, [Keeping(attend, kept)] * len(self.body.blocks))

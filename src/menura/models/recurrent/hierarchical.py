@@ -57,7 +57,7 @@ class Hierarchical(WordDecoderModel[DecoderState]):
         asked = ends(self._read(self.question, turned.last), turned.last)  # (B, H)
         said = ends(self._read(self.turn, turned.words), turned.words)  # (U, H)
         before = turned.before_last
-        history, _ = self.history(said[before.block])
+        history, _ = self.history(said[before.padded])
         told = TimeMajor.of([e.facts for e in batch.exchanges], self.device, shared=True)
         found = (
             self.in_history(asked, places(history), before.own),
@@ -77,7 +77,7 @@ class Hierarchical(WordDecoderModel[DecoderState]):
         return state.rows(rows)
 
     def _read(self, encoder: nn.Module, words: TimeMajor) -> Tensor:
-        states: Tensor = encoder(self.decoder.embedding(words.block))[0]
+        states: Tensor = encoder(self.decoder.embedding(words.padded))[0]
         return states
 
 

@@ -165,7 +165,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         said = self._read(turned.words, turned.backwards)  # (U, 2 H)
         flag = nn.functional.one_hot(turned.own.long(), 2).to(said.dtype)
         every = turned.all
-        return ends(self.context(torch.cat([said, flag], -1)[every.block]), every)
+        return ends(self.context(torch.cat([said, flag], -1)[every.padded]), every)
 
     def _with_reply(self, batch: Batch, context: Tensor) -> Tensor:
         """Return (B, 3 H) encoded replies without their end tokens, joined to their contexts."""
@@ -177,7 +177,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
     def _read(self, words: TimeMajor, backwards: TimeMajor) -> Tensor:
         """Return (·, 2 H) the final states of both directions."""
         pairs = ((self.forwards, words), (self.backwards, backwards))
-        return torch.cat([ends(gru(self.decoder.embedding(timed.block)), timed) for gru, timed in pairs], -1)
+        return torch.cat([ends(gru(self.decoder.embedding(timed.padded)), timed) for gru, timed in pairs], -1)
 
     def _opened(self, latent: Tensor, context: Tensor) -> DecoderState:
         """Return initial decoder states from latents (·, Z) and contexts (·, H)."""

@@ -101,7 +101,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         """Return the loss of the replies; prefixes that contexts share are encoded once."""
         replies = TimeMajor.of([e.reply for e in batch.exchanges], self.device, shared=False)
         logits, whose = self._said_of(batch)
-        token_nll = nn.functional.cross_entropy(logits, replies.line, reduction="none")
+        token_nll = nn.functional.cross_entropy(logits, replies.packed, reduction="none")
         nll = torch.zeros(len(batch), device=self.device, dtype=token_nll.dtype).index_add(0, whose, token_nll)
         softened = []
         if batch.soft_targets:
@@ -117,13 +117,13 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         """Return (N, V) logits of the replies' tokens, time-major, and (N,) the exchange of each."""
         spoken = TimeMajor.of([(e.prefix[-1], *e.reply[:-1]) for e in batch.exchanges], self.device, shared=False)
         order = torch.tensor(spoken.row, device=self.device).argsort()  # of the rows: the longest reply first
-        words = self.embedding(spoken.line)
+        words = self.embedding(spoken.packed)
         hidden, before = self._said(self.reorder_cache(self.prefill(batch), order), words, spoken)
-        return self._logits(hidden, words, before), order[spoken.standing]
+        return self._logits(hidden, words, before), order[spoken.packed_row]
 
     def prefill(self, batch: Batch) -> Seq2SeqState:
         """Encode each prefix without its last token, which opens the reply."""
-        states, cells = self.encoder(self.embedding(batch.source.block))
+        states, cells = self.encoder(self.embedding(batch.source.padded))
         # The extra zero row is the final state of an empty context, and all that it attends to.
         states, cells = (nn.functional.pad(part.flatten(0, 1), (0, 0, 0, 1)) for part in (states, cells))
         shut = states.new_zeros(batch.source.own.shape).masked_fill(~batch.source.own, float("-inf"))
@@ -148,10 +148,10 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
 
     def _said(self, state: Seq2SeqState, words: Tensor, tokens_in: TimeMajor) -> tuple[Tensor, Tensor]:
         """Return (N, H) the decoder's states after and before each word; rows of ``state``: the longest reply first."""
-        speaker = None if state.speaker is None else state.speaker[tokens_in.standing]
-        given = torch.split(self.decoder.given(_joined(words, speaker)), list(tokens_in.counts))
+        speaker = None if state.speaker is None else state.speaker[tokens_in.packed_row]
+        given = torch.split(self.decoder.given(_joined(words, speaker)), list(tokens_in.batch_sizes))
         after, before = [state.hidden[:0]], [state.hidden[:0]]
-        for count, now in zip(tokens_in.counts, given, strict=True):
+        for count, now in zip(tokens_in.batch_sizes, given, strict=True):
             if count < len(state.hidden):
                 state = _first(state, count)
             before.append(state.hidden)

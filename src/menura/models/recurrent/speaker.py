@@ -38,10 +38,10 @@ class SpeakerConfig(Seq2SeqConfig):
 class Speaker(Seq2Seq):
     """The last user embedding is for personas not trained on: drawn from N(0, 1), never trained, free to adapt."""
 
-    def __init__(self, config: SpeakerConfig, people: Sequence[str] = ()) -> None:
+    def __init__(self, config: SpeakerConfig, persona_ids: Sequence[str] = ()) -> None:
         super().__init__(config, beside=config.user_size)
         self.users = nn.Embedding(config.num_users, config.user_size)  # initialised from N(0, 1)
-        self._row: Mapping[str, int] = {persona_id: row for row, persona_id in enumerate(people)}
+        self._row: Mapping[str, int] = {persona_id: row for row, persona_id in enumerate(persona_ids)}
 
     def _beside(self, batch: Batch) -> Tensor:
         """Return (B, W) the user embeddings."""

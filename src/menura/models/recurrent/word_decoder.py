@@ -61,14 +61,16 @@ class WordDecoder(nn.Module):
         replies = TimeMajor.of([e.reply for e in batch.exchanges], batch.device, shared=False)
         order = torch.tensor(spoken.row, device=batch.device).argsort()  # the longest reply first
         states = self._said(initial.rows(order), spoken)
-        token_nll = nn.functional.cross_entropy(self.logits(states), replies.line, reduction="none")
-        return token_nll.new_zeros(len(batch)).index_add(0, order[spoken.standing], token_nll)
+        token_nll = nn.functional.cross_entropy(self.logits(states), replies.packed, reduction="none")
+        return token_nll.new_zeros(len(batch)).index_add(0, order[spoken.packed_row], token_nll)
 
     def _said(self, state: DecoderState, tokens_in: TimeMajor) -> Tensor:
         """Return (N, H) states after each word; rows of ``state``: the longest reply first."""
-        words = torch.cat([self.embedding(tokens_in.line), state.beside[tokens_in.standing]], -1)
+        words = torch.cat([self.embedding(tokens_in.packed), state.beside[tokens_in.packed_row]], -1)
         after = [state.hidden[:0]]
-        for count, given in zip(tokens_in.counts, self.cell.given(words).split(list(tokens_in.counts)), strict=True):
+        for count, given in zip(
+            tokens_in.batch_sizes, self.cell.given(words).split(list(tokens_in.batch_sizes)), strict=True
+        ):
             hidden, cell = self.cell.step(given, state.hidden[:count], state.cell[:count])
             state = DecoderState(hidden, cell, state.beside)
             after.append(hidden)

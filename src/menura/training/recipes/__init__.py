@@ -7,14 +7,14 @@ from menura.errors import ConfigError
 from menura.training.config import RunConfig
 from menura.training.recipes import (
     arplus,
-    arplus_ineffective,
+    arplus_negative_results,
     cmaml,
     default_adapters,
     mamlviapp,
-    mamlviapp_quoted,
+    mamlviapp_baselines,
     plato,
+    plato_baselines,
     plato_grid,
-    plato_quoted,
     tiny,
 )
 from menura.training.recipes.mamlviapp import Size
@@ -34,12 +34,12 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
 SIZED: dict[str, Callable[[Size], RunConfig]] = {  # recipes with sizes
     **mamlviapp.ROWS,
     **cmaml.ROWS,
-    **mamlviapp_quoted.ROWS,
+    **mamlviapp_baselines.ROWS,
     **plato.ROWS,
     **plato_grid.ROWS,
-    **plato_quoted.ROWS,
+    **plato_baselines.ROWS,
     **arplus.ROWS,
-    **arplus_ineffective.ROWS,
+    **arplus_negative_results.ROWS,
 }
 SIZES: tuple[Size, ...] = ("tiny", "cpu", "paper")
 USUAL: Size = "cpu"

@@ -17,8 +17,8 @@ from menura.models.plato.config import PlatoConfig
 from menura.training.config import Outer, RunConfig, with_model
 from menura.training.data import DataConfig
 from menura.training.precision import Precision
-from menura.training.recipes.dialogue_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
 from menura.training.recipes.mamlviapp import Size
+from menura.training.recipes.plato_data_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
 
 MODELS: dict[Size, PlatoConfig] = {
     "tiny": PlatoConfig(

@@ -11,9 +11,9 @@ from menura.adaptation.alternating import Alternating
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.models.recurrent.ivae_mi import IvaeMiConfig
-from menura.training import masks as run_structures
+from menura.training import persona_masks as run_structures
 from menura.training.recipes import SIZES, recipe
-from menura.training.recipes.plato_quoted import ROWS
+from menura.training.recipes.plato_baselines import ROWS
 from menura.training.run_folder import Run
 
 TABLE = {

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from menura.decoding.choice import FIRST_LOOK, Choice, Greedy, Nucleus, TopK, uniforms
+from menura.decoding.sampling import FIRST_LOOK, Choice, Greedy, Nucleus, TopK, uniforms
 from menura.errors import ConfigError
 
 CHOICES = [Greedy(), Nucleus(0.9), Nucleus(1.0), Nucleus(0.5, 2.0), TopK(1), TopK(3), TopK(1000, 0.7)]

@@ -21,8 +21,8 @@ from menura.models.recurrent.ivae_mi import IvaeMiConfig
 from menura.models.recurrent.seq2seq import Seq2SeqConfig
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig
-from menura.training.recipes.dialogue_sets import AVSD, DAILYDIALOG, PERSONACHAT
 from menura.training.recipes.mamlviapp import Size
+from menura.training.recipes.plato_data_sets import AVSD, DAILYDIALOG, PERSONACHAT
 
 SMALL = DataConfig(max_turns=8, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
 # GloVe's own file of 300 numbers, which has to lie in the working folder; 500 are turned into from those.

@@ -6,7 +6,7 @@ from typing import Any
 
 from menura.adaptation.alternating import HasPhases
 from menura.adaptation.joint import LearnsJointly
-from menura.adaptation.masks import PersonaMask, from_tensors, mask_statistics, to_tensors, whole
+from menura.adaptation.masks import PersonaMask, from_tensors, full_mask, mask_statistics, to_tensors
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError
 from menura.models.dialogue_model import DialogueModel
@@ -60,7 +60,7 @@ def read(run: Run, model: DialogueModel[Any]) -> dict[str, PersonaMask]:
     """Read the masks found so far, if any; MismatchError if their layers are not the model's."""
     if not run.masks.exists():
         return {}
-    return from_tensors(tensors.load(run.masks, header_limit=HEADER_LIMIT), whole(model), run.masks)
+    return from_tensors(tensors.load(run.masks, header_limit=HEADER_LIMIT), full_mask(model), run.masks)
 
 
 def check_complete(run: Run, masks: Mapping[str, PersonaMask], tasks: Sequence[EncodedTask]) -> None:
