@@ -151,3 +151,17 @@ def test_every_public_method_explains_itself(name: str) -> None:
     for attribute, found in vars(getattr(menura, name)).items() if inspect.isclass(getattr(menura, name)) else ():
         if callable(found) and not attribute.startswith("_"):
             assert inspect.getdoc(found), f"{name}.{attribute}"
+
+
+def test_a_list_of_texts_in_place_of_turns_is_told(persona: menura.Persona) -> None:
+    with pytest.raises(DataError, match="a str in the context where a Turn was wanted"):
+        persona.reply(["hello"])  # type: ignore[list-item]
+
+
+def test_plain_data_in_place_of_dialogues_is_told(model: menura.Model) -> None:
+    with pytest.raises(DataError, match="a dict where a Dialogue was wanted"):
+        model.adapt([{"turns": []}])  # type: ignore[list-item]
+
+
+def test_half_of_a_surrogate_pair_in_a_line_stops_no_reply(persona: menura.Persona) -> None:
+    assert isinstance(persona.reply("a\ud800b", max_new_tokens=2), str)

@@ -34,7 +34,7 @@ class Problem:
     count: int = 1  # how many places had the same problem
 
     def __str__(self) -> str:
-        place = f"{self.place}: " if self.place else ""
+        place = f"{printable(self.place)}: " if self.place else ""
         times = f" ({self.count} places)" if self.count > 1 else ""
         hint = f" (hint: {self.hint})" if self.hint else ""
         return f"{self.level}[{self.code}]: {place}{self.message}{times}{hint}"
@@ -149,6 +149,13 @@ class Stopped(MenuraError):  # noqa: N818  # nothing went wrong
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def printable(text: str) -> str:
+    """Return text with its control characters but line breaks escaped, so that it moves no terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(text: str) -> str:

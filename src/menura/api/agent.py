@@ -98,6 +98,11 @@ class Agent:
         return self.candidates(context, 1, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)[0].text
 
     @property
+    def first_line(self) -> str:
+        """What the agent says before anything was said to it; empty for most."""
+        return ""
+
+    @property
     def num_latents(self) -> int:
         """The number of latents; 0 for a model without."""
         return self.loaded.model.latents if isinstance(self.loaded.model, HasLatents) else 0
@@ -216,6 +221,11 @@ class Persona(Agent):
     def name(self) -> str:
         """The persona's name."""
         return self.artefact.name
+
+    @property
+    def first_line(self) -> str:
+        """The greeting of the character card that the persona was made from; empty where there is none."""
+        return next(iter(self.artefact.first_lines), "")
 
     def save(self, path: str | Path) -> Path:
         """Write the persona as one file (a CHARX package)."""

@@ -65,12 +65,13 @@ def adapt(  # each one changes the persona, or where it is written
     persona_store.check_new(name)  # a bad name is reported before anything takes time
     # A bad setting too, if the method is known without the model.
     chosen = None if method else overridden(usual_method(base), config, assignments)
-    found = inputs(files, format, options)
     collected = Collected(k, pick)
+    found = inputs(files, format, options)
     for dialogue in dialogues_of(found):
         collected.add(dialogue)
     for one in found:
         say(summary(one))
+    card = _card(found)
     selection = _selection(name, speaker, collected, found, choose_speaker)
     if dry_run:
         say(f"would adapt {name!r}: {_planned(selection)}")
@@ -93,7 +94,7 @@ def adapt(  # each one changes the persona, or where it is written
 
     artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, watch=by_reply)
     artefact, check = check_persona(model.loaded, artefact, selection, stranger.artefact.weights if stranger else None)
-    artefact = replace(artefact, recipe={**artefact.recipe, **_told(found)}, card=_card(found))
+    artefact = replace(artefact, recipe={**artefact.recipe, **_told(found)}, card=card)
     saved = persona_store.save(artefact, replace_old=replace_old)
     if stranger:
         stranger.keep()
@@ -107,12 +108,14 @@ def _selection(
     """Return what is learnt from and checked on, once it is clear whose persona it is."""
     owners = {one.notes.persona for one in found if one.notes and one.notes.persona}
     owner = next(iter(owners)) if len(owners) == 1 else ""
-    if any(one.notes and one.notes.card for one in found):
-        collected.at_most = True  # a card has few examples or none: its facts make a persona
-        collected.facts.setdefault(owner, set())
+    for one in found:
+        if one.notes and one.notes.card:
+            collected.at_most = True  # a card has few examples or none: its facts make a persona
+            collected.facts.setdefault(owner, set()).update(one.notes.facts.get(owner, ()))
     replies = collected.repliers()
     if speaker is None:
         speaker = find_speaker(name, replies, owner=owner, files=[one.file.name for one in found])
+        speaker = speaker or (owner if collected.at_most else "")
         speaker = speaker or choose_speaker([known for known, _ in sorted(replies, key=lambda pair: -pair[1])])
     if speaker is None:
         raise unknown_speaker(None, replies)
@@ -141,7 +144,9 @@ def _told(found: Sequence[Input]) -> Mapping[str, object]:
 
 
 def _card(found: Sequence[Input]) -> Mapping[str, object]:
-    cards = [one.notes.card for one in found if one.notes and one.notes.card]
+    """Return the character card among the files, empty if there is none."""
+    cards = {one.file.name: one.notes.card for one in found if one.notes and one.notes.card}
     if len(cards) > 1:
-        raise DataError(f"{len(cards)} character cards: a persona has one", hint="give one of them", code="schema")
-    return cards[0] if cards else {}
+        said = f"{len(cards)} character cards ({', '.join(cards)}): a persona has one"
+        raise DataError(said, hint="give one of them", code="schema")
+    return next(iter(cards.values()), {})

@@ -11,6 +11,7 @@ from menura import api
 from menura.cli.evaluate import RANK_BY
 from menura.cli.globals import Globals
 from menura.cli.screen import Screen, columns
+from menura.errors import printable
 
 if TYPE_CHECKING:
     from menura.api import Agent, Candidate
@@ -77,6 +78,7 @@ def talk(
 ) -> None:
     """Read lines until the end of input; every agent has its own view of the dialogue."""
     said: dict[str, list[Turn]] = {name: [] for name in agents}
+    _greet(screen, agents, said)
     while True:
         try:
             line = input("you > " if screen.live else "").strip()
@@ -104,6 +106,14 @@ def talk(
             said[name].append(api.Turn(api.PERSONA, reply or "…"))
 
 
+def _greet(screen: Screen, agents: "dict[str, Agent]", said: "dict[str, list[Turn]]") -> None:
+    """Let personas say the first lines of their cards."""
+    for name, agent in agents.items():
+        if agent.first_line:
+            line = _streamed(screen, name, iter([agent.first_line]))
+            said[name].append(api.Turn(api.PERSONA, line))
+
+
 def _streamed(screen: Screen, name: str, pieces: Iterator[str]) -> str:
     if screen.as_json:
         reply = "".join(pieces).strip()
@@ -113,7 +123,8 @@ def _streamed(screen: Screen, name: str, pieces: Iterator[str]) -> str:
     whole = ""
     for piece in pieces:
         whole += piece
-        print(_printable(piece), end="", flush=True)
+        # Several messages in a row were learnt as one turn with line breaks; they are several messages again.
+        print(printable(piece).replace("\n", f"\n{name}> "), end="", flush=True)
     print()
     return whole.strip()
 
@@ -126,6 +137,7 @@ def _command(
         for turns in said.values():
             turns.clear()
         screen.say("(forgotten)")
+        _greet(screen, agents, said)
     elif word == "/who":
         screen.say(", ".join(f"{name} on {agent.loaded.base.name}" for name, agent in agents.items()))
     elif word == "/cand" and (rest or "4").isdigit() and 1 <= int(rest or "4") <= 32:
@@ -181,7 +193,7 @@ def _candidates(
             screen.say("say something first")
             return
         for candidate in agent.candidates(turns, count, decoding=decoding):
-            screen.say(f"  {name}  {candidate.nll:5.2f} NLL per token  {_printable(candidate.text)}")
+            screen.say(f"  {name}  {candidate.nll:5.2f} NLL per token  {printable(candidate.text)}")
 
 
 def _give_candidates(screen: Screen, name: str, found: "Sequence[Candidate]", by: str) -> None:
@@ -192,11 +204,6 @@ def _give_candidates(screen: Screen, name: str, found: "Sequence[Candidate]", by
         latent = "" if one.latent is None else f"z={one.latent}"
         coherent = "" if one.coherence is None else f"coherence {1 / (1 + math.exp(-one.coherence)):.2f}"
         chosen = f"<- chosen: {why} ({by} {one.score:.2f})" if not number else ""
-        rows.append(["", latent, coherent, f"{one.nll:.2f} NLL per token", _printable(one.text), chosen])
+        rows.append(["", latent, coherent, f"{one.nll:.2f} NLL per token", printable(one.text), chosen])
     facts = [{"name": name, "chosen_by": by, **asdict(one), "chosen": not number} for number, one in enumerate(found)]
     screen.give("candidates", {"candidates": facts}, columns(rows))
-
-
-def _printable(text: str) -> str:
-    """Show control characters instead of sending them to the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -1,5 +1,6 @@
 """``menura``: the line that was typed becomes one call, errors become lines and exit codes."""
 
+import io
 import json
 import sys
 import traceback
@@ -37,6 +38,10 @@ for name, group in (
 def main() -> NoReturn:
     """Run one command and leave with its exit code."""
     warnings.showwarning = _noted
+    # What the terminal cannot show, or typed in another encoding, is no reason to stop.
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     sys.exit(run(sys.argv[1:]))
 
 

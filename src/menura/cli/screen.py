@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from menura.errors import printable
+
 BAR_WIDTH = 24
 LINE_EVERY = 5.0  # seconds between progress lines where there is no terminal
 
@@ -26,7 +28,7 @@ class Screen:
         if self.as_json:
             print(json.dumps({"event": "say", "message": line, **facts}, ensure_ascii=False), flush=True)
         else:
-            print(line, flush=True)
+            print(printable(line), flush=True)
 
     def give(self, event: str, facts: Mapping[str, Any], text: str) -> None:
         """Print a result: ``text`` for people, ``facts`` as JSON."""
@@ -34,7 +36,7 @@ class Screen:
         if self.as_json:
             print(json.dumps({"event": event, **facts}, ensure_ascii=False, default=str), flush=True)
         else:
-            print(text, flush=True)
+            print(printable(text), flush=True)
 
     def bar(self, label: str, done: int, total: int, detail: str) -> None:
         """Show how far something is: a bar that moves on a terminal, a line now and then elsewhere."""

@@ -65,6 +65,16 @@ class Check:
         """How much likelier they would have become under somebody else's persona."""
         return self._ratio(self.nll_stranger) if self.nll_stranger else None
 
+    def __str__(self) -> str:
+        """Return the check in one line."""
+        if not self.tokens:
+            return "nothing was held out"
+        found = self.likelier
+        return (
+            f"PPL {self.before:.1f} -> {self.after:.1f} on {len(self.tokens)} held-out replies: "
+            f"{_likelier(found.ratio)} ({_interval(found)})"
+        )
+
     def record(self) -> dict[str, Any]:
         """Return the check as plain data for the persona's file."""
         found: dict[str, Any] = {
@@ -120,8 +130,7 @@ def verdict(check: Check | None, speaker: str, seconds: float) -> str:
     if check is None or not check.tokens:
         return f"check  no dialogue was held out, so whether it helped is not known ({seconds:.1f} s)"
     found, other = check.likelier, check.likelier_as_stranger
-    interval = f"95 % interval {found.low:+.0%} to {found.high:+.0%}".replace("%", " %").replace("95  %", "95 %")
-    said = f"check  {speaker}'s held-out replies became {_likelier(found.ratio)} ({interval})"
+    said = f"check  {speaker}'s held-out replies became {_likelier(found.ratio)} ({_interval(found)})"
     if other:
         said += f"; a stranger's persona would have made them {_likelier(other.ratio)}"
     said += f"\n       PPL {check.before:.1f} -> {check.after:.1f} on {len(check.tokens)} replies ({seconds:.1f} s)"
@@ -135,6 +144,10 @@ def verdict(check: Check | None, speaker: str, seconds: float) -> str:
 
 def _likelier(ratio: float) -> str:
     return f"{abs(ratio):.0%}".replace("%", " % ") + ("likelier" if ratio >= 0 else "less likely")
+
+
+def _interval(found: Likelier) -> str:
+    return f"95 % interval {100 * found.low:+.0f} % to {100 * found.high:+.0f} %"
 
 
 def _finite(value: float) -> float | None:

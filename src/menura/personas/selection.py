@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn
-from menura.errors import ConfigError, EpisodeError, shown
+from menura.errors import ConfigError, EpisodeError, Problem, shown
 from menura.personas.profiles import profile_of, told_in
 from menura.tasks.group import GENERIC_SPEAKERS
 from menura.tasks.task import DialogueView, Task
@@ -90,10 +90,15 @@ class Collected:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        problems = []
         if self.shots < 1:
-            raise ConfigError(f"-k {self.shots}: at least 1 dialogue is needed to learn from")
+            said = f"-k {self.shots}: at least 1 dialogue is needed to learn from"
+            problems.append(Problem("config", said, hint="-k 5"))
         if self.pick not in get_args(Pick):
-            raise ConfigError(f"--pick {shown(self.pick)}: recent or spread wanted")
+            said = f"--pick {shown(self.pick)}: recent or spread wanted"
+            problems.append(Problem("config", said, hint="--pick recent"))
+        if problems:
+            raise ConfigError.of(problems)
 
     def add(self, dialogue: Dialogue) -> None:
         """Add a dialogue to those of everybody who replies in it."""

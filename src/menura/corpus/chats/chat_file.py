@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import lzma
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ HEAD = 64 * 1024  # bytes that tell the format
 CHUNK = 256 * 1024
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 PACKED = {b"\x1f\x8b": "gzip", b"\xfd7": "xz"}
-DAMAGE = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+DAMAGE = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 Opener = Callable[[], BinaryIO]
 
@@ -88,8 +89,8 @@ class ChatFile:
         decoder = codecs.getincrementaldecoder(self._encoding_of(content))("strict")
         try:
             return decoder.decode(content, final=len(content) < HEAD)
-        except UnicodeDecodeError as error:
-            raise self._not_text(error.start) from error
+        except UnicodeError as error:
+            raise self._not_text(_place_of(error)) from error
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield (number from 1, line without its end) of all lines, blank ones too.
@@ -103,7 +104,7 @@ class ChatFile:
             while True:
                 try:
                     line = text.readline(LINE_LIMIT + 1)
-                except UnicodeDecodeError as error:
+                except UnicodeError as error:
                     raise self._not_text(self._first_bad_byte()) from error
                 if not line:
                     return
@@ -134,8 +135,8 @@ class ChatFile:
             encoding = self._encoding_of(whole)
             try:
                 text = whole.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise self._not_text(error.start) from error
+            except UnicodeError as error:
+                raise self._not_text(_place_of(error)) from error
             value, problems = parsed(text, self.name, depth=DEPTH_LIMIT)
             if problems:
                 raise DataError.of(_with_hint(problems))
@@ -206,8 +207,8 @@ class ChatFile:
                 waiting = len(decoder.getstate()[0])
                 try:
                     decoder.decode(chunk)
-                except UnicodeDecodeError as error:
-                    return read - waiting + error.start
+                except UnicodeError as error:
+                    return read - waiting + _place_of(error)
                 read += len(chunk)
         return read
 
@@ -257,6 +258,11 @@ def _walked(value: Any, prefix: str, wanted: frozenset[str]) -> Iterator[tuple[s
     elif isinstance(value, list):
         for below in value:
             yield from _walked(below, f"{prefix}.item" if prefix else "item", wanted)
+
+
+def _place_of(error: UnicodeError) -> int:
+    """Return the byte that is no text; a decoder that misses a mark at the start gives none."""
+    return error.start if isinstance(error, UnicodeDecodeError) else 0
 
 
 def _with_hint(problems: list[Problem]) -> list[Problem]:

@@ -12,7 +12,8 @@ from menura.corpus.source import MIB
 from menura.errors import DataError, StorageError, UnsafeError, shown
 
 CARD = "card.json"
-ZIP_START = b"PK\x03\x04"
+ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # the other one is that of an empty archive
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes of memory, or are not read
 MEMBERS_LIMIT = 100_000
 FILES_LIMIT = 10_000
 RATIO_LIMIT = 1000  # of unpacked to packed size, from 10 MiB on; texts stay far below it
@@ -74,7 +75,7 @@ def _is_archive(path: Path) -> bool:
     """Tell whether a file is a zip archive of several files; a character card in a zip is one file."""
     try:
         with path.open("rb") as file:
-            if file.read(4) != ZIP_START:
+            if file.read(4) not in ZIP_STARTS:
                 return False
     except OSError as error:
         raise StorageError(f"cannot be read: {error.strerror}", place=str(path)) from error
@@ -87,11 +88,12 @@ def _is_archive(path: Path) -> bool:
 
 def _of_archive(path: Path, encoding: str) -> list[ChatFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+        # It stays open as long as its files are held: opening it means reading the list of all of them.
+        archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         message = f"damaged zip archive ({error})"
         raise DataError(message, code="damaged", place=str(path), hint="export or copy it again") from error
+    members = archive.infolist()
     _check(members, path)
     by_name = {member.filename: member for member in members}
 
@@ -107,7 +109,7 @@ def _of_archive(path: Path, encoding: str) -> list[ChatFile]:
         return ChatFile(
             f"{path}:{name}",
             PurePosixPath(name).stem,
-            lambda: cast(BinaryIO, zipfile.ZipFile(path).open(member)),
+            lambda: cast(BinaryIO, archive.open(member)),
             member.file_size,
             beside,
             encoding,
@@ -119,6 +121,8 @@ def _of_archive(path: Path, encoding: str) -> list[ChatFile]:
         kinds = ", ".join(sorted({PurePosixPath(name).suffix.lower() for name in by_name if "." in name})[:5])
         held = f"only {kinds} files in it" if kinds else "no files in it"
         hint = "export the chat with its text (_chat.txt, result.json, …)"
+        if any(name.lower().endswith(".zip") for name in by_name):
+            hint = "unpack it and give the archives in it"
         raise DataError(f"{held}, none of which may be a chat", code="empty", place=str(path), hint=hint)
     return chats
 
@@ -136,6 +140,10 @@ def _check(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
     if any(member.flag_bits & 1 for member in members):
         hint = "unpack it with the password and give the files in it"
         raise DataError("protected by a password", code="encrypted", place=str(path), hint=hint)
+    for member in members:
+        if member.compress_type not in PACKINGS and may_be_chat(member.filename):
+            said = f"{shown(member.filename)} is packed in a way that is not read"
+            raise DataError(said, code="damaged", place=str(path), hint="unpack it and give the files in it")
 
 
 def _faults(member: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:

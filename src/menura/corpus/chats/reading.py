@@ -83,14 +83,15 @@ def read_options(
     except ValueError:
         problems.append(Problem("config", f"--gap {shown(gap or '')}: a time wanted", hint="--gap 6h, or 90min"))
     if dates and dates not in times.ORDERS:
-        problems.append(Problem("config", f"--dates {shown(dates)}: one of {', '.join(times.ORDERS)} wanted"))
+        problems.append(Problem("config", f"--dates {shown(dates)}: one of {', '.join(times.ORDERS)} wanted", hint="--dates dmy"))
     pairs = [tuple(part.strip() for part in one.split("=")) for one in same]
     for one, pair in zip(same, pairs, strict=True):
         if len(pair) != 2 or not all(pair):
             problems.append(Problem("config", f"--same {shown(one)}: two names wanted", hint='--same "Ann=ann"'))
     try:
-        codecs.lookup(encoding or "utf-8").encode("")
-    except (LookupError, TypeError):
+        "".encode(encoding or "utf-8")
+        codecs.getincrementaldecoder(encoding or "utf-8")
+    except (LookupError, ValueError):  # no codec, none of text, a name with a zero byte
         problems.append(Problem("config", f"--encoding {shown(encoding)} is not known", hint="--encoding cp1252"))
     if problems:
         raise ConfigError.of(problems)
