@@ -1,7 +1,9 @@
 """What runs when a person is adapted to and chatted with: files, functions and classes of ours; what an import loads.
 
 ``python -m benchmarks.main_job`` types ``menura adapt`` and ``menura chat`` on the tiny base in a workspace of their
-own, each in a process that watches its calls, and counts. What runs while a module is imported is not counted.
+own, each in a process that watches its calls, and counts. What runs while a module is imported is not counted, and not
+what the formats are asked to find out which one a file is in. The control of ``adapt``, which is made once a workspace,
+is there before.
 """
 
 import json
@@ -15,7 +17,7 @@ import menura
 
 SOURCE = Path(menura.__file__).parent
 CHAT = Path(__file__).parent.parent / "docs" / "example" / "bakery.txt"
-LIMITS = {"files": 45, "classes": 30, "modules": 90}
+LIMITS = {"files": 65, "classes": 42, "modules": 90}
 WATCH = """
 import inspect, json, sys
 from pathlib import Path
@@ -25,11 +27,11 @@ def watch(frame, event, argument):
     if event != "call" or not code.co_flags & function or not code.co_filename.startswith(source):
         return
     call = code.co_filename[len(source) + 1:], code.co_qualname
-    if call not in seen and not importing(frame):
+    if call not in seen and not beside(frame):
         seen.add(call)
-def importing(frame):
+def beside(frame):
     while frame := frame.f_back:
-        if frame.f_code.co_name == "_find_and_load":
+        if frame.f_code.co_name in ("_find_and_load", "detected"):
             return True
     return False
 sys.setprofile(watch)
@@ -59,6 +61,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         adapt = ["adapt", "baker", str(CHAT), "--speaker", "Mara", "-k", "2", "--base", "tiny"]
+        traced(adapt, folder)
         calls = traced(adapt, folder) | traced(["chat", "baker"], folder, "hello\nhow was your day?\n/quit\n")
     files = sorted({file for file, _ in calls})
     methods = (function.partition(".<locals>")[0] for _, function in calls)

@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from bad_chats import BAD, MIB, ODD, PAIR, THIRTY, Bad, Odd, card, file, whatsapp
+from bad_chats import BAD, ODD, THIRTY, Bad, Odd
+from made_up_files import MIB, PAIR, bomb, card, file, whatsapp
 from test_bad_input import everything
 
 from menura.cli.main import run
@@ -184,8 +185,6 @@ def test_a_name_in_use_gets_a_new_version_unless_the_old_one_is_replaced(here: P
 
 
 def test_what_a_zip_says_of_its_sizes_is_not_believed(here: Path, capsys: Captured) -> None:
-    from bad_chats import bomb  # noqa: PLC0415
-
     content = bytearray(bomb())
     at = content.rindex(b"PK\x01\x02")
     content[at + 24 : at + 28] = (4 * MIB).to_bytes(4, "little")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.inputs import Input, dialogues_of, inputs
-from menura.corpus.summary import summary
+from menura.corpus.summary import summaries
 
 if TYPE_CHECKING:
     from menura.corpus.check import Report
@@ -46,7 +46,7 @@ def count(files: Sequence[Path], format: str | None = None, options: ReadOptions
 
     found = _inputs(files, format, options)
     counted = statistics(dialogues_of(found))
-    return Counts(counted, tuple(summary(one) for one in found if one.notes))
+    return Counts(counted, tuple(summaries([one for one in found if one.notes])))
 
 
 def split(
@@ -88,9 +88,8 @@ def convert(
 
     found = _inputs(files, format, options)
     dialogues = list(dialogues_of(found))
-    for one in found:
-        if one.notes:
-            say(summary(one))
+    for told in summaries([one for one in found if one.notes]):
+        say(told)
     if out is not None:
         write(dialogues, out, to)
     return len(dialogues)

@@ -13,7 +13,7 @@ from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_store import Saved
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.inputs import Input, dialogues_of, inputs
-from menura.corpus.summary import summary
+from menura.corpus.summary import summaries
 from menura.errors import DataError
 from menura.personas.adapt_persona import adapt_persona, bounded, check_persona, seconds_foretold
 from menura.personas.held_out import verdict
@@ -69,8 +69,8 @@ def adapt(  # each one changes the persona, or where it is written
     found = inputs(files, format, options)
     for dialogue in dialogues_of(found):
         collected.add(dialogue)
-    for one in found:
-        say(summary(one))
+    for told in summaries(found):
+        say(told)
     card = _card(found)
     selection = _selection(name, speaker, collected, found, choose_speaker)
     if dry_run:

@@ -38,7 +38,11 @@ def check(
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
     reports = api.check_file(file, format, speaker, options_of(gap, dates, same, encoding))
-    for report in reports:
+    # Those with errors come first, so that all of these are seen where there are many files.
+    listed = reports
+    if len(reports) > LISTED_AT_MOST and not (every or given.as_json):
+        listed = sorted(reports, key=lambda report: not report.errors)[:LISTED_AT_MOST]
+    for report in listed:
         found = report.statistics
         facts = {
             "file": report.name,
@@ -48,6 +52,8 @@ def check(
             **_facts_of(report),
         }
         screen.give("check", facts, "\n".join(_lines_of(report, speaker, every=every)))
+    if len(reports) > len(listed):
+        screen.say(f"… and {len(reports) - len(listed)} more files: --all shows them")
     errors, warnings = (
         sum(len(kind) for kind in kinds) for kinds in zip(*((r.errors, r.warnings) for r in reports), strict=True)
     )

@@ -1,16 +1,16 @@
 """A file becomes a report: what is in it, and everything that is wrong, without using any of it."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from menura.corpus.chats.message import Notes
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
-from menura.corpus.dialogue import Dialogue
+from menura.corpus.dialogue import Dialogue, Turn
+from menura.corpus.findings import merged
 from menura.corpus.inputs import Input, inputs
-from menura.corpus.statistics import Statistics, statistics
-from menura.errors import DataError, Problem, merge_alike, shown
+from menura.corpus.statistics import Counting, Statistics, statistics
+from menura.errors import DataError, Problem, shown
 
 NAMES_LISTED = 10
 
@@ -53,32 +53,41 @@ def check(
         found = inputs(path, format, options)
     except DataError as error:
         nothing = statistics(())
-        return [Report(str(path), "", "", "", nothing, tuple(merge_alike(error.problems)))]
+        return [Report(str(path), "", "", "", nothing, tuple(merged(error.problems)))]
     return [_report(one, speaker) for one in found]
 
 
 def _report(one: Input, speaker: str | None) -> Report:
-    findings = one.findings()
-    problems = list(findings.problems)
-    counted = statistics(findings.dialogues)
-    name = one.file.name
-    if one.notes is None:
-        problems += _duplicates(findings.dialogues, name)
+    counting, copies, name = Counting(), _Copies(), one.file.name
+
+    def each(dialogue: Dialogue) -> None:
+        counting.add(dialogue)
+        if one.notes is None:  # a chat's are noted when it is read
+            copies.add(dialogue)
+
+    problems = one.findings(each)
+    counted = counting.result()
+    if copies.count:
+        problems.append(Problem("duplicate", "dialogue stands there more than once", name, "", "warn", copies.count))
     # Without any dialogue the file's own problems are reported, not that it has no speaker.
-    if speaker is not None and findings.dialogues and speaker not in counted.replies:
+    if speaker is not None and counted.dialogues and speaker not in counted.replies:
         problems.append(_unknown_speaker(speaker, counted, name))
-    merged = sorted(merge_alike(problems), key=lambda problem: problem.level)
     entry = one.detected
-    return Report(name, entry.format.name, entry.format.title, entry.reason, counted, tuple(merged), one.notes)
+    return Report(
+        name, entry.format.name, entry.format.title, entry.reason, counted, tuple(merged(problems)), one.notes
+    )
 
 
-def _duplicates(dialogues: Iterable[Dialogue], name: str) -> Iterator[Problem]:
-    """Yield a warning per copy: a copy in both support and query would make scores too good."""
-    seen = set()
-    for dialogue in dialogues:
-        if dialogue.turns in seen:
-            yield Problem("duplicate", "dialogue stands there more than once", name, level="warn")
-        seen.add(dialogue.turns)
+class _Copies:
+    """Counts dialogues that were met before: a copy in both support and query would make scores too good."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._seen: set[tuple[Turn, ...]] = set()
+
+    def add(self, dialogue: Dialogue) -> None:
+        self.count += dialogue.turns in self._seen
+        self._seen.add(dialogue.turns)
 
 
 def _unknown_speaker(speaker: str, counted: Statistics, name: str) -> Problem:

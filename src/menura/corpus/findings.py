@@ -1,13 +1,15 @@
 """What a reader meets becomes dialogues and problems: the same findings serve strict reading and checking."""
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn, joined
 from menura.errors import DataError, Problem, shown
 
 Found = Dialogue | Problem
 NAME_LIMIT = 128  # characters of a speaker's name
+INDEX = re.compile(r"\[\d+\]")
 
 
 @dataclass
@@ -71,6 +73,21 @@ class Draft:
         if not name.strip() or len(name) > NAME_LIMIT or any(ord(c) < 32 for c in name):
             allowed = f"1 to {NAME_LIMIT} characters, no control characters"
             self.wrong(f"speaker's name {shown(name)} is not allowed ({allowed})", place, code="bad_name")
+
+
+def kind_of(problem: Problem) -> tuple[str, str, str]:
+    """Return what problems of one kind have in common: all but place and hint, and which entry of an array it was."""
+    return problem.level, problem.code, INDEX.sub("[]", problem.message)
+
+
+def merged(problems: Iterable[Problem]) -> list[Problem]:
+    """Fold problems of one kind into the first of them, with a count; errors come first."""
+    kinds: dict[tuple[str, str, str], Problem] = {}
+    for problem in problems:
+        kind = kind_of(problem)
+        first = kinds.get(kind)
+        kinds[kind] = problem if first is None else replace(first, count=first.count + problem.count)
+    return sorted(kinds.values(), key=lambda problem: problem.level)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Files, folders and archives that a person gives become dialogues, each file by its own format."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from menura.corpus.chats.files import chat_files
 from menura.corpus.chats.message import Notes
 from menura.corpus.chats.reading import NO_OPTIONS, ChatReading, ReadOptions
 from menura.corpus.dialogue import Dialogue
-from menura.corpus.findings import Findings, gathered, strict
+from menura.corpus.findings import gathered, strict
 from menura.corpus.source import Source
 from menura.errors import DataError, Problem
 
@@ -42,17 +42,25 @@ class Input:
         else:
             yield from strict(self.detected.format.scan(self._source()), self.file.name)
 
-    def findings(self) -> Findings:
-        """Return sound dialogues and all problems of the file."""
+    def findings(self, each: Callable[[Dialogue], object]) -> list[Problem]:
+        """Give every sound dialogue to a function, and return all problems of the file; no dialogue of a chat is kept.
+
+        Of a file that cannot be read to its end, those before that are given.
+        """
         entry = self.detected.format
         try:
             if self.reading is not None:
-                dialogues = list(self.reading.dialogues())
-                return Findings(tuple(dialogues), tuple(self.reading.notes.problems))
+                for dialogue in self.reading.dialogues():
+                    each(dialogue)
+                return self.reading.notes.problems
             source = entry.opened(self.file.path, entry.limits) if self.file.path else self._source()
-            return gathered(entry.scan(source), self.file.name)
+            found = gathered(entry.scan(source), self.file.name)
         except DataError as error:
-            return Findings((), tuple(error.problems))
+            noted = self.reading.notes.problems if self.reading else []
+            return [*error.problems, *(problem for problem in noted if problem not in error.problems)]
+        for dialogue in found.dialogues:
+            each(dialogue)
+        return list(found.problems)
 
     def _source(self) -> Source:
         limits = self.detected.format.limits

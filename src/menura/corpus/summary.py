@@ -1,12 +1,21 @@
 """What reading a chat found, changed and left out, as lines for people."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from menura.corpus.chats.message import Notes
 from menura.corpus.inputs import Input
 from menura.errors import LISTED_AT_MOST
 
 SPEAKERS_LISTED = 5
+
+
+def summaries(found: Sequence[Input]) -> list[str]:
+    """Return a few lines about each of some inputs that were read to their end, at most 20 of them."""
+    told = [summary(one) for one in found[:LISTED_AT_MOST]]
+    if len(found) > LISTED_AT_MOST:
+        told.append(f"read   … and {len(found) - LISTED_AT_MOST} more files: menura data check")
+    return told
 
 
 def summary(one: Input) -> str:

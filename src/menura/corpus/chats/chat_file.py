@@ -21,7 +21,7 @@ from menura.errors import DataError, MenuraError, Problem, StorageError
 FILE_LIMIT = 2048 * MIB
 LINE_LIMIT = MIB
 DEPTH_LIMIT = 100
-WHOLE_LIMIT = 32 * MIB  # of a JSON document that is parsed at once, which finds more faults and their places
+WHOLE_LIMIT = 16 * MIB  # of a JSON document that is parsed at once, which finds more faults and their places
 HEAD = 64 * 1024  # bytes that tell the format
 CHUNK = 256 * 1024
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -98,8 +98,7 @@ class ChatFile:
         Lines end with LF, CRLF or CR. Raises DataError where a line is longer than 1 MiB or bytes are no text.
         """
         with self._opened() as file:
-            # A BufferedReader stands between, as gzip's reader gives its bytes in small pieces.
-            text = io.TextIOWrapper(io.BufferedReader(cast(Any, file), CHUNK), self._encoding(), newline=None)
+            text = self._text(file, self._encoding())
             number = 0
             while True:
                 try:
@@ -126,7 +125,7 @@ class ChatFile:
         """Yield (prefix, value) of a JSON document's values that stand at one of these prefixes, in their order.
 
         A prefix is written as ijson does: ``messages.item`` is every element of the array ``messages``. A document of
-        at most 32 MiB is parsed at once, with all faults and their places; a larger one is streamed.
+        at most 16 MiB is parsed at once, with all faults and their places; a larger one is streamed.
         Raises DataError where the document is no JSON.
         """
         with self._opened() as opened:
@@ -147,12 +146,16 @@ class ChatFile:
     def _streamed(self, prefixes: frozenset[str]) -> Iterator[tuple[str, Any]]:
         builder: ijson.ObjectBuilder | None = None
         building, depth = "", 0
+        encoding = self._encoding()
         with self._opened() as file:
+            # The parser reads UTF-8 without a mark.
+            content = file if encoding == "utf-8" else _Recoded(self._text(file, encoding))
             try:
-                for prefix, event, value in ijson.parse(file, use_float=True):
+                for prefix, event, value in ijson.parse(content, use_float=True):
                     depth += (event in ("start_map", "start_array")) - (event in ("end_map", "end_array"))
                     if depth > DEPTH_LIMIT:
-                        raise DataError(f"nested deeper than {DEPTH_LIMIT} levels", code="json_limit", place=self.name)
+                        said, hint = f"nested deeper than {DEPTH_LIMIT} levels", "export it again"
+                        raise DataError(said, code="json_limit", place=self.name, hint=hint)
                     if builder is None and prefix in prefixes and event in ("start_map", "start_array"):
                         builder, building, ends = ijson.ObjectBuilder(), prefix, depth - 1
                     if builder is not None:
@@ -163,8 +166,14 @@ class ChatFile:
                     elif prefix in prefixes and event not in ("end_map", "end_array", "map_key"):
                         yield prefix, value
             except ijson.JSONError as error:
-                message = f"not valid JSON ({str(error).splitlines()[0]})"
-                raise DataError(message, code="jsonl_syntax", place=self.name, hint="export it again") from error
+                said = error.args[0] if error.args else ""
+                said = (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)).partition("\n")[0]
+                if "UTF8" in said:
+                    raise self._not_text(self._first_bad_byte()) from error
+                message, hint = f"not valid JSON ({said.rstrip('. ')})", "the file may be cut off: export it again"
+                raise DataError(message, code="jsonl_syntax", place=self.name, hint=hint) from error
+            except UnicodeError as error:
+                raise self._not_text(self._first_bad_byte()) from error
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -187,6 +196,11 @@ class ChatFile:
             ) from error
         except OSError as error:
             raise StorageError(f"cannot be read: {error.strerror or error}", place=self.name) from error
+
+    @staticmethod
+    def _text(file: BinaryIO, encoding: str) -> io.TextIOWrapper:
+        # A BufferedReader stands between, as gzip's reader gives its bytes in small pieces.
+        return io.TextIOWrapper(io.BufferedReader(cast(Any, file), CHUNK), encoding, newline=None)
 
     def _encoding(self) -> str:
         with self._opened() as file:
@@ -242,6 +256,17 @@ class _Bounded(io.RawIOBase):
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
+
+
+class _Recoded:
+    """Text as bytes of UTF-8, for a parser that reads nothing else."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes: up to four for each of ``size`` characters."""
+        return self._text.read(size).encode("utf-8", "surrogatepass")
 
 
 def _walked(value: Any, prefix: str, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:

@@ -4,12 +4,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from menura.corpus.chats.chat_file import DEPTH_LIMIT, WHOLE_LIMIT, ChatFile
+from menura.corpus.chats.chat_file import DEPTH_LIMIT, ChatFile
 from menura.corpus.chats.json_shape import WRAPPERS
 from menura.corpus.chats.message import Notes
 from menura.corpus.schema import KINDS
+from menura.corpus.source import MIB
 from menura.corpus.strict_json import parsed, step
 from menura.errors import DataError
+
+OBJECT_LIMIT = 32 * MIB  # of a document that is one object, which lies in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def _of_document(file: ChatFile, notes: Notes, own: Collection[str]) -> Iterator
     if file.head().lstrip().startswith("["):
         for index, (_, value) in enumerate(file.values("item")):
             yield from _rows_of(value, Row(0, f"[{index}]", {}), notes, own)
-    elif file.size <= WHOLE_LIMIT:
+    elif file.size <= OBJECT_LIMIT:
         for _, value in file.values(""):
             yield from _rows_of(value, Row(0, "", {}), notes, own)
     else:
@@ -73,7 +76,7 @@ def _of_document(file: ChatFile, notes: Notes, own: Collection[str]) -> Iterator
             met[key] = met.get(key, 0) + 1
         if not met:
             hint = "write one dialogue a line"
-            notes.wrong("too_large", f"one object of more than {WHOLE_LIMIT // 1024**2} MiB", hint=hint)
+            notes.wrong("too_large", f"one object of more than {OBJECT_LIMIT // MIB} MiB", hint=hint)
 
 
 def _rows_of(value: Any, at: Row, notes: Notes, own: Collection[str]) -> Iterator[Row]:

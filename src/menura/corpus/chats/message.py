@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from menura.corpus.findings import kind_of
 from menura.errors import Problem
+
+KINDS_LIMIT = 1000  # of problems that are told apart
 
 
 class Stamp(NamedTuple):
@@ -88,15 +91,16 @@ class Notes:
         self.add(Problem(code, message, self.place(line), hint))
 
     def add(self, problem: Problem) -> None:
-        """Note a problem, merged with an equal one."""
-        key = (problem.level, problem.code, problem.message)
+        """Note a problem, merged with one that is equal but for places and indices."""
+        key = kind_of(problem)
+        if len(self._problems) >= KINDS_LIMIT and key not in self._problems:
+            key = (problem.level, problem.code, "")
+            problem = replace(problem, message=f"further ones of this kind, such as: {problem.message}")
         known = self._problems.get(key)
         if known is None:
             self._problems[key] = problem
         else:
-            self._problems[key] = Problem(
-                known.code, known.message, known.place, known.hint, known.level, known.count + problem.count
-            )
+            self._problems[key] = replace(known, count=known.count + problem.count)
 
     def place(self, line: int) -> str:
         """Return ``file:line``, or the file alone for line 0."""

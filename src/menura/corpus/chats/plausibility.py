@@ -118,8 +118,9 @@ def look_at_all(reading: "ChatReading", dialogues: int, longest: int) -> None:
             notes.warn("near_miss", said, hint="export the chat again and leave the dates in", count=exported)
     if notes.changed["mojibake"]:
         notes.warn("mojibake", "wrong letters mended (UTF-8 that was read as Latin-1)", count=notes.changed["mojibake"])
+    done, hint = ("replaced", "") if reading.options.redact else ("found", "replace them before learning: --redact")
     for kind, count in notes.private.items():
-        notes.warn(kind.replace(" ", "_"), f"{kind} found", hint="replace them before learning: --redact", count=count)
+        notes.warn(kind.replace(" ", "_"), f"{kind} {done}", hint=hint, count=count)
 
 
 def _nothing(reading: "ChatReading") -> None:

@@ -83,7 +83,8 @@ def read_options(
     except ValueError:
         problems.append(Problem("config", f"--gap {shown(gap or '')}: a time wanted", hint="--gap 6h, or 90min"))
     if dates and dates not in times.ORDERS:
-        problems.append(Problem("config", f"--dates {shown(dates)}: one of {', '.join(times.ORDERS)} wanted", hint="--dates dmy"))
+        said = f"--dates {shown(dates)}: one of {', '.join(times.ORDERS)} wanted"
+        problems.append(Problem("config", said, hint="--dates dmy"))
     pairs = [tuple(part.strip() for part in one.split("=")) for one in same]
     for one, pair in zip(same, pairs, strict=True):
         if len(pair) != 2 or not all(pair):

@@ -136,8 +136,10 @@ class Names:
         met = self._met[name] + 1
         if met > 1 or len(self._met) < NAMES_LIMIT:
             self._met[name] = met
+        if met >= SURE_TIMES_QUOTED:
+            return False
         if _is_cut_quote(name):
-            return met < SURE_TIMES_QUOTED
+            return True
         # Only the words before the colon count: `Bela: added salt` is a message.
         return met <= SURE_TIMES and (is_system(name) or is_system(f"{name}: x"))
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import log2
 from statistics import fmean
 
@@ -72,16 +73,12 @@ def found_order(stamps: Iterable[tuple[int, Stamp]], name: str) -> Order:
 
 def when(stamp: Stamp, order: str) -> datetime | None:
     """Return the point in time, without a zone; None where there is no such date."""
-    order = stamp.order or order
-    if not order:
+    midnight = _midnight(stamp.date, stamp.order or order, told=bool(stamp.order))
+    if midnight is None:
         return None
-    numbers = dict(zip(order, stamp.date, strict=True))
-    year = numbers["y"]
-    if year < 100:
-        year = LEAP_YEAR if year == 0 and stamp.order else year + (2000 if year < 70 else 1900)
     try:
-        return datetime(year, numbers["m"], numbers["d"]) + timedelta(seconds=stamp.seconds)
-    except (ValueError, OverflowError):
+        return midnight + timedelta(seconds=stamp.seconds)
+    except OverflowError:
         return None
 
 
@@ -123,6 +120,21 @@ def gap_of(text: str) -> float:
 def gap_text(seconds: float) -> str:
     """Return a gap for people, such as ``6 h`` or ``90 min``."""
     return f"{seconds / HOUR:.3g} h" if seconds >= 2 * HOUR else f"{seconds / 60:.3g} min"
+
+
+@lru_cache(maxsize=1000)  # a chat has many messages a day
+def _midnight(date: tuple[int, int, int], order: str, *, told: bool) -> datetime | None:
+    """Return the day of a date in some order; ``told`` tells that the format has it, so that a year of 0 is none."""
+    if not order:
+        return None
+    numbers = dict(zip(order, date, strict=True))
+    year = numbers["y"]
+    if year < 100:
+        year = LEAP_YEAR if year == 0 and told else year + (2000 if year < 70 else 1900)
+    try:
+        return datetime(year, numbers["m"], numbers["d"])
+    except (ValueError, OverflowError):
+        return None
 
 
 def _year(stamp: Stamp) -> int:

@@ -72,16 +72,21 @@ _clock = re.compile(f"{CLOCK}{BEHIND}$").match
 
 def stamp_of(found: re.Match[str]) -> Stamp | None:
     """Return the stamp of a match with the groups of a date and of ``CLOCK``; None where these are no date and time."""
-    group = found.groupdict()
+    return _stamp(found.re, found.groups())
+
+
+@lru_cache(maxsize=1000)  # many messages are of the same minute
+def _stamp(pattern: re.Pattern[str], groups: tuple[str | None, ...]) -> Stamp | None:
+    group = {name: groups[index - 1] for name, index in pattern.groupindex.items()}
     if "month" in group:
         return _wordy(group)
     seconds = _seconds(group)
     if seconds is None:
         return None
-    first = int(group["a"])
-    second, third = (int(group["eb"]), int(group["ec"])) if group["east"] else (int(group["b"]), int(group["c"]))
-    year_first = bool(group["east"]) or len(group["a"]) == YEAR_DIGITS
-    if not (first and second and third) or len(group["a"]) == YEAR_DIGITS - 1:
+    year, east = group["a"] or "", "e" if group["east"] else ""
+    first, second, third = int(year), int(group[f"{east}b"] or 0), int(group[f"{east}c"] or 0)
+    year_first = bool(east) or len(year) == YEAR_DIGITS
+    if not (first and second and third) or len(year) == YEAR_DIGITS - 1:
         return None
     return Stamp((first, second, third), seconds, "ymd" if year_first else "", _has_noon_marks(group))
 
