@@ -27,7 +27,7 @@ from benchmarks import (
 )
 from benchmarks.paired import HEAD, Ratio, Row
 from menura.artefacts.files import write_json, write_text
-from menura.cli.screen import columns
+from menura.cli.terminal import columns
 from menura.errors import MenuraError
 
 ROUNDS = 5

@@ -10,7 +10,7 @@ from benchmarks.material import Layers, episodes, network, ours
 from benchmarks.paired import Ratio, Row, Way, against, timed
 from benchmarks.peers.meta_engines import PEERS, reference
 from benchmarks.peers.padded import peer_name, relative_error, twin
-from menura.adaptation.compiled import Objective, compiled_objective
+from menura.adaptation.compiled_maml import Objective, compiled_objective
 from menura.adaptation.inner_loop import InnerLoop, Order
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedEpisode

@@ -22,7 +22,7 @@ from benchmarks.paired import Ratio, Row, Way, against, ratio, timed
 from menura.adaptation.weights import outer_groups
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Slots
+from menura.batches.speaker_profile import Slots
 from menura.decoding.generate import generate
 from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError

@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.paired import Ratio, Row
 from benchmarks.routing import batch_of, made, optimizer, step
-from menura.cli.screen import columns
+from menura.cli.terminal import columns
 
 SYSTEMS = ("ar", "arplus")
 SHOWN = 12  # of the operations that take longest

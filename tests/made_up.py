@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer as HFTokenizer
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
@@ -16,8 +16,8 @@ from menura.artefacts.subword_vocabulary import SubwordVocabulary, mark
 from menura.batches.batch import Batch
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName, separated, utterances, words
 from menura.batches.encode import EncodedDialogue, Encoder
-from menura.batches.profile import words_of_profiles
-from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, Tokens, byte_tokens, piece_tokens
+from menura.batches.speaker_profile import words_of_profiles
+from menura.batches.tokenizer import CHAT_TOKENS, WORD_TOKENS, Tokenizer, byte_tokenizer, subword_tokenizer
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.model import AttentionRouting
@@ -122,60 +122,62 @@ class Variant:
         )
         made = MODELS[self.model].settings
         config = made("tiny", self.layout, 512, adapters, self.train_base, **self.settings)
-        tokens = byte_tokens()
+        tokenizer = byte_tokenizer()
         if self.layout == "special":
-            tokens = tokens.adding(SPECIAL_TOKENS)
-        layout = CHAT_FORMATS[self.layout](tokens)
+            tokenizer = tokenizer.adding(SPECIAL_TOKENS)
+        layout = CHAT_FORMATS[self.layout](tokenizer)
         torch.manual_seed(7)
         model: Any = build(gpt2() if self.network == "gpt2" else llama(), config, layout).eval()
         if stirred:
             stir(model)
-        encoder = Encoder(tokens, layout, config.max_length)
+        encoder = Encoder(tokenizer, layout, config.max_length)
         return Toy(in_double(model) if double else model, encoder)
 
     def _over_words(self, *, stirred: bool, double: bool) -> Toy:
         """Build it over bytes, which know all words."""
-        tokens = byte_tokens((*CHAT_TOKENS, *WORD_TOKENS))
-        config = MODELS[self.model].settings(len(tokens), hidden_size=6, num_layers=2, max_length=512, **self.settings)
+        tokenizer = byte_tokenizer((*CHAT_TOKENS, *WORD_TOKENS))
+        config = MODELS[self.model].settings(
+            len(tokenizer), hidden_size=6, num_layers=2, max_length=512, **self.settings
+        )
         torch.manual_seed(7)
         model: Any = build(None, config, persona_ids=("mira",)).eval()
         if stirred:
             stir(model, size=0.5)
-        return Toy(model.double() if double else model, Encoder(tokens, words(tokens), config.max_length))
+        return Toy(model.double() if double else model, Encoder(tokenizer, words(tokenizer), config.max_length))
 
     def _unified(self, *, stirred: bool, double: bool) -> Toy:
         """Build it over bytes, with a token that opens replies and one that ends utterances."""
-        tokens = byte_tokens((*CHAT_TOKENS, "<bou>", "<eou>"))
+        tokenizer = byte_tokenizer((*CHAT_TOKENS, "<bou>", "<eou>"))
         settings = {"num_latents": 5, "max_length": 256, "max_turns": 4, **self.settings}
         config = PlatoConfig(init="random", **settings)
-        opens, end = tokens.control("<bou>"), tokens.control("<eou>")
+        opens, end = tokenizer.control("<bou>"), tokenizer.control("<eou>")
         torch.manual_seed(7)
-        model: Any = Plato(config, sized(config, Sizes(len(tokens), 16, 2, 2, 32, 128)), end=end).eval()
+        model: Any = Plato(config, sized(config, Sizes(len(tokenizer), 16, 2, 2, 32, 128)), end=end).eval()
         if stirred:
             stir(model, size=0.2)
-        return Toy(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.max_length))
+        return Toy(model.double() if double else model, Encoder(tokenizer, utterances(opens, end), config.max_length))
 
     def _shared(self, *, stirred: bool, double: bool) -> Toy:
         """Build layers that encoder and decoder share, over the same bytes."""
-        tokens = byte_tokens((*CHAT_TOKENS, "<bou>", "<eou>"))
-        opens, end = tokens.control("<bou>"), tokens.control("<eou>")
+        tokenizer = byte_tokenizer((*CHAT_TOKENS, "<bou>", "<eou>"))
+        opens, end = tokenizer.control("<bou>"), tokenizer.control("<eou>")
         config = LicConfig(init="random", max_length=512, **self.settings)
         torch.manual_seed(7)
-        model: Any = build(None, config, sizes=Sizes(len(tokens), 16, 2, 2, 32, 128)).eval()
+        model: Any = build(None, config, sizes=Sizes(len(tokenizer), 16, 2, 2, 32, 128)).eval()
         if stirred:
             stir(model, size=0.2)
-        return Toy(model.double() if double else model, Encoder(tokens, utterances(opens, end), config.max_length))
+        return Toy(model.double() if double else model, Encoder(tokenizer, utterances(opens, end), config.max_length))
 
     def _routed(self, *, stirred: bool, double: bool) -> Toy:
         """Build attention routing over the printable characters, and the attributes of ``PROFILES``."""
         letters = [chr(code) for code in range(32, 127)]
         keys = ("craft", "pet")
-        tokens = piece_tokens("char", letters, max_size=200, control=[mark(key) for key in keys])
+        tokenizer = subword_tokenizer("char", letters, max_size=200, control=[mark(key) for key in keys])
         words = words_of_profiles(PROFILES.values())
-        lexicon = SubwordVocabulary("char", tokens.to_json(), keys, tuple(words), ())
+        lexicon = SubwordVocabulary("char", tokenizer.to_json(), keys, tuple(words), ())
         config = AttentionRoutingConfig(**{**ROUTED, **self.settings})
         torch.manual_seed(7)
-        model: Any = AttentionRouting(config, len(tokens), lexicon.profile_words).eval()
+        model: Any = AttentionRouting(config, len(tokenizer), lexicon.profile_words).eval()
         if stirred:
             stir(model, size=0.2)
             with torch.no_grad():
@@ -183,7 +185,7 @@ class Variant:
                     if isinstance(table, nn.Embedding):
                         table.weight[0] = 0
         profile = lexicon.profile_tokens(by_words=config.memory)
-        encoder = Encoder(tokens, separated(tokens), config.max_length, profile=profile)
+        encoder = Encoder(tokenizer, separated(tokenizer), config.max_length, profile=profile)
         return Toy(model.double() if double else model, encoder)
 
 
@@ -243,9 +245,9 @@ def read_by_their_own_network() -> Iterator[None]:
         yield
 
 
-def spelled(tokens: Tokens, ids: Sequence[int]) -> str:
+def spelled(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """Return the text of ids with control tokens shown."""
-    text: str = Tokenizer.from_str(tokens.to_json()).decode(list(ids), skip_special_tokens=False)
+    text: str = HFTokenizer.from_str(tokenizer.to_json()).decode(list(ids), skip_special_tokens=False)
     return text
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from menura.adaptation.graph import Graph
+from menura.adaptation.compile_graph import Graph
 
 
 def as_it_is(function: Callable[..., Sequence[Tensor]], fixed: Sequence[Tensor], varying: Sequence[Tensor]) -> Graph:
-    """Stand in for ``graph.compiled``."""
+    """Stand in for ``compile_graph.compiled``."""
 
     def run(*given: Tensor) -> Sequence[Tensor]:
         with torch.enable_grad():

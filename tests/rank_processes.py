@@ -65,7 +65,7 @@ def begin(words: Sequence[str], home: Path, said: Path) -> Any:
 
 def _server() -> Any:
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["menura.cli.main", "menura.training.trainer", "menura.training.setup"])
+    server.set_forkserver_preload(["menura.cli.main", "menura.training.trainer", "menura.training.run_setup"])
     return server
 
 

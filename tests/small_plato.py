@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT2LMHeadModel
 
 from menura.artefacts import tensors
-from menura.batches.channels import NOWHERE, OWN, Channels, Token
 from menura.batches.encode import EncodedExchange
-from menura.batches.tokenizer import byte_tokens
+from menura.batches.plato_inputs import NOWHERE, OWN, PlatoInputs, Token
+from menura.batches.tokenizer import byte_tokenizer
 from menura.models.layers.attention_mask import AttentionMask, SegmentIds
 from menura.models.layers.transformer import Masked, Sizes
 from menura.models.plato.config import PlatoConfig
@@ -83,8 +83,8 @@ def whole(model: Plato, exchange: EncodedExchange, slot: Tensor | None, sight: A
     """
     sight = sight or AttentionMask(context=model.config.context, latent=model.rules.visibility)
     ids = (exchange.prefix[-1], *(exchange.reply if sight.recognition else exchange.reply[:-1]))
-    context = Channels.of([model.layout.context(exchange)], model.device)
-    reply = Channels.of([model.layout.reply(ids)], model.device)
+    context = PlatoInputs.of([model.layout.context(exchange)], model.device)
+    reply = PlatoInputs.of([model.layout.reply(ids)], model.device)
     places = SegmentIds.of(context.mask, context.utterance, reply.mask, head=slot is not None)
     x = torch.cat([model.embeddings(context), model.embeddings(reply)], 1)
     if slot is not None:
@@ -156,13 +156,15 @@ def gpt2(folder: Path) -> Any:
     network.config.save_pretrained(folder)
     weights = {name: value for name, value in network.state_dict().items() if name != "lm_head.weight"}
     tensors.save(folder / "model.safetensors", weights)
-    (folder / "tokenizer.json").write_text(byte_tokens().to_json(), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(byte_tokenizer().to_json(), encoding="utf-8")
     return network
 
 
-def alone(ids: Sequence[int]) -> Channels:
+def alone(ids: Sequence[int]) -> PlatoInputs:
     """Return a row of tokens of one segment and no turn, as any BERT or GPT-2 reads them."""
-    return Channels.of([[Token(token, OWN, NOWHERE, place, 0) for place, token in enumerate(ids)]], torch.device("cpu"))
+    return PlatoInputs.of(
+        [[Token(token, OWN, NOWHERE, place, 0) for place, token in enumerate(ids)]], torch.device("cpu")
+    )
 
 
 def states_of(model: Plato, ids: Sequence[int], sight: AttentionMask) -> Tensor:

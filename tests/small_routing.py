@@ -9,7 +9,7 @@ from made_up import QUERY, SUPPORT, VARIANTS, Toy, part
 from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Slots
+from menura.batches.speaker_profile import Slots
 from menura.models.attention_routing.decoder_state import sinusoids
 from menura.models.attention_routing.model import AttentionRouting
 

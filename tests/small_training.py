@@ -12,7 +12,7 @@ from menura.training import recipes
 from menura.training.config import RunConfig
 from menura.training.overrides import with_settings
 from menura.training.run_folder import Run
-from menura.training.setup import prepare
+from menura.training.run_setup import prepare
 from menura.training.trainer import Training
 
 STEPS = 6

@@ -29,9 +29,8 @@ MODEL_GROUP, METHOD_GROUP = "menura.models", "menura.methods"  # of entry points
 OF_METHODS = ("attach", "objective", "adapt", "second_order", "has_inner_loop", "name")
 
 
-def _nothing_to_count(settings: Any, within: str) -> BuildInputs:
-    """Return inputs for a model that needs no base and no vocabulary to be built."""
-    del settings, within
+def _no_inputs(_settings: Any, _prefix: str) -> BuildInputs:
+    """Return build inputs for a model that needs no base and no vocabulary to be built."""
     return BuildInputs()
 
 
@@ -51,13 +50,13 @@ class RegisteredModel:
     learn_vocabulary: "Callable[[Any, Sequence[Task]], Vocabulary] | None" = None
     train_encoder: "Callable[[Any, Encoder, Sequence[Profile]], Encoder] | None" = None
     default_method: "Adaptation | None" = None
-    count_inputs: Callable[[Any, str], BuildInputs] = _nothing_to_count
+    count_inputs: Callable[[Any, str], BuildInputs] = _no_inputs
 
 
 def _causal_lm(name: str) -> RegisteredModel:
-    from menura.artefacts.loaders.causal_lm import count_causal_lm, load_causal_lm
+    from menura.artefacts.loaders.causal_lm import causal_lm_inputs, load_causal_lm
 
-    return RegisteredModel(ENTRIES[name], load_causal_lm, count_inputs=count_causal_lm)
+    return RegisteredModel(ENTRIES[name], load_causal_lm, count_inputs=causal_lm_inputs)
 
 
 def _over_words(name: str) -> RegisteredModel:
@@ -65,20 +64,20 @@ def _over_words(name: str) -> RegisteredModel:
 
 
 def _plato(name: str) -> RegisteredModel:
-    from menura.adaptation.defaults import PLATO_PERSONA
-    from menura.artefacts.loaders.plato import count_transformer, load_plato
+    from menura.adaptation.default_methods import PLATO_PERSONA
+    from menura.artefacts.loaders.plato import load_plato, plato_inputs
 
-    return RegisteredModel(ENTRIES[name], load_plato, default_method=PLATO_PERSONA, count_inputs=count_transformer)
+    return RegisteredModel(ENTRIES[name], load_plato, default_method=PLATO_PERSONA, count_inputs=plato_inputs)
 
 
 def _lic(name: str) -> RegisteredModel:
-    from menura.artefacts.loaders.lic import count_lic, load_lic
+    from menura.artefacts.loaders.lic import lic_inputs, load_lic
 
-    return RegisteredModel(ENTRIES[name], load_lic, count_inputs=count_lic)
+    return RegisteredModel(ENTRIES[name], load_lic, count_inputs=lic_inputs)
 
 
 def _attention_routing(name: str) -> RegisteredModel:
-    from menura.adaptation.defaults import ROUTING_PERSONA
+    from menura.adaptation.default_methods import ROUTING_PERSONA
     from menura.artefacts.loaders import attention_routing as loader
 
     return RegisteredModel(
@@ -87,7 +86,7 @@ def _attention_routing(name: str) -> RegisteredModel:
         learn_vocabulary=loader.learn_pieces,
         train_encoder=loader.train_encoder,
         default_method=ROUTING_PERSONA,
-        count_inputs=loader.count_attention_routing,
+        count_inputs=loader.attention_routing_inputs,
     )
 
 
@@ -97,9 +96,9 @@ def model_over_words(entry: ModelEntry) -> RegisteredModel:
     ``build`` gets settings with ``vocab_size`` filled in. In a model with ``suppress_ids`` the tokens are set that no
     reply may contain.
     """
-    from menura.artefacts.loaders.recurrent import count_over_words, learn_words, load_over_words
+    from menura.artefacts.loaders.recurrent import learn_words, load_over_words, word_model_inputs
 
-    return RegisteredModel(entry, load_over_words, learn_vocabulary=learn_words, count_inputs=count_over_words)
+    return RegisteredModel(entry, load_over_words, learn_vocabulary=learn_words, count_inputs=word_model_inputs)
 
 
 _LOADERS: dict[str, Callable[[str], RegisteredModel]] = {

@@ -14,7 +14,7 @@ from menura.adaptation.catalogue import METHODS
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop, mini_batches
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import JointTrajectory, LearnsJointly, iterate_joint_loop
+from menura.adaptation.joint_inner_loop import JointTrajectory, LearnsJointly, iterate_joint_loop
 from menura.adaptation.l1_penalty import Penalty, l1_finetuned_copy
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only

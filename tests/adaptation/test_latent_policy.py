@@ -180,7 +180,7 @@ def test_another_share_of_the_training_draws_others() -> None:
 
 
 def replies_of(toy: Toy, *lines: Sequence[str]) -> list[list[tuple[int, ...]]]:
-    return [[(*toy.encoder.tokens.encode(line), toy.end) for line in own] for own in lines]
+    return [[(*toy.encoder.tokenizer.encode(line), toy.end) for line in own] for own in lines]
 
 
 def test_selection_is_the_chance_of_coherence() -> None:

@@ -11,7 +11,7 @@ from toys import NoDecoding, exchange
 
 from menura.adaptation.inner_loop import InnerLoop, iterate_inner_loop
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import JointTrajectory
+from menura.adaptation.joint_inner_loop import JointTrajectory
 from menura.adaptation.maml import Maml
 from menura.adaptation.masks import PersonaMask, full_mask
 from menura.adaptation.weights import adaptable_parameters

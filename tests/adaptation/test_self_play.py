@@ -44,7 +44,7 @@ def games_of(toy: Toy, *, limit: int = 5, seed: int = 1, number: int = 1) -> Gam
 
 
 def shown(toy: Toy, ids: tuple[int, ...]) -> str:
-    return spelled(toy.encoder.tokens, ids).replace("\n", "/")
+    return spelled(toy.encoder.tokenizer, ids).replace("\n", "/")
 
 
 def test_both_speakers_read_the_same_turns_each_from_its_own_side() -> None:
@@ -61,7 +61,7 @@ def test_both_speakers_read_the_same_turns_each_from_its_own_side() -> None:
         *turn_ids(chat_format, content[1], own=False),
         *chat_format.reply_open,
     )
-    asked = (toy.encoder.tokens.encode(text) for text in ("good evening", "half past six, good evening!", "tired?"))
+    asked = (toy.encoder.tokenizer.encode(text) for text in ("good evening", "half past six, good evening!", "tired?"))
     flipped = [turn_ids(chat_format, said, own=number % 2 == 0) for number, said in enumerate((*asked, content[0]))]
     assert partner.context == (*(token for turn in flipped for token in turn), *chat_format.reply_open)
     assert first.facts == second.facts == games_of(toy).opening.facts
@@ -163,7 +163,7 @@ class Fond:
 def test_playing_makes_a_token_likelier_that_is_rewarded(monkeypatch: pytest.MonkeyPatch) -> None:
     toy = VARIANTS["p2-bot"].toy()
     model, episode = toy.model, episode_of(toy)
-    token = toy.encoder.tokens.encode("e")[0]
+    token = toy.encoder.tokenizer.encode("e")[0]
     monkeypatch.setattr(model, "rewards", Fond(toy, token).rewards)
     opening = toy.model.batch([next(openings(episode, toy.encoder.chat_format))])
 

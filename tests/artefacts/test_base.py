@@ -18,8 +18,8 @@ def quiet(line: str) -> None:
 
 
 def test_the_tiny_base_is_built_once_and_is_the_same_everywhere(empty_workspace: Path) -> None:
-    network, tokens, base = bases.load("tiny", offline=True, say=quiet)
-    assert (base.name, base.source, len(tokens)) == ("tiny", "code", 259)
+    network, tokenizer, base = bases.load("tiny", offline=True, say=quiet)
+    assert (base.name, base.source, len(tokenizer)) == ("tiny", "code", 259)
     assert base.parameters == sum(p.numel() for p in network.parameters())
     assert bases.on_disk() == [base]
     shutil.rmtree(empty_workspace / "bases")

@@ -12,7 +12,7 @@ from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
 from menura.artefacts.loaders.causal_lm import write_adapters
-from menura.batches.tokenizer import Tokens, byte_tokens
+from menura.batches.tokenizer import Tokenizer, byte_tokenizer
 from menura.errors import MismatchError
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
@@ -49,9 +49,9 @@ def test_a_start_of_another_kind_is_refused_with_what_to_type(kind: str, tmp_pat
 def test_layout_special_is_refused_where_its_tokens_would_hit_unused_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     given = bases.load
 
-    def with_fewer_tokens(name: str, **more: object) -> tuple[torch.nn.Module, Tokens, Base]:
+    def with_fewer_tokens(name: str, **more: object) -> tuple[torch.nn.Module, Tokenizer, Base]:
         network, _, base = given(name)
-        return network, byte_tokens(("<|endoftext|>",)), base
+        return network, byte_tokenizer(("<|endoftext|>",)), base
 
     monkeypatch.setattr(bases, "load", with_fewer_tokens)
     load_model(replace(config("houlsby"), chat_format="plain"))

@@ -104,7 +104,7 @@ def test_the_default_base_knows_a_plain_sentence(weights_workspace: Path) -> Non
     del weights_workspace
     loaded = load_model(CausalLmConfig(adapters=Adapters("none")))
     text = "The cat sat on the mat and looked out of the window at the birds in the garden."
-    ids = torch.tensor([loaded.encoder.tokens.encode(text)])
+    ids = torch.tensor([loaded.encoder.tokenizer.encode(text)])
     with torch.no_grad():
         mean = loaded.model.network(input_ids=ids, labels=ids, use_cache=False).loss
     assert math.exp(float(mean)) == pytest.approx(25.3, abs=0.1)
@@ -114,7 +114,7 @@ def test_the_default_base_knows_a_plain_sentence(weights_workspace: Path) -> Non
 def test_fresh_adapters_leave_the_default_base_and_small_ones_change_it_a_little(weights_workspace: Path) -> None:
     del weights_workspace
     loaded = load_model(CausalLmConfig(adapters=Adapters("houlsby", bottleneck=8)))
-    probe = torch.tensor([loaded.encoder.tokens.encode(PROBE)])
+    probe = torch.tensor([loaded.encoder.tokenizer.encode(PROBE)])
     check_starts_as_base(loaded.model, probe[0].tolist())
     ups = [p for name, p in loaded.model.adapters.named_parameters() if name.endswith("up.weight")]
     with torch.no_grad():

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.loading import LoadOptions
-from menura.artefacts.pretrained import known_sizes, pretrained
+from menura.artefacts.pretrained import known_sizes, load_pretrained
 from menura.errors import ConfigError, DataError, MenuraError, MismatchError
 from menura.models.plato.config import PlatoConfig
 from menura.models.plato.model import Plato
@@ -108,9 +108,9 @@ def test_a_list_of_words_that_differs_is_refused_and_none_is_no_fault(tmp_path: 
     listed = tmp_path / "vocab.txt"
     listed.write_text("\n".join((*PIECES[:-2], PIECES[-1], PIECES[-2])) + "\n", encoding="utf-8")
     with pytest.raises(MismatchError, match=r"2 token strings .*\(hint: take both files from the same checkpoint"):
-        pretrained(str(tmp_path))
+        load_pretrained(str(tmp_path))
     listed.unlink()
-    assert pretrained(str(tmp_path)).tokens.has("[MASK]")
+    assert load_pretrained(str(tmp_path)).tokenizer.has("[MASK]")
 
 
 def test_what_opens_and_ends_is_two_rows_that_nothing_was_learnt_in(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_reply_holds_no_mark_and_no_unused_row(tmp_path: Path) -> None:
     assert isinstance(loaded.model, Plato)
     end = PIECES.index("[unused1]")
     assert set(loaded.model.suppress_ids) == {PIECES.index(mark) for mark in MARKS} - {end}
-    typed = loaded.encoder.tokens.encode("[MASK] [unused0] [unused1] [PAD] [SEP]")
+    typed = loaded.encoder.tokenizer.encode("[MASK] [unused0] [unused1] [PAD] [SEP]")
     assert not {PIECES.index(mark) for mark in MARKS if mark != "[UNK]"} & set(typed), "what a person types is text"
 
 
@@ -150,7 +150,7 @@ def test_random_weights_take_the_vocabulary_alone(tmp_path: Path) -> None:
     model = load_model(config).model
     assert isinstance(model, Plato)
     assert model.embeddings.token.weight.shape == (len(PIECES), 16)
-    assert pretrained(str(tmp_path), weights=False).weights == {}
+    assert load_pretrained(str(tmp_path), weights=False).weights == {}
     again, other = (load_model(config, LoadOptions(seed=seed)).model.state_dict() for seed in (0, 1))
     assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
     assert not torch.equal(again["latent"], other["latent"])
@@ -166,7 +166,7 @@ def test_a_gpt2_gets_two_tokens_behind_its_own(tmp_path: Path) -> None:
     network = gpt2(tmp_path)
     loaded = load_model(PlatoConfig(base=str(tmp_path)))
     assert isinstance(loaded.model, Plato)
-    assert len(loaded.encoder.tokens) == 261
+    assert len(loaded.encoder.tokenizer) == 261
     assert loaded.encoder.chat_format.end == 260
     table = loaded.model.embeddings.token.weight
     assert torch.equal(table[:259], network.transformer.wte.weight)
@@ -178,8 +178,8 @@ def test_a_gpt2_gets_two_tokens_behind_its_own(tmp_path: Path) -> None:
 
 def test_another_kind_of_network_gives_its_vocabulary_and_no_weights() -> None:
     with pytest.raises(DataError, match="is of kind 'llama'; a unified transformer begins as a bert or a gpt2"):
-        pretrained("tiny")
-    assert len(pretrained("tiny", weights=False).tokens) == 261
+        load_pretrained("tiny")
+    assert len(load_pretrained("tiny", weights=False).tokenizer) == 261
 
 
 def test_a_bert_that_a_hub_gave_is_read_like_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

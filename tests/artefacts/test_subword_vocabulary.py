@@ -37,13 +37,13 @@ def test_keys_words_and_characters_are_those_of_the_training_side() -> None:
     assert set(made.words) == {"clocks", "goat", "fern", "owl", "none", "at", "all"}
     assert made.profile_words == 2 + 2 + 7
     said = {turn.text for side in TASKS for each in side.dialogues for turn in each.dialogue.turns}
-    assert all(made.tokens.unknown not in made.tokens.encode(text) for text in said)
+    assert all(made.tokenizer.unknown not in made.tokenizer.encode(text) for text in said)
     assert not made.chosen
 
 
 def test_so_many_pieces_and_words_are_kept_as_are_asked_for() -> None:
     made = of_tasks(TASKS, config(vocab_size=20, profile_vocab_size=6))
-    assert len(made.tokens) == 20
+    assert len(made.tokenizer) == 20
     assert len(made.words) == 2
     assert made.profile_words == 6
     assert of_tasks(TASKS, config(profile_vocab_size=3)).words == ()
@@ -82,7 +82,7 @@ def test_what_is_written_is_read_again_and_has_the_same_hash(tmp_path: Path) -> 
         again = subword_vocabulary.read(tmp_path)
         assert replace(again, vocabulary=made.vocabulary) == made
         assert again.sha256 == made.sha256
-        assert again.tokens.encode("tick, time") == made.tokens.encode("tick, time")
+        assert again.tokenizer.encode("tick, time") == made.tokenizer.encode("tick, time")
         assert again.sha256 != replace(made, keys=("pet",)).sha256
 
 

@@ -30,15 +30,15 @@ def test_words_said_too_seldom_stay_unknown() -> None:
 
 def test_ids_stand_behind_the_control_tokens_and_what_is_in_no_dialogue_is_unknown() -> None:
     found = lexicon.of_tasks(TASKS)
-    tokens, hi = found.tokens, 4 + found.words.index("hi")
-    assert [tokens.control(name) for name in ("<unk>", "<pad>", "<eos>", "<sos>")] == [0, 1, 2, 3]
-    assert tokens.encode("HI zebra hi") == (hi, 0, hi)
-    assert tokens.decode(tokens.encode("i don't know !")) == "i do n't know !"
+    tokenizer, hi = found.tokenizer, 4 + found.words.index("hi")
+    assert [tokenizer.control(name) for name in ("<unk>", "<pad>", "<eos>", "<sos>")] == [0, 1, 2, 3]
+    assert tokenizer.encode("HI zebra hi") == (hi, 0, hi)
+    assert tokenizer.decode(tokenizer.encode("i don't know !")) == "i do n't know !"
 
 
 def test_typed_text_is_never_a_control_token() -> None:
-    tokens = lexicon.of_tasks(TASKS).tokens
-    assert not {1, 2, 3} & set(tokens.encode("<eos> <sos> <pad>"))
+    tokenizer = lexicon.of_tasks(TASKS).tokenizer
+    assert not {1, 2, 3} & set(tokenizer.encode("<eos> <sos> <pad>"))
 
 
 def test_a_lexicon_comes_back_as_it_was_written(tmp_path: Path) -> None:

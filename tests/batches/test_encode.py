@@ -7,7 +7,7 @@ from made_up import FACTS, QUERY, SUPPORT, part, spelled
 
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import Encoder
-from menura.batches.tokenizer import byte_tokens
+from menura.batches.tokenizer import byte_tokenizer
 from menura.corpus.dialogue import Turn
 from menura.errors import DataError
 from menura.tasks.episode import Episode
@@ -16,10 +16,10 @@ every_layout = pytest.mark.parametrize("layout", CHAT_FORMATS)
 
 
 def encoder(layout: ChatFormatName = "chat", limit: int = 512) -> Encoder:
-    tokens = byte_tokens()
+    tokenizer = byte_tokenizer()
     if layout == "special":
-        tokens = tokens.adding(SPECIAL_TOKENS)
-    return Encoder(tokens, CHAT_FORMATS[layout](tokens), limit)
+        tokenizer = tokenizer.adding(SPECIAL_TOKENS)
+    return Encoder(tokenizer, CHAT_FORMATS[layout](tokenizer), limit)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def encoder(layout: ChatFormatName = "chat", limit: int = 512) -> Encoder:
 def test_a_layout_reads_like_this(layout: ChatFormatName, wanted: str) -> None:
     given = encoder(layout)
     last = given.dialogue(part("d", "hi", "tick", "what?", "tock", facts=FACTS[:1]), "mira")[-1]
-    assert spelled(given.tokens, last.ids) == wanted
+    assert spelled(given.tokenizer, last.ids) == wanted
     assert given.reply_text(last.reply) == "tock"
 
 
@@ -88,7 +88,7 @@ def test_turns_are_left_out_whole_and_counted() -> None:
     given = encoder("special", 40)
     lines = ["first" * 4, "second", "third", "reply"]
     cut = list(part("d", *lines).exchanges())[-1]
-    assert spelled(given.tokens, given.exchange(cut).ids) == "<r>second</r><u>third</u><r>reply</r>"
+    assert spelled(given.tokenizer, given.exchange(cut).ids) == "<r>second</r><u>third</u><r>reply</r>"
     assert given.cut == {"turns": 1}
 
 
@@ -133,5 +133,5 @@ def test_an_episode_keeps_its_sides() -> None:
 
 def test_reply_text_ends_before_the_end_token() -> None:
     given = encoder()
-    ids = (*given.tokens.encode(" tick "), given.chat_format.end, *given.tokens.encode("tock"))
+    ids = (*given.tokenizer.encode(" tick "), given.chat_format.end, *given.tokenizer.encode("tock"))
     assert given.reply_text(ids) == "tick"

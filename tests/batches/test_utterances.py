@@ -12,7 +12,7 @@ def test_every_turn_that_differs_is_there_once_and_contexts_name_them_in_order()
     toy = VARIANTS["hierarchical"].toy()
     rows = [e for d in toy.dialogues((part("d", "hi", "ho", "hi", "hu"), part("e", "ho", "ha"))) for e in d]
     turned = Utterances.of(rows, CPU)
-    hi, ho = (toy.encoder.tokens.encode(text) for text in ("hi", "ho"))
+    hi, ho = (toy.encoder.tokenizer.encode(text) for text in ("hi", "ho"))
     # What the persona said and what its partner said are two turns, though the words are the same.
     assert turned.turns == ((False, hi), (True, ho), (False, ho))
     assert turned.contexts == ((0,), (0, 1, 0), (2,))

@@ -11,7 +11,7 @@ from benchmarks.material import LABELS, LONGEST, SHORTEST, Layers, Size, episode
 from benchmarks.meta_step import RATE, peer_ways, step
 from benchmarks.peers.meta_engines import LEARN2LEARN, PEERS, reference
 from benchmarks.peers.padded import IGNORED, adapting, padded, peer_name, relative_error, twin
-from menura.adaptation import compiled, graph
+from menura.adaptation import compile_graph, compiled_maml
 from menura.adaptation.inner_loop import Order
 from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError, NumericalError
@@ -62,8 +62,8 @@ def test_a_meta_gradient_that_is_off_ends_the_row(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_compiled_row_is_checked_and_compared_with_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "compiled", as_it_is)
-    monkeypatch.setattr(graph, "compiled", as_it_is)
+    monkeypatch.setattr(compiled_maml, "compiled", as_it_is)
+    monkeypatch.setattr(compile_graph, "compiled", as_it_is)
     monkeypatch.setattr(meta_step, "peer_ways", lambda *given: {})
     found = list(meta_step.run(meta_step.CASES["all-exact-compiled"], 1, tasks=1, sequences=1))
     assert [ratio.peer for ratio in found] == [meta_step.NOT_COMPILED]

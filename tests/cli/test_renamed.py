@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from menura import api
-from menura.artefacts.renamed import FLAGS, SETTINGS, EarlierNames, renamed_settings, renamed_weights
+from menura.artefacts.earlier_names import FLAGS, SETTINGS, EarlierNames, renamed_settings, renamed_weights
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.training.overrides import with_settings

@@ -10,7 +10,7 @@ import pytest
 import menura
 from menura.cli.chat import _streamed
 from menura.cli.main import run
-from menura.cli.screen import Screen
+from menura.cli.terminal import Screen
 from menura.errors import Problem, printable
 
 

@@ -155,7 +155,7 @@ def test_stepwise_decoding_is_teacher_forcing(name: str, *, double: bool) -> Non
 def test_ranking_candidates_scores_them_as_loss_does(name: str, *, double: bool) -> None:
     toy = VARIANTS[name].toy(double=double)
     rows = rows_of(toy)
-    candidates = [replace(row, reply=(*toy.encoder.tokens.encode(text), toy.end)) for row in rows for text in LINES]
+    candidates = [replace(row, reply=(*toy.encoder.tokenizer.encode(text), toy.end)) for row in rows for text in LINES]
     with torch.no_grad():
         assert_near(nll_of(toy.model, toy.model.batch(candidates)), nll(toy, candidates))
     if isinstance(toy.model, RanksReplies):

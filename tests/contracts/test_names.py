@@ -10,7 +10,7 @@ import pytest
 
 import menura
 from menura import registry
-from menura.artefacts.renamed import SETTINGS
+from menura.artefacts.earlier_names import SETTINGS
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig
 

@@ -17,11 +17,11 @@ PRIVATE = {
     "torch.ops.mkldnn._linear_pointwise": {"packed_linear.py", "argmax.py"},
     "torch.ops.mkldnn._reorder_linear_weight": {"packed_linear.py", "argmax.py"},
     "torch._C._has_mkldnn": {"packed_linear.py"},
-    "torch._subclasses.fake_tensor.FakeTensorMode": {"graph.py"},
-    "torch._guards.TracingContext": {"graph.py"},
-    "torch._guards.tracing": {"graph.py"},
-    "torch._inductor.compile_fx.compile_fx": {"graph.py"},
-    "torch._dynamo.source.ConstantSource": {"graph.py"},
+    "torch._subclasses.fake_tensor.FakeTensorMode": {"compile_graph.py"},
+    "torch._guards.TracingContext": {"compile_graph.py"},
+    "torch._guards.tracing": {"compile_graph.py"},
+    "torch._inductor.compile_fx.compile_fx": {"compile_graph.py"},
+    "torch._dynamo.source.ConstantSource": {"compile_graph.py"},
 }
 SCHEMAS = {
     "mkldnn._linear_pointwise": (

@@ -10,7 +10,7 @@ from menura.corpus import inputs
 from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError
-from menura.tasks.group import by_dialogue, by_speaker
+from menura.tasks.persona_groups import by_dialogue, by_speaker
 
 SHARED = Path(__file__).parents[2] / "../shared/data/avsd"
 ASKED = [{"question": "is it a goat?", "answer": "yes.", "id": "1"}, {"question": "asleep?", "answer": "no."}]

@@ -9,7 +9,7 @@ from menura.corpus import inputs
 from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 
 SHARED = Path(__file__).parents[2] / "../shared/data/cped"
 COLUMNS = "TV_ID,Dialogue_ID,Utterance_ID,Speaker,Gender,Age,Scene,Emotion,Utterance"

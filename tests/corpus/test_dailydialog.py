@@ -11,7 +11,7 @@ from menura.corpus.check import check
 from menura.corpus.dailydialog import plain
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError
-from menura.tasks.group import by_dialogue
+from menura.tasks.persona_groups import by_dialogue
 
 SHARED = Path(__file__).parents[2] / "../shared/data/dailydialog"
 TEXTS = (

@@ -11,7 +11,7 @@ from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.source import DATA_SET, opened
 from menura.errors import ConfigError, DataError
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 
 SHARED = Path(__file__).parents[2] / "../shared/data/mojitalk"
 ASKED = ("😂 the goat ate it", "❤ so you came back", "😂 is that my hat ?")

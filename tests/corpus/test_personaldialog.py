@@ -10,7 +10,7 @@ from menura.corpus import inputs, personaldialog
 from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import DataError, Problem
-from menura.tasks.group import by_dialogue, by_speaker
+from menura.tasks.persona_groups import by_dialogue, by_speaker
 
 SHARED = Path(__file__).parents[2] / "../shared/data/personaldialog"
 FIRST = {"tag": ["钟表;山羊 奶"], "loc": "云南 大理", "gender": "male"}

@@ -13,7 +13,7 @@ from menura.corpus.check import check
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.source import DATA_SET, opened
 from menura.errors import DataError, Problem
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 
 SHARED = Path(__file__).parents[2] / "../shared/data/real_persona_chat"
 FACTS = ["山羊を飼っている。", "時計を直すのが好きだ。"]

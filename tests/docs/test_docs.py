@@ -18,7 +18,7 @@ import typer
 from made_up_chat import settings, write
 
 from menura import registry
-from menura.artefacts.renamed import FLAGS, SETTINGS
+from menura.artefacts.earlier_names import FLAGS, SETTINGS
 from menura.cli.globals import taken_from
 from menura.cli.main import app, run
 from menura.training.recipes import RECIPES

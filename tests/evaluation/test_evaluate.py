@@ -25,7 +25,7 @@ from menura.tasks.split import strangers
 from menura.tasks.task import Task
 from menura.training.config import RunConfig
 from menura.training.data import DataConfig, EncodedTask, encoded, tasks_of
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 QUICK = EvaluateConfig(
     shots=(1, 2), queries=1, replies=1, candidates=3, max_new_tokens=4, metrics=("ppl", "f1", "hits@1")
@@ -148,7 +148,7 @@ def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
     given = prepare(RunConfig("pairs", config_of("tiny/maml").model, config_of("tiny/maml").method, data))
     used: list[tuple[str, str]] = []
 
-    def adapt(self: object, model: object, support: Any, watch: object = None) -> dict[str, Any]:
+    def adapt(self: object, model: object, support: Any, on_step: object = None) -> dict[str, Any]:
         return {support[0][0].persona_id: torch.zeros(1)}
 
     def noting(self: Evaluator, folds: Any, weights: Mapping[str, Any], **kwargs: Any) -> Outputs:
@@ -222,7 +222,7 @@ def test_leaving_one_out_judges_each_dialogue_by_what_was_learnt_from_the_others
 ) -> None:
     learnt: list[tuple[str, set[str]]] = []
 
-    def noting(self: object, model: object, support: Any, watch: object = None) -> dict[str, Any]:
+    def noting(self: object, model: object, support: Any, on_step: object = None) -> dict[str, Any]:
         learnt.append((support[0][0].persona_id, {exchange.dialogue_id for d in support for exchange in d}))
         return {}
 
@@ -289,7 +289,7 @@ def test_inner_epochs_are_chosen_on_held_back_personas_and_never_on_test_ones(
     seen: set[str] = set()
     real = type(given.config.method).adapt
 
-    def noting(self: Any, model: Any, support: Any, watch: object = None) -> Any:
+    def noting(self: Any, model: Any, support: Any, on_step: object = None) -> Any:
         seen.add(support[0][0].persona_id)
         # The more epochs, the nearer the weights stay: the most must win, whatever was listed first.
         return {name: value / self.inner.epochs for name, value in real(self, model, support).items()}

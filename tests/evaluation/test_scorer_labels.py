@@ -17,7 +17,7 @@ from menura.evaluation.settings import EvaluateConfig
 from menura.metrics.score import Sample
 from menura.tasks.task import DialogueView, Task
 from menura.training.data import DataConfig, tasks_of, without_facts
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 from menura.training.train_scorer import train_scorer
 
 QUICK = EvaluateConfig(shots=(1,), queries=1, replies=2, candidates=3, max_new_tokens=4, metrics=("ppl", "c-score"))

@@ -18,7 +18,7 @@ from menura.evaluation.settings import EvaluateConfig
 from menura.models.attention_routing.model import AttentionRouting
 from menura.training.overrides import with_settings
 from menura.training.recipes import recipe
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 QUICK = EvaluateConfig(shots=(1,), queries=1, replies=1, candidates=3, max_new_tokens=4, metrics=("ppl",))
 

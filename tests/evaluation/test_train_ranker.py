@@ -20,7 +20,7 @@ from menura.evaluation.run import config_of
 from menura.evaluation.train_ranker import Examples, RankerConfig, fit_ranker, fitted
 from menura.models.layers.ranker import Ranker, listwise, pairwise
 from menura.models.plato.model import Plato
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 QUICK = RankerConfig(exchanges=10, epochs=3, max_new_tokens=4)
 

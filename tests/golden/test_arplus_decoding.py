@@ -54,7 +54,7 @@ def test_a11_token_by_token_is_all_at_once(settings: dict[str, Any]) -> None:
 def test_a11_in_a_batch_each_row_says_what_it_says_alone(settings: dict[str, Any]) -> None:
     toy = routing(**settings)
     model, rows = toy.model, exchanges_of(toy)
-    model.suppress_ids = tuple(sorted(toy.encoder.tokens.never_said() - {toy.end}))
+    model.suppress_ids = tuple(sorted(toy.encoder.tokenizer.never_said() - {toy.end}))
     choice, seeds = Nucleus(0.9, temperature=0.7), list(range(len(rows)))
     limits = {"end": toy.end, "max_new_tokens": 15}
     alone = [

@@ -9,8 +9,8 @@ from small_routing import exchanges_of, routing
 from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Slots
-from menura.batches.profile_batch import Profiles, asked_places
+from menura.batches.speaker_profile import Slots
+from menura.batches.speaker_profile_batch import Profiles, asked_places
 from menura.models.attention_routing.memory import Pairs, PersonaMemory, Query, as_tokens
 
 CPU = torch.device("cpu")

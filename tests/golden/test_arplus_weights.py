@@ -13,8 +13,8 @@ from torch import nn
 from menura.adaptation.weights import outer_groups
 from menura.artefacts.loading import LoadOptions
 from menura.artefacts.subword_vocabulary import SubwordVocabulary, mark
-from menura.batches.profile import words_of_profiles
-from menura.batches.tokenizer import piece_tokens
+from menura.batches.speaker_profile import words_of_profiles
+from menura.batches.tokenizer import subword_tokenizer
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.registry import load_model
 
@@ -30,9 +30,9 @@ SIZES: dict[str, Any] = {
 
 
 def lexicon() -> SubwordVocabulary:
-    tokens = piece_tokens("char", ["abc abc"], max_size=100, control=[mark("craft"), mark("pet")])
+    tokenizer = subword_tokenizer("char", ["abc abc"], max_size=100, control=[mark("craft"), mark("pet")])
     return SubwordVocabulary(
-        "char", tokens.to_json(), ("craft", "pet"), tuple(words_of_profiles(PROFILES.values())), ()
+        "char", tokenizer.to_json(), ("craft", "pet"), tuple(words_of_profiles(PROFILES.values())), ()
     )
 
 
@@ -49,7 +49,7 @@ def test_a8_word_vectors_survive_construction(embedding: int, settings: dict[str
         **{**SIZES, "embedding": embedding, "word_vectors": str(tmp_path / "vectors.txt"), **settings}
     )
     made = load_model(config, LoadOptions(vocabulary=lexicon()))
-    rows = [made.encoder.tokens.encode(letter)[0] for letter in "ac"]
+    rows = [made.encoder.tokenizer.encode(letter)[0] for letter in "ac"]
     plain = load_model(
         AttentionRoutingConfig(**{**SIZES, "embedding": embedding, **settings}), LoadOptions(vocabulary=lexicon())
     )

@@ -8,8 +8,8 @@ import torch
 from small_plato import bert, gpt2, states_of
 from torch import Tensor
 
-from menura.artefacts import encoder_folder
-from menura.batches.tokenizer import Tokens
+from menura.artefacts import pretrained_folder
+from menura.batches.tokenizer import Tokenizer
 from menura.cli.main import run
 from menura.models.catalogue import build, counted
 from menura.models.layers.attention_mask import AttentionMask
@@ -105,11 +105,15 @@ def test_p13_a_gpt2_put_in_computes_what_it_did(tmp_path: Path) -> None:
 @torch.no_grad()
 @pytest.mark.weights
 def test_p13_minilm_put_in_computes_what_it_did() -> None:
-    pytest.importorskip(encoder_folder.MODULE)
+    pytest.importorskip(pretrained_folder.MODULE)
     network, _ = load_encoder("minilm")
     loaded = load_model(PlatoConfig(base="minilm", num_latents=0))
     assert isinstance(loaded.model, Plato)
-    tokens: Tokens = loaded.encoder.tokens
-    ids = [tokens.control("[CLS]"), *tokens.encode("The goat called Fern eats string."), tokens.control("[SEP]")]
+    tokenizer: Tokenizer = loaded.encoder.tokenizer
+    ids = [
+        tokenizer.control("[CLS]"),
+        *tokenizer.encode("The goat called Fern eats string."),
+        tokenizer.control("[SEP]"),
+    ]
     found = states_of(without_extras(loaded.model), ids, RECOGNITION)
     torch.testing.assert_close(found, bert_states(network.eval(), ids), rtol=0, atol=1e-5)

@@ -194,7 +194,7 @@ def test_a5_inner_steps_are_epochs_times_the_batches_of_sixteen(support: int, ep
         adaptable_parameters(model),
         dialogues,
         InnerLoop(epochs=epochs),
-        watch=lambda done, steps, loss: seen.append((done, steps)),
+        on_step=lambda done, steps, loss: seen.append((done, steps)),
     )
     steps = epochs * math.ceil(support / 16)
     assert seen == [(done, steps) for done in range(1, steps + 1)]

@@ -9,7 +9,7 @@ from toys import flat, gradient, slope
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.inner_loop import InnerLoop, mini_batches
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import JointTrajectory, iterate_joint_loop
+from menura.adaptation.joint_inner_loop import JointTrajectory, iterate_joint_loop
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import full_mask

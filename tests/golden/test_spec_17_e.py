@@ -14,7 +14,7 @@ from menura.artefacts.base import without_weights
 from menura.artefacts.tensors import content_sha256
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import EncodedEpisode, Encoder
-from menura.batches.tokenizer import byte_tokens
+from menura.batches.tokenizer import byte_tokenizer
 from menura.decoding.sampling import Nucleus
 from menura.errors import DataError, MismatchError
 from menura.models.causal_lm.adapter_hooks import NEAR, check_can_learn
@@ -24,7 +24,7 @@ from menura.tasks.task import Exchange
 
 WITH_ADAPTERS = [n for n, v in VARIANTS.items() if v.kind != "none" and v.model == "causal_lm"]
 LAYOUT_NAMES: tuple[ChatFormatName, ...] = ("chat", "special", "plain")
-OLD_IDS = tuple(byte_tokens().encode("the goat ate a clock. tick. the clock went on, in the goat."))
+OLD_IDS = tuple(byte_tokenizer().encode("the goat ate a clock. tick. the clock went on, in the goat."))
 
 
 def logits(model: CausalLm) -> Tensor:
@@ -270,7 +270,7 @@ def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: ChatFormatName) -> 
     batch = toy.batch([dialogue])
     labels = batch.packed.labels
     texts = ("hello there", "asleep")
-    assert labels.token.tolist() == [t for text in texts for t in (*toy.encoder.tokens.encode(text), toy.end)]
+    assert labels.token.tolist() == [t for text in texts for t in (*toy.encoder.tokenizer.encode(text), toy.end)]
     assert batch.reply_tokens.tolist() == [len(text) + 1 for text in texts]
     assert len(labels.token) == sum(len(text) + 1 for text in texts)
     assert len(batch.packed.ids) == 1, "the replies of one dialogue are read in one row"
@@ -285,10 +285,10 @@ def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: ChatFormatName) -> 
 
 @pytest.mark.parametrize("layout", LAYOUT_NAMES)
 def test_e5_cutting_keeps_the_facts_and_the_whole_reply(layout: ChatFormatName) -> None:
-    tokens = byte_tokens()
+    tokenizer = byte_tokenizer()
     if layout == "special":
-        tokens = tokens.adding(SPECIAL_TOKENS)
-    long, short = (Encoder(tokens, CHAT_FORMATS[layout](tokens), limit) for limit in (4096, 200))
+        tokenizer = tokenizer.adding(SPECIAL_TOKENS)
+    long, short = (Encoder(tokenizer, CHAT_FORMATS[layout](tokenizer), limit) for limit in (4096, 200))
     lines = [f"line {index} of a long talk about clocks" for index in range(40)]
     exchange = list(part("d", *lines, facts=FACTS).exchanges())[-1]
     whole, cut = long.exchange(exchange), short.exchange(exchange)
@@ -300,13 +300,13 @@ def test_e5_cutting_keeps_the_facts_and_the_whole_reply(layout: ChatFormatName) 
 
 
 def test_e5_a_last_turn_too_long_is_cut_from_the_left() -> None:
-    tokens = byte_tokens()
-    encoder = Encoder(tokens, CHAT_FORMATS["chat"](tokens), 100)
+    tokenizer = byte_tokenizer()
+    encoder = Encoder(tokenizer, CHAT_FORMATS["chat"](tokenizer), 100)
     spoken = list(part("d", "x" * 300 + "the very end", "a reply", facts=FACTS).exchanges())[0]
     cut = encoder.exchange(Exchange(spoken.dialogue_id, spoken.context, spoken.reply, spoken.facts))
     assert len(cut.ids) == 100
-    assert tokens.decode(cut.reply) == "a reply"
-    assert tokens.decode(cut.context).endswith("the very end\nassistant\n")
+    assert tokenizer.decode(cut.reply) == "a reply"
+    assert tokenizer.decode(cut.context).endswith("the very end\nassistant\n")
     assert encoder.cut["tokens"] > 200
 
 

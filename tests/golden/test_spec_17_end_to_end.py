@@ -20,7 +20,7 @@ from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import PersonaWeights, swapped_weights, trainable_parameters
 from menura.batches.chat_format import words
 from menura.batches.encode import EncodedEpisode, Encoder
-from menura.batches.tokenizer import word_tokens, words_of
+from menura.batches.tokenizer import word_tokenizer, words_of
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.decoding.generate import generate
 from menura.decoding.sampling import Greedy
@@ -65,8 +65,10 @@ def user(number: int) -> Task:
 
 TASKS = [user(number) for number in range(USERS)]
 TRAINING, TEST = TASKS[:-HELD_OUT], TASKS[-HELD_OUT:]
-TOKENS = word_tokens(words_of(turn.text for task in TASKS for part in task.dialogues for turn in part.dialogue.turns))
-ENCODER = Encoder(TOKENS, words(TOKENS), 128)
+TOKENIZER = word_tokenizer(
+    words_of(turn.text for task in TASKS for part in task.dialogues for turn in part.dialogue.turns)
+)
+ENCODER = Encoder(TOKENIZER, words(TOKENIZER), 128)
 EPISODES = [ENCODER.episode(first_shots(task, SHOTS)) for task in TEST]
 MAML, POOLED = Maml(INNER), PretrainOnly()
 CMAML = Cmaml(INNER, threshold="quantile", keep_share=0.5, prune_epochs=2)
@@ -75,7 +77,7 @@ CMAML = Cmaml(INNER, threshold="quantile", keep_share=0.5, prune_epochs=2)
 def begun() -> Seq2Spg:
     """Make a small untrained model, its words far enough apart to learn soon."""
     torch.manual_seed(0)
-    model = Seq2Spg(Seq2SpgConfig(len(TOKENS), hidden_size=24, num_layers=1, dropout=0.0)).eval()
+    model = Seq2Spg(Seq2SpgConfig(len(TOKENIZER), hidden_size=24, num_layers=1, dropout=0.0)).eval()
     torch.nn.init.normal_(model.embedding.weight, std=0.3)
     return model
 

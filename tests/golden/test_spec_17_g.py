@@ -9,7 +9,7 @@ import pytest
 from menura.corpus import inputs, personachat
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.episode import leave_one_out
-from menura.tasks.group import by_facts, by_speaker, union_of_variants
+from menura.tasks.persona_groups import by_facts, by_speaker, union_of_variants
 from menura.tasks.size_limits import cap_dialogues
 from menura.tasks.split import split_tasks
 

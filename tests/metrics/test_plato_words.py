@@ -13,7 +13,7 @@ from menura.errors import ConfigError, DataError, StorageError
 from menura.metrics import meteor, meteor_jar
 from menura.metrics.agreement import counted, fleiss_kappa, majority, system_score
 from menura.metrics.catalogue import METRICS, named
-from menura.metrics.oracle import auto_score, best_of
+from menura.metrics.nearest_candidate import auto_score, best_of
 from menura.metrics.rouge import rouge_l
 from menura.metrics.score import Sample
 from menura.metrics.significance import score, value_of

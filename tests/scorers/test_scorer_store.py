@@ -17,8 +17,8 @@ from menura.scorers.store import ScorerMetadata
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A scorer that learnt nothing, written down."""
-    network, tokens = encoders.load_encoder(str(encoder(tmp_path / "encoder")))
-    made = Entailment(PairNetwork(network, 0.1), tokens, 20)
+    network, tokenizer = encoders.load_encoder(str(encoder(tmp_path / "encoder")))
+    made = Entailment(PairNetwork(network, 0.1), tokenizer, 20)
     sizes = SCORERS["nli"].sizes(made)
     about = ScorerMetadata("nli", LABELS, {}, sizes, {"a.txt": "0"}, "a.txt", (), (3, 4), {}, 1.0)
     store.write(tmp_path / "nli", made, about)

@@ -2,7 +2,7 @@
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.dedup import deduplicated, text_of
-from menura.tasks.group import by_dialogue
+from menura.tasks.persona_groups import by_dialogue
 from menura.tasks.split import SplitPlan, Splits, from_record
 from menura.tasks.task import Task
 

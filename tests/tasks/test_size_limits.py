@@ -10,7 +10,7 @@ from made_up import part
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 from menura.tasks.size_limits import cap_dialogues, cap_utterances, fewer_dialogues, first_dialogues
 from menura.tasks.task import DialogueView, Task
 

@@ -4,7 +4,7 @@ import pytest
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest
 from menura.tasks.task import Task
 

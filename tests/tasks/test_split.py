@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 from menura.tasks.split import Splits, from_record, split_tasks, strangers
 from menura.tasks.task import DialogueView, Task
 

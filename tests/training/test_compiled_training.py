@@ -8,7 +8,7 @@ from made_up_chat import write
 from not_compiled import as_it_is
 from small_training import AfterStep, config_for, ended, train
 
-from menura.adaptation import compiled, graph
+from menura.adaptation import compile_graph, compiled_maml
 from menura.errors import ConfigError, Stopped
 from menura.training.overrides import with_settings
 
@@ -22,8 +22,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "compiled", as_it_is)
-    monkeypatch.setattr(graph, "compiled", as_it_is)
+    monkeypatch.setattr(compiled_maml, "compiled", as_it_is)
+    monkeypatch.setattr(compile_graph, "compiled", as_it_is)
 
 
 def stopping(at: int) -> AfterStep:

@@ -20,7 +20,7 @@ from menura.training.distributed import (
     synchronized,
 )
 from menura.training.run_folder import Run
-from menura.training.torchrun import Heartbeat, ProcessRank, process_from_environment, process_group
+from menura.training.torchrun import Heartbeat, ProcessRank, joined_ranks, process_from_environment
 
 LAUNCHER_SECONDS = 30  # that torchrun gives the other ranks to end, once one has
 
@@ -37,7 +37,7 @@ class Told:
         self.rank, self.size, self._others = rank, len(others) + 1, others
         self.heard: list[Any] = []
 
-    def all_gather(self, mine: Any) -> list[Any]:
+    def all_gather_json(self, mine: Any) -> list[Any]:
         self.heard.append(mine)
         return [*self._others[: self.rank], mine, *self._others[self.rank :]]
 
@@ -56,12 +56,12 @@ def failing(error: MenuraError) -> dict[str, Any]:
 
 def test_without_the_launchers_variables_a_process_is_alone() -> None:
     assert process_from_environment({}) == ProcessRank(0, 1, 0)
-    with process_group(ProcessRank(), "cpu") as ranks:
+    with joined_ranks(ProcessRank(), "cpu") as ranks:
         assert ranks is ALONE
     state = Checkpoint(3, {}, {}, {})
-    assert ALONE.all_gather({"a": math.inf}) == [{"a": math.inf}]
+    assert ALONE.all_gather_json({"a": math.inf}) == [{"a": math.inf}]
     assert ALONE.broadcast(state) is state
-    assert ALONE.main_process_first(lambda: 5) == 5
+    assert ALONE.make_in_turn(lambda: 5) == 5
 
 
 def test_a_rank_stands_where_the_launcher_says() -> None:
@@ -224,4 +224,4 @@ def test_the_line_that_goes_on_is_the_launchers(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["menura", "train", "a b"])
-    assert torchrun.resume_command().endswith(wanted)
+    assert torchrun.resume_hint().endswith(wanted)

@@ -18,7 +18,7 @@ from menura.cli.main import run
 from menura.errors import ConfigError, NumericalError
 from menura.training.lr_finder import Sweep, Tried, find_lr, suggestion
 from menura.training.run_folder import Run
-from menura.training.setup import prepare
+from menura.training.run_setup import prepare
 from menura.training.trainer import Training
 
 SHORT = Sweep(1e-5, 1.0, 8)

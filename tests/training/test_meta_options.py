@@ -18,7 +18,7 @@ from menura.personas.selection import Selection
 from menura.registry import load_model
 from menura.training.config import RunConfig
 from menura.training.overrides import with_settings
-from menura.training.setup import prepare
+from menura.training.run_setup import prepare
 
 SAID = "second order: attention runs with its plain kernel, the fused ones differentiate once"
 

@@ -20,8 +20,8 @@ from torch import Tensor
 import menura
 from menura.artefacts import tensors
 from menura.training.run_folder import Run
-from menura.training.setup import prepare
-from menura.training.torchrun import process_from_environment, process_group
+from menura.training.run_setup import prepare
+from menura.training.torchrun import joined_ranks, process_from_environment
 from menura.training.trainer import Training
 
 PAIR = (
@@ -70,7 +70,7 @@ GRADIENTS = (
 def gradients(corpus: Path, out: Path) -> None:
     """Write the gradient of a step, by recipe, as the rank that this process is."""
     process = process_from_environment(os.environ)
-    with process_group(process, "cpu") as ranks:
+    with joined_ranks(process, "cpu") as ranks:
         for number, (recipe, tasks) in enumerate(GRADIENTS):
             config = config_for(corpus, f"outer.meta_batch_size={tasks}", recipe=recipe)
             given = prepare(config)
@@ -88,8 +88,8 @@ def partial_gradients(out: Path) -> None:
     weights = [torch.zeros(2), torch.zeros(3, 1), torch.zeros(1)]
     weights[0].grad = torch.full((2,), 1.0 + process.rank)
     weights[1].grad = torch.full((3, 1), 5.0) if process.rank else None
-    with process_group(process, "cpu") as ranks:
-        ranks.all_reduce(weights)
+    with joined_ranks(process, "cpu") as ranks:
+        ranks.sum_gradients(weights)
     print([None if weight.grad is None else weight.grad.tolist() for weight in weights], flush=True)
 
 
@@ -107,8 +107,8 @@ def turns() -> None:
         time.sleep(0.2)
         return began, time.monotonic()
 
-    with process_group(process_from_environment(os.environ), "cpu") as ranks:
-        print(ranks.all_gather(ranks.main_process_first(turn)), flush=True)
+    with joined_ranks(process_from_environment(os.environ), "cpu") as ranks:
+        print(ranks.all_gather_json(ranks.make_in_turn(turn)), flush=True)
 
 
 def test_a_machines_first_rank_goes_first_so_that_it_alone_fetches_what_lacks(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import menura
 from menura.artefacts import checkpoint, tensors
 from menura.errors import DataError, EpisodeError, NumericalError, Stopped
 from menura.training.run_folder import Run, Signals
-from menura.training.setup import prepare
+from menura.training.run_setup import prepare
 from menura.training.trainer import Training, held_out_nll, schedule
 
 RECIPES = ("tiny/finetune", "tiny/maml", "tiny/maml-exact", "tiny/reptile", "tiny/in-place")

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
-from menura.adaptation.inner_loop import InnerLoop, Watch
+from menura.adaptation.inner_loop import InnerLoop, StepCallback
 from menura.adaptation.weights import PersonaWeights, selected_parameters
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError
@@ -64,7 +64,7 @@ class Alternating:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must be > 0")
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Attach nothing; ConfigError for a model without adversarial networks, or with nothing to adapt."""
+        """Add nothing, check only: ConfigError for a model without adversarial networks, or with nothing to adapt."""
         if not isinstance(model, TrainsAlternately):
             raise ConfigError(f"{type(model).__name__} does not learn in turns", hint="try --set method=finetune")
         selected_parameters(model, self.trainable)
@@ -72,7 +72,7 @@ class Alternating:
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the reconstruction loss over support and query together; the pooled loss for a model without one.
 
-        The random numbers depend on the episode and on ``progress``.
+        The random numbers depend on the episode and on ``progress``, the share of training done, 0 to 1.
         """
         if not isinstance(model, TrainsAlternately):
             return support_and_query_loss(model, episode)
@@ -87,10 +87,10 @@ class Alternating:
         yield from (Phase(partial(_turn, "critic", n), self.critic_lr_scale) for n in range(self.critic_steps))
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return finetuned_weights(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
 
 def _turn(

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from menura.adaptation.inner_loop import InnerLoop, Watch, mini_batches
+from menura.adaptation.inner_loop import InnerLoop, StepCallback, mini_batches
 from menura.adaptation.inner_step import InnerProblem
-from menura.adaptation.joint import JointTrajectory, Reduce, iterate_joint_loop
+from menura.adaptation.joint_inner_loop import JointTrajectory, Reduce, iterate_joint_loop
 from menura.adaptation.l1_penalty import L1Step, Penalty, l1_finetuned_copy
 from menura.adaptation.masks import PersonaMask, Threshold, full_mask, pruned, zero_dead_edges
 from menura.adaptation.weights import PersonaWeights, adaptable_parameters, filter_by_name, selected_parameters
@@ -71,7 +71,7 @@ class Cmaml:
         return self.order == "exact"
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Attach nothing; ConfigError for settings without effect or a model that does not fit."""
+        """Add nothing, check only: ConfigError for settings without effect or a model that does not fit."""
         usual = {each.name: each.default for each in fields(self)}
         for name, idle, why in (
             ("gamma", self.threshold == "quantile", "threshold quantile reads keep_share"),
@@ -97,11 +97,17 @@ class Cmaml:
             raise ConfigError(said, hint=f"--set method.trainable={','.join(full_mask(model).names)}")
 
     def for_persona(self, model: DialogueModel[Any]) -> Self:
-        """Adapt private weights alone if ``trainable`` is empty: a persona is its mask and the weights in it."""
+        """Return the method as it adapts one persona: where ``trainable`` is empty, it names the private weights alone.
+
+        A persona is then its mask and the weights in it. With ``trainable`` set, the method is returned as it is.
+        """
         return self if self.trainable else replace(self, trainable=",".join(full_mask(model).names))
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the query loss of one task alone, with a mask found from the present weights."""
+        """Return the query loss of one task alone, with a mask found from the present weights.
+
+        ``progress`` (share of training done, 0 to 1) has no effect: CMAML has no schedule.
+        """
         mask = self.find_mask(model, episode.support)
         total, (loss,) = self.joint_objective(model, [episode], [mask], progress)
         return Loss(total, loss.nll, loss.tokens, loss.parts)
@@ -113,7 +119,10 @@ class Cmaml:
         masks: Sequence[PersonaMask],
         progress: float = 1.0,
     ) -> tuple[Tensor, list[Loss]]:
-        """Return the sum of the tasks' query losses with its meta-gradient, and each loss detached."""
+        """Return the sum of the tasks' query losses with its meta-gradient, and each loss detached.
+
+        ``progress`` (share of training done, 0 to 1) has no effect.
+        """
         if self.preset == "repo":  # one task at a time: nothing is shared between tasks
             alone = [self._jointly(model, [e], [s]) for e, s in zip(episodes, masks, strict=True)]
             return torch.stack([total for total, _ in alone]).sum(), [loss for _, (loss,) in alone]
@@ -136,11 +145,11 @@ class Cmaml:
             return self._pruned(template, self._sparse(model, support, template))
 
     def adapted(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> tuple[PersonaWeights, PersonaMask]:
         """Return the persona's weights, 0 outside its mask, and the mask.
 
-        ``watch`` sees the steps of the adaptation, not those of the pruned copy.
+        ``on_step`` sees the steps of the adaptation, not those of the pruned copy.
         """
         start, mask = selected_parameters(model, self.trainable), full_mask(model)
         initial: PersonaWeights = start
@@ -151,8 +160,8 @@ class Cmaml:
                 initial = filter_by_name(sparse, self.trainable) if self.preset == "repo" else start
             trajectory = self._trajectory(model, initial, [mask], exact=False)
             for done, steps, loss in iterate_joint_loop(trajectory, [self._batches(model, support)], self.inner):
-                if watch:
-                    watch(done, steps, float(loss))
+                if on_step:
+                    on_step(done, steps, float(loss))
         weights = {name: value.detach() for name, value in trajectory.weights(0).items()}
         weights = weights if self.preset == "repo" else zero_dead_edges(weights, mask)
         # Tensors that took no step are still the model's own, which the next persona would share.
@@ -160,10 +169,10 @@ class Cmaml:
         return {n: value.clone() if value.data_ptr() in own else value for n, value in weights.items()}, mask
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Return the weights of ``adapted``."""
-        return self.adapted(model, support, watch)[0]
+        return self.adapted(model, support, on_step)[0]
 
     def _jointly(
         self, model: DialogueModel[Any], episodes: Sequence[EncodedEpisode], masks: Sequence[PersonaMask]

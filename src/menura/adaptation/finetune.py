@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from menura.adaptation.inner_loop import InnerLoop, Watch, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, StepCallback, run_inner_loop
 from menura.adaptation.weights import (
     PersonaWeights,
     filter_by_name,
@@ -26,7 +26,8 @@ def support_and_query_loss(
 ) -> Loss:
     """Return the loss over support and query together, personas not distinguished.
 
-    Only parameters whose name contains a part of ``trainable`` get a gradient; the others do not decay either.
+    ``progress`` is the share of training done, 0 to 1. Only parameters whose name contains a part of ``trainable`` get
+    a gradient; the others do not decay either.
     """
     exchanges = tuple(chain.from_iterable(episode.support + episode.query))
     # Seeded by data and progress, so that resumed training continues identically, and a dialogue gets another dropout
@@ -48,13 +49,13 @@ def finetuned_weights(
     model: DialogueModel[Any],
     support: Sequence[EncodedDialogue],
     inner: InnerLoop,
-    watch: Watch | None,
+    on_step: StepCallback | None,
     trainable: str = "",
 ) -> PersonaWeights:
     """Return the weights after the inner loop from the model's own; one copy of what adapts is made and reused."""
     start = selected_parameters(model, trainable)
     with torch.enable_grad():
-        weights = run_inner_loop(model, start, support, inner, watch=watch)
+        weights = run_inner_loop(model, start, support, inner, on_step=on_step)
     # Without any step these are still the model's own tensors, which the next persona would overwrite.
     return {name: value.detach().clone() if value is start[name] else value for name, value in weights.items()}
 
@@ -74,18 +75,18 @@ class PretrainOnly:
     second_order = False
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Attach nothing; ConfigError if ``trainable`` matches no parameter."""
+        """Add nothing, check only: ConfigError if ``trainable`` matches no parameter."""
         selected_parameters(model, self.trainable, "method.trainable")
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the pooled loss."""
+        """Return the pooled loss; ``progress`` (share of training done, 0 to 1) seeds dropout."""
         return support_and_query_loss(model, episode, progress, self.trainable)
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Return no weights: every persona is the base model."""
-        del model, support, watch
+        del model, support, on_step
         return {}
 
 
@@ -105,15 +106,15 @@ class Finetune:
     second_order = False
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Attach nothing; ConfigError if ``trainable`` matches no parameter."""
+        """Add nothing, check only: ConfigError if ``trainable`` matches no parameter."""
         selected_parameters(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the pooled loss."""
+        """Return the pooled loss; ``progress`` (share of training done, 0 to 1) seeds dropout."""
         return support_and_query_loss(model, episode, progress)
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return finetuned_weights(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable)

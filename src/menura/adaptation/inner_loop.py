@@ -17,7 +17,8 @@ from menura.errors import ConfigError, NumericalError
 from menura.models.dialogue_model import DialogueModel, SelfDistills
 
 Order = Literal["exact", "first", "recompute"]
-Watch = Callable[[int, int, float], None]  # steps done, steps in all, support loss (NLL per token, nats)
+# Called after each step: (steps done, steps in all, loss on the support set in nats per token).
+StepCallback = Callable[[int, int, float], None]
 
 TRAJECTORIES: dict[Order, Callable[[InnerProblem, PersonaWeights], InnerTrajectory]] = {
     "exact": Unrolled,
@@ -79,14 +80,14 @@ def run_inner_loop(
     inner: InnerLoop,
     *,
     order: Order = "first",
-    watch: Watch | None = None,
+    on_step: StepCallback | None = None,
 ) -> dict[str, Tensor]:
     """Return the weights after the inner loop; neither the model nor ``start`` is changed.
 
     With order ``first`` they are detached, with ``exact`` and ``recompute`` a function of ``start``. Raises
     NumericalError at the step whose loss is not finite.
     """
-    *_, (_, _, trajectory) = iterate_inner_loop(model, start, support, inner, order=order, watch=watch)
+    *_, (_, _, trajectory) = iterate_inner_loop(model, start, support, inner, order=order, on_step=on_step)
     return trajectory.weights()
 
 
@@ -97,7 +98,7 @@ def iterate_inner_loop(
     inner: InnerLoop,
     *,
     order: Order = "first",
-    watch: Watch | None = None,
+    on_step: StepCallback | None = None,
 ) -> Iterator[tuple[int, int, InnerTrajectory]]:
     """Yield steps done, steps in all, and the trajectory: before any step, then after each."""
     trajectory = TRAJECTORIES[order](InnerProblem(model, inner.lr, inner.optimizer == "adam"), start)
@@ -111,8 +112,8 @@ def iterate_inner_loop(
         loss = trajectory.step(batch)
         if not torch.isfinite(loss):
             raise diverged(step, batch, inner)
-        if watch:
-            watch(step + 1, steps, float(loss))
+        if on_step:
+            on_step(step + 1, steps, float(loss))
         yield step + 1, steps, trajectory
 
 

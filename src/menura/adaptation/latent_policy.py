@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
-from menura.adaptation.inner_loop import InnerLoop, Watch
+from menura.adaptation.inner_loop import InnerLoop, StepCallback
 from menura.adaptation.rewards import rewards_named
 from menura.adaptation.weights import (
     PersonaWeights,
@@ -79,7 +79,10 @@ class LatentPolicy:
             raise ConfigError("method.baseline: leave-one-out needs another draw to compare with", hint=hint)
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Keep the initial weights if they are the reference; ConfigError for a model without a learned prior."""
+        """Add a frozen copy of the initial weights if they are the reference, else only check.
+
+        ConfigError for a model without a learned prior, or if ``trainable`` matches no parameter.
+        """
         able = isinstance(model, HasLatents) and model.latents > 1
         if not able or not filter_by_name(adaptable_parameters(model), POLICY):
             raise ConfigError(
@@ -94,7 +97,7 @@ class LatentPolicy:
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the loss; ``nll`` is that of the pooled loss, which is the whole loss of a model without latents.
 
-        The draws depend on ``progress``. ``parts`` has the mean reward of the draws and H(π).
+        The draws depend on ``progress``, the share of training done, 0 to 1. ``parts`` has their mean reward and H(π).
         """
         if not (isinstance(model, HasLatents) and model.latents):
             return support_and_query_loss(model, episode, progress)
@@ -116,10 +119,10 @@ class LatentPolicy:
         )
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop on the persona's real replies."""
-        return finetuned_weights(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
     @torch.no_grad()
     def _played(
@@ -143,7 +146,7 @@ class LatentPolicy:
     def _policy_loss(self, log_policy: Tensor, played: "LatentRollouts") -> tuple[Tensor, Tensor]:
         """Return the policy objective for log π(z | c) (B, K), and the policy's mean entropy."""
         better = played.rewards - self._baseline(played.rewards)
-        policy_loss = -(played.weights * better * log_policy.gather(1, played.latents)).sum(1).mean()
+        policy_loss = -(played.importance_weights * better * log_policy.gather(1, played.latents)).sum(1).mean()
         uncertainty = -(log_policy.exp() * log_policy).sum(1).mean()
         return policy_loss - self.entropy_bonus * uncertainty, uncertainty
 
@@ -155,10 +158,10 @@ class LatentPolicy:
 
 @dataclass(frozen=True)
 class LatentRollouts:
-    """Drawn latents and the rewards of their replies; ``weights`` of an exchange sum to 1."""
+    """Drawn latents and the rewards of their replies; the ``importance_weights`` of an exchange sum to 1."""
 
     latents: Tensor  # (B, S)
-    weights: Tensor  # (B, S)
+    importance_weights: Tensor  # (B, S)
     rewards: Tensor  # (B, S)
     reference_exchanges: tuple[EncodedExchange, ...]  # B·S, with the initial model's replies; empty if not needed
 

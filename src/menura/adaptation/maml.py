@@ -10,7 +10,7 @@ from torch import Tensor
 
 from menura.adaptation.finetune import finetuned_weights
 from menura.adaptation.inner_gradients import with_gradients
-from menura.adaptation.inner_loop import InnerLoop, Order, Watch, iterate_inner_loop, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, Order, StepCallback, iterate_inner_loop, run_inner_loop
 from menura.adaptation.inner_step import attach_inner_lrs
 from menura.adaptation.weights import PersonaWeights, selected_parameters
 from menura.batches.batch import Batch
@@ -62,7 +62,10 @@ class Maml:
         return self.order == "exact" or self.exact_from > 0
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Add learnable inner learning rates, if set; ConfigError for settings without effect."""
+        """Add learnable inner learning rates with ``lr_mode`` layer, else only check.
+
+        ConfigError for settings without effect, or if ``trainable`` matches no parameter.
+        """
         self._check()
         selected_parameters(model, self.trainable)
         if self.lr_mode == "layer":
@@ -93,8 +96,8 @@ class Maml:
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the query loss at the adapted weights, as a function of all trained parameters.
 
-        ``progress`` is the share of training done. With ``order`` first and with ``recompute`` only ``total`` has a
-        gradient, and the query's graph is already freed.
+        ``progress`` is the share of training done, 0 to 1. With ``order`` first and with ``recompute`` only ``total``
+        has a gradient, and the query's graph is already freed.
         """
         query = model.batch(tuple(chain.from_iterable(episode.query)))
         if self.order == "reptile":
@@ -124,7 +127,7 @@ class Maml:
         return Loss(torch.stack(totals).sum(), loss.nll, loss.tokens, loss.parts)
 
     def order_at(self, progress: float) -> Order:
-        """Return how inner steps are differentiated when this share of training is done."""
+        """Return how inner steps are differentiated at ``progress``, the share of training done, 0 to 1."""
         exact = progress >= self.exact_from if self.exact_from else self.order == "exact"
         if not exact:
             return "first"
@@ -141,10 +144,10 @@ class Maml:
         return Loss(with_gradients(distance, list(start.values()), back), before.nll, before.tokens)
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
-        return finetuned_weights(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
 
 def multi_step_loss_weight(done: int, steps: int, equal_weights: float) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
-from menura.adaptation.inner_loop import InnerLoop, Watch
+from menura.adaptation.inner_loop import InnerLoop, StepCallback
 from menura.adaptation.weights import PersonaWeights, selected_parameters
 from menura.batches.chat_format import ChatFormat, turn_ids
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
@@ -74,15 +74,15 @@ class SelfPlay:
             raise ConfigError(f"method.policy_loss_weight: {self.policy_loss_weight}, must not be negative")
 
     def attach(self, model: DialogueModel[Any]) -> None:
-        """Attach nothing; ConfigError for a model without rewards, or with nothing to adapt."""
+        """Add nothing, check only: ConfigError for a model without rewards, or with nothing to adapt."""
         _with_rewards(model)
         selected_parameters(model, self.trainable)
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss; once games are played, plus the policy loss of the rewards (REINFORCE).
 
-        Random numbers are seeded by the episode. ``parts`` has the mean rewards. Raises ConfigError for a model without
-        rewards.
+        ``progress`` is the share of training done, 0 to 1; games begin at ``start_after``. Random numbers are seeded by
+        the episode. ``parts`` has the mean rewards. Raises ConfigError for a model without rewards.
         """
         supervised = support_and_query_loss(model, episode)
         comparable = any(e.negatives for e in chain.from_iterable(episode.query + episode.support))
@@ -106,10 +106,10 @@ class SelfPlay:
         return Loss(total, supervised.nll, supervised.tokens, {**supervised.parts, **_means(found)})
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Return the weights after the inner loop on the persona's real replies."""
-        return finetuned_weights(model, support, self.inner, watch, self.trainable)
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
     def _worth(self, rewards: Mapping[str, Tensor]) -> Tensor:
         """Return (B,) the weighted sum of rewards."""
@@ -118,7 +118,11 @@ class SelfPlay:
 
 @dataclass(frozen=True)
 class Games:
-    """Dialogues of a model with itself, in parallel, all from one opening."""
+    """Dialogues of a model with itself, in parallel, all from one opening.
+
+    ``reward_model`` is the same model, as one that scores replies (``RewardsReplies``): here it gives the chat format
+    and the longest sequence.
+    """
 
     model: DialogueModel[Any]
     reward_model: RewardsReplies

@@ -21,7 +21,7 @@ class Distances:
     ``diff_l2`` is over the first ``l2_personas`` of them.
     """
 
-    parameters: int  # M
+    parameters: int  # M, the number of the model's parameters (a key of saved results)
     personas: int
     l2_personas: int
     delta_sq: float
@@ -41,7 +41,7 @@ class Distances:
 class WeightDistances:
     """Accumulates distances of adapted weights; keeps one sum of steps and the first few personas' steps."""
 
-    parameters: int
+    num_parameters: int  # M
     _squares: list[float] = field(default_factory=list)  # of each persona's step
     _sum: dict[str, Tensor] = field(default_factory=dict)
     _first: list[dict[str, Tensor]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class WeightDistances:
 
     def distances(self) -> Distances:
         """Return the means; with fewer than two personas ``diff`` is NaN."""
-        n, m = len(self._squares), self.parameters
+        n, m = len(self._squares), self.num_parameters
         pairs = n * (n - 1) / 2
         # Σ over pairs of ‖δ_i − δ_j‖² = n Σ ‖δ_i‖² − ‖Σ δ_i‖², so that no step need be kept.
         apart = n * math.fsum(self._squares) - _dot(self._sum, self._sum)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         without_persona,
     )
     from menura.api.data import add_corpus, check_file, convert, count, formats, split
-    from menura.api.home import (
+    from menura.api.inventory import (
         bases,
         count_parameters,
         delete_persona,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         train,
         train_scorer,
     )
-    from menura.artefacts.renamed import FLAGS
+    from menura.artefacts.earlier_names import FLAGS
     from menura.corpus.chats.reading import ReadOptions, read_options
     from menura.corpus.dialogue import Turn
     from menura.corpus.summary import noted
@@ -76,7 +76,7 @@ _WHERE = {  # the names of each module, separated by spaces
         "Evaluated check_scorer demo evaluate evaluate_target find_lr fit_ranker plan_evaluation rank recipes "
         "report settings_of train train_scorer "
     ),
-    "menura.api.home": (
+    "menura.api.inventory": (
         "bases count_parameters delete_persona export_persona mask_similarity models persona_facts personas "
         "pull_base show_base workspace "
     ),
@@ -84,7 +84,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.make_persona": "adapt",
     "menura.corpus.chats.reading": "ReadOptions read_options",
     "menura.corpus.summary": "noted",
-    "menura.artefacts.renamed": "FLAGS",
+    "menura.artefacts.earlier_names": "FLAGS",
     "menura.corpus.dialogue": "Turn",
     "menura.decoding.candidates": "ranking",
     "menura.decoding.generate": "decoding",

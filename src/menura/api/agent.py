@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import torch
 
 from menura import registry
-from menura.adaptation.defaults import DEFAULT_PERSONA
-from menura.adaptation.inner_loop import Watch
+from menura.adaptation.default_methods import DEFAULT_PERSONA
+from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation, AdaptsPart
 from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
@@ -68,8 +68,9 @@ class Candidate:
 class Agent:
     """A model without a persona, or a persona.
 
-    ``strength`` is the persona's weight, ``profile`` its attributes for models that read them (``at_strength``,
-    ``with_profile``), ``facts`` are prepended to each dialogue, ``weights`` replace those of the model.
+    ``loaded`` has the model and the encoder that turns dialogues into token ids (no network). ``strength`` is the
+    persona's weight, ``profile`` its attributes for models that read them (``at_strength``, ``with_profile``),
+    ``facts`` are prepended to each dialogue, ``weights`` replace those of the model.
     """
 
     loaded: LoadedModel
@@ -179,11 +180,11 @@ class Agent:
             chosen = stream(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seed=seed)
             for token in chosen:
                 ids.append(token)
-                text = encoder.tokens.decode(ids)
+                text = encoder.tokenizer.decode(ids)
                 if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
                     yield text[shown:]
                     shown = len(text)
-            rest = encoder.tokens.decode(ids)[shown:]
+            rest = encoder.tokenizer.decode(ids)[shown:]
             if rest:  # it ended within a character
                 yield rest
 
@@ -262,13 +263,14 @@ class Model(Agent):
         pick: Pick = "recent",
         name: str = "",
         format: str | None = None,  # the word users know from --format
-        watch: Watch | None = None,
+        on_step: StepCallback | None = None,
     ) -> Persona:
         """Return a persona adapted on ``k`` dialogues of a file, or of loaded dialogues, in their order.
 
         The last two are held out to check on, the ``k`` before them are learnt from (``pick="spread"``: ``k`` of all).
-        ``speaker`` may be left out where one person replies in all of them, or is called like ``name``. Raises
-        DataError for what is no dialogue, ConfigError for a speaker who is none.
+        ``speaker`` may be left out where one person replies in all of them, or is called like ``name``. ``on_step`` is
+        called after each step of the inner loop: steps done, steps in all, loss in nats per token. Raises DataError for
+        what is no dialogue, ConfigError for a speaker who is none.
         """
         dialogues = inputs.read(Path(source), format) if isinstance(source, str | Path) else list(source)
         collected = Collected(k, pick)
@@ -282,7 +284,7 @@ class Model(Agent):
             raise unknown_speaker(None, collected.repliers())
         selection = collected.selection(who)
         method = self.method or DEFAULT_PERSONA
-        artefact = adapt_persona(self.loaded, method, selection, name=name or who, watch=watch)
+        artefact = adapt_persona(self.loaded, method, selection, name=name or who, on_step=on_step)
         artefact, check = check_persona(self.loaded, artefact, selection)
         return persona_on(self.loaded, artefact, check)
 

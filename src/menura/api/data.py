@@ -60,7 +60,7 @@ def split(
 ) -> "Splits":
     """Return splits that share no persona and no dialogue; ``out`` is where they are recorded, None: nowhere."""
     from menura.artefacts.files import write_json
-    from menura.tasks.group import grouped
+    from menura.tasks.persona_groups import grouped
     from menura.tasks.split import split_tasks
 
     tasks = grouped(_dialogues(files, format))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from menura import registry
-from menura.adaptation.inner_loop import Watch
+from menura.adaptation.inner_loop import StepCallback
 from menura.api.agent import Persona, load, method_on, overridden, persona_on, usual_method
 from menura.artefacts import persona_store
 from menura.artefacts.loading import DEFAULT
@@ -18,7 +18,7 @@ from menura.errors import DataError
 from menura.personas.adapt_persona import adapt_persona, bounded, check_persona, seconds_foretold
 from menura.personas.held_out import verdict
 from menura.personas.selection import Collected, Pick, Selection, find_speaker, unknown_speaker, with_names
-from menura.personas.stranger import stranger_for
+from menura.personas.stranger_control import stranger_for
 
 CONSENT = "the person whose words these are must agree to it; what is read stays on this machine"
 ChooseSpeaker = Callable[[Sequence[str]], str | None]
@@ -50,12 +50,13 @@ def adapt(  # each one changes the persona, or where it is written
     dry_run: bool = False,
     replace_old: bool = False,
     choose_speaker: ChooseSpeaker = lambda speakers: None,
-    watch: Watch | None = None,
+    on_step: StepCallback | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Adapted | None:
     """Learn a persona from files of dialogues, check it on held-out ones, and keep it in the workspace.
 
     ``choose_speaker`` is called with the speakers where it is not clear whose persona is meant, and may return None.
+    ``on_step`` is called after each step with the replies done, the replies in all and the loss in nats per token.
     ``say`` gets what was read and left out, what is planned and how the held-out dialogues fared. With ``dry_run``
     nothing is loaded or written, and None returned. A persona of the same name stays as an earlier version, unless
     ``replace_old``.
@@ -89,10 +90,10 @@ def adapt(  # each one changes the persona, or where it is written
     began = time.perf_counter()
 
     def by_reply(step: int, steps: int, loss: float) -> None:
-        if watch:
-            watch(round(replies * step / steps), replies, loss)
+        if on_step:
+            on_step(round(replies * step / steps), replies, loss)
 
-    artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, watch=by_reply)
+    artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, on_step=by_reply)
     artefact, check = check_persona(model.loaded, artefact, selection, stranger.artefact.weights if stranger else None)
     artefact = replace(artefact, recipe={**artefact.recipe, **_told(found)}, card=card)
     saved = persona_store.save(artefact, replace_old=replace_old)

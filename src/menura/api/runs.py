@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from menura.adaptation.defaults import DEFAULT_PERSONA
+from menura.adaptation.default_methods import DEFAULT_PERSONA
 from menura.api.agent import CommandOptions, Model, Persona, overridden, persona_on
 from menura.artefacts.files import home, write_text
 from menura.errors import ConfigError
@@ -23,7 +23,7 @@ from menura.training.data import DataConfig, split_of, tasks_of
 from menura.training.overrides import paths_of, with_file, with_settings
 from menura.training.recipes import RECIPES, SIZED, SIZES, recipe
 from menura.training.run_folder import Run
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 if TYPE_CHECKING:
     from menura.batches.encode import Encoder
@@ -198,7 +198,7 @@ def train(
     settings or data, unless ``changed_allowed``.
     """
     from menura.training.distributed import NonMainRun, check_same_on_ranks, run_fingerprint, synchronized
-    from menura.training.torchrun import process_from_environment, process_group
+    from menura.training.torchrun import joined_ranks, process_from_environment
     from menura.training.trainer import Training
 
     process = process_from_environment(os.environ)
@@ -209,9 +209,9 @@ def train(
         say(f"would train {name} in {run.folder}: {outer.steps} steps of {outer.meta_batch_size} tasks")
         return None
     device = process.device(device_of(options.device))
-    with process_group(process, device) as ranks, ExitStack() as held:
+    with joined_ranks(process, device) as ranks, ExitStack() as held:
         # All that can be refused is refused before the folder is touched.
-        prepared = ranks.main_process_first(lambda: prepare(config, device=device, offline=options.offline, say=say))
+        prepared = ranks.make_in_turn(lambda: prepare(config, device=device, offline=options.offline, say=say))
         with synchronized(ranks):
             splits = prepared.tasks("train"), prepared.tasks("valid")
             model = prepared.loaded.model
@@ -345,14 +345,14 @@ class Demo:
         """How many are adapted and shown before the table."""
         return min(SHOWN, self.personas)
 
-    def adapt(self, watch: Callable[[str, int, int, float], None]) -> "Iterator[tuple[str, Persona, DemoReply]]":
+    def adapt(self, on_step: Callable[[str, int, int, float], None]) -> "Iterator[tuple[str, Persona, DemoReply]]":
         """Adapt some held-out speakers; yield each one's name, persona and replies beside the real one.
 
-        ``watch`` is called after each step of a speaker: name, steps done, steps in all, support loss.
+        ``on_step`` is called after each step of a speaker: name, steps done, steps in all, support loss.
         """
         for number, task in enumerate(self.demonstration.held_out[: self.speakers], start=1):
             name = f"speaker-{number}"
-            artefact = self.demonstration.adapt(task, name, self.shots, lambda *step, name=name: watch(name, *step))
+            artefact = self.demonstration.adapt(task, name, self.shots, lambda *step, name=name: on_step(name, *step))
             yield (
                 name,
                 persona_on(self.demonstration.given.loaded, artefact),

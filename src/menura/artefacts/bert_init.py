@@ -8,13 +8,14 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as HFTokenizer
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 from torch import nn
 
 from menura.artefacts.base import Base
-from menura.artefacts.pretrained import BERT_TOKENS, ENDS, MASK, OPENS, Pretrained, Weights, pretrained
+from menura.artefacts.pretrained import BERT_TOKENS, ENDS, MASK, OPENS, Pretrained, Weights, load_pretrained
 from menura.batches.subword_mapping import AS_BERT, encoder_ids
-from menura.batches.tokenizer import Tokens
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import ConfigError
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.frozen_encoder import FrozenEncoder
@@ -25,11 +26,11 @@ TINY_SIZES = Sizes(0, 32, 2, 4, 64, 256)
 MAPS = {"attention.qkv": "qkv", "attention.out": "out", "network.inner": "inner", "network.outer": "outer"}
 
 
-def encoder_named(
+def load_bert(
     name: str, *, weights: bool = True, offline: bool = False, say: Callable[[str], None] = lambda line: None
 ) -> Pretrained:
     """Return a BERT: ``tiny``, ``minilm``, a folder or a hub id; ConfigError for any other model."""
-    made = _tiny() if name == TINY else pretrained(name, weights=weights, offline=offline, say=say)
+    made = _tiny() if name == TINY else load_pretrained(name, weights=weights, offline=offline, say=say)
     if made.mask is None:
         hint = "name minilm, or a folder with a BERT"
         raise ConfigError(f"{name!r} is no BERT: attention routing takes pieces, layers and states of these", hint=hint)
@@ -82,14 +83,14 @@ def layers_of(found: Weights, count: int) -> Weights:
     return named
 
 
-def frozen_encoder(pretrained: Pretrained, config: AttentionRoutingConfig, ours: Tokens) -> FrozenEncoder:
+def frozen_encoder(pretrained: Pretrained, config: AttentionRoutingConfig, ours: Tokenizer) -> FrozenEncoder:
     """Return the frozen encoder for contexts in our tokens."""
     if config.max_length + 1 > pretrained.sizes.max_positions:
         most = pretrained.sizes.max_positions - 1
         told = f"model.max_length: {config.max_length}, but {config.pretrained_features} has {most + 1} places"
         raise ConfigError(told, hint=f"--set model.max_length={most}")
-    rows = encoder_ids(ours, pretrained.tokens)
-    opens = pretrained.tokens.control(AS_BERT["<bos>"])
+    rows = encoder_ids(ours, pretrained.tokenizer)
+    opens = pretrained.tokenizer.control(AS_BERT["<bos>"])
     return FrozenEncoder(pretrained.sizes, pretrained.weights, rows, config.features_layer, opens)
 
 
@@ -99,7 +100,7 @@ def _tiny() -> Pretrained:
     marks = [*dict.fromkeys([*BERT_TOKENS, *AS_BERT.values()])]
     letters = string.ascii_lowercase + string.digits + string.punctuation
     vocabulary = {piece: row for row, piece in enumerate([*marks, *letters, *(f"##{letter}" for letter in letters)])}
-    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made = HFTokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     made.decoder = decoders.WordPiece()
     made.add_special_tokens([mark for mark in marks if "unused" not in mark])
@@ -119,5 +120,5 @@ def _tiny() -> Pretrained:
     weights |= {f"embeddings.norm.{name}": value.detach() for name, value in norm.named_parameters()}
     weights |= {f"body.{name}": value.detach() for name, value in body.named_parameters()}
     base = Base(TINY, "code", "", sum(value.numel() for value in weights.values()), "", "")
-    tokens = Tokens(made, wordpiece=True)
-    return Pretrained(base, sizes, tokens, OPENS, ENDS, weights, mask=tokens.control(MASK))
+    tokenizer = Tokenizer(made, wordpiece=True)
+    return Pretrained(base, sizes, tokenizer, OPENS, ENDS, weights, mask=tokenizer.control(MASK))

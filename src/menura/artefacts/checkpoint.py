@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from menura.artefacts.earlier_names import renamed_weights
 from menura.artefacts.files import new_folder, read_json, sha256_of, write_json
-from menura.artefacts.renamed import renamed_weights
 from menura.artefacts.tensors import load, save
 from menura.errors import DataError, MenuraError
 
@@ -24,9 +24,9 @@ class Checkpoint:
     """The training state after ``step`` outer steps."""
 
     step: int
-    weights: Mapping[str, Tensor]
-    optimizer: Mapping[str, Tensor]  # "name/field"
-    state: Mapping[str, Any]
+    weights: Mapping[str, Tensor]  # the trained parameters by name
+    optimizer: Mapping[str, Tensor]  # the optimiser's state tensors, as ``optimizer_state`` names them
+    state: Mapping[str, Any]  # what else training goes on with, as JSON: the best loss so far, the plateau's counts
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -82,7 +82,7 @@ def _generations(folder: Path) -> list[Path]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return an optimiser's state tensors, as ``name/kind``."""
+    """Return an optimiser's state tensors by ``parameter's name/torch's key``, such as ``lm.bias/exp_avg``."""
     names = {id(value): name for name, value in weights.items()}
     return {
         f"{names[id(parameter)]}/{kind}": torch.as_tensor(value)

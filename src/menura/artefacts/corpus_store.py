@@ -5,7 +5,7 @@ from pathlib import Path
 
 from menura.artefacts.files import home, new_folder
 from menura.corpus import chitchat, inputs
-from menura.corpus.whole_file import reporting
+from menura.corpus.atomic_files import reporting
 from menura.errors import ConfigError, DataError, Problem, shown
 
 PACKAGED = "chitchat"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from menura.corpus.whole_file import reporting, sync, write_whole
+from menura.corpus.atomic_files import reporting, sync, write_whole
 from menura.errors import DataError
 
 

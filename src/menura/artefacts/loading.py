@@ -11,21 +11,22 @@ from menura.adaptation.inner_step import restore_inner_lrs
 from menura.adaptation.weights import trainable_parameters
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
-from menura.artefacts.renamed import renamed_weights
+from menura.artefacts.earlier_names import renamed_weights
 from menura.batches.encode import Encoder
-from menura.batches.tokenizer import Tokens
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import DataError, StorageError
 from menura.models.catalogue import ModelSettings
 from menura.models.dialogue_model import DialogueModel
 
-DEFAULT = "shipped"  # the name of the default base with its default adapter checkpoint
+# A model's name: the default base with its default adapter checkpoint. As ``init_from``: that of the base that is set.
+DEFAULT = "shipped"
 
 
 class Vocabulary(Protocol):
     """A vocabulary learnt from the training split, saved with the run."""
 
     @property
-    def tokens(self) -> Tokens:
+    def tokenizer(self) -> Tokenizer:
         """The vocabulary as a tokenizer."""
 
     @property
@@ -38,9 +39,11 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model on its device with its encoder, and its base: a network, or a vocabulary.
+    """A model on its device, and all that is needed to use it.
 
-    ``init_about`` is the metadata of the initial weights: the data and split they were trained on.
+    ``encoder`` turns dialogues into token ids (no network). ``base`` is the record of what the model was built on, a
+    network or a vocabulary: its name, checksums, number of parameters. ``init_about`` is the metadata of the initial
+    weights: the data and split they were trained on.
     """
 
     model: DialogueModel[Any]

@@ -17,8 +17,8 @@ from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.tensors import with_zeros, without_zeros
+from menura.corpus.atomic_files import reporting
 from menura.corpus.chats.card_writing import new_card
-from menura.corpus.whole_file import reporting
 from menura.errors import DataError, MismatchError, UnsafeError
 from menura.models.catalogue import named_settings
 
@@ -140,7 +140,7 @@ def read(path: Path) -> PersonaArtefact:
 
 def _under_names_of_now(about: dict[str, Any], weights: PersonaWeights, path: Path) -> tuple[dict[str, Any], Any]:
     """Return the description and weights of an earlier version's package, under today's names."""
-    from menura.artefacts.renamed import renamed_settings, renamed_weights  # noqa: PLC0415  # imported for old files only
+    from menura.artefacts.earlier_names import renamed_settings, renamed_weights  # noqa: PLC0415  # imported for old files only
 
     recipe = dict(about["recipe"])
     parts = {"model": about["model"], "method": recipe.get("method")}

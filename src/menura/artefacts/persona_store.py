@@ -9,7 +9,7 @@ from menura.artefacts.base_catalogue import BASES
 from menura.artefacts.files import home, write_bytes
 from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_artefact import PersonaArtefact, read
-from menura.corpus.whole_file import reporting
+from menura.corpus.atomic_files import reporting
 from menura.errors import ConfigError, StorageError, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

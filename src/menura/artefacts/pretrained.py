@@ -10,9 +10,9 @@ from torch import Tensor
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
 from menura.artefacts.base import Base
-from menura.artefacts.encoder_folder import HEADER_LIMIT, MINILM, encoder_folder
 from menura.artefacts.files import read_json, sha256_of
-from menura.batches.tokenizer import Tokens
+from menura.artefacts.pretrained_folder import HEADER_LIMIT, MINILM, pretrained_folder
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import DataError, MismatchError
 from menura.models.layers.transformer import Activation, Sizes
 
@@ -41,7 +41,7 @@ class Pretrained:
 
     base: Base
     sizes: Sizes
-    tokens: Tokens
+    tokenizer: Tokenizer
     opens: str
     ends: str
     weights: Weights
@@ -49,7 +49,7 @@ class Pretrained:
     mask: int | None = None
 
 
-def pretrained(
+def load_pretrained(
     name: str, *, weights: bool = True, offline: bool = False, say: Callable[[str], None] = print
 ) -> Pretrained:
     """Read MiniLM, a folder, or a model of the hub; without ``weights`` any base gives its vocabulary.
@@ -60,10 +60,10 @@ def pretrained(
         bases.pull(name, offline=offline, say=say)
     if name == MINILM or _kind(bases.folder_of(name)) == "bert":
         return _bert(name, weights=weights)
-    network, tokens, base = bases.load(name, offline=offline, say=say)
+    network, tokenizer, base = bases.load(name, offline=offline, say=say)
     kind = network.config.model_type
     if not weights:
-        return _growing(Pretrained(base, Sizes(len(tokens)), tokens, OWN_OPENS, OWN_ENDS, {}))
+        return _growing(Pretrained(base, Sizes(len(tokenizer)), tokenizer, OWN_OPENS, OWN_ENDS, {}))
     if kind != "gpt2":
         raise DataError(
             f"base {name!r} is of kind {kind!r}; a unified transformer begins as a bert or a gpt2",
@@ -76,26 +76,26 @@ def pretrained(
         *(plain.n_positions, plain.layer_norm_epsilon, ACTIVATIONS[plain.activation_function]),
     )
     held = from_gpt2(network.state_dict())
-    return _growing(Pretrained(base, sizes, tokens, OWN_OPENS, OWN_ENDS, held, pre_norm=True))
+    return _growing(Pretrained(base, sizes, tokenizer, OWN_OPENS, OWN_ENDS, held, pre_norm=True))
 
 
 def known_sizes(name: str) -> Sizes:
     """Return the sizes of a BERT by its name or folder, without reading its weights."""
     if name in KNOWN_SIZES:
         return KNOWN_SIZES[name]
-    return _sizes(encoder_folder(str(bases.folder_of(name))))
+    return _sizes(pretrained_folder(str(bases.folder_of(name))))
 
 
 def _bert(name: str, *, weights: bool) -> Pretrained:
-    folder = encoder_folder(name if name == MINILM else str(bases.folder_of(name)))
-    tokens = Tokens.from_file(folder / "tokenizer.json", wordpiece=True)
+    folder = pretrained_folder(name if name == MINILM else str(bases.folder_of(name)))
+    tokenizer = Tokenizer.from_file(folder / "tokenizer.json", wordpiece=True)
     sizes = _sizes(folder)
-    _check_strings(folder, tokens, sizes)
+    _check_strings(folder, tokenizer, sizes)
     sums = [sha256_of(folder / file) for file in ("model.safetensors", "tokenizer.json")]
     found = from_bert(tensors.load(folder / "model.safetensors", header_limit=HEADER_LIMIT)) if weights else {}
     count = sum(value.numel() for value in found.values())
     base = Base(name, "package" if name == MINILM else "folder", "Apache-2.0" if name == MINILM else "", count, *sums)
-    return Pretrained(base, sizes, tokens, OPENS, ENDS, found, mask=tokens.control(MASK))
+    return Pretrained(base, sizes, tokenizer, OPENS, ENDS, found, mask=tokenizer.control(MASK))
 
 
 def _kind(folder: Path) -> str:
@@ -123,12 +123,12 @@ def _sizes(folder: Path) -> Sizes:
         raise DataError(told, place=str(folder / "config.json"), code="schema") from error
 
 
-def _check_strings(folder: Path, tokens: Tokens, sizes: Sizes) -> None:
+def _check_strings(folder: Path, tokenizer: Tokenizer, sizes: Sizes) -> None:
     """Check that the checkpoint's rows match the tokenizer's strings; MismatchError with the first that differ."""
     source = str(folder / "tokenizer.json")
-    missing = [name for name in BERT_TOKENS if not tokens.has(name)]
-    if missing or len(tokens) != sizes.vocab_size:
-        rows = f"{len(tokens)} tokens, the weights {sizes.vocab_size} rows"
+    missing = [name for name in BERT_TOKENS if not tokenizer.has(name)]
+    if missing or len(tokenizer) != sizes.vocab_size:
+        rows = f"{len(tokenizer)} tokens, the weights {sizes.vocab_size} rows"
         told = f"no token {', '.join(missing)}" if missing else rows
         hint = "take both from the same checkpoint, or --set model.init=random to learn from nothing"
         raise MismatchError(f"tokenizer and checkpoint do not match: {told}", place=source, hint=hint)
@@ -136,7 +136,7 @@ def _check_strings(folder: Path, tokens: Tokens, sizes: Sizes) -> None:
     if not listed.exists():
         return
     lines = listed.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    wrong = [f"row {row} is {text!r}" for row, text in enumerate(lines) if not tokens.stands_at(text, row)]
+    wrong = [f"row {row} is {text!r}" for row, text in enumerate(lines) if not tokenizer.stands_at(text, row)]
     if wrong:
         told = f"{len(wrong)} token strings of vocab.txt stand elsewhere in tokenizer.json: {', '.join(wrong[:3])}"
         raise MismatchError(told, place=source, hint="take both files from the same checkpoint")
@@ -221,8 +221,8 @@ def _both(name: str, held: Mapping[str, Tensor], its: str) -> Weights:
 
 def _growing(made: Pretrained) -> Pretrained:
     """Return it with two added tokens at the end of its vocabulary."""
-    tokens = made.tokens.adding((OWN_OPENS, OWN_ENDS))
-    return replace(made, tokens=tokens, sizes=replace(made.sizes, vocab_size=len(tokens)))
+    tokenizer = made.tokenizer.adding((OWN_OPENS, OWN_ENDS))
+    return replace(made, tokenizer=tokenizer, sizes=replace(made.sizes, vocab_size=len(tokenizer)))
 
 
 def put(found: Weights, into: Mapping[str, Tensor]) -> list[str]:

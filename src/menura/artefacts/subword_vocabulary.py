@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from menura.artefacts.bert_init import encoder_named
+from menura.artefacts.bert_init import load_bert
 from menura.artefacts.files import read_json, write_json
 from menura.artefacts.word_vocabulary import FILE, file_in
-from menura.batches.profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
+from menura.batches.speaker_profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
 from menura.batches.subword_mapping import subset_of_pieces
-from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokens, piece_tokens
+from menura.batches.tokenizer import PIECE_TOKENS, Pieces, Tokenizer, subword_tokenizer
 from menura.corpus.dialogue import Profile
 from menura.errors import ConfigError, DataError
 from menura.models.attention_routing.config import AttentionRoutingConfig
@@ -26,8 +26,13 @@ MOST = 30_000  # pieces learnt by default
 
 @dataclass(frozen=True)
 class SubwordVocabulary:
-    """``pieces`` is the kind of token, ``vocabulary`` its tokenizer as JSON text; ``words`` are those of profiles.
+    """The subwords of the dialogues, and what is read of profiles: (key, values) pairs, such as job: baker.
 
+    ``pieces``: the kind of subwords (char, wordpiece or bpe).
+    ``vocabulary``: their tokenizer, as JSON text.
+    ``keys``: the keys of profiles that are read, in the order of their ids.
+    ``words``: the words of profiles' values, in the order of their ids in a vocabulary of profiles alone.
+    ``common``: the pieces that so many profiles have that they identify nobody.
     ``chosen``: the keys were set by the user, not collected from the data.
     """
 
@@ -39,9 +44,9 @@ class SubwordVocabulary:
     chosen: bool = False
 
     @cached_property
-    def tokens(self) -> Tokens:
+    def tokenizer(self) -> Tokenizer:
         """The vocabulary of the dialogues as a tokenizer."""
-        return Tokens.from_json(self.vocabulary, wordpiece=self.pieces == "wordpiece")
+        return Tokenizer.from_json(self.vocabulary, wordpiece=self.pieces == "wordpiece")
 
     @property
     def profile_words(self) -> int:
@@ -49,13 +54,16 @@ class SubwordVocabulary:
         return FIRST + len(self.keys) + len(self.words)
 
     def profile_tokens(self, *, by_words: bool) -> ProfileTokens:
-        """Return the profile tokens: in a vocabulary of their own, or in that of the dialogues."""
+        """Return how profiles become ids.
+
+        ``by_words``: as whole words, in a vocabulary of their own; else as subwords, in that of the dialogues.
+        """
         common = frozenset(self.common)
         if by_words:
             keys = {key: number for number, key in enumerate(self.keys, start=FIRST)}
             return ProfileTokens(keys, word_numbers(self.words, FIRST + len(keys)), common, self.chosen)
         return ProfileTokens(
-            {k: self.tokens.control(mark(k)) for k in self.keys}, self.tokens.encode, common, self.chosen
+            {k: self.tokenizer.control(mark(k)) for k in self.keys}, self.tokenizer.encode, common, self.chosen
         )
 
     @property
@@ -106,20 +114,20 @@ def of_tasks(tasks: Sequence[Task], config: AttentionRoutingConfig) -> SubwordVo
     if missing:
         raise ConfigError.of([problem for error in missing for problem in error.problems])
     read_ones = [{key: profile[key] for key in keys if key in profile} for profile in profiles]
-    tokens = _tokens(config, _texts(tasks, keys), [mark(key) for key in keys])
+    tokenizer = _tokenizer(config, _texts(tasks, keys), [mark(key) for key in keys])
     words = words_of_profiles(read_ones)
     room = config.profile_vocab_size - FIRST - len(keys) if config.profile_vocab_size else len(words)
     common = tuple(sorted(common_pieces(read_ones, COMMON)))
     return SubwordVocabulary(
-        config.pieces, tokens.to_json(), keys, tuple(words[: max(room, 0)]), common, bool(config.attributes)
+        config.pieces, tokenizer.to_json(), keys, tuple(words[: max(room, 0)]), common, bool(config.attributes)
     )
 
 
-def _tokens(config: AttentionRoutingConfig, texts: Iterator[str], control: Sequence[str]) -> Tokens:
+def _tokenizer(config: AttentionRoutingConfig, texts: Iterator[str], control: Sequence[str]) -> Tokenizer:
     most, least = config.vocab_size or MOST, config.min_count
     if not config.pieces_of:
-        return piece_tokens(config.pieces, texts, max_size=most, min_count=least, control=control)
-    theirs = encoder_named(config.pieces_of, weights=False).tokens
+        return subword_tokenizer(config.pieces, texts, max_size=most, min_count=least, control=control)
+    theirs = load_bert(config.pieces_of, weights=False).tokenizer
     return subset_of_pieces(theirs, texts, max_size=most, min_count=least, control=control)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from menura.adaptation.bitmask import packed, unpacked
 from menura.artefacts.files import write_bytes
-from menura.corpus.whole_file import reporting
+from menura.corpus.atomic_files import reporting
 from menura.errors import DataError, MismatchError, NumericalError, UnsafeError
 
 HEADER_LIMIT = 64 * 1024  # bytes, for a persona or adapters; a larger header is not ours, or made to be slow

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from menura.corpus.installed import file_of
-from menura.corpus.whole_file import reporting
+from menura.corpus.atomic_files import reporting
+from menura.corpus.package_files import file_of
 from menura.errors import ConfigError, DataError, MismatchError, StorageError, shown
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from menura.artefacts.files import read_json, write_json
-from menura.batches.tokenizer import Tokens, word_tokens, words_of
+from menura.batches.tokenizer import Tokenizer, word_tokenizer, words_of
 from menura.errors import DataError
 from menura.tasks.task import Task
 
@@ -24,9 +24,9 @@ class WordVocabulary:
     persona_ids: tuple[str, ...]
 
     @cached_property
-    def tokens(self) -> Tokens:
+    def tokenizer(self) -> Tokenizer:
         """The vocabulary as a tokenizer."""
-        return word_tokens(self.words)
+        return word_tokenizer(self.words)
 
     @property
     def sha256(self) -> str:

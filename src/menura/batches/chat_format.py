@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from menura.batches.tokenizer import END_OF_REPLY, Tokens
+from menura.batches.tokenizer import END_OF_REPLY, Tokenizer
 
 ChatFormatName = Literal["chat", "special", "plain"]
 SPECIAL_TOKENS = ("<p>", "</p>", "<u>", "</u>", "<r>", "</r>")
@@ -51,37 +51,39 @@ def turn_ids(chat_format: ChatFormat, content: Ids, *, own: bool) -> Ids:
     return (*chat_format.turn_open, *content, *chat_format.turn_close)
 
 
-def chat(tokens: Tokens) -> ChatFormat:
+def chat(tokenizer: Tokenizer) -> ChatFormat:
     """Return the ChatML format: facts are the system message, the persona is the assistant."""
-    start, end, line = tokens.control("<|im_start|>"), tokens.control("<|im_end|>"), tokens.encode("\n")
+    start, end, line = tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>"), tokenizer.encode("\n")
 
     def opened(role: str) -> Ids:
-        return (start, *tokens.encode(role), *line)
+        return (start, *tokenizer.encode(role), *line)
 
     close = (end, *line)
     return ChatFormat("chat", opened("system"), close, opened("user"), close, opened("assistant"), end, after_end=line)
 
 
-def special(tokens: Tokens) -> ChatFormat:
+def special(tokenizer: Tokenizer) -> ChatFormat:
     """Return a format with six new tokens: ``<p>facts</p> <u>turn</u> <r>reply</r>``; the vocabulary must have them."""
-    p, p_end, u, u_end, r, r_end = (tokens.control(name) for name in SPECIAL_TOKENS)
+    p, p_end, u, u_end, r, r_end = (tokenizer.control(name) for name in SPECIAL_TOKENS)
     return ChatFormat("special", (p,), (p_end,), (u,), (u_end,), (r,), r_end)
 
 
-def plain(tokens: Tokens) -> ChatFormat:
+def plain(tokenizer: Tokenizer) -> ChatFormat:
     """Return a plain-text format: one line per turn, the end of a reply is the first token of a line break."""
-    line = tokens.encode("\n")
+    line = tokenizer.encode("\n")
     close = line
 
     def opened(name: str) -> Ids:
-        return tokens.encode(f"{name}:")
+        return tokenizer.encode(f"{name}:")
 
     return ChatFormat("plain", opened("Facts"), close, opened("User"), close, opened("Reply"), line[0], line[1:])
 
 
-def words(tokens: Tokens) -> ChatFormat:
+def words(tokenizer: Tokenizer) -> ChatFormat:
     """Return CMAML's format: all turns concatenated, speakers not marked; a special token opens the reply."""
-    return ChatFormat("words", (), (), (), (), (tokens.control("<sos>"),), tokens.control(END_OF_REPLY), bare=True)
+    return ChatFormat(
+        "words", (), (), (), (), (tokenizer.control("<sos>"),), tokenizer.control(END_OF_REPLY), bare=True
+    )
 
 
 def utterances(opens: int, end: int) -> ChatFormat:
@@ -89,9 +91,9 @@ def utterances(opens: int, end: int) -> ChatFormat:
     return ChatFormat("utterances", (), (), (), (end,), (opens,), end, alike=True, fact_close=(end,))
 
 
-def separated(tokens: Tokens) -> ChatFormat:
+def separated(tokenizer: Tokenizer) -> ChatFormat:
     """Return attention routing's format: a separator after each turn, special tokens around the reply (B1)."""
-    opens, closes, end = (tokens.control(name) for name in ("<bos>", "<sep>", END_OF_REPLY))
+    opens, closes, end = (tokenizer.control(name) for name in ("<bos>", "<sep>", END_OF_REPLY))
     return ChatFormat("separated", (), (), (), (closes,), (opens,), end, alike=True)
 
 

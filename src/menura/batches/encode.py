@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from menura.batches.chat_format import ChatFormat, turn_ids
-from menura.batches.profile import Lent, ProfileTokens, Slots
-from menura.batches.tokenizer import Tokens
+from menura.batches.speaker_profile import Lent, ProfileTokens, Slots
+from menura.batches.tokenizer import Tokenizer
 from menura.corpus.dialogue import Profile, Turn
 from menura.errors import DataError
 from menura.tasks.episode import Episode
@@ -84,14 +84,14 @@ class TokenLimits:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Text in, ids out, with one chat format and one length limit (``max_length`` tokens, reply included).
+    """Turns dialogues into token ids (no network), with one chat format and one limit (``max_length``, reply included).
 
     Too long a sequence loses its oldest turns whole; the last turn is truncated on the left if it alone is too long.
     Facts and reply are never truncated: if they alone exceed the limit a DataError is raised. ``cut`` counts what was
     left out.
     """
 
-    tokens: Tokens
+    tokenizer: Tokenizer
     chat_format: ChatFormat
     max_length: int = 512
     cut: Counter[str] = field(default_factory=Counter, compare=False)
@@ -186,7 +186,7 @@ class Encoder:
         kept = list(ids)
         if self.chat_format.end in kept:
             kept = kept[: kept.index(self.chat_format.end)]
-        return self.tokens.decode(kept).strip()
+        return self.tokenizer.decode(kept).strip()
 
     @property
     def cut_text(self) -> str:
@@ -216,10 +216,14 @@ class Encoder:
         if not facts or self.profile is not None:  # a model that reads profiles reads no facts
             return ()
         if not self.chat_format.fact_close:
-            return (*self.chat_format.facts_open, *self.tokens.encode("\n".join(facts)), *self.chat_format.facts_close)
+            return (
+                *self.chat_format.facts_open,
+                *self.tokenizer.encode("\n".join(facts)),
+                *self.chat_format.facts_close,
+            )
         read = self._kept("facts", tuple(facts), self.caps.facts)
         pieces = [
-            (*self._kept("fact tokens", self.tokens.encode(fact), self.caps.fact), *self.chat_format.fact_close)
+            (*self._kept("fact tokens", self.tokenizer.encode(fact), self.caps.fact), *self.chat_format.fact_close)
             for fact in read
         ]
         room = self.max_length // 2  # the rest is the dialogue's
@@ -230,9 +234,9 @@ class Encoder:
 
     def _ids(self, text: str) -> Ids:
         """Return a text as ids, and count its unknown tokens."""
-        ids = self.tokens.encode(text)
-        if self.tokens.unknown is not None:
-            self.read.update(tokens=len(ids), unknown=ids.count(self.tokens.unknown))
+        ids = self.tokenizer.encode(text)
+        if self.tokenizer.unknown is not None:
+            self.read.update(tokens=len(ids), unknown=ids.count(self.tokenizer.unknown))
         return ids
 
     def _kept(self, what: str, pieces: tuple[Any, ...], most: int) -> tuple[Any, ...]:

@@ -7,9 +7,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tokenizers import Tokenizer, decoders, models
+from tokenizers import Tokenizer as HFTokenizer
+from tokenizers import decoders, models
 
-from menura.batches.tokenizer import MARK, PIECE_TOKENS, Tokens
+from menura.batches.tokenizer import MARK, PIECE_TOKENS, Tokenizer
 from menura.errors import ConfigError
 
 # Our control tokens and BERT's; any other control token is unknown to it.
@@ -24,8 +25,8 @@ AS_BERT = {
 
 
 def subset_of_pieces(
-    theirs: Tokens, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
-) -> Tokens:
+    theirs: Tokenizer, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
+) -> Tokenizer:
     """Return a vocabulary of the most frequent of an encoder's pieces (``theirs``) in texts.
 
     It has at most ``max_size`` tokens, control tokens included: pieces that occur ``min_count`` times, and all letters
@@ -46,15 +47,15 @@ def subset_of_pieces(
     names = [*PIECE_TOKENS, *control]
     kept = sorted(list(dict.fromkeys([*spelt, *often]))[: max(max_size - len(names), 0)])
     vocabulary = {name: number for number, name in enumerate([*names, *(by_row[row] for row in kept)])}
-    source = Tokenizer.from_str(theirs.to_json())
-    made = Tokenizer(models.WordPiece(vocabulary, unk_token=PIECE_TOKENS[1], continuing_subword_prefix=prefix))
+    source = HFTokenizer.from_str(theirs.to_json())
+    made = HFTokenizer(models.WordPiece(vocabulary, unk_token=PIECE_TOKENS[1], continuing_subword_prefix=prefix))
     made.normalizer, made.pre_tokenizer = source.normalizer, source.pre_tokenizer
     made.decoder = decoders.WordPiece(prefix=prefix)
     made.add_special_tokens(names)
-    return Tokens(made, wordpiece=True)
+    return Tokenizer(made, wordpiece=True)
 
 
-def encoder_ids(ours: Tokens, theirs: Tokens) -> list[int]:
+def encoder_ids(ours: Tokenizer, theirs: Tokenizer) -> list[int]:
     """Return the encoder's id of each of our ids; ConfigError for a piece that it does not have."""
     known = theirs.rows()
     unknown = known[AS_BERT["<unk>"]]

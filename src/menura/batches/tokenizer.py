@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as HFTokenizer
 
 from menura.corpus.segmentation import UNBLANKED_RUN
 from menura.errors import ConfigError
@@ -21,28 +22,28 @@ MARK = re.compile(r"\[(unused\d+|PAD|UNK|CLS|SEP|MASK)\]")  # in BERT's vocabula
 WORD = r"n't\b|'\w+|\w+?(?=n't\b)|\w+|[^\w\s]"
 
 
-class Tokens:
+class Tokenizer:
     """A tokenizer: text to ids, ids to text, ids of control tokens.
 
     Content is encoded with special tokens switched off, so that a user who types ``<|im_end|>`` gets the letters.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, wordpiece: bool = False) -> None:
+    def __init__(self, tokenizer: HFTokenizer, *, wordpiece: bool = False) -> None:
         self._wordpiece = wordpiece
-        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())  # own copy: the switches below are per object
+        self._tokenizer = HFTokenizer.from_str(tokenizer.to_str())  # own copy: the switches below are per object
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
 
     @classmethod
-    def from_json(cls, text: str, *, wordpiece: bool = False) -> "Tokens":
+    def from_json(cls, text: str, *, wordpiece: bool = False) -> "Tokenizer":
         """Read what ``to_json`` wrote."""
-        return cls(Tokenizer.from_str(text), wordpiece=wordpiece)
+        return cls(HFTokenizer.from_str(text), wordpiece=wordpiece)
 
     @classmethod
-    def from_file(cls, path: Path, *, wordpiece: bool = False) -> "Tokens":
+    def from_file(cls, path: Path, *, wordpiece: bool = False) -> "Tokenizer":
         """Read a ``tokenizer.json``; decoding of word pieces joins the words that BERT splits."""
-        return cls(Tokenizer.from_file(str(path)), wordpiece=wordpiece)
+        return cls(HFTokenizer.from_file(str(path)), wordpiece=wordpiece)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the ids of plain text; never a control token."""
@@ -81,11 +82,11 @@ class Tokens:
         control = {id for id, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
         return control | {id for name, id in named if MARK.fullmatch(name)}
 
-    def adding(self, names: Sequence[str]) -> "Tokens":
+    def adding(self, names: Sequence[str]) -> "Tokenizer":
         """Return a copy with more control tokens; they take the next free ids."""
-        grown = Tokenizer.from_str(self._tokenizer.to_str())
+        grown = HFTokenizer.from_str(self._tokenizer.to_str())
         grown.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-        return Tokens(grown, wordpiece=self._wordpiece)
+        return Tokenizer(grown, wordpiece=self._wordpiece)
 
     @property
     def unknown(self) -> int | None:
@@ -101,34 +102,34 @@ class Tokens:
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
 
-def byte_tokens(control: Sequence[str] = CHAT_TOKENS) -> Tokens:
+def byte_tokenizer(control: Sequence[str] = CHAT_TOKENS) -> Tokenizer:
     """Return a vocabulary of the 256 bytes and some control tokens, for bases built from code."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
+    tokenizer = HFTokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in control])
-    return Tokens(tokenizer)
+    return Tokenizer(tokenizer)
 
 
-def word_tokens(words: Iterable[str]) -> Tokens:
+def word_tokenizer(words: Iterable[str]) -> Tokenizer:
     """Return a vocabulary of words after ``WORD_TOKENS``; text is lower-cased, other words are unknown."""
     vocabulary = {name: number for number, name in enumerate(WORD_TOKENS)}
     for word in words:
         vocabulary.setdefault(word, len(vocabulary))
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=WORD_TOKENS[0]))
+    tokenizer = HFTokenizer(models.WordLevel(vocabulary, unk_token=WORD_TOKENS[0]))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in WORD_TOKENS])
-    return Tokens(tokenizer)
+    return Tokenizer(tokenizer)
 
 
 Pieces = Literal["char", "wordpiece", "bpe"]
 
 
-def piece_tokens(
+def subword_tokenizer(
     kind: Pieces, texts: Iterable[str], *, max_size: int, min_count: int = 1, control: Sequence[str] = ()
-) -> Tokens:
+) -> Tokenizer:
     """Return a vocabulary learnt from texts, after ``PIECE_TOKENS`` and further control tokens.
 
     It has the characters that occur ``min_count`` times, or ``max_size`` word pieces or byte pairs. No byte pair joins
@@ -136,9 +137,9 @@ def piece_tokens(
     """
     names = [*PIECE_TOKENS, *control]
     if kind == "char":
-        return _character_tokens(texts, names, max_size, min_count)
+        return _character_tokenizer(texts, names, max_size, min_count)
     if kind == "wordpiece":
-        tokenizer = Tokenizer(models.WordPiece(unk_token=PIECE_TOKENS[1]))
+        tokenizer = HFTokenizer(models.WordPiece(unk_token=PIECE_TOKENS[1]))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
@@ -146,7 +147,7 @@ def piece_tokens(
             vocab_size=max_size, min_frequency=min_count, special_tokens=names, show_progress=False
         )
     else:
-        tokenizer = Tokenizer(models.BPE())
+        tokenizer = HFTokenizer(models.BPE())
         runs = pre_tokenizers.Split(Regex(UNBLANKED_RUN), "isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([runs, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         tokenizer.decoder = decoders.ByteLevel()
@@ -158,28 +159,28 @@ def piece_tokens(
             show_progress=False,
         )
     tokenizer.train_from_iterator(texts, trainer)
-    return Tokens(tokenizer, wordpiece=kind == "wordpiece")
+    return Tokenizer(tokenizer, wordpiece=kind == "wordpiece")
 
 
-def _character_tokens(texts: Iterable[str], names: Sequence[str], max_size: int, min_count: int) -> Tokens:
+def _character_tokenizer(texts: Iterable[str], names: Sequence[str], max_size: int, min_count: int) -> Tokenizer:
     said = Counter(character for text in texts for character in text)
     vocabulary = {name: number for number, name in enumerate(names)}
     for character, times in said.most_common(max(max_size - len(names), 0)):
         if times >= min_count:
             vocabulary.setdefault(character, len(vocabulary))
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=PIECE_TOKENS[1]))
+    tokenizer = HFTokenizer(models.WordLevel(vocabulary, unk_token=PIECE_TOKENS[1]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-    return Tokens(tokenizer)
+    return Tokenizer(tokenizer)
 
 
 def words_of(texts: Iterable[str], *, min_count: int = 1) -> list[str]:
     """Return the words that occur ``min_count`` times in texts, each once, in order of first appearance."""
-    split = word_tokens(())._tokenizer
+    split = word_tokenizer(())._tokenizer
     said = Counter(word for text in texts for word, _ in _pieces(split, text))
     return [word for word, times in said.items() if times >= min_count]
 
 
-def _pieces(tokenizer: Tokenizer, text: str) -> list[tuple[str, tuple[int, int]]]:
+def _pieces(tokenizer: HFTokenizer, text: str) -> list[tuple[str, tuple[int, int]]]:
     return list(tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text)))

@@ -9,7 +9,7 @@ import typer
 from menura import api
 from menura.cli.globals import Globals
 from menura.cli.reading import DATES, DROP_LINKS, ENCODING, GAP, REDACT, SAME, options_of
-from menura.cli.screen import Screen
+from menura.cli.terminal import Screen
 
 PICK = typer.Option(help="Which dialogues: the most recent before those held out, or spread over all.")
 REPLACE = typer.Option("--replace", help="Discard a persona of this name; else it stays as an earlier version.")
@@ -52,7 +52,7 @@ def adapt(
         dry_run=given.dry_run,
         replace_old=replace,
         choose_speaker=lambda speakers: _asked(speakers, screen),
-        watch=lambda reply, replies, loss: screen.bar("adapt  reply", reply, replies, f"loss {loss:.2f}"),
+        on_step=lambda reply, replies, loss: screen.bar("adapt  reply", reply, replies, f"loss {loss:.2f}"),
         say=screen.say,
     )
     if made is None:

@@ -10,7 +10,7 @@ import typer
 from menura import api
 from menura.cli.evaluate import RANK_BY
 from menura.cli.globals import Globals
-from menura.cli.screen import Screen, columns
+from menura.cli.terminal import Screen, columns
 from menura.errors import printable
 
 if TYPE_CHECKING:

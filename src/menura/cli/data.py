@@ -9,7 +9,7 @@ import typer
 from menura import api
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.reading import DATES, DROP_LINKS, ENCODING, GAP, REDACT, SAME, options_of
-from menura.cli.screen import Screen, columns
+from menura.cli.terminal import Screen, columns
 from menura.errors import LISTED_AT_MOST
 
 if TYPE_CHECKING:

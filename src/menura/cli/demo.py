@@ -8,7 +8,7 @@ import typer
 from menura import api
 from menura.cli.chat import talk as chat
 from menura.cli.globals import Globals
-from menura.cli.screen import Screen, columns
+from menura.cli.terminal import Screen, columns
 
 
 def demo(

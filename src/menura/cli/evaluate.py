@@ -9,7 +9,7 @@ from menura import api
 from menura.cli.globals import Globals
 from menura.cli.options import values_of, with_options
 from menura.cli.scorer import check_scorer, is_scorer
-from menura.cli.screen import Screen
+from menura.cli.terminal import Screen
 from menura.cli.train import SIZE
 
 RANK_BY = Annotated[

@@ -7,7 +7,7 @@ import typer
 
 from menura import api
 from menura.cli.globals import EPILOG, Globals
-from menura.cli.screen import Screen, columns
+from menura.cli.terminal import Screen, columns
 from menura.cli.train import SIZE
 
 app = typer.Typer(help="Models: parts and parameter counts, no weights needed.", epilog=EPILOG, no_args_is_help=True)

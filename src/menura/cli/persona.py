@@ -8,7 +8,7 @@ import typer
 
 from menura import api
 from menura.cli.globals import EPILOG, Globals
-from menura.cli.screen import Screen, columns
+from menura.cli.terminal import Screen, columns
 
 app = typer.Typer(help="Personas of this workspace.", epilog=EPILOG, no_args_is_help=True)
 NAME = Annotated[str, typer.Argument(help="A persona's name.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from menura import api
 from menura.cli.globals import Globals
-from menura.cli.screen import Screen, StepProgress, columns
+from menura.cli.terminal import Screen, StepProgress, columns
 
 if TYPE_CHECKING:
     from menura.scorers.check import Count, ScorerEvaluation

@@ -10,7 +10,7 @@ import typer
 from menura import api
 from menura.cli.globals import Globals
 from menura.cli.scorer import is_scorer, train_scorer
-from menura.cli.screen import Screen, StepProgress
+from menura.cli.terminal import Screen, StepProgress
 from menura.errors import ConfigError, MenuraError, PeerError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from menura.corpus.dialogue import Dialogue, Turn, joined
 from menura.corpus.findings import Draft, Found, strict
-from menura.corpus.installed import file_of
+from menura.corpus.package_files import file_of
 from menura.corpus.schema import Schema
 from menura.corpus.source import DATA_SET, Source, opened
 from menura.corpus.strict_json import parsed, step

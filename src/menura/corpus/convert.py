@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from menura.corpus.atomic_files import write_whole
 from menura.corpus.catalogue import FORMATS, Format, named
 from menura.corpus.dialogue import Dialogue
 from menura.corpus.source import Source
-from menura.corpus.whole_file import write_whole
 from menura.errors import ConfigError, DataError, Problem, shown
 
 HINT = "jsonl keeps everything"

@@ -8,7 +8,7 @@ from menura.adaptation.protocol import Adaptation
 from menura.errors import EpisodeError
 from menura.metrics.perplexity import perplexity_of
 from menura.training.precision import approximately
-from menura.training.setup import Prepared
+from menura.training.run_setup import Prepared
 from menura.training.trainer import held_out_nll
 
 SPLIT = "valid"

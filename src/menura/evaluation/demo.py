@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from menura.adaptation.inner_loop import Watch
+from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.weights import PersonaWeights, adaptable_parameters, swapped_weights
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
@@ -17,7 +17,7 @@ from menura.personas.adapt_persona import adapt_persona
 from menura.personas.selection import Selection
 from menura.tasks.task import Exchange, Task
 from menura.training.recipes.default_adapters import shipped
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 CONTEXT_TURNS = 3  # turns of an example that are printed
 WORDS = range(5, 25)  # words of a reply worth showing: shorter ones are mostly "yes"
@@ -73,10 +73,10 @@ class Demonstration:
             "none of these speakers, and none of their dialogues, was trained on"
         )
 
-    def adapt(self, task: Task, name: str, shots: int, watch: Watch) -> PersonaArtefact:
+    def adapt(self, task: Task, name: str, shots: int, on_step: StepCallback) -> PersonaArtefact:
         """Adapt to one speaker on their first ``shots`` dialogues."""
         selection = Selection.first_of(task, shots)
-        return adapt_persona(self.given.loaded, self.given.config.method, selection, name=name, watch=watch)
+        return adapt_persona(self.given.loaded, self.given.config.method, selection, name=name, on_step=on_step)
 
     def example(self, task: Task, persona: PersonaArtefact, shots: int) -> DemoReply:
         """Reply to the first held-out exchange whose real reply has some length, as base and as persona."""

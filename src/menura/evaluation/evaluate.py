@@ -19,7 +19,7 @@ from menura.evaluation.generation import Evaluator, Outputs, text_of
 from menura.evaluation.scorer_labels import ScorerLabels
 from menura.evaluation.settings import OF_LIKELIHOOD, EvaluateConfig
 from menura.metrics import catalogue
-from menura.metrics.oracle import best_of
+from menura.metrics.nearest_candidate import best_of
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel

@@ -15,7 +15,7 @@ from menura.errors import DataError
 from menura.evaluation.run import config_of
 from menura.training.recipes.default_adapters import INNER
 from menura.training.run_folder import Run
-from menura.training.setup import prepare
+from menura.training.run_setup import prepare
 from menura.training.trainer import held_out_nll
 
 CONTINUATIONS = ("runs/default-adapters-pooled", "runs/default-adapters-meta")

@@ -203,7 +203,7 @@ class Evaluator:
         texts, gold = draw_candidates(
             text_of(self.encoder, exchange), self.pool, self.candidates, random.Random(f"{seed}:candidates")
         )
-        replies = [(*self.encoder.tokens.encode(text), self.encoder.chat_format.end) for text in texts]
+        replies = [(*self.encoder.tokenizer.encode(text), self.encoder.chat_format.end) for text in texts]
         batch = self.model.batch([replace(exchange, reply=reply) for reply in replies])
         scored = rank_of((nll_of(self.model, batch, prefilled) / batch.reply_tokens).tolist(), gold)
         if not (isinstance(self.model, ChoosesReplies) and self.model.chooses):
@@ -213,7 +213,7 @@ class Evaluator:
 
 def text_of(encoder: Encoder, exchange: EncodedExchange) -> str:
     """Return the reference of an exchange as text."""
-    return encoder.tokens.decode(exchange.reply[:-1])
+    return encoder.tokenizer.decode(exchange.reply[:-1])
 
 
 def _seed(seed: int, exchange: EncodedExchange, number: int) -> int:

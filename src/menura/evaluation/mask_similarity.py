@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy
 
-from menura.adaptation.joint import LearnsJointly
+from menura.adaptation.joint_inner_loop import LearnsJointly
 from menura.adaptation.masks import MaskStatistics, PersonaMask, jaccards, mask_statistics
 from menura.errors import ConfigError
 from menura.evaluation.run import config_of
@@ -21,7 +21,7 @@ from menura.tasks.similarity import Matrix, similarities
 from menura.tasks.task import Task
 from menura.training import persona_masks
 from menura.training.run_folder import Run
-from menura.training.setup import prepare
+from menura.training.run_setup import prepare
 
 DEALS = 1000  # random permutations of the personas
 

@@ -25,7 +25,7 @@ from menura.training.data import encoded
 from menura.training.overrides import of_written
 from menura.training.recipes import recipe
 from menura.training.run_folder import environment
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 
 def config_of(target: str, size: str | None = None) -> RunConfig:

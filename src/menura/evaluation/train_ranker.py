@@ -20,11 +20,11 @@ from menura.batches.encode import EncodedExchange, Encoder
 from menura.errors import ConfigError, DataError
 from menura.evaluation.ranker import FILE
 from menura.evaluation.run import config_of
-from menura.metrics.oracle import auto_score
+from menura.metrics.nearest_candidate import auto_score
 from menura.models.layers.ranker import Ranker, listwise, pairwise
 from menura.models.plato.model import Plato
 from menura.training.run_folder import Run, Signals
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 EXAMPLES = "ranker-examples.safetensors"
 AT_ONCE = 4  # exchanges whose candidates are generated in one batch

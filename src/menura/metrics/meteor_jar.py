@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from menura.corpus.installed import file_of
+from menura.corpus.package_files import file_of
 from menura.errors import ConfigError, StorageError
 from menura.metrics.score import Sample, describe_references, summed
 from menura.metrics.words import words_of

@@ -157,7 +157,7 @@ class HasDropout(Protocol):
     def dropout(self, seed: int, progress: float = 1.0) -> AbstractContextManager[None]:
         """Turn dropout on while the block runs, seeded by ``seed``; no other randomness is touched.
 
-        ``progress`` is the share (0 to 1) of training that is done.
+        ``progress`` is the share of training done, 0 to 1.
         """
 
 

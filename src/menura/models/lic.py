@@ -28,7 +28,7 @@ from menura.batches.utterances import turns_of
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 from menura.models.layers.argmax import suppress_tokens
-from menura.models.layers.heads import DEVIATION, MaskedWordHead
+from menura.models.layers.embeddings_and_heads import DEVIATION, MaskedWordHead
 from menura.models.layers.transformer import Sizes, Transformer, TransformerBlock
 
 ROLES = OWN, PARTNER, FACT = range(3)
@@ -169,7 +169,10 @@ class Lic(DialogueModel[LicState]):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Turn on dropout, label smoothing and the language-model loss while the block runs."""
+        """Turn on dropout, label smoothing and the language-model loss while the block runs.
+
+        ``progress`` (share of training done, 0 to 1) has no effect.
+        """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)

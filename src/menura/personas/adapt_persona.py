@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from menura.adaptation.inner_loop import Watch, mini_batches
+from menura.adaptation.inner_loop import StepCallback, mini_batches
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import PersonaWeights, check_finite
 from menura.artefacts.loading import LoadedModel
@@ -65,7 +65,7 @@ def adapt_persona(
     *,
     name: str,
     support: Sequence[EncodedDialogue] | None = None,
-    watch: Watch | None = None,
+    on_step: StepCallback | None = None,
 ) -> PersonaArtefact:
     """Adapt on the dialogues selected to learn from.
 
@@ -80,8 +80,8 @@ def adapt_persona(
 
     def noting(step: int, steps: int, loss: float) -> None:
         curve.append(loss)
-        if watch:
-            watch(step, steps, loss)
+        if on_step:
+            on_step(step, steps, loss)
 
     weights = method.adapt(loaded.model, support, noting) if support else {}
     check_finite(weights, f"persona {name!r}", SMALLER_RATE)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.errors import ConfigError, EpisodeError, Problem, shown
 from menura.personas.profiles import profile_of, told_in
-from menura.tasks.group import GENERIC_SPEAKERS
+from menura.tasks.persona_groups import GENERIC_SPEAKERS
 from menura.tasks.task import DialogueView, Task
 
 Pick = Literal["recent", "spread"]

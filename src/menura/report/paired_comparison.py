@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from menura.artefacts.renamed import SAMPLE_FIELDS
-from menura.corpus.whole_file import reporting
+from menura.artefacts.earlier_names import SAMPLE_FIELDS
+from menura.corpus.atomic_files import reporting
 from menura.errors import ConfigError, DataError, shown
 from menura.evaluation.evaluate import ADAPTED, UNADAPTED
 from menura.evaluation.settings import OF_LIKELIHOOD

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from menura.batches.tokenizer import Tokens
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import ConfigError, shown
 from menura.scorers import dialogue_nli, encoders
 from menura.scorers.classifier import Classifier
@@ -28,7 +28,7 @@ class ScorerSpec:
     read: Read
     fresh: Callable[[Any, ScorerSplits], Classifier]
     sizes: Callable[[Any], dict[str, Any]]  # the saved sizes for ``rebuilt``
-    rebuilt: Callable[[dict[str, Any], Sequence[str], Tokens], Classifier]
+    rebuilt: Callable[[dict[str, Any], Sequence[str], Tokenizer], Classifier]
     label_subset: Callable[[Any, ScorerSplits], tuple[str, ...]]  # the labels that are also evaluated among themselves
     top_k: tuple[int, ...]
     labels: tuple[str, ...] = ()  # fixed ones
@@ -36,8 +36,8 @@ class ScorerSpec:
 
 def _fresh_nli(config: NliConfig, splits: ScorerSplits) -> Classifier:
     del splits
-    encoder, tokens = encoders.load_encoder(config.encoder)
-    return Entailment(PairNetwork(encoder, config.dropout), tokens, config.max_length)
+    encoder, tokenizer = encoders.load_encoder(config.encoder)
+    return Entailment(PairNetwork(encoder, config.dropout), tokenizer, config.max_length)
 
 
 def _sizes_of_nli(made: Entailment) -> dict[str, Any]:
@@ -45,15 +45,15 @@ def _sizes_of_nli(made: Entailment) -> dict[str, Any]:
     return {"encoder": encoder, "dropout": made.network.dropout.p, "max_length": made.max_length}
 
 
-def _rebuilt_nli(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:
+def _rebuilt_nli(sizes: dict[str, Any], labels: Sequence[str], tokenizer: Tokenizer) -> Classifier:
     encoder = encoders.of_sizes(sizes["encoder"])
-    return Entailment(PairNetwork(encoder, sizes["dropout"]), tokens, sizes["max_length"], tuple(labels))
+    return Entailment(PairNetwork(encoder, sizes["dropout"]), tokenizer, sizes["max_length"], tuple(labels))
 
 
 def _fresh_emoji(config: EmojiConfig, splits: ScorerSplits) -> Classifier:
-    tokens = words_learnt([example.texts[0] for example in splits.train], config)
+    tokenizer = words_learnt([example.texts[0] for example in splits.train], config)
     sizes = {"hidden_size": config.hidden_size, "dropout": config.dropout, "max_length": config.max_length}
-    return _rebuilt_emoji(sizes, splits.labels, tokens)
+    return _rebuilt_emoji(sizes, splits.labels, tokenizer)
 
 
 def _sizes_of_emoji(made: EmojiClassifier) -> dict[str, Any]:
@@ -65,9 +65,9 @@ def _sizes_of_emoji(made: EmojiClassifier) -> dict[str, Any]:
     }
 
 
-def _rebuilt_emoji(sizes: dict[str, Any], labels: Sequence[str], tokens: Tokens) -> Classifier:
-    network = EmojiNetwork(len(tokens), sizes["hidden_size"], len(labels), sizes["dropout"])
-    return EmojiClassifier(network, tokens, sizes["max_length"], tuple(labels))
+def _rebuilt_emoji(sizes: dict[str, Any], labels: Sequence[str], tokenizer: Tokenizer) -> Classifier:
+    network = EmojiNetwork(len(tokenizer), sizes["hidden_size"], len(labels), sizes["dropout"])
+    return EmojiClassifier(network, tokenizer, sizes["max_length"], tuple(labels))
 
 
 def _label_subset_of_emoji(config: EmojiConfig, splits: ScorerSplits) -> tuple[str, ...]:

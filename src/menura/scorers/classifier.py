@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from menura.batches.tokenizer import Tokens
+from menura.batches.tokenizer import Tokenizer
 
 Texts = tuple[str, ...]  # one text, or a pair of them
 READ_AT_ONCE = 64  # examples in one batch without gradient: bounds memory, changes no label
@@ -44,7 +44,7 @@ class Classifier(Protocol):
         """All that trains."""
 
     @property
-    def tokens(self) -> Tokens:
+    def tokenizer(self) -> Tokenizer:
         """The vocabulary."""
 
     def encode(self, texts: Texts) -> Encoded:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from menura.batches.tokenizer import WORD_TOKENS, Tokens, word_tokens, words_of
+from menura.batches.tokenizer import WORD_TOKENS, Tokenizer, word_tokenizer, words_of
 from menura.errors import ConfigError
 from menura.scorers.classifier import Encoded, Texts, device_of, log_probs, padded
 from menura.scorers.data import ScorerData
@@ -81,14 +81,14 @@ class EmojiClassifier:
     """The classifier of single replies."""
 
     network: EmojiNetwork
-    tokens: Tokens
+    tokenizer: Tokenizer
     max_length: int
     labels: tuple[str, ...]
 
     def encode(self, texts: Texts) -> Encoded:
         """Return the reply's words; an empty one becomes the unknown word."""
-        ids = self.tokens.encode(texts[0])[: self.max_length]
-        return Encoded(ids or (self.tokens.control("<unk>"),))
+        ids = self.tokenizer.encode(texts[0])[: self.max_length]
+        return Encoded(ids or (self.tokenizer.control("<unk>"),))
 
     def logits(self, batch: Sequence[Encoded]) -> Tensor:
         """Return (B, labels)."""
@@ -101,11 +101,11 @@ class EmojiClassifier:
         return log_probs(self, [(reply,) for reply in replies])
 
 
-def words_learnt(texts: Sequence[str], config: EmojiConfig) -> Tokens:
+def words_learnt(texts: Sequence[str], config: EmojiConfig) -> Tokenizer:
     """Return the vocabulary of training texts, the most frequent words first."""
     known = words_of(texts)
-    all_words = word_tokens(known)
+    all_words = word_tokenizer(known)
     counts = Counter(number for text in texts for number in all_words.encode(text))
     counted = [(counts[number], word) for number, word in enumerate(known, start=len(WORD_TOKENS))]
     frequent = sorted((pair for pair in counted if pair[0] >= config.min_count), key=lambda pair: (-pair[0], pair[1]))
-    return word_tokens([word for _, word in frequent[: config.vocab_size]])
+    return word_tokenizer([word for _, word in frequent[: config.vocab_size]])

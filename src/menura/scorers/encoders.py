@@ -5,26 +5,26 @@ from typing import Any
 from transformers import BertConfig, BertModel
 
 from menura.artefacts import tensors
-from menura.artefacts.encoder_folder import HEADER_LIMIT, encoder_folder
 from menura.artefacts.files import read_json
-from menura.batches.tokenizer import Tokens
+from menura.artefacts.pretrained_folder import HEADER_LIMIT, pretrained_folder
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import DataError
 
 NOT_OURS = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")  # the scorer has a head of its own
 
 
-def load_encoder(name: str) -> tuple[Any, Tokens]:
+def load_encoder(name: str) -> tuple[Any, Tokenizer]:
     """Return the encoder of a name or a folder, a ``BertModel`` without pooling, and its vocabulary.
 
     Raises ConfigError where MiniLM's package is missing, UnsafeError where its weights are others than known.
     """
-    folder = encoder_folder(name)
+    folder = pretrained_folder(name)
     network = of_sizes(read_json(folder / "config.json"))
     found = tensors.load(folder / "model.safetensors", header_limit=HEADER_LIMIT)
     weights = {key: value for key, value in found.items() if key not in NOT_OURS}
     tensors.check_same_shape(weights, network.state_dict(), f"encoder {name}")
     network.load_state_dict(weights)
-    return network, Tokens.from_file(folder / "tokenizer.json")
+    return network, Tokenizer.from_file(folder / "tokenizer.json")
 
 
 def of_sizes(plain: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menura.batches.tokenizer import Tokens
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import ConfigError
 from menura.scorers.classifier import Encoded, Texts, device_of, log_probs, padded
 from menura.scorers.data import ScorerData
@@ -65,16 +65,16 @@ class Entailment:
     """The classifier of pairs: A is the reply, B the persona sentence."""
 
     network: PairNetwork
-    tokens: Tokens
+    tokenizer: Tokenizer
     max_length: int
     labels: tuple[str, ...] = LABELS
 
     def encode(self, texts: Texts) -> Encoded:
         """Return ``[CLS] A [SEP] B [SEP]``; while too long, the longer text is truncated at its end."""
-        first, second = (list(self.tokens.encode(text)) for text in texts)
+        first, second = (list(self.tokenizer.encode(text)) for text in texts)
         while len(first) + len(second) + CONTROL > self.max_length:
             (first if len(first) >= len(second) else second).pop()
-        opened, closed = self.tokens.control("[CLS]"), self.tokens.control("[SEP]")
+        opened, closed = self.tokenizer.control("[CLS]"), self.tokenizer.control("[SEP]")
         return Encoded((opened, *first, closed, *second, closed), len(first) + 2)
 
     def logits(self, batch: Sequence[Encoded]) -> Tensor:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from menura.artefacts import tensors
-from menura.artefacts.encoder_folder import HEADER_LIMIT
 from menura.artefacts.files import home, read_json, sha256_of, write_json, write_text
-from menura.batches.tokenizer import Tokens
+from menura.artefacts.pretrained_folder import HEADER_LIMIT
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.scorers.catalogue import PREFIX, SCORERS
 from menura.scorers.classifier import Classifier
@@ -61,7 +61,7 @@ def folder_of(kind: str, scorers: str | Path = "") -> Path:
 def write(folder: Path, classifier: Classifier, metadata: ScorerMetadata) -> ScorerMetadata:
     """Write a scorer, its description last, and return the description with the files' checksums."""
     tensors.save(folder / FILES[0], classifier.network.state_dict())
-    write_text(folder / FILES[1], classifier.tokens.to_json())
+    write_text(folder / FILES[1], classifier.tokenizer.to_json())
     whole = ScorerMetadata(**{**vars(metadata), "sums": {name: sha256_of(folder / name) for name in FILES}})
     write_json(folder / METADATA, {"schema": SCHEMA, **asdict(whole)})
     return whole
@@ -102,8 +102,8 @@ def read(kind: str, folder: Path, *, device: str = "cpu") -> Stored:
         if not (folder / name).exists() or sha256_of(folder / name) != metadata.sums.get(name):
             hint = f"train it again: menura train {PREFIX}{kind} --fresh"
             raise DataError(f"{name} is not what was trained (checksum)", place=str(folder), hint=hint, code="damaged")
-    tokens = Tokens.from_file(folder / FILES[1])
-    classifier = SCORERS[kind].rebuilt(metadata.network, metadata.labels, tokens)
+    tokenizer = Tokenizer.from_file(folder / FILES[1])
+    classifier = SCORERS[kind].rebuilt(metadata.network, metadata.labels, tokenizer)
     found = tensors.load(folder / FILES[0], header_limit=HEADER_LIMIT)
     tensors.check_same_shape(found, classifier.network.state_dict(), f"scorer {kind}")
     classifier.network.load_state_dict(found)

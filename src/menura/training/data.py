@@ -11,7 +11,7 @@ from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue
 from menura.errors import ConfigError, DataError, shown
 from menura.tasks.dedup import deduplicated
-from menura.tasks.group import by_dialogue, by_facts, by_speaker
+from menura.tasks.persona_groups import by_dialogue, by_facts, by_speaker
 from menura.tasks.similarity import choose_users
 from menura.tasks.size_limits import cap_dialogues, cap_utterances, fewer_dialogues, first_dialogues
 from menura.tasks.speaker_holdout import hold_out_speakers, known_only, rarest

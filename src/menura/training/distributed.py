@@ -34,17 +34,20 @@ class Ranks(Protocol):
     def size(self) -> int:
         """The number of ranks."""
 
-    def all_gather(self, mine: Any) -> list[Any]:
-        """All-gather JSON values: return each rank's ``mine``, in order of rank; PeerError if a rank is lost."""
+    def all_gather_json(self, mine: Any) -> list[Any]:
+        """Return each rank's ``mine``, a JSON value, in order of rank; PeerError if a rank is lost."""
 
-    def all_reduce(self, weights: Sequence[Tensor]) -> None:
-        """All-reduce gradients to their sum; a weight without a gradient on all ranks stays without."""
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """All-reduce the parameters' gradients to their sum; one without a gradient on all ranks stays without."""
 
     def broadcast(self, state: Checkpoint) -> Checkpoint:
         """Broadcast rank 0's state; the state of other ranks is ignored."""
 
-    def main_process_first(self, make: Callable[[], Made]) -> Made:
-        """Return ``make()``; a machine's first rank goes first, so that it alone downloads missing files."""
+    def make_in_turn(self, make: Callable[[], Made]) -> Made:
+        """Return ``make()``, called by rank 0, then by each machine's first rank, then by the others.
+
+        So one rank alone downloads the files that are missing on a disk.
+        """
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,18 @@ class Alone:
     rank: int = 0
     size: int = 1
 
-    def all_gather(self, mine: Any) -> list[Any]:
+    def all_gather_json(self, mine: Any) -> list[Any]:
         """Return a list of ``mine`` alone."""
         return [mine]
 
-    def all_reduce(self, weights: Sequence[Tensor]) -> None:
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Do nothing."""
 
     def broadcast(self, state: Checkpoint) -> Checkpoint:
         """Return the state."""
         return state
 
-    def main_process_first(self, make: Callable[[], Made]) -> Made:
+    def make_in_turn(self, make: Callable[[], Made]) -> Made:
         """Return ``make()``."""
         return make()
 
@@ -91,7 +94,7 @@ def synchronized(ranks: Ranks) -> Iterator[Gathered]:
         raise  # no other rank
     except MenuraError as error:
         failed = error
-    words = ranks.all_gather({"told": gathered.mine, "failed": _packed(failed)})
+    words = ranks.all_gather_json({"told": gathered.mine, "failed": _packed(failed)})
     first = next((rank for rank, word in enumerate(words) if word["failed"]), None)
     if first is not None:
         raise failed if failed and first == ranks.rank else _unpacked(words[first]["failed"], first)
@@ -121,7 +124,7 @@ def check_same_on_ranks(ranks: Ranks, about: Callable[[], Mapping[str, Any]]) ->
     """Raise DataError on every rank, with each difference, unless ``about`` returns the same on all."""
     if ranks.size == 1:
         return
-    told = ranks.all_gather(about())
+    told = ranks.all_gather_json(about())
     lines = [
         f"rank {rank} differs from rank 0: {line}"
         for rank in range(1, ranks.size)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from menura.adaptation.joint import LearnsJointly
+from menura.adaptation.joint_inner_loop import LearnsJointly
 from menura.errors import ConfigError, NumericalError
 from menura.training import persona_masks
 from menura.training.precision import approximately

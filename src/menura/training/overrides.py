@@ -12,7 +12,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from menura import registry
-from menura.artefacts.renamed import names_now, renamed_settings
+from menura.artefacts.earlier_names import names_now, renamed_settings
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError, Problem, shown
 from menura.training.config import RunConfig

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from menura.adaptation.alternating import HasPhases
-from menura.adaptation.joint import LearnsJointly
+from menura.adaptation.joint_inner_loop import LearnsJointly
 from menura.adaptation.masks import PersonaMask, from_tensors, full_mask, mask_statistics, to_tensors
 from menura.artefacts import tensors
 from menura.errors import ConfigError, DataError

@@ -20,7 +20,7 @@ import yaml
 
 from menura.artefacts.files import read_json, write_json, write_text
 from menura.artefacts.loading import Vocabulary
-from menura.corpus.whole_file import reporting
+from menura.corpus.atomic_files import reporting
 from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
 from menura.training.config import RunConfig, as_json, differences
 from menura.training.overrides import of_written

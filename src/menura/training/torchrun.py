@@ -42,7 +42,7 @@ class ProcessRank:
     rank: int = 0
     size: int = 1
     local: int = 0  # the rank on this machine
-    store: str = ""  # the machine that hosts the store
+    master_addr: str = ""  # MASTER_ADDR: the machine that hosts torch's store
 
     def device(self, wanted: str) -> str:
         """Return this rank's device: of several GPUs the one with its local rank; ConfigError if it is missing."""
@@ -77,8 +77,8 @@ def _invalid_environment(found: Mapping[str, str]) -> ConfigError:
 
 
 @contextmanager
-def process_group(process: ProcessRank, device: str) -> Iterator[Ranks]:
-    """Join the ranks while the block runs, or return ``Alone``; PeerError if not all join."""
+def joined_ranks(process: ProcessRank, device: str) -> Iterator[Ranks]:
+    """Join the ranks of this run while the block runs; a single process gets ``ALONE``. PeerError if not all join."""
     if process.size == 1:
         yield ALONE
         return
@@ -111,7 +111,7 @@ def _joined_group(process: ProcessRank, device: str) -> "Group":
         )
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0][:200]
-        raise PeerError(f"the {process.size} ranks did not come together: {said}", hint=resume_command()) from error
+        raise PeerError(f"the {process.size} ranks did not come together: {said}", hint=resume_hint()) from error
     store.set_timeout(timedelta(seconds=BEAT_SECONDS * BEATS_MISSED))  # its machine may be gone
     heartbeat.start()
     return Group(process, PrefixStore("words", store), heartbeat)
@@ -144,7 +144,9 @@ class Heartbeat:
                 self._store.set(str(self._process.rank), str(count))
                 self.look()
             except RuntimeError:
-                self.lost = self.lost or f"rank 0's machine ({self._process.store}) or its launcher does not answer"
+                self.lost = (
+                    self.lost or f"rank 0's machine ({self._process.master_addr}) or its launcher does not answer"
+                )
                 return
 
     def look(self) -> None:
@@ -194,7 +196,7 @@ class Group:
         self._local, self._store, self._heartbeat = process.local, store, heartbeat
         self._meetings = 0
 
-    def all_gather(self, mine: Any) -> list[Any]:
+    def all_gather_json(self, mine: Any) -> list[Any]:
         """Return each rank's ``mine``, in order of rank, once all have sent it."""
         number, self._meetings = self._meetings, self._meetings + 1
         keys = [f"{number}/{rank}" for rank in range(self.size)]
@@ -208,22 +210,22 @@ class Group:
                 if self._heartbeat.lost and not self._store.check(
                     keys
                 ):  # a rank may have sent its value before it left
-                    raise PeerError(self._heartbeat.lost, hint=resume_command())
+                    raise PeerError(self._heartbeat.lost, hint=resume_hint())
                 time.sleep(pause)
                 pause = min(2 * pause, POLL_SECONDS)
             return [json.loads(message) for message in self._store.multi_get(keys)]
 
-    def all_reduce(self, weights: Sequence[Tensor]) -> None:
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
         """All-reduce the gradients in one buffer, with a count of the ranks that have each."""
-        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
-        there = [float(weight.grad is not None) for weight in weights]
+        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+        there = [float(each.grad is not None) for each in parameters]
         counts = gradients[0].new_tensor(there)
         flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), counts])
         with self._losing():
             dist.all_reduce(flat)
-        *sums, counts = torch.split(flat, [*(weight.numel() for weight in weights), len(weights)])
-        for weight, total, count in zip(weights, sums, counts.tolist(), strict=True):
-            weight.grad = total.view_as(weight).to(weight.dtype) if count else None
+        *sums, counts = torch.split(flat, [*(each.numel() for each in parameters), len(parameters)])
+        for each, total, count in zip(parameters, sums, counts.tolist(), strict=True):
+            each.grad = total.view_as(each).to(each.dtype) if count else None
 
     def broadcast(self, state: Checkpoint) -> Checkpoint:
         """Return rank 0's state, tensor by tensor."""
@@ -232,7 +234,7 @@ class Group:
             kind: {name: [list(value.shape), str(value.dtype).removeprefix("torch.")] for name, value in held.items()}
             for kind, held in kinds.items()
         }
-        told = self.all_gather({"step": state.step, "state": dict(state.state), "shapes": shapes})[0]
+        told = self.all_gather_json({"step": state.step, "state": dict(state.state), "shapes": shapes})[0]
         weights, optimizer = (self._received(kinds[kind], told["shapes"][kind]) for kind in ("weights", "optimizer"))
         return Checkpoint(told["step"], weights, optimizer, told["state"])
 
@@ -246,7 +248,7 @@ class Group:
             received[name] = value
         return received
 
-    def main_process_first(self, make: Callable[[], Made]) -> Made:
+    def make_in_turn(self, make: Callable[[], Made]) -> Made:
         """Return ``make()`` after rank 0 and after this machine's first rank, which may share a disk with this one."""
         turn = 0 if self.rank == 0 else 1 if self._local == 0 else 2
         made: list[Made] = []
@@ -267,11 +269,11 @@ class Group:
             yield
         except RuntimeError as error:
             said = self._heartbeat.reason() or f"a rank is lost: {str(error).splitlines()[0][:200]}"
-            raise PeerError(said, hint=resume_command()) from error
+            raise PeerError(said, hint=resume_hint()) from error
 
 
-def resume_command() -> str:
-    """Return the command that resumes this run."""
+def resume_hint() -> str:
+    """Return the hint that names the command that resumes this run."""
     words = shlex.join(sys.argv[1:])
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return f"the same command on every rank goes on: menura {words}"

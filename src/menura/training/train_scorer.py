@@ -13,9 +13,9 @@ from torch import Tensor
 
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
-from menura.artefacts.encoder_folder import HEADER_LIMIT
+from menura.artefacts.earlier_names import renamed_settings
 from menura.artefacts.files import read_json, write_json
-from menura.artefacts.renamed import renamed_settings
+from menura.artefacts.pretrained_folder import HEADER_LIMIT
 from menura.errors import DataError, NumericalError, Problem
 from menura.scorers import store
 from menura.scorers.catalogue import SCORERS, ScorerConfig, ScorerSpec, named

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from menura.adaptation.alternating import HasPhases
-from menura.adaptation.compiled import Objective, compiled_objective
-from menura.adaptation.joint import LearnsJointly
+from menura.adaptation.compiled_maml import Objective, compiled_objective
+from menura.adaptation.joint_inner_loop import LearnsJointly
 from menura.adaptation.masked_adam import moving_only
 from menura.adaptation.masks import PersonaMask
 from menura.adaptation.weights import check_finite, loss_with, outer_groups, trainable_parameters
@@ -143,7 +143,7 @@ class Training:
             if step % outer.eval_every == 0 or last:
                 with synchronized(self.ranks):
                     self._check(step)
-        caught = [number for number in self.ranks.all_gather(signals.caught) if number]
+        caught = [number for number in self.ranks.all_gather_json(signals.caught) if number]
         if step % outer.save_every == 0 or last or caught:
             with synchronized(self.ranks):
                 self._save(step)
@@ -221,7 +221,7 @@ class Training:
         for told in gathered.told:
             sums.add(**told)
         if math.isfinite(sums.nll):
-            self.ranks.all_reduce(list(self.weights.values()))
+            self.ranks.sum_gradients(list(self.weights.values()))
         return sums
 
     def _share_of_gradient(self, step: int, objective: Objective) -> Sums:

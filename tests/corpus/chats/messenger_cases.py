@@ -4,7 +4,7 @@ from typing import Any
 
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Message, Notes
-from menura.corpus.chats.messengers import MESSENGERS
+from menura.corpus.chats.messenger_formats import MESSENGERS
 from menura.corpus.chats.reading import ChatReading, ReadOptions
 from menura.corpus.dialogue import Dialogue
 

@@ -2,7 +2,7 @@
 
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.formats import CHAT_FORMATS
-from menura.corpus.chats.messengers import MESSENGERS
+from menura.corpus.chats.messenger_formats import MESSENGERS
 from menura.corpus.chats.reading import ChatReading
 from menura.corpus.dialogue import Dialogue
 from menura.errors import DataError, Problem

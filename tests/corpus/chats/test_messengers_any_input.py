@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from messenger_cases import FORMATS, Read
 
-from menura.corpus.chats.messengers import MESSENGERS, NEARLY
+from menura.corpus.chats.messenger_formats import MESSENGERS, NEARLY
 from menura.errors import MenuraError
 
 MANY = settings(

@@ -3,7 +3,7 @@
 import pytest
 from set_readings import Read, found_by, problems_of
 
-from menura.corpus.chats.loose_times import stamp_of
+from menura.corpus.chats.epoch_or_text_times import stamp_of
 
 CSV = """speaker,text
 Ines,did you water the fern

@@ -71,7 +71,7 @@ def test_places_are_sines_and_cosines_of_falling_rates() -> None:
 
 
 def test_the_mark_of_a_lost_span_is_the_vocabularys() -> None:
-    assert routing().encoder.tokens.control("<mask>") == MASK
+    assert routing().encoder.tokenizer.control("<mask>") == MASK
 
 
 # The second task and the predictor
@@ -433,7 +433,7 @@ def test_gates_and_how_much_a_persona_weighs_can_be_all_that_adapts() -> None:
 def test_replies_scored_together_share_what_was_read() -> None:
     toy = routing(memory=False)
     row = exchanges_of(toy)[2]
-    rows = [replace(row, reply=(*toy.encoder.tokens.encode(text), toy.end)) for text in ("yes", "no, never", "")]
+    rows = [replace(row, reply=(*toy.encoder.tokenizer.encode(text), toy.end)) for text in ("yes", "no, never", "")]
     with torch.no_grad():
         assert nll_of(toy.model, toy.model.batch(rows)).tolist() == pytest.approx(nll(toy, rows), rel=1e-10)
 

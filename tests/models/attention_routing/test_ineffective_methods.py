@@ -16,7 +16,7 @@ from small_routing import AR, exchanges_of, routing
 from menura.adaptation.finetune import PretrainOnly
 from menura.adaptation.weights import trainable_parameters
 from menura.artefacts import tensors
-from menura.artefacts.bert_init import encoder_named
+from menura.artefacts.bert_init import load_bert
 from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.artefacts.subword_vocabulary import of_tasks
 from menura.batches.encode import EncodedEpisode, EncodedExchange
@@ -58,7 +58,7 @@ def loaded(name: str = "tiny", texts: Sequence[str] = (), **changed: Any) -> Loa
     )
     lexicon = of_tasks(TASKS, config)
     if texts:
-        made = subset_of_pieces(encoder_named(name).tokens, texts, max_size=100)
+        made = subset_of_pieces(load_bert(name).tokenizer, texts, max_size=100)
         lexicon = replace(lexicon, vocabulary=made.to_json())
     return load_model(config, LoadOptions(vocabulary=lexicon))
 
@@ -262,7 +262,7 @@ def test_layers_of_other_shapes_are_refused_with_those_that_fit(changed: dict[st
 
 
 def test_pieces_of_an_encoder_are_its_own_behind_our_control_tokens() -> None:
-    theirs = encoder_named("tiny").tokens
+    theirs = load_bert("tiny").tokenizer
     made = subset_of_pieces(theirs, ["a bad cab"], max_size=100, control=["<pet>"])
     assert sorted(made.rows(), key=lambda piece: made.rows()[piece])[:7] == [*PIECE_TOKENS, "<pet>"]
     known = {row: piece for piece, row in theirs.rows().items()}
@@ -282,7 +282,7 @@ def test_states_are_those_of_the_bert_whatever_stands_beside(layer: int, tmp_pat
     texts = ("i like tea clocks", "hi")
     made = loaded(folder, texts, pretrained_features=folder, features_layer=layer)
     features: Any = routed(made).features
-    ours = [made.encoder.tokens.encode(text) for text in texts]
+    ours = [made.encoder.tokenizer.encode(text) for text in texts]
     their = [[PIECES.index(piece) for piece in text] for text in (("i", "like", "tea", "clock", "##s"), ("hi",))]
     ids = torch.tensor([ours[0], (*ours[1], 0, 0, 0, 0)])
     found = features._encoder[0](ids, ids > 0)
@@ -363,7 +363,7 @@ def test_a_network_that_is_no_bert_is_refused(tmp_path: Path) -> None:
     gpt2(tmp_path)
     for weights in (False, True):
         with pytest.raises(ConfigError, match="is no BERT"):
-            encoder_named(str(tmp_path), weights=weights)
+            load_bert(str(tmp_path), weights=weights)
 
 
 def test_rows_are_alike_in_all_but_what_their_names_say() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Lent, Slot, Slots
+from menura.batches.speaker_profile import Lent, Slot, Slots
 from menura.models.attention_routing.persona_gate import graded, telling, with_lent_profiles
 
 

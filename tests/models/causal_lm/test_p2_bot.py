@@ -22,7 +22,7 @@ def rivals_of(toy: Toy) -> tuple[EncodedExchange, ...]:
 
 def exchange_with(toy: Toy, reply: str) -> EncodedExchange:
     """Return the clockmaker's first exchange with another reply, and a baker as its rival."""
-    ids = (*toy.encoder.tokens.encode(reply), toy.end)
+    ids = (*toy.encoder.tokenizer.encode(reply), toy.end)
     return replace(toy.dialogues(SUPPORT)[0][0], reply=ids, negatives=rivals_of(toy))
 
 
@@ -188,4 +188,4 @@ def test_facts_are_what_the_receiver_reads() -> None:
     other = toy.model.rewards(toy.model.batch([turned]))["perception"].item()
     assert own + other == pytest.approx(1, rel=1e-10)
     assert own != other
-    assert FACTS[0] in toy.encoder.tokens.decode(exchange.facts)
+    assert FACTS[0] in toy.encoder.tokenizer.decode(exchange.facts)

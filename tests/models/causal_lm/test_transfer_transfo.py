@@ -52,7 +52,7 @@ def test_each_token_is_marked_by_whose_it_is() -> None:
             runs.append((token // 1000, []))
         runs[-1][1].append(token % 1000)
     assert [kind for kind, _ in runs] == [PARTNER, OWN, PARTNER, OWN]
-    said = [toy.encoder.tokens.decode(ids) for _, ids in runs]
+    said = [toy.encoder.tokenizer.decode(ids) for _, ids in runs]
     assert [text.split("\n")[1] for text in said] == ["hi", "tick tock, hello!", "what is that noise?", ""]
     assert [token % 1000 for token in found.facts + found.context] == list(exchange.prefix)
     assert found.reply == exchange.reply
@@ -107,7 +107,7 @@ def test_scores_from_a_state_are_those_from_the_whole_sequence() -> None:
     toy = VARIANTS["transfer-transfo"].toy(double=True)
     exchange = toy.dialogues(SUPPORT)[0][1]
     texts = ("yes", "no, the clock has stopped for good", "", "yes", "a", "b", "c")
-    batch = toy.model.batch([replace(exchange, reply=(*toy.encoder.tokens.encode(text), toy.end)) for text in texts])
+    batch = toy.model.batch([replace(exchange, reply=(*toy.encoder.tokenizer.encode(text), toy.end)) for text in texts])
     wanted = toy.model.choice(toy.model.lm.read(toy.model._marked(batch), 0)[1])
     begun = toy.model.prefill(toy.model.batch([exchange]))
     for found in (toy.model.reply_scores(batch, begun), toy.model.reply_scores(batch, begun)):
@@ -138,12 +138,12 @@ def test_an_inner_loop_without_rivals_leaves_the_head_as_it_is() -> None:
 def test_the_head_learns_which_reply_is_the_personas() -> None:
     """Replies of the persona hold a word that others' do not; which, the likelihood alone is never told."""
     toy = VARIANTS["transfer-transfo"].toy(stirred=False)
-    tokens, end = toy.encoder.tokens, toy.end
+    tokenizer, end = toy.encoder.tokenizer, toy.end
 
     def exchange(number: int) -> EncodedExchange:
         (asked,) = toy.dialogues((part(f"d{number}", f"question {number}?", f"tick {number}"),))[0]
         others = (f"bread {number}", f"rye {number + 1}", f"flour {number + 2}")
-        return replace(asked, negatives=tuple(replace(asked, reply=(*tokens.encode(text), end)) for text in others))
+        return replace(asked, negatives=tuple(replace(asked, reply=(*tokenizer.encode(text), end)) for text in others))
 
     def right(exchanges: list[EncodedExchange]) -> float:
         ranked = []
@@ -210,4 +210,4 @@ def test_settings_that_leave_nothing_to_choose_are_refused(settings: dict[str, f
 def test_facts_are_read_as_facts() -> None:
     toy = VARIANTS["transfer-transfo"].toy()
     exchange = toy.dialogues(SUPPORT)[0][0]
-    assert toy.encoder.tokens.decode([token % 1000 for token in marked(exchange, 1000).facts]).count(FACTS[0]) == 1
+    assert toy.encoder.tokenizer.decode([token % 1000 for token in marked(exchange, 1000).facts]).count(FACTS[0]) == 1

@@ -112,7 +112,7 @@ def test_what_is_over_the_caps_is_cut_and_counted(tmp_path: Path) -> None:
     exchange = encoder.exchange(list(talk.exchanges())[-1])
 
     def turn_profiles(ids: tuple[int, ...]) -> str:
-        return encoder.tokens.decode([token for token in ids if not PIECES[token].startswith("[unused")])
+        return encoder.tokenizer.decode([token for token in ids if not PIECES[token].startswith("[unused")])
 
     assert turn_profiles(exchange.context) == "i like a b c"
     assert turn_profiles(exchange.facts) == "i like a"

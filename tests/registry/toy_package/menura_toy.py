@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from menura.adaptation.finetune import Finetune, support_and_query_loss
-from menura.adaptation.inner_loop import InnerLoop, Watch
+from menura.adaptation.inner_loop import InnerLoop, StepCallback
 from menura.adaptation.weights import PersonaWeights, adaptable_parameters, loss_with
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
@@ -79,7 +79,7 @@ class ToyStep:
         return support_and_query_loss(model, episode, progress)
 
     def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], watch: Watch | None = None
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
     ) -> PersonaWeights:
         """Take the step."""
         start = adaptable_parameters(model)
@@ -87,7 +87,7 @@ class ToyStep:
         batch = model.batch(tuple(exchange for dialogue in support for exchange in dialogue))
         loss = loss_with(model, leaves, batch).total
         gradients = torch.autograd.grad(loss, list(leaves.values()))
-        if watch:
-            watch(1, 1, float(loss.detach()))
+        if on_step:
+            on_step(1, 1, float(loss.detach()))
         pairs = zip(leaves.items(), gradients, strict=True)
         return {name: (value - self.inner.lr * gradient).detach() for (name, value), gradient in pairs}

@@ -25,18 +25,21 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 
 
 def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedModel:
-    """Attach fresh adapters, check that they change nothing (MAMLviaPP, Eq. 2), and load initial adapter weights."""
-    network, tokens, base = bases.load(settings.base, offline=options.offline, say=options.say)
+    """Attach fresh adapters, check that they change nothing (MAMLviaPP, Eq. 2), and load initial adapter weights.
+
+    The model's encoder turns dialogues into token ids (no network).
+    """
+    network, tokenizer, base = bases.load(settings.base, offline=options.offline, say=options.say)
     if settings.reinit != "none":
         network = bases.reinitialized(network, small=settings.reinit == "small", seed=options.seed)
-    _check_vocabulary(len(tokens), network, settings)
+    _check_vocabulary(len(tokenizer), network, settings)
     if settings.chat_format == "special":
-        tokens = tokens.adding(SPECIAL_TOKENS)
-    encoder = Encoder(tokens, CHAT_FORMATS[settings.chat_format](tokens), settings.max_length)
+        tokenizer = tokenizer.adding(SPECIAL_TOKENS)
+    encoder = Encoder(tokenizer, CHAT_FORMATS[settings.chat_format](tokenizer), settings.max_length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model: Any = MODELS[settings.name].build(BuildInputs(network, encoder.chat_format), settings).eval()
-    check_starts_as_base(model.lm, tokens.encode(PROBE))
+    check_starts_as_base(model.lm, tokenizer.encode(PROBE))
     path = init_file(settings) if settings.init_from else None
     loaded = LoadedModel(model, encoder, base, settings)
     if path is not None:
@@ -46,9 +49,8 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     return loaded
 
 
-def count_causal_lm(settings: CausalLmConfig, within: str) -> BuildInputs:
+def causal_lm_inputs(settings: CausalLmConfig, _prefix: str) -> BuildInputs:
     """Return the build inputs for counting parameters: the base's network without its weights."""
-    del within
     return BuildInputs(bases.without_weights(settings.base))
 
 

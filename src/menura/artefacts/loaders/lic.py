@@ -3,7 +3,7 @@
 import torch
 
 from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
-from menura.artefacts.pretrained import known_sizes, pretrained, put
+from menura.artefacts.pretrained import known_sizes, load_pretrained, put
 from menura.batches.chat_format import utterances
 from menura.batches.encode import Encoder
 from menura.models.catalogue import BuildInputs
@@ -11,20 +11,24 @@ from menura.models.lic import Lic, LicConfig
 
 
 def load_lic(settings: LicConfig, options: LoadOptions) -> LoadedModel:
-    """Build the model, with its base's vocabulary and, if set, weights."""
-    encoder = pretrained(settings.base, weights=settings.init == "base", offline=options.offline, say=options.say)
-    opens, end = encoder.tokens.control(encoder.opens), encoder.tokens.control(encoder.ends)
+    """Build the model, with its base's vocabulary and, if set, weights.
+
+    Its encoder turns dialogues into token ids (no network).
+    """
+    pretrained = load_pretrained(
+        settings.base, weights=settings.init == "base", offline=options.offline, say=options.say
+    )
+    opens, end = pretrained.tokenizer.control(pretrained.opens), pretrained.tokenizer.control(pretrained.ends)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = Lic(settings, settings.sizes(encoder.sizes), pre_norm=encoder.pre_norm).eval()
-    put(encoder.weights, dict(model.named_parameters()))
-    model.suppress_ids = tuple(sorted(encoder.tokens.never_said() - {end}))
-    reads = Encoder(encoder.tokens, utterances(opens, end), settings.max_length)
-    loaded = LoadedModel(model, reads, encoder.base, settings)
+        model = Lic(settings, settings.sizes(pretrained.sizes), pre_norm=pretrained.pre_norm).eval()
+    put(pretrained.weights, dict(model.named_parameters()))
+    model.suppress_ids = tuple(sorted(pretrained.tokenizer.never_said() - {end}))
+    encoder = Encoder(pretrained.tokenizer, utterances(opens, end), settings.max_length)
+    loaded = LoadedModel(model, encoder, pretrained.base, settings)
     return with_weights(loaded, run_weights(settings)) if settings.init_from else loaded
 
 
-def count_lic(settings: LicConfig, within: str) -> BuildInputs:
+def lic_inputs(settings: LicConfig, _prefix: str) -> BuildInputs:
     """Return the build inputs for counting parameters: the sizes of its base."""
-    del within
     return BuildInputs(sizes=known_sizes(settings.base))

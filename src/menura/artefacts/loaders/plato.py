@@ -3,7 +3,7 @@
 import torch
 
 from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
-from menura.artefacts.pretrained import known_sizes, pretrained, put
+from menura.artefacts.pretrained import known_sizes, load_pretrained, put
 from menura.batches.chat_format import utterances
 from menura.batches.encode import Encoder, TokenLimits
 from menura.errors import ConfigError
@@ -13,23 +13,28 @@ from menura.models.plato.model import Plato, sized
 
 
 def load_plato(settings: PlatoConfig, options: LoadOptions) -> LoadedModel:
-    """Build a unified transformer; ConfigError for fewer embeddings than its base has tokens."""
-    encoder = pretrained(settings.base, weights=settings.init == "base", offline=options.offline, say=options.say)
-    sizes = sized(settings, encoder.sizes)
-    if sizes.vocab_size < len(encoder.tokens):
+    """Build a unified transformer; ConfigError for fewer embeddings than its base has tokens.
+
+    Its encoder turns dialogues into token ids (no network). ``pretrained``: what it starts from.
+    """
+    pretrained = load_pretrained(
+        settings.base, weights=settings.init == "base", offline=options.offline, say=options.say
+    )
+    sizes = sized(settings, pretrained.sizes)
+    if sizes.vocab_size < len(pretrained.tokenizer):
         raise ConfigError(
-            f"model.vocab_size: {sizes.vocab_size} rows, but {settings.base} has {len(encoder.tokens)} tokens",
+            f"model.vocab_size: {sizes.vocab_size} rows, but {settings.base} has {len(pretrained.tokenizer)} tokens",
             hint="leave it at 0: as many as there are",
         )
-    opens, end = encoder.tokens.control(encoder.opens), encoder.tokens.control(encoder.ends)
+    opens, end = pretrained.tokenizer.control(pretrained.opens), pretrained.tokenizer.control(pretrained.ends)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = Plato(settings, sizes, end=end, pre_norm=encoder.pre_norm).eval()
-    if encoder.weights:
-        put(encoder.weights, dict(model.named_parameters()))
-        if encoder.mask is not None and model.rules.mask_from_vocabulary and settings.num_latents:
-            model.mask_slot.data.copy_(model.embeddings.token.weight[encoder.mask])
-    model.suppress_ids = tuple(sorted(encoder.tokens.never_said() - {end}))
+        model = Plato(settings, sizes, end=end, pre_norm=pretrained.pre_norm).eval()
+    if pretrained.weights:
+        put(pretrained.weights, dict(model.named_parameters()))
+        if pretrained.mask is not None and model.rules.mask_from_vocabulary and settings.num_latents:
+            model.mask_slot.data.copy_(model.embeddings.token.weight[pretrained.mask])
+    model.suppress_ids = tuple(sorted(pretrained.tokenizer.never_said() - {end}))
     caps = TokenLimits(
         settings.max_utterance_tokens,
         settings.max_reply_tokens,
@@ -38,12 +43,11 @@ def load_plato(settings: PlatoConfig, options: LoadOptions) -> LoadedModel:
         model.rules.max_fact_tokens,
         model.rules.through,
     )
-    reads = Encoder(encoder.tokens, utterances(opens, end), settings.max_length, caps=caps)
-    loaded = LoadedModel(model, reads, encoder.base, settings)
+    encoder = Encoder(pretrained.tokenizer, utterances(opens, end), settings.max_length, caps=caps)
+    loaded = LoadedModel(model, encoder, pretrained.base, settings)
     return with_weights(loaded, run_weights(settings), fresh=["adapters."]) if settings.init_from else loaded
 
 
-def count_transformer(settings: PlatoConfig, within: str) -> BuildInputs:
+def plato_inputs(settings: PlatoConfig, _prefix: str) -> BuildInputs:
     """Return the build inputs for counting parameters: the sizes of its base."""
-    del within
     return BuildInputs(sizes=known_sizes(settings.base))

@@ -22,22 +22,23 @@ from menura.tasks.task import Task
 def load_over_words(settings: Any, options: LoadOptions) -> LoadedModel:
     """Build a model over the vocabulary of its run, or ``options.vocabulary``; ConfigError if there is neither.
 
+    Its encoder turns dialogues into token ids (no network; the model's own RNN that reads a context is another one).
     Settings of such a model have ``vocab_size`` and, if it can be initialised with word vectors, ``word_vectors``.
     """
     vocabulary = word_vocabulary.read(run_weights(settings).parent) if settings.init_from else options.vocabulary
     if vocabulary is None:
         raise ConfigError("a model over words has none before it was trained", hint="name the folder of its run")
     assert isinstance(vocabulary, WordVocabulary)
-    tokens = vocabulary.tokens
-    settings = replace(settings, vocab_size=len(tokens), **_num_users(settings, vocabulary))
+    tokenizer = vocabulary.tokenizer
+    settings = replace(settings, vocab_size=len(tokenizer), **_num_users(settings, vocabulary))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model: Any = MODELS[settings.name].build(BuildInputs(persona_ids=vocabulary.persona_ids), settings).eval()
     if getattr(settings, "word_vectors", "") and not settings.init_from:
         _begin_words(model, settings, vocabulary, options.seed)
-    model.suppress_ids = tuple(tokens.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
+    model.suppress_ids = tuple(tokenizer.control(name) for name in WORD_TOKENS if name != END_OF_REPLY)
     base = Base("words", "run", "", sum(p.numel() for p in model.parameters()), "", vocabulary.sha256)
-    encoder = Encoder(tokens, words(tokens), settings.max_length)
+    encoder = Encoder(tokenizer, words(tokenizer), settings.max_length)
     loaded = LoadedModel(model, encoder, base, settings, vocabulary=vocabulary)
     return with_weights(loaded, run_weights(settings)) if settings.init_from else loaded
 
@@ -47,8 +48,11 @@ def learn_words(settings: Any, tasks: Sequence[Task]) -> WordVocabulary:
     return word_vocabulary.of_tasks(tasks, min_count=getattr(settings, "min_count", 1))
 
 
-def count_over_words(settings: Any, prefix: str) -> BuildInputs:
-    """Return the build inputs for counting parameters; ConfigError if the vocabulary size is not set."""
+def word_model_inputs(settings: Any, prefix: str) -> BuildInputs:
+    """Return the build inputs for counting parameters; ConfigError if the vocabulary size is not set.
+
+    ``prefix`` is that of the model's settings in ``--set``, for the hint.
+    """
     check_counted(settings, prefix, {"vocab_size": "18600"})
     return BuildInputs()
 

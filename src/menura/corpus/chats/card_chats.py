@@ -13,7 +13,7 @@ CARD_LIMIT = 16 * MIB  # with its picture
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is a card's, empty if it is not; a PNG or CHARX does not show it in its text."""
+    """Return why ``head`` is a card's, else empty; ``name`` is the file's. A PNG's or CHARX's text does not show it."""
     return looks_like_card(head)
 
 

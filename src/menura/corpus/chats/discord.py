@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.export_rows import ExportRow
 from menura.corpus.chats.message import Event, Message, Notes
@@ -19,7 +19,7 @@ _rows = re.compile(r'"messages"\s*:\s*\[').search
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     start = head.lstrip("\ufeff")
     found = _start(start) and _exported(start) and _rows(start)
     return "JSON of DiscordChatExporter" if found else ""
@@ -45,7 +45,7 @@ def messages(file: ChatFile, notes: Notes) -> Iterator[Event]:
 
 def _message(row: ExportRow, notes: Notes) -> Message:
     kind = row.text("type")
-    time = written_times.read(row.text("timestamp"))
+    time = timestamp_parsing.read(row.text("timestamp"))
     if kind not in SAID:
         return Message("", "", row.number, time, "call" if kind in CALLS else "system")
     text = row.text("content")

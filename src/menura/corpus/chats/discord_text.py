@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Iterator
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Event, Message, Notes
 from menura.corpus.chats.message_lines import Growing, heading
@@ -21,14 +21,14 @@ COLUMNS = ["AuthorID", "Author", "Date", "Content", "Attachments", "Reactions"]
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is the TXT, empty if it is not."""
+    """Return why a file's start is the TXT's, else empty; ``name`` is the file's."""
     lines = head.lstrip("\ufeff").splitlines()[:4]
     found = len(lines) > 2 and RULE(lines[0]) and HEAD(lines[1]) and HEAD(lines[2])
     return "text of DiscordChatExporter" if found else ""
 
 
 def looks_like_csv(head: str, name: str) -> str:
-    """Return why the start of a file is the CSV, empty if it is not."""
+    """Return why a file's start is the CSV's, else empty; ``name`` is the file's."""
     first = head.lstrip("\ufeff").split("\n", 1)[0].strip().replace('"', "")
     return "CSV of DiscordChatExporter" if first.split(",")[:4] == COLUMNS[:4] else ""
 
@@ -62,7 +62,7 @@ def messages(file: ChatFile, notes: Notes) -> Iterator[Event]:
 
 def _begun(line: str, number: int) -> Message | None:
     found = STAMPED(line)
-    stamp = written_times.read(found[1]) if found else None
+    stamp = timestamp_parsing.read(found[1]) if found else None
     return Message(PINNED("", found[2]), "", number, stamp) if found and stamp else None
 
 
@@ -91,6 +91,6 @@ def _of_row(row: list[str], at: dict[str, int], line: int, notes: Notes) -> Mess
     if len(row) <= at["Content"]:
         notes.wrong("schema", "a row has too few columns", line, hint="export it again")
         return None
-    text, stamp = fields["Content"], written_times.read(fields["Date"])
+    text, stamp = fields["Content"], timestamp_parsing.read(fields["Date"])
     dropped = "media" if not text.strip() and fields.get("Attachments") else ""
     return Message(fields["Author"], text, line, stamp, dropped)

@@ -3,7 +3,7 @@
 import re
 
 from menura.corpus.chats import screenplay, subtitles, tables, text_lines
-from menura.corpus.chats.messengers import MESSENGERS, NEARLY
+from menura.corpus.chats.messenger_formats import MESSENGERS, NEARLY
 from menura.corpus.chats.reading import ChatReader
 from menura.corpus.chats.training_sets import TRAINING_SETS
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Event, Message, Notes, Stamp
 from menura.corpus.chats.message_lines import Growing, first_lines, heading
@@ -26,7 +26,7 @@ _path = re.compile(r"(?:/|~/|[A-Za-z]:\\)(?:[^\s/\\][^\n/\\]{0,200}[/\\]){0,40}[
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     lines = first_lines(head)[:6]
     if len(lines) < 3 or not STAMPED(lines[0]):
         return ""
@@ -49,7 +49,7 @@ def messages(file: ChatFile, notes: Notes) -> Iterator[Event]:
         elif found:
             if now:
                 yield _finished(now)
-            now, stamp = None, written_times.read(found["time"])
+            now, stamp = None, timestamp_parsing.read(found["time"])
             if found["rest"] and found["rest"].strip():
                 yield Message("", found["rest"].strip(), number, stamp, "system")
             else:

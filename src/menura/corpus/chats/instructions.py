@@ -26,7 +26,7 @@ ALL_KEYS = frozenset(PAIRS)
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     found = shape(head)
     for asked, answers in PAIRS.items():
         for answer in answers:

@@ -6,11 +6,11 @@ The day is told by lines of the log; where it is not, days are counted.
 import re
 from collections.abc import Iterator
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
-from menura.corpus.chats.days import Days
 from menura.corpus.chats.message import Event, Message, Notes, Stamp
 from menura.corpus.chats.message_lines import Line, first_lines, gathered
+from menura.corpus.chats.missing_dates import Days
 
 _STAMP = (
     r"\s?(?P<open>[\[(])?(?P<date>\d{4}-\d\d-\d\d[T ]|[A-Z][a-z]{2} \d\d )?(?P<time>\d\d:\d\d(?::\d\d)?)"
@@ -30,7 +30,7 @@ DATED = re.compile(
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     lines = first_lines(head)
     said = [found for line in lines if (found := SAID(line))]
     events = sum(EVENT(line) is not None or LOG(line) is not None for line in lines)
@@ -63,11 +63,11 @@ def messages(file: ChatFile, notes: Notes) -> Iterator[Event]:
 def _tell(days: Days, line: str) -> None:
     dated = DATED(line)
     if dated:
-        days.on(int(dated["year"]), written_times.month_of(dated["month"]), int(dated["day"]))
+        days.on(int(dated["year"]), timestamp_parsing.month_of(dated["month"]), int(dated["day"]))
 
 
 def _stamp(found: re.Match[str], days: Days) -> Stamp | None:
     if found["date"]:
-        return written_times.read(f"{found['date'].rstrip('T ')} {found['time']}")
-    seconds = written_times.clock(found["time"])
+        return timestamp_parsing.read(f"{found['date'].rstrip('T ')} {found['time']}")
+    seconds = timestamp_parsing.clock(found["time"])
     return None if seconds is None else days.at(seconds)

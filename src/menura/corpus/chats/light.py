@@ -21,7 +21,7 @@ ACTION = "action"
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     found = shape(head)
     if found.get("character") == found.get("speech") == "array":
         return 'JSON objects with "character" and "speech"'

@@ -7,14 +7,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Event, Message, Notes, Stamp
 from menura.corpus.chats.message_lines import Line, first_lines, gathered
 
 HEAD = re.compile(r"\ufeff?\[LINE\]").match
 SAVED = re.compile(r"[^\d\t]{2,30}[:：] ?\d{1,4}[./-]\d{1,2}[./-]\d{1,4}.{0,20}").fullmatch
-DAY = re.compile(rf"(?:[^\W\d]{{2,12}}[.,]? )?{written_times.NUMBERS}(?:[\s(（,.]+[^\d\t:]{{0,16}})?").fullmatch
+DAY = re.compile(rf"(?:[^\W\d]{{2,12}}[.,]? )?{timestamp_parsing.NUMBERS}(?:[\s(（,.]+[^\d\t:]{{0,16}})?").fullmatch
 TIMED = re.compile(
     r"(?P<time>[^\W\d]{0,6} ?\d{1,2}:\d{2}(?: ?[AaPp]\.?[Mm]\.?)?)(?P<mark>\t| )(?P<rest>.*)", re.DOTALL
 ).match
@@ -28,7 +28,7 @@ _media = re.compile(rf"\[(?:(?P<sticker>{_STICKER})|{_MEDIA})\]", re.IGNORECASE)
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     if HEAD(head):
         return "text export of LINE"
     lines = first_lines(head)
@@ -78,7 +78,11 @@ class _Reader:
 
     def _stamp(self, time: str) -> Stamp | None:
         """Return the stamp of a time on the day that was told last."""
-        return written_times.read(f"{self._day[0].strip()} {time}"[-written_times.LONGEST :]) if self._day else None
+        return (
+            timestamp_parsing.read(f"{self._day[0].strip()} {time}"[-timestamp_parsing.LONGEST :])
+            if self._day
+            else None
+        )
 
     def _split(self, rest: str, mark: str) -> tuple[str, str]:
         if mark == "\t":
@@ -90,7 +94,7 @@ class _Reader:
 
 
 def _day(line: str) -> re.Match[str] | None:
-    return DAY(line.strip("\ufeff ")) if len(line) < written_times.LONGEST else None
+    return DAY(line.strip("\ufeff ")) if len(line) < timestamp_parsing.LONGEST else None
 
 
 def _spaced_names(head: str) -> dict[str, str]:

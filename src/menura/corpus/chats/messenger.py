@@ -6,7 +6,7 @@ The wrong letters of these exports (``Ã©`` for ``é``) are mended by what read
 import re
 from collections.abc import Iterator
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.export_rows import ExportRow, bounded
 from menura.corpus.chats.message import Event, Message, Notes, Stamp
@@ -36,7 +36,7 @@ TYPES = {"Call": "call", "Subscribe": "system", "Unsubscribe": "system", "Unsent
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     start = head.lstrip("\ufeff")
     if not (_start(start) and _rows(start)):
         return ""
@@ -93,4 +93,4 @@ def _time(row: ExportRow) -> Stamp | None:
     number = row.number_of("timestamp_ms" if "timestamp_ms" in row.fields else "timestamp")
     if number is None:
         return None
-    return written_times.of_epoch(number / 1000 if abs(number) >= SECONDS_FROM else number)
+    return timestamp_parsing.of_epoch(number / 1000 if abs(number) >= SECONDS_FROM else number)

@@ -21,7 +21,7 @@ KEY = "messages"
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     found = shape(head)
     # Messengers call their arrays "messages" too, but nobody has a role there.
     if f"{KEY}.item.role" in found or (found.get(KEY) == "array" and f"{KEY}.item" not in found):

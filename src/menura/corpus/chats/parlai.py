@@ -34,7 +34,7 @@ def reply_of(fields: dict[str, str]) -> str:
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     first = next((line for line in head.splitlines() if line.strip()), "")
     found = fields_of(first)
     return '"text:" and "labels:" between tabs' if "text" in found and TELLING & found.keys() else ""

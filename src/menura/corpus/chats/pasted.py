@@ -8,11 +8,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
-from menura.corpus.chats.days import Days
 from menura.corpus.chats.message import Event, Message, Notes, Stamp
 from menura.corpus.chats.message_lines import UNSEEN, Line, first_lines, gathered
+from menura.corpus.chats.missing_dates import Days
 
 SURE_TIMES = 2
 WORDS_AT_MOST = 4  # of a name that is met for the first time
@@ -41,14 +41,14 @@ MEETING = re.compile(
     rf"(?P<when>\d{{1,2}}:\d{{2}}:\d{{2}})[\t ]+{_TALKERS}\s?:[^\S\n]?(?P<text>.*)", re.DOTALL
 ).fullmatch
 MEETING_TABS = re.compile(rf"(?P<when>\d{{1,2}}:\d{{2}}:\d{{2}})\t\s?{_NAME}:\t(?P<text>.*)", re.DOTALL).fullmatch
-WAYS = (AFTER_NAME, MEETING, MEETING_TABS, BEFORE_NAME, ABOVE)
+LINE_PATTERNS = (AFTER_NAME, MEETING, MEETING_TABS, BEFORE_NAME, ABOVE)
 _time = re.compile(_CLOCK).search
 DATE = re.compile(r"[^\W\d]{3,12}\.? {1,2}\d{1,2}\b").match
 LONGEST = 200  # characters in which name and time must stand
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     lines = first_lines(head)
     found = [_found(line) for line in lines]
     first = next((index for index, one in enumerate(found) if one), FIRST_LINES)
@@ -81,9 +81,9 @@ def _found(line: str) -> re.Match[str] | None:
     if not any(character.isdigit() for character in start):
         return None
     line = UNSEEN.sub("", line)
-    found = next((found for way in WAYS if (found := way(line))), None)
+    found = next((found for pattern in LINE_PATTERNS if (found := pattern(line))), None)
     # `Dec 31, 2023 10:11` has no name in it.
-    return None if found is None or (DATE(found["name"]) and written_times.month_of(found["name"][:3])) else found
+    return None if found is None or (DATE(found["name"]) and timestamp_parsing.month_of(found["name"][:3])) else found
 
 
 def _is_namelike(name: str) -> bool:
@@ -93,9 +93,9 @@ def _is_namelike(name: str) -> bool:
 
 
 def _stamp(when: str, days: Days) -> Stamp | None:
-    stamp = written_times.read(when)
+    stamp = timestamp_parsing.read(when)
     if stamp is not None:
         return stamp
     time = _time(when)
-    seconds = written_times.clock(time[0]) if time else None
+    seconds = timestamp_parsing.clock(time[0]) if time else None
     return None if seconds is None else days.at(seconds)

@@ -19,7 +19,7 @@ GIVEN = "given beforehand"
 
 
 def looks_like_personality(head: str, name: str) -> str:
-    """Return why the start of a file is Hugging Face's Persona-Chat, empty if it is not."""
+    """Return why a file's start is Hugging Face's Persona-Chat, else empty; ``name`` is the file's."""
     found = shape(head)
     whole = {"personality", "utterances"} <= found.keys()
     single = {"personality", "candidates", "history"} <= found.keys()
@@ -88,7 +88,7 @@ class _Exchanges:
 
 
 def looks_like_msc(head: str, name: str) -> str:
-    """Return why the start of a file is of the multi-session chats, empty if it is not."""
+    """Return why a file's start is of the multi-session chats, else empty; ``name`` is the file's."""
     found = shape(head)
     if "personas" in found and found.get("dialog.item.text") == "text":
         return 'JSON objects with "personas" and "dialog"'
@@ -128,7 +128,7 @@ def _session(row: Row, schema: Schema, number: Iterator[int]) -> Iterator[Event]
 
 
 def looks_like_bst(head: str, name: str) -> str:
-    """Return why the start of a file is of BlendedSkillTalk, empty if it is not."""
+    """Return why a file's start is of BlendedSkillTalk, else empty; ``name`` is the file's."""
     found = shape(head)
     if {"free_messages", "guided_messages"} <= found.keys():
         return 'JSON objects with "free_messages" and "guided_messages"'

@@ -27,7 +27,7 @@ BLOCK_LIMIT = 1_000  # lines; a file without blank lines is not kept in memory
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     if head.lstrip()[:1] in ("{", "[", "<"):
         return ""
     blocks = list(_blocks(enumerate(head.splitlines(), start=1)))

@@ -18,7 +18,7 @@ KEYS = ("conversations", "conversation")
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     found = shape(head)
     for key in KEYS:
         written = {path.removeprefix(f"{key}.item.") for path in found if path.startswith(f"{key}.item.")}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from menura.corpus.chats.card_text import PLACEHOLDER
 from menura.corpus.chats.chat_file import DEPTH_LIMIT, ChatFile
+from menura.corpus.chats.epoch_or_text_times import stamp_of
 from menura.corpus.chats.json_shape import shape
-from menura.corpus.chats.loose_times import stamp_of
 from menura.corpus.chats.message import Event, Message, Notes
 from menura.corpus.schema import Schema
 from menura.corpus.strict_json import parsed
@@ -27,7 +27,7 @@ class _Names:
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     found = shape(head)
     if "mes" in found and ("is_user" in found or "is_system" in found):
         return 'JSON objects with "mes" and "is_user"'

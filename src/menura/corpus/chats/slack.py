@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from operator import attrgetter
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.export_rows import ExportRow, bounded
 from menura.corpus.chats.message import Event, Message, Notes
@@ -30,7 +30,7 @@ _place = re.compile(r"<(?:#[CG][A-Z0-9]{1,20}|!(?:subteam\^[A-Z0-9]{1,20}|[a-z]{
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     start = head.lstrip("\ufeff")
     return "JSON array of Slack messages" if _head(start) and _type(start) and _ts(start) else ""
 
@@ -85,7 +85,7 @@ def _message(row: ExportRow, names: dict[str, str], notes: Notes) -> Message | N
         return None
     subtype = row.text("subtype")
     seconds = row.number_of("ts")
-    time = None if seconds is None else written_times.of_epoch(seconds)
+    time = None if seconds is None else timestamp_parsing.of_epoch(seconds)
     if row.text("type") != "message" or subtype not in SAID:
         return Message("", "", row.number, time, OTHERS.get(subtype, "system"))
     text = _readable(row.text("text"), names)

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Event, Message, Notes, Stamp
 from menura.corpus.chats.message_lines import UNSEEN, Line, count_unseen, first_lines, gathered, without_unseen
 from menura.corpus.chats.placeholders import is_system
-from menura.corpus.chats.written_times import (
+from menura.corpus.chats.timestamp_parsing import (
     DATE_AND_TIME,
     DAY_AND_MONTH,
     MARKED_CLOCK,
@@ -27,20 +27,20 @@ SURE_TIMES = 2  # that a name is met in the start of a file and behind it before
 SURE_TIMES_QUOTED = 10  # the same of a name with half a quotation, as a group may get the same subject again
 NAMES_LIMIT = 20_000  # that are remembered
 FIRST_LINES = 5  # among which a stamp must stand
-COMMON_SHARE = 5  # a way to write stamps is the file's where it is a fifth as common as the commonest
+COMMON_SHARE = 5  # a pattern of stamps is the file's where it is a fifth as common as the commonest
 OPENING, CLOSING = "“„«「『《‹", "”»」』》›"
 
-Way = Callable[[str], re.Match[str] | None]
+LinePattern = Callable[[str], re.Match[str] | None]  # the match of a stamp at the start of a line
 
-# Ways to write a stamp before a name, each with the groups of ``written_times``.
+# Patterns of a stamp before a name, each with the groups of ``timestamp_parsing``.
 _PARTED = r"[\]):,]?[ \t]+(?:[-–—|][ \t]+)?"
 BRACKETED = re.compile(rf"\s?\[{DATE_AND_TIME}\]\s?").match
 CLOCK_FIRST = re.compile(rf"\s?\[{TIME_AND_DATE}\]\s?").match
 DASHED = re.compile(rf"\s?{DATE_AND_TIME}\s[-–—](?:\s|$)").match
-PLAIN = re.compile(rf"\s?\(?{NUMBERS}{written_times.BETWEEN}{MARKED_CLOCK}{_PARTED}").match
-DAY_WORDS = re.compile(rf"\s?[\[(]?{DAY_AND_MONTH}{written_times.BETWEEN}{MARKED_CLOCK}{_PARTED}").match
-MONTH_WORDS = re.compile(rf"\s?[\[(]?{MONTH_AND_DAY}{written_times.BETWEEN}{MARKED_CLOCK}{_PARTED}").match
-WAYS: tuple[Way, ...] = (BRACKETED, CLOCK_FIRST, DASHED, PLAIN, DAY_WORDS, MONTH_WORDS)
+PLAIN = re.compile(rf"\s?\(?{NUMBERS}{timestamp_parsing.BETWEEN}{MARKED_CLOCK}{_PARTED}").match
+DAY_WORDS = re.compile(rf"\s?[\[(]?{DAY_AND_MONTH}{timestamp_parsing.BETWEEN}{MARKED_CLOCK}{_PARTED}").match
+MONTH_WORDS = re.compile(rf"\s?[\[(]?{MONTH_AND_DAY}{timestamp_parsing.BETWEEN}{MARKED_CLOCK}{_PARTED}").match
+LINE_PATTERNS: tuple[LinePattern, ...] = (BRACKETED, CLOCK_FIRST, DASHED, PLAIN, DAY_WORDS, MONTH_WORDS)
 NICK = re.compile(r"<([^<>\n]{1,80})>\s?").match
 _name_end = re.compile(r":(?=[\s\u200e\u200f\u202a-\u202e]|$)").search
 
@@ -51,30 +51,30 @@ class Stamped(NamedTuple):
     stamp: Stamp
     rest: str
     unseen: int
-    way: Way
+    pattern: LinePattern
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    return "lines with date, time and name" if stamped_start(head, WAYS) else ""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
+    return "lines with date, time and name" if stamped_start(head, LINE_PATTERNS) else ""
 
 
 def messages(file: ChatFile, notes: Notes) -> Iterator[Event]:
     """Yield one message a stamped line and the lines that go on with it."""
-    return read(file, notes, WAYS)
+    return read(file, notes, LINE_PATTERNS)
 
 
-def read(file: ChatFile, notes: Notes, ways: Sequence[Way]) -> Iterator[Event]:
-    """Yield the messages of a file whose lines begin in some of these ways."""
+def read(file: ChatFile, notes: Notes, patterns: Sequence[LinePattern]) -> Iterator[Event]:
+    """Yield the messages of a file whose lines begin with some of these patterns."""
     head = file.head()
-    names = Names(head, ways)
-    used = _used(head, ways)
+    names = Names(head, patterns)
+    used = _used(head, patterns)
 
     def parsed_line(number: int, line: str) -> Message | Line:
-        found = stamped(line, ways)
+        found = stamped(line, patterns)
         if found is None:
             return Line.GOES_ON
-        if found.way not in used:
+        if found.pattern not in used:
             notes.warn("continued", "a pasted message with its own date; it goes on with the message before", number)
             return Line.GOES_ON
         count_unseen(notes, found.unseen)
@@ -84,21 +84,21 @@ def read(file: ChatFile, notes: Notes, ways: Sequence[Way]) -> Iterator[Event]:
     return gathered(file, notes, parsed_line)
 
 
-def stamped(line: str, ways: Sequence[Way]) -> Stamped | None:
+def stamped(line: str, patterns: Sequence[LinePattern]) -> Stamped | None:
     """Return the parts of a line that begins with a stamp, None for any other line."""
-    for way in ways:
-        found = without_unseen(line, way, written_times.LONGEST)
+    for pattern in patterns:
+        found = without_unseen(line, pattern, timestamp_parsing.LONGEST)
         if found is None:
             continue
-        stamp = written_times.stamp_of(found[0])
+        stamp = timestamp_parsing.stamp_of(found[0])
         if stamp is not None:
-            return Stamped(stamp, line[found[1] :], found[2], way)
+            return Stamped(stamp, line[found[1] :], found[2], pattern)
     return None
 
 
-def stamped_start(head: str, ways: Sequence[Way], share: float = 0.5) -> bool:
+def stamped_start(head: str, patterns: Sequence[LinePattern], share: float = 0.5) -> bool:
     """Tell whether a stamp stands near the start, and whether a name follows this share of the stamps at least."""
-    found = [stamped(line, ways) for line in first_lines(head)]
+    found = [stamped(line, patterns) for line in first_lines(head)]
     first = next((index for index, one in enumerate(found) if one), FIRST_LINES)
     if first >= FIRST_LINES:
         return False
@@ -106,18 +106,18 @@ def stamped_start(head: str, ways: Sequence[Way], share: float = 0.5) -> bool:
     return any(named) and sum(named) >= share * len(named)
 
 
-def _used(head: str, ways: Sequence[Way]) -> set[Way]:
-    """Return the ways that a file uses: a message may hold a pasted one with a stamp of another kind."""
-    counts = Counter(found.way for line in first_lines(head) if (found := stamped(line, ways)))
+def _used(head: str, patterns: Sequence[LinePattern]) -> set[LinePattern]:
+    """Return the patterns that a file uses: a message may hold a pasted one with a stamp of another kind."""
+    counts = Counter(found.pattern for line in first_lines(head) if (found := stamped(line, patterns)))
     most = max(counts.values(), default=0)
-    return {way for way in ways if counts[way] * COMMON_SHARE >= most}
+    return {pattern for pattern in patterns if counts[pattern] * COMMON_SHARE >= most}
 
 
 class Names:
     """The names in a file, by which a person's message is told from a line of the system that has a colon in it."""
 
-    def __init__(self, head: str, ways: Sequence[Way]) -> None:
-        found = (stamped(line, ways) for line in head.splitlines())
+    def __init__(self, head: str, patterns: Sequence[LinePattern]) -> None:
+        found = (stamped(line, patterns) for line in head.splitlines())
         self._met = Counter(candidate(one.rest) for one in found if one)
 
     def split(self, rest: str) -> tuple[str, str]:

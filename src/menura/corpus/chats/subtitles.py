@@ -30,7 +30,7 @@ CUE_LIMIT = 1_000  # lines; a file without blank lines is not kept in memory
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     lines = [line for line in head.splitlines()[:LINES_JUDGED] if line.strip()]
     if lines and re.match(r"WEBVTT\b", lines[0]):
         return "WEBVTT"

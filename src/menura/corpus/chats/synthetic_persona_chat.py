@@ -16,7 +16,7 @@ SPOKEN = re.compile(r"\s*(User [12])\s*:(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     found = header_of(head)
     is_it = found is not None and {*PERSONAS, CONVERSATION} <= set(found.cells)
     return 'a table with "Best Generated Conversation"' if is_it else ""

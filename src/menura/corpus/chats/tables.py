@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from menura.corpus.chats.chat_file import ChatFile
-from menura.corpus.chats.loose_times import stamp_of
+from menura.corpus.chats.epoch_or_text_times import stamp_of
 from menura.corpus.chats.message import Event, Message, Notes, Stamp, Start
 from menura.corpus.chats.table_rows import Header, header_of, table_rows
 
@@ -63,7 +63,7 @@ def columns_of(header: Header) -> Columns | None:
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     header = header_of(head)
     columns = columns_of(header) if header else None
     if header is None or columns is None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.export_rows import ExportRow
 from menura.corpus.chats.message import Event, Message, Notes, Stamp, Start
@@ -30,7 +30,7 @@ HEADS = ("name", "type", "id")
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     if not head.lstrip("\ufeff \t\r\n").startswith("{"):
         return ""
     if _account(head.lstrip("\ufeff")):
@@ -144,7 +144,7 @@ def _speaker(row: ExportRow, notes: Notes) -> str:
 
 def _time(row: ExportRow) -> Stamp | None:
     """Return when it was sent: as the clock of the export's owner showed it, else in UTC."""
-    stamp = written_times.read(row.text("date"))
+    stamp = timestamp_parsing.read(row.text("date"))
     if stamp is None and (seconds := row.number_of("date_unixtime")) is not None:
-        stamp = written_times.of_epoch(seconds)
+        stamp = timestamp_parsing.of_epoch(seconds)
     return stamp

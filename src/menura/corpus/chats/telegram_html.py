@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Event, Message, Notes, Stamp
 from menura.errors import DataError, shown
@@ -21,7 +21,7 @@ _exported = re.compile(r'<title>Exported Data</title>|class="from_name"|class="p
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     return "HTML export of a Telegram chat" if _message(head) and _exported(head) else ""
 
 
@@ -186,5 +186,5 @@ class _Page(HTMLParser):
 
 
 def _time(title: str) -> Stamp | None:
-    stamp = written_times.read(title.strip()[:DATE_LENGTH])
+    stamp = timestamp_parsing.read(title.strip()[:DATE_LENGTH])
     return stamp._replace(order="dmy") if stamp and not stamp.order else stamp

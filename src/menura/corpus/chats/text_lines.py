@@ -45,7 +45,7 @@ def split_name(line: str) -> tuple[str, str, bool] | None:
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
     lines = [line for line in head.splitlines() if line.strip()][: LINES_JUDGED + 1]
     if lines and START.fullmatch(lines[0]):
         return "<START> blocks"

@@ -9,11 +9,11 @@ from menura.corpus.chats import stamped_lines
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Event, Notes
 from menura.corpus.chats.message_lines import first_lines
-from menura.corpus.chats.stamped_lines import BRACKETED, CLOCK_FIRST, DASHED, Way, stamped
+from menura.corpus.chats.stamped_lines import BRACKETED, CLOCK_FIRST, DASHED, LinePattern, stamped
 
-WAYS: tuple[Way, ...] = (DASHED, BRACKETED, CLOCK_FIRST)
+LINE_PATTERNS: tuple[LinePattern, ...] = (DASHED, BRACKETED, CLOCK_FIRST)
 NAMED_SHARE = 0.05  # of the lines with a stamp; a large group may begin with dozens of lines about who joins
-TITLES: dict[Way, str] = {
+TITLES: dict[LinePattern, str] = {
     DASHED: "lines with date, time, dash and name (WhatsApp on Android)",
     BRACKETED: "lines with date and time in brackets, and name (WhatsApp on iOS)",
     CLOCK_FIRST: "lines with time and date in brackets, and name (copied from WhatsApp)",
@@ -21,24 +21,24 @@ TITLES: dict[Way, str] = {
 
 
 def looks_like(head: str, name: str) -> str:
-    """Return why the start of a file is of this format, empty if it is not."""
-    if not stamped_lines.stamped_start(head, WAYS, NAMED_SHARE):
+    """Return why a file's start, ``head``, is of this format, else empty; ``name`` is the file's."""
+    if not stamped_lines.stamped_start(head, LINE_PATTERNS, NAMED_SHARE):
         return ""
-    first = next((found for line in first_lines(head) if (found := stamped(line, WAYS))), None)
-    if first is None or (first.way is BRACKETED and not _has_seconds(head)):
+    first = next((found for line in first_lines(head) if (found := stamped(line, LINE_PATTERNS))), None)
+    if first is None or (first.pattern is BRACKETED and not _has_seconds(head)):
         return ""
-    return TITLES[first.way]
+    return TITLES[first.pattern]
 
 
 def messages(file: ChatFile, notes: Notes) -> Iterator[Event]:
     """Yield one message a stamped line and the lines that go on with it."""
-    return stamped_lines.read(file, notes, WAYS)
+    return stamped_lines.read(file, notes, LINE_PATTERNS)
 
 
 def nearly(head: str, name: str) -> tuple[str, str] | None:
     """Return what a file that is nearly an export of WhatsApp lacks, and what to type about it; None for others."""
     lines = first_lines(head)
-    found = [one for line in lines if (one := stamped(line, WAYS))]
+    found = [one for line in lines if (one := stamped(line, LINE_PATTERNS))]
     if len(found) < 2 or len(found) * 2 < len(lines):
         return None
     return (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from menura.batches.profile import PADDING, Slots
+from menura.batches.speaker_profile import PADDING, Slots
 from menura.models.attention_routing.layers import attention_mask_of
 
 

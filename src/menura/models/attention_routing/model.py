@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from menura.batches.batch import Batch
 from menura.batches.collate import pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import PADDING, Slots
-from menura.batches.profile_batch import Profiles, asked_places
+from menura.batches.speaker_profile import PADDING, Slots
+from menura.batches.speaker_profile_batch import Profiles, asked_places
 from menura.batches.tokenizer import PIECE_TOKENS
-from menura.models.attention_routing import modules
+from menura.models.attention_routing import build_modules
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.decoder_state import ReplyCache, RoutingState, Stream, sinusoids
 from menura.models.attention_routing.infilling import infilled
@@ -61,15 +61,15 @@ class AttentionRouting(DialogueModel[RoutingState]):
         embedded = config.embedded
         self.table = nn.Embedding(vocabulary, embedded, padding_idx=PADDING)
         self.profile_table = nn.Embedding(profile_words, embedded, padding_idx=PADDING) if config.memory else None
-        self.memory = modules.memory(config, profile_words) if config.memory else None
-        self.projections = modules.projections(config, STREAMS)
-        self.layers = nn.ModuleList(modules.layer(config) for _ in range(config.different))
-        self.gates = modules.gates(config)
+        self.memory = build_modules.memory(config, profile_words) if config.memory else None
+        self.projections = build_modules.projections(config, STREAMS)
+        self.layers = nn.ModuleList(build_modules.layer(config) for _ in range(config.different))
+        self.gates = build_modules.gates(config)
         self.predictor = nn.Linear(config.hidden_size, 1) if config.strength_by != "given" else None
         self.output = None if config.tied else nn.Linear(config.hidden_size, vocabulary, bias=False)
-        self.dead = modules.unused(config)
-        self.features = modules.features(config) if config.pretrained_features else None
-        modules.init_weights(self)
+        self.dead = build_modules.unused(config)
+        self.features = build_modules.features(config) if config.pretrained_features else None
+        build_modules.init_weights(self)
         if config.adapter_bottleneck:  # after the initialisation of every matrix: adapters start as the identity
             for layer in self._different():
                 layer.adapt_with(config.adapter_bottleneck)
@@ -162,7 +162,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Turn on dropout, the auxiliary task and the predictor's loss while the block runs."""
+        """Turn on dropout, auxiliary task, predictor's loss for the block; ``progress`` (0 to 1) has no effect."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)

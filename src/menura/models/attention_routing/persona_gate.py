@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Lent, Slots
+from menura.batches.speaker_profile import Lent, Slots
 
 OTHERS = 5  # the most other slots of a lent profile beside the expressed one; short profiles are learnt faster
 

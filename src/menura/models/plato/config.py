@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
-from menura.batches.channels import Knowledge, KnowledgeTurn, TurnNumbering
+from menura.batches.plato_inputs import Knowledge, KnowledgeTurn, TurnNumbering
 from menura.errors import ConfigError
 from menura.models.layers.attention_mask import Attention, Visibility
 from menura.models.layers.latent import Sampling
@@ -69,6 +69,9 @@ class PlatoConfig:
     head slot, no recognition, no selection. ``adapter_bottleneck`` is the size of Houlsby adapters in every layer, 0
     for none. ``top_latents`` limits training on the mixture to the latents that recognition finds likeliest for an
     exchange (0 = all); evaluation always sums over all.
+
+    ``knowledge`` says whether the persona's facts stand after or before the utterances; with ``knowledge_turn`` none
+    they have no turn embedding, with index the n-th fact has turn n (counted from 0).
 
     ``visibility`` response_only hides z from the context, so that all candidates share its cache. ``context`` block_bi
     lets an utterance attend to itself and to earlier ones, so that the cache stays valid when the dialogue goes on.

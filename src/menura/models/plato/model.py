@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.channels import Channels
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
+from menura.batches.plato_inputs import PlatoInputs
 from menura.models.dialogue_model import LatentNll, Loss, mean_loss
 from menura.models.layers import latent as acts
-from menura.models.layers.heads import wide
+from menura.models.layers.embeddings_and_heads import wide
 from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, buckets
 from menura.models.layers.transformer import Sizes
 from menura.models.plato.config import PlatoConfig
@@ -83,7 +83,10 @@ class Plato(PlatoNetwork):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Train on PLATO's objective while the block runs: with dropout, and one drawn latent per exchange."""
+        """Train on PLATO's objective while the block runs: with dropout, and one drawn latent per exchange.
+
+        ``progress``, the share of training done, 0 to 1, sets the temperature of the draws.
+        """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
@@ -197,7 +200,7 @@ class Plato(PlatoNetwork):
 
     def _scored(self, reading: SharedPrefix, exchanges: Sequence[EncodedExchange], rows: int) -> Tensor:
         """Return (B, S) NLLs of replies after their prefixes."""
-        tokens = Channels.of([self.layout.reply((e.prefix[-1], *e.reply[:-1])) for e in exchanges], self.device)
+        tokens = PlatoInputs.of([self.layout.reply((e.prefix[-1], *e.reply[:-1])) for e in exchanges], self.device)
         hidden, _ = self._said(reading, tokens, rows)
         real = tokens.mask.repeat_interleave(rows, 0)
         labels = torch.tensor([token for e in exchanges for _ in range(rows) for token in e.reply], device=self.device)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from menura.batches.batch import Batch
-from menura.batches.channels import Channels, ContextLayout, Token
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
+from menura.batches.plato_inputs import ContextLayout, PlatoInputs, Token
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.argmax import ScreenedArgmax, blocked_argmax, suppress_tokens
 from menura.models.layers.attention_mask import Attend, AttentionMask, SegmentIds
-from menura.models.layers.heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
+from menura.models.layers.embeddings_and_heads import BagOfWords, Embeddings, MaskedWordHead, Prior, wide
 from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, buckets
 from menura.models.layers.packed_linear import PackedWeight
 from menura.models.layers.transformer import Flexible, Keeping, Masked, Sizes, Transformer
@@ -125,8 +125,8 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         return torch.stack([found[place] for place in range(len(pairs))])
 
     def _both_ways(self, rows: Sequence[tuple[list[Token], list[Token]]]) -> Tensor:
-        context = Channels.of([context for context, _ in rows], self.device)
-        reply = Channels.of([reply for _, reply in rows], self.device)
+        context = PlatoInputs.of([context for context, _ in rows], self.device)
+        reply = PlatoInputs.of([reply for _, reply in rows], self.device)
         places = SegmentIds.of(context.mask, context.utterance, reply.mask, head=True)
         slot = self.embeddings.slot(self.mask_slot).expand(len(rows), 1, -1)
         x = torch.cat([slot, self.embeddings(context), self.embeddings(reply)], 1)
@@ -260,7 +260,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     def _read_turn(self, heard: EncodedContexts, turn: list[Token]) -> EncodedContexts:
         """Encode one more utterance, bidirectional in itself, with attention to all turns before."""
-        read = Channels.of([turn], self.device)
+        read = PlatoInputs.of([turn], self.device)
         contexts, grown = heard.contexts, list[KeyValues]()
         states = self.body(self.embeddings(read), contexts.reading.attends(grown, both_ways=True))
         before = contexts.reading
@@ -284,7 +284,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
 
     def _contexts(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None) -> Contexts:
         """Encode contexts under head slots (B, S, D), or none; slots hidden from the context are encoded later."""
-        read = Channels.of([self.layout.context(exchange) for exchange in exchanges], self.device)
+        read = PlatoInputs.of([self.layout.context(exchange) for exchange in exchanges], self.device)
         x = self.embeddings(read)
         if heads is None or self.shares_context:
             contexts = self._read(x, read, head=False)
@@ -292,11 +292,11 @@ class PlatoNetwork(DialogueModel[PlatoState]):
                 return contexts
             return self._awaiting(self._in_rows(contexts, len(exchanges), heads.shape[1]), heads.flatten(0, 1))
         rows = heads.shape[1]
-        wide = Channels(*(value.repeat_interleave(rows, 0) for value in vars(read).values()))
+        wide = PlatoInputs(*(value.repeat_interleave(rows, 0) for value in vars(read).values()))
         slot = self.embeddings.slot(heads.flatten(0, 1)).unsqueeze(1)
         return self._read(torch.cat([slot, x.repeat_interleave(rows, 0)], 1), wide, head=True)
 
-    def _read(self, x: Tensor, read: Channels, *, head: bool) -> Contexts:
+    def _read(self, x: Tensor, read: PlatoInputs, *, head: bool) -> Contexts:
         """Encode everything before the reply in one pass, with its keys and values."""
         places = SegmentIds.of(read.mask, read.utterance, read.mask[:, :0], head=head)
         kept: list[KeyValues] = []
@@ -326,7 +326,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
         states = self.body(reading.waiting, reading.attends(grown, dropout=self._dropped))
         return replace(contexts, reading=replace(reading, own=tuple(grown), waiting=None), heads=states[:, 0])
 
-    def _said(self, reading: SharedPrefix, tokens: Channels, rows: int) -> tuple[Tensor, SharedPrefix]:
+    def _said(self, reading: SharedPrefix, tokens: PlatoInputs, rows: int) -> tuple[Tensor, SharedPrefix]:
         """Return hidden states (R, T, D) of reply tokens (B, T), in ``rows`` rows each, and the new cache."""
         x, grown = self.embeddings(tokens).repeat_interleave(rows, 0), list[KeyValues]()
         before = () if reading.waiting is None else (reading.waiting,)

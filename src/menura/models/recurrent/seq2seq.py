@@ -170,7 +170,10 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Turn on dropout between the encoder's layers while the block runs."""
+        """Turn on dropout between the encoder's layers while the block runs.
+
+        ``progress`` (share of training done, 0 to 1) has no effect.
+        """
         del progress
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

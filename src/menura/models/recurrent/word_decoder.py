@@ -97,7 +97,10 @@ class WordDecoderModel(DialogueModel[State], ABC):
 
     @contextmanager
     def dropout(self, seed: int, progress: float = 1.0) -> Iterator[None]:
-        """Turn on dropout between the encoders' layers while the block runs."""
+        """Turn on dropout between the encoders' layers while the block runs.
+
+        ``progress`` (share of training done, 0 to 1) has no effect.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.train()

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from menura.adaptation import defaults
+from menura.adaptation import default_methods
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.maml import Maml
 from menura.models.attention_routing.config import AttentionRoutingConfig
@@ -130,7 +130,7 @@ SLOW, USUAL = 1.5e-4, 2e-3  # the study's rates: of AR, and of AR+
 SLOWED = ("no-rezero", "no-bart-mlm")  # rows whose files in the study have AR's rate, too
 # At size cpu; all others have AR+'s, 1e-2. Tied embeddings diverge at 6e-3.
 SWEPT: Mapping[str, float] = {"ar": 3e-4, "strength": 3e-3}
-INNER = defaults.ROUTING
+INNER = default_methods.ROUTING
 DATA: dict[Size, DataConfig] = {"tiny": TINY, "cpu": RPC, "paper": PERSONALDIALOG}
 
 

@@ -6,7 +6,7 @@ shipped (docs/results/default-adapters.md).
 
 from dataclasses import replace
 
-from menura.adaptation.defaults import ANCHORED
+from menura.adaptation.default_methods import ANCHORED
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml

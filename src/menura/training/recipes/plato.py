@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from menura.adaptation import defaults
+from menura.adaptation import default_methods
 from menura.adaptation.finetune import Finetune, PretrainOnly
 from menura.adaptation.protocol import Adaptation
 from menura.models.plato.config import PlatoConfig
@@ -74,7 +74,7 @@ FINETUNING: dict[Size, Outer] = {
 }
 # Adapted are latents, their prior and the adapters.
 PERSONAL = "latent,prior,adapters"
-INNER = defaults.PLATO
+INNER = default_methods.PLATO
 SMALL = DataConfig(max_turns=6, max_dialogues=10, min_heldout_dialogues=4)  # of the packaged corpus
 
 

@@ -16,9 +16,10 @@ from menura.batches.encode import EncodedExchange
 OWN, PARTNER, FACT = 0, 1, 2  # roles
 NOWHERE = -1  # the turn of a fact without one
 
-Knowledge = Literal["after", "before"]
-KnowledgeTurn = Literal["none", "index"]
-TurnNumbering = Literal["to_reply", "from_start"]
+# Knowledge (PLATO's word) are the persona's facts.
+Knowledge = Literal["after", "before"]  # where they stand: after or before the utterances
+KnowledgeTurn = Literal["none", "index"]  # their turn embedding: none, or the number of the fact as its turn
+TurnNumbering = Literal["to_reply", "from_start"]  # turns are numbered back from the reply, or forward from the first
 
 
 class Token(NamedTuple):
@@ -32,8 +33,11 @@ class Token(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Channels:
-    """Token rows, padded on the right, five numbers each; ``mask`` is True where a token is real."""
+class PlatoInputs:
+    """What a unified transformer reads: token rows, padded on the right, five numbers each.
+
+    ``mask`` is True where a token is real.
+    """
 
     ids: Tensor  # (B, L) int64, as are the others
     role: Tensor
@@ -43,7 +47,7 @@ class Channels:
     mask: Tensor  # (B, L) bool
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[Token]], device: torch.device) -> "Channels":
+    def of(cls, rows: Sequence[Sequence[Token]], device: torch.device) -> "PlatoInputs":
         """Return rows as padded tensors."""
         made = [pad([tuple(token[field] for token in row) for row in rows]) for field in range(len(Token._fields))]
         ids, role, turn, position, utterance = (channel.to(device) for channel, _ in made)
@@ -54,6 +58,8 @@ class Channels:
 class ContextLayout:
     """How a context becomes tokens; ``end`` closes each utterance and each fact.
 
+    ``knowledge`` says whether the persona's facts stand after or before the utterances; with ``knowledge_turn`` none
+    they have no turn embedding, with index the n-th fact has turn n (from 0).
     ``turns`` to_reply numbers utterances back from the reply, whose turn is 0 (the last utterance is 1); from_start
     numbers them forward from 1, so that a cache stays valid when the dialogue goes on. The last is ``max_turns`` − 1.
     """
@@ -74,11 +80,11 @@ class ContextLayout:
         """Return tokens of a reply, the first at position ``start``; the opening token is at 0."""
         return [Token(token, OWN, 0, place, 0) for place, token in enumerate(ids, start)]
 
-    def next(self, last: Tensor, place: int) -> Channels:
+    def next(self, last: Tensor, place: int) -> PlatoInputs:
         """Return one reply token per row, ``last`` (B,), at position ``place``."""
         ids = last.unsqueeze(1)
         none = torch.zeros_like(ids)
-        return Channels(ids, none + OWN, none, none + place, none, torch.ones_like(ids, dtype=torch.bool))
+        return PlatoInputs(ids, none + OWN, none, none + place, none, torch.ones_like(ids, dtype=torch.bool))
 
     def _said(self, exchange: EncodedExchange, first: int) -> Iterator[Token]:
         ids = iter(exchange.context)

@@ -108,8 +108,8 @@ def count_parameters(
     from menura.models.catalogue import build, counted
     from menura.training.overrides import paths_of
 
-    settings, within = _asked(name, size, config, assignments)
-    inputs = registry.model(settings.name).count_inputs(settings, within)
+    settings, prefix = _asked(name, size, config, assignments)
+    inputs = registry.model(settings.name).count_inputs(settings, prefix)
     with torch.device("meta"):
         parts = counted(build(inputs.network, settings, sizes=inputs.sizes))
     under = str(settings.base) if inputs.network is not None else ""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.graph import LEAVE_OUT, Graph, check_compiler, compiled
+from menura.adaptation.compile_graph import LEAVE_OUT, Graph, check_compiler, compiled
 from menura.adaptation.inner_gradients import with_gradients
 from menura.adaptation.inner_loop import TRAJECTORIES, Order, diverged, mini_batches
 from menura.adaptation.inner_step import InnerProblem
@@ -21,7 +21,7 @@ from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasPaddedForward, Loss
 
 KEPT_GRAPHS = 8  # the least recently used one is dropped
-UNADAPTED = "un-adapted"
+UNADAPTED_LOSS = "un-adapted"  # the part of a loss that is the un-adapted query's
 
 Objective = Callable[[DialogueModel[Any], EncodedEpisode, float], Loss]
 GraphKey = tuple[Order, tuple[int, ...], int]  # the order, the chunks of each support batch, the chunks of the query
@@ -41,7 +41,10 @@ class CompiledMaml:
     _graphs: list[tuple[GraphKey, Graph]] = field(default_factory=list)  # the most recently used last
 
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
-        """Return the query loss at the adapted weights; only ``total`` has a gradient, computed already."""
+        """Return the query loss at the adapted weights; only ``total`` has a gradient, computed already.
+
+        ``progress`` is the share of training done, 0 to 1.
+        """
         assert model is self.model, "another model's graph"
         assert isinstance(model, HasPaddedForward), "compiled_objective was to refuse it"
         inner, order = self.method.inner, self.method.order_at(progress)
@@ -58,7 +61,7 @@ class CompiledMaml:
         for step, loss in enumerate(losses):
             if not torch.isfinite(loss):
                 raise diverged(step, support[step % len(support)], inner)
-        parts = {UNADAPTED: before} if self.method.unadapted_loss_weight else {}
+        parts = {UNADAPTED_LOSS: before} if self.method.unadapted_loss_weight else {}
         total = with_gradients(total, list(trainable_parameters(model).values()), gradients)
         return Loss(total, query.by_exchange(nll), query.reply_tokens, parts)
 
@@ -130,7 +133,7 @@ class _Task:
             _FunctionalCall(self.model, self._losses), named_weights, (query, support)
         )
         gradients = torch.autograd.grad(loss.total, leaves, materialize_grads=True)
-        before = loss.parts.get(UNADAPTED, torch.zeros_like(loss.total))
+        before = loss.parts.get(UNADAPTED_LOSS, torch.zeros_like(loss.total))
         stacked = torch.stack(losses) if losses else loss.total.new_zeros(0)
         return [value.detach() for value in (loss.total, loss.nll, stacked, before, *gradients)]
 

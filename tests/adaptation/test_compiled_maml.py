@@ -14,11 +14,11 @@ from torch import Tensor
 from torch._inductor import config as inductor_config
 from toys import TanhNet, flat, gradient
 
-from menura.adaptation import compiled as compiling
-from menura.adaptation import graph
-from menura.adaptation.compiled import CompiledMaml, compiled_objective
+from menura.adaptation import compile_graph
+from menura.adaptation import compiled_maml as compiling
+from menura.adaptation.compile_graph import Graph, check_compiler, compiled
+from menura.adaptation.compiled_maml import CompiledMaml, compiled_objective
 from menura.adaptation.finetune import Finetune
-from menura.adaptation.graph import Graph, check_compiler, compiled
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.batches.encode import EncodedEpisode
@@ -76,7 +76,7 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what was noted down with sizes left open, and leave out the minute of making machine code of it."""
-    monkeypatch.setattr(graph, "machine_code", lambda noted, given, mode: noted)
+    monkeypatch.setattr(compile_graph, "machine_code", lambda noted, given, mode: noted)
 
 
 @pytest.fixture
@@ -233,6 +233,6 @@ def test_a_compiler_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> No
     def failing(*given: Any) -> Any:
         raise RuntimeError("C++ compile error\nmany lines")
 
-    monkeypatch.setattr(graph, "machine_code", failing)
+    monkeypatch.setattr(compile_graph, "machine_code", failing)
     with pytest.raises(ConfigError, match=r"torch could not compile: C\+\+ compile error \(hint"):
         check_compiler(torch.device("cpu"))

@@ -21,7 +21,7 @@ from menura.errors import DataError, EpisodeError, StorageError
 from menura.models.catalogue import named_settings
 from menura.personas.adapt_persona import adapt_persona, bounded
 from menura.personas.selection import Selection
-from menura.tasks.group import by_speaker
+from menura.tasks.persona_groups import by_speaker
 from menura.tasks.task import Task
 
 FOLDER = "strangers"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from menura.batches.collate import Ids, pad
 from menura.batches.encode import EncodedExchange
-from menura.batches.profile import Slots
+from menura.batches.speaker_profile import Slots
 from menura.batches.utterances import turns_of
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from menura.batches.profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
+from menura.batches.speaker_profile import ProfileTokens, common_pieces, word_numbers, words_of_profiles
 from menura.errors import DataError
 
 PEOPLE = [

@@ -2,7 +2,7 @@
 
 import re
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.message import Stamp
 
 NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
@@ -27,14 +27,14 @@ def stamp_of(value: object) -> Stamp | None:
         return None
     seconds = float(value)
     unit = next((unit for limit, unit in UNITS if EARLIEST <= seconds < limit), 0)
-    return written_times.of_epoch(seconds / unit) if unit else None
+    return timestamp_parsing.of_epoch(seconds / unit) if unit else None
 
 
 def _of_text(text: str) -> Stamp | None:
     match = HOURS_MARKED.fullmatch(text)
     if match:
         year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
-        return written_times.read(f"{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+        return timestamp_parsing.read(f"{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
     if DATE_ALONE.fullmatch(text):
         text += " 00:00"
-    return written_times.read(text)
+    return timestamp_parsing.read(text)

@@ -14,7 +14,7 @@ HEADER_LIMIT = 1 << 20  # bytes, enough for a few hundred tensors
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
-def encoder_folder(name: str) -> Path:
+def pretrained_folder(name: str) -> Path:
     """Return the folder of MiniLM, or ``name`` itself if it is a folder.
 
     Raises ConfigError if MiniLM's package is missing or there is no such folder, UnsafeError if its weights

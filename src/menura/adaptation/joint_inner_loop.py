@@ -37,7 +37,10 @@ class LearnsJointly(Protocol):
         masks: Sequence[PersonaMask],
         progress: float = 1.0,
     ) -> tuple[Tensor, list[Loss]]:
-        """Return the objective, a sum, with its (meta-)gradient, and each task's query loss, detached."""
+        """Return the objective, a sum, with its (meta-)gradient, and each task's query loss, detached.
+
+        ``progress`` is the share of training done, 0 to 1.
+        """
 
     def outer_step_masks(self, model: DialogueModel[Any], masks: Sequence[PersonaMask]) -> dict[str, Tensor]:
         """Return by name where the outer step of these tasks may move a weight; other weights may move everywhere."""

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from menura.batches.channels import Channels
+from menura.batches.plato_inputs import PlatoInputs
 from menura.models.layers.packed_linear import PackedLinear, PackedWeight
 from menura.models.layers.transformer import Sizes
 
@@ -28,7 +28,7 @@ class Embeddings(nn.Module):
         for table in (self.token, self.role, self.turn, self.position):
             nn.init.normal_(table.weight, std=DEVIATION)
 
-    def forward(self, read: Channels) -> Tensor:
+    def forward(self, read: PlatoInputs) -> Tensor:
         """Return (B, L, D)."""
         turn = self.turn(read.turn.clamp(min=0)) * (read.turn >= 0).unsqueeze(-1)
         place = self.position(read.position.clamp(max=self.position.num_embeddings - 1))

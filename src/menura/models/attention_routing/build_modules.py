@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from menura.batches.profile import PADDING
+from menura.batches.speaker_profile import PADDING
 from menura.errors import ConfigError
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.models.attention_routing.frozen_encoder import FrozenFeatures

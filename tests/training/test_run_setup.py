@@ -7,7 +7,7 @@ from told_chat import RUNS, write_told
 from menura.batches.encode import EncodedExchange
 from menura.training.overrides import with_settings
 from menura.training.recipes import recipe
-from menura.training.setup import Prepared, prepare
+from menura.training.run_setup import Prepared, prepare
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from made_up import part
 
-from menura.batches.channels import FACT, NOWHERE, OWN, PARTNER, ContextLayout
 from menura.batches.chat_format import utterances
 from menura.batches.encode import EncodedExchange, Encoder, TokenLimits
-from menura.batches.tokenizer import Tokens, byte_tokens, word_tokens
+from menura.batches.plato_inputs import FACT, NOWHERE, OWN, PARTNER, ContextLayout
+from menura.batches.tokenizer import Tokenizer, byte_tokenizer, word_tokenizer
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.task import DialogueView
 
-WORDS = word_tokens(("hi", "hello", "there", "how", "are", "you", "i", "like", "tea", "fine"))
+WORDS = word_tokenizer(("hi", "hello", "there", "how", "are", "you", "i", "like", "tea", "fine"))
 EOU, BOU = WORDS.control("<eos>"), WORDS.control("<sos>")
 LAYOUT = utterances(BOU, EOU)
 
@@ -80,7 +80,7 @@ def test_p17_turns_end_at_the_last_row_of_their_table() -> None:
     assert [token.turn for token in facts] == [min(place // 2, 15) for place in range(40)]
 
 
-BYTES: Tokens = byte_tokens(("<bou>", "<eou>"))
+BYTES: Tokenizer = byte_tokenizer(("<bou>", "<eou>"))
 OPENS, END = BYTES.control("<bou>"), BYTES.control("<eou>")
 RELEASE = TokenLimits(utterance=5, reply=4, turns=3, facts=2, fact=6, through=True)
 TALK = part(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError
-from menura.tasks.group import by_facts, by_map, by_speaker, grouped, union_of_variants
+from menura.tasks.persona_groups import by_facts, by_map, by_speaker, grouped, union_of_variants
 
 
 def talk(name: str, *speakers: str, **facts: tuple[str, ...]) -> Dialogue:

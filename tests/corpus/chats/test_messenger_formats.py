@@ -6,7 +6,7 @@ import messenger_cases as cases
 import pytest
 from messenger_cases import FORMATS, Read, found_by
 
-from menura.corpus.chats.messengers import MESSENGERS, NEARLY
+from menura.corpus.chats.messenger_formats import MESSENGERS, NEARLY
 from menura.errors import DataError
 
 FERN = ("Ines", "did you water the fern")

@@ -2,7 +2,7 @@
 
 from datetime import date, timedelta
 
-from menura.corpus.chats import written_times
+from menura.corpus.chats import timestamp_parsing
 from menura.corpus.chats.message import Stamp
 
 DISORDER = 3600  # seconds that a time may go back without a new day having begun
@@ -30,7 +30,7 @@ class Days:
             self._day = self._next(self._day)
         self._last = seconds
         if self._day is None:
-            return written_times.on_day(self._passed, seconds)
+            return timestamp_parsing.on_day(self._passed, seconds)
         return Stamp((self._day.year, self._day.month, self._day.day), seconds, "ymd")
 
     @staticmethod

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from menura.corpus.whole_file import write_whole
+from menura.corpus.atomic_files import write_whole
 from menura.errors import StorageError
 
 
