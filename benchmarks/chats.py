@@ -19,13 +19,12 @@ from itertools import islice
 from pathlib import Path
 
 from menura.artefacts.files import home
-from menura.cli.screen import columns
+from menura.cli.terminal import columns
 
 LINES = 90_000
 LAST = 7  # dialogues of the small chat: as many as adapt learns from and checks on
 GIGABYTE = 10**9
-MEMORY_WANTED = 500  # MB
-SECONDS_WANTED = 6.0  # of checking 90,000 lines
+SECONDS_WANTED = 6.0  # of the processor, as others may use the machine too
 RATIO_WANTED = 1.5  # of adapting to the long chat against the short one
 BEGAN = datetime(2022, 1, 1, 9)
 TEXT = """
@@ -48,9 +47,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall time in seconds and peak memory in MB of one process."""
+    """Wall and processor time in seconds, and peak memory in MB, of one process."""
 
     seconds: float
+    busy: float
     peak: float
 
 
@@ -140,7 +140,7 @@ def measured(words: Sequence[str], workspace: Path) -> Measured:
     if running.returncode:
         raise SystemExit(f"menura {' '.join(words)}: {running.returncode}\n{told}")
     scale = 1 if sys.platform == "darwin" else 1024
-    return Measured(time.perf_counter() - began, usage.ru_maxrss * scale / 1e6)
+    return Measured(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * scale / 1e6)
 
 
 def rows(folder: Path, base: str, rounds: int, *, large: bool) -> Iterator[list[str]]:
@@ -156,12 +156,11 @@ def rows(folder: Path, base: str, rounds: int, *, large: bool) -> Iterator[list[
     learn = ["adapt", "noa", "--speaker", "Tomo", "-k", "5", "--base", base, "--replace"]
     measured([*learn, str(short)], folder)  # the stranger's persona is made once and kept
     few, many = (
-        min((measured([*learn, str(path)], folder) for _ in range(rounds)), key=lambda one: one.seconds)
+        min((measured([*learn, str(path)], folder) for _ in range(rounds)), key=lambda one: one.busy)
         for path in (short, long)
     )
     yield _row(f"adapt to {LAST} dialogues, {base}", few)
-    yield _row(f"adapt to {LINES:,} lines, {base}", many, RATIO_WANTED * few.seconds)
-    yield [f"  ratio {many.seconds / few.seconds:.2f}, wanted at most {RATIO_WANTED}", "", "", ""]
+    yield _row(f"adapt to {LINES:,} lines, {base}: {many.busy / few.busy:.2f} times", many, RATIO_WANTED * few.busy)
     if large:
         for name, write in (("whatsapp.txt", write_whatsapp), ("result.json", write_telegram)):
             path = folder / name
@@ -173,8 +172,10 @@ def rows(folder: Path, base: str, rounds: int, *, large: bool) -> Iterator[list[
 
 
 def _row(what: str, found: Measured, seconds: float = float("inf")) -> list[str]:
-    met = found.seconds <= seconds and found.peak < MEMORY_WANTED
-    return [what, f"{found.seconds:.1f} s", f"{found.peak:.0f} MB", "met" if met else "MISSED"]
+    wanted = f"at most {seconds:.1f} s" if seconds < float("inf") else ""
+    if wanted:
+        wanted += ": met" if found.busy <= seconds else ": missed"
+    return [what, f"{found.seconds:.1f} s", f"{found.busy:.1f} s", f"{found.peak:.0f} MB", wanted]
 
 
 def main(words: Sequence[str]) -> int:
@@ -184,7 +185,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the best of so many adaptations counts")
     parser.add_argument("--large", action="store_true", help="files of 1 GB, too")
     asked = parser.parse_args(words)
-    found = [["what", "time", "peak memory", "wanted"]]
+    found = [["what", "time", "of the processor", "peak memory", "wanted"]]
     with tempfile.TemporaryDirectory(prefix="menura-chats-") as folder:
         for row in rows(Path(folder), asked.base, asked.rounds, large=asked.large):
             print("  ".join(row), flush=True)

@@ -12,7 +12,15 @@ from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import EpisodeError, NumericalError
 from menura.models.causal_lm.model import CausalLmConfig
-from menura.personas.adapt_persona import adapt_persona, bounded, check_persona
+from menura.personas.adapt_persona import (
+    EXCHANGES_AT_MOST,
+    TURNS_BEFORE,
+    adapt_persona,
+    bounded,
+    check_persona,
+    encoded,
+    shortened,
+)
 from menura.personas.selection import Selection
 from menura.registry import load_model
 from menura.tasks.persona_groups import by_speaker
@@ -114,3 +122,29 @@ def test_a_dialogue_is_learnt_from_its_last_exchanges_within_both_bounds(replies
     dialogue = tuple(EncodedExchange("m", str(i), (), (), tuple(range(size))) for i, size in enumerate(replies))
     (found,) = bounded([dialogue])
     assert found == dialogue[-kept:]
+
+
+def test_a_long_dialogue_is_read_from_its_end_alone_and_nothing_that_a_model_sees_is_lost(loaded: LoadedModel) -> None:
+    turns = tuple(Turn(("Ann", "Bo")[i % 2], f"turn {i}") for i in range(4 * TURNS_BEFORE))
+    late, early = len(turns) - 1, 1
+    dialogue = Dialogue(
+        "d", turns, {"Bo": ("dry",)}, {late: ("a", "b"), early: ("c",)}, {}, frozenset({early, late - 4})
+    )
+    view = DialogueView(dialogue, "Bo")
+    part = shortened(view)
+    assert len(part.dialogue.turns) < TURNS_BEFORE + 3 * EXCHANGES_AT_MOST
+    assert part.dialogue.facts == dialogue.facts
+    exchanges, all_exchanges = list(part.exchanges()), list(view.exchanges())
+    assert [e.reply for e in exchanges[-EXCHANGES_AT_MOST:]] == [e.reply for e in all_exchanges[-EXCHANGES_AT_MOST:]]
+    assert exchanges[-1].candidates == ("a", "b")
+    assert encoded(loaded, [view], "Bo") == bounded(loaded.encoder.dialogues([view], "Bo"))
+    short = DialogueView(Dialogue("s", turns[: 2 * EXCHANGES_AT_MOST]), "Bo")
+    assert shortened(short) is short
+
+
+def test_a_long_dialogue_held_out_is_judged_by_its_last_replies(loaded: LoadedModel) -> None:
+    turns = tuple(Turn(("Ann", "Bo")[i % 2], "hi") for i in range(4 * EXCHANGES_AT_MOST))
+    views = tuple(DialogueView(Dialogue(str(i), turns), "Bo") for i in range(2))
+    selection = Selection("Bo", views[:1], views[1:], 2)
+    artefact, check = check_persona(loaded, adapt_persona(loaded, GENTLE, selection, name="bo"), selection)
+    assert len(check.tokens) == EXCHANGES_AT_MOST

@@ -24,7 +24,7 @@ from menura.decoding.generate import Decoding, several, stream
 from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import DataError
 from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
-from menura.personas.adapt_persona import adapt_persona, check_persona
+from menura.personas.adapt_persona import adapt_persona, check_persona, encoded
 from menura.personas.held_out import Check
 from menura.personas.selection import Collected, Pick, find_speaker, unknown_speaker
 
@@ -195,7 +195,9 @@ class Agent:
         wrong = next((turn for turn in turns if not isinstance(turn, Turn)), None)
         if wrong is not None:
             said = f"a {type(wrong).__name__} in the context where a Turn was wanted"
-            raise DataError(said, hint='one line of text, or [Turn("you", "hello"), …]', code="schema")
+            raise DataError(
+                said, hint='one line of text, or [menura.corpus.dialogue.Turn("you", "hello"), …]', code="schema"
+            )
         # Half of a surrogate pair is no character, and no tokenizer reads it.
         turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
         return self.loaded.encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
@@ -277,14 +279,15 @@ class Model(Agent):
         for dialogue in dialogues:
             if not isinstance(dialogue, Dialogue):
                 said = f"a {type(dialogue).__name__} where a Dialogue was wanted"
-                raise DataError(said, hint="menura.Dialogue, or the path of a file", code="schema")
+                raise DataError(said, hint="menura.corpus.dialogue.Dialogue, or the path of a file", code="schema")
             collected.add(dialogue)
         who = speaker or find_speaker(name, collected.repliers())
         if who is None:
             raise unknown_speaker(None, collected.repliers())
         selection = collected.selection(who)
         method = self.method or DEFAULT_PERSONA
-        artefact = adapt_persona(self.loaded, method, selection, name=name or who, on_step=on_step)
+        support = encoded(self.loaded, selection.support, who)
+        artefact = adapt_persona(self.loaded, method, selection, name=name or who, support=support, on_step=on_step)
         artefact, check = check_persona(self.loaded, artefact, selection)
         return persona_on(self.loaded, artefact, check)
 

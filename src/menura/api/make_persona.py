@@ -15,9 +15,9 @@ from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.inputs import Input, dialogues_of, inputs
 from menura.corpus.summary import summaries
 from menura.errors import DataError
-from menura.personas.adapt_persona import adapt_persona, bounded, check_persona, seconds_foretold
+from menura.personas.adapt_persona import adapt_persona, check_persona, encoded, seconds_foretold
 from menura.personas.held_out import verdict
-from menura.personas.selection import Collected, Pick, Selection, find_speaker, unknown_speaker, with_names
+from menura.personas.selection import Collected, Pick, Selection, find_speaker, unknown_speaker
 from menura.personas.stranger_control import stranger_for
 
 CONSENT = "the person whose words these are must agree to it; what is read stays on this machine"
@@ -80,7 +80,10 @@ def adapt(  # each one changes the persona, or where it is written
     model = load(base, device=registry.device_of(device), offline=offline)
     chosen = chosen or overridden(method_on(model, base, method), config, assignments)
     chosen.attach(model.loaded.model)
-    support = bounded(model.loaded.encoder.dialogues(selection.support, selection.speaker))
+    support = encoded(model.loaded, selection.support, selection.speaker)
+    if too_long := model.loaded.encoder.cut["exchanges"]:
+        limit = model.loaded.encoder.max_length
+        say(f"note   left out: {too_long} replies that are longer than {limit:,} tokens")
     replies = sum(map(len, support))
     seconds = seconds_foretold(model.loaded, chosen, support) if support else 0.0
     foretold = f" · about {max(1, round(seconds))} s" if seconds else ""
@@ -120,12 +123,7 @@ def _selection(
         speaker = speaker or choose_speaker([known for known, _ in sorted(replies, key=lambda pair: -pair[1])])
     if speaker is None:
         raise unknown_speaker(None, replies)
-    selection = collected.selection(speaker)
-    return replace(
-        selection,
-        support=tuple(with_names(view) for view in selection.support),
-        held_out=tuple(with_names(view) for view in selection.held_out),
-    )
+    return collected.selection(speaker)
 
 
 def _planned(selection: Selection) -> str:

@@ -63,7 +63,8 @@ def check(
 
 def _lines_of(report: "Report", speaker: str | None, *, every: bool) -> list[str]:
     found = report.statistics
-    lines = [f"{report.name}  {report.title or 'format not recognised'}  {report.reason}"]
+    reason = "" if report.reason == report.title else f"  {report.reason}"
+    lines = [f"{report.name}  {report.title or 'format not recognised'}{reason}"]
     lines.append(
         f"  dialogues {found.dialogues} · turns {found.turns} · speakers {found.speakers} · words {found.words}"
     )

@@ -14,6 +14,7 @@ from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import PersonaWeights, check_finite
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError
 from menura.models.catalogue import named_settings
@@ -24,6 +25,7 @@ from menura.tasks.task import DialogueView
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
 EXCHANGES_AT_MOST = 32  # of a dialogue that are learnt from
 TOKENS_AT_MOST = 1024  # of replies of a dialogue that are learnt from
+TURNS_BEFORE = 1024  # of the first of these exchanges; a model reads no more tokens than that
 STEP_FORWARDS = 4  # what a gradient step costs in forward passes: one forward, two backward, one for soft targets
 
 
@@ -44,6 +46,31 @@ def bounded(support: Sequence[EncodedDialogue]) -> tuple[EncodedDialogue, ...]:
     return tuple(kept)
 
 
+def encoded(loaded: LoadedModel, views: Sequence[DialogueView], speaker: str) -> tuple[EncodedDialogue, ...]:
+    """Return dialogues as ids, each with its last exchanges alone, so that a long one takes no longer than others."""
+    return bounded(loaded.encoder.dialogues([shortened(view) for view in views], speaker))
+
+
+def shortened(view: DialogueView) -> DialogueView:
+    """Return a view of the end of a dialogue: the last exchanges, and the turns before them that a model may read."""
+    dialogue = view.dialogue
+    replies = [
+        index
+        for index, turn in enumerate(dialogue.turns)
+        if index and turn.speaker == view.speaker and index not in dialogue.context_only
+    ]
+    start = max(0, replies[-EXCHANGES_AT_MOST] - TURNS_BEFORE) if len(replies) > EXCHANGES_AT_MOST else 0
+    if not start:
+        return view
+    end = replace(
+        dialogue,
+        turns=dialogue.turns[start:],
+        candidates={index - start: given for index, given in dialogue.candidates.items() if index >= start},
+        context_only=frozenset(index - start for index in dialogue.context_only if index >= start),
+    )
+    return replace(view, dialogue=end)
+
+
 @torch.no_grad()
 def seconds_foretold(loaded: LoadedModel, method: Adaptation, support: Sequence[EncodedDialogue]) -> float:
     """Return about how long adapting takes, from one forward pass over the first mini-batch."""
@@ -52,10 +79,15 @@ def seconds_foretold(loaded: LoadedModel, method: Adaptation, support: Sequence[
         return 0.0
     batches = mini_batches(loaded.model, support, inner.batch_size)
     loaded.model.loss(loaded.model.batch(support[0][:1]))  # the first pass of all takes longer
-    began = time.perf_counter()
-    loaded.model.loss(batches[0])
+    took = min(_seconds_of(loaded, batches[0]) for _ in range(2))
     tokens = [batch.prefix.ids.numel() + batch.reply.ids.numel() for batch in batches]
-    return float((time.perf_counter() - began) / tokens[0] * sum(tokens) * inner.epochs * STEP_FORWARDS)
+    return float(took / tokens[0] * sum(tokens) * inner.epochs * STEP_FORWARDS)
+
+
+def _seconds_of(loaded: LoadedModel, batch: Batch) -> float:
+    began = time.perf_counter()
+    loaded.model.loss(batch)
+    return time.perf_counter() - began
 
 
 def adapt_persona(
@@ -105,7 +137,7 @@ def check_persona(
     loaded: LoadedModel, artefact: PersonaArtefact, selection: Selection, stranger: PersonaWeights | None = None
 ) -> tuple[PersonaArtefact, Check]:
     """Return a persona with its check on the dialogues held out in its record; ``stranger`` is somebody else's."""
-    held_out = loaded.encoder.dialogues(selection.held_out, selection.speaker)
+    held_out = encoded(loaded, selection.held_out, selection.speaker)
     check = checked(loaded, artefact.weights, held_out, stranger)
     return replace(artefact, recipe={**artefact.recipe, "held_out": check.record()}), check
 

@@ -126,7 +126,7 @@ class Collected:
         kept = self._held.get(speaker) or _Kept(self.shots, self.pick)
         if not self.at_most:
             _enough(speaker, kept.total, self.shots)
-        support, held_out = kept.parted()
+        support, held_out = (tuple(with_names(view) for view in views) for views in kept.parted())
         return Selection(speaker, support, held_out, kept.total, self.pick, facts, kept.profile())
 
 

@@ -19,7 +19,7 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.corpus import chitchat
 from menura.errors import DataError, EpisodeError, StorageError
 from menura.models.catalogue import named_settings
-from menura.personas.adapt_persona import adapt_persona, bounded
+from menura.personas.adapt_persona import adapt_persona, encoded
 from menura.personas.selection import Selection
 from menura.tasks.persona_groups import by_speaker
 from menura.tasks.task import Task
@@ -58,7 +58,7 @@ def stranger_for(loaded: LoadedModel, method: Adaptation, shots: int, say: Calla
         return None
     say("       adapting a stranger's persona, once, to compare with")
     someone = Selection.first_of(min(known, key=lambda task: _unusual(task, shots)), shots, 0)
-    support = bounded(loaded.encoder.dialogues(someone.support, someone.speaker))
+    support = encoded(loaded, someone.support, someone.speaker)
     try:
         artefact = adapt_persona(loaded, method, someone, name="stranger", support=support)
     except EpisodeError:

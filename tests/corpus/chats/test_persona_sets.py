@@ -120,7 +120,8 @@ def test_blended_skill_talk_as_published_has_both_personas_and_numbered_workers(
     assert read.turns == [("free", "p"), ("guided", "q"), ("free", "a"), ("guided", "b")]
     assert read.facts == {"free": ("x",), "guided": ("y",)}
     bad = record | {"dialog": [[1.0, "c"], [2, "z"], 3]}
-    assert len(problems_of(json.dumps([bad]), "blended_skill_talk")) == 4
+    problems = problems_of(json.dumps([bad]), "blended_skill_talk")
+    assert [problem.count for problem in problems] == [3, 1], "what is wrong in several entries is one kind"
 
 
 def test_light_has_characters_and_speeches_and_actions_are_no_turns() -> None:

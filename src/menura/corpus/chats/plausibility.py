@@ -107,7 +107,7 @@ def look_at_all(reading: "ChatReading", dialogues: int, longest: int) -> None:
         notes.warn(
             "few",
             f"{in_all} in {dialogues} dialogue{'s' if dialogues > 1 else ''}: little to learn from",
-            hint="export more of the chat",
+            hint="more example dialogues would help" if notes.card else "export more of the chat",
         )
     if longest > LONG_DIALOGUE:
         notes.warn("long_dialogue", f"one dialogue has {longest:,} turns", hint="cut it by silence: --gap 1h")

@@ -1,6 +1,6 @@
 """A chat's messages become dialogues: normalised, without what nobody said, cut by silence, joined, looked at.
 
-The order matters (see ``docs/guide/data.md``): wrong letters are mended first, messages that are no text are dropped
+The order matters (see ``docs/guide/chats.md``): wrong letters are mended first, messages that are no text are dropped
 before dialogues are cut, and what one person says in a row is joined last.
 """
 

@@ -119,17 +119,25 @@ class Names:
     def __init__(self, head: str, patterns: Sequence[LinePattern]) -> None:
         found = (stamped(line, patterns) for line in head.splitlines())
         self._met = Counter(candidate(one.rest) for one in found if one)
+        self._sure: dict[str, str] = {}  # what stands before a colon, to the name that it surely is
 
     def split(self, rest: str) -> tuple[str, str]:
         """Return (name, text) of what follows a stamp; the name is empty for a line of the system."""
+        written, colon, said = rest.partition(": ")
+        sure = self._sure.get(written) if colon else None
+        if sure is not None:
+            return sure, said
         nick = NICK(rest)
         if nick:
             return nick[1], rest[nick.end() :]
         name, end = candidate(rest), _name_end(rest)
         if not name or end is None or self._is_system(name):
             return "", rest
-        text = rest[end.end() :]
-        return _without_tilde(rest[: end.start()]), text[1:] if text[:1].isspace() else text
+        written, text = rest[: end.start()], rest[end.end() :]
+        speaker = _without_tilde(written)
+        if self._met[name] >= SURE_TIMES_QUOTED and len(self._sure) < NAMES_LIMIT:
+            self._sure[written] = speaker
+        return speaker, text[1:] if text[:1].isspace() else text
 
     def _is_system(self, name: str) -> bool:
         """Tell whether what stands before a colon is no name but the start of a line of the system."""

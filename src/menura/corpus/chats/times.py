@@ -119,7 +119,9 @@ def gap_of(text: str) -> float:
 
 def gap_text(seconds: float) -> str:
     """Return a gap for people, such as ``6 h`` or ``90 min``."""
-    return f"{seconds / HOUR:.3g} h" if seconds >= 2 * HOUR else f"{seconds / 60:.3g} min"
+    if seconds >= 2 * DAY:
+        return f"{seconds / DAY:.3g} days"
+    return f"{seconds / HOUR:.2g} h" if seconds >= 2 * HOUR else f"{seconds / 60:.0f} min"
 
 
 @lru_cache(maxsize=1000)  # a chat has many messages a day

@@ -72,23 +72,14 @@ _clock = re.compile(f"{CLOCK}{BEHIND}$").match
 
 def stamp_of(found: re.Match[str]) -> Stamp | None:
     """Return the stamp of a match with the groups of a date and of ``CLOCK``; None where these are no date and time."""
-    return _stamp(found.re, found.groups())
-
-
-@lru_cache(maxsize=1000)  # many messages are of the same minute
-def _stamp(pattern: re.Pattern[str], groups: tuple[str | None, ...]) -> Stamp | None:
-    group = {name: groups[index - 1] for name, index in pattern.groupindex.items()}
-    if "month" in group:
-        return _wordy(group)
-    seconds = _seconds(group)
-    if seconds is None:
+    names = found.re.groupindex
+    clock = _clock_of(found, between="between" in names)
+    if clock is None:
         return None
-    year, east = group["a"] or "", "e" if group["east"] else ""
-    first, second, third = int(year), int(group[f"{east}b"] or 0), int(group[f"{east}c"] or 0)
-    year_first = bool(east) or len(year) == YEAR_DIGITS
-    if not (first and second and third) or len(year) == YEAR_DIGITS - 1:
-        return None
-    return Stamp((first, second, third), seconds, "ymd" if year_first else "", _has_noon_marks(group))
+    if "month" in names:
+        return _wordy(found, clock[0])
+    date = _date_of(*found.group("a", "b", "c", "east", "eb", "ec"))
+    return Stamp(date[0], clock[0], date[1], clock[1]) if date else None
 
 
 def read(text: str) -> Stamp | None:
@@ -110,7 +101,8 @@ def read(text: str) -> Stamp | None:
 def clock(text: str) -> int | None:
     """Return the seconds since midnight of a text that is a time alone, None for other text."""
     found = _clock(text.strip()[:LONGEST])
-    return _seconds(found.groupdict()) if found else None
+    told = _clock_of(found, between=False) if found else None
+    return told[0] if told else None
 
 
 def on_day(days: int, seconds: int) -> Stamp | None:
@@ -133,13 +125,10 @@ def month_of(word: str) -> int:
     return _MONTH_OF.get(word[:4]) or _MONTH_OF.get(word[:3]) or 0
 
 
-def _wordy(group: dict[str, str | None]) -> Stamp | None:
+def _wordy(found: re.Match[str], seconds: int) -> Stamp | None:
     """Return the stamp of a date with the name of its month; None where the word is none."""
-    month, seconds = month_of(group["month"] or ""), _seconds(group)
-    if not month or seconds is None:
-        return None
-    year = int(group["year"] or 0)
-    return Stamp((year, month, int(group["day"] or 0)), seconds, "ymd")
+    month = month_of(found["month"])
+    return Stamp((int(found["year"] or 0), month, int(found["day"])), seconds, "ymd") if month else None
 
 
 def _iso_stamp(found: re.Match[str]) -> Stamp | None:
@@ -159,20 +148,42 @@ def _of_moment(moment: datetime) -> Stamp:
     return Stamp((moment.year, moment.month, moment.day), seconds, "ymd")
 
 
-def _seconds(group: dict[str, str | None]) -> int | None:
-    """Return the seconds since midnight, None where there is no such time."""
-    hour = int(group["hour"] or 0)
-    minute, second = int(group["minute"] or group["em"] or 0), int(group["second"] or group["es"] or 0)
+@lru_cache(maxsize=1000)  # a chat has many messages a day
+def _date_of(
+    a: str, b: str | None, c: str | None, east: str | None, eb: str | None, ec: str | None
+) -> tuple[tuple[int, int, int], str] | None:
+    """Return three numbers and their order, where the year comes first; None where these are no date."""
+    numbers = (int(a), int((eb if east else b) or 0), int((ec if east else c) or 0))
+    if not all(numbers) or len(a) == YEAR_DIGITS - 1:
+        return None
+    return numbers, "ymd" if east or len(a) == YEAR_DIGITS else ""
+
+
+def _clock_of(found: re.Match[str], *, between: bool) -> tuple[int, bool] | None:
+    words = found["between"] if between else None
+    return _seconds(found.group("hour", "minute", "second", "em", "es"), found["behind"] or "", words or "")
+
+
+@lru_cache(maxsize=2000)  # a day has 1,440 minutes
+def _seconds(clock: tuple[str | None, ...], behind: str, between: str) -> tuple[int, bool] | None:
+    """Return the seconds since midnight, and whether AM or PM stands there; None where there is no such time.
+
+    ``clock`` are the groups of ``CLOCK``, ``behind`` and ``between`` the words around it.
+    """
+    hour, minute, second, east_minute, east_second = (int(digits or 0) for digits in clock)
+    minute, second = minute or east_minute, second or east_second
     if hour > HOURS or minute >= MINUTES or second > MINUTES:
         return None
-    half = _half(group.get("between") or "", group["behind"] or "")
+    half = _half(between, behind)
     if half == "pm" and hour < NOON:
         hour += NOON
     elif half == "am" and hour == NOON:
         hour = 0
     elif half == "noon" and hour < NOON - 2:
         hour += NOON
-    return hour % HOURS * 3600 + minute * 60 + min(second, MINUTES - 1)
+    # In capitals, as where the month goes first; `pm` and `p. m.` are others'.
+    marks = behind.strip() in {"AM", "PM"}
+    return hour % HOURS * 3600 + minute * 60 + min(second, MINUTES - 1), marks
 
 
 @lru_cache(maxsize=1000)
@@ -197,8 +208,3 @@ def _half_of(key: str) -> str:
     if key in AFTER_NOON:
         return "pm"
     return "noon" if key in AROUND_NOON else ""
-
-
-def _has_noon_marks(group: dict[str, str | None]) -> bool:
-    """Tell whether AM or PM stands there in capitals, as where the month goes first; `pm` and `p. m.` are others'."""
-    return (group["behind"] or "").strip() in {"AM", "PM"}
