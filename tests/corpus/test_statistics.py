@@ -1,7 +1,12 @@
 """Counts of a corpus."""
 
+from statistics import median
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from menura.corpus.dialogue import Dialogue, Turn
-from menura.corpus.statistics import statistics
+from menura.corpus.statistics import Counting, statistics
 
 
 def dialogue(name: str, *said: tuple[str, str]) -> Dialogue:
@@ -24,3 +29,15 @@ def test_everything_is_counted() -> None:
 def test_no_dialogues_give_zeros() -> None:
     counted = statistics([])
     assert (counted.dialogues, counted.words_per_turn, counted.dialogues_per_speaker) == (0, 0, {})
+
+
+@given(st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=5), max_size=8))
+def test_medians_are_those_of_all_values_though_none_is_kept(words: list[list[int]]) -> None:
+    counting = Counting()
+    for number, lengths in enumerate(words):
+        turns = (Turn("ab"[i % 2], " ".join(["x"] * length)) for i, length in enumerate(lengths))
+        counting.add(Dialogue(str(number), tuple(turns)))
+    found = counting.result()
+    assert found.words_per_turn == median([length for lengths in words for length in lengths] or [0])
+    assert found.turns_per_dialogue == median([len(lengths) for lengths in words] or [0])
+    assert (found.dialogues, found.words) == (len(words), sum(map(sum, words)))

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from menura.adaptation.protocol import Adaptation
@@ -52,18 +53,26 @@ def stranger_for(loaded: LoadedModel, method: Adaptation, shots: int, say: Calla
             return Stranger(persona_artefact.read(path), path)
         except (DataError, StorageError):
             path.unlink(missing_ok=True)  # damaged: it can be made again
-    tasks = by_speaker(chitchat.read(chitchat.installed()))
-    known = [task for task in tasks if len(task.dialogues) >= shots]
-    if not known:
+    someone = _someone(shots)
+    if someone is None:
         return None
     say("       adapting a stranger's persona, once, to compare with")
-    someone = Selection.first_of(min(known, key=lambda task: _unusual(task, shots)), shots, 0)
     support = encoded(loaded, someone.support, someone.speaker)
     try:
         artefact = adapt_persona(loaded, method, someone, name="stranger", support=support)
     except EpisodeError:
         return None
     return Stranger(artefact, path)
+
+
+@lru_cache(maxsize=1)  # reading them takes seconds
+def _speakers() -> list[Task]:
+    return by_speaker(chitchat.read(chitchat.installed()))
+
+
+def _someone(shots: int) -> Selection | None:
+    known = [task for task in _speakers() if len(task.dialogues) >= shots]
+    return Selection.first_of(min(known, key=lambda task: _unusual(task, shots)), shots, 0) if known else None
 
 
 def _unusual(task: Task, shots: int) -> tuple[int, str]:

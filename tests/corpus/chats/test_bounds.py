@@ -1,6 +1,7 @@
 """A chat of any length is read in bounded memory, and large JSON is streamed to the same messages as small."""
 
 import json
+import lzma
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from menura.corpus.chats import messenger, openai_messages, reading, sharegpt, t
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import KINDS_LIMIT, Event, Notes
 from menura.corpus.check import check
+from menura.corpus.source import MIB
 from menura.errors import DataError
 
 Messages = Callable[[ChatFile, Notes], Iterator[Event]]
@@ -170,3 +172,26 @@ def test_a_fault_at_another_place_in_an_array_is_of_the_same_kind() -> None:
         "chat.txt",
         5,
     )
+
+
+def lines_of(path: Path) -> list[str]:
+    return [line for _, line in ChatFile.on_disk(path).lines()]
+
+
+def test_an_xz_file_is_read_whole_in_any_number_of_streams(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt.xz"
+    said = [f"Ann: {number} {'🌿' * (number % 90)}" for number in range(20_000)]
+    text = "\n".join(said).encode()
+    path.write_bytes(lzma.compress(text[:100_000]) + bytes(8) + lzma.compress(text[100_000:]) + bytes(4))
+    assert lines_of(path) == said
+    path.write_bytes(lzma.compress(text)[:-50])
+    with pytest.raises(DataError, match="damaged packed file .it ends too early"):
+        lines_of(path)
+
+
+def test_an_xz_file_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt.xz"
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 192 * MIB, "mf": lzma.MF_HC3, "mode": lzma.MODE_FAST}]
+    path.write_bytes(lzma.compress(b"Ann: hi\nBo: so\n", filters=filters))
+    with pytest.raises(DataError, match="damaged packed file .Memory usage limit exceeded"):
+        lines_of(path)

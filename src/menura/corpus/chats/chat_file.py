@@ -14,7 +14,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import ijson
 
-from menura.corpus.source import MIB, encoding_of, stem_of
+from menura.corpus.source import MIB, UNPACKING_MEMORY, encoding_of, stem_of
 from menura.corpus.strict_json import parsed
 from menura.errors import DataError, MenuraError, Problem, StorageError
 
@@ -186,7 +186,7 @@ class ChatFile:
                 if PACKED.get(start) == "gzip":
                     unpacked = cast(IO[bytes], gzip.GzipFile(fileobj=file))
                 elif PACKED.get(start) == "xz":
-                    unpacked = cast(IO[bytes], lzma.LZMAFile(file))  # noqa: SIM115  # ends with the file
+                    unpacked = cast(IO[bytes], io.BufferedReader(_Xz(file), CHUNK))
                 yield cast(BinaryIO, _Bounded(unpacked, self))
         except MenuraError:
             raise
@@ -254,6 +254,32 @@ class _Bounded(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
+class _Xz(io.RawIOBase):
+    """The bytes of an xz file; unpacking it may not take more memory than is allowed, whatever its header asks for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._stream = file, lzma.LZMADecompressor(memlimit=UNPACKING_MEMORY)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = b""
+        while not content:
+            waiting = self._stream.unused_data if self._stream.eof else b""
+            packed = waiting or (self._file.read(CHUNK) if self._stream.eof or self._stream.needs_input else b"")
+            if self._stream.eof:
+                packed = packed.lstrip(b"\0")  # between streams
+                if not packed:
+                    return 0
+                self._stream = lzma.LZMADecompressor(memlimit=UNPACKING_MEMORY)
+            elif self._stream.needs_input and not packed:
+                raise EOFError("it ends too early")
+            content = self._stream.decompress(packed, len(buffer))
         buffer[: len(content)] = content
         return len(content)
 
