@@ -22,6 +22,7 @@ from menura.artefacts.files import home
 from menura.cli.terminal import columns
 
 LINES = 90_000
+TEXTS = 20_000  # that messages are drawn from
 LAST = 7  # dialogues of the small chat: as many as adapt learns from and checks on
 GIGABYTE = 10**9
 SECONDS_WANTED = 6.0  # of the processor, as others may use the machine too
@@ -60,6 +61,7 @@ def messages(seed: int, days: float = 730.0, lines: int = LINES) -> Iterator[Sai
     Conversations of two to sixty messages a minute apart lie hours apart, some of them days.
     """
     rng = random.Random(seed)
+    texts = [_text(rng) for _ in range(TEXTS)]
     when, name = BEGAN, "Ines"
     mean = 20.0  # messages of a conversation
     silence = max(days * 86_400 / lines * mean - mean * 60, 4 * 3600)
@@ -67,7 +69,7 @@ def messages(seed: int, days: float = 730.0, lines: int = LINES) -> Iterator[Sai
         for place in range(2 + min(int(rng.expovariate(1 / (mean - 2))), 58)):
             if place == 1 or rng.random() < 0.7:  # both speak in every conversation
                 name = "Tomo" if name == "Ines" else "Ines"
-            yield Said(when, name, _text(rng), place == 0)
+            yield Said(when, name, rng.choice(texts), place == 0)
             when += timedelta(seconds=5 + rng.expovariate(1 / 55))
         when += timedelta(seconds=2.5 * 3600 + rng.expovariate(1 / (silence - 2.5 * 3600)))
 
@@ -83,7 +85,7 @@ def whatsapp_line(said: Said) -> str:
     """Return a message as WhatsApp on Android writes it."""
     when = said.when
     clock = f"{when.hour % 12 or 12}:{when.minute:02} {'PM' if when.hour >= 12 else 'AM'}"
-    return f"{when.month}/{when.day}/{when:%y}, {clock} - {said.name}: {said.text}\n"
+    return f"{when.month}/{when.day}/{when.year}, {clock} - {said.name}: {said.text}\n"
 
 
 def telegram_row(number: int, said: Said) -> str:

@@ -89,7 +89,7 @@ def adapt(  # each one changes the persona, or where it is written
     foretold = f" · about {max(1, round(seconds))} s" if seconds else ""
     say(f"note   {CONSENT}")
     say(f"plan   base {model.loaded.base.name} · {replies} replies of {_planned(selection)}{foretold}")
-    stranger = stranger_for(model.loaded, chosen, k, say) if selection.held_out else None
+    stranger = stranger_for(model.loaded, chosen, say) if selection.held_out else None
     began = time.perf_counter()
 
     def by_reply(step: int, steps: int, loss: float) -> None:

@@ -53,6 +53,8 @@ def export(
 def rm(context: typer.Context, name: NAME) -> None:
     """Delete a persona; one that is not there is no error."""
     given: Globals = context.obj
+    there = name in api.personas()
     if not given.dry_run:
         api.delete_persona(name)
-    Screen(as_json=given.as_json).give("removed", {"name": name}, f"{name} is not in this workspace")
+    told = f"removed {name}" if there else f"{name} is not in this workspace"
+    Screen(as_json=given.as_json).give("removed", {"name": name, "was_there": there}, told)

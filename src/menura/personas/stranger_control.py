@@ -1,6 +1,6 @@
 """A stranger's persona is the control of every adaptation: what helps a person must not help as anybody else's.
 
-It is that of a speaker of the packaged corpus, adapted once with the same model, method and number of dialogues, and
+It is that of a speaker of the packaged corpus, adapted once from five dialogues with the same model and method, and
 kept in the workspace.
 """
 
@@ -26,6 +26,7 @@ from menura.tasks.persona_groups import by_speaker
 from menura.tasks.task import Task
 
 FOLDER = "strangers"
+DIALOGUES = 5  # learnt from, however many the other persona learns from: it is made once
 USUAL_REPLIES = 4  # in a dialogue
 
 
@@ -43,9 +44,9 @@ class Stranger:
                 self.artefact.write(self.path)
 
 
-def stranger_for(loaded: LoadedModel, method: Adaptation, shots: int, say: Callable[[str], None]) -> Stranger | None:
+def stranger_for(loaded: LoadedModel, method: Adaptation, say: Callable[[str], None]) -> Stranger | None:
     """Return a stranger's persona; None where the packaged corpus has nobody with enough dialogues."""
-    asked = [loaded.base.sha256, loaded.init_sha256, named_settings(loaded.config), method.name, asdict(method), shots]
+    asked = [loaded.base.sha256, loaded.init_sha256, named_settings(loaded.config), method.name, asdict(method)]
     key = hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:24]
     path = home() / FOLDER / f"{key}.persona"
     if path.exists():
@@ -53,7 +54,7 @@ def stranger_for(loaded: LoadedModel, method: Adaptation, shots: int, say: Calla
             return Stranger(persona_artefact.read(path), path)
         except (DataError, StorageError):
             path.unlink(missing_ok=True)  # damaged: it can be made again
-    someone = _someone(shots)
+    someone = _someone()
     if someone is None:
         return None
     say("       adapting a stranger's persona, once, to compare with")
@@ -70,12 +71,12 @@ def _speakers() -> list[Task]:
     return by_speaker(chitchat.read(chitchat.installed()))
 
 
-def _someone(shots: int) -> Selection | None:
-    known = [task for task in _speakers() if len(task.dialogues) >= shots]
-    return Selection.first_of(min(known, key=lambda task: _unusual(task, shots)), shots, 0) if known else None
+def _someone() -> Selection | None:
+    known = [task for task in _speakers() if len(task.dialogues) >= DIALOGUES]
+    return Selection.first_of(min(known, key=_unusual), DIALOGUES, 0) if known else None
 
 
-def _unusual(task: Task, shots: int) -> tuple[int, str]:
+def _unusual(task: Task) -> tuple[int, str]:
     """Return how far a speaker's number of replies is from the usual one; the name decides between equals."""
-    replies = sum(1 for view in task.dialogues[:shots] for _ in view.exchanges())
-    return abs(replies - USUAL_REPLIES * shots), task.persona_id
+    replies = sum(1 for view in task.dialogues[:DIALOGUES] for _ in view.exchanges())
+    return abs(replies - USUAL_REPLIES * DIALOGUES), task.persona_id
