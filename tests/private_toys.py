@@ -36,7 +36,7 @@ class PrivateNet(NoDecoding):
         shared = self.shared(inputs).tanh()
         private = through([(layer.weight, layer.bias) for layer in self.private], inputs)
         gate = self.gate(torch.cat([shared, private], -1)).tanh()
-        return mean_loss(((gate * shared + (1 - gate) * private).sum(-1) - wanted) ** 2, batch.reply_tokens)
+        return mean_loss(((gate * shared + (1 - gate) * private).sum(-1) - wanted) ** 2, batch.reply_lengths)
 
 
 def through(layers: Sequence[tuple[Tensor, Tensor]], given: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class ThreeEdges(NoDecoding):
 
     def loss(self, batch: Batch) -> Loss:
         targets = torch.tensor([self.targets[e.dialogue_id] for e in batch.exchanges], dtype=torch.float64)
-        return mean_loss(((self.private.weight - targets) ** 2).sum(1) / 2, batch.reply_tokens)
+        return mean_loss(((self.private.weight - targets) ** 2).sum(1) / 2, batch.reply_lengths)
 
 
 def of_edges(shape: PersonaMask, *edges: Sequence[Sequence[int]] | None) -> PersonaMask:

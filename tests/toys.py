@@ -37,7 +37,7 @@ class Quadratic(NoDecoding):
     def loss(self, batch: Batch) -> Loss:
         shapes = [self.shapes[exchange.dialogue_id] for exchange in batch.exchanges]
         nll = torch.stack([curvature / 2 * (self.theta - centre) ** 2 for curvature, centre in shapes])
-        return mean_loss(nll, batch.reply_tokens)
+        return mean_loss(nll, batch.reply_lengths)
 
 
 class TanhNet(NoDecoding):
@@ -52,7 +52,7 @@ class TanhNet(NoDecoding):
     def loss(self, batch: Batch) -> Loss:
         inputs = torch.tensor([e.context for e in batch.exchanges], dtype=torch.float64) / 10
         wanted = torch.tensor([e.reply[0] for e in batch.exchanges], dtype=torch.float64) / 10
-        return mean_loss((self.network(inputs)[:, 0] - wanted) ** 2, batch.reply_tokens)
+        return mean_loss((self.network(inputs)[:, 0] - wanted) ** 2, batch.reply_lengths)
 
 
 def exchange(dialogue_id: str, context: tuple[int, ...] = (1,), reply: tuple[int, ...] = (2,)) -> EncodedExchange:

@@ -31,7 +31,7 @@ class Wide(NoDecoding):
         self.theta = nn.Parameter(torch.linspace(-1, 1, SIZE))
 
     def loss(self, batch: Batch) -> Loss:
-        return mean_loss((self.theta.tanh().exp() ** 2).mean().expand(len(batch)), batch.reply_tokens)
+        return mean_loss((self.theta.tanh().exp() ** 2).mean().expand(len(batch)), batch.reply_lengths)
 
 
 class Counting(TorchDispatchMode):
@@ -140,7 +140,7 @@ class SharedAndPrivate(NoDecoding):
 
     def loss(self, batch: Batch) -> Loss:
         total = self.theta.tanh().mean() + self.private.weight.tanh().mean() + self.private.bias.tanh().mean()
-        return mean_loss(total.expand(len(batch)), batch.reply_tokens)
+        return mean_loss(total.expand(len(batch)), batch.reply_lengths)
 
 
 def walked(tasks: int) -> JointTrajectory:

@@ -122,7 +122,7 @@ class Straight(NoDecoding):
             else ((self.first - 1) ** 2).sum() + (self.second + self.first[0]) ** 3
             for exchange in batch.exchanges
         ]
-        return mean_loss(torch.stack([value.reshape(()) for value in nll]), batch.reply_tokens)
+        return mean_loss(torch.stack([value.reshape(()) for value in nll]), batch.reply_lengths)
 
 
 @pytest.mark.parametrize("options", ["plain", "multi-step", "rates", "rates of steps"])

@@ -54,7 +54,7 @@ def test_a_batch_shows_each_piece_and_the_prefix_filled_on_the_left() -> None:
     assert batch.facts.mask.tolist() == [[True], [False]]
     assert batch.context.ids.tolist() == [[2, 3], [6, 0]]
     assert batch.reply.ids.tolist() == [[4, 5], [7, 0]]
-    assert batch.reply.lengths.tolist() == batch.reply_tokens.tolist() == [2, 1]
+    assert batch.reply.lengths.tolist() == batch.reply_lengths.tolist() == [2, 1]
     assert batch.prefix.ids.tolist() == [[1, 2, 3], [0, 0, 6]]
     assert batch.prefix.mask.tolist() == [[True] * 3, [False, False, True]]
 

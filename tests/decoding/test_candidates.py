@@ -99,7 +99,7 @@ def test_a_ranker_of_ones_own_chooses() -> None:
     toy = plato()
 
     def shortest(spoken: Batch) -> torch.Tensor:
-        return -spoken.reply_tokens.double()
+        return -spoken.reply_lengths.double()
 
     for ranked in found(toy, rank=shortest):
         lengths = [len(one.ids) for one in ranked if one.ended and one.ids]

@@ -68,12 +68,12 @@ def compiled(function: Function, fixed: Sequence[Tensor], varying: Sequence[Tens
     return Graph(run, lambda tensors: held is None or bool(sizes.evaluate_guards_expression(held, tensors)))
 
 
-def machine_code(traced: Any, given: Sequence[Any], mode: Any) -> Callable[..., Sequence[Tensor]]:
-    """Compile a traced graph; ``given`` are its inputs as fake tensors."""
+def machine_code(traced: Any, given: Sequence[Any], fake_mode: Any) -> Callable[..., Sequence[Tensor]]:
+    """Compile a traced graph; ``given`` are its inputs as tensors of ``fake_mode`` (torch's FakeTensorMode)."""
     from torch._guards import TracingContext, tracing  # noqa: PLC0415  # seconds to import, for an option
     from torch._inductor.compile_fx import compile_fx  # noqa: PLC0415
 
-    with tracing(TracingContext(mode)), torch.no_grad(), _in_order(given[0].device):
+    with tracing(TracingContext(fake_mode)), torch.no_grad(), _in_order(given[0].device):
         run: Any = compile_fx(traced, list(given))
     made: Callable[..., Sequence[Tensor]] = run
     return made

@@ -63,7 +63,7 @@ class CompiledMaml:
                 raise diverged(step, support[step % len(support)], inner)
         parts = {UNADAPTED_LOSS: before} if self.method.unadapted_loss_weight else {}
         total = with_gradients(total, list(trainable_parameters(model).values()), gradients)
-        return Loss(total, query.by_exchange(nll), query.reply_tokens, parts)
+        return Loss(total, query.by_exchange(nll), query.reply_lengths, parts)
 
     def _graph(self, task: "_Task", given: Sequence[Tensor], varying: Sequence[Tensor]) -> Graph:
         for index, (key, graph) in enumerate(self._graphs):

@@ -234,7 +234,7 @@ def _nll_a_token(model: DialogueModel[Any], played: LatentRollouts) -> Tensor:
     """Return the NLL per token of the initial model's replies, each under its latent."""
     assert isinstance(model, HasLatents)
     batch = model.batch(played.reference_exchanges)
-    return model.nll_under(batch, played.latents.flatten().tolist()).sum() / batch.reply_tokens.sum()
+    return model.nll_under(batch, played.latents.flatten().tolist()).sum() / batch.reply_lengths.sum()
 
 
 def _initial_weights_of(model: DialogueModel[Any]) -> PersonaWeights:

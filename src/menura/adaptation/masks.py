@@ -219,7 +219,7 @@ class MaskStatistics:
     """Statistics of some persona masks: mean shares of kept and of live edges by layer, and mean Jaccard similarity."""
 
     personas: int
-    density: Mapping[str, float]
+    density: Mapping[str, float]  # of pruned layers
     live: Mapping[str, float]  # of all layers
     jaccard: float
 

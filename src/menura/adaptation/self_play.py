@@ -169,7 +169,11 @@ class Games:
 
 @torch.no_grad()
 def sampled(
-    model: DialogueModel[Any], prompts: Sequence[EncodedExchange], end: int, limit: int, generator: torch.Generator
+    model: DialogueModel[Any],
+    prompts: Sequence[EncodedExchange],
+    end: int,
+    max_new_tokens: int,
+    generator: torch.Generator,
 ) -> list[Ids]:
     """Return replies sampled from the model's whole distribution, the end token included if it was drawn.
 
@@ -178,7 +182,7 @@ def sampled(
     batch = model.batch(prompts)
     state, last = model.prefill(batch), batch.prefix.ids[:, -1]
     replies: list[list[int]] = [[] for _ in prompts]
-    for _ in range(limit):
+    for _ in range(max_new_tokens):
         log_probs, state = model.step(state, last)  # (B, V)
         drawn = torch.multinomial(log_probs.double().exp().cpu(), 1, generator=generator)[:, 0]
         running = [reply for reply in replies if not reply or reply[-1] != end]

@@ -136,7 +136,7 @@ class Agent:
         with self._as_agent():
             ids = several(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seeds=seeds)
             scored = model.batch([replace(prompt, reply=(*reply, end)) for reply in ids])
-            nll = (nll_of(model, scored) / scored.reply_tokens).tolist()
+            nll = (nll_of(model, scored) / scored.reply_lengths).tolist()
         made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nll, strict=True)]
         return sorted(made, key=lambda candidate: candidate.nll)
 
@@ -156,7 +156,7 @@ class Agent:
                 own = (
                     model.nll_under(said, latents) if isinstance(model, HasLatents) and latents else nll_of(model, said)
                 )
-            nll = (own / said.reply_tokens).tolist()
+            nll = (own / said.reply_lengths).tolist()
         return [
             Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
             for one, value in zip(found, nll, strict=True)

@@ -119,8 +119,8 @@ class Batch:
         return PackedSequences(tuple(rows), on_device(labels, self.device), tuple(branches))
 
     @property
-    def reply_tokens(self) -> Tensor:
-        """(B,) tokens that carry loss, end token included."""
+    def reply_lengths(self) -> Tensor:
+        """(B,) number of tokens of each reply, end token included."""
         return torch.tensor([len(e.reply) for e in self.exchanges], device=self.device)
 
     def _padded(self, sequences: Sequence[Ids], *, left: bool = False) -> Padded:

@@ -170,7 +170,7 @@ def _scored(
     """Return each candidate's score, its NLL under its latent, its coherence; None for what was not computed."""
     nothing: Sequence[float | None] = [None] * len(acts)
     coherence, nll = nothing, nothing
-    tokens = replies.reply_tokens
+    tokens = replies.reply_lengths
     if isinstance(model, ChoosesReplies) and model.chooses:
         coherence = model.reply_scores(replies).tolist()
     if rank is not None:

@@ -205,7 +205,7 @@ class Evaluator:
         )
         replies = [(*self.encoder.tokenizer.encode(text), self.encoder.chat_format.end) for text in texts]
         batch = self.model.batch([replace(exchange, reply=reply) for reply in replies])
-        scored = rank_of((nll_of(self.model, batch, prefilled) / batch.reply_tokens).tolist(), gold)
+        scored = rank_of((nll_of(self.model, batch, prefilled) / batch.reply_lengths).tolist(), gold)
         if not (isinstance(self.model, ChoosesReplies) and self.model.chooses):
             return scored, scored
         return rank_of((-self.model.reply_scores(batch, prefilled)).tolist(), gold), scored

@@ -139,8 +139,8 @@ class Lic(DialogueModel[LicState]):
         states = self._heard(state, ids, start=1)[0][mask]  # (N, D)
         labels = torch.tensor([token for e in batch.exchanges for token in e.reply], device=self.device)
         nll, even = self._nll(states, labels)
-        whose = torch.arange(len(batch), device=self.device).repeat_interleave(batch.reply_tokens)
-        loss = mean_loss(nll.new_zeros(len(batch)).index_add(0, whose, nll), batch.reply_tokens)
+        whose = torch.arange(len(batch), device=self.device).repeat_interleave(batch.reply_lengths)
+        loss = mean_loss(nll.new_zeros(len(batch)).index_add(0, whose, nll), batch.reply_lengths)
         return self._with_reading(loss, even, read) if self._pooling else loss
 
     def prefill(self, batch: Batch) -> LicState:

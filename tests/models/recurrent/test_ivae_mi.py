@@ -53,7 +53,7 @@ def test_generators_lower_what_the_critic_raises() -> None:
     batch = toy.model.batch(exchanges_of(toy))
     ours, theirs = (toy.model.adversarial_loss(turn, batch, 4) for turn in ("generator", "critic"))
     assert ours.total.item() == pytest.approx(-theirs.total.item(), rel=1e-12)
-    assert ours.total.item() == pytest.approx(ours.nll.sum().item() / batch.reply_tokens.sum().item(), rel=1e-12)
+    assert ours.total.item() == pytest.approx(ours.nll.sum().item() / batch.reply_lengths.sum().item(), rel=1e-12)
     assert ours.total.item() != toy.model.adversarial_loss("generator", batch, 5).total.item(), (
         "another seed, other noise"
     )

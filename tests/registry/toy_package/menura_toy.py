@@ -43,7 +43,7 @@ class ToyBigram(DialogueModel[None]):
             last = torch.tensor([exchange.prefix[-1], *exchange.reply[:-1]], device=self.device)
             reply = torch.tensor(exchange.reply, device=self.device)
             nll.append(nn.functional.cross_entropy(self.table[last], reply, reduction="sum"))
-        return mean_loss(torch.stack(nll), batch.reply_tokens)
+        return mean_loss(torch.stack(nll), batch.reply_lengths)
 
     def prefill(self, batch: Batch) -> None:
         """Keep nothing: the last word is told at every step."""

@@ -79,15 +79,17 @@ def default_settings(base: str = "smollm2-135m") -> CausalLmConfig:
     )
 
 
-def write_adapters(path: Path, weights: Mapping[str, Tensor], loaded: LoadedModel, about: Mapping[str, str]) -> None:
-    """Write adapter weights and the base that they fit; in half precision, as they are initial weights."""
+def write_adapters(
+    path: Path, weights: Mapping[str, Tensor], loaded: LoadedModel, extra_metadata: Mapping[str, str]
+) -> None:
+    """Write adapter weights in half precision, as they are initial weights; metadata name the base they fit."""
     settings: Any = loaded.config
     fits = {
         "base_sha256": loaded.base.sha256,
         "kind": settings.adapters.kind,
         "size": str(settings.adapters.size),
         "limit": str(settings.max_length),
-        **about,
+        **extra_metadata,
     }
     tensors.save(path, {name: value.half() for name, value in weights.items()}, fits)
 

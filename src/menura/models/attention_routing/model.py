@@ -86,7 +86,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             batch = replace(batch, exchanges=telling(exchanges, self.config.unexpressed_share, noise))
             labels = self._labels(batch)
             state = replace(self.prefill(batch), strength=graded(labels, noise) if by == "graded" else labels)
-        loss = mean_loss(self._reply_nll(state, batch.exchanges), batch.reply_tokens)
+        loss = mean_loss(self._reply_nll(state, batch.exchanges), batch.reply_lengths)
         return loss if noise is None else self._with_more(loss, batch, state)
 
     def prefill(self, batch: Batch) -> RoutingState:
@@ -393,7 +393,7 @@ class AttentionRouting(DialogueModel[RoutingState]):
             context = self._streams([(self._encoded(self._dropped(self._said(ids, "auxiliary")), real), real)])[0]
         strength = torch.ones(len(batch), device=self.device, dtype=self.dtype)
         state = RoutingState(context, None, strength, self._nothing_said(len(batch)))
-        return self._reply_nll(state, said.exchanges, "reply" if context else "auxiliary"), said.reply_tokens
+        return self._reply_nll(state, said.exchanges, "reply" if context else "auxiliary"), said.reply_lengths
 
     def _dropped(self, x: Tensor) -> Tensor:
         return dropped(x, self.config.dropout * self.training)

@@ -113,7 +113,7 @@ class CausalLm(DialogueModel[CausalState]):
             if batch.soft_targets:
                 soft = nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[number], reduction="sum")
                 softened.append(soft)
-        return softened_by(mean_loss(nll, batch.reply_tokens), batch.soft_targets, softened)
+        return softened_by(mean_loss(nll, batch.reply_lengths), batch.soft_targets, softened)
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:

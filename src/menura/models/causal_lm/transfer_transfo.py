@@ -129,7 +129,7 @@ class TransferTransfo(DialogueModel[CausalState]):
         nll_of_choice = [
             -torch.cat([scores[a : a + 1], t]).log_softmax(0)[0] for a, t in zip(asked, theirs, strict=True)
         ]
-        return mean_loss(nll, batch.reply_tokens), torch.stack(nll_of_choice).mean()
+        return mean_loss(nll, batch.reply_lengths), torch.stack(nll_of_choice).mean()
 
     # The base
 

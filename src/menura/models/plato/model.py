@@ -64,7 +64,7 @@ class Plato(PlatoNetwork):
         """Return the mixture's loss, or in training PLATO's objective (Eq. 8)."""
         if self._drawing is not None and self.latents:
             return self._lowered(batch, self._drawing)
-        tokens = batch.reply_tokens
+        tokens = batch.reply_lengths
         if not self.latents:
             return mean_loss(self._told(batch.exchanges, None).nll.squeeze(1), tokens)
         considered = self.config.top_latents
@@ -100,7 +100,7 @@ class Plato(PlatoNetwork):
 
     def _lowered(self, batch: Batch, drawing: Drawing) -> Loss:
         """Return −log p(r | c, z̃) plus the bag-of-words and response-selection losses (Eq. 4 to 8)."""
-        exchanges, tokens = batch.exchanges, batch.reply_tokens
+        exchanges, tokens = batch.exchanges, batch.reply_lengths
         wrong = self._wrong(exchanges, drawing)
         paired = [(e, e.reply) for e in exchanges] + [(exchanges[i], reply) for i, reply in wrong]
         recognised = self.recognised(paired)

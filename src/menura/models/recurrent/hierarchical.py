@@ -49,7 +49,7 @@ class Hierarchical(WordDecoderModel[DecoderState]):
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the replies."""
-        return mean_loss(self.decoder.nll(self.prefill(batch), batch), batch.reply_tokens)
+        return mean_loss(self.decoder.nll(self.prefill(batch), batch), batch.reply_lengths)
 
     def prefill(self, batch: Batch) -> DecoderState:
         """Encode question, history and facts; equal turns are encoded once."""

@@ -93,7 +93,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         drawn = self.prior(context[:, None], self._prior_noise(batch))  # (B, N, Z)
         nll = [self.decoder.nll(self._opened(drawn[:, n], context), batch) for n in range(self._samples)]
         mixed = math.log(self._samples) - torch.stack(nll, 1).neg().logsumexp(1)
-        return mean_loss(mixed, batch.reply_tokens)
+        return mean_loss(mixed, batch.reply_lengths)
 
     def prefill(self, batch: Batch) -> IvaeMiState:
         """Read the context and draw from the prior; facts are not read, as in the published model."""
@@ -130,7 +130,7 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         """
         context = self._context(batch)
         drawn = self.posterior(self._with_reply(batch, context), self._noise(batch, seed))
-        return mean_loss(self.decoder.nll(self._opened(drawn, context), batch), batch.reply_tokens)
+        return mean_loss(self.decoder.nll(self._opened(drawn, context), batch), batch.reply_lengths)
 
     def adversarial_loss(self, turn: Literal["generator", "critic"], batch: Batch, seed: int) -> Loss:
         """Return a phase's objective per reply token: for generators the dual KL estimate, for the critic its negative.
@@ -148,8 +148,8 @@ class IvaeMi(WordDecoderModel[IvaeMiState]):
         else:
             nll = dual(self.critic(drawn, context), self.critic(prior_sample, context))
         sign = 1 if turn == "generator" else -1
-        total = sign * nll.sum() / batch.reply_tokens.sum()
-        return Loss(total, nll.detach(), batch.reply_tokens, {f"kl_{turn}": nll.detach().mean()})
+        total = sign * nll.sum() / batch.reply_lengths.sum()
+        return Loss(total, nll.detach(), batch.reply_lengths, {f"kl_{turn}": nll.detach().mean()})
 
     def _steady(self, latent: Tensor, context: Tensor) -> Tensor:
         """Evaluate the critic with its weights as constants."""

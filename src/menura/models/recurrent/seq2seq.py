@@ -106,7 +106,7 @@ class Seq2Seq(DialogueModel[Seq2SeqState]):
         softened = []
         if batch.soft_targets:
             softened.append(nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[0], reduction="sum"))
-        return softened_by(mean_loss(nll, batch.reply_tokens), batch.soft_targets, softened)
+        return softened_by(mean_loss(nll, batch.reply_lengths), batch.soft_targets, softened)
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:

@@ -52,14 +52,14 @@ STEPS: Mapping[Size, Outer] = {
 }
 
 
-def base(size: Size, **changed: Any) -> RunConfig:
-    """AR+ with the encoder's pieces and shapes, randomly initialised."""
+def base(size: Size, **model_settings: Any) -> RunConfig:
+    """AR+ with the encoder's pieces and shapes, randomly initialised; settings of the model replace its own."""
     model = AttentionRoutingConfig(
         pieces="wordpiece",
         pieces_of=ENCODERS[size],
         feed_forward="full",
         groups=1,
-        **{**SHAPES[size], **READ.get(size, {}), **changed},
+        **{**SHAPES[size], **READ.get(size, {}), **model_settings},
     )
     data = TINY if size == "tiny" else CHITCHAT
     precision: Precision = "bfloat16" if size == "cpu" else "float32"
@@ -77,13 +77,13 @@ def weights(size: Size) -> RunConfig:
     return _row("weights", size, pretrained_weights=ENCODERS[size])
 
 
-def features(way: str, size: Size) -> RunConfig:
-    """Hidden states of a frozen BERT as embeddings of the context."""
-    return _row(f"features-{way}", size, pretrained_features=ENCODERS[size], features_as=way)
+def features(features_as: str, size: Size) -> RunConfig:
+    """Hidden states of a frozen BERT beside the embeddings of the context ("concat") or in their place ("replace")."""
+    return _row(f"features-{features_as}", size, pretrained_features=ENCODERS[size], features_as=features_as)
 
 
-def _row(name: str, size: Size, **changed: Any) -> RunConfig:
-    return replace(base(size, **changed), recipe=f"arplus-ineffective/{name}@{size}")
+def _row(name: str, size: Size, **model_settings: Any) -> RunConfig:
+    return replace(base(size, **model_settings), recipe=f"arplus-ineffective/{name}@{size}")
 
 
 ROWS: dict[str, Callable[[Size], RunConfig]] = {
