@@ -9,11 +9,11 @@ import gguf
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer as HFTokenizer
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from menura.batches.tokenizer import CHAT_TOKENS, byte_tokenizer
-from tokenizers import Tokenizer as HFTokenizer
 
 SIZES = {
     "vocab_size": 264,  # more rows than tokens, as most bases have
@@ -77,8 +77,12 @@ def write_gguf(
     rope_factors: Any = None,
     rope_scaling: str = "",
     layers: int = 0,
+    bos: int | None = None,
 ) -> None:
-    """Write a Llama as llama.cpp's converter does, in 32 bits; ``layers`` are written, the header's by default."""
+    """Write a Llama as llama.cpp's converter does, in 32 bits; ``layers`` are written, the header's by default.
+
+    With a ``bos``, which its tokenizer puts in front, it has no chat template.
+    """
     config = of.config
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -95,6 +99,11 @@ def write_gguf(
     if rope_scaling:
         writer.add_rope_scaling_type(gguf.RopeScalingType(rope_scaling))
     _add_tokenizer(writer, config.vocab_size)
+    if bos is not None:
+        writer.add_bos_token_id(bos)
+        writer.add_add_bos_token(True)
+    else:
+        writer.add_chat_template(TEMPLATE)
     for name, value in _ggml_tensors(of, layers or config.num_hidden_layers).items():
         writer.add_tensor(name, value.numpy())
     if rope_factors is not None:
@@ -115,7 +124,6 @@ def _add_tokenizer(writer: gguf.GGUFWriter, size: int) -> None:
     writer.add_token_types([3 if name.startswith("<|") else 5 if name.startswith("<unused") else 1 for name in names])
     writer.add_token_merges(["Ġ Ġ"])
     writer.add_eos_token_id(258)
-    writer.add_chat_template(TEMPLATE)
 
 
 def _ggml_tensors(of: PreTrainedModel, layers: int) -> dict[str, Tensor]:

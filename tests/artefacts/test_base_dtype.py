@@ -28,7 +28,13 @@ F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
     ],
 )
 def test_the_type_fits_and_another_than_float32_is_said(
-    monkeypatch: pytest.MonkeyPatch, dtype: str, parameters: int, stored: torch.dtype, device: str, chosen: torch.dtype, said: str
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: str,
+    parameters: int,
+    stored: torch.dtype,
+    device: str,
+    chosen: torch.dtype,
+    said: str,
 ) -> None:
     monkeypatch.setattr(base_dtype, "free_memory", lambda device: 1000)
     lines: list[str] = []

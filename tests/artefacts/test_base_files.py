@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from small_bases import change_json, change_weights, write_base
-from transformers import BertConfig, BertForMaskedLM, Qwen2Config, Qwen2ForSequenceClassification, T5Config
-from transformers import T5ForConditionalGeneration
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    Qwen2Config,
+    Qwen2ForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from menura.artefacts import base as bases
 from menura.artefacts.base_files import base_files
@@ -82,9 +88,7 @@ def encoder_decoder(folder: Path) -> None:
 
 def masked(folder: Path) -> None:
     BertForMaskedLM(
-        BertConfig(
-            vocab_size=264, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64
-        )
+        BertConfig(vocab_size=264, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64)
     ).save_pretrained(folder)
 
 
@@ -140,14 +144,25 @@ REFUSED: dict[str, tuple[Change, int, str, str]] = {  # exit code, code, message
     "index leads out": (lying_index, 3, "weights_damaged", r"it names \.\./elsewhere"),
     "no tokenizer": (without_tokenizer, 3, "no_tokenizer", "tokenizer.json is missing"),
     "tokenizer.model only": (sentencepiece, 3, "package_missing", "tokenizer.model.*needs sentencepiece and protobuf"),
-    "damaged tokenizer": (lambda f: (f / "tokenizer.json").write_text("{"), 3, "tokenizer_unreadable", "cannot be read"),
+    "damaged tokenizer": (
+        lambda f: (f / "tokenizer.json").write_text("{"),
+        3,
+        "tokenizer_unreadable",
+        "cannot be read",
+    ),
     "nothing": (emptied, 3, "base_missing", "config.json is missing"),
 }
 
 
 @pytest.mark.parametrize(("change", "exit_code", "code", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_base_is_refused_by_name(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Change, exit_code: int, code: str, message: str
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Change,
+    exit_code: int,
+    code: str,
+    message: str,
 ) -> None:
     shutil.copytree(whole, tmp_path / "theirs")
     change(tmp_path / "theirs")

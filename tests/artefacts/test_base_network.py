@@ -130,7 +130,9 @@ def test_a_head_of_its_own_is_taken_and_a_tied_one_must_be_the_embedding(tmp_pat
     network = bases.load(str(tmp_path / "own")).network
     assert network.get_output_embeddings().weight is not network.get_input_embeddings().weight
     made = write_base(tmp_path / "tied", tie_word_embeddings=True)
-    change_weights(tmp_path / "tied", lambda held: held.update({"lm_head.weight": made.lm_head.weight.detach().clone()}))
+    change_weights(
+        tmp_path / "tied", lambda held: held.update({"lm_head.weight": made.lm_head.weight.detach().clone()})
+    )
     network = bases.load(str(tmp_path / "tied")).network
     assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
     change_weights(tmp_path / "tied", lambda held: held["lm_head.weight"].mul_(2))
@@ -197,7 +199,11 @@ def test_settings_of_which_no_network_can_be_made_are_refused(tmp_path: Path, se
     change_json(tmp_path / "config.json", lambda config: config.update(settings))
     with pytest.raises(MenuraError) as caught:
         bases.load(str(tmp_path), offline=True)
-    assert {problem.code for problem in caught.value.problems} <= {"base_unreadable", "tensor_shape", "tensor_unexpected"}
+    assert {problem.code for problem in caught.value.problems} <= {
+        "base_unreadable",
+        "tensor_shape",
+        "tensor_unexpected",
+    }
 
 
 def test_bfloat16_halves_the_weights_and_stored_halves_become_float32(tmp_path: Path) -> None:
