@@ -124,6 +124,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter, size: int) -> None:
     writer.add_token_types([3 if name.startswith("<|") else 5 if name.startswith("<unused") else 1 for name in names])
     writer.add_token_merges(["Ġ Ġ"])
     writer.add_eos_token_id(258)
+    writer.add_eot_token_id(257)
 
 
 def _ggml_tensors(of: PreTrainedModel, layers: int) -> dict[str, Tensor]:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_bases import change_json, change_weights, write_base
+from small_bases import SIZES, change_json, change_weights, write_base
 from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
     BertConfig,
     BertForMaskedLM,
     Qwen2Config,
@@ -132,7 +134,12 @@ REFUSED: dict[str, tuple[Change, int, str, str]] = {  # exit code, code, message
     "masked, unnamed": (config(model_type="bert", architectures=None), 3, "masked_lm", "bert is a masked"),
     "masked, headless": (config(model_type="bert", architectures=["BertModel"]), 3, "masked_lm", "BertModel is a"),
     "classifier": (classifier, 3, "classifier", "Qwen2ForSequenceClassification is a classifier"),
-    "images": (config(vision_config={"hidden_size": 8}), 3, "image_text", "reads images as well as text"),
+    "images": (
+        config(model_type="gemma3", vision_config={"hidden_size": 8}),
+        3,
+        "image_text",
+        "reads images as well as text",
+    ),
     "another kind": (config(model_type="vit", architectures=["ViTModel"]), 3, "not_causal_lm", "ViTModel"),
     "unknown type": (config(model_type="wavenet9"), 3, "unknown_architecture", "no model_type 'wavenet9'"),
     "no type": (config(model_type=None), 3, "schema", "it names no model_type"),
@@ -207,6 +214,29 @@ def test_a_network_saved_without_its_head_is_a_base_if_the_head_is_the_embedding
     assert torch.equal(bases.load(str(tmp_path / "True")).network.model.norm.weight, made.model.norm.weight)
     with pytest.raises(MenuraError, match="lm_head.weight is missing"):
         bases.load(str(tmp_path / "False"))
+
+
+def test_of_a_model_that_reads_images_the_text_part_is_read_where_it_stands_alone(tmp_path: Path) -> None:
+    settings = AutoConfig.for_model("qwen3_5")
+    sizes = {**SIZES, "head_dim": 16, "layer_types": ["linear_attention", "full_attention"]}
+    gated = {f"linear_{name}": 8 for name in ("key_head_dim", "value_head_dim")}
+    heads = {f"linear_{name}": 2 for name in ("num_key_heads", "num_value_heads")}
+    eyes = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32}
+    for part, changed in ((settings.text_config, {**sizes, **gated, **heads}), (settings.vision_config, eyes)):
+        for name, value in changed.items():
+            setattr(part, name, value)
+    whole = AutoModelForImageTextToText.from_config(settings).eval()
+    write_base(tmp_path)
+    whole.save_pretrained(tmp_path)
+    network = bases.load(str(tmp_path)).network
+    assert type(network).__name__ == "Qwen3_5ForCausalLM"
+    assert sum(p.numel() for p in bases.without_weights(str(tmp_path)).parameters()) == network.num_parameters()
+    ids = torch.tensor([[39, 68, 75]])
+    with torch.no_grad():
+        assert torch.allclose(network(ids).logits, whole(ids).logits, atol=1e-5)
+    change_weights(tmp_path, lambda held: held.pop("model.language_model.norm.weight"))
+    with pytest.raises(MenuraError, match="model.norm.weight is missing"):
+        bases.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(

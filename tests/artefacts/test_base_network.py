@@ -122,7 +122,9 @@ def test_two_shards_are_one_file(tmp_path: Path) -> None:
     assert one.base.tokens_sha256 == two.base.tokens_sha256
     shard = sorted((tmp_path / "two").glob("*.safetensors"))[1]
     shard.unlink()
-    assert problems_of(tmp_path / "two") == [("shard_missing", f"1 of 2 files of weights are missing: {shard.name}")]
+    assert problems_of(tmp_path / "two") == [
+        ("shard_missing", f"1 of 2 files of weights are missing: {shard.name}; copy or fetch them again")
+    ]
 
 
 def test_a_head_of_its_own_is_taken_and_a_tied_one_must_be_the_embedding(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_tokenizer_template_and_end_come_from_the_gguf(tmp_path: Path) -> None:
     write_gguf(tmp_path / "tiny.gguf", network())
     loaded = bases.load(str(tmp_path / "tiny.gguf"))
     assert loaded.hf_tokenizer.chat_template == TEMPLATE
-    assert loaded.end_ids == (258,)
+    assert loaded.end_ids == (257, 258)  # the end of a turn, and of text
     assert list(loaded.tokenizer.encode("Hello")) == loaded.hf_tokenizer("Hello")["input_ids"] == [39, 68, 75, 75, 78]
 
 

@@ -146,7 +146,7 @@ def test_a_hub_that_does_not_answer_is_told(here: Path) -> None:
     words = [sys.executable, "-m", "menura", "base", "pull", "someone/some-model"]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 5, done.stderr
-    assert re.match(r"error\[unreachable\]: base 'someone/some-model': .*known names: ", done.stderr)
+    assert re.match(r"error\[unreachable\]: base 'someone/some-model': .*hint: menura base list", done.stderr)
     assert "Traceback" not in done.stderr
     assert everything(here) == before
 

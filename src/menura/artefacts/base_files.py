@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import torch
@@ -97,13 +98,13 @@ def _single_file(path: Path) -> BaseFiles:
         )
     if beginning[:1] == b"\x80" or beginning[:2] == b"PK":
         raise UnsafeError("pickle files can run code and are not read", place=str(path), hint=OTHERS)
-    hint = f"--base {path.parent}" if path.suffix in (".safetensors", ".json") else OTHERS
+    hint = f"--base {quote(str(path.parent))}" if path.suffix in (".safetensors", ".json") else OTHERS
     raise DataError("a base is a folder, a .gguf file or a hub id", place=str(path), hint=hint, code="base_missing")
 
 
 def _gguf(path: Path) -> BaseFiles:
     if SPLIT_GGUF.search(path.name):
-        hint = f"llama-gguf-split --merge {path} whole.gguf"
+        hint = f"llama-gguf-split --merge {quote(str(path))} whole.gguf"
         raise DataError("a GGUF in several parts is not read", place=str(path), hint=hint, code="gguf_split")
     header = read_gguf_header(path)
     return BaseFiles("gguf", path.parent, (path,), path, parameters=header.parameters, gguf=header)
@@ -114,16 +115,14 @@ def _only(ggufs: list[Path], folder: Path) -> Path:
         return ggufs[0]
     smallest = min(ggufs, key=lambda file: file.stat().st_size)
     told = f"{len(ggufs)} GGUF files, one is wanted: {listed([file.name for file in ggufs])}"
-    raise DataError(told, place=str(folder), hint=f"--base {smallest}", code="gguf_several")
+    raise DataError(told, place=str(folder), hint=f"--base {quote(str(smallest))}", code="gguf_several")
 
 
 def _adapter(folder: Path) -> DataError:
     config = read_config(folder / "adapter_config.json")
     base = shown(str(config.get("base_model_name_or_path") or "an unnamed base"))
     told = f"this is a {shown(str(config.get('peft_type', 'PEFT')))[1:-1]} adapter for {base}, not a base"
-    return DataError(
-        told, place=str(folder), hint=f"--base with that base; those here: {OTHERS}", code="adapter_folder"
-    )
+    return DataError(told, place=str(folder), hint=OTHERS, code="adapter_folder")
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
@@ -140,8 +139,10 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         raise DataError(told, place=str(folder / INDEX), hint=OTHERS, code="weights_damaged")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        told = f"{len(missing)} of {len(names)} files of weights are missing: {listed(missing)}"
-        raise DataError(told, place=str(folder), hint="copy or fetch them again", code="shard_missing")
+        told = (
+            f"{len(missing)} of {len(names)} files of weights are missing: {listed(missing)}; copy or fetch them again"
+        )
+        raise DataError(told, place=str(folder), hint=OTHERS, code="shard_missing")
     return tuple(folder / name for name in names)
 
 
@@ -155,8 +156,8 @@ def _headers(files: tuple[Path, ...]) -> tuple[int, torch.dtype]:
                 types = {part.get_dtype() for part in parts}
                 count += sum(torch.Size(part.get_shape()).numel() for part in parts)
         except (SafetensorError, ValueError, OverflowError) as error:
-            told = f"not a whole safetensors file: {str(error)[:80]}"
-            raise DataError(told, place=str(path), hint="copy or fetch it again", code="weights_damaged") from error
+            told = f"not a whole safetensors file: {str(error)[:80]}; copy or fetch it again"
+            raise DataError(told, place=str(path), hint=OTHERS, code="weights_damaged") from error
         except OSError as error:
             raise StorageError(str(error)[:80], place=str(path)) from error
         if narrow := sorted(name for name in types if name.startswith(("F8", "F4", "F6"))):
@@ -168,10 +169,8 @@ def _headers(files: tuple[Path, ...]) -> tuple[int, torch.dtype]:
 def _vocabulary(folder: Path) -> Path:
     found = next((path for name in VOCABULARIES for path in sorted(folder.glob(name))), None)
     if found is None:
-        told = f"no tokenizer: {TOKENIZER} is missing"
-        raise DataError(
-            told, place=str(folder), hint=f"copy it from where the weights are from; {OTHERS}", code="no_tokenizer"
-        )
+        told = f"no tokenizer: {TOKENIZER} is missing; copy it from where the weights are from"
+        raise DataError(told, place=str(folder), hint=OTHERS, code="no_tokenizer")
     settings = folder / "tokenizer_config.json"
     if found.name != TOKENIZER and settings.is_file() and "auto_map" in read_config(settings):
         raise own_code("its tokenizer", settings)
@@ -186,7 +185,9 @@ def _incomplete(folder: Path, needed: str) -> DataError | UnsafeError:
         )
         # transformers finds weights by these names only.
         known = (folder / CONFIG).exists() and pickles[0].name.startswith("pytorch_model")
-        return UnsafeError(told, place=str(folder), hint=CONVERSION.format(folder=folder) if known else OTHERS)
+        return UnsafeError(
+            told, place=str(folder), hint=CONVERSION.format(folder=quote(str(folder))) if known else OTHERS
+        )
     return DataError(f"not a base: {needed} is missing", place=str(folder), hint=OTHERS, code="base_missing")
 
 

@@ -40,9 +40,8 @@ def check_kind(config: Mapping[str, Any], place: Path) -> None:
     if kind not in CONFIG_MAPPING_NAMES:
         if "auto_map" in config:
             raise own_code(kind, place)
-        told = f"transformers {transformers.__version__} knows no model_type {shown(kind)}"
-        hint = f"a newer transformers may know it: pip install --upgrade transformers; others: {OTHERS}"
-        raise DataError(told, place=str(place), hint=hint, code="unknown_architecture")
+        told = f"transformers {transformers.__version__} knows no model_type {shown(kind)}, a newer one may"
+        raise DataError(told, place=str(place), hint="pip install --upgrade transformers", code="unknown_architecture")
     _check_quantisation(config, place)
     _check_architecture(kind, config, place)
 
@@ -50,7 +49,7 @@ def check_kind(config: Mapping[str, Any], place: Path) -> None:
 def own_code(name: str, place: Path) -> UnsafeError:
     """Return the refusal of code that comes with weights."""
     told = f"{shown(name)} needs code of its own (auto_map), which is not run"
-    return UnsafeError(told, place=str(place), hint=f"a base that transformers has: {OTHERS}", code="own_code")
+    return UnsafeError(told, place=str(place), hint=OTHERS, code="own_code")
 
 
 def _check_quantisation(config: Mapping[str, Any], place: Path) -> None:
@@ -67,7 +66,7 @@ def _check_quantisation(config: Mapping[str, Any], place: Path) -> None:
 def quantised(how: str, place: Path) -> DataError:
     """Return the refusal of weights quantised in a way that only an inference engine reads."""
     told = f"the weights are quantised ({how}); the unquantised model of the same name, or its .gguf file, serves"
-    return DataError(told, place=str(place), hint=f"--base FOLDER-OR-FILE.gguf; those here: {OTHERS}", code="quantised")
+    return DataError(told, place=str(place), hint=OTHERS, code="quantised")
 
 
 def _check_architecture(kind: str, config: Mapping[str, Any], place: Path) -> None:
@@ -80,6 +79,9 @@ def _check_architecture(kind: str, config: Mapping[str, Any], place: Path) -> No
         return DataError(told, place=str(place), hint=OTHERS, code=code)
 
     inputs = [what for key, what in OTHER_INPUTS.items() if config.get(key)]
+    causal = str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind, ""))
+    if inputs and causal.endswith("ForCausalLM") and name != causal:
+        return  # transformers has a network of the text part alone, and leaves the rest of the weights out
     if inputs:
         raise refused(f"reads {' and '.join(inputs)} as well as text", "image_text")
     if config.get("is_encoder_decoder"):
@@ -90,6 +92,5 @@ def _check_architecture(kind: str, config: Mapping[str, Any], place: Path) -> No
     if masked or (name == MODEL_MAPPING_NAMES.get(kind) and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES):
         raise refused("is a masked language model", "masked_lm")
     # A network saved without its head is one as well, if the head is the embedding; loading checks that.
-    causal = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), MODEL_MAPPING_NAMES.get(kind), ""}
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or name not in causal:
+    if not causal or name not in {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), MODEL_MAPPING_NAMES.get(kind), ""}:
         raise refused("is another kind of network", "not_causal_lm")

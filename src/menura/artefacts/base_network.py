@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,10 +61,13 @@ def unreadable(error: BaseException, place: str) -> DataError:
 
 
 def key_problems(info: Mapping[str, Any], place: str, *, but: frozenset[str] = frozenset()) -> list[Problem]:
-    """Return what transformers' loading info has against the weights; names in ``but`` may be unexpected."""
+    """Return what transformers' loading info has against the weights; names in ``but`` may be unexpected.
+
+    Weights and ``config.json`` are then not of the same model, or not whole.
+    """
 
     def problem(code: str, told: str) -> Problem:
-        return Problem(code, told, place=place, hint="take weights and config.json from the same model")
+        return Problem(code, told, place=place, hint=OTHERS)
 
     missing = [problem("tensor_missing", f"{name} is missing") for name in sorted(info["missing_keys"])]
     further = [
@@ -92,9 +94,8 @@ def tensor_problems(network: PreTrainedModel, place: str) -> list[Problem]:
     head, embedding = network.get_output_embeddings(), network.get_input_embeddings()
     tied = bool(network.config.get_text_config().tie_word_embeddings and network._tied_weights_keys)
     if tied and head is not None and head.weight is not embedding.weight:
-        told = f"the head's weights are not those of the embedding, as tie_word_embeddings in {CONFIG} has it"
-        hint = f'if the head is meant, write "tie_word_embeddings": false into {Path(place) / CONFIG}'
-        broken.append(Problem("tensor_tied", told, place=place, hint=hint))
+        told = f"the head is not the embedding, as {CONFIG} has it (tie_word_embeddings; false there takes both)"
+        broken.append(Problem("tensor_tied", told, place=place, hint=OTHERS))
     return broken
 
 

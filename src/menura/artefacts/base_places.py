@@ -59,7 +59,7 @@ def fetch(name: str, *, accept_terms: bool = False, offline: bool = False, say: 
     if known is None:
         return path if _is_whole(path) or (path.exists() and _is_local(name)) else _from_hub(name, path, offline, say)
     if known.source == "config":
-        raise ConfigError(f"base {name!r} has sizes only, no weights", hint="give a folder, or the hub id gpt2")
+        raise ConfigError(f"base {name!r} has sizes only, no weights", hint="--base gpt2, or a folder")
     if not (path / RECORD).exists():
         install(known, path, accept_terms=accept_terms, offline=offline, say=say)
     return path
@@ -116,7 +116,7 @@ def _from_hub(name: str, path: Path, offline: bool, say: Say) -> Path:
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise StorageError(
             f"base {name!r}: no such name, folder, and the hub could not be reached or does not have it",
-            hint=f"known names: {', '.join(BASES)}; or a folder with config.json, model.safetensors, tokenizer.json",
+            hint="menura base list",
             code="unreachable",
         ) from error
 

@@ -83,10 +83,8 @@ def check_rows(tokenizer: PreTrainedTokenizerFast, rows: int, place: str) -> Non
         if id not in special or id in put or name in _templates(tokenizer)
     ]
     if occurring:
-        told = f"the network has rows for {rows:,} tokens; none for {listed(occurring)}"
-        raise MismatchError(
-            told, place=place, hint="take tokenizer and weights from the same model", code="tokens_beyond_rows"
-        )
+        told = f"the network has rows for {rows:,} tokens; none for {listed(occurring)}; take both from one model"
+        raise MismatchError(told, place=place, hint=OTHERS, code="tokens_beyond_rows")
 
 
 def _check_packages(files: BaseFiles) -> None:

@@ -54,8 +54,8 @@ def read_gguf_header(path: Path) -> GgufHeader:
             reader = gguf.GGUFReader(path)
             header = _header(reader, path)
         except DAMAGE as error:
-            told = f"damaged: {(str(error).splitlines() or [type(error).__name__])[0][:80]}"
-            raise DataError(told, place=place, hint="copy or fetch it again", code="gguf_damaged") from error
+            told = f"damaged: {(str(error).splitlines() or [type(error).__name__])[0][:80]}; copy or fetch it again"
+            raise DataError(told, place=place, hint=OTHERS, code="gguf_damaged") from error
     kind = header.architecture
     if kind in ENCODERS:
         told = f"{kind} is an encoder; a causal language model is wanted"
