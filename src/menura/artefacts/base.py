@@ -110,13 +110,13 @@ def without_weights(name: str) -> PreTrainedModel:
 
 def _settings_of(name: str) -> object:
     path = folder_of(name)
-    if path.is_file():
-        files = base_files(path)
-        return AutoConfig.from_pretrained(files.folder, gguf_file=path.name)
-    if not (path / CONFIG).exists():
+    if not path.exists():
         raise unknown(name)
-    check_kind(read_config(path / CONFIG), path / CONFIG)
-    return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    if (path / CONFIG).exists():
+        check_kind(read_config(path / CONFIG), path / CONFIG)
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    files = base_files(path)
+    return AutoConfig.from_pretrained(files.folder, gguf_file=files.weights[0].name)
 
 
 def _fetched(name: str, *, accept_terms: bool = False, offline: bool, say: Say) -> tuple[BaseFiles, Base]:
