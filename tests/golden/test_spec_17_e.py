@@ -270,7 +270,7 @@ def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: ChatFormatName) -> 
     batch = toy.batch([dialogue])
     labels = batch.packed.labels
     texts = ("hello there", "asleep")
-    assert labels.token.tolist() == [t for text in texts for t in (*toy.encoder.tokenizer.encode(text), toy.end)]
+    assert labels.token.tolist() == [t for text in texts for t in toy.encoder.reply_ids(text)]
     assert batch.reply_lengths.tolist() == [len(text) + 1 for text in texts]
     assert len(labels.token) == sum(len(text) + 1 for text in texts)
     assert len(batch.packed.ids) == 1, "the replies of one dialogue are read in one row"

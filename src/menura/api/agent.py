@@ -131,11 +131,11 @@ class Agent:
             return self._ranked(
                 prompt, ways if self.num_latents else replace(ways, each=count), decoding, max_new_tokens, seed
             )[:count]
-        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
+        model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         seeds = list(range(seed, seed + count))
         with self._as_agent():
-            ids = several(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seeds=seeds)
-            scored = model.batch([replace(prompt, reply=(*reply, end)) for reply in ids])
+            ids = several(model, prompt, decoding or Nucleus(), end=ends, max_new_tokens=max_new_tokens, seeds=seeds)
+            scored = model.batch([replace(prompt, reply=(*reply, ends[0])) for reply in ids])
             nll = (nll_of(model, scored) / scored.reply_lengths).tolist()
         made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nll, strict=True)]
         return sorted(made, key=lambda candidate: candidate.nll)
@@ -145,12 +145,12 @@ class Agent:
     ) -> list[Candidate]:
         from menura.decoding.candidates import candidates
 
-        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
+        model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         with self._as_agent():
             (found,) = candidates(
-                model, [prompt], decoding or Greedy(), ranking, end=end, max_new_tokens=max_new_tokens, seeds=[seed]
+                model, [prompt], decoding or Greedy(), ranking, end=ends, max_new_tokens=max_new_tokens, seeds=[seed]
             )
-            said = model.batch([replace(prompt, reply=(*one.ids, end)) for one in found])
+            said = model.batch([replace(prompt, reply=(*one.ids, ends[0])) for one in found])
             latents = [one.latent for one in found if one.latent is not None]
             with torch.no_grad():
                 own = (
@@ -172,12 +172,12 @@ class Agent:
         if self.num_latents:
             yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
             return
-        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
+        model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         prompt = model.batch([self._prompt(context, max_new_tokens)])
         with self._as_agent():
             ids: list[int] = []
             shown = 0
-            chosen = stream(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seed=seed)
+            chosen = stream(model, prompt, decoding or Nucleus(), end=ends, max_new_tokens=max_new_tokens, seed=seed)
             for token in chosen:
                 ids.append(token)
                 text = encoder.tokenizer.decode(ids)
