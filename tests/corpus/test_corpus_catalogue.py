@@ -48,8 +48,8 @@ def test_no_reader_is_missing_from_the_catalogue() -> None:
 
 
 def test_no_reader_of_chats_is_missing_from_the_catalogue() -> None:
-    names = [module.name for module in pkgutil.iter_modules(chats.__path__)]
-    modules = (importlib.import_module(f"menura.corpus.chats.{name}") for name in names)
+    names = [module.name for module in pkgutil.walk_packages(chats.__path__, "menura.corpus.chats.")]
+    modules = map(importlib.import_module, names)
     made = {getattr(module, name) for module in modules for name in dir(module) if name.startswith("looks_like")}
     assert made >= {entry.chat.looks_like for entry in FORMATS.values() if entry.chat}
     known = {entry.chat.looks_like for entry in FORMATS.values() if entry.chat}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from menura.cli.main import run
-from menura.corpus.chats.card_writing import card_png, new_card
-from menura.corpus.chats.cards import read_card
+from menura.corpus.chats.cards.card import read_card
+from menura.corpus.chats.cards.writing import card_png, new_card
 
 Answer = Callable[..., str]
 

@@ -182,7 +182,7 @@ def export_persona(name: str, to: str, out: Path) -> Path:
     """
     from menura.artefacts import persona_store
     from menura.artefacts.files import write_bytes
-    from menura.corpus.chats.card_writing import card_json, card_png
+    from menura.corpus.chats.cards.writing import card_json, card_png
 
     found = persona_store.load(name)
     forms: dict[str, Callable[[], bytes]] = {

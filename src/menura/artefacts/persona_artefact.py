@@ -18,7 +18,7 @@ from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.tensors import with_zeros, without_zeros
 from menura.corpus.atomic_files import reporting
-from menura.corpus.chats.card_writing import new_card
+from menura.corpus.chats.cards.writing import new_card
 from menura.errors import DataError, MismatchError, UnsafeError
 from menura.models.catalogue import named_settings
 

@@ -19,10 +19,11 @@ from menura.corpus import (
     personaldialog,
     real_persona_chat,
 )
-from menura.corpus.chats import openai_messages, text_lines
 from menura.corpus.chats.chat_file import FILE_LIMIT, LINE_LIMIT, ChatFile
 from menura.corpus.chats.formats import CHAT_FORMATS, near_miss
 from menura.corpus.chats.reading import ChatReader, found_in
+from menura.corpus.chats.training_sets import openai_messages
+from menura.corpus.chats.transcripts import text_lines
 from menura.corpus.dialogue import Dialogue, Reader
 from menura.corpus.findings import Found
 from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, bare_name, opened, refuse_binary

@@ -2,12 +2,15 @@
 
 import re
 
-from menura.corpus.chats import screenplay, subtitles, tables, text_lines
-from menura.corpus.chats.messenger_formats import MESSENGERS, NEARLY
+from menura.corpus.chats.cards import example_dialogues, sillytavern
+from menura.corpus.chats.messengers.catalogue import MESSENGERS, NEARLY
 from menura.corpus.chats.reading import ChatReader
-from menura.corpus.chats.training_sets import TRAINING_SETS
+from menura.corpus.chats.training_sets.catalogue import TRAINING_SETS
+from menura.corpus.chats.transcripts import screenplay, subtitles, tables, text_lines
 
 CHAT_FORMATS: tuple[ChatReader, ...] = (
+    ChatReader("card", "a character card", example_dialogues.looks_like, example_dialogues.messages, starts=True),
+    ChatReader("sillytavern", "a SillyTavern chat", sillytavern.looks_like, sillytavern.messages, timed=True),
     *TRAINING_SETS,
     *MESSENGERS,
     ChatReader("subtitles", "subtitles", subtitles.looks_like, subtitles.messages),

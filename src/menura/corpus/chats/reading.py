@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 
-from menura.corpus.chats import placeholders, plausibility, privacy, times
+from menura.corpus.chats import plausibility, times
 from menura.corpus.chats.chat_file import ChatFile
+from menura.corpus.chats.cleaning import placeholders, privacy
+from menura.corpus.chats.cleaning.normalise import clean, clean_name, mended
 from menura.corpus.chats.message import Event, Message, Notes, Start
-from menura.corpus.chats.normalise import clean, clean_name, mended
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.findings import NAME_LIMIT
 from menura.errors import ConfigError, DataError, Problem, shown
