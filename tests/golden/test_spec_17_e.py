@@ -269,10 +269,9 @@ def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: ChatFormatName) -> 
     dialogue = part("d", "good day", "hello there", "and how is the goat?", "asleep", facts=FACTS)
     batch = toy.batch([dialogue])
     labels = batch.packed.labels
-    texts = ("hello there", "asleep")
-    assert labels.token.tolist() == [t for text in texts for t in toy.encoder.reply_ids(text)]
-    assert batch.reply_lengths.tolist() == [len(text) + 1 for text in texts]
-    assert len(labels.token) == sum(len(text) + 1 for text in texts)
+    replies = [toy.encoder.reply_ids(text) for text in ("hello there", "asleep")]
+    assert labels.token.tolist() == [token for reply in replies for token in reply]
+    assert batch.reply_lengths.tolist() == [len(reply) for reply in replies]
     assert len(batch.packed.ids) == 1, "the replies of one dialogue are read in one row"
     assert torch.equal(batch.packed.ids[labels.row, labels.position], labels.token)
     for index, exchange in enumerate(batch.exchanges):

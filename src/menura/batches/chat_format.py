@@ -126,7 +126,9 @@ class ChatFormat:
 
     def first_turn(self, tokenizer: Tokenizer, text: str) -> Ids:
         """Return a user turn whose beginning the facts were."""
-        return (*tokenizer.encode(text), *self.turn_close)
+        if self.texts is None or tokenizer.has_control(text):
+            return (*tokenizer.encode(text), *self.turn_close)
+        return _behind(tokenizer, WORD + self.texts.facts_close, text + self.texts.turn_close)
 
     def turn(self, tokenizer: Tokenizer, text: str, *, own: bool, after: Place) -> Ids:
         """Return a turn of a context, from its text and what it stands after."""

@@ -9,11 +9,10 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from menura.batches.chat_format import WORD, ChatFormat, Ids, TurnTexts
+from menura.batches.chat_format import WORD, ChatFormat, Ids, TurnTexts, plain
 from menura.batches.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -24,11 +23,9 @@ LONGEST = 100_000  # characters of one rendered conversation
 CONTENTS = ("uOneu", "aOnea", "uTwou", "aTwoa")
 FACTS = "sOnes"
 BETWEEN = "\n\n"  # facts and first turn, where a template has no system role
-FIXED: Mapping[str, Any] = {  # what templates ask for beside the messages, so that no format changes by the day
-    "enable_thinking": False,
-    "date_string": "26 Jul 2024",
-    "strftime_now": lambda form: datetime(2024, 7, 26).strftime(form),  # a date, not a time
-}
+TODAY = "26 Jul 2024"  # for templates that write the date: no format may change by the day
+DATE = f"{{%- macro strftime_now(format) -%}}{TODAY}{{%- endmacro -%}}"  # in front of a template; it writes nothing
+FIXED: Mapping[str, Any] = {"enable_thinking": False, "date_string": TODAY}
 FIRST_CHARACTERS = ("a", "The", "1", "(", "«", "!", "über", "我", "🙂", "'s")
 Messages = Sequence[tuple[str, str]]  # (role, content)
 T = TypeVar("T")
@@ -60,6 +57,18 @@ class TemplatePieces:
 
 
 @dataclass(frozen=True)
+class BaseFormat:
+    """The chat format of a base; ``warning`` tells what is not as the base was trained, ``compared`` how that is known.
+
+    ``compared`` counts the random conversations that are equal to the template's.
+    """
+
+    chat_format: ChatFormat
+    compared: int = 0
+    warning: str = ""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How many conversations were compared with the template, and the first that differs."""
 
@@ -67,11 +76,39 @@ class Comparison:
     difference: str = ""
 
 
+def base_format(
+    hf_tokenizer: "PreTrainedTokenizerBase", tokenizer: Tokenizer, end_ids: Sequence[int], count: int = 20
+) -> BaseFormat:
+    """Return the chat format that a base was trained in, compared with its template on ``count`` conversations.
+
+    Without a template, or with one that cannot be used, it is ``plain``. ``tokenizer`` is the same tokenizer, as ours;
+    ``end_ids`` are the ids at which generation stops besides the format's own.
+    """
+    if not hf_tokenizer.chat_template:
+        return BaseFormat(with_ends(plain(tokenizer), end_ids))
+    template, compared = ChatTemplate(hf_tokenizer), Comparison(0)
+    try:
+        made = format_of(pieces_of(template), tokenizer, "template", hf_tokenizer.eos_token_id)
+        compared = compare(template, made, tokenizer, count)
+    except TemplateError as error:
+        warning = f"its chat template cannot be used ({error}), so turns are written as plain text"
+        return BaseFormat(with_ends(plain(tokenizer), end_ids), warning=warning)
+    warning = f"its chat template is followed but for this: {compared.difference}" if compared.difference else ""
+    return BaseFormat(with_ends(made, end_ids), compared.compared, warning)
+
+
+def with_ends(chat_format: ChatFormat, end_ids: Sequence[int]) -> ChatFormat:
+    """Return a format at whose generation these ids end a reply, too."""
+    others = tuple(id for id in dict.fromkeys(end_ids) if id != chat_format.end)
+    return replace(chat_format, other_ends=others)
+
+
 class ChatTemplate:
     """The chat template of a tokenizer of transformers, with a time limit."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
+        self._text = DATE + tokenizer.get_chat_template()
 
     def text(self, messages: Messages, *, prompt: bool = False) -> str | None:
         """Return a conversation as text, ``prompt`` with what opens a reply; None if the template refuses it.
@@ -91,7 +128,13 @@ class ChatTemplate:
         from jinja2.exceptions import TemplateError as JinjaError  # noqa: PLC0415
 
         plain = [{"role": role, "content": content} for role, content in messages]
-        arguments = {"tokenize": tokenize, "add_generation_prompt": prompt, "return_dict": False, **FIXED}
+        arguments = {
+            "chat_template": self._text,
+            "tokenize": tokenize,
+            "add_generation_prompt": prompt,
+            "return_dict": False,
+            **FIXED,
+        }
         try:
             found = within(SECONDS, lambda: self._tokenizer.apply_chat_template(plain, **arguments))
         except TemplateSyntaxError as error:
