@@ -253,7 +253,7 @@ def spelled(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
 
 def llama() -> PreTrainedModel:
     """Return the tiny base: four layers, 32 wide, over bytes."""
-    return bases.load("tiny", say=lambda line: None)[0]
+    return bases.load("tiny", say=lambda line: None).network
 
 
 def gpt2() -> PreTrainedModel:

@@ -231,7 +231,7 @@ def load_model(settings: ModelSettings, options: "LoadOptions | None" = None, *,
     """
     from menura.artefacts.loading import LoadOptions
 
-    loaded = model(settings.name).load(settings, options or LoadOptions())
+    loaded = model(settings.name).load(settings, replace(options or LoadOptions(), device=device))
     return replace(loaded, model=loaded.model.to(device))
 
 

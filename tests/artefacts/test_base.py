@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,9 +19,10 @@ def quiet(line: str) -> None:
 
 
 def test_the_tiny_base_is_built_once_and_is_the_same_everywhere(empty_workspace: Path) -> None:
-    network, tokenizer, base = bases.load("tiny", offline=True, say=quiet)
-    assert (base.name, base.source, len(tokenizer)) == ("tiny", "code", 259)
-    assert base.parameters == sum(p.numel() for p in network.parameters())
+    loaded = bases.load("tiny", offline=True, say=quiet)
+    base = loaded.base
+    assert (base.name, base.source, len(loaded.tokenizer)) == ("tiny", "code", 259)
+    assert base.parameters == sum(p.numel() for p in loaded.network.parameters())
     assert bases.on_disk() == [base]
     shutil.rmtree(empty_workspace / "bases")
     before = torch.get_rng_state()
@@ -29,8 +31,7 @@ def test_the_tiny_base_is_built_once_and_is_the_same_everywhere(empty_workspace:
 
 
 def test_a_base_is_read_back_as_it_was_built() -> None:
-    first, _, _ = bases.load("tiny", say=quiet)
-    again, _, _ = bases.load("tiny", say=quiet)
+    first, again = (bases.load("tiny", say=quiet).network for _ in range(2))
     assert first.dtype == torch.float32
     assert not first.training
     pairs = zip(first.state_dict().items(), again.state_dict().items(), strict=True)
@@ -63,7 +64,7 @@ def test_a_folder_is_a_base(empty_workspace: Path, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("mine")
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         shutil.copy(empty_workspace / "bases" / "tiny" / name, folder)
-    _, _, found = bases.load(str(folder), offline=True)
+    found = bases.load(str(folder), offline=True).base
     assert found.sha256 == wanted.sha256
     assert found.source == "folder"
     assert sum(p.numel() for p in bases.without_weights(str(folder)).parameters()) == found.parameters
@@ -75,7 +76,7 @@ def test_a_folder_is_a_base(empty_workspace: Path, tmp_path_factory: pytest.Temp
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "last.ckpt"])
 def test_a_folder_of_pickles_is_refused_unread(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     folder = tmp_path_factory.mktemp("theirs")
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "llama"}')
     (folder / name).write_bytes(b"\x80")
     with pytest.raises(UnsafeError, match=f"{name}: pickle files can run code"):
         bases.load(str(folder), offline=True)
@@ -92,7 +93,7 @@ def test_offline_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     def called(*args: object, **kwargs: object) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(bases.subprocess, "run", called)
+    monkeypatch.setattr(subprocess, "run", called)
     for name in (DEFAULT, "someone/model"):
         with pytest.raises(StorageError, match="--offline forbids") as caught:
             bases.pull(name, offline=True, say=quiet)
@@ -108,8 +109,8 @@ def test_sizes_alone_cannot_be_loaded() -> None:
 def test_a_download_that_fails_says_why_and_leaves_nothing(
     empty_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed = bases.subprocess.CompletedProcess([], 1, "", "warning\nERROR: No route to host\n")
-    monkeypatch.setattr(bases.subprocess, "run", lambda *args, **kwargs: failed)
+    failed = subprocess.CompletedProcess([], 1, "", "warning\nERROR: No route to host\n")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: failed)
     with pytest.raises(StorageError, match=r"could not fetch .*No route to host"):
         bases.pull(DEFAULT, say=quiet)
     assert not list(empty_workspace.rglob("*"))

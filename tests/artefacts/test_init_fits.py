@@ -10,9 +10,9 @@ from made_up import stir
 from menura.adaptation.weights import adaptable_parameters
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.base import Base
+from menura.artefacts.base import LoadedBase
 from menura.artefacts.loaders.causal_lm import write_adapters
-from menura.batches.tokenizer import Tokenizer, byte_tokenizer
+from menura.batches.tokenizer import byte_tokenizer
 from menura.errors import MismatchError
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
@@ -49,9 +49,8 @@ def test_a_start_of_another_kind_is_refused_with_what_to_type(kind: str, tmp_pat
 def test_layout_special_is_refused_where_its_tokens_would_hit_unused_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     given = bases.load
 
-    def with_fewer_tokens(name: str, **more: object) -> tuple[torch.nn.Module, Tokenizer, Base]:
-        network, _, base = given(name)
-        return network, byte_tokenizer(("<|endoftext|>",)), base
+    def with_fewer_tokens(name: str, **more: object) -> LoadedBase:
+        return replace(given(name), tokenizer=byte_tokenizer(("<|endoftext|>",)))
 
     monkeypatch.setattr(bases, "load", with_fewer_tokens)
     load_model(replace(config("houlsby"), chat_format="plain"))

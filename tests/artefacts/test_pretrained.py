@@ -186,13 +186,13 @@ def test_a_bert_that_a_hub_gave_is_read_like_a_folder(tmp_path: Path, monkeypatc
     monkeypatch.setenv("MENURA_HOME", str(tmp_path / "home"))
     network = bert(tmp_path / "bert", masked_words=True)
 
-    def pull(name: str, *, offline: bool = False, say: Callable[[str], None] = print) -> None:
+    def fetch(name: str, *, offline: bool = False, say: Callable[[str], None] = print) -> None:
         del offline, say
         folder = bases.folder_of(name)
         folder.parent.mkdir(parents=True)
         shutil.copytree(tmp_path / "bert", folder)
 
-    monkeypatch.setattr(bases, "pull", pull)
+    monkeypatch.setattr(bases, "fetch", fetch)
     model = load_model(PlatoConfig(base="somebody/some-bert", lm_head="bert_mlm")).model
     assert isinstance(model, Plato)
     assert torch.equal(model.embeddings.token.weight, network.bert.embeddings.word_embeddings.weight)

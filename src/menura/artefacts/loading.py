@@ -10,7 +10,8 @@ import torch
 from menura.adaptation.inner_step import restore_inner_lrs
 from menura.adaptation.weights import trainable_parameters
 from menura.artefacts import tensors
-from menura.artefacts.base import Base
+from menura.artefacts.base_dtype import Dtype
+from menura.artefacts.base_record import Base
 from menura.artefacts.earlier_names import renamed_weights
 from menura.batches.encode import Encoder
 from menura.batches.tokenizer import Tokenizer
@@ -57,12 +58,18 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a model is loaded: ``seed`` of fresh weights; ``vocabulary`` if there is no run to read one from."""
+    """How a model is loaded: ``seed`` of fresh weights; ``vocabulary`` if there is no run to read one from.
+
+    ``dtype`` is the number type of a causal language model's base, which ``auto`` chooses for ``device``; adapters are
+    always float32.
+    """
 
     seed: int = 0
     offline: bool = False
     say: Callable[[str], None] = lambda line: None
     vocabulary: Vocabulary | None = None
+    dtype: Dtype = "float32"
+    device: str = "cpu"
 
 
 def run_weights(settings: ModelSettings) -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.base import Base
+from menura.artefacts.base_record import Base
 from menura.artefacts.files import read_json, sha256_of
 from menura.artefacts.pretrained_folder import HEADER_LIMIT, MINILM, pretrained_folder
 from menura.batches.tokenizer import Tokenizer
@@ -57,10 +57,11 @@ def load_pretrained(
     Raises DataError for a network that is neither a BERT nor a GPT-2, MismatchError where token strings do not match.
     """
     if name != MINILM and not _kind(bases.folder_of(name)):
-        bases.pull(name, offline=offline, say=say)
+        bases.fetch(name, offline=offline, say=say)
     if name == MINILM or _kind(bases.folder_of(name)) == "bert":
         return _bert(name, weights=weights)
-    network, tokenizer, base = bases.load(name, offline=offline, say=say)
+    loaded = bases.load(name, offline=offline, say=say)
+    network, tokenizer, base = loaded.network, loaded.tokenizer, loaded.base
     kind = network.config.model_type
     if not weights:
         return _growing(Pretrained(base, Sizes(len(tokenizer)), tokenizer, OWN_OPENS, OWN_ENDS, {}))

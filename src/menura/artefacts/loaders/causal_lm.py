@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.base import Base
+from menura.artefacts.base_dtype import Dtype
+from menura.artefacts.base_record import Base
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, run_weights, with_weights
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS
 from menura.batches.encode import Encoder
@@ -29,7 +30,9 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
 
     The model's encoder turns dialogues into token ids (no network).
     """
-    network, tokenizer, base = bases.load(settings.base, offline=options.offline, say=options.say)
+    dtype = _dtype_for(settings, options)
+    under = bases.load(settings.base, dtype=dtype, device=options.device, offline=options.offline, say=options.say)
+    network, tokenizer, base = under.network, under.tokenizer, under.base
     if settings.reinit != "none":
         network = bases.reinitialized(network, small=settings.reinit == "small", seed=options.seed)
     _check_vocabulary(len(tokenizer), network, settings)
@@ -94,18 +97,26 @@ def write_adapters(
     tensors.save(path, {name: value.half() for name, value in weights.items()}, fits)
 
 
+def _dtype_for(settings: CausalLmConfig, options: LoadOptions) -> Dtype:
+    """Return the number type asked for; ConfigError if the base itself would be trained in bfloat16.
+
+    With its 8 bits most steps of training are too small to change a weight.
+    """
+    if not settings.train_base and settings.adapters.kind != "none":
+        return options.dtype
+    if options.dtype == "bfloat16":
+        told = "the base's own weights are trained in float32 only; bfloat16 is for adapters on a frozen base"
+        raise ConfigError(told, hint="--dtype float32, or adapters without model.train_base")
+    return "float32"
+
+
 def _check_vocabulary(tokens: int, network: PreTrainedModel, settings: CausalLmConfig) -> None:
-    """Raise MismatchError if the network lacks rows for the vocabulary, or control tokens would use spare rows."""
+    """Raise MismatchError if the format's own tokens would not follow the base's rows."""
     rows = network.get_input_embeddings().weight.shape[0]
-    if tokens > rows:
+    if settings.chat_format == "special" and tokens != rows:
+        between = f"{rows - tokens} unused rows stand between" if tokens < rows else f"{tokens - rows} rows are missing"
         raise MismatchError(
-            f"tokenizer.json has {tokens} tokens, the network has rows for {rows}",
-            place=settings.base,
-            hint="take both from the same base",
-        )
-    if settings.chat_format == "special" and tokens < rows:
-        raise MismatchError(
-            f"chat format special puts its tokens behind the base's; here {rows - tokens} unused rows stand between",
+            f"chat format special puts its tokens behind the base's; here {between}",
             place=settings.base,
             hint="use --set model.chat_format=chat or plain",
         )

