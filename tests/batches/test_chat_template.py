@@ -227,7 +227,7 @@ def test_a_base_without_a_template_writes_plain_text_even_if_control_tokens_exis
     found = base_format(given, ours, (3,))
     assert found.chat_format.sha256 == plain(ours).sha256
     assert found.chat_format.other_ends == (3,)
-    assert not found.warning
+    assert found.warning == "it has no chat template, so turns are written as plain text, one line each"
 
 
 def test_plain_text_has_the_bos_that_the_tokenizer_puts_and_one_line_a_turn() -> None:

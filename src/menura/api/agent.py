@@ -301,18 +301,21 @@ def persona_on(
     return replace(own, check=check, path=path)
 
 
-def load(name: str = DEFAULT, *, device: str = "cpu", offline: bool = False) -> Model:
+def load(
+    name: str = DEFAULT, *, device: str = "cpu", offline: bool = False, assignments: Sequence[str] = ()
+) -> Model:
     """Return a model by name: ``shipped`` (the default base and its adapter checkpoint), a base, a folder, a hub id.
 
-    A folder may hold a base, or be that of a run: then its best weights are loaded.
+    A folder may hold a base, or be that of a run: then its best weights are loaded. ``assignments`` are settings of the
+    model as ``path=value``, such as ``adapters.rank=4``; ConfigError for one that is none.
     """
     options = LoadOptions(offline=offline)
     if _is_run(name):
-        return Model(registry.load_model(_run(name).model, options, device=device), method=usual_method(name))
-    from menura.artefacts.loaders.causal_lm import default_settings
-    from menura.models.causal_lm.model import CausalLmConfig
+        settings = overridden(_run(name).model, None, assignments)
+        return Model(registry.load_model(settings, options, device=device), method=usual_method(name))
+    from menura.artefacts.loaders.causal_lm import settings_for
 
-    settings = default_settings() if name == DEFAULT else CausalLmConfig(base=name)
+    settings = overridden(settings_for(name, offline=offline), None, assignments)
     return Model(registry.load_model(settings, options, device=device))
 
 

@@ -21,6 +21,7 @@ from menura.personas.selection import Collected, Pick, Selection, find_speaker, 
 from menura.personas.stranger_control import stranger_for
 
 CONSENT = "the person whose words these are must agree to it; what is read stays on this machine"
+MODEL = "model."  # begins the path of a setting of the model
 ChooseSpeaker = Callable[[Sequence[str]], str | None]
 
 
@@ -49,7 +50,8 @@ def adapt(  # each one changes the persona, or where it is written
     offline: bool = False,
     dry_run: bool = False,
     replace_old: bool = False,
-    choose_speaker: ChooseSpeaker = lambda speakers: None,
+    choose_speaker: MODEL = "model."  # begins the path of a setting of the model
+ChooseSpeaker = lambda speakers: None,
     on_step: StepCallback | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Adapted | None:
@@ -65,7 +67,8 @@ def adapt(  # each one changes the persona, or where it is written
     """
     persona_store.check_new(name)  # a bad name is reported before anything takes time
     # A bad setting too, if the method is known without the model.
-    chosen = None if method else overridden(usual_method(base), config, assignments)
+    of_model, of_method = _by_what_they_set(assignments)
+    chosen = None if method else overridden(usual_method(base), config, of_method)
     collected = Collected(k, pick)
     found = inputs(files, format, options)
     for dialogue in dialogues_of(found):
@@ -77,8 +80,10 @@ def adapt(  # each one changes the persona, or where it is written
     if dry_run:
         say(f"would adapt {name!r}: {_planned(selection)}")
         return None
-    model = load(base, device=registry.device_of(device), offline=offline)
-    chosen = chosen or overridden(method_on(model, base, method), config, assignments)
+    model = load(base, device=registry.device_of(device), offline=offline, assignments=of_model)
+    for note in model.loaded.notes:
+        say(f"note   base {base}: {note}")
+    chosen = chosen or overridden(method_on(model, base, method), config, of_method)
     chosen.attach(model.loaded.model)
     support = encoded(model.loaded, selection.support, selection.speaker)
     if too_long := model.loaded.encoder.cut["exchanges"]:
@@ -104,6 +109,12 @@ def adapt(  # each one changes the persona, or where it is written
         stranger.keep()
     say(verdict(check, selection.speaker, time.perf_counter() - began))
     return Adapted(persona_on(model.loaded, artefact, check, saved.path), saved)
+
+
+def _by_what_they_set(assignments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the assignments to settings of the model, without their ``model.``, and those of the method."""
+    model = [one.strip().removeprefix(MODEL) for one in assignments if one.strip().startswith(MODEL)]
+    return model, [one for one in assignments if not one.strip().startswith(MODEL)]
 
 
 def _selection(

@@ -25,6 +25,7 @@ FACTS = "sOnes"
 BETWEEN = "\n\n"  # facts and first turn, where a template has no system role
 TODAY = "26 Jul 2024"  # for templates that write the date: no format may change by the day
 DATE = f"{{%- macro strftime_now(format) -%}}{TODAY}{{%- endmacro -%}}"  # in front of a template; it writes nothing
+PLAIN = "turns are written as plain text, one line each"
 FIXED: Mapping[str, Any] = {"enable_thinking": False, "date_string": TODAY}
 FIRST_CHARACTERS = ("a", "The", "1", "(", "«", "!", "über", "我", "🙂", "'s")
 Messages = Sequence[tuple[str, str]]  # (role, content)
@@ -85,13 +86,13 @@ def base_format(
     ``end_ids`` are the ids at which generation stops besides the format's own.
     """
     if not hf_tokenizer.chat_template:
-        return BaseFormat(with_ends(plain(tokenizer), end_ids))
+        return BaseFormat(with_ends(plain(tokenizer), end_ids), warning=f"it has no chat template, so {PLAIN}")
     template, compared = ChatTemplate(hf_tokenizer), Comparison(0)
     try:
         made = format_of(pieces_of(template), tokenizer, "template", hf_tokenizer.eos_token_id)
         compared = compare(template, made, tokenizer, count)
     except TemplateError as error:
-        warning = f"its chat template cannot be used ({error}), so turns are written as plain text"
+        warning = f"its chat template cannot be used ({error}), so {PLAIN}"
         return BaseFormat(with_ends(plain(tokenizer), end_ids), warning=warning)
     warning = f"its chat template is followed but for this: {compared.difference}" if compared.difference else ""
     return BaseFormat(with_ends(made, end_ids), compared.compared, warning)

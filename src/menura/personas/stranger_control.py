@@ -54,7 +54,7 @@ def stranger_for(loaded: LoadedModel, method: Adaptation, say: Callable[[str], N
             return Stranger(persona_artefact.read(path), path)
         except (DataError, StorageError):
             path.unlink(missing_ok=True)  # damaged: it can be made again
-    someone = _someone()
+    someone = packaged_speaker()
     if someone is None:
         return None
     say("       adapting a stranger's persona, once, to compare with")
@@ -71,7 +71,8 @@ def _speakers() -> list[Task]:
     return by_speaker(chitchat.read(chitchat.installed()))
 
 
-def _someone() -> Selection | None:
+def packaged_speaker() -> Selection | None:
+    """Return five dialogues of a speaker of the packaged corpus who speaks about as much as most; None: no corpus."""
     known = [task for task in _speakers() if len(task.dialogues) >= DIALOGUES]
     return Selection.first_of(min(known, key=_unusual), DIALOGUES, 0) if known else None
 

@@ -38,7 +38,8 @@ KEPT_BYTES = 1 << 30  # of cached frozen-layer output for sequences seen before
 class CausalLmConfig:
     """Settings of a causal language model that replies as a persona.
 
-    ``base`` is a name of ``menura base list``, a folder or a hub id. Without adapters all weights adapt (in-place);
+    ``base`` is a name of ``menura base list``, a folder or a hub id. ``chat_format`` auto is the one that the base was
+    trained in, by its chat template. Without adapters all weights adapt (in-place);
     with them only the adapters do (extra-place), unless ``train_base`` (the paper's "phi not fixed").
     ``init_from`` names initial adapter weights: a file, or ``shipped``; empty is the identity initialisation of Eq. 2.
     ``reinit`` drops the pretrained weights (MAMLviaPP's REINIT): random weights in the ``same`` network, or, as
@@ -48,7 +49,7 @@ class CausalLmConfig:
     name: ClassVar[str] = "causal_lm"
 
     base: str = "smollm2-135m"
-    chat_format: ChatFormatName = "chat"
+    chat_format: ChatFormatName = "auto"
     max_length: int = 512  # tokens a sequence, reply included
     adapters: Adapters = field(default_factory=Adapters)
     train_base: bool = False
