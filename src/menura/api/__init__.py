@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         export_persona,
         mask_similarity,
         models,
+        other_models,
         persona_facts,
         personas,
         pull_base,
@@ -80,7 +81,7 @@ _WHERE = {  # the names of each module, separated by spaces
     ),
     "menura.api.inventory": (
         "bases count_parameters delete_persona export_persona mask_similarity models persona_facts personas "
-        "pull_base show_base workspace "
+        "pull_base show_base workspace other_models "
     ),
     "menura.api.data": "add_corpus check_file convert count formats split",
     "menura.api.make_persona": "adapt",

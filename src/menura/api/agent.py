@@ -1,6 +1,6 @@
 """Agents, which reply: a model by name, and a persona adapted on it from dialogues."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation, AdaptsPart
 from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
+from menura.artefacts.base_dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
@@ -245,7 +246,7 @@ class Persona(Agent):
         """
         path = Path(name)
         artefact = persona_artefact.read(path) if path.suffix == persona_store.SUFFIX else persona_store.load(str(name))
-        loaded = base.loaded if base else _loaded(artefact, device, offline=offline)
+        loaded = base.loaded if base else _loaded(artefact, device, LoadOptions(offline=offline))
         artefact.check_fits(loaded)
         return persona_on(loaded, artefact)
 
@@ -302,35 +303,50 @@ def persona_on(
 
 
 def load(
-    name: str = DEFAULT, *, device: str = "cpu", offline: bool = False, assignments: Sequence[str] = ()
+    name: str = DEFAULT,
+    *,
+    device: str = "cpu",
+    offline: bool = False,
+    dtype: Dtype = "float32",
+    assignments: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> Model:
     """Return a model by name: ``shipped`` (the default base and its adapter checkpoint), a base, a folder, a hub id.
 
-    A folder may hold a base, or be that of a run: then its best weights are loaded. ``assignments`` are settings of the
-    model as ``path=value``, such as ``adapters.rank=4``; ConfigError for one that is none.
+    A folder may hold a base, or be that of a run: then its best weights are loaded. ``dtype`` is the number type of the
+    base, ``auto`` bfloat16 where float32 would take over half of the free memory; ``say`` is told so. ``assignments``
+    are settings of the model as ``path=value``, such as ``adapters.rank=4``; ConfigError for one that is none.
     """
-    options = LoadOptions(offline=offline)
+    options = LoadOptions(offline=offline, dtype=dtype, say=say)
     if _is_run(name):
         settings = overridden(_run(name).model, None, assignments)
         return Model(registry.load_model(settings, options, device=device), method=usual_method(name))
     from menura.artefacts.loaders.causal_lm import settings_for
 
-    settings = overridden(settings_for(name, offline=offline), None, assignments)
+    settings = overridden(settings_for(name, offline=offline, say=say), None, assignments)
     return Model(registry.load_model(settings, options, device=device))
 
 
-def agents(names: Sequence[str], *, device: str = "cpu", offline: bool = False) -> dict[str, Agent]:
-    """Return personas, models or runs by name; personas made for one model share it in memory."""
+def agents(
+    names: Sequence[str],
+    *,
+    device: str = "cpu",
+    offline: bool = False,
+    dtype: Dtype = "float32",
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Agent]:
+    """Return personas, models or runs by name; personas made for one model share it in memory. Options as ``load``."""
+    options = LoadOptions(offline=offline, dtype=dtype, say=say)
     made: dict[str, Agent] = {}
     shared: dict[str, LoadedModel] = {}
     for name in names:
         if _is_model(name):
-            made[name] = load(name, device=device, offline=offline)
+            made[name] = load(name, device=device, offline=offline, dtype=dtype, say=say)
             continue
         artefact = persona_store.load(name)
         key = str(artefact.model)
         if key not in shared:
-            shared[key] = _loaded(artefact, device, offline=offline)
+            shared[key] = _loaded(artefact, device, options)
         artefact.check_fits(shared[key])
         made[name] = persona_on(shared[key], artefact)
     return made
@@ -396,7 +412,6 @@ def _run(folder: str) -> Any:
     return config_of(folder)
 
 
-def _loaded(artefact: PersonaArtefact, device: str, *, offline: bool) -> LoadedModel:
+def _loaded(artefact: PersonaArtefact, device: str, options: LoadOptions) -> LoadedModel:
     """Return the model that a persona was made for."""
-    settings = registry.settings_from(artefact.model)
-    return registry.load_model(settings, LoadOptions(offline=offline), device=device)
+    return registry.load_model(registry.settings_from(artefact.model), options, device=device)

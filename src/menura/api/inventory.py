@@ -57,11 +57,26 @@ def bases() -> list[dict[str, Any]]:
     ]
 
 
-def pull_base(name: str, *, offline: bool = False, say: Callable[[str], None] = print) -> "tuple[Base, Path]":
-    """Fetch a base and convert it, once, its checksum checked; return what it is and its folder."""
+def other_models() -> list[dict[str, Any]]:
+    """Return the models that other programs keep here, as plain data: what to type, bytes, path, program.
+
+    They are those of the hub's cache, Ollama and LM Studio; whether each serves as a base is not looked at.
+    """
+    from menura.artefacts.local_models import local_models
+
+    return [{**asdict(model), "path": str(model.path)} for model in local_models()]
+
+
+def pull_base(
+    name: str, *, accept_terms: bool = False, offline: bool = False, say: Callable[[str], None] = print
+) -> "tuple[Base, Path]":
+    """Fetch a base and convert it, once, its checksum checked; return what it is and its folder.
+
+    Raises ConfigError for a base whose terms must be accepted, and are not: ``say`` is told them.
+    """
     from menura.artefacts import base
 
-    return base.pull(name, offline=offline, say=say), base.folder_of(name)
+    return base.pull(name, accept_terms=accept_terms, offline=offline, say=say), base.folder_of(name)
 
 
 def show_base(name: str) -> dict[str, Any]:
@@ -69,11 +84,12 @@ def show_base(name: str) -> dict[str, Any]:
     from menura.artefacts import base
     from menura.artefacts.base_catalogue import BASES
 
-    if not (base.folder_of(name) / "config.json").exists():
+    place = base.folder_of(name)
+    if not (place.is_file() or place.is_dir()):
         hint = f"menura base pull {name}" if name in BASES else "menura base list"
         raise ConfigError(f"base {name!r} is not on this machine", hint=hint, code="unknown_base")
     found = base.pull(name, offline=True)
-    return {**asdict(found), "sha256": found.sha256, "folder": str(base.folder_of(name))}
+    return {**asdict(found), "sha256": found.sha256, "folder": str(place)}
 
 
 # Models

@@ -9,6 +9,7 @@ from menura import registry
 from menura.adaptation.inner_loop import StepCallback
 from menura.api.agent import Persona, load, method_on, overridden, persona_on, usual_method
 from menura.artefacts import persona_store
+from menura.artefacts.base_dtype import Dtype
 from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_store import Saved
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
@@ -48,10 +49,10 @@ def adapt(  # each one changes the persona, or where it is written
     assignments: Sequence[str] = (),
     device: str = "auto",
     offline: bool = False,
+    dtype: Dtype = "float32",
     dry_run: bool = False,
     replace_old: bool = False,
-    choose_speaker: MODEL = "model."  # begins the path of a setting of the model
-ChooseSpeaker = lambda speakers: None,
+    choose_speaker: ChooseSpeaker = lambda speakers: None,
     on_step: StepCallback | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Adapted | None:
@@ -61,7 +62,7 @@ ChooseSpeaker = lambda speakers: None,
     ``on_step`` is called after each step with the replies done, the replies in all and the loss in nats per token.
     ``say`` gets what was read and left out, what is planned and how the held-out dialogues fared. With ``dry_run``
     nothing is loaded or written, and None returned. A persona of the same name stays as an earlier version, unless
-    ``replace_old``.
+    ``replace_old``. ``dtype`` as in ``load``.
     Raises ConfigError for a name, speaker, base or setting that cannot be meant, DataError for files that cannot be
     read, EpisodeError for too few dialogues.
     """
@@ -80,7 +81,9 @@ ChooseSpeaker = lambda speakers: None,
     if dry_run:
         say(f"would adapt {name!r}: {_planned(selection)}")
         return None
-    model = load(base, device=registry.device_of(device), offline=offline, assignments=of_model)
+    model = load(
+        base, device=registry.device_of(device), offline=offline, dtype=dtype, assignments=of_model, say=say
+    )
     for note in model.loaded.notes:
         say(f"note   base {base}: {note}")
     chosen = chosen or overridden(method_on(model, base, method), config, of_method)

@@ -31,7 +31,6 @@ from menura.errors import ConfigError, StorageError, UnsafeError
 TINY_SEED = 20_261_121
 PULL_SECONDS = 900
 COPIED = 1 << 20  # bytes at once
-TERMS_SHOWN = 4_000  # characters; the whole text is in the package
 Say = Callable[[str], None]
 
 
@@ -67,19 +66,19 @@ def network_settings(known: KnownBase) -> Any:
 def _show_terms(known: KnownBase, terms: PackagedFile, into: Path, say: Say, *, accepted: bool) -> None:
     """Say the terms of a base; ConfigError unless they were accepted. Nothing else of it is fetched before."""
     if not accepted:
-        text = _plain(_extracted(terms, into).read_text(encoding="utf-8"))
-        rest = f"\n… the whole text: {terms.path} in the package {terms.package}" if len(text) > TERMS_SHOWN else ""
-        say(text[:TERMS_SHOWN] + rest)
+        say(_plain(_extracted(terms, into).read_text(encoding="utf-8")))
         told = f"{known.name} comes under the {known.licence}, which must be accepted first"
         raise ConfigError(told, hint=f"menura base pull {known.name} --accept-terms", code="terms")
     say(f"terms  {known.licence} accepted (--accept-terms); text: {terms.path} in {terms.package}")
 
 
 def _plain(page: str) -> str:
-    """Return the text of an HTML page, one line a paragraph."""
-    body = re.sub(r"(?is)<(script|style|head|nav|header|footer|devsite-[\w-]*)\b.*?</\1>", " ", page)
-    found = re.search(r"(?is)<article\b.*?</article>", body)
-    text = html.unescape(re.sub(r"(?s)<[^>]*>", "\n", found.group() if found else body))
+    """Return the text of an HTML page's article, one line a paragraph."""
+    article = re.search(r"(?is)<article\b.*?</article>", page)
+    body = re.sub(r"(?is)<(script|style|nav)\b.*?</\1>", " ", article.group() if article else page)
+    body = re.sub(r"\s+", " ", body)
+    body = re.sub(r"(?i)<(/?p|/?h\d|/?li|/?div|br)\b[^>]*>", "\n", body)
+    text = html.unescape(re.sub(r"<[^>]*>", "", body))
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
 

@@ -8,6 +8,7 @@ import typer
 
 from menura import api
 from menura.cli.globals import Globals
+from menura.cli.options import DTYPE
 from menura.cli.reading import DATES, DROP_LINKS, ENCODING, GAP, REDACT, SAME, options_of
 from menura.cli.terminal import Screen
 
@@ -31,6 +32,7 @@ def adapt(
     drop_links: DROP_LINKS = False,
     base: Annotated[str, typer.Option(help="shipped, a base's name, a run's or another folder, a hub id.")] = "shipped",
     method: Annotated[str, typer.Option(help="How to learn: finetune, maml, cmaml. Else what serves best here.")] = "",
+    dtype: DTYPE = "auto",
     replace: Annotated[bool, REPLACE] = False,
 ) -> None:
     """Learn a persona from a handful of dialogues, and say whether it helped."""
@@ -49,6 +51,7 @@ def adapt(
         assignments=given.assignments,
         device=given.device,
         offline=given.offline,
+        dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
         dry_run=given.dry_run,
         replace_old=replace,
         choose_speaker=lambda speakers: _asked(speakers, screen),

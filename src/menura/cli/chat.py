@@ -10,6 +10,7 @@ import typer
 from menura import api
 from menura.cli.evaluate import RANK_BY
 from menura.cli.globals import Globals
+from menura.cli.options import DTYPE
 from menura.cli.terminal import Screen, columns
 from menura.errors import printable
 
@@ -46,13 +47,20 @@ def chat(
     rank_by: RANK_BY = "",
     strength: Annotated[float | None, typer.Option(help="How much the persona weighs, 0 to 1, where it can.")] = None,
     profile: Annotated[list[str] | None, PROFILE] = None,
+    dtype: DTYPE = "auto",
 ) -> None:
     """Talk in the terminal; two names answer side by side."""
     given: Globals = context.obj
     decoding = api.decoding(top_p, temperature, greedy=greedy, num_beams=num_beams)
     told = _profile(profile or ())
     screen = Screen(as_json=given.as_json)
-    agents = api.agents(names.split(","), device=api.device_of(given.device), offline=given.offline)
+    agents = api.agents(
+        names.split(","),
+        device=api.device_of(given.device),
+        offline=given.offline,
+        dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
+        say=screen.say,
+    )
     agents = {name: agent.at_strength(strength) for name, agent in agents.items()}
     if told:
         agents = {name: agent.with_profile(told) for name, agent in agents.items()}

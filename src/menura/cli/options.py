@@ -9,6 +9,7 @@ import typer
 
 from menura.errors import ConfigError, shown
 
+DTYPE = Annotated[str, typer.Option(help="Numbers of the base: float32, bfloat16, or auto: what the memory takes.")]
 EXAMPLES = {"shots": "0,1,3,5,10", "epochs": "1,2,4"}  # of options that take numbers
 
 

@@ -50,7 +50,7 @@ def evaluate_run(
 ) -> Results:
     """Evaluate a method on the first ``personas`` of a held-out split (0 = all), the training ones never looked at."""
     check_trained(settings.metrics, settings.scorers)
-    prepared = prepare(config, device=device, offline=offline, say=say)
+    prepared = prepare(config, device=device, offline=offline, say=say, dtype=settings.dtype)
     return evaluate_prepared(prepared, settings, personas=personas, say=say)
 
 
@@ -99,6 +99,14 @@ def evaluate_prepared(
     return replace(found, about=_about(prepared, settings, len(held_out), chosen))
 
 
+def _precision(loaded: LoadedModel) -> str:
+    """Return the number type of most of a model's weights."""
+    sizes: dict[str, int] = {}
+    for value in loaded.model.parameters():
+        sizes[str(value.dtype)] = sizes.get(str(value.dtype), 0) + value.numel()
+    return max(sizes, key=lambda name: sizes[name]).removeprefix("torch.")
+
+
 def _ranker(loaded: LoadedModel, file: str) -> Ranker:
     if not (isinstance(loaded.model, Plato) and loaded.model.latents):
         raise ConfigError("a ranker ranks candidates, and this model says none", hint="leave --ranker out")
@@ -124,7 +132,7 @@ def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: 
         "query": following if settings.protocol == "following" else left_out,
         "left out": prepared.loaded.encoder.cut_text or "nothing",
         "perplexity": f"per token of {base.name}'s vocabulary, end token counted, opening token not",
-        "precision": "judged in float32"
+        "precision": f"judged in {_precision(prepared.loaded)}"
         + (f", trained and adapted in {config.dtype}: approximate" if config.dtype != "float32" else ""),
         "environment": ", ".join(f"{name} {version}" for name, version in environment()["packages"].items()),
     }

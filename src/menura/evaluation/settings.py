@@ -17,6 +17,7 @@ OF_RANKS = ("hits", "mrr")  # prefixes of metrics that rank the reference among 
 
 Protocol = Literal["following", "leave-one-out"]
 SplitName = Literal["test", "valid"]
+BaseDtype = Literal["auto", "float32", "bfloat16"]
 
 
 def setting(default: Any, help: str = "", *flags: str, minimum: float | None = None) -> Any:
@@ -62,7 +63,8 @@ class EvaluateConfig:
     ``scorers`` is the folder of the trained scorers that some metrics need, the workspace's if empty. ``upper_bound``
     adds a row in which each reply is the candidate nearest to the reference. ``ranker`` is the file, or run, of a
     ranker that replaces ``ranking``. ``split`` is the evaluated split: test, or valid, the personas on which settings
-    may be chosen. Without ``metrics`` the usual ones for the text are taken.
+    may be chosen. Without ``metrics`` the usual ones for the text are taken. ``dtype`` is the number type of the base
+    of a run that is loaded to be evaluated.
     """
 
     shots: tuple[int, ...] = setting((5,), "Support dialogues, one or a sweep: 0,1,3,5,10", "--k", "-k")
@@ -85,6 +87,7 @@ class EvaluateConfig:
     scorers: str = setting("", "The folder of trained scorers; the workspace's if left out.")
     strength: float | None = setting(None, "How much a persona weighs, 0 to 1, where it can.")
     split: SplitName = setting("test", "Who is scored: test, or valid, by whom settings may be chosen.")
+    dtype: BaseDtype = setting("float32", "Numbers of the base: float32, bfloat16, or auto: what the memory takes.")
     seed: int = 0
 
     def __post_init__(self) -> None:

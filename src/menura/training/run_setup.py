@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from menura import registry
+from menura.artefacts.base_dtype import Dtype
 from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.errors import MismatchError
 from menura.personas.profiles import told_in
@@ -58,12 +59,21 @@ class Prepared:
 
 
 def prepare(
-    config: RunConfig, *, device: str = "cpu", offline: bool = False, say: Callable[[str], None] = lambda line: None
+    config: RunConfig,
+    *,
+    device: str = "cpu",
+    offline: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    dtype: Dtype = "float32",
 ) -> Prepared:
-    """Read the data, split it, load the model. Data comes first, as its errors show faster."""
+    """Read the data, split it, load the model. Data comes first, as its errors show faster.
+
+    ``dtype`` is the number type of the base; that of the run is autocast's, over weights in float32.
+    """
     split = split_of(config.data, tasks_of(config.data))
     split.verify()
     learn = registry.model(config.model.name).learn_vocabulary
     vocabulary = learn(config.model, split.splits["train"]) if learn and not config.model.init_from else None
-    loaded = registry.load_model(config.model, LoadOptions(config.seed, offline, say, vocabulary), device=device)
+    options = LoadOptions(config.seed, offline, say, vocabulary, dtype)
+    loaded = registry.load_model(config.model, options, device=device)
     return Prepared(config, loaded, split)
