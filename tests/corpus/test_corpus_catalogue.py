@@ -129,3 +129,10 @@ def test_a_folder_without_a_chat_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
     with pytest.raises(DataError, match="no file in it may be a chat"):
         inputs.read(tmp_path)
+
+
+def test_every_format_has_a_title_of_its_own_that_says_more_than_its_name() -> None:
+    titles = [entry.title for entry in FORMATS.values()]
+    assert all(title.strip() for title in titles)
+    assert len(set(titles)) == len(titles)
+    assert [name for name, entry in FORMATS.items() if entry.title == name] == []

@@ -14,7 +14,7 @@ from menura.artefacts.persona_store import Saved
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.inputs import Input, dialogues_of, inputs
 from menura.corpus.summary import summaries
-from menura.errors import DataError
+from menura.errors import DataError, number_of
 from menura.personas.adapt_persona import adapt_persona, check_persona, encoded, seconds_foretold
 from menura.personas.held_out import verdict
 from menura.personas.selection import Collected, Pick, Selection, find_speaker, unknown_speaker
@@ -83,12 +83,12 @@ def adapt(  # each one changes the persona, or where it is written
     support = encoded(model.loaded, selection.support, selection.speaker)
     if too_long := model.loaded.encoder.cut["exchanges"]:
         limit = model.loaded.encoder.max_length
-        say(f"note   left out: {too_long} replies that are longer than {limit:,} tokens")
+        say(f"note   left out: {number_of(too_long, 'reply')} longer than {limit:,} tokens")
     replies = sum(map(len, support))
     seconds = seconds_foretold(model.loaded, chosen, support) if support else 0.0
     foretold = f" · about {max(1, round(seconds))} s" if seconds else ""
     say(f"note   {CONSENT}")
-    say(f"plan   base {model.loaded.base.name} · {replies} replies of {_planned(selection)}{foretold}")
+    say(f"plan   base {model.loaded.base.name} · {number_of(replies, 'reply')} of {_planned(selection)}{foretold}")
     stranger = stranger_for(model.loaded, chosen, say) if selection.held_out else None
     began = time.perf_counter()
 
@@ -130,7 +130,7 @@ def _planned(selection: Selection) -> str:
     used, total = len(selection.support), selection.total
     where = {"recent": "the most recent", "spread": "spread over all"}.get(selection.pick, selection.pick)
     held = f", {len(selection.held_out)} held out" if selection.held_out else ""
-    return f"{selection.speaker} in {used} of {total} dialogues ({where}{held})"
+    return f"{selection.speaker} in {used} of {number_of(total, 'dialogue')} ({where}{held})"
 
 
 def _told(found: Sequence[Input]) -> Mapping[str, object]:

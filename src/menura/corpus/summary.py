@@ -1,11 +1,10 @@
 """What reading a chat found, changed and left out, as lines for people."""
 
-from collections import Counter
 from collections.abc import Sequence
 
-from menura.corpus.chats.message import Notes
+from menura.corpus.chats.message import Notes, listed_kinds
 from menura.corpus.inputs import Input
-from menura.errors import LISTED_AT_MOST
+from menura.errors import LISTED_AT_MOST, number_of
 
 SPEAKERS_LISTED = 5
 
@@ -14,7 +13,7 @@ def summaries(found: Sequence[Input]) -> list[str]:
     """Return a few lines about each of some inputs that were read to their end, at most 20 of them."""
     told = [summary(one) for one in found[:LISTED_AT_MOST]]
     if len(found) > LISTED_AT_MOST:
-        told.append(f"read   … and {len(found) - LISTED_AT_MOST} more files: menura data check")
+        told.append(f"read   … and {number_of(len(found) - LISTED_AT_MOST, 'more file')}: menura data check")
     return told
 
 
@@ -46,10 +45,6 @@ def noted(notes: Notes) -> list[str]:
         ("read, not learnt", notes.context_only),
         ("changed", notes.changed),
     ):
-        if told := _counted(counts):
+        if told := listed_kinds(counts):
             lines.append(f"       {what}: {told}")
     return lines
-
-
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common() if count)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn
-from menura.errors import ConfigError, EpisodeError, Problem, shown
+from menura.errors import ConfigError, EpisodeError, Problem, number_of, shown
 from menura.personas.profiles import profile_of, told_in
 from menura.tasks.persona_groups import GENERIC_SPEAKERS
 from menura.tasks.task import DialogueView, Task
@@ -184,7 +184,8 @@ class _Kept:
 def _enough(speaker: str, dialogues: int, shots: int) -> None:
     if dialogues < shots:
         hint = f"use -k {dialogues}, or give more dialogues" if dialogues else "give dialogues in which they reply"
-        raise EpisodeError(f"{speaker!r} replies in {dialogues} dialogues, too few for {shots} shots", hint=hint)
+        replies_in = f"{speaker!r} replies in {number_of(dialogues, 'dialogue')}"
+        raise EpisodeError(f"{replies_in}, too few for {number_of(shots, 'shot')}", hint=hint)
 
 
 def with_names(view: DialogueView) -> DialogueView:

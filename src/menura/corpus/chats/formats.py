@@ -10,7 +10,7 @@ from menura.corpus.chats.training_sets import TRAINING_SETS
 CHAT_FORMATS: tuple[ChatReader, ...] = (
     *TRAINING_SETS,
     *MESSENGERS,
-    ChatReader("subtitles", "subtitles", subtitles.looks_like, subtitles.messages),
+    ChatReader("subtitles", "subtitles (SRT, WebVTT)", subtitles.looks_like, subtitles.messages),
     ChatReader("table", "a table", tables.looks_like, tables.messages),
     ChatReader("screenplay", "a screenplay or a play", screenplay.looks_like, screenplay.messages),
     ChatReader("transcript", '"Name: text" lines', text_lines.looks_like, text_lines.messages, guessed=True),

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from menura.corpus.chats.message import Event, Message, Notes, Start
+from menura.corpus.chats.message import Event, Message, Notes, Start, listed_kinds
 from menura.errors import shown
 
 if TYPE_CHECKING:
@@ -128,12 +128,11 @@ def _nothing(reading: "ChatReading") -> None:
     notes = reading.notes
     if notes.errors or notes.card:  # a card's facts make a persona by themselves
         return
-    left_out = ", ".join(f"{count:,} {kind}" for kind, count in notes.dropped.most_common())
     if len(reading.speakers) == 1:
         said = f"only {shown(next(iter(reading.speakers)))} speaks: a persona learns replies, so two people are needed"
         notes.wrong("one_speaker", said, hint="export the chat with the other side's messages")
     elif notes.dropped:
-        said = f"nothing is left to learn from: left out {left_out}"
+        said = f"nothing is left to learn from: left out {listed_kinds(notes.dropped)}"
         notes.wrong("empty", said, hint="export the chat with its texts")
     else:
         notes.wrong("empty", "no dialogues found")
