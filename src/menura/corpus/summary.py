@@ -9,15 +9,18 @@ from menura.errors import LISTED_AT_MOST, number_of
 SPEAKERS_LISTED = 5
 
 
-def summaries(found: Sequence[Input]) -> list[str]:
-    """Return a few lines about each of some inputs that were read to their end, at most 20 of them."""
-    told = [summary(one) for one in found[:LISTED_AT_MOST]]
+def summaries(found: Sequence[Input], without: str = "") -> list[str]:
+    """Return a few lines about each of some inputs that were read to their end, at most 20 of them.
+
+    ``without`` is the code of warnings that are left out.
+    """
+    told = [summary(one, without) for one in found[:LISTED_AT_MOST]]
     if len(found) > LISTED_AT_MOST:
         told.append(f"read   … and {number_of(len(found) - LISTED_AT_MOST, 'more file')}: menura data check")
     return told
 
 
-def summary(one: Input) -> str:
+def summary(one: Input, without: str = "") -> str:
     """Return a few lines about an input that was read to its end: what it is, what was left out, what is doubtful."""
     notes, reading = one.notes, one.reading
     head = f"read   {one.file.name}: {one.detected.format.title}"
@@ -27,7 +30,7 @@ def summary(one: Input) -> str:
     if len(reading.turns) > SPEAKERS_LISTED:
         speakers.append(f"{len(reading.turns) - SPEAKERS_LISTED} more")
     lines = [f"{head} · turns: {', '.join(speakers)}" if speakers else head, *noted(notes)]
-    shown = [problem for problem in notes.problems if problem.level == "warn"]
+    shown = [problem for problem in notes.problems if problem.level == "warn" and problem.code != without]
     lines += [str(problem) for problem in shown[:LISTED_AT_MOST]]
     if len(shown) > LISTED_AT_MOST:
         lines.append(f"… and {len(shown) - LISTED_AT_MOST} more: menura data check")

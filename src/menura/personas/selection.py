@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn
+from menura.corpus.speakers import speaker_hint
 from menura.errors import ConfigError, EpisodeError, Problem, number_of, shown
 from menura.personas.profiles import profile_of, told_in
 from menura.tasks.persona_groups import GENERIC_SPEAKERS
@@ -18,7 +19,6 @@ HELD_OUT = 2  # dialogues that are checked on
 HELD_OUT_EXCHANGES = 2  # that such a dialogue has at least
 SPREAD_AT_MOST = 1024  # dialogues that are kept in memory to spread over
 GROUP = 3  # people from which on a turn says who speaks
-NAMES_LISTED = 10
 WORD = re.compile(r"[^\W_]+")
 
 
@@ -67,11 +67,8 @@ def find_speaker(
 
 def unknown_speaker(speaker: str | None, replies: Sequence[tuple[str, int]]) -> ConfigError:
     """Return the error for a speaker who does not reply, or for one who must be named."""
-    most = sorted(replies, key=lambda pair: -pair[1])[:NAMES_LISTED]
-    listed = ", ".join(f"{shown(name)} ({count})" for name, count in most) or "nobody replies"
-    more = f" and {len(replies) - NAMES_LISTED} more" if len(replies) > NAMES_LISTED else ""
     said = f"no replies of {shown(speaker)}" if speaker else "whose persona? several people reply"
-    return ConfigError(said, hint=f"--speaker with one of (replies): {listed}{more}", code="unknown_speaker")
+    return ConfigError(said, hint=speaker_hint(speaker, replies), code="unknown_speaker")
 
 
 @dataclass

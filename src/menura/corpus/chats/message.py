@@ -92,6 +92,7 @@ class Notes:
     dropped: Counter[str] = field(default_factory=Counter)
     context_only: Counter[str] = field(default_factory=Counter)
     private: Counter[str] = field(default_factory=Counter)
+    first_private: dict[str, int] = field(default_factory=dict)  # the first line of each kind
     facts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     first_lines: list[str] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
