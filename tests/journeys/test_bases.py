@@ -1,4 +1,4 @@
-"""Every kind of model folder that people bring as a base becomes a persona that speaks, or a sentence that says why not."""
+"""Every kind of model folder that people bring becomes a persona that speaks, or a sentence that says why not."""
 
 import importlib.util
 import io

@@ -99,7 +99,7 @@ def test_a_card_becomes_a_persona_that_greets_and_a_card_again_with_all_its_fiel
     card["data"]["extensions"]["other/app"] = {"depth": 1.0, "x": [None, "é"]}
     card["data"]["unknown"] = 7
     Path("card.png").write_bytes(card_png(card))
-    assert "1 replies of Tomo" in typed("adapt", "tomo", "card.png", "--base", "tiny")
+    assert "1 reply of Tomo" in typed("adapt", "tomo", "card.png", "--base", "tiny")
     assert "tomo> Hello there.\n" in typed("chat", "tomo", "--greedy", piped="hi\n")
     typed("persona", "export", "tomo", "--to", kind, "--out", f"out.{kind}")
     back = read_card(Path(f"out.{kind}").read_bytes(), f"out.{kind}").raw

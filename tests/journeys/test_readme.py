@@ -40,7 +40,7 @@ def typed(empty_workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_from_a_file_to_a_persona_that_talks_and_back(typed: Answer) -> None:
     checked = typed("data", "check", "chat.jsonl", "--speaker", WHO)
-    assert "chat.jsonl  jsonl" in checked
+    assert "chat.jsonl  Menura's JSON lines" in checked
     assert f"replies of {WHO}: 12" in checked
     assert checked.rstrip().endswith("Nothing was written.")
 

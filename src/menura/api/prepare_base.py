@@ -57,7 +57,7 @@ def prepare_base(
     config = with_settings(replace(recipe(), seed=options.seed), assignments)
     if options.dry_run:
         outer = config.outer
-        say(f"would train {config.model.adapters.kind} for {name}: {outer.steps} steps of {outer.meta_batch_size} tasks")
+        say(f"would train adapters for {name}: {outer.steps} steps of {outer.meta_batch_size} tasks")
         return None
     device = device_of(options.device)
     prepared = prepare(config, device=device, offline=options.offline, say=say)

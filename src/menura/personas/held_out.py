@@ -10,6 +10,7 @@ import torch
 from menura.adaptation.weights import PersonaWeights, check_finite, loss_with
 from menura.artefacts.loading import LoadedModel
 from menura.batches.encode import EncodedDialogue
+from menura.errors import number_of
 
 ROUNDS = 2000  # of the bootstrap
 SHARE = 95  # per cent of the interval
@@ -71,7 +72,7 @@ class Check:
             return "nothing was held out"
         found = self.likelier
         return (
-            f"PPL {self.before:.1f} -> {self.after:.1f} on {len(self.tokens)} held-out replies: "
+            f"PPL {self.before:.1f} -> {self.after:.1f} on {number_of(len(self.tokens), 'held-out reply')}: "
             f"{_likelier(found.ratio)} ({_interval(found)})"
         )
 
@@ -133,7 +134,8 @@ def verdict(check: Check | None, speaker: str, seconds: float) -> str:
     said = f"check  {speaker}'s held-out replies became {_likelier(found.ratio)} ({_interval(found)})"
     if other:
         said += f"; a stranger's persona would have made them {_likelier(other.ratio)}"
-    said += f"\n       PPL {check.before:.1f} -> {check.after:.1f} on {len(check.tokens)} replies ({seconds:.1f} s)"
+    replies = number_of(len(check.tokens), "reply")
+    said += f"\n       PPL {check.before:.1f} -> {check.after:.1f} on {replies} ({seconds:.1f} s)"
     if found.ratio < 0:
         hint = "hint: more dialogues, or a smaller --set inner.lr=3e-4"
         return f"{said}\nwarn[worse_than_base]: adapting made the held-out dialogues less likely ({hint})"

@@ -96,4 +96,3 @@ def write(path: Path, prepared: Prepared, best: Path, found: tuple[float, float,
 def with_base(config: RunConfig, base: str, rate: float) -> RunConfig:
     """Return the recipe for a base at a learning rate."""
     return replace(config, model=replace(config.model, base=base), outer=replace(config.outer, lr=rate))
-

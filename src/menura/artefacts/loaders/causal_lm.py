@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.base_dtype import Dtype
 from menura.artefacts.base import Say
+from menura.artefacts.base_dtype import Dtype
 from menura.artefacts.base_record import Base
-from menura.artefacts.prepared import PREPARED, prepared_file
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, run_weights, with_weights
+from menura.artefacts.prepared import PREPARED, prepared_file
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS
 from menura.batches.chat_template import BaseFormat, base_format, with_ends
 from menura.batches.encode import Encoder
@@ -126,9 +126,7 @@ def checkpoint_settings(base: str, path: Path, init_from: str) -> CausalLmConfig
         "target_modules": about.get("target_modules", "query_value"),
         **sizes,
     }
-    return CausalLmConfig(
-        base=base, max_length=int(about["limit"]), adapters=Adapters(**adapters), init_from=init_from
-    )
+    return CausalLmConfig(base=base, max_length=int(about["limit"]), adapters=Adapters(**adapters), init_from=init_from)
 
 
 def write_adapters(

@@ -1,14 +1,17 @@
 """Private details are counted by kind and replaced by placeholders; dates, prices and scores are none."""
 
+import re
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from counts import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from menura.corpus.chats.cleaning.privacy import count_private, redacted
+from menura.corpus.chats.cleaning.privacy import CODES, count_private, redacted
+from menura.corpus.check import check
 
 FOUND = [
     # Made-up numbers, and the examples of the standards.
@@ -171,3 +174,16 @@ def test_time_grows_with_the_length_alone(piece: str) -> None:
         started = time.process_time()
         redacted(adversarial)
         assert time.process_time() - started < 1
+
+
+def test_every_kind_is_warned_of_under_an_even_code_with_its_first_line(tmp_path: Path) -> None:
+    details = {text: kind for text, _, kind in FOUND}
+    firsts = {kind: text for text, kind in reversed(details.items())}
+    lines = [f"{('Ann', 'Bo')[number % 2]}: {text}" for number, text in enumerate(("hi", *firsts.values(), "so", "ok"))]
+    (tmp_path / "chat.txt").write_text("\n".join([*lines, *lines[1:-1]]), encoding="utf-8")
+    (report,) = check(tmp_path / "chat.txt")
+    found = {problem.code: problem for problem in report.problems}
+    for line, kind in enumerate(firsts, start=2):
+        assert re.fullmatch("[a-z]+(_[a-z]+)*", CODES[kind])
+        warning = found[CODES[kind]]
+        assert (warning.place, warning.count) == (f"{tmp_path / 'chat.txt'}:{line}", 2), kind

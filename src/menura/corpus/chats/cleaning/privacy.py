@@ -13,6 +13,15 @@ IBANS = "IBANs"
 CARDS = "card numbers"
 PHONES = "phone numbers"
 ADDRESSES = "postal addresses"
+# Of the warnings about them.
+CODES = {
+    LINKS: "links",
+    EMAILS: "email_addresses",
+    IBANS: "ibans",
+    CARDS: "card_numbers",
+    PHONES: "phone_numbers",
+    ADDRESSES: "postal_addresses",
+}
 
 _worth_a_look = re.compile(r"[\d@/]|[wW]{3}\.").search
 _digits = re.compile(r"\d[\d \xa0\u202f./()-]{6,}\d").search
