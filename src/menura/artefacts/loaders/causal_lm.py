@@ -24,7 +24,9 @@ from menura.batches.tokenizer import Tokenizer
 from menura.errors import ConfigError, MismatchError
 from menura.models.catalogue import MODELS, BuildInputs
 from menura.models.causal_lm.adapter_hooks import check_can_learn
-from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.base_checks import check_starts_as_base
+from menura.models.causal_lm.hf_networks import max_positions
+from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 
 LORA = Adapters(kind="lora", rank=8, target_modules="all-linear", layers="upper")  # of a persona on any base
@@ -45,13 +47,19 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     if settings.chat_format == "special":
         tokenizer = tokenizer.adding(SPECIAL_TOKENS)
     found = chat_format_of(settings, under, tokenizer)
-    encoder = Encoder(tokenizer, found.chat_format, settings.max_length)
+    notes = [found.warning] if found.warning else []
+    length = min(settings.max_length, max_positions(network) or settings.max_length)
+    if length < settings.max_length:
+        notes.append(f"it reads {length} tokens at most, so older turns are left out")
+    encoder = Encoder(tokenizer, found.chat_format, length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model: Any = MODELS[settings.name].build(BuildInputs(network, encoder.chat_format), settings).eval()
-    check_starts_as_base(model.lm, tokenizer.encode(PROBE))
+    rows = network.get_input_embeddings().weight.shape[0]
+    model.lm.suppress_ids = tuple(sorted(set(range(rows)) - set(tokenizer.rows().values())))
+    check_starts_as_base(model.lm, tokenizer.encode(PROBE)[:length])
     path = init_file(settings, base) if settings.init_from else None
-    loaded = LoadedModel(model, encoder, base, settings, notes=(found.warning,) if found.warning else ())
+    loaded = LoadedModel(model, encoder, base, settings, notes=tuple(notes))
     if path is not None:
         _check_made_for(path, settings, base)
         loaded = with_weights(loaded, path)
