@@ -229,6 +229,7 @@ def test_the_settings_of_the_model_are_kept_as_plain_data(mira: PersonaArtefact,
         "num_virtual_tokens": 64,
         "layers": 1,
         "init": "identity",
+        "target_modules": "query_value",
     }
 
 

@@ -13,7 +13,8 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
-from menura.models.causal_lm.adapter_hooks import check_can_learn, check_identity, check_reading, neutral_weights
+from menura.models.causal_lm.adapter_hooks import check_can_learn, neutral_weights
+from menura.models.causal_lm.base_checks import check_identity, check_reading
 from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
 from menura.models.causal_lm.prompt_vectors import PromptVectors
