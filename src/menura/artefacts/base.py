@@ -10,7 +10,7 @@ from menura.artefacts.base_catalogue import BASES
 from menura.artefacts.base_dtype import Dtype, chosen_dtype
 from menura.artefacts.base_files import CONFIG, BaseFiles, base_files, read_config
 from menura.artefacts.base_kinds import check_kind
-from menura.artefacts.base_network import load_network
+from menura.artefacts.base_network import CONTRADICTIONS, load_network, unreadable
 from menura.artefacts.base_packages import network_settings
 from menura.artefacts.base_places import fetch, folder_of, on_disk, unknown
 from menura.artefacts.base_record import RECORD, Base, check_unchanged, read_record, record_of
@@ -100,9 +100,12 @@ def without_weights(name: str) -> PreTrainedModel:
     """
     known = BASES.get(name)
     with quiet():
-        config = network_settings(known) if known else _settings_of(name)
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
+        try:
+            config = network_settings(known) if known else _settings_of(name)
+            with torch.device("meta"):
+                return AutoModelForCausalLM.from_config(config)
+        except CONTRADICTIONS as error:
+            raise unreadable(error, name) from error
 
 
 def _settings_of(name: str) -> object:

@@ -147,7 +147,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
 
 def _headers(files: tuple[Path, ...]) -> tuple[int, torch.dtype]:
     """Return the number of values and their widest type; DataError if a header lies or the file is not whole."""
-    count, stored = 0, torch.bfloat16
+    count, stored = 0, set[torch.dtype]()
     for path in files:
         try:
             with safe_open(path, "pt") as file:
@@ -161,9 +161,8 @@ def _headers(files: tuple[Path, ...]) -> tuple[int, torch.dtype]:
             raise StorageError(str(error)[:80], place=str(path)) from error
         if narrow := sorted(name for name in types if name.startswith(("F8", "F4", "F6"))):
             raise quantised("FP8" if narrow[0].startswith("F8") else narrow[0], path)
-        widest = max((PLAIN[name] for name in types & PLAIN.keys()), key=lambda kind: kind.itemsize, default=stored)
-        stored = max(stored, widest, key=lambda kind: kind.itemsize)
-    return count, stored
+        stored |= {PLAIN[name] for name in types & PLAIN.keys()}
+    return count, max(stored, key=lambda kind: kind.itemsize, default=torch.float32)
 
 
 def _vocabulary(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -18,7 +19,7 @@ from menura.errors import DataError, Problem
 # What transformers raises on files that contradict one another; settings of others can be of any type and size.
 CONTRADICTIONS = (
     *(SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError),
-    *(ImportError, ZeroDivisionError, OverflowError, NotImplementedError, AssertionError),
+    *(ImportError, ZeroDivisionError, OverflowError, NotImplementedError, AssertionError, StrictDataclassError),
 )
 # Causal masks that old checkpoints store as weights, beside those that transformers leaves out itself.
 MASK_NAME = re.compile(r"\.(attn|attention)\.(masked_)?bias$")
@@ -31,7 +32,7 @@ def load_network(files: BaseFiles, dtype: torch.dtype) -> PreTrainedModel:
     that transformers cannot make a network of.
     """
     place = str(files.folder)
-    with quiet():
+    with quiet(), torch.random.fork_rng(devices=[]):  # some networks draw numbers that are then overwritten
         try:
             # Other shapes are reported below with all the rest, not at the first.
             network, info = AutoModelForCausalLM.from_pretrained(

