@@ -126,6 +126,7 @@ class Agent:
         """
         from menura.decoding.candidates import Ranking
 
+        max_new_tokens = self._bounded(max_new_tokens)
         prompt = self._prompt(context, max_new_tokens)
         if self.num_latents or ranking is not None:
             ways = ranking or Ranking()
@@ -174,6 +175,7 @@ class Agent:
             yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
             return
         model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
+        max_new_tokens = self._bounded(max_new_tokens)
         prompt = model.batch([self._prompt(context, max_new_tokens)])
         with self._as_agent():
             ids: list[int] = []
@@ -202,6 +204,10 @@ class Agent:
         # Half of a surrogate pair is no character, and no tokenizer reads it.
         turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
         return self.loaded.encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
+
+    def _bounded(self, max_new_tokens: int) -> int:
+        """Return a reply's length at which a context keeps half of what the model reads: some bases read very little."""
+        return min(max_new_tokens, self.loaded.encoder.max_length // 2)
 
     @contextmanager
     def _as_agent(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from menura.batches.batch import Batch, SoftTargets
 from menura.batches.chat_format import SPECIAL_TOKENS, ChatFormatName
+from menura.batches.collate import indices_by_key
 from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.padded import PaddedBatch, padded
 from menura.batches.varlen import PackedChunk, SequenceLayout
@@ -121,16 +122,24 @@ class CausalLm(DialogueModel[CausalState]):
             token_nll = nn.functional.cross_entropy(logits, part.labels, reduction="none")
             nll = nll.index_add(0, part.label_exchange, token_nll.to(nll.dtype))
             if batch.soft_targets:
-                soft = nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[number], reduction="sum")
-                softened.append(soft)
+                wanted = self._soft_target(batch.soft_targets, number)
+                softened.append(nn.functional.cross_entropy(logits, wanted, reduction="sum"))
         return softened_by(mean_loss(nll, batch.reply_lengths), batch.soft_targets, softened)
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with the model's present distribution at each label as soft target."""
-        parts = batch.packed.chunks(PASS_TOKENS)
-        found = tuple(self._logits(self._hidden(part, part.predict_index)).softmax(-1) for part in parts)
-        return replace(batch, soft_targets=SoftTargets(share, found))
+        states = tuple(self._hidden(part, part.predict_index) for part in batch.packed.chunks(PASS_TOKENS))
+        learns = self.special_rows is not None or self._table[0].weight.requires_grad  # an in-place base does
+        probabilities = tuple(self._logits(hidden).softmax(-1) for hidden in states) if learns else ()
+        return replace(batch, soft_targets=SoftTargets(share, probabilities, () if learns else states))
+
+    @torch.no_grad()
+    def _soft_target(self, targets: SoftTargets, chunk: int) -> Tensor:
+        """Return (N, V) the soft targets of a chunk."""
+        if targets.probabilities:
+            return targets.probabilities[chunk]
+        return self._logits(targets.states[chunk]).softmax(-1)
 
     def check_padded(self) -> None:
         """Raise ConfigError if the network has no functional layers here."""
@@ -202,7 +211,7 @@ class CausalLm(DialogueModel[CausalState]):
         ``prefilled`` is the one-row state of a prefix that all share, if it was read before; it stays usable.
         """
         nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
-        for group in _alike([e.prefix for e in batch.exchanges]):
+        for group in indices_by_key([e.prefix for e in batch.exchanges]):
             one = prefilled or self.prefill(self.batch([batch.exchanges[group[0]]]))
             # Batched by length: one long reply would pad all the others to its own length.
             by_length = sorted(group, key=lambda index: len(batch.exchanges[index].reply))
@@ -375,8 +384,6 @@ class CausalLm(DialogueModel[CausalState]):
     def _logits(self, hidden: Tensor) -> Tensor:
         return wide(self._head(hidden, self.special_rows))
 
-    # Construction
-
     def _make_special_rows(self) -> nn.Parameter:
         """Return trainable embeddings of the chat format's own tokens: the mean embedding plus a little noise."""
         mean = self._table[0].weight.detach().to(self.dtype).mean(0)
@@ -389,14 +396,6 @@ def _joined(state: CausalState, ids: Tensor, mask: Tensor | None) -> Tensor | No
         return None
     before = ids.new_ones((len(ids), state.cache.used)) if state.mask is None else state.mask
     return torch.cat([before.bool(), torch.ones_like(ids, dtype=torch.bool) if mask is None else mask], 1)
-
-
-def _alike(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Group indices by equal key, in order of first appearance."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, key in enumerate(keys):
-        groups.setdefault(key, []).append(index)
-    return list(groups.values())
 
 
 def without_adapters(config: CausalLmConfig) -> CausalLmConfig:
