@@ -62,7 +62,7 @@ def test_from_a_file_to_a_persona_that_talks_and_back(typed: Answer) -> None:
     assert len(re.findall(r"^base> ", talk, re.MULTILINE)) == 1
 
     assert "mira" in typed("persona", "list")
-    shown = json.loads(typed("persona", "show", "mira"))
+    shown = json.loads(typed("persona", "show", "mira", "--json"))
     assert shown["recipe"]["speaker"] == WHO
     assert shown["recipe"]["shots"] == 3
     typed("persona", "rm", "mira", "--dry-run")

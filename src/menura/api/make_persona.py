@@ -149,7 +149,7 @@ def adapt(  # each one changes the persona, or where it is written
     by_reply = _by_reply(support, on_step)
     artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, on_step=by_reply)
     artefact, check = check_persona(model.loaded, artefact, selection, stranger.artefact.weights if stranger else None)
-    told, card = _told(read, selection)
+    told, card = _told(read, selection, files)
     artefact = replace(artefact, recipe={**artefact.recipe, **told}, card=card)
     saved = persona_store.save(artefact, replace_old=replace_old)
     if stranger:
@@ -260,7 +260,7 @@ def _planned(selection: Selection) -> str:
     return f"{selection.speaker} in {used} of {number_of(total, 'dialogue')} ({where}{held})"
 
 
-def _told(read: _ReadFiles, selection: Selection) -> tuple[dict[str, Any], Mapping[str, Any]]:
+def _told(read: _ReadFiles, selection: Selection, files: Sequence[Path]) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Return what the files say of the persona beyond dialogues: for its record, and the card that it is made from."""
     # A card of somebody else is none of this persona's.
     mine = [
@@ -269,7 +269,7 @@ def _told(read: _ReadFiles, selection: Selection) -> tuple[dict[str, Any], Mappi
         if one.notes and not (one.notes.card and one.notes.persona != selection.speaker)
     ]
     first_lines = [line for notes in mine for line in notes.first_lines]
-    told: dict[str, Any] = {"consent": CONSENT}
+    told: dict[str, Any] = {"consent": CONSENT, "files": [file.resolve().name for file in files]}
     if first_lines:
         told["first_lines"] = first_lines
     return told, next((notes.card for notes in mine if notes.card), {})

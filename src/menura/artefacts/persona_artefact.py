@@ -28,6 +28,10 @@ WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
 ABOUT = "menura.json"
 CARD = "card.json"
 EXTENSION = "menura/v1"  # of a card: our own part
+# What a card says of a persona that was made from dialogues.
+_LEARNT = "Menura made this persona from dialogues. What it learnt from them is in weights, which"
+BESIDE = f"{_LEARNT} only Menura reads."
+ALONE = f"{_LEARNT} this card does not carry: other programs know no more of it than stands here."
 LARGEST = 1 << 30  # bytes unpacked; in-place personas hold a whole model
 LARGEST_TEXT = 1 << 20
 # On a damaged zip the library also raises that a packing is unknown or a member encrypted; KeyError is a missing key.
@@ -100,16 +104,26 @@ class PersonaArtefact:
             archive.writestr(zipfile.ZipInfo(WEIGHTS), save(packed))
         return package.getvalue()
 
-    def as_card(self) -> dict[str, Any]:
-        """Return the persona as a character card (V3) that other programs read, with a reference to our own part.
+    def as_card(self, *, with_weights: bool = True) -> dict[str, Any]:
+        """Return the persona as a character card (V3) that other programs read.
 
-        A card that the persona was made from stays as it was, but for our extension. Programs that write the card anew
-        drop the weights beside it; their hash in the extension tells.
+        A card that the persona was made from stays as it was. ``with_weights`` adds a reference to the weights that lie
+        beside it in a package; programs that write the card anew drop them, which their hash in the reference tells.
         """
-        card = copy.deepcopy(dict(self.card)) or new_card(self.name, self.facts, self.first_lines, (), {})
-        extensions = card.setdefault("data", {}).setdefault("extensions", {})
-        own = {"weights": WEIGHTS, "about": ABOUT, "weights_sha256": tensors.content_sha256(self.weights)}
-        extensions[EXTENSION] = own
+        card = copy.deepcopy(dict(self.card)) or self._new_card(with_weights=with_weights)
+        if with_weights:
+            extensions = card.setdefault("data", {}).setdefault("extensions", {})
+            own = {"weights": WEIGHTS, "about": ABOUT, "weights_sha256": tensors.content_sha256(self.weights)}
+            extensions[EXTENSION] = own
+        return card
+
+    def _new_card(self, *, with_weights: bool) -> dict[str, Any]:
+        """Return a card of what is known beside the weights: nothing of what the person wrote is repeated.
+
+        Notes are for whoever gets the card. In its description, a model would read them as facts of the persona.
+        """
+        card = new_card(self.name, self.facts, self.first_lines, (), {})
+        card["data"]["creator_notes"] = BESIDE if with_weights else ALONE
         return card
 
 
@@ -134,6 +148,16 @@ def read(path: Path) -> PersonaArtefact:
             about["recipe"],
             card,
         )
+    except DAMAGE as error:
+        raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a package says of itself, without its weights and under the names of when it was made."""
+    try:
+        with reporting(path), zipfile.ZipFile(path) as archive:
+            said = _about(archive, path)
+        return {**said, "model": dict(said["model"]), "recipe": dict(said["recipe"])}
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
-from menura.errors import DataError, MenuraError, Problem, StorageError, UnsafeError
+from menura.errors import DataError, MenuraError, Problem, StorageError, UnsafeError, printable
 
 MIB = 1024 * 1024
 UNPACKING_MEMORY = 128 * MIB  # an xz header may ask for gigabytes before the first byte comes out
@@ -107,13 +107,18 @@ def unreadable(path: Path, error: OSError) -> StorageError:
 def _near_misses(path: Path) -> str:
     """Return what to type in place of a path that is not there: names of its folder that are nearly the same."""
     try:
-        names = {entry.name.casefold(): entry.name for entry in path.parent.iterdir()}
+        # A name with an escape in it cannot be typed from a message.
+        names = {entry.name.casefold(): entry.name for entry in path.parent.iterdir() if entry.name.isprintable()}
     except OSError:
-        return f"there is no folder {shlex.quote(str(path.parent))} either"
+        return f"there is no folder {_typed(path.parent)} either"
     near = get_close_matches(path.name.casefold(), names, n=NEAR_SHOWN)
     if not near:
-        return f"nothing in {shlex.quote(str(path.parent))} is called so"
-    return f"did you mean {' or '.join(shlex.quote(str(path.parent / names[name])) for name in near)}?"
+        return f"nothing in {_typed(path.parent)} is called so"
+    return f"did you mean {' or '.join(_typed(path.parent / names[name]) for name in near)}?"
+
+
+def _typed(path: Path) -> str:
+    return printable(shlex.quote(str(path)))
 
 
 def bare_name(path: Path) -> str:

@@ -122,6 +122,7 @@ def adapt_persona(
     recipe = {
         "method": {"name": method.name, **asdict(method)},
         "shots": len(selection.support),
+        "replies": sum(map(len, support)),
         "pick": selection.pick,
         "speaker": speaker,
         "support_sha256": [_sha256(part) for part in selection.support],
