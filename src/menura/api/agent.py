@@ -206,7 +206,7 @@ class Agent:
         return self.loaded.encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
 
     def _bounded(self, max_new_tokens: int) -> int:
-        """Return a reply's length at which a context keeps half of what the model reads: some bases read very little."""
+        """Return a length of reply that leaves the context half of what the model reads; some read very little."""
         return min(max_new_tokens, self.loaded.encoder.max_length // 2)
 
     @contextmanager
