@@ -10,8 +10,8 @@ import pytest
 
 from menura.artefacts.persona_artefact import ABOUT
 from menura.cli.main import run
-from menura.corpus.chats.card_writing import new_card
-from menura.corpus.chats.cards import read_card
+from menura.corpus.chats.cards.card import read_card
+from menura.corpus.chats.cards.writing import new_card
 
 Captured = pytest.CaptureFixture[str]
 SAID = ("did you water the fern?", "yes, twice", "and the basil?", "it sulks")

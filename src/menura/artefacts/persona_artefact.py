@@ -54,6 +54,7 @@ class PersonaArtefact:
     facts: tuple[str, ...]
     recipe: Mapping[str, Any]
     card: Mapping[str, Any] = field(default_factory=dict)  # the character card it was made from (V3); empty: none
+    chat_format_sha256: str = ""  # of the chat format that it learnt in; empty: made before it was kept
 
     @property
     def first_lines(self) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ class PersonaArtefact:
         return tuple(str(line) for line in self.recipe.get("first_lines", ()))
 
     def check_fits(self, loaded: LoadedModel) -> None:
-        """Raise MismatchError unless base, initial weights and modules are those the persona was made for."""
+        """Raise MismatchError unless base, initial weights, chat format and modules are those it was made for."""
         for what, ours, theirs in (
             ("base", self.base_sha256, loaded.base.sha256),
             ("start", self.init_sha256, loaded.init_sha256),
@@ -71,12 +72,23 @@ class PersonaArtefact:
                     f"persona {self.name!r} was made for {what} {ours[:12] or 'none'}, this is {theirs[:12] or 'none'}",
                     hint="load it without --set model.…, or adapt it again on this base",
                 )
+        self._check_chat_format(loaded)
         if not self.weights:
             return  # a persona without adapted weights
         method = self.recipe.get("method") if isinstance(self.recipe, Mapping) else None
         trainable = method.get("trainable", "") if isinstance(method, Mapping) else ""
         wanted = filter_by_name(adaptable_parameters(loaded.model), str(trainable))
         tensors.check_same_shape(self.weights, wanted, f"persona {self.name!r}")
+
+    def _check_chat_format(self, loaded: LoadedModel) -> None:
+        """Raise MismatchError for another chat format; a persona of plain text as it was before has no hash of it."""
+        ours, theirs = self.chat_format_sha256, loaded.encoder.chat_format.sha256
+        if ours != theirs and (ours or self.model.get("chat_format") == "plain"):
+            raise MismatchError(
+                f"persona {self.name!r} learnt in another chat format than that of {loaded.base.name} now",
+                hint="adapt it again on this base",
+                code="chat_format",
+            )
 
     def write(self, path: Path) -> None:
         """Write the package atomically."""
@@ -92,6 +104,7 @@ class PersonaArtefact:
             "base_sha256": self.base_sha256,
             "start_sha256": self.init_sha256,
             "weights_sha256": weights_sha256,
+            "chat_format_sha256": self.chat_format_sha256,
             "from_card": bool(self.card),
             "model": self.model,
             "facts": list(self.facts),
@@ -147,6 +160,7 @@ def read(path: Path) -> PersonaArtefact:
             tuple(about["facts"]),
             about["recipe"],
             card,
+            about.get("chat_format_sha256", ""),
         )
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error

@@ -133,6 +133,7 @@ def adapt_persona(
     return PersonaArtefact(
         *(name, weights, loaded.base.sha256, loaded.init_sha256),
         *(named_settings(loaded.config), selection.facts, recipe),
+        chat_format_sha256=loaded.encoder.chat_format.sha256,
     )
 
 
