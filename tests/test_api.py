@@ -119,7 +119,7 @@ def test_a_persona_of_another_model_is_refused(persona: menura.Persona, tmp_path
 
 
 def test_a_speaker_must_be_named_where_several_reply(model: menura.Model, corpus: Path) -> None:
-    with pytest.raises(ConfigError, match="whose persona.*--speaker with one of .replies.: 'person-00'"):
+    with pytest.raises(ConfigError, match="whose persona.*type one of --speaker person-00"):
         model.adapt(corpus)
     with pytest.raises(ConfigError, match="no replies of 'nobody'"):
         model.adapt(corpus, speaker="nobody")

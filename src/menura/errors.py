@@ -151,6 +151,12 @@ class Stopped(MenuraError):  # noqa: N818  # nothing went wrong
         self.exit_code = 128 + signal_number
 
 
+def number_of(count: int, one: str, many: str = "") -> str:
+    """Return a count with what is counted, ``1 reply`` or ``2,000 replies``; ``many`` is an irregular plural."""
+    regular = f"{one[:-1]}ies" if one[-1:] == "y" and one[-2:-1] not in "aeiou" else f"{one}s"
+    return f"{count:,} {one if count == 1 else many or regular}"
+
+
 def printable(text: str) -> str:
     """Return text with its control characters but line breaks escaped, so that it moves no terminal."""
     if text.isprintable():

@@ -218,8 +218,8 @@ def test_models_that_are_not_compiled_are_refused(name: str) -> None:
 
 
 def test_a_network_of_unknown_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("menura.models.causal_lm.functional_layers.NETWORKS", {})
-    with pytest.raises(ConfigError, match="only Llama's and GPT-2's"):
+    monkeypatch.setattr("menura.models.causal_lm.functional_networks.NETWORKS", {})
+    with pytest.raises(ConfigError, match="only layers of the fast backbone"):
         compiled_objective(Maml(), VARIANTS["gpt2-houlsby"].toy().model, print)
 
 

@@ -229,8 +229,26 @@ def test_the_settings_of_the_model_are_kept_as_plain_data(mira: PersonaArtefact,
         "num_virtual_tokens": 64,
         "layers": 1,
         "init": "identity",
+        "target_modules": "query_value",
     }
 
 
 def test_weights_do_not_show_when_a_persona_is_printed(mira: PersonaArtefact) -> None:
     assert "tensor" not in repr(mira)
+
+
+def test_a_persona_of_another_chat_format_is_refused(mira: PersonaArtefact, loaded: LoadedModel, package: Path) -> None:
+    read(package).check_fits(loaded)
+    plain = load_model(replace(CONFIG, chat_format="plain"))
+    with pytest.raises(MismatchError, match="learnt in another chat format") as caught:
+        mira.check_fits(plain)
+    assert caught.value.problems[0].code == "chat_format"
+
+
+def test_a_persona_from_before_formats_were_kept_is_read_but_for_the_plain_text_of_then(
+    mira: PersonaArtefact, loaded: LoadedModel
+) -> None:
+    old = replace(mira, chat_format_sha256="")
+    old.check_fits(loaded)
+    with pytest.raises(MismatchError, match="learnt in another chat format"):
+        replace(old, model={**old.model, "chat_format": "plain"}).check_fits(loaded)

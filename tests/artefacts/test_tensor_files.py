@@ -167,7 +167,7 @@ def test_names_and_shapes_must_be_those_wanted() -> None:
     with pytest.raises(MismatchError, match=r"b is \(3, 2\), wanted \(2, 3\)"):
         tensors.check_same_shape({"a": wanted["a"], "b": torch.zeros(3, 2)}, wanted, "these")
     for bad in (float("nan"), float("inf")):
-        with pytest.raises(NumericalError, match="1 values of a are not finite") as caught:
+        with pytest.raises(NumericalError, match="1 value is not finite in a") as caught:
             tensors.check_same_shape({**wanted, "a": torch.tensor([0.0, bad])}, wanted, "these")
         assert caught.value.exit_code == 6
 

@@ -32,7 +32,7 @@ def encoder(layout: ChatFormatName = "chat", limit: int = 512) -> Encoder:
             "<|im_start|>assistant\ntock<|im_end|>",
         ),
         ("special", "<p>i mend clocks.</p><u>hi</u><r>tick</r><u>what?</u><r>tock</r>"),
-        ("plain", "Facts:i mend clocks.\nUser:hi\nReply:tick\nUser:what?\nReply:tock\n"),
+        ("plain", "Facts: i mend clocks.\nUser: hi\nReply: tick\nUser: what?\nReply: tock\n"),
     ],
 )
 def test_a_layout_reads_like_this(layout: ChatFormatName, wanted: str) -> None:

@@ -104,7 +104,7 @@ def test_of_a_group_of_thirty_a_persona_is_made_once_it_is_said_whose(here: Path
     code, told = told_by(adapt("group.txt", "-k", "2"), capsys)
     assert code == 2, told
     assert re.search(r"error\[unknown_speaker\]: whose persona\? several people reply", told)
-    assert re.search(r"hint: --speaker with one of \(replies\): 'Person\d\d' \(\d+\), .* and \d+ more\)", told)
+    assert re.search(r"hint: type one of --speaker Person\d\d \(\d+ replies\), .* and \d+ more\)", told)
     assert everything(here.parent) == before
     code, told = told_by(adapt("group.txt", "-k", "2", "--speaker", "Person07"), capsys)
     assert code == 0, told

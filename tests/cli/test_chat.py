@@ -165,3 +165,28 @@ def test_a_strength_is_told_beside_the_results(runs: Path, monkeypatch: pytest.M
     assert "strength: every persona weighs 0.3" in (tmp_path / "weighed" / "table.md").read_text(encoding="utf-8")
     assert run(["eval", "biased", "--strength", "0.3", *quick]) == 2
     assert run(["eval", "weighed", "--strength", "3", *quick, *settings(Path("told.jsonl"))]) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "said_first"),
+    [
+        ("/cadn 3", "no command /cadn; did you mean /cand?"),
+        ("/quti", "no command /quti; did you mean /quit?"),
+        ("/xyzzy", "no command /xyzzy"),
+    ],
+)
+def test_a_command_that_is_none_is_named_with_the_nearest_one_before_the_help(
+    chat: Answer, typed: str, said_first: str
+) -> None:
+    code, out, _ = chat("tiny", piped=f"{typed}\n")
+    assert code == 0
+    lines = out.splitlines()
+    assert said_first in lines
+    assert lines[lines.index(said_first) + 1].startswith("/cand N: ")
+
+
+@pytest.mark.parametrize("typed", ["/help", "/cand many", "/cand 99"])
+def test_help_and_a_command_with_a_wrong_number_are_no_unknown_commands(chat: Answer, typed: str) -> None:
+    _, out, _ = chat("tiny", piped=f"{typed}\n")
+    assert "no command" not in out
+    assert "/cand N: " in out

@@ -37,7 +37,7 @@ def test_of_many_kinds_of_problems_twenty_are_shown_unless_all_are_asked_for(cap
     assert len(problems) == 20
     lines = checked("chat.txt", capsys=capsys)
     assert re.fullmatch(r"  … and \d+ more: --all shows them", lines[-2])
-    assert re.fullmatch(r"0 kinds of error, \d+ kinds of warning. Nothing was written.", lines[-1])
+    assert re.fullmatch(r"0 kinds of error, \d+ kinds? of warning. Nothing was written.", lines[-1])
     every = checked("chat.txt", "--all", capsys=capsys)
     assert sum("warn[alike]" in line for line in every) == 30
     assert not any("--all" in line for line in every)
@@ -66,7 +66,7 @@ def test_of_many_files_twenty_are_shown_those_with_errors_among_them(capsys: Cap
     files = [line.split("  ")[0] for line in lines if line.startswith("chats/")]
     assert files == ["chats/29.txt", *(f"chats/{number:02}.txt" for number in range(19))]
     assert lines[-2] == "… and 10 more files: --all shows them"
-    assert lines[-1].startswith("1 kinds of error, 2")
+    assert lines[-1].startswith("1 kind of error, 2")
     every = checked("chats", "--all", exit_code=3, capsys=capsys)
     assert sum(line.startswith("chats/") for line in every) == 30
 
@@ -76,3 +76,10 @@ def test_as_json_all_files_and_problems_are_given(capsys: Captured) -> None:
     assert run(["--json", "data", "check", "chat.txt"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[0])
     assert sum(problem["code"] == "alike" for problem in found["problems"]) == 30
+
+
+def test_one_kind_of_error_and_one_of_warning_are_singular(capsys: Captured) -> None:
+    turns = [{"speaker": "Ann", "text": "hi"}, {"speaker": "Bob", "text": "so"}]
+    Path("chat.jsonl").write_text(json.dumps({"turns": turns, "fact": {}}) + "\n[]\n", encoding="utf-8")
+    lines = checked("chat.jsonl", exit_code=3, capsys=capsys)
+    assert lines[-1] == "1 kind of error, 1 kind of warning. Nothing was written."

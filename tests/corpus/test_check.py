@@ -68,7 +68,7 @@ def test_errors_stand_before_warnings(tmp_path: Path) -> None:
 def test_an_unknown_speaker_is_answered_with_the_nearest_and_all(tmp_path: Path) -> None:
     (error,) = check(written(tmp_path, GOOD), speaker="Anna")[0].errors
     assert error.code == "unknown_speaker"
-    assert "did you mean 'Ann'?" in error.hint
+    assert "did you mean --speaker Ann?" in error.hint
     assert "'Bob', 'Ann'" in error.message
 
 
@@ -128,3 +128,12 @@ def test_any_bytes_in_any_format_give_a_report_or_a_refusal(tmp_path: Path, cont
 def test_an_unknown_format_is_a_wrong_argument(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         check(written(tmp_path, GOOD), format="docx")
+
+
+def test_little_to_learn_from_is_said_of_the_speaker_who_was_named(tmp_path: Path) -> None:
+    text = "".join(f"Ann: how are you {day}?\nBob: well {day}\nBob: and you\nAnn: so so\n\n" for day in range(9))
+    path = written(tmp_path, f"{text}Ann: hi\nCy: hello\nAnn: so\n")
+    told = {who: [p.message for p in check(path, speaker=who)[0].problems if p.code == "few"] for who in ("Ann", "Cy")}
+    assert told == {"Ann": [], "Cy": ["1 reply of 'Cy' in 1 dialogue: little to learn from"]}
+    (of_all,) = [p.message for p in check(written(tmp_path, GOOD))[0].problems if p.code == "few"]
+    assert of_all == "1 reply of 'Ann', who replies most, in 1 dialogue: little to learn from"

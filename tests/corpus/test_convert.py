@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from menura.corpus import inputs
-from menura.corpus.chats.normalise import clean, mended
-from menura.corpus.chats.placeholders import dropped_as, stripped
+from menura.corpus.chats.cleaning.normalise import clean, mended
+from menura.corpus.chats.cleaning.placeholders import dropped_as, stripped
 from menura.corpus.convert import write
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import ConfigError, DataError

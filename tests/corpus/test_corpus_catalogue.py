@@ -48,8 +48,8 @@ def test_no_reader_is_missing_from_the_catalogue() -> None:
 
 
 def test_no_reader_of_chats_is_missing_from_the_catalogue() -> None:
-    names = [module.name for module in pkgutil.iter_modules(chats.__path__)]
-    modules = (importlib.import_module(f"menura.corpus.chats.{name}") for name in names)
+    names = [module.name for module in pkgutil.walk_packages(chats.__path__, "menura.corpus.chats.")]
+    modules = map(importlib.import_module, names)
     made = {getattr(module, name) for module in modules for name in dir(module) if name.startswith("looks_like")}
     assert made >= {entry.chat.looks_like for entry in FORMATS.values() if entry.chat}
     known = {entry.chat.looks_like for entry in FORMATS.values() if entry.chat}
@@ -129,3 +129,36 @@ def test_a_folder_without_a_chat_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
     with pytest.raises(DataError, match="no file in it may be a chat"):
         inputs.read(tmp_path)
+
+
+def test_every_format_has_a_title_of_its_own_that_says_more_than_its_name() -> None:
+    titles = [entry.title for entry in FORMATS.values()]
+    assert all(title.strip() for title in titles)
+    assert len(set(titles)) == len(titles)
+    assert [name for name, entry in FORMATS.items() if entry.title == name] == []
+
+
+MESSY = "picnic plans from monday\n\nInes: who brings bread?\nme and some\nolives too\nTomo: i do\nand jam\n  and tea\n"
+
+
+def test_of_messy_text_the_first_lines_without_a_name_are_shown_with_what_to_type(tmp_path: Path) -> None:
+    path = written(tmp_path, MESSY, "pasted.txt")
+    with pytest.raises(DataError) as caught:
+        catalogue.detected(path)
+    (problem,) = caught.value.problems
+    assert problem.code == "unknown_format"
+    assert problem.message.endswith(
+        "; without: line 1 'picnic plans from monday', line 4 'me and some', line 5 'olives too'"
+    )
+    assert 'write the name in front ("Ines: picnic plans from monday")' in problem.hint
+    assert problem.hint.endswith("--format transcript")
+    (dialogue,) = inputs.read(path, "transcript")
+    assert [turn.speaker for turn in dialogue.turns] == ["Ines", "Tomo"]
+
+
+def test_text_without_any_name_shows_how_its_first_line_would_be_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        catalogue.detected(written(tmp_path, "hello\x1b[0m there\nhi\n", "pasted.txt"))
+    (problem,) = caught.value.problems
+    assert "line 1 'hello\\x1b[0m there', line 2 'hi'" in problem.message
+    assert 'such as "Anna: hello\\x1b[0m there"' in problem.hint

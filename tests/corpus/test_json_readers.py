@@ -8,7 +8,7 @@ import pytest
 from menura.corpus import jsonl, personachat_jsonl
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.reading import ChatReading
-from menura.corpus.chats.training_sets import TRAINING_SETS
+from menura.corpus.chats.training_sets.catalogue import TRAINING_SETS
 from menura.corpus.dialogue import Dialogue, Reader, Turn
 from menura.errors import DataError, Problem
 

@@ -127,7 +127,7 @@ def test_empty_turns_are_left_out_and_counted(tmp_path: Path) -> None:
         ({"uid": [0, -1]}, "uid[1]: is -1, there are 2 profiles"),
         ({"uid": [0, "1"]}, "uid[1]: is text, must be a number"),
         ({"uid": [0, True]}, "uid[1]: is true or false, must be a number"),
-        ({"uid": [0]}, "uid: 1 speakers of 2 turns"),
+        ({"uid": [0]}, "uid: 1 speaker of 2 turns"),
         ({"profile": [FIRST, 3]}, "profile[1]: is a number, must be an object"),
         ({"profile": [FIRST, {"tag": 3}]}, "profile[1].tag: is a number, must be text or an array of texts"),
         ({"profile": [BARE] * 65}, "profile: 65 people, at most 64"),

@@ -3,11 +3,14 @@
 import gzip
 import lzma
 import pickle
+import shlex
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from menura.corpus.inputs import inputs
 from menura.corpus.source import Limits, head_of, opened, stem_of
 from menura.errors import DataError, MenuraError, StorageError, UnsafeError
 
@@ -122,3 +125,23 @@ def test_the_head_may_end_in_the_middle_of_a_character(tmp_path: Path) -> None:
 def test_the_stem_has_neither_suffix_nor_packing() -> None:
     assert stem_of(Path("a/talk.jsonl.xz")) == "talk"
     assert stem_of(Path("talk.txt")) == "talk"
+
+
+@pytest.mark.parametrize("read", [opened, lambda path: inputs(path)], ids=["a data set", "a chat"])
+def test_a_mistyped_name_is_missing_and_answered_with_what_could_be_meant(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    (tmp_path / "WhatsApp Chat.txt").touch()
+    (tmp_path / "else.png").touch()
+    with pytest.raises(StorageError) as caught:
+        read(tmp_path / "WhatsAp Chat.txt")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.place) == ("missing", str(tmp_path / "WhatsAp Chat.txt"))
+    assert problem.hint == f"did you mean {shlex.quote(str(tmp_path / 'WhatsApp Chat.txt'))}?"
+
+
+def test_where_nothing_is_called_alike_the_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=f"nothing in {tmp_path} is called so"):
+        inputs(tmp_path / "chat.txt")
+    with pytest.raises(StorageError, match=f"there is no folder {tmp_path}/no either"):
+        inputs(tmp_path / "no" / "chat.txt")

@@ -17,7 +17,8 @@ from menura.batches.encode import EncodedEpisode, Encoder
 from menura.batches.tokenizer import byte_tokenizer
 from menura.decoding.sampling import Nucleus
 from menura.errors import DataError, MismatchError
-from menura.models.causal_lm.adapter_hooks import NEAR, check_can_learn
+from menura.models.causal_lm.adapter_hooks import check_can_learn
+from menura.models.causal_lm.base_checks import NEAR
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
 from menura.models.layers.adapters import Adapters
 from menura.tasks.task import Exchange
@@ -269,10 +270,9 @@ def test_e4_exactly_the_reply_and_its_end_carry_loss(layout: ChatFormatName) -> 
     dialogue = part("d", "good day", "hello there", "and how is the goat?", "asleep", facts=FACTS)
     batch = toy.batch([dialogue])
     labels = batch.packed.labels
-    texts = ("hello there", "asleep")
-    assert labels.token.tolist() == [t for text in texts for t in (*toy.encoder.tokenizer.encode(text), toy.end)]
-    assert batch.reply_lengths.tolist() == [len(text) + 1 for text in texts]
-    assert len(labels.token) == sum(len(text) + 1 for text in texts)
+    replies = [toy.encoder.reply_ids(text) for text in ("hello there", "asleep")]
+    assert labels.token.tolist() == [token for reply in replies for token in reply]
+    assert batch.reply_lengths.tolist() == [len(reply) for reply in replies]
     assert len(batch.packed.ids) == 1, "the replies of one dialogue are read in one row"
     assert torch.equal(batch.packed.ids[labels.row, labels.position], labels.token)
     for index, exchange in enumerate(batch.exchanges):

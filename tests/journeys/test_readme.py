@@ -40,7 +40,7 @@ def typed(empty_workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_from_a_file_to_a_persona_that_talks_and_back(typed: Answer) -> None:
     checked = typed("data", "check", "chat.jsonl", "--speaker", WHO)
-    assert "chat.jsonl  jsonl" in checked
+    assert "chat.jsonl  Menura's JSON lines" in checked
     assert f"replies of {WHO}: 12" in checked
     assert checked.rstrip().endswith("Nothing was written.")
 
@@ -62,7 +62,7 @@ def test_from_a_file_to_a_persona_that_talks_and_back(typed: Answer) -> None:
     assert len(re.findall(r"^base> ", talk, re.MULTILINE)) == 1
 
     assert "mira" in typed("persona", "list")
-    shown = json.loads(typed("persona", "show", "mira"))
+    shown = json.loads(typed("persona", "show", "mira", "--json"))
     assert shown["recipe"]["speaker"] == WHO
     assert shown["recipe"]["shots"] == 3
     typed("persona", "rm", "mira", "--dry-run")

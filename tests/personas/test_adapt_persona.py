@@ -99,7 +99,7 @@ def test_the_same_dialogues_give_the_same_bytes_and_leave_the_model_alone(loaded
 
 def test_who_never_replies_cannot_be_learnt(loaded: LoadedModel) -> None:
     alone = Task("noa", (DialogueView(Dialogue("d", (Turn("noa", "is anybody there?"),)), "noa"),))
-    with pytest.raises(EpisodeError, match="'noa' never replies in the 1 dialogues"):
+    with pytest.raises(EpisodeError, match="'noa' never replies in the 1 dialogue"):
         adapt_persona(loaded, GENTLE, Selection.first_of(alone, 1), name="noa")
 
 

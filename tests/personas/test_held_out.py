@@ -5,7 +5,7 @@ import math
 import numpy
 import pytest
 
-from menura.personas.held_out import Check, verdict
+from menura.personas.held_out import Check, verdict, verdict_of
 
 TOKENS = (10, 20, 5, 8, 12, 30)
 
@@ -64,3 +64,16 @@ def test_the_record_holds_plain_numbers() -> None:
     assert record["likelier_as_stranger"] == pytest.approx(math.expm1(0.1))
     assert all(isinstance(value, int | float | list) for value in record.values())
     assert not any(isinstance(value, numpy.generic) for value in record.values())
+
+
+@pytest.mark.parametrize("stranger", [None, math.log(0.97)])
+def test_the_record_is_put_in_the_words_of_the_verdict(stranger: float | None) -> None:
+    found = check(math.log(1.12), stranger=stranger)
+    words, perplexities = verdict_of(found.record(), "Anna")
+    assert f"check  {words}\n       {perplexities} (1.0 s)" == verdict(found, "Anna", 1.0)
+
+
+def test_a_record_of_perplexities_alone_and_an_empty_one_are_read_too() -> None:
+    assert verdict_of({"replies": 3, "ppl_before": 12.0, "ppl_after": 9.55}, "Anna") == ["PPL 12.0 -> 9.6 on 3 replies"]
+    assert verdict_of(Check(0, (), (), ()).record(), "Anna") == []
+    assert verdict_of({}, "Anna") == []

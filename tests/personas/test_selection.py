@@ -64,7 +64,7 @@ def test_too_few_dialogues_are_told_with_what_to_type() -> None:
 def test_a_speaker_who_never_replies_is_told_with_those_who_do() -> None:
     collected = Collected(1)
     collected.add(talk("a", 2))
-    with pytest.raises(ConfigError, match="no replies of 'Noa'.*'Tomo' .2., 'Ines' .1."):
+    with pytest.raises(ConfigError, match="no replies of 'Noa'.*--speaker Tomo .2 replies., --speaker Ines .1 reply."):
         collected.selection("Noa")
 
 
@@ -102,7 +102,10 @@ def test_a_generic_speaker_is_a_partner_only_where_another_has_a_name() -> None:
 
 
 def test_who_must_be_named_is_listed_by_replies() -> None:
-    assert "'b' (9), 'a' (2)" in unknown_speaker(None, [("a", 2), ("b", 9)]).problems[0].hint
+    assert (
+        "--speaker b (9 replies), --speaker a (2 replies)"
+        in unknown_speaker(None, [("a", 2), ("b", 9)]).problems[0].hint
+    )
 
 
 @pytest.mark.parametrize("pick", ["last", ""])

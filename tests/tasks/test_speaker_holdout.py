@@ -46,7 +46,7 @@ def test_all_names_that_are_wrong_are_told_with_what_could_be_meant() -> None:
     assert "'Annn'" in near.message
     assert near.hint == "did you mean Ann?"
     assert unknown.hint == "choose among Cy, Ann, Bob, Di, Ed"
-    assert "'Cy' has 1 dialogues in the test split, data.min_heldout_dialogues is 4" in few.message
+    assert "'Cy' has 1 dialogue in the test split, data.min_heldout_dialogues is 4" in few.message
 
 
 def test_known_names_are_taken_once() -> None:

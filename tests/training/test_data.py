@@ -58,7 +58,7 @@ def test_personas_of_both_sides_stay_apart_even_with_the_same_facts(tmp_path: Pa
     path = write(tmp_path / "chat.jsonl")
     same = path.read_text(encoding="utf-8").replace("valid 0", "train 0")
     path.write_text(same, encoding="utf-8")
-    with pytest.raises(DataError, match="1 personas speak in both splits"):
+    with pytest.raises(DataError, match="1 persona speaks in both splits"):
         splits(config_for(path))
 
 

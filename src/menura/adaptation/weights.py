@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from menura.batches.batch import Batch
-from menura.errors import ConfigError, NumericalError
+from menura.errors import ConfigError, NumericalError, number_of
 from menura.models.dialogue_model import DialogueModel, Loss
 
 RATES = "rates."  # prefix of learnt learning rates: trained with the model, never part of a persona
@@ -101,4 +101,4 @@ def check_finite(weights: Mapping[str, Tensor], what: str, hint: str) -> None:
     for name, value in weights.items():
         bad = int((~torch.isfinite(value.detach())).sum())
         if bad:
-            raise NumericalError(f"{what}: {bad} values of {name} are not finite", hint=hint)
+            raise NumericalError(f"{what}: {number_of(bad, 'value is', 'values are')} not finite in {name}", hint=hint)

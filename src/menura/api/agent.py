@@ -126,17 +126,18 @@ class Agent:
         """
         from menura.decoding.candidates import Ranking
 
+        max_new_tokens = self._bounded(max_new_tokens)
         prompt = self._prompt(context, max_new_tokens)
         if self.num_latents or ranking is not None:
             ways = ranking or Ranking()
             return self._ranked(
                 prompt, ways if self.num_latents else replace(ways, each=count), decoding, max_new_tokens, seed
             )[:count]
-        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
+        model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         seeds = list(range(seed, seed + count))
         with self._as_agent():
-            ids = several(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seeds=seeds)
-            scored = model.batch([replace(prompt, reply=(*reply, end)) for reply in ids])
+            ids = several(model, prompt, decoding or Nucleus(), end=ends, max_new_tokens=max_new_tokens, seeds=seeds)
+            scored = model.batch([replace(prompt, reply=(*reply, ends[0])) for reply in ids])
             nll = (nll_of(model, scored) / scored.reply_lengths).tolist()
         made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nll, strict=True)]
         return sorted(made, key=lambda candidate: candidate.nll)
@@ -146,12 +147,12 @@ class Agent:
     ) -> list[Candidate]:
         from menura.decoding.candidates import candidates
 
-        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
+        model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         with self._as_agent():
             (found,) = candidates(
-                model, [prompt], decoding or Greedy(), ranking, end=end, max_new_tokens=max_new_tokens, seeds=[seed]
+                model, [prompt], decoding or Greedy(), ranking, end=ends, max_new_tokens=max_new_tokens, seeds=[seed]
             )
-            said = model.batch([replace(prompt, reply=(*one.ids, end)) for one in found])
+            said = model.batch([replace(prompt, reply=(*one.ids, ends[0])) for one in found])
             latents = [one.latent for one in found if one.latent is not None]
             with torch.no_grad():
                 own = (
@@ -173,12 +174,13 @@ class Agent:
         if self.num_latents:
             yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
             return
-        model, encoder, end = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.end
+        model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
+        max_new_tokens = self._bounded(max_new_tokens)
         prompt = model.batch([self._prompt(context, max_new_tokens)])
         with self._as_agent():
             ids: list[int] = []
             shown = 0
-            chosen = stream(model, prompt, decoding or Nucleus(), end=end, max_new_tokens=max_new_tokens, seed=seed)
+            chosen = stream(model, prompt, decoding or Nucleus(), end=ends, max_new_tokens=max_new_tokens, seed=seed)
             for token in chosen:
                 ids.append(token)
                 text = encoder.tokenizer.decode(ids)
@@ -202,6 +204,10 @@ class Agent:
         # Half of a surrogate pair is no character, and no tokenizer reads it.
         turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
         return self.loaded.encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
+
+    def _bounded(self, max_new_tokens: int) -> int:
+        """Return a length of reply that leaves the context half of what the model reads; some read very little."""
+        return min(max_new_tokens, self.loaded.encoder.max_length // 2)
 
     @contextmanager
     def _as_agent(self) -> Iterator[None]:
@@ -308,20 +314,22 @@ def load(
     device: str = "cpu",
     offline: bool = False,
     dtype: Dtype = "float32",
+    assignments: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Model:
     """Return a model by name: ``shipped`` (the default base and its adapter checkpoint), a base, a folder, a hub id.
 
     A folder may hold a base, or be that of a run: then its best weights are loaded. ``dtype`` is the number type of the
-    base, ``auto`` bfloat16 where float32 would take over half of the free memory; ``say`` is told so.
+    base, ``auto`` bfloat16 where float32 would take over half of the free memory; ``say`` is told so. ``assignments``
+    are settings of the model as ``path=value``, such as ``adapters.rank=4``; ConfigError for one that is none.
     """
     options = LoadOptions(offline=offline, dtype=dtype, say=say)
     if _is_run(name):
-        return Model(registry.load_model(_run(name).model, options, device=device), method=usual_method(name))
-    from menura.artefacts.loaders.causal_lm import default_settings
-    from menura.models.causal_lm.model import CausalLmConfig
+        settings = overridden(_run(name).model, None, assignments)
+        return Model(registry.load_model(settings, options, device=device), method=usual_method(name))
+    from menura.artefacts.loaders.causal_lm import settings_for
 
-    settings = default_settings() if name == DEFAULT else CausalLmConfig(base=name)
+    settings = overridden(settings_for(name, offline=offline, say=say), None, assignments)
     return Model(registry.load_model(settings, options, device=device))
 
 

@@ -2,14 +2,15 @@
 
 import platform
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.api.agent import overridden
-from menura.errors import ConfigError, shown
+from menura.errors import ConfigError, DataError, MenuraError, number_of, shown
 
 if TYPE_CHECKING:
     from menura.artefacts.base import Base
@@ -161,27 +162,91 @@ def mask_similarity(run: str) -> "Likeness":
 # Personas, and the machine
 
 
-def personas() -> dict[str, int]:
-    """Return the personas of the workspace by name, each with the bytes of its file."""
-    from menura.artefacts import persona_store
+def personas() -> list[dict[str, Any]]:
+    """Return the personas of the workspace as plain data, in the order of their names.
 
-    return {name: persona_store.path_of(name).stat().st_size for name in persona_store.names()}
+    Each has ``name``, ``version`` (1 for the first), ``base``, ``speaker``, ``dialogues`` and ``replies`` learnt from
+    (None where that was not noted), ``made`` and ``bytes``; of a file that cannot be read there is ``error`` in place
+    of what it says.
+    """
+    from menura.artefacts import persona_artefact, persona_store
+
+    found = []
+    for name in persona_store.names():
+        facts = {"name": name, "version": len(persona_store.versions(name)) + 1}
+        path = persona_store.path_of(name)
+        try:
+            facts |= _made_of(persona_artefact.read_about(path))
+        except MenuraError as error:
+            facts["error"] = error.problems[0].message
+        except (KeyError, TypeError, ValueError):
+            facts["error"] = "its record is not as Menura writes it"
+        found.append({**facts, **_on_disk(path)})
+    return found
 
 
 def persona_facts(name: str) -> dict[str, Any]:
-    """Return how a persona was made and how it did on held-out dialogues; ConfigError if there is none."""
+    """Return how a persona was made and how it did on held-out dialogues; ``check`` and ``method`` are that in words.
+
+    Raises ConfigError if there is none, DataError if its record is not as Menura writes it.
+    """
     from menura.artefacts import persona_store
+    from menura.personas.held_out import verdict_of
 
     found = persona_store.load(name)
+    path = Path(name) if name.endswith(persona_store.SUFFIX) else persona_store.path_of(name)
+    try:
+        made_of = _made_of({"model": found.model, "recipe": found.recipe})
+        recipe = dict(found.recipe)
+        return {
+            "name": found.name,
+            **made_of,
+            "pick": str(recipe.get("pick", "")),
+            "files": [str(file) for file in recipe.get("files", ())],
+            "first_lines": list(found.first_lines),
+            "from_card": bool(found.card),
+            "method": _method_of(recipe),
+            "check": verdict_of(recipe.get("held_out", {}), made_of["speaker"]),
+            **_on_disk(path),
+            "path": str(path),
+            "base_sha256": found.base_sha256,
+            "model": dict(found.model),
+            "facts": [str(fact) for fact in found.facts],
+            "recipe": recipe,
+            "versions": persona_store.versions(found.name),
+            "values": sum(value.numel() for value in found.weights.values()),
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        said = "its record is not as Menura writes it"
+        raise DataError(said, place=str(path), hint="adapt it again", code="persona_damaged") from error
+
+
+def _made_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return base, speaker and what was learnt from, as a persona's file has them."""
+    model, recipe = about["model"], about["recipe"]
+    counts = {name: recipe.get(key) for name, key in (("dialogues", "shots"), ("replies", "replies"))}
     return {
-        "name": found.name,
-        "base_sha256": found.base_sha256,
-        "model": dict(found.model),
-        "facts": list(found.facts),
-        "recipe": dict(found.recipe),
-        "versions": persona_store.versions(found.name),
-        "values": sum(value.numel() for value in found.weights.values()),
+        "base": str(model.get("base") or model["name"]),
+        "speaker": str(recipe.get("speaker", "")),
+        **{name: None if count is None else int(count) for name, count in counts.items()},
     }
+
+
+def _method_of(recipe: Mapping[str, Any]) -> str:
+    """Return the method with its main settings, and how the loss moved, as text."""
+    method, losses = recipe.get("method", {}), recipe.get("support_loss", [])
+    inner = method.get("inner") or {}
+    told = [str(method.get("name", ""))]
+    told += [number_of(inner["epochs"], "epoch")] if "epochs" in inner else []
+    told += [f"lr {inner['lr']:g}"] if "lr" in inner else []
+    told += [f"loss {losses[0]:.2f} -> {losses[-1]:.2f}"] if losses else []
+    return ", ".join(told)
+
+
+def _on_disk(path: Path) -> dict[str, Any]:
+    """Return when a file was written and its size; a persona's bytes hold no time, as the same one is the same file."""
+    stat = path.stat()
+    return {"made": f"{datetime.fromtimestamp(stat.st_mtime):%Y-%m-%d %H:%M}", "bytes": stat.st_size}
 
 
 def delete_persona(name: str) -> None:
@@ -198,12 +263,12 @@ def export_persona(name: str, to: str, out: Path) -> Path:
     """
     from menura.artefacts import persona_store
     from menura.artefacts.files import write_bytes
-    from menura.corpus.chats.card_writing import card_json, card_png
+    from menura.corpus.chats.cards.writing import card_json, card_png
 
     found = persona_store.load(name)
     forms: dict[str, Callable[[], bytes]] = {
-        "json": lambda: card_json(found.as_card()),
-        "png": lambda: card_png(found.as_card()),
+        "json": lambda: card_json(found.as_card(with_weights=False)),
+        "png": lambda: card_png(found.as_card(with_weights=False)),
         "charx": found.packed,
     }
     if to not in forms:

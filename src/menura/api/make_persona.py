@@ -1,27 +1,36 @@
 """``adapt``: files that a person has become a persona in the workspace."""
 
+import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from menura import registry
 from menura.adaptation.inner_loop import StepCallback
+from menura.adaptation.protocol import Adaptation
 from menura.api.agent import Persona, load, method_on, overridden, persona_on, usual_method
 from menura.artefacts import persona_store
+from menura.artefacts.base_catalogue import BASES, SMOLLM2
 from menura.artefacts.base_dtype import Dtype
-from menura.artefacts.loading import DEFAULT
+from menura.artefacts.loading import DEFAULT, LoadedModel
 from menura.artefacts.persona_store import Saved
+from menura.batches.encode import EncodedDialogue
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.inputs import Input, dialogues_of, inputs
+from menura.corpus.language import Language
+from menura.corpus.speakers import few
 from menura.corpus.summary import summaries
-from menura.errors import DataError
+from menura.errors import DataError, Problem, number_of, shown
 from menura.personas.adapt_persona import adapt_persona, check_persona, encoded, seconds_foretold
 from menura.personas.held_out import verdict
 from menura.personas.selection import Collected, Pick, Selection, find_speaker, unknown_speaker
-from menura.personas.stranger_control import stranger_for
+from menura.personas.stranger_control import Control, control_for
 
 CONSENT = "the person whose words these are must agree to it; what is read stays on this machine"
+MODEL = "model."  # begins the path of a setting of the model
 ChooseSpeaker = Callable[[Sequence[str]], str | None]
 
 
@@ -31,6 +40,51 @@ class Adapted:
 
     persona: Persona
     saved: Saved
+
+
+@dataclass(frozen=True)
+class _ReadFiles:
+    """Files that were read to their end: the dialogues of each speaker, and the language of all."""
+
+    inputs: Sequence[Input]
+    collected: Collected
+    language: Language = field(default_factory=Language)
+
+    @property
+    def card(self) -> Input | None:
+        """The character card among the files; DataError where there are several."""
+        cards = [one for one in self.inputs if one.notes and one.notes.card]
+        if len(cards) > 1:
+            listed = ", ".join(one.file.name for one in cards)
+            said = f"{len(cards)} character cards ({listed}): a persona has one"
+            raise DataError(said, hint="give one of them", code="schema")
+        return next(iter(cards), None)
+
+    @property
+    def character(self) -> str:
+        """Whose the card is, empty without a card."""
+        return self.card.notes.persona if self.card and self.card.notes else ""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is learnt from by which method, and what it is compared with."""
+
+    loaded: LoadedModel
+    method: Adaptation
+    selection: Selection
+    support: tuple[EncodedDialogue, ...]
+    control: Control | None
+
+    def lines(self, spent: float) -> Iterator[str]:
+        """Yield how much is learnt from and about how long it takes in all, of which ``spent`` seconds are over."""
+        own = seconds_foretold(self.loaded, self.method, self.support) if self.support else 0.0
+        other = self.control.seconds(self.loaded, self.method) if self.control else 0.0
+        foretold = f" · about {_seconds(spent + own + other)}" if own else ""
+        replies = number_of(sum(map(len, self.support)), "reply")
+        yield f"plan   base {self.loaded.base.name} · {replies} of {_planned(self.selection)}{foretold}"
+        if self.control and self.control.support:
+            yield f"       adapting a stranger's persona first, once, to compare with: about {_seconds(other)} of these"
 
 
 def adapt(  # each one changes the persona, or where it is written
@@ -53,12 +107,14 @@ def adapt(  # each one changes the persona, or where it is written
     replace_old: bool = False,
     choose_speaker: ChooseSpeaker = lambda speakers: None,
     on_step: StepCallback | None = None,
+    on_control_step: StepCallback | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Adapted | None:
     """Learn a persona from files of dialogues, check it on held-out ones, and keep it in the workspace.
 
     ``choose_speaker`` is called with the speakers where it is not clear whose persona is meant, and may return None.
-    ``on_step`` is called after each step with the replies done, the replies in all and the loss in nats per token.
+    ``on_step`` is called after each step with the replies done, the replies in all and the loss in nats per token,
+    ``on_control_step`` likewise while the control is adapted, a stranger's persona that is made once.
     ``say`` gets what was read and left out, what is planned and how the held-out dialogues fared. With ``dry_run``
     nothing is loaded or written, and None returned. A persona of the same name stays as an earlier version, unless
     ``replace_old``. ``dtype`` as in ``load``.
@@ -67,40 +123,34 @@ def adapt(  # each one changes the persona, or where it is written
     """
     persona_store.check_new(name)  # a bad name is reported before anything takes time
     # A bad setting too, if the method is known without the model.
-    chosen = None if method else overridden(usual_method(base), config, assignments)
-    collected = Collected(k, pick)
-    found = inputs(files, format, options)
-    for dialogue in dialogues_of(found):
-        collected.add(dialogue)
-    for told in summaries(found):
-        say(told)
-    card = _card(found)
-    selection = _selection(name, speaker, collected, found, choose_speaker)
+    of_model, of_method = _by_what_they_set(assignments)
+    chosen = None if method else overridden(usual_method(base), config, of_method)
+    read = _read(inputs(files, format, options), Collected(k, pick), say)
+    selection = _selection(name, speaker, read, choose_speaker)
+    for warning in _warnings(read, selection, base):
+        say(str(warning))
     if dry_run:
         say(f"would adapt {name!r}: {_planned(selection)}")
         return None
-    model = load(base, device=registry.device_of(device), offline=offline, dtype=dtype, say=say)
-    chosen = chosen or overridden(method_on(model, base, method), config, assignments)
+    began = time.perf_counter()
+    model = load(base, device=registry.device_of(device), offline=offline, dtype=dtype, assignments=of_model, say=say)
+    for note in model.loaded.notes:
+        say(f"note   base {base}: {note}")
+    chosen = chosen or overridden(method_on(model, base, method), config, of_method)
     chosen.attach(model.loaded.model)
     support = encoded(model.loaded, selection.support, selection.speaker)
-    if too_long := model.loaded.encoder.cut["exchanges"]:
-        limit = model.loaded.encoder.max_length
-        say(f"note   left out: {too_long} replies that are longer than {limit:,} tokens")
-    replies = sum(map(len, support))
-    seconds = seconds_foretold(model.loaded, chosen, support) if support else 0.0
-    foretold = f" · about {max(1, round(seconds))} s" if seconds else ""
-    say(f"note   {CONSENT}")
-    say(f"plan   base {model.loaded.base.name} · {replies} replies of {_planned(selection)}{foretold}")
-    stranger = stranger_for(model.loaded, chosen, say) if selection.held_out else None
+    for line in _notes(read, model.loaded, base):
+        say(line)
+    control = control_for(model.loaded, chosen) if selection.held_out else None
+    for line in _Plan(model.loaded, chosen, selection, support, control).lines(time.perf_counter() - began):
+        say(line)
+    stranger = control.adapted(model.loaded, chosen, _by_reply(control.support, on_control_step)) if control else None
     began = time.perf_counter()
-
-    def by_reply(step: int, steps: int, loss: float) -> None:
-        if on_step:
-            on_step(round(replies * step / steps), replies, loss)
-
+    by_reply = _by_reply(support, on_step)
     artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, on_step=by_reply)
     artefact, check = check_persona(model.loaded, artefact, selection, stranger.artefact.weights if stranger else None)
-    artefact = replace(artefact, recipe={**artefact.recipe, **_told(found)}, card=card)
+    told, card = _told(read, selection, files)
+    artefact = replace(artefact, recipe={**artefact.recipe, **told}, card=card)
     saved = persona_store.save(artefact, replace_old=replace_old)
     if stranger:
         stranger.keep()
@@ -108,46 +158,118 @@ def adapt(  # each one changes the persona, or where it is written
     return Adapted(persona_on(model.loaded, artefact, check, saved.path), saved)
 
 
-def _selection(
-    name: str, speaker: str | None, collected: Collected, found: Sequence[Input], choose_speaker: ChooseSpeaker
-) -> Selection:
+def _by_what_they_set(assignments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the assignments to settings of the model, without their ``model.``, and those of the method."""
+    model = [one.strip().removeprefix(MODEL) for one in assignments if one.strip().startswith(MODEL)]
+    return model, [one for one in assignments if not one.strip().startswith(MODEL)]
+
+
+def _read(found: Sequence[Input], collected: Collected, say: Callable[[str], None]) -> _ReadFiles:
+    """Read files to their end, and say what was read and left out."""
+    read = _ReadFiles(found, collected)
+    for dialogue in dialogues_of(found):
+        collected.add(dialogue)
+        for turn in dialogue.turns:
+            read.language.add(turn.text)
+    for told in summaries(found, without="few"):  # that is said of the persona, once it is clear whose it is
+        say(told)
+    if read.card and read.card.notes:
+        facts = read.card.notes.facts.get(read.character, ())
+        collected.facts.setdefault(read.character, set()).update(facts)
+    return read
+
+
+def _selection(name: str, speaker: str | None, read: _ReadFiles, choose_speaker: ChooseSpeaker) -> Selection:
     """Return what is learnt from and checked on, once it is clear whose persona it is."""
-    owners = {one.notes.persona for one in found if one.notes and one.notes.persona}
-    owner = next(iter(owners)) if len(owners) == 1 else ""
-    for one in found:
-        if one.notes and one.notes.card:
-            collected.at_most = True  # a card has few examples or none: its facts make a persona
-            collected.facts.setdefault(owner, set()).update(one.notes.facts.get(owner, ()))
-    replies = collected.repliers()
+    owners = {one.notes.persona for one in read.inputs if one.notes and one.notes.persona}
+    owner = read.character or (next(iter(owners)) if len(owners) == 1 else "")
+    replies = read.collected.repliers()
     if speaker is None:
-        speaker = find_speaker(name, replies, owner=owner, files=[one.file.name for one in found])
-        speaker = speaker or (owner if collected.at_most else "")
+        speaker = find_speaker(name, replies, owner=owner, files=[one.file.name for one in read.inputs])
+        speaker = speaker or read.character
         speaker = speaker or choose_speaker([known for known, _ in sorted(replies, key=lambda pair: -pair[1])])
     if speaker is None:
         raise unknown_speaker(None, replies)
-    return collected.selection(speaker)
+    # A card has few examples or none: its facts make a persona.
+    read.collected.at_most = bool(read.character) and speaker == read.character
+    return read.collected.selection(speaker)
+
+
+def _warnings(read: _ReadFiles, selection: Selection, base: str) -> Iterator[Problem]:
+    """Yield what is doubtful about the persona that is chosen, before anything is loaded."""
+    if read.character and (unlike := _card_of_another(read, selection.speaker)):
+        yield unlike
+    replies = read.collected.replies.get(selection.speaker, 0)
+    if too_few := few(selection.speaker, replies, selection.total, of_card=selection.speaker == read.character):
+        yield too_few
+    if _known_language(base) and (foreign := read.language.warning(f"base {base}")):
+        yield foreign
+
+
+def _card_of_another(read: _ReadFiles, speaker: str) -> Problem | None:
+    """Return the warning that the card, or the chats beside it, are somebody else's; None where they are not."""
+    card, character = read.card, read.character
+    in_card = card.reading.replies[character] if card and card.reading else 0
+    said = f"the card is that of {shown(character)}, not of {shown(speaker)}, so it is left out"
+    if speaker == character:
+        if len(read.inputs) == 1 or read.collected.replies.get(character, 0) > in_card:
+            return None
+        said = f"{shown(character)}, whose card it is, replies in none of the chats, so nothing is learnt from them"
+    repliers = sorted(read.collected.repliers(), key=lambda pair: -pair[1])
+    others = {name.casefold(): name for name, _ in repliers if name != character}
+    near = [others[name] for name in get_close_matches(character.casefold(), others, n=1)]
+    other = next(iter([*([speaker] if speaker != character else near), *others.values()]), "")
+    hint = f"if they are one person: --same {shlex.quote(f'{character}={other}')}" if other else ""
+    return Problem("card", said, hint=hint, level="warn")
+
+
+def _known_language(base: str) -> str:
+    """Return the language that a base knows above all, empty for one that is not known by name."""
+    known = SMOLLM2 if base == DEFAULT else BASES.get(base)
+    return known.language if known else ""
+
+
+def _notes(read: _ReadFiles, loaded: LoadedModel, base: str) -> Iterator[str]:
+    """Yield what the model cannot learn, and whose consent is needed."""
+    by_name = base == DEFAULT or base in BASES
+    # A run, or a model with words of its own, may have been trained on the very language.
+    own_words = loaded.vocabulary or loaded.init_sha256
+    if not (by_name or own_words) and (foreign := read.language.warning_of_tokens(loaded.encoder.tokenizer.encode)):
+        yield str(foreign)
+    if too_long := loaded.encoder.cut["exchanges"]:
+        yield f"note   left out: {number_of(too_long, 'reply')} longer than {loaded.encoder.max_length:,} tokens"
+    yield f"note   {CONSENT}"
+
+
+def _by_reply(support: Sequence[EncodedDialogue], on_step: StepCallback | None) -> StepCallback | None:
+    """Return the callback for steps that calls another one with the replies done and the replies in all."""
+    replies = sum(map(len, support))
+    if on_step is None:
+        return None
+    return lambda step, steps, loss: on_step(round(replies * step / steps), replies, loss)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s"
 
 
 def _planned(selection: Selection) -> str:
     used, total = len(selection.support), selection.total
     where = {"recent": "the most recent", "spread": "spread over all"}.get(selection.pick, selection.pick)
     held = f", {len(selection.held_out)} held out" if selection.held_out else ""
-    return f"{selection.speaker} in {used} of {total} dialogues ({where}{held})"
+    return f"{selection.speaker} in {used} of {number_of(total, 'dialogue')} ({where}{held})"
 
 
-def _told(found: Sequence[Input]) -> Mapping[str, object]:
-    """Return what the files say of the persona beyond dialogues, for its record."""
-    first_lines = [line for one in found if one.notes for line in one.notes.first_lines]
-    told: dict[str, object] = {"consent": CONSENT}
+def _told(read: _ReadFiles, selection: Selection, files: Sequence[Path]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Return what the files say of the persona beyond dialogues: for its record, and the card that it is made from."""
+    # A card of somebody else is none of this persona's.
+    mine = [
+        one.notes
+        for one in read.inputs
+        if one.notes and not (one.notes.card and one.notes.persona != selection.speaker)
+    ]
+    first_lines = [line for notes in mine for line in notes.first_lines]
+    told: dict[str, Any] = {"consent": CONSENT, "files": [file.resolve().name for file in files]}
     if first_lines:
         told["first_lines"] = first_lines
-    return told
-
-
-def _card(found: Sequence[Input]) -> Mapping[str, object]:
-    """Return the character card among the files, empty if there is none."""
-    cards = {one.file.name: one.notes.card for one in found if one.notes and one.notes.card}
-    if len(cards) > 1:
-        said = f"{len(cards)} character cards ({', '.join(cards)}): a persona has one"
-        raise DataError(said, hint="give one of them", code="schema")
-    return next(iter(cards.values()), {})
+    return told, next((notes.card for notes in mine if notes.card), {})

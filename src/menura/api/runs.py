@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from menura.adaptation.default_methods import DEFAULT_PERSONA
 from menura.api.agent import CommandOptions, Model, Persona, overridden, persona_on
 from menura.artefacts.files import home, write_text
-from menura.errors import ConfigError
+from menura.errors import ConfigError, number_of
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
 from menura.evaluation.settings import EvaluateConfig
@@ -205,8 +205,8 @@ def train(
     config = _config(name, size, options)
     run = (NonMainRun if process.rank else Run)(out or _folder_of(config))
     if options.dry_run:
-        outer = config.outer
-        say(f"would train {name} in {run.folder}: {outer.steps} steps of {outer.meta_batch_size} tasks")
+        steps, tasks = number_of(config.outer.steps, "step"), number_of(config.outer.meta_batch_size, "task")
+        say(f"would train {name} in {run.folder}: {steps} of {tasks}")
         return None
     device = process.device(device_of(options.device))
     with joined_ranks(process, device) as ranks, ExitStack() as held:
@@ -226,7 +226,8 @@ def train(
             run.write_vocabulary(prepared.loaded.vocabulary)
         personas, adapting = len(training.train), sum(value.numel() for value in training.weights.values())
         say(
-            f"{name}: {personas} training personas, {adapting:,} parameters adapt, {config.outer.steps} steps "
+            f"{name}: {number_of(personas, 'training persona')}, {adapting:,} parameters adapt, "
+            f"{number_of(config.outer.steps, 'step')} "
             f"-> {run.folder}" + f", {ranks.size} ranks" * (ranks.size > 1)
         )
         _say_unread(say, prepared.loaded.encoder)
@@ -292,7 +293,9 @@ def train_scorer(
     folder = out or store.folder_of(name)
     config = overridden(replace(kind.config(), seed=options.seed), options.config, options.assignments)
     if options.dry_run:
-        progress.say(f"would train {target} in {folder}: {config.learning.epochs} epochs of {config.data.corpus}")
+        progress.say(
+            f"would train {target} in {folder}: {number_of(config.learning.epochs, 'epoch')} of {config.data.corpus}"
+        )
         return None
     metadata = training.train_scorer(target, config, folder, progress, fresh=fresh, device=device_of(options.device))
     return metadata.line, metadata.seconds, folder
@@ -306,7 +309,7 @@ def fit_ranker(
 
     config = overridden(train_ranker.RankerConfig(seed=options.seed), options.config, options.assignments)
     if options.dry_run:
-        say(f"would fit a ranker to {folder} on {config.exchanges} exchanges of its training split")
+        say(f"would fit a ranker to {folder} on {number_of(config.exchanges, 'exchange')} of its training split")
         return None
     device = device_of(options.device)
     return train_ranker.fit_ranker(folder, config, device=device, offline=options.offline, fresh=fresh, say=say)

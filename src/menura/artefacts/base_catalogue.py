@@ -40,6 +40,7 @@ class KnownBase:
     chat_template: str = ""
     bos_token: str = ""
     eos_token: str = ""
+    language: str = ""  # that it knows above all
 
 
 SMOLLM2 = KnownBase(
@@ -69,6 +70,7 @@ SMOLLM2 = KnownBase(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     chat_template=CHATML,
     eos_token="<|im_end|>",
+    language="English",
 )
 
 TINY = KnownBase(
@@ -137,6 +139,7 @@ GPT2_CONFIG = KnownBase(
     about="the sizes of GPT-2 small (the papers' base); weights: a folder, or the hub id gpt2",
     licence="MIT",
     network={"model_type": "gpt2"},  # transformers' defaults are GPT-2 small: 12 layers, 768 wide, 50,257 tokens
+    language="English",
 )
 
 BASES = {base.name: base for base in (SMOLLM2, TINY, GEMMA3, GPT2_CONFIG)}

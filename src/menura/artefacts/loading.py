@@ -44,7 +44,7 @@ class LoadedModel:
 
     ``encoder`` turns dialogues into token ids (no network). ``base`` is the record of what the model was built on, a
     network or a vocabulary: its name, checksums, number of parameters. ``init_about`` is the metadata of the initial
-    weights: the data and split they were trained on.
+    weights: the data and split they were trained on. ``notes`` are what a user should know of how the base is used.
     """
 
     model: DialogueModel[Any]
@@ -54,6 +54,7 @@ class LoadedModel:
     init_sha256: str = ""
     init_about: Mapping[str, str] = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

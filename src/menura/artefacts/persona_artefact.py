@@ -18,7 +18,7 @@ from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.tensors import with_zeros, without_zeros
 from menura.corpus.atomic_files import reporting
-from menura.corpus.chats.card_writing import new_card
+from menura.corpus.chats.cards.writing import new_card
 from menura.errors import DataError, MismatchError, UnsafeError
 from menura.models.catalogue import named_settings
 
@@ -28,6 +28,10 @@ WEIGHTS = "assets/x_adapter/ai/adapter_model.safetensors"
 ABOUT = "menura.json"
 CARD = "card.json"
 EXTENSION = "menura/v1"  # of a card: our own part
+# What a card says of a persona that was made from dialogues.
+_LEARNT = "Menura made this persona from dialogues. What it learnt from them is in weights, which"
+BESIDE = f"{_LEARNT} only Menura reads."
+ALONE = f"{_LEARNT} this card does not carry: other programs know no more of it than stands here."
 LARGEST = 1 << 30  # bytes unpacked; in-place personas hold a whole model
 LARGEST_TEXT = 1 << 20
 # On a damaged zip the library also raises that a packing is unknown or a member encrypted; KeyError is a missing key.
@@ -50,6 +54,7 @@ class PersonaArtefact:
     facts: tuple[str, ...]
     recipe: Mapping[str, Any]
     card: Mapping[str, Any] = field(default_factory=dict)  # the character card it was made from (V3); empty: none
+    chat_format_sha256: str = ""  # of the chat format that it learnt in; empty: made before it was kept
 
     @property
     def first_lines(self) -> tuple[str, ...]:
@@ -57,7 +62,7 @@ class PersonaArtefact:
         return tuple(str(line) for line in self.recipe.get("first_lines", ()))
 
     def check_fits(self, loaded: LoadedModel) -> None:
-        """Raise MismatchError unless base, initial weights and modules are those the persona was made for."""
+        """Raise MismatchError unless base, initial weights, chat format and modules are those it was made for."""
         for what, ours, theirs in (
             ("base", self.base_sha256, loaded.base.sha256),
             ("start", self.init_sha256, loaded.init_sha256),
@@ -67,12 +72,23 @@ class PersonaArtefact:
                     f"persona {self.name!r} was made for {what} {ours[:12] or 'none'}, this is {theirs[:12] or 'none'}",
                     hint="load it without --set model.…, or adapt it again on this base",
                 )
+        self._check_chat_format(loaded)
         if not self.weights:
             return  # a persona without adapted weights
         method = self.recipe.get("method") if isinstance(self.recipe, Mapping) else None
         trainable = method.get("trainable", "") if isinstance(method, Mapping) else ""
         wanted = filter_by_name(adaptable_parameters(loaded.model), str(trainable))
         tensors.check_same_shape(self.weights, wanted, f"persona {self.name!r}")
+
+    def _check_chat_format(self, loaded: LoadedModel) -> None:
+        """Raise MismatchError for another chat format; a persona of plain text as it was before has no hash of it."""
+        ours, theirs = self.chat_format_sha256, loaded.encoder.chat_format.sha256
+        if ours != theirs and (ours or self.model.get("chat_format") == "plain"):
+            raise MismatchError(
+                f"persona {self.name!r} learnt in another chat format than that of {loaded.base.name} now",
+                hint="adapt it again on this base",
+                code="chat_format",
+            )
 
     def write(self, path: Path) -> None:
         """Write the package atomically."""
@@ -88,6 +104,7 @@ class PersonaArtefact:
             "base_sha256": self.base_sha256,
             "start_sha256": self.init_sha256,
             "weights_sha256": weights_sha256,
+            "chat_format_sha256": self.chat_format_sha256,
             "from_card": bool(self.card),
             "model": self.model,
             "facts": list(self.facts),
@@ -100,16 +117,26 @@ class PersonaArtefact:
             archive.writestr(zipfile.ZipInfo(WEIGHTS), save(packed))
         return package.getvalue()
 
-    def as_card(self) -> dict[str, Any]:
-        """Return the persona as a character card (V3) that other programs read, with a reference to our own part.
+    def as_card(self, *, with_weights: bool = True) -> dict[str, Any]:
+        """Return the persona as a character card (V3) that other programs read.
 
-        A card that the persona was made from stays as it was, but for our extension. Programs that write the card anew
-        drop the weights beside it; their hash in the extension tells.
+        A card that the persona was made from stays as it was. ``with_weights`` adds a reference to the weights that lie
+        beside it in a package; programs that write the card anew drop them, which their hash in the reference tells.
         """
-        card = copy.deepcopy(dict(self.card)) or new_card(self.name, self.facts, self.first_lines, (), {})
-        extensions = card.setdefault("data", {}).setdefault("extensions", {})
-        own = {"weights": WEIGHTS, "about": ABOUT, "weights_sha256": tensors.content_sha256(self.weights)}
-        extensions[EXTENSION] = own
+        card = copy.deepcopy(dict(self.card)) or self._new_card(with_weights=with_weights)
+        if with_weights:
+            extensions = card.setdefault("data", {}).setdefault("extensions", {})
+            own = {"weights": WEIGHTS, "about": ABOUT, "weights_sha256": tensors.content_sha256(self.weights)}
+            extensions[EXTENSION] = own
+        return card
+
+    def _new_card(self, *, with_weights: bool) -> dict[str, Any]:
+        """Return a card of what is known beside the weights: nothing of what the person wrote is repeated.
+
+        Notes are for whoever gets the card. In its description, a model would read them as facts of the persona.
+        """
+        card = new_card(self.name, self.facts, self.first_lines, (), {})
+        card["data"]["creator_notes"] = BESIDE if with_weights else ALONE
         return card
 
 
@@ -133,7 +160,18 @@ def read(path: Path) -> PersonaArtefact:
             tuple(about["facts"]),
             about["recipe"],
             card,
+            about.get("chat_format_sha256", ""),
         )
+    except DAMAGE as error:
+        raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a package says of itself, without its weights and under the names of when it was made."""
+    try:
+        with reporting(path), zipfile.ZipFile(path) as archive:
+            said = _about(archive, path)
+        return {**said, "model": dict(said["model"]), "recipe": dict(said["recipe"])}
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
 

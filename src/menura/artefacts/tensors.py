@@ -17,7 +17,7 @@ from torch import Tensor
 from menura.adaptation.bitmask import packed, unpacked
 from menura.artefacts.files import write_bytes
 from menura.corpus.atomic_files import reporting
-from menura.errors import DataError, MismatchError, NumericalError, UnsafeError
+from menura.errors import DataError, MismatchError, NumericalError, UnsafeError, number_of
 
 HEADER_LIMIT = 64 * 1024  # bytes, for a persona or adapters; a larger header is not ours, or made to be slow
 
@@ -84,7 +84,7 @@ def check_same_shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
             raise MismatchError(f"{what}: {name} is {tuple(tensor.shape)}, wanted {tuple(wanted[name].shape)}")
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
-            raise NumericalError(f"{what}: {bad} values of {name} are not finite")
+            raise NumericalError(f"{what}: {number_of(bad, 'value is', 'values are')} not finite in {name}")
 
 
 def metadata(path: Path) -> dict[str, str]:

@@ -64,10 +64,15 @@ class PackedSequences:
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """Soft targets for self-distillation: a model's distribution at each label, and the share of the loss on it."""
+    """Soft targets for self-distillation: a model's distribution at each label, and the share of the loss on it.
+
+    They are kept as ``states``, hidden states (N, D) of each chunk that an output layer which does not learn maps to
+    logits, or else as ``probabilities`` (N, V): of a large vocabulary those take a megabyte a token.
+    """
 
     share: float  # 0 to 1
-    probabilities: tuple[Tensor, ...]  # (N, V) of each chunk
+    probabilities: tuple[Tensor, ...] = ()
+    states: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)

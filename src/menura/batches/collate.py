@@ -63,3 +63,11 @@ def pack(exchanges: Sequence[tuple[Ids, Ids]]) -> tuple[list[Ids], Labels]:
     ]
     columns = torch.tensor(entries, dtype=torch.long).reshape(-1, 5).unbind(1)
     return rows, Labels(*columns)
+
+
+def indices_by_key(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Group indices by equal key, in order of first appearance."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())

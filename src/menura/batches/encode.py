@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, takewhile
 from types import MappingProxyType
 from typing import Any
 
-from menura.batches.chat_format import ChatFormat, turn_ids
+from menura.batches.chat_format import ChatFormat, Place, turn_ids
 from menura.batches.speaker_profile import Lent, ProfileTokens, Slots
 from menura.batches.tokenizer import Tokenizer
 from menura.corpus.dialogue import Profile, Turn
@@ -101,8 +101,8 @@ class Encoder:
 
     def exchange(self, exchange: Exchange, persona_id: str = "") -> EncodedExchange:
         """Encode one exchange with its reply and the end token."""
-        said = self._kept("reply tokens", self._ids(exchange.reply.text), self.caps.reply)
-        reply = (*said, self.chat_format.end)
+        reply = self.reply_ids(exchange.reply.text)
+        self._count(reply[:-1])
         facts = self._facts(exchange.facts)
         room = self.max_length - len(facts) - len(reply) - len(self.chat_format.reply_open)
         if room < 0:
@@ -113,7 +113,7 @@ class Encoder:
                 hint="raise it with --set model.max_length=…, or shorten the reply",
             )
         speaker = exchange.reply.speaker
-        context, turns = self._context(exchange.context, speaker, room)
+        facts, context, turns = self._before(exchange.facts, exchange.context, speaker, room)
         encoded = EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply, turns)
         if self.profile is None:
             return encoded
@@ -136,8 +136,13 @@ class Encoder:
         left = self.max_length - len(head) - room - len(self.chat_format.reply_open)
         if left < 0:
             raise DataError(f"facts take {len(head)} tokens, which leaves no room for a reply", code=TOO_LONG)
-        read, turns = self._context(tuple(context), speaker, left)
+        head, read, turns = self._before(tuple(facts), tuple(context), speaker, left)
         return self._profiled(EncodedExchange("", "", head, read, (), turns), context, speaker, profiles)
+
+    def reply_ids(self, text: str) -> Ids:
+        """Return a reply's ids, the end token included."""
+        said = self.chat_format.reply(self.tokenizer, self.chat_format.cleaned(text))
+        return (*self._kept("reply tokens", said, self.caps.reply), self.chat_format.end)
 
     def dialogue(self, part: DialogueView, persona_id: str) -> EncodedDialogue:
         """Encode every exchange of one dialogue; those whose reply alone is too long are left out and counted."""
@@ -163,30 +168,40 @@ class Encoder:
 
     def after(self, exchange: EncodedExchange, before: Sequence[EncodedDialogue], limit: int) -> EncodedExchange:
         """Prepend whole dialogues to an exchange's context, the first ones first, within ``limit`` tokens."""
-        room = limit - len(exchange.ids)
-        pieces: list[Ids] = []
-        turns, kept = exchange.turns, [exchange]
+        opened = self._opened(exchange)
+        room, kept = limit - len(opened.facts) - len(opened.context) - len(opened.reply), [exchange]
         for dialogue in reversed(before):
-            last = dialogue[-1]
-            piece = (*last.context, *last.reply, *self.chat_format.after_end)
-            if len(piece) > room:
-                self.cut["dialogues before a prompt"] += len(before) - len(pieces)
+            room -= len(self._whole(self._opened(dialogue[-1]))[0])
+            if room < 0:
+                self.cut["dialogues before a prompt"] += len(before) - len(kept) + 1
                 break
-            pieces.append(piece)
-            room -= len(piece)
-            said = sum(count for _, count in last.turns)
-            turns = (*last.turns, (True, len(piece) - said), *turns)
-            kept.insert(0, last)
-        context = (*(i for piece in reversed(pieces) for i in piece), *exchange.context)
-        long = replace(exchange, context=context, turns=turns)
+            kept.insert(0, dialogue[-1])
+        first = kept[0]
+        rest = [first, *map(self._opened, kept[1:])]
+        whole = [self._whole(each) for each in rest[:-1]]
+        context = (*chain.from_iterable(ids for ids, _ in whole), *rest[-1].context)
+        turns = (*chain.from_iterable(counts for _, counts in whole), *rest[-1].turns)
+        facts = first.facts if self.chat_format.facts_in_turn else exchange.facts
+        long = replace(exchange, facts=facts, context=context, turns=turns)
         return long if self.profile is None else _told_by_all(long, kept)
+
+    def _opened(self, exchange: EncodedExchange) -> EncodedExchange:
+        """Return an exchange whose first turn has its beginning, where that was with the facts."""
+        opens = self.chat_format.turn_open
+        in_turn = self.chat_format.facts_in_turn and exchange.facts != self.chat_format.begin
+        if not in_turn or not exchange.turns or exchange.turns[0][0]:
+            return exchange
+        turns = ((False, len(opens) + exchange.turns[0][1]), *exchange.turns[1:])
+        return replace(exchange, context=(*opens, *exchange.context), turns=turns)
+
+    def _whole(self, last: EncodedExchange) -> tuple[Ids, tuple[tuple[bool, int], ...]]:
+        """Return a whole dialogue, from its last exchange, and its turns."""
+        ids = (*last.context, *last.reply, *self.chat_format.after_end)
+        return ids, (*last.turns, (True, len(ids) - sum(count for _, count in last.turns)))
 
     def reply_text(self, ids: Sequence[int]) -> str:
         """Return the text of generated ids, up to the end token."""
-        kept = list(ids)
-        if self.chat_format.end in kept:
-            kept = kept[: kept.index(self.chat_format.end)]
-        return self.tokenizer.decode(kept).strip()
+        return self.tokenizer.decode(list(takewhile(lambda id: id not in self.chat_format.ends, ids))).strip()
 
     @property
     def cut_text(self) -> str:
@@ -212,15 +227,21 @@ class Encoder:
         read = tuple(self.profile.slots(profiles.get(person, {})) for person in people)
         return replace(encoded, profiles=read, turn_profiles=tuple(people.index(person) for person in said))
 
-    def _facts(self, facts: Sequence[str]) -> Ids:
-        if not facts or self.profile is not None:  # a model that reads profiles reads no facts
+    def _before(
+        self, facts: tuple[str, ...], context: Sequence[Turn], speaker: str, room: int
+    ) -> tuple[Ids, Ids, tuple[tuple[bool, int], ...]]:
+        """Return facts, context and its turns; ``room`` is what the facts leave of the limit."""
+        read, turns = self._context(context, speaker, room, has_facts=bool(facts))
+        return self._facts(facts, user_first=bool(turns) and not turns[0][0]), read, turns
+
+    def _facts(self, facts: tuple[str, ...], *, user_first: bool = False) -> Ids:
+        if self.profile is not None:  # a model that reads profiles reads no facts
             return ()
         if not self.chat_format.fact_close:
-            return (
-                *self.chat_format.facts_open,
-                *self.tokenizer.encode("\n".join(facts)),
-                *self.chat_format.facts_close,
-            )
+            text = self.chat_format.cleaned("\n".join(facts)) if facts else ""
+            return self.chat_format.facts(self.tokenizer, text, user_first=user_first)
+        if not facts:
+            return ()
         read = self._kept("facts", tuple(facts), self.caps.facts)
         pieces = [
             (*self._kept("fact tokens", self.tokenizer.encode(fact), self.caps.fact), *self.chat_format.fact_close)
@@ -232,12 +253,10 @@ class Encoder:
             self.cut["facts"] += 1
         return (*self.chat_format.facts_open, *chain.from_iterable(pieces), *self.chat_format.facts_close)
 
-    def _ids(self, text: str) -> Ids:
-        """Return a text as ids, and count its unknown tokens."""
-        ids = self.tokenizer.encode(text)
+    def _count(self, ids: Ids) -> None:
+        """Count tokens and unknown ones."""
         if self.tokenizer.unknown is not None:
             self.read.update(tokens=len(ids), unknown=ids.count(self.tokenizer.unknown))
-        return ids
 
     def _kept(self, what: str, pieces: tuple[Any, ...], most: int) -> tuple[Any, ...]:
         """Return the first ``most`` pieces (0 = all), the others counted as left out."""
@@ -246,11 +265,18 @@ class Encoder:
             return pieces[:most]
         return pieces
 
-    def _context(self, turns: Sequence[Turn], speaker: str, room: int) -> tuple[Ids, tuple[tuple[bool, int], ...]]:
+    def _context(
+        self, turns: Sequence[Turn], speaker: str, room: int, *, has_facts: bool
+    ) -> tuple[Ids, tuple[tuple[bool, int], ...]]:
+        """Return a context's ids within ``room`` tokens, and its turns.
+
+        Where facts stand at the beginning of a user turn, a first turn that is not the persona's own has none.
+        """
+        said = _joined(turns, speaker) if self.chat_format.alternate else turns
         pieces: list[Ids] = []
-        last = turns[-self.caps.turns :]
-        for turn in reversed(last):
-            piece = self._turn(turn, speaker)
+        last = said[-self.caps.turns :]
+        for number, turn in enumerate(reversed(last), start=1):
+            piece = self._turn(turn, speaker, after="turn" if number < len(said) else "facts" if has_facts else "begin")
             if len(piece) > room:
                 # The last turn alone is too long: its end is better than nothing.
                 if room > 0 and (self.caps.through or not pieces):
@@ -259,20 +285,40 @@ class Encoder:
                 break
             pieces.append(piece)
             room -= len(piece)
-        left_out = len(turns) - len(pieces)
+        left_out = len(said) - len(pieces)
         if left_out:
             self.cut["turns"] += left_out
-        whose = [(turn.speaker == speaker, len(piece)) for turn, piece in zip(reversed(turns), pieces, strict=False)]
+        if self.chat_format.facts_in_turn and has_facts and pieces and said[left_out].speaker != speaker:
+            begun = self.chat_format.first_turn(self.tokenizer, self.chat_format.cleaned(said[left_out].text))
+            pieces[-1] = begun if len(begun) <= len(pieces[-1]) else pieces[-1]  # else it was truncated
+        whose = [(turn.speaker == speaker, len(piece)) for turn, piece in zip(reversed(said), pieces, strict=False)]
         ids = (*(i for piece in reversed(pieces) for i in piece), *self.chat_format.reply_open)
         return ids, tuple(reversed(whose))
 
-    def _turn(self, turn: Turn, speaker: str) -> Ids:
-        content = self._ids(turn.text)
-        most = self.caps.utterance
-        if most and len(content) > most:
+    def _turn(self, turn: Turn, speaker: str, *, after: Place) -> Ids:
+        own, most = turn.speaker == speaker, self.caps.utterance
+        text = self.chat_format.cleaned(turn.text)
+        if not most:
+            piece = self.chat_format.turn(self.tokenizer, text, own=own, after=after)
+            self._count(piece)
+            return piece
+        content = self.tokenizer.encode(text)
+        self._count(content)
+        if len(content) > most:
             self.cut["utterance tokens"] += len(content) - most
             content = content[len(content) - most :]
-        return turn_ids(self.chat_format, content, own=turn.speaker == speaker)
+        return turn_ids(self.chat_format, content, own=own)
+
+
+def _joined(turns: Sequence[Turn], speaker: str) -> tuple[Turn, ...]:
+    """Return turns in which neighbours by one side, the persona or the others, are one, their texts by line."""
+    made: list[Turn] = []
+    for turn in turns:
+        if made and (made[-1].speaker == speaker) == (turn.speaker == speaker):
+            made[-1] = Turn(made[-1].speaker, f"{made[-1].text}\n{turn.text}")
+        else:
+            made.append(turn)
+    return tuple(made)
 
 
 def _told_by_all(long: EncodedExchange, kept: Sequence[EncodedExchange]) -> EncodedExchange:

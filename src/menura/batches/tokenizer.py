@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,10 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
+        added = sorted(
+            (token.content for token in tokenizer.get_added_tokens_decoder().values()), key=len, reverse=True
+        )
+        self._control = re.compile("|".join(map(re.escape, added)) or r"(?!)")
 
     @classmethod
     def from_json(cls, text: str, *, wordpiece: bool = False) -> "Tokenizer":
@@ -48,6 +53,29 @@ class Tokenizer:
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the ids of plain text; never a control token."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_with_control(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text whose control tokens count as such: never of what somebody typed."""
+        return tuple(self._with_control.encode(text, add_special_tokens=False).ids)
+
+    def has_control(self, text: str) -> bool:
+        """Tell whether the name of a control token occurs in a text."""
+        return self._control.search(text) is not None
+
+    @cached_property
+    def _with_control(self) -> HFTokenizer:
+        return HFTokenizer.from_str(self._tokenizer.to_str())  # another object: the switch is per object
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """What the tokenizer itself puts in front of a text: its BOS token, or nothing."""
+        with_special, without = (self._tokenizer.encode("a", add_special_tokens=put).ids for put in (True, False))
+        return tuple(with_special[: len(with_special) - len(without)] if with_special[-1:] == without[-1:] else ())
+
+    def spelled(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, control tokens by their names."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        return text
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without control tokens."""

@@ -56,6 +56,7 @@ def adapt(
         replace_old=replace,
         choose_speaker=lambda speakers: _asked(speakers, screen),
         on_step=lambda reply, replies, loss: screen.bar("adapt  reply", reply, replies, f"loss {loss:.2f}"),
+        on_control_step=lambda reply, replies, loss: screen.bar("control  reply", reply, replies, f"loss {loss:.2f}"),
         say=screen.say,
     )
     if made is None:

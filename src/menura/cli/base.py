@@ -1,4 +1,4 @@
-"""``menura base list | pull | show``."""
+"""``menura base list | pull | show | check | prepare``."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -7,7 +7,8 @@ import typer
 
 from menura import api
 from menura.cli.globals import EPILOG, Globals
-from menura.cli.terminal import Screen, columns
+from menura.cli.options import DTYPE
+from menura.cli.terminal import Screen, StepProgress, columns
 
 app = typer.Typer(help="Bases: the language models that personas stand on.", epilog=EPILOG, no_args_is_help=True)
 NAME = Annotated[
@@ -55,3 +56,64 @@ def show(context: typer.Context, name: NAME) -> None:
     rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in found.items()]
     facts = {key: value for key, value in found.items() if key != "folder"}
     Screen(as_json=given.as_json).give("base", facts, columns(rows))
+
+
+@app.command(epilog=EPILOG)
+def check(context: typer.Context, name: NAME, dtype: DTYPE = "auto") -> None:
+    """Load a base and say what it is, how a chat is written for it, and whether personas can be adapted on it."""
+    given: Globals = context.obj
+    screen = Screen(as_json=given.as_json)
+    found = api.check_base(
+        name,
+        dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
+        device=given.device,
+        offline=given.offline,
+        say=screen.say,
+    )
+    figures = {
+        "everyday English": f"{found.bits_per_byte:.2f} bits a byte, nothing adapted",
+        "a persona takes": f"about {max(found.seconds, 1):.0f} s for five dialogues",
+        "memory so far": f"{found.memory / 1e9:.1f} GB",
+    }
+    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in found.facts.items()]
+    sample = "\n".join(f"  | {line}" for line in found.sample.splitlines())
+    verdict = "yes" if not found.reasons else "with care: " + "; ".join(found.reasons)
+    table = columns([*rows, *map(list, figures.items())])
+    text = f"{table}\na chat as it reads it:\n{sample}\ngood for adapting: {verdict}"
+    facts = {
+        **found.facts,
+        "sample": found.sample,
+        "seconds": found.seconds,
+        "memory": found.memory,
+        "bits_per_byte": found.bits_per_byte,
+        "reasons": list(found.reasons),
+    }
+    screen.give("base", facts, text)
+
+
+@app.command(epilog=EPILOG)
+def prepare(
+    context: typer.Context,
+    name: NAME,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train anew what was prepared before.")] = False,
+) -> None:
+    """Train a start for personas on a base, once, from the packaged dialogues; the same command resumes."""
+    given: Globals = context.obj
+    screen = Screen(as_json=given.as_json)
+    found = api.prepare_base(
+        name, given.options, lambda run: StepProgress(screen, "prepare"), fresh=fresh, say=screen.say
+    )
+    if found is None:
+        return
+    text = (
+        f"wrote  {found.path}\n"
+        f"perplexity of {found.speakers} validation speakers, nothing adapted: {found.before:.2f} before, "
+        f"{found.after:.2f} prepared"
+    )
+    facts = {
+        "path": str(found.path),
+        "perplexity_before": found.before,
+        "perplexity_prepared": found.after,
+        "speakers": found.speakers,
+    }
+    screen.give("prepared", facts, text)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from menura.cli.evaluate import RANK_BY
 from menura.cli.globals import Globals
 from menura.cli.options import DTYPE
 from menura.cli.terminal import Screen, columns
-from menura.errors import printable
+from menura.errors import SHOWN_AT_MOST, printable
 
 if TYPE_CHECKING:
     from menura.api import Agent, Candidate
@@ -29,6 +30,7 @@ class ShownCandidates:
     ranking: "dict[str, Ranking]"
 
 
+COMMANDS = ("/cand", "/base", "/strength", "/new", "/who", "/quit", "/help")
 HELP = (
     "/cand N: N replies with their likelihood · /base: the base answers too · /strength A: the persona weighs 0 to 1 · "
     "/new: forget what was said · /who · /quit"
@@ -158,7 +160,16 @@ def _command(
         said.setdefault("base", list(said[first]))
         screen.say("(the base answers too)")
     else:
+        if word not in COMMANDS:
+            screen.say(_unknown(word))
         screen.say(HELP)
+
+
+def _unknown(word: str) -> str:
+    """Return what is said of a command that is none, with the nearest one."""
+    near = get_close_matches(word, COMMANDS, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"no command {printable(word[:SHOWN_AT_MOST])}{meant}"
 
 
 def _weigh(given: str, screen: Screen, agents: "dict[str, Agent]") -> None:

@@ -10,7 +10,7 @@ from menura import api
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.reading import DATES, DROP_LINKS, ENCODING, GAP, REDACT, SAME, options_of
 from menura.cli.terminal import Screen, columns
-from menura.errors import LISTED_AT_MOST
+from menura.errors import LISTED_AT_MOST, number_of
 
 if TYPE_CHECKING:
     from menura.corpus.check import Report
@@ -53,12 +53,16 @@ def check(
         }
         screen.give("check", facts, "\n".join(_lines_of(report, speaker, every=every)))
     if len(reports) > len(listed):
-        screen.say(f"… and {len(reports) - len(listed)} more files: --all shows them")
+        screen.say(f"… and {number_of(len(reports) - len(listed), 'more file')}: --all shows them")
     errors, warnings = (
         sum(len(kind) for kind in kinds) for kinds in zip(*((r.errors, r.warnings) for r in reports), strict=True)
     )
-    screen.say(f"{errors} kinds of error, {warnings} kinds of warning. Nothing was written.")
+    screen.say(f"{_kinds(errors)} of error, {_kinds(warnings)} of warning. Nothing was written.")
     return 3 if errors else 0
+
+
+def _kinds(count: int) -> str:
+    return number_of(count, "kind")
 
 
 def _lines_of(report: "Report", speaker: str | None, *, every: bool) -> list[str]:
@@ -120,7 +124,7 @@ def stats(
         ["words", f"{found.words:,} ({found.words_per_turn:g} a turn, median)"],
         ["speakers", f"{found.speakers:,}"],
         ["dialogues a speaker", quantiles],
-        *([f"  {name}", f"{count} replies"] for name, count in most[:MOST_SHOWN]),
+        *([f"  {name}", number_of(count, "reply")] for name, count in most[:MOST_SHOWN]),
     ]
     told = "".join(f"\n{summary}" for summary in counted.summaries)
     Screen(as_json=given.as_json).give("stats", asdict(found), f"{columns(rows)}{told}")
@@ -172,7 +176,7 @@ def convert(
     screen = Screen(as_json=given.as_json)
     options = options_of(gap, dates, same, encoding, redact=redact, drop_links=drop_links)
     written = api.convert(files, None if given.dry_run else out, to, format, options, screen.say)
-    screen.give("convert", {"dialogues": written}, f"{written} dialogues -> {out} ({to})")
+    screen.give("convert", {"dialogues": written}, f"{number_of(written, 'dialogue')} -> {out} ({to})")
 
 
 @app.command(epilog=EPILOG)
@@ -185,7 +189,7 @@ def add(
     """Put a corpus into the workspace under a name, once it is read without error; recipes find it there."""
     given: Globals = context.obj
     facts = api.add_corpus(name, files, format, dry_run=given.dry_run)
-    told = f"{name}: {facts['dialogues']} dialogues -> {facts['folder']}"
+    told = f"{name}: {number_of(facts['dialogues'], 'dialogue')} -> {facts['folder']}"
     Screen(as_json=given.as_json).give("added", facts, told)
 
 

@@ -9,6 +9,7 @@ from menura import api
 from menura.cli.chat import talk as chat
 from menura.cli.globals import Globals
 from menura.cli.terminal import Screen, columns
+from menura.errors import number_of
 
 
 def demo(
@@ -22,7 +23,7 @@ def demo(
     began = time.perf_counter()
     shown = api.demo(given.options, personas, screen.say)
     if given.dry_run:
-        screen.say(f"would adapt {shown.speakers} speakers, then score {personas}")
+        screen.say(f"would adapt {number_of(shown.speakers, 'speaker')}, then score {personas}")
         return
     screen.say(shown.introduction)
     agents = {}
@@ -33,7 +34,8 @@ def demo(
         screen.give("example", vars(example), example.as_text(name))
     shots = shown.shots
     screen.say(
-        f"table over {personas} held-out speakers, {shots} dialogues each, two others judged; about five minutes"
+        f"table over {number_of(personas, 'held-out speaker')}, {number_of(shots, 'dialogue')} each, "
+        "two others judged; about five minutes"
     )
     found = shown.table(list(agents.values()))
     screen.give("table", {"folder": str(shown.folder)}, f"\n{found.table()}")

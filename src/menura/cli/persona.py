@@ -1,14 +1,15 @@
 """``menura persona list | show | export | rm``."""
 
-import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from menura import api
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.terminal import Screen, columns
+from menura.errors import number_of
 
 app = typer.Typer(help="Personas of this workspace.", epilog=EPILOG, no_args_is_help=True)
 NAME = Annotated[str, typer.Argument(help="A persona's name.")]
@@ -19,17 +20,54 @@ def list_personas(context: typer.Context) -> None:
     """Show all personas."""
     given: Globals = context.obj
     found = api.personas()
-    rows = [["name", "KiB"], *([name, f"{size / 1024:,.0f}"] for name, size in found.items())]
+    rows = [["name", "version", "base", "learnt from", "made", "size"]]
+    for one in found:
+        told = f"cannot be read: {one['error']}" if "error" in one else _learnt_from(one)
+        rows.append([one["name"], str(one["version"]), one.get("base", ""), told, one["made"], _kib(one["bytes"])])
     text = columns(rows) if found else "no personas yet: menura adapt NAME FILES makes one"
-    Screen(as_json=given.as_json).give("personas", {"personas": list(found)}, text)
+    Screen(as_json=given.as_json).give("personas", {"personas": found}, text)
 
 
 @app.command(epilog=EPILOG)
 def show(context: typer.Context, name: NAME) -> None:
-    """Show how a persona was made and how it did on held-out dialogues."""
+    """Show how a persona was made and how it did on held-out dialogues; --json has all settings."""
     given: Globals = context.obj
     facts = api.persona_facts(name)
-    Screen(as_json=given.as_json).give("persona", facts, json.dumps(facts, indent=2, ensure_ascii=False))
+    Screen(as_json=given.as_json).give("persona", facts, columns(list(_page(facts))))
+
+
+def _page(facts: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Yield the rows of what is known of a persona, those that say something alone."""
+    made_from = [*facts["files"], *(["a character card"] if facts["from_card"] else [])]
+    learnt = _learnt_from(facts)
+    if pick := {"recent": "the most recent", "spread": "spread over all"}.get(facts["pick"]):
+        learnt += f" ({pick})"
+    told = {
+        "name": [facts["name"]],
+        "speaker": [facts["speaker"]],
+        "from": [", ".join(made_from)],
+        "base": [facts["base"]],
+        "learnt from": [learnt],
+        "method": [facts["method"]],
+        "check": facts["check"] or ["no dialogue was held out, so whether it helped is not known"],
+        "greetings": facts["first_lines"],
+        "facts": facts["facts"],
+        "made": [facts["made"]],
+        "file": [f"{facts['path']} ({_kib(facts['bytes'])}, {number_of(facts['values'], 'value')})"],
+        "versions": [", ".join(facts["versions"])],
+    }
+    for what, lines in told.items():
+        for number, line in enumerate(line for line in lines if line):
+            yield [what if not number else "", " ".join(line.split())]
+
+
+def _learnt_from(facts: Mapping[str, Any]) -> str:
+    counts = ((facts["replies"], "reply"), (facts["dialogues"], "dialogue"))
+    return " in ".join(number_of(count, what) for count, what in counts if count is not None)
+
+
+def _kib(size: int) -> str:
+    return f"{size / 1024:,.0f} KiB"
 
 
 @app.command(epilog=EPILOG)
@@ -46,14 +84,17 @@ def export(
     path = out or Path(f"{name}.{to}")
     if not given.dry_run:
         api.export_persona(name, to, path)
-    Screen(as_json=given.as_json).give("exported", {"name": name, "path": str(path)}, f"wrote {path}")
+    # What a card alone leaves out must not be found out in another program.
+    alone = "" if to == "charx" else " (the card alone: what the persona learnt is in its weights, which charx holds)"
+    told = f"{'would write' if given.dry_run else 'wrote'} {path}{alone}"
+    Screen(as_json=given.as_json).give("exported", {"name": name, "path": str(path), "weights": not alone}, told)
 
 
 @app.command(epilog=EPILOG)
 def rm(context: typer.Context, name: NAME) -> None:
     """Delete a persona; one that is not there is no error."""
     given: Globals = context.obj
-    there = name in api.personas()
+    there = any(one["name"] == name for one in api.personas())
     if not given.dry_run:
         api.delete_persona(name)
     told = f"removed {name}" if there else f"{name} is not in this workspace"

@@ -21,6 +21,7 @@ class Screen:
         self.asks = sys.stdin is not None and sys.stdin.isatty()
         self._drawn = False
         self._last = 0.0
+        self._label = ""
 
     def say(self, line: str, **facts: Any) -> None:
         """Print a line; as JSON, its facts."""
@@ -58,8 +59,8 @@ class Screen:
                 self._leave_bar()
             return
         now = time.monotonic()
-        if done >= total or now - self._last > LINE_EVERY:
-            self._last = now
+        if done >= total or label != self._label or now - self._last > LINE_EVERY:
+            self._last, self._label = now, label
             print(f"{label}  {done}/{total}  {detail}", flush=True)
 
     def _leave_bar(self) -> None:

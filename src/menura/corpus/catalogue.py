@@ -19,10 +19,11 @@ from menura.corpus import (
     personaldialog,
     real_persona_chat,
 )
-from menura.corpus.chats import openai_messages, text_lines
 from menura.corpus.chats.chat_file import FILE_LIMIT, LINE_LIMIT, ChatFile
 from menura.corpus.chats.formats import CHAT_FORMATS, near_miss
 from menura.corpus.chats.reading import ChatReader, found_in
+from menura.corpus.chats.training_sets import openai_messages
+from menura.corpus.chats.transcripts import text_lines
 from menura.corpus.dialogue import Dialogue, Reader
 from menura.corpus.findings import Found
 from menura.corpus.source import DATA_SET, UPLOAD, Limits, Source, bare_name, opened, refuse_binary
@@ -59,11 +60,12 @@ class Format:
     files: Callable[[Path], tuple[Path, ...]] = alone
     endings: tuple[str, ...] = ()
     chat: ChatReader | None = None
+    about: str = ""  # what people call a data set
 
     @property
     def title(self) -> str:
         """What people call it."""
-        return self.chat.title if self.chat else self.name
+        return self.chat.title if self.chat else self.about
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,15 @@ def _of_chat(chat: ChatReader) -> Format:
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format("chitchat", chitchat.read, chitchat.scan, chitchat.SHAPES, limits=DATA_SET),
-        Format("avsd", avsd.read, avsd.scan, avsd.SHAPES, limits=DATA_SET),
+        Format(
+            "chitchat",
+            chitchat.read,
+            chitchat.scan,
+            chitchat.SHAPES,
+            limits=DATA_SET,
+            about="BYU's chitchat data set",
+        ),
+        Format("avsd", avsd.read, avsd.scan, avsd.SHAPES, limits=DATA_SET, about="AVSD, questions about videos"),
         Format(
             "real_persona_chat",
             real_persona_chat.read,
@@ -105,6 +114,7 @@ FORMATS = {
             limits=DATA_SET,
             opened=real_persona_chat.opened_pair,
             files=real_persona_chat.files,
+            about="RealPersonaChat",
         ),
         Format(
             "personaldialog",
@@ -112,10 +122,17 @@ FORMATS = {
             personaldialog.scan,
             personaldialog.SHAPES,
             limits=DATA_SET,
+            about="PersonalDialog",
         ),
-        Format("cped", cped.read, cped.scan, cped.SHAPES, limits=DATA_SET),
-        Format("jsonl", jsonl.read, jsonl.scan, jsonl.SHAPES, jsonl.render),
-        Format("personachat_jsonl", personachat_jsonl.read, personachat_jsonl.scan, personachat_jsonl.SHAPES),
+        Format("cped", cped.read, cped.scan, cped.SHAPES, limits=DATA_SET, about="CPED, dialogues of Chinese series"),
+        Format("jsonl", jsonl.read, jsonl.scan, jsonl.SHAPES, jsonl.render, about="Menura's JSON lines"),
+        Format(
+            "personachat_jsonl",
+            personachat_jsonl.read,
+            personachat_jsonl.scan,
+            personachat_jsonl.SHAPES,
+            about="Persona-Chat as JSON lines",
+        ),
         Format(
             "dailydialog",
             dailydialog.read,
@@ -124,6 +141,7 @@ FORMATS = {
             limits=DATA_SET,
             opened=dailydialog.opened_pair,
             files=dailydialog.files,
+            about="DailyDialog",
         ),
         Format(
             "personachat",
@@ -132,6 +150,7 @@ FORMATS = {
             personachat.SHAPES,
             personachat.render,
             limits=DATA_SET,
+            about="Persona-Chat, numbered lines",
         ),
         Format(
             "mojitalk",
@@ -142,6 +161,7 @@ FORMATS = {
             opened=mojitalk.opened_pair,
             files=mojitalk.files,
             endings=(mojitalk.QUERIES, mojitalk.REPLIES),
+            about="MojiTalk, a file of queries and one of replies",
         ),
         *(_of_chat(chat) for chat in CHAT_FORMATS),
     )

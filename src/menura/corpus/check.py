@@ -1,7 +1,6 @@
 """A file becomes a report: what is in it, and everything that is wrong, without using any of it."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from menura.corpus.chats.message import Notes
@@ -9,10 +8,10 @@ from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.findings import merged
 from menura.corpus.inputs import Input, inputs
+from menura.corpus.language import Language
+from menura.corpus.speakers import NAMES_LISTED, few, speaker_hint
 from menura.corpus.statistics import Counting, Statistics, statistics
 from menura.errors import DataError, Problem, shown
-
-NAMES_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,15 @@ def check(
 
 
 def _report(one: Input, speaker: str | None) -> Report:
-    counting, copies, name = Counting(), _Copies(), one.file.name
+    counting, copies, language, name = Counting(), _Copies(), Language(), one.file.name
+    replied_in = 0  # dialogues in which the speaker does
 
     def each(dialogue: Dialogue) -> None:
+        nonlocal replied_in
+        replied_in += any(turn.speaker == speaker for turn in dialogue.turns[1:])
         counting.add(dialogue)
+        for turn in dialogue.turns:
+            language.add(turn.text)
         if one.notes is None:  # a chat's are noted when it is read
             copies.add(dialogue)
 
@@ -72,6 +76,14 @@ def _report(one: Input, speaker: str | None) -> Report:
     # Without any dialogue the file's own problems are reported, not that it has no speaker.
     if speaker is not None and counted.dialogues and speaker not in counted.replies:
         problems.append(_unknown_speaker(speaker, counted, name))
+    if (
+        one.notes and speaker is not None and speaker in counted.replies
+    ):  # the chat's own warning is about whoever replies most
+        problems = [problem for problem in problems if problem.code != "few"]
+        own = few(speaker, counted.replies[speaker], replied_in, place=name, of_card=bool(one.notes.card))
+        problems += [own] if own else []
+    if one.notes and (other := language.warning("the default base", place=name)):
+        problems.append(other)
     entry = one.detected
     return Report(
         name, entry.format.name, entry.format.title, entry.reason, counted, tuple(merged(problems)), one.notes
@@ -92,8 +104,7 @@ class _Copies:
 
 def _unknown_speaker(speaker: str, counted: Statistics, name: str) -> Problem:
     names = list(counted.replies)
-    near = get_close_matches(speaker, names, n=3)
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
     listed = ", ".join(shown(other) for other in names[:NAMES_LISTED]) + more
-    hint = f"did you mean {' or '.join(shown(other) for other in near)}?" if near else "choose one of them"
+    hint = speaker_hint(speaker, list(counted.replies.items()))
     return Problem("unknown_speaker", f"no replies of {shown(speaker)}; speakers are {listed}", name, hint)

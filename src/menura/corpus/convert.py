@@ -7,7 +7,7 @@ from menura.corpus.atomic_files import write_whole
 from menura.corpus.catalogue import FORMATS, Format, named
 from menura.corpus.dialogue import Dialogue
 from menura.corpus.source import Source
-from menura.errors import ConfigError, DataError, Problem, shown
+from menura.errors import ConfigError, DataError, Problem, number_of, shown
 
 HINT = "jsonl keeps everything"
 
@@ -37,7 +37,7 @@ def _readable(content: bytes, path: Path, entry: Format) -> None:
     """Refuse what we would not read again."""
     lines = content.count(b"\n")
     if len(content) > entry.limits.file_bytes or lines > entry.limits.lines:
-        found = f"{len(content) / 2**20:.1f} MiB in {lines:,} lines"
+        found = f"{len(content) / 2**20:.1f} MiB in {number_of(lines, 'line')}"
         limit = f"{entry.limits.file_bytes // 2**20} MiB and {entry.limits.lines:,} lines"
         raise DataError(f"{found}, limit {limit}", code="too_large", place=str(path), hint="write several files")
 

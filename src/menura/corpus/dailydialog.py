@@ -13,7 +13,7 @@ from pathlib import Path
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.source import DATA_SET, PACKED_SUFFIXES, Limits, Source, bare_name, head_of, opened
-from menura.errors import DataError, Problem
+from menura.errors import DataError, Problem, number_of
 
 END = "__eou__"
 SPEAKERS = ("partner", "self")  # the first and the second speaker; generic names
@@ -44,7 +44,7 @@ def scan(source: Source) -> Iterator[Found]:
     labels = source.beside
     lines, labelled = _line_count(source), _line_count(labels) if labels else None
     if labels and lines != labelled:
-        found = f"{lines} lines, but {labels.name} has {labelled}: which belong together is unknown"
+        found = f"{number_of(lines, 'line')}, but {labels.name} has {labelled}: which belong together is unknown"
         yield Problem("misaligned", found, source.name, "fetch both files again, or read the texts without the other")
         return
     acts = dict(labels.lines()) if labels else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.source import DATA_SET, PACKED_SUFFIXES, Limits, Source, bare_name, opened
-from menura.errors import DataError, Problem, shown
+from menura.errors import DataError, Problem, number_of, shown
 
 QUERIES, REPLIES = ".ori", ".rep"
 EMOJIS = frozenset(
@@ -35,7 +35,9 @@ def scan(source: Source) -> Iterator[Found]:
         return
     asked, replied = _line_count(source), _line_count(source.beside)
     if asked != replied:
-        found = f"{asked} lines, but {source.beside.name} has {replied}: which reply answers what is unknown"
+        found = (
+            f"{number_of(asked, 'line')}, but {source.beside.name} has {replied}: which reply answers what is unknown"
+        )
         yield Problem("misaligned", found, source.name, "fetch both files again")
         return
     replies = dict(source.beside.lines())

@@ -18,7 +18,7 @@ from menura.corpus.findings import Draft, Found, strict
 from menura.corpus.schema import KINDS, Schema
 from menura.corpus.source import DATA_SET, Source, opened
 from menura.corpus.strict_json import Record, records, step
-from menura.errors import Problem
+from menura.errors import Problem, number_of
 
 SOMEBODY = tuple(f"somebody-{place}" for place in range(1, 65))  # speakers without interests; generic names
 RESPONDER = ("responder_profile", "response_profile")  # one of them
@@ -59,12 +59,12 @@ def _draft(record: Record, name: str) -> Draft:
     texts = [_text(schema, item, path) for path, item in schema.items(value, "dialog")]
     speakers = _speakers(schema, value, len(profiles))
     if not schema.problems and len(speakers) != len(texts):
-        schema.wrong("uid", f"{len(speakers)} speakers of {len(texts)} turns")
+        schema.wrong("uid", f"{number_of(len(speakers), 'speaker')} of {number_of(len(texts), 'turn')}")
     if "golden_response" in value:
         texts.append(_text(schema, value["golden_response"], "golden_response"))
         speakers.append(_responder(schema, value, profiles, speakers))
     if len(profiles) > len(SOMEBODY):
-        schema.wrong("profile", f"{len(profiles)} people, at most {len(SOMEBODY)}")
+        schema.wrong("profile", f"{number_of(len(profiles), 'person', 'people')}, at most {len(SOMEBODY)}")
     draft.problems.extend(schema.problems)
     if not schema.problems:
         _say(draft, profiles, speakers, texts)

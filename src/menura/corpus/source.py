@@ -1,16 +1,19 @@
 """A file becomes checked text: unpacked, within limits, in UTF-8, or refused with the reason."""
 
 import lzma
+import shlex
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
-from menura.errors import DataError, MenuraError, Problem, StorageError, UnsafeError
+from menura.errors import DataError, MenuraError, Problem, StorageError, UnsafeError, printable
 
 MIB = 1024 * 1024
 UNPACKING_MEMORY = 128 * MIB  # an xz header may ask for gigabytes before the first byte comes out
+NEAR_SHOWN = 3
 PACKED_SUFFIXES = (".xz", ".gz")
 GZIP_WINDOW = 16 + zlib.MAX_WBITS  # tells zlib to expect a gzip header
 
@@ -94,6 +97,30 @@ def stem_of(path: Path) -> str:
     return Path(bare_name(path)).stem
 
 
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """Return the error for a file that cannot be read; one that is not there is ``missing``, with near misses."""
+    if not isinstance(error, FileNotFoundError):
+        return StorageError(f"cannot be read: {error.strerror}", place=str(path))
+    return StorageError("No such file or directory", place=str(path), hint=_near_misses(path), code="missing")
+
+
+def _near_misses(path: Path) -> str:
+    """Return what to type in place of a path that is not there: names of its folder that are nearly the same."""
+    try:
+        # A name with an escape in it cannot be typed from a message.
+        names = {entry.name.casefold(): entry.name for entry in path.parent.iterdir() if entry.name.isprintable()}
+    except OSError:
+        return f"there is no folder {_typed(path.parent)} either"
+    near = get_close_matches(path.name.casefold(), names, n=NEAR_SHOWN)
+    if not near:
+        return f"nothing in {_typed(path.parent)} is called so"
+    return f"did you mean {' or '.join(_typed(path.parent / names[name]) for name in near)}?"
+
+
+def _typed(path: Path) -> str:
+    return printable(shlex.quote(str(path)))
+
+
 def bare_name(path: Path) -> str:
     """Return the file's name without a packing suffix."""
     name = path.name
@@ -113,7 +140,7 @@ def _content(path: Path, limit: int) -> bytes:
             # Packing makes text smaller, so the limit holds for what is packed as well.
             content = start + file.read(max(limit, MIB if unpacker else 0) + 1 - len(start))
     except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", place=str(path)) from error
+        raise unreadable(path, error) from error
     return content if unpacker is None else _unpacked(content, unpacker, limit + 1, str(path))
 
 

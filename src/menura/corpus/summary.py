@@ -1,24 +1,26 @@
 """What reading a chat found, changed and left out, as lines for people."""
 
-from collections import Counter
 from collections.abc import Sequence
 
-from menura.corpus.chats.message import Notes
+from menura.corpus.chats.message import Notes, listed_kinds
 from menura.corpus.inputs import Input
-from menura.errors import LISTED_AT_MOST
+from menura.errors import LISTED_AT_MOST, number_of
 
 SPEAKERS_LISTED = 5
 
 
-def summaries(found: Sequence[Input]) -> list[str]:
-    """Return a few lines about each of some inputs that were read to their end, at most 20 of them."""
-    told = [summary(one) for one in found[:LISTED_AT_MOST]]
+def summaries(found: Sequence[Input], without: str = "") -> list[str]:
+    """Return a few lines about each of some inputs that were read to their end, at most 20 of them.
+
+    ``without`` is the code of warnings that are left out.
+    """
+    told = [summary(one, without) for one in found[:LISTED_AT_MOST]]
     if len(found) > LISTED_AT_MOST:
-        told.append(f"read   … and {len(found) - LISTED_AT_MOST} more files: menura data check")
+        told.append(f"read   … and {number_of(len(found) - LISTED_AT_MOST, 'more file')}: menura data check")
     return told
 
 
-def summary(one: Input) -> str:
+def summary(one: Input, without: str = "") -> str:
     """Return a few lines about an input that was read to its end: what it is, what was left out, what is doubtful."""
     notes, reading = one.notes, one.reading
     head = f"read   {one.file.name}: {one.detected.format.title}"
@@ -28,7 +30,7 @@ def summary(one: Input) -> str:
     if len(reading.turns) > SPEAKERS_LISTED:
         speakers.append(f"{len(reading.turns) - SPEAKERS_LISTED} more")
     lines = [f"{head} · turns: {', '.join(speakers)}" if speakers else head, *noted(notes)]
-    shown = [problem for problem in notes.problems if problem.level == "warn"]
+    shown = [problem for problem in notes.problems if problem.level == "warn" and problem.code != without]
     lines += [str(problem) for problem in shown[:LISTED_AT_MOST]]
     if len(shown) > LISTED_AT_MOST:
         lines.append(f"… and {len(shown) - LISTED_AT_MOST} more: menura data check")
@@ -46,10 +48,6 @@ def noted(notes: Notes) -> list[str]:
         ("read, not learnt", notes.context_only),
         ("changed", notes.changed),
     ):
-        if told := _counted(counts):
+        if told := listed_kinds(counts):
             lines.append(f"       {what}: {told}")
     return lines
-
-
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common() if count)

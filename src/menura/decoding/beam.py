@@ -13,6 +13,13 @@ from menura.batches.batch import Batch
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel
 
+EndIds = int | tuple[int, ...]  # the token that ends a reply, or several that do
+
+
+def end_ids(end: EndIds) -> tuple[int, ...]:
+    """Return the tokens that end a reply."""
+    return (end,) if isinstance(end, int) else end
+
 
 @dataclass(frozen=True)
 class Beam:
@@ -60,12 +67,14 @@ def beam_search(  # noqa: PLR0913  # each one changes the replies
     batch: Batch,
     beam: Beam,
     *,
-    end: int,
+    end: EndIds,
     max_new_tokens: int,
     prefilled: Any = None,
     min_new_tokens: int = 0,
 ) -> list[list[Hypothesis]]:
     """Return for every row up to ``num_beams`` replies of ``min_new_tokens`` to ``max_new_tokens`` tokens, best first.
+
+    ``end`` is the token, or are the tokens, that end a reply.
 
     A search ends when no live hypothesis can beat the worst of ``num_beams`` finished ones. Rows are independent of the
     rest of the batch. ``prefilled`` is ``model.prefill(batch)``, if the caller has it already; it is consumed.
@@ -78,7 +87,7 @@ def beam_search(  # noqa: PLR0913  # each one changes the replies
     )
     for step in range(max_new_tokens):
         likely = scores.log_softmax(-1)
-        parents, last = live.grow(unended(likely, end) if step < min_new_tokens else likely, end)
+        parents, last = live.grow(unended(likely, end) if step < min_new_tokens else likely, end_ids(end))
         rows = live.leave()
         if not live.searches or step == max_new_tokens - 1:
             break
@@ -88,9 +97,9 @@ def beam_search(  # noqa: PLR0913  # each one changes the replies
     return [search.best() for search in searches]
 
 
-def unended(scores: Tensor, end: int) -> Tensor:
-    """Return logits (…, V) with −inf at the end token."""
-    return scores.index_fill(-1, torch.tensor([end], device=scores.device), -torch.inf)
+def unended(scores: Tensor, end: EndIds) -> Tensor:
+    """Return logits (…, V) with −inf at the tokens that end a reply."""
+    return scores.index_fill(-1, torch.tensor(end_ids(end), device=scores.device), -torch.inf)
 
 
 def collapsed(ids: tuple[int, ...]) -> list[int]:
@@ -128,7 +137,7 @@ class _Live:
     totals: Tensor
     said: list[list[tuple[int, ...]]]
 
-    def grow(self, likely: Tensor, end: int) -> tuple[Tensor, Tensor]:
+    def grow(self, likely: Tensor, ends: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Keep each prompt's likeliest continuations, from log-probabilities (B W, V); set finished ones aside.
 
         Returns (B, W) the rows of ``likely`` that they continue and (B, W) their new tokens.
@@ -136,11 +145,11 @@ class _Live:
         prompts, width = self.totals.shape
         size, words = self.searches[0].beam.num_beams, likely.shape[-1]
         continued = (self.totals[:, :, None] + likely.view(prompts, width, words)).flatten(1)
-        totals, places = continued.topk(min(2 * size, width * words), -1)  # at most W of them end
+        totals, places = continued.topk(min((1 + len(ends)) * size, width * words), -1)
         parents, tokens = places // words, places % words
-        ends = tokens == end
-        self._set_aside(totals[:, :size], parents[:, :size], (ends & totals.isfinite())[:, :size])
-        order = ends.long().argsort(dim=-1, stable=True)[:, : min(size, width * (words - 1))]
+        ended = torch.isin(tokens, torch.tensor(ends, device=tokens.device))
+        self._set_aside(totals[:, :size], parents[:, :size], (ended & totals.isfinite())[:, :size])
+        order = ended.long().argsort(dim=-1, stable=True)[:, : min(size, width * (words - len(ends)))]
         self.totals, parents, tokens = (each.gather(-1, order) for each in (totals, parents, tokens))
         self.said = [
             [(*said[parent], token) for parent, token in zip(*chosen, strict=True)]
@@ -148,8 +157,8 @@ class _Live:
         ]
         return parents + width * torch.arange(prompts, device=parents.device)[:, None], tokens
 
-    def _set_aside(self, totals: Tensor, parents: Tensor, ends: Tensor) -> None:
-        for prompt, place in ends.nonzero().tolist():
+    def _set_aside(self, totals: Tensor, parents: Tensor, ended: Tensor) -> None:
+        for prompt, place in ended.nonzero().tolist():
             said = self.said[prompt][int(parents[prompt, place])]
             self.searches[prompt].end(said, float(totals[prompt, place]))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
+from menura.decoding.beam import EndIds, end_ids
 from menura.decoding.generate import Decoding, generate
 from menura.errors import ConfigError, shown
 from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nll_of
@@ -77,7 +78,7 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
     choice: Decoding,
     ranking: Ranking,
     *,
-    end: int,
+    end: EndIds,
     max_new_tokens: int,
     seeds: Sequence[int],
     rank: Ranker | None = None,
@@ -103,7 +104,7 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
             seed=seed,
             min_new_tokens=min_new_tokens,
         )
-        replies = model.batch([replace(prompt, reply=(*ids, end)) for ids in said])
+        replies = model.batch([replace(prompt, reply=(*ids, end_ids(end)[0])) for ids in said])
         scores, nll, coherence = _scored(model, replies, acts, ranking, rank)
         made = [
             RankedReply(act, tuple(ids), len(ids) < max_new_tokens, *about)
@@ -131,7 +132,7 @@ def _said(  # noqa: PLR0913  # as above
     acts: Sequence[int | None],
     choice: Decoding,
     *,
-    end: int,
+    end: EndIds,
     max_new_tokens: int,
     seed: int,
     min_new_tokens: int,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
-from menura.decoding.beam import Beam, Hypothesis, beam_search, collapsed, unended
+from menura.decoding.beam import Beam, EndIds, Hypothesis, beam_search, collapsed, end_ids, unended
 from menura.decoding.sampling import Choice, Greedy, Nucleus, uniforms
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasStepArgmax
@@ -23,13 +23,15 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     batch: Batch,
     choice: Decoding,
     *,
-    end: int,
+    end: EndIds,
     max_new_tokens: int,
     seeds: Sequence[int],
     prefilled: Any = None,
     min_new_tokens: int = 0,
 ) -> list[list[int]]:
     """Return a reply's ids for every row: ``min_new_tokens`` to ``max_new_tokens`` tokens, without the ``end`` token.
+
+    ``end`` is one token, or several at any of which generation stops.
 
     ``seeds`` (one per row) seed each row's sampling; batch, padding and order change no reply. ``prefilled`` is
     ``model.prefill(batch)``, if the caller has it already; it is consumed. A beam draws no random numbers.
@@ -46,6 +48,7 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
         )
         return [_ids(choice, best) for best, *_ in found]
     numbers = torch.stack([uniforms(seed, max_new_tokens) for seed in seeds])  # (rows still running, max_new_tokens)
+    ends = end_ids(end)
     replies: list[list[int]] = [[] for _ in range(len(batch))]
     alive = list(range(len(batch)))  # the rows still running, in state order
     last = batch.prefix.ids[:, -1]  # which ``prefill`` does not read
@@ -53,7 +56,7 @@ def generate(  # noqa: PLR0913  # each one changes the reply, so none may have a
     for step in range(max_new_tokens):
         last = speaking.next(last, numbers[:, step], unless=end if step < min_new_tokens else None)
         tokens = last.tolist()
-        running = [place for place, token in enumerate(tokens) if token != end]
+        running = [place for place, token in enumerate(tokens) if token not in ends]
         for place in running:
             replies[alive[place]].append(tokens[place])
         if not running:
@@ -79,7 +82,7 @@ class _Speaking:
         elif prefilled is None:
             self._scores, self._state = model.prefill_logits(batch)
 
-    def next(self, last: Tensor, uniform: Tensor, unless: int | None = None) -> Tensor:
+    def next(self, last: Tensor, uniform: Tensor, unless: EndIds | None = None) -> Tensor:
         """Return (B,) the tokens after ``last`` (B,), none of them ``unless``; ``uniform`` (B,) are random numbers."""
         if unless is None and self._scores is None and self._finder is not None:
             last, self._state = self._finder.step_argmax(self._state, last)
@@ -100,7 +103,7 @@ def several(
     prompt: EncodedExchange,
     choice: Decoding,
     *,
-    end: int,
+    end: EndIds,
     max_new_tokens: int,
     seeds: Sequence[int],
 ) -> list[list[int]]:
@@ -116,7 +119,7 @@ def several(
 
 @torch.no_grad()
 def stream(
-    model: DialogueModel[Any], batch: Batch, choice: Decoding, *, end: int, max_new_tokens: int, seed: int
+    model: DialogueModel[Any], batch: Batch, choice: Decoding, *, end: EndIds, max_new_tokens: int, seed: int
 ) -> Iterator[int]:
     """Yield the ids of one row's reply as they are chosen; the same ids as from ``generate`` with this seed.
 
@@ -130,7 +133,7 @@ def stream(
     speaking = _Speaking(model, choice, batch)
     for step in range(max_new_tokens):
         last = speaking.next(last, numbers[step : step + 1])
-        if int(last) == end:
+        if int(last) in end_ids(end):
             return
         yield int(last)
 

@@ -102,7 +102,7 @@ class Demonstration:
                 loaded.model,
                 loaded.model.batch([prompt]),
                 Nucleus(0.92, 0.8),
-                end=loaded.encoder.chat_format.end,
+                end=loaded.encoder.chat_format.ends,
                 max_new_tokens=REPLY_TOKENS,
                 seeds=[self.seed],
             )

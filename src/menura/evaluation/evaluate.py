@@ -13,7 +13,7 @@ from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.decoding.candidates import Ranker
-from menura.errors import ConfigError, EpisodeError
+from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.folds import Fold, folds_of
 from menura.evaluation.generation import Evaluator, Outputs, text_of
 from menura.evaluation.scorer_labels import ScorerLabels
@@ -131,7 +131,10 @@ class Evaluation:
         short = [t.persona_id for t in self.tasks if len(t.dialogues) < needed]
         if short or not self.tasks:
             first = f", the first is {short[0]!r}" if short else ""
-            raise EpisodeError(f"{len(short)} of {len(self.tasks)} personas have fewer than {needed} dialogues{first}")
+            raise EpisodeError(
+                f"{len(short)} of {number_of(len(self.tasks), 'persona')} have fewer than "
+                f"{number_of(needed, 'dialogue')}{first}"
+            )
         self.folds = [self._folds(draw) for draw in range(config.draws)]
         queries = [fold.exchanges for folds in self.folds[0].values() for fold in folds]
         # Sorted, so that one persona's distractors do not depend on the order of the others.
@@ -191,7 +194,7 @@ class Evaluation:
             if kind == UNADAPTED or weights:
                 outputs = self.evaluator.evaluate(self.queries, weights)
                 yield SystemRow(kind, 0, (outputs,))
-                self.say(f"{kind}: {len(self.tasks)} personas")
+                self.say(f"{kind}: {number_of(len(self.tasks), 'persona')}")
                 if self.config.upper_bound and kind == UNADAPTED:
                     yield SystemRow(
                         UPPER, 0, (replace(outputs, generated=[_nearest(sample) for sample in outputs.generated]),)
@@ -233,7 +236,8 @@ class Evaluation:
                     for other, number in self._receivers(persona_id, index, folds) if wrong else ():
                         found[wrong, other, number] = self._outputs_of(folds[other][number], weights, before)
             if done % 8 == 0 or done == len(folds):
-                self.say(f"{shots} shots: {done} of {len(folds)} personas{f', draw {draw + 1}' if draw else ''}")
+                drawn = f", draw {draw + 1}" if draw else ""
+                self.say(f"{number_of(shots, 'shot')}: {done} of {number_of(len(folds), 'persona')}{drawn}")
         return found
 
     def _ways(

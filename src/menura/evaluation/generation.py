@@ -165,7 +165,7 @@ class Evaluator:
     ) -> tuple[list[list[int]], list[tuple[str, ...]]]:
         """Return a reply to each prompt, and the candidates it was chosen from, if any."""
         if not self._acts:
-            end = self.encoder.chat_format.end
+            end = self.encoder.chat_format.ends
             settings = {
                 "end": end,
                 "max_new_tokens": self.max_new_tokens,
@@ -185,7 +185,7 @@ class Evaluator:
             prompts,
             self.decoding,
             self.ranking,
-            end=self.encoder.chat_format.end,
+            end=self.encoder.chat_format.ends,
             max_new_tokens=self.max_new_tokens,
             seeds=seeds,
             rank=self.rank,
@@ -203,7 +203,7 @@ class Evaluator:
         texts, gold = draw_candidates(
             text_of(self.encoder, exchange), self.pool, self.candidates, random.Random(f"{seed}:candidates")
         )
-        replies = [(*self.encoder.tokenizer.encode(text), self.encoder.chat_format.end) for text in texts]
+        replies = [self.encoder.reply_ids(text) for text in texts]
         batch = self.model.batch([replace(exchange, reply=reply) for reply in replies])
         scored = rank_of((nll_of(self.model, batch, prefilled) / batch.reply_lengths).tolist(), gold)
         if not (isinstance(self.model, ChoosesReplies) and self.model.chooses):
@@ -213,7 +213,7 @@ class Evaluator:
 
 def text_of(encoder: Encoder, exchange: EncodedExchange) -> str:
     """Return the reference of an exchange as text."""
-    return encoder.tokenizer.decode(exchange.reply[:-1])
+    return encoder.tokenizer.decode(exchange.reply[:-1]).removeprefix(encoder.chat_format.reply_lead)
 
 
 def _seed(seed: int, exchange: EncodedExchange, number: int) -> int:

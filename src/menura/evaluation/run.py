@@ -10,7 +10,7 @@ from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
 from menura.decoding.candidates import Ranker
-from menura.errors import ConfigError, EpisodeError
+from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.choose_epochs import Chosen, chosen_epochs
 from menura.evaluation.evaluate import Evaluation, Results
 from menura.evaluation.ranker import load_ranker, rank_by
@@ -71,7 +71,8 @@ def evaluate_prepared(
     held_out = enough[: personas or None]
     if len(held_out) < 2:
         raise EpisodeError(
-            f"{len(held_out)} held-out personas with {settings.needed} dialogues or more; a wrong persona takes 2",
+            f"{number_of(len(held_out), 'held-out persona')} with {number_of(settings.needed, 'dialogue')} or more; "
+            "a wrong persona takes 2",
             hint="a smaller --k, or more --personas",
         )
     if not settings.metrics:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from menura.errors import ConfigError, DataError, shown
+from menura.errors import ConfigError, DataError, number_of, shown
 from menura.metrics import catalogue
 from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.consistency import OfFacts
@@ -161,7 +161,8 @@ def _emojis(tasks: Sequence[Task], labels: Sequence[str]) -> tuple[str, ...]:
     unknown = [persona for persona in personas if persona not in labels]
     if unknown:
         raise DataError(
-            f"{len(unknown)} personas are no emoji that the classifier knows, the first is {shown(unknown[0])}",
+            f"{number_of(len(unknown), 'persona is', 'personas are')} no emoji that the classifier knows, "
+            f"the first is {shown(unknown[0])}",
             hint="the e-acc metrics are for tasks by emoji, as in data.corpus=mojitalk",
             code="unknown_label",
         )

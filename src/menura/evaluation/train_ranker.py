@@ -17,7 +17,7 @@ from torch import Tensor
 from menura.adaptation.latent_policy import replies_under
 from menura.artefacts import tensors
 from menura.batches.encode import EncodedExchange, Encoder
-from menura.errors import ConfigError, DataError
+from menura.errors import ConfigError, DataError, number_of
 from menura.evaluation.ranker import FILE
 from menura.evaluation.run import config_of
 from menura.metrics.nearest_candidate import auto_score
@@ -185,9 +185,9 @@ def _made(  # noqa: PLR0913  # inputs, output and the file for resuming
             if done % SAVE_EVERY == 0 or done == len(exchanges) or signals.caught:
                 parts = [{name: torch.cat([part[name] for part in parts]) for name in parts[0]}]
                 tensors.save(path, parts[0], about)
-                say(f"candidates of {done} of {len(exchanges)} exchanges")
+                say(f"candidates of {done} of {number_of(len(exchanges), 'exchange')}")
             if signals.caught:
-                raise signals.stop(f"stopped after {done} exchanges, saved; the same command goes on")
+                raise signals.stop(f"stopped after {number_of(done, 'exchange')}, saved; the same command goes on")
     return Examples(**parts[0])
 
 

@@ -16,7 +16,7 @@ from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue
-from menura.errors import EpisodeError
+from menura.errors import EpisodeError, number_of
 from menura.models.catalogue import named_settings
 from menura.personas.held_out import Check, checked
 from menura.personas.selection import Selection
@@ -107,7 +107,9 @@ def adapt_persona(
     encoder, speaker = loaded.encoder, selection.speaker
     support = encoder.dialogues(selection.support, speaker) if support is None else support
     if not support and (selection.support or not selection.facts):
-        raise EpisodeError(f"{speaker!r} never replies in the {len(selection.support)} dialogues to learn from")
+        raise EpisodeError(
+            f"{speaker!r} never replies in the {number_of(len(selection.support), 'dialogue')} to learn from"
+        )
     curve: list[float] = []
 
     def noting(step: int, steps: int, loss: float) -> None:
@@ -120,6 +122,7 @@ def adapt_persona(
     recipe = {
         "method": {"name": method.name, **asdict(method)},
         "shots": len(selection.support),
+        "replies": sum(map(len, support)),
         "pick": selection.pick,
         "speaker": speaker,
         "support_sha256": [_sha256(part) for part in selection.support],
@@ -130,6 +133,7 @@ def adapt_persona(
     return PersonaArtefact(
         *(name, weights, loaded.base.sha256, loaded.init_sha256),
         *(named_settings(loaded.config), selection.facts, recipe),
+        chat_format_sha256=loaded.encoder.chat_format.sha256,
     )
 
 

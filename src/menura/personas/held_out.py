@@ -1,6 +1,7 @@
 """Held-out replies say whether adapting helped: how much likelier they became, and with what certainty."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from menura.adaptation.weights import PersonaWeights, check_finite, loss_with
 from menura.artefacts.loading import LoadedModel
 from menura.batches.encode import EncodedDialogue
+from menura.errors import number_of
 
 ROUNDS = 2000  # of the bootstrap
 SHARE = 95  # per cent of the interval
@@ -71,8 +73,8 @@ class Check:
             return "nothing was held out"
         found = self.likelier
         return (
-            f"PPL {self.before:.1f} -> {self.after:.1f} on {len(self.tokens)} held-out replies: "
-            f"{_likelier(found.ratio)} ({_interval(found)})"
+            f"PPL {self.before:.1f} -> {self.after:.1f} on {number_of(len(self.tokens), 'held-out reply')}: "
+            f"{_likelier(found.ratio)} ({_interval(found.low, found.high)})"
         )
 
     def record(self) -> dict[str, Any]:
@@ -130,10 +132,8 @@ def verdict(check: Check | None, speaker: str, seconds: float) -> str:
     if check is None or not check.tokens:
         return f"check  no dialogue was held out, so whether it helped is not known ({seconds:.1f} s)"
     found, other = check.likelier, check.likelier_as_stranger
-    said = f"check  {speaker}'s held-out replies became {_likelier(found.ratio)} ({_interval(found)})"
-    if other:
-        said += f"; a stranger's persona would have made them {_likelier(other.ratio)}"
-    said += f"\n       PPL {check.before:.1f} -> {check.after:.1f} on {len(check.tokens)} replies ({seconds:.1f} s)"
+    said = f"check  {_became(speaker, found.ratio, (found.low, found.high), other.ratio if other else None)}"
+    said += f"\n       {_perplexities(check.before, check.after, len(check.tokens))} ({seconds:.1f} s)"
     if found.ratio < 0:
         hint = "hint: more dialogues, or a smaller --set inner.lr=3e-4"
         return f"{said}\nwarn[worse_than_base]: adapting made the held-out dialogues less likely ({hint})"
@@ -142,12 +142,32 @@ def verdict(check: Check | None, speaker: str, seconds: float) -> str:
     return said
 
 
+def verdict_of(record: Mapping[str, Any], speaker: str) -> list[str]:
+    """Return the check in a persona's record in words, a line each; empty where nothing was held out."""
+    if not record.get("replies") or record.get("ppl_before") is None or record.get("ppl_after") is None:
+        return []
+    told = [_perplexities(record["ppl_before"], record["ppl_after"], record["replies"])]
+    if "likelier" in record:  # earlier versions noted perplexities alone
+        interval = record["likelier_interval"]
+        told.insert(0, _became(speaker, record["likelier"], interval, record.get("likelier_as_stranger")))
+    return told
+
+
+def _became(speaker: str, ratio: float, interval: Sequence[float], stranger: float | None) -> str:
+    said = f"{speaker}'s held-out replies became {_likelier(ratio)} ({_interval(*interval)})"
+    return said if stranger is None else f"{said}; a stranger's persona would have made them {_likelier(stranger)}"
+
+
+def _perplexities(before: float, after: float, replies: int) -> str:
+    return f"PPL {before:.1f} -> {after:.1f} on {number_of(replies, 'reply')}"
+
+
 def _likelier(ratio: float) -> str:
     return f"{abs(ratio):.0%}".replace("%", " % ") + ("likelier" if ratio >= 0 else "less likely")
 
 
-def _interval(found: Likelier) -> str:
-    return f"95 % interval {100 * found.low:+.0f} % to {100 * found.high:+.0f} %"
+def _interval(low: float, high: float) -> str:
+    return f"95 % interval {100 * low:+.0f} % to {100 * high:+.0f} %"
 
 
 def _finite(value: float) -> float | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn
-from menura.errors import ConfigError, EpisodeError, Problem, shown
+from menura.corpus.speakers import speaker_hint
+from menura.errors import ConfigError, EpisodeError, Problem, number_of, shown
 from menura.personas.profiles import profile_of, told_in
 from menura.tasks.persona_groups import GENERIC_SPEAKERS
 from menura.tasks.task import DialogueView, Task
@@ -18,7 +19,6 @@ HELD_OUT = 2  # dialogues that are checked on
 HELD_OUT_EXCHANGES = 2  # that such a dialogue has at least
 SPREAD_AT_MOST = 1024  # dialogues that are kept in memory to spread over
 GROUP = 3  # people from which on a turn says who speaks
-NAMES_LISTED = 10
 WORD = re.compile(r"[^\W_]+")
 
 
@@ -67,11 +67,8 @@ def find_speaker(
 
 def unknown_speaker(speaker: str | None, replies: Sequence[tuple[str, int]]) -> ConfigError:
     """Return the error for a speaker who does not reply, or for one who must be named."""
-    most = sorted(replies, key=lambda pair: -pair[1])[:NAMES_LISTED]
-    listed = ", ".join(f"{shown(name)} ({count})" for name, count in most) or "nobody replies"
-    more = f" and {len(replies) - NAMES_LISTED} more" if len(replies) > NAMES_LISTED else ""
     said = f"no replies of {shown(speaker)}" if speaker else "whose persona? several people reply"
-    return ConfigError(said, hint=f"--speaker with one of (replies): {listed}{more}", code="unknown_speaker")
+    return ConfigError(said, hint=speaker_hint(speaker, replies), code="unknown_speaker")
 
 
 @dataclass
@@ -184,7 +181,8 @@ class _Kept:
 def _enough(speaker: str, dialogues: int, shots: int) -> None:
     if dialogues < shots:
         hint = f"use -k {dialogues}, or give more dialogues" if dialogues else "give dialogues in which they reply"
-        raise EpisodeError(f"{speaker!r} replies in {dialogues} dialogues, too few for {shots} shots", hint=hint)
+        replies_in = f"{speaker!r} replies in {number_of(dialogues, 'dialogue')}"
+        raise EpisodeError(f"{replies_in}, too few for {number_of(shots, 'shot')}", hint=hint)
 
 
 def with_names(view: DialogueView) -> DialogueView:

@@ -6,21 +6,22 @@ kept in the workspace.
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation
 from menura.artefacts import persona_artefact
 from menura.artefacts.files import home
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.batches.encode import EncodedDialogue
 from menura.corpus import chitchat
 from menura.errors import DataError, EpisodeError, StorageError
 from menura.models.catalogue import named_settings
-from menura.personas.adapt_persona import adapt_persona, encoded
+from menura.personas.adapt_persona import adapt_persona, encoded, seconds_foretold
 from menura.personas.selection import Selection
 from menura.tasks.persona_groups import by_speaker
 from menura.tasks.task import Task
@@ -44,26 +45,47 @@ class Stranger:
                 self.artefact.write(self.path)
 
 
-def stranger_for(loaded: LoadedModel, method: Adaptation, say: Callable[[str], None]) -> Stranger | None:
-    """Return a stranger's persona; None where the packaged corpus has nobody with enough dialogues."""
+@dataclass(frozen=True)
+class Control:
+    """A stranger's persona that is kept already, or the dialogues that it is to be adapted from."""
+
+    path: Path
+    kept: PersonaArtefact | None = None
+    someone: Selection | None = None
+    support: tuple[EncodedDialogue, ...] = ()
+
+    def seconds(self, loaded: LoadedModel, method: Adaptation) -> float:
+        """Return about how long adapting it takes, 0 where it is kept."""
+        return seconds_foretold(loaded, method, self.support) if self.support else 0.0
+
+    def adapted(self, loaded: LoadedModel, method: Adaptation, on_step: StepCallback | None = None) -> Stranger | None:
+        """Return the persona, adapted unless it is kept; None where the stranger says nothing that can be learnt."""
+        if self.kept is not None:
+            return Stranger(self.kept, self.path)
+        assert self.someone is not None, "who is not kept is to be adapted"
+        try:
+            artefact = adapt_persona(
+                loaded, method, self.someone, name="stranger", support=self.support, on_step=on_step
+            )
+        except EpisodeError:
+            return None
+        return Stranger(artefact, self.path)
+
+
+def control_for(loaded: LoadedModel, method: Adaptation) -> Control | None:
+    """Return the control for a model and a method; None where the packaged corpus has nobody with enough dialogues."""
     asked = [loaded.base.sha256, loaded.init_sha256, named_settings(loaded.config), method.name, asdict(method)]
     key = hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:24]
     path = home() / FOLDER / f"{key}.persona"
     if path.exists():
         try:
-            return Stranger(persona_artefact.read(path), path)
+            return Control(path, persona_artefact.read(path))
         except (DataError, StorageError):
             path.unlink(missing_ok=True)  # damaged: it can be made again
-    someone = _someone()
+    someone = packaged_speaker()
     if someone is None:
         return None
-    say("       adapting a stranger's persona, once, to compare with")
-    support = encoded(loaded, someone.support, someone.speaker)
-    try:
-        artefact = adapt_persona(loaded, method, someone, name="stranger", support=support)
-    except EpisodeError:
-        return None
-    return Stranger(artefact, path)
+    return Control(path, None, someone, encoded(loaded, someone.support, someone.speaker))
 
 
 @lru_cache(maxsize=1)  # reading them takes seconds
@@ -71,7 +93,8 @@ def _speakers() -> list[Task]:
     return by_speaker(chitchat.read(chitchat.installed()))
 
 
-def _someone() -> Selection | None:
+def packaged_speaker() -> Selection | None:
+    """Return five dialogues of a speaker of the packaged corpus who speaks about as much as most; None: no corpus."""
     known = [task for task in _speakers() if len(task.dialogues) >= DIALOGUES]
     return Selection.first_of(min(known, key=_unusual), DIALOGUES, 0) if known else None
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from menura.errors import EpisodeError
+from menura.errors import EpisodeError, number_of
 from menura.tasks.task import DialogueView, Task
 
 
@@ -51,7 +51,8 @@ def _enough(task: Task, needed: int, shots: int) -> None:
     found = len(task.dialogues)
     if found < needed:
         raise EpisodeError(
-            f"persona {task.persona_id!r} has {found} dialogues, too few for {shots} shots and a query "
+            f"persona {task.persona_id!r} has {number_of(found, 'dialogue')}, "
+            f"too few for {number_of(shots, 'shot')} and a query "
             f"({needed} needed)",
             hint=f"use -k {max(found - 1, 0)} or give more dialogues",
         )

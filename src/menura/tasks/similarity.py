@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy
 
-from menura.errors import DataError
+from menura.errors import DataError, number_of
 from menura.tasks.split import Splits
 from menura.tasks.task import Task
 
@@ -99,8 +99,8 @@ def _words(task: Task) -> Counter[str]:
 def _all_told(counts: Sequence[Mapping[str, int]], split: str) -> None:
     where = f" in the {split} split" if split else ""
     if len(counts) < 2:
-        raise DataError(f"{len(counts)} user{where}: to be alike takes 2", code="too_few_personas")
+        raise DataError(f"{number_of(len(counts), 'user')}{where}: to be alike takes 2", code="too_few_personas")
     silent = sum(not words for words in counts)
     if silent:
-        found = f"{silent} of {len(counts)} personas{where} have no facts to compare"
+        found = f"{silent} of {number_of(len(counts), 'persona')}{where} have no facts to compare"
         raise DataError(found, code="no_facts", hint="data.user_subset=all, or a corpus with facts")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from menura.errors import ConfigError, Problem, shown
+from menura.errors import ConfigError, Problem, number_of, shown
 from menura.tasks.task import Task
 
 NAMES_LISTED = 70  # of known people, in a hint
@@ -17,7 +17,8 @@ def rarest(training: Sequence[Task], test: Sequence[Task], count: int, min_dialo
     dialogues = {task.persona_id: len(task.dialogues) for task in training}
     able = [task.persona_id for task in test if len(task.dialogues) >= min_dialogues]
     if len(able) < count:
-        found = f"{count} test personas wanted, {len(able)} have {min_dialogues} dialogues or more in the test split"
+        needed = f"{number_of(min_dialogues, 'dialogue')} or more in the test split"
+        found = f"{number_of(count, 'test persona')} wanted, {len(able)} have {needed}"
         raise ConfigError(found, hint="ask for fewer, or lower data.min_heldout_dialogues")
     return sorted(able, key=lambda name: (dialogues.get(name, 0), name))[:count]
 
@@ -45,7 +46,7 @@ def hold_out_speakers(
 def _lacking(name: str, dialogues: dict[str, int], min_dialogues: int) -> Problem:
     if name in dialogues:
         found = (
-            f"test persona {shown(name)} has {dialogues[name]} dialogues in the test split, "
+            f"test persona {shown(name)} has {number_of(dialogues[name], 'dialogue')} in the test split, "
             f"data.min_heldout_dialogues is {min_dialogues}"
         )
         return Problem("config", found, hint="choose another, or lower data.min_heldout_dialogues")

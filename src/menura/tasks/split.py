@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from menura.corpus.dialogue import Dialogue
-from menura.errors import ConfigError, DataError, Problem, shown
+from menura.errors import ConfigError, DataError, Problem, number_of, shown
 from menura.tasks.task import DialogueView, Task
 
 Record = Mapping[str, Any]  # as read from JSON
@@ -155,7 +155,7 @@ def with_split(made: Splits, split: str, tasks: Sequence[Task]) -> Splits:
     asked = made.plan.asked(split)
     kept = sorted((task for task in tasks if len(task.dialogues) >= asked), key=lambda task: task.persona_id)
     if not kept:
-        raise DataError(f"no {split} persona has {asked} dialogues", code="too_few_personas")
+        raise DataError(f"no {split} persona has {number_of(asked, 'dialogue')}", code="too_few_personas")
     dropped = {**made.dropped, split: len(tasks) - len(kept)}
     whole = replace(made, splits={**made.splits, split: tuple(kept)}, dropped=dropped)
     whole.verify()
@@ -243,7 +243,7 @@ def _none_empty(splits: Mapping[str, Sequence[Task]], plan: SplitPlan) -> None:
     problems = [
         Problem(
             "too_few_personas",
-            f"the {split} split gets no persona with {plan.asked(split)} dialogues or more",
+            f"the {split} split gets no persona with {number_of(plan.asked(split), 'dialogue')} or more",
             hint="give more dialogues, ask fewer of a persona, or set the split's share to 0",
         )
         for split, tasks in splits.items()

@@ -9,7 +9,7 @@ from menura.artefacts.corpus_store import files_of
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue
-from menura.errors import ConfigError, DataError, shown
+from menura.errors import ConfigError, DataError, number_of, shown
 from menura.tasks.dedup import deduplicated
 from menura.tasks.persona_groups import by_dialogue, by_facts, by_speaker
 from menura.tasks.similarity import choose_users
@@ -195,8 +195,9 @@ def _shares(config: DataConfig, tasks: Sequence[Task]) -> Mapping[str, float]:
     able = sum(len(task.dialogues) >= max(_fewest(config), config.min_heldout_dialogues) for task in tasks)
     if able < config.num_valid_personas:
         found = (
-            f"data.num_valid_personas: {config.num_valid_personas}, but {able} personas have "
-            f"{config.min_heldout_dialogues} dialogues or more"
+            f"data.num_valid_personas: {config.num_valid_personas}, but "
+            f"{number_of(able, 'persona has', 'personas have')} "
+            f"{number_of(config.min_heldout_dialogues, 'dialogue')} or more"
         )
         raise ConfigError(found, hint="ask for fewer, or lower data.min_heldout_dialogues")
     valid = config.num_valid_personas / able
@@ -241,7 +242,8 @@ def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
     both = {task.persona_id for task in training} & {task.persona_id for task in test}
     if both:
         raise DataError(
-            f"{len(both)} personas speak in both splits that the corpus sets apart, {shown(min(both))} is one",
+            f"{number_of(len(both), 'persona speaks', 'personas speak')} in both splits that the corpus sets apart, "
+            f"{shown(min(both))} is one",
             hint="data.num_test_personas, or data.test_speakers, chooses who is tested",
             code="leak",
         )

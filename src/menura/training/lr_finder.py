@@ -6,6 +6,7 @@ smoothed loss falls most steeply, well below the rate at which it rises again.
 
 import copy
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ import torch
 from menura.adaptation.joint_inner_loop import LearnsJointly
 from menura.errors import ConfigError, NumericalError
 from menura.training import persona_masks
+from menura.training.data import EncodedTask
 from menura.training.precision import approximately
-from menura.training.trainer import Training
+from menura.training.trainer import Training, held_out_nll
 
 SMOOTHING = 0.9  # of the running mean: about ten steps count
 DIVERGED = 4.0  # times the lowest smoothed loss
@@ -78,6 +80,23 @@ def find_lr(training: Training, sweep: Sweep) -> list[Tried]:
             code="diverged_at_once",
         )
     return tried
+
+
+def unadapted_after(
+    training: Training, rate: float, steps: int, tasks: Sequence[EncodedTask], shots: int, queries: int
+) -> tuple[float, float]:
+    """Take some steps at a rate; return the NLL per token of tasks' query dialogues afterwards, and a step's seconds.
+
+    Nothing is adapted; infinite if the training diverges. All that the steps change is restored, nothing written.
+    """
+    with _restoring(training):
+        began = time.perf_counter()
+        losses = [_loss(training, step, rate * min(1.0, (step + 1) / steps)) for step in range(steps)]
+        seconds = (time.perf_counter() - began) / steps
+        if not all(map(math.isfinite, losses)):
+            return math.inf, seconds
+        nll, _ = held_out_nll(training.model, lambda model, support: {}, tasks, shots, queries)
+    return nll, seconds
 
 
 def suggestion(tried: Sequence[Tried]) -> float:

@@ -16,7 +16,7 @@ from menura.artefacts.checkpoint import Checkpoint
 from menura.artefacts.earlier_names import renamed_settings
 from menura.artefacts.files import read_json, write_json
 from menura.artefacts.pretrained_folder import HEADER_LIMIT
-from menura.errors import DataError, NumericalError, Problem
+from menura.errors import DataError, NumericalError, Problem, number_of
 from menura.scorers import store
 from menura.scorers.catalogue import SCORERS, ScorerConfig, ScorerSpec, named
 from menura.scorers.check import ScorerEvaluation, evaluated
@@ -237,7 +237,7 @@ def _start_message(scorer_name: str, training: ScorerTraining) -> str:
     return (
         f"{scorer_name}: {len(splits.train):,} examples of {len(splits.labels)} labels, "
         f"{len(splits.validation):,} to choose by, {len(splits.test):,} to judge by ({splits.description}), "
-        f"{size:,} parameters, {training.steps} steps -> {training.run.folder}"
+        f"{size:,} parameters, {number_of(training.steps, 'step')} -> {training.run.folder}"
     )
 
 

@@ -20,7 +20,7 @@ from menura.adaptation.weights import check_finite, loss_with, outer_groups, tra
 from menura.artefacts import checkpoint, tensors
 from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
-from menura.errors import EpisodeError, NumericalError, PeerError
+from menura.errors import EpisodeError, NumericalError, PeerError, number_of
 from menura.metrics.perplexity import perplexity_of
 from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
 from menura.training import persona_masks
@@ -130,7 +130,9 @@ class Training:
                     self.progress.say(f"found the persona masks of {found} of {personas} training personas")
                 if signals.caught:
                     self.run.status("interrupted", step=0)
-                    raise signals.stop(f"stopped after {found} persona masks, saved; the same command goes on")
+                    raise signals.stop(
+                        f"stopped after {number_of(found, 'persona mask')}, saved; the same command goes on"
+                    )
         persona_masks.tell(self.run, self.masks, self.progress.say)
 
     def _go_a_step(self, signals: Signals) -> None:

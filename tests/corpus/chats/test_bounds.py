@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from menura.corpus.chats import messenger, openai_messages, reading, sharegpt, telegram
+from menura.corpus.chats import reading
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import KINDS_LIMIT, Event, Notes
+from menura.corpus.chats.messengers import facebook, telegram
+from menura.corpus.chats.training_sets import openai_messages, sharegpt
 from menura.corpus.check import check
 from menura.corpus.source import MIB
 from menura.errors import DataError
@@ -38,7 +40,7 @@ DOCUMENTS: list[tuple[str, Messages, Any]] = [
     ("telegram account", telegram.messages, {"chats": {"list": [TELEGRAM, TELEGRAM | {"name": "Noa"}]}, "x": [1]}),
     (
         "messenger",
-        messenger.messages,
+        facebook.messages,
         {
             "participants": [{"name": "Ines"}],
             "messages": [
@@ -86,7 +88,7 @@ def test_streamed_json_gives_the_same_messages_as_json_that_is_parsed_at_once(
 
     at_once = read()
     monkeypatch.setattr("menura.corpus.chats.chat_file.WHOLE_LIMIT", 10)
-    monkeypatch.setattr("menura.corpus.chats.json_rows.OBJECT_LIMIT", 10)
+    monkeypatch.setattr("menura.corpus.chats.training_sets.json_rows.OBJECT_LIMIT", 10)
     assert len(at_once[0]) > 30
     assert read() == at_once
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from set_readings import FORMATS, found_by
 
 from menura.corpus.chats.chat_file import ChatFile
-from menura.corpus.chats.json_rows import rows
 from menura.corpus.chats.message import Notes
 from menura.corpus.chats.reading import ChatReading
+from menura.corpus.chats.training_sets.json_rows import rows
 from menura.errors import MenuraError
 
 SAID = [
@@ -173,7 +173,7 @@ def test_no_start_of_a_file_takes_long_to_look_at_or_to_read(text: str) -> None:
 
 def test_an_object_too_large_to_be_parsed_at_once_is_streamed_below_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("menura.corpus.chats.chat_file.WHOLE_LIMIT", 10)
-    monkeypatch.setattr("menura.corpus.chats.json_rows.OBJECT_LIMIT", 10)
+    monkeypatch.setattr("menura.corpus.chats.training_sets.json_rows.OBJECT_LIMIT", 10)
     notes = Notes("a.json")
     text = json.dumps({"train": [{"messages": 1}, {"messages": 2}], "valid": [{"messages": 3}, 4]}, indent=1)
     found = [(row.path, row.value["messages"]) for row in rows(ChatFile.of_text("a.json", text), notes, ("messages",))]

@@ -13,7 +13,8 @@ from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable_parameters, loss_with, swapped_weights
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
-from menura.models.causal_lm.adapter_hooks import check_can_learn, check_identity, check_reading, neutral_weights
+from menura.models.causal_lm.adapter_hooks import check_can_learn, neutral_weights
+from menura.models.causal_lm.base_checks import check_identity, check_reading
 from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
 from menura.models.causal_lm.prompt_vectors import PromptVectors
@@ -327,3 +328,18 @@ def test_what_could_only_be_guessed_is_refused_with_what_to_do(model_type: str, 
     with pytest.raises(ConfigError, match=message) as caught:
         CausalLm(network, CausalLmConfig(adapters=Adapters(kind, bottleneck=3, rank=3, num_virtual_tokens=3)))  # type: ignore[arg-type]
     assert "model.adapters.kind=" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["houlsby", "none"])
+def test_soft_targets_are_the_present_distribution_and_stay_small_beside_a_frozen_output_layer(kind: str) -> None:
+    toy = Variant(kind=kind).toy()
+    batch = toy.batch(SUPPORT)
+    softened = toy.model.with_soft_targets(batch, 0.5)
+    (part,) = batch.packed.chunks(10_000)
+    with torch.no_grad():
+        wanted = toy.model._logits(toy.model._hidden(part, part.predict_index)).softmax(-1)
+    assert torch.equal(toy.model._soft_target(softened.soft_targets, 0), wanted)
+    assert bool(softened.soft_targets.states) == (kind == "houlsby")
+    loss = toy.model.loss(softened)
+    soft = -(wanted * wanted.log()).sum() / loss.tokens.sum()
+    torch.testing.assert_close(loss.total, 0.5 * toy.model.loss(batch).total + 0.5 * soft)

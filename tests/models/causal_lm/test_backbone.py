@@ -13,7 +13,6 @@ from transformers import (
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
-    MistralConfig,
     PretrainedConfig,
     PreTrainedModel,
 )
@@ -25,7 +24,7 @@ from menura.batches.batch import Batch
 from menura.batches.collate import Labels
 from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.batches.varlen import SequenceLayout, packed_chunks
-from menura.models.causal_lm import backbone as lean
+from menura.models.causal_lm import attention
 from menura.models.causal_lm.backbone import FastBackbone, HFBackbone, backbone_of
 from menura.models.causal_lm.functional_layers import AttentionInputs
 from menura.models.causal_lm.hf_modules import blocks_of
@@ -74,13 +73,9 @@ KNOWN: dict[str, Callable[[], PretrainedConfig]] = {
     "gpt2-scaled": partial(GPT2, scale_attn_by_inverse_layer_idx=True, activation_function="gelu"),
 }
 UNKNOWN: dict[str, Callable[[], PretrainedConfig]] = {
-    "llama-stretched": partial(LLAMA, rope_parameters=ROPE),
     "gpt2-upcast": partial(GPT2, reorder_and_upcast_attn=True),
     "gpt2-crossed": partial(GPT2, add_cross_attention=True),
     "neox": NEOX,
-    "mistral": partial(
-        MistralConfig, vocab_size=259, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
-    ),
 }
 KINDS = ["none", "houlsby", "lora", "ia3", "prompt"]
 PARTS = (
@@ -225,30 +220,30 @@ def test_step_by_step_is_that_of_the_networks_own_pass(form: str, kind: str, dou
 def test_attention_by_hand_is_that_of_the_networks_own_pass(
     form: str, double: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_hand, masked = lean._attended_by_hand, []
+    by_hand, masked = attention._attended_by_hand, []
 
     def counted(asked: AttentionInputs, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         masked.append(mask is not None)
         return by_hand(asked, keys, values, mask)
 
-    monkeypatch.setattr(lean, "_attended_by_hand", counted)
-    monkeypatch.setattr(lean, "LEAST_WIDTH", 1)
+    monkeypatch.setattr(attention, "_attended_by_hand", counted)
+    monkeypatch.setattr(attention, "LEAST_WIDTH", 1)
     with torch.no_grad():
         ours, theirs = both(form, "houlsby", double=double)
         wanted = torch.stack(steps(theirs))
         assert near(torch.stack(steps(ours)), wanted, double)
         assert not masked, "few numbers are not worth it"
-        monkeypatch.setattr(lean, "MANY_NUMBERS", 0)
+        monkeypatch.setattr(attention, "MANY_NUMBERS", 0)
         assert near(torch.stack(steps(ours)), wanted, double)
         assert set(masked) == {True, False}
         masked.clear()
-        monkeypatch.setattr(lean, "SHORT_PRODUCT", 0)
+        monkeypatch.setattr(attention, "SHORT_PRODUCT", 0)
         assert near(torch.stack(steps(ours)), wanted, double)
         assert not masked, "long products are not worth it"
 
 
 def test_heads_that_share_keys_do_not_attend_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lean, "_cheaper_by_hand", lambda keys: True)
+    monkeypatch.setattr(attention, "_cheaper_by_hand", lambda keys: True)
     with torch.no_grad():
         ours, theirs = (torch.stack(steps(model)) for model in both("llama", "none"))
     assert near(ours, theirs, double=True)

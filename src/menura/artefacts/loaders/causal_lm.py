@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -11,17 +12,24 @@ from transformers import PreTrainedModel
 
 from menura.artefacts import base as bases
 from menura.artefacts import tensors
+from menura.artefacts.base import Say
 from menura.artefacts.base_dtype import Dtype
 from menura.artefacts.base_record import Base
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, run_weights, with_weights
+from menura.artefacts.prepared import PREPARED, prepared_file
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS
+from menura.batches.chat_template import BaseFormat, base_format, with_ends
 from menura.batches.encode import Encoder
+from menura.batches.tokenizer import Tokenizer
 from menura.errors import ConfigError, MismatchError
 from menura.models.catalogue import MODELS, BuildInputs
 from menura.models.causal_lm.adapter_hooks import check_can_learn
-from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.base_checks import check_starts_as_base
+from menura.models.causal_lm.hf_networks import max_positions
+from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 
+LORA = Adapters(kind="lora", rank=8, target_modules="all-linear", layers="upper")  # of a persona on any base
 PROBE = "The quick brown fox jumps over the lazy dog."
 
 
@@ -38,13 +46,20 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     _check_vocabulary(len(tokenizer), network, settings)
     if settings.chat_format == "special":
         tokenizer = tokenizer.adding(SPECIAL_TOKENS)
-    encoder = Encoder(tokenizer, CHAT_FORMATS[settings.chat_format](tokenizer), settings.max_length)
+    found = chat_format_of(settings, under, tokenizer)
+    notes = [found.warning] if found.warning else []
+    length = min(settings.max_length, max_positions(network) or settings.max_length)
+    if length < settings.max_length:
+        notes.append(f"it reads {length} tokens at most, so older turns are left out")
+    encoder = Encoder(tokenizer, found.chat_format, length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model: Any = MODELS[settings.name].build(BuildInputs(network, encoder.chat_format), settings).eval()
-    check_starts_as_base(model.lm, tokenizer.encode(PROBE))
-    path = init_file(settings) if settings.init_from else None
-    loaded = LoadedModel(model, encoder, base, settings)
+    rows = network.get_input_embeddings().weight.shape[0]
+    model.lm.suppress_ids = tuple(sorted(set(range(rows)) - set(tokenizer.rows().values())))
+    check_starts_as_base(model.lm, tokenizer.encode(PROBE)[:length])
+    path = init_file(settings, base) if settings.init_from else None
+    loaded = LoadedModel(model, encoder, base, settings, notes=tuple(notes))
     if path is not None:
         _check_made_for(path, settings, base)
         loaded = with_weights(loaded, path)
@@ -52,34 +67,74 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     return loaded
 
 
+def chat_format_of(settings: CausalLmConfig, base: bases.LoadedBase, tokenizer: Tokenizer) -> BaseFormat:
+    """Return the chat format that the settings name, or the base's own."""
+    if settings.chat_format == "auto":
+        return base_format(base.hf_tokenizer, tokenizer, base.end_ids)
+    return BaseFormat(with_ends(CHAT_FORMATS[settings.chat_format](tokenizer), base.end_ids))
+
+
 def causal_lm_inputs(settings: CausalLmConfig, _prefix: str) -> BuildInputs:
     """Return the build inputs for counting parameters: the base's network without its weights."""
     return BuildInputs(bases.without_weights(settings.base))
 
 
-def init_file(settings: CausalLmConfig) -> Path:
-    """Return the file of weights that ``init_from`` names, the default adapter checkpoint of the base included.
+def init_file(settings: CausalLmConfig, base: Base | None = None) -> Path:
+    """Return the file of weights that ``init_from`` names, the default or prepared checkpoint of the base included.
 
-    Raises ConfigError if the base has no default, StorageError if the file is missing.
+    ``base`` is the record of the settings' base, needed for a prepared one. Raises ConfigError if the base has no such
+    checkpoint, StorageError if the file is missing.
     """
+    if settings.init_from == PREPARED:
+        path = prepared_file(base or bases.pull(settings.base, offline=True))
+        if not path.exists():
+            told = f"base {settings.base!r} has no prepared adapter checkpoint"
+            raise ConfigError(told, hint=f"menura base prepare {quote(settings.base)}")
+        return path
     if settings.init_from != DEFAULT:
         return run_weights(settings)
-    path = Path(str(files("menura.artefacts") / "default_adapters" / f"{settings.base}.safetensors"))
+    path = _default_file(settings.base)
     if not path.exists():
         told = f"base {settings.base!r} has no default adapter checkpoint"
         raise ConfigError(told, hint='--set model.init_from="" begins afresh')
     return path
 
 
+def _default_file(base: str) -> Path:
+    return Path(str(files("menura.artefacts") / "default_adapters" / f"{base}.safetensors"))
+
+
+def settings_for(base: str, *, offline: bool = False, say: Say = print) -> CausalLmConfig:
+    """Return the settings of a persona's model on a base, which is fetched if need be.
+
+    They begin at the checkpoint that was prepared for the base on this machine, or at its default one, or with fresh
+    LoRA. ``shipped`` is the default base with its default checkpoint. Raises what ``base.pull`` raises.
+    """
+    if base == DEFAULT:
+        return default_settings()
+    path = prepared_file(bases.pull(base, offline=offline, say=say))
+    if path.exists():
+        return checkpoint_settings(base, path, PREPARED)
+    return default_settings(base) if _default_file(base).exists() else CausalLmConfig(base=base, adapters=LORA)
+
+
 def default_settings(base: str = "smollm2-135m") -> CausalLmConfig:
     """Return the settings that the default adapter checkpoint of a base was made with."""
-    about = tensors.metadata(init_file(CausalLmConfig(base=base, init_from=DEFAULT)))
-    return CausalLmConfig(
-        base=base,
-        max_length=int(about["limit"]),
-        adapters=Adapters(kind="houlsby", bottleneck=int(about["size"]), layers="upper"),
-        init_from=DEFAULT,
-    )
+    return checkpoint_settings(base, init_file(CausalLmConfig(base=base, init_from=DEFAULT)), DEFAULT)
+
+
+def checkpoint_settings(base: str, path: Path, init_from: str) -> CausalLmConfig:
+    """Return the settings that an adapter checkpoint fits, from its metadata."""
+    about = tensors.metadata(path)
+    kind, size = about.get("kind", "houlsby"), int(about["size"])
+    sizes = {"rank": size} if kind == "lora" else {"bottleneck": size}
+    adapters: Any = {
+        "kind": kind,
+        "layers": about.get("layers", "upper"),
+        "target_modules": about.get("target_modules", "query_value"),
+        **sizes,
+    }
+    return CausalLmConfig(base=base, max_length=int(about["limit"]), adapters=Adapters(**adapters), init_from=init_from)
 
 
 def write_adapters(
@@ -91,7 +146,10 @@ def write_adapters(
         "base_sha256": loaded.base.sha256,
         "kind": settings.adapters.kind,
         "size": str(settings.adapters.size),
+        "layers": str(settings.adapters.layers),
+        "target_modules": settings.adapters.target_modules,
         "limit": str(settings.max_length),
+        "chat_format_sha256": loaded.encoder.chat_format.sha256,
         **extra_metadata,
     }
     tensors.save(path, {name: value.half() for name, value in weights.items()}, fits)

@@ -1,1 +1,1 @@
-"""Real chats become dialogues: exports of messengers, cards, training sets, tables and scripts."""
+"""Real chats become dialogues: exports of messengers, cards, training sets and transcripts."""

@@ -14,7 +14,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import ijson
 
-from menura.corpus.source import MIB, UNPACKING_MEMORY, encoding_of, stem_of
+from menura.corpus.source import MIB, UNPACKING_MEMORY, encoding_of, stem_of, unreadable
 from menura.corpus.strict_json import parsed
 from menura.errors import DataError, MenuraError, Problem, StorageError
 
@@ -60,7 +60,7 @@ class ChatFile:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise StorageError(f"cannot be read: {error.strerror}", place=str(path)) from error
+            raise unreadable(path, error) from error
         return cls(str(path), stem_of(path), lambda: io.FileIO(path), size, beside, encoding, path)
 
     @classmethod

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from menura.corpus.chats.chat_file import FILE_LIMIT, ChatFile
-from menura.corpus.source import MIB
-from menura.errors import DataError, StorageError, UnsafeError, shown
+from menura.corpus.source import MIB, unreadable
+from menura.errors import DataError, UnsafeError, shown
 
 CARD = "card.json"
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # the other one is that of an empty archive
@@ -78,7 +78,7 @@ def _is_archive(path: Path) -> bool:
             if file.read(4) not in ZIP_STARTS:
                 return False
     except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", place=str(path)) from error
+        raise unreadable(path, error) from error
     try:
         with zipfile.ZipFile(path) as archive:
             return CARD not in archive.namelist()

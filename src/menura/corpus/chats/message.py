@@ -6,9 +6,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from menura.corpus.findings import kind_of
-from menura.errors import Problem
+from menura.errors import Problem, number_of
 
 KINDS_LIMIT = 1000  # of problems that are told apart
+# Of the kinds that are counted, the names that one of them has, or several; all others are the same for both.
+ONE = {
+    "HTML tags": "HTML tag",
+    "HTML entities": "HTML entity",
+    "ANSI sequences": "ANSI sequence",
+    "control characters": "control character",
+    "invisible characters": "invisible character",
+    "line ends (CR)": "line end (CR)",
+    "edited marks": "edited mark",
+}
+MANY = {
+    "dialogue of one person": "dialogues of one person",
+    "tool call without text": "tool calls without text",
+    "link alone": "links alone",
+    **{kind: f"{kind}s" for kind in ("call", "contact", "forward", "location", "poll", "sound", "sticker")},
+}
 
 
 class Stamp(NamedTuple):
@@ -53,6 +69,13 @@ class Start:
 Event = Message | Start
 
 
+def listed_kinds(counts: Counter[str]) -> str:
+    """Return counts by kind as text, the most frequent first: ``3 system, 1 dialogue of one person``."""
+    return ", ".join(
+        number_of(count, ONE.get(kind, kind), MANY.get(kind, kind)) for kind, count in counts.most_common() if count
+    )
+
+
 @dataclass
 class Notes:
     """What reading a chat changed, left out and found doubtful, counted by kind.
@@ -69,6 +92,7 @@ class Notes:
     dropped: Counter[str] = field(default_factory=Counter)
     context_only: Counter[str] = field(default_factory=Counter)
     private: Counter[str] = field(default_factory=Counter)
+    first_private: dict[str, int] = field(default_factory=dict)  # the first line of each kind
     facts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     first_lines: list[str] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)

@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from menura.corpus.chats.message import Event, Message, Notes, Start
+from menura.corpus.chats.cleaning import privacy
+from menura.corpus.chats.message import Event, Message, Notes, Start, listed_kinds
+from menura.corpus.speakers import few
 from menura.errors import shown
 
 if TYPE_CHECKING:
     from menura.corpus.chats.reading import ChatReading
 
-FEW_REPLIES, FEW_DIALOGUES = 10, 2
 LONG_DIALOGUE = 1000  # turns
 MANY_NAMES = 10  # from which on a name a turn is suspicious
 NAMES_LISTED = 5
@@ -101,14 +102,12 @@ def look_at_all(reading: "ChatReading", dialogues: int, longest: int) -> None:
     if not dialogues:
         _nothing(reading)
         return
-    most, replies = max(reading.replies.items(), key=lambda pair: (pair[1], pair[0] == notes.persona))
-    if replies < FEW_REPLIES or dialogues < FEW_DIALOGUES:
-        in_all = f"{replies} {'reply' if replies == 1 else 'replies'} of {shown(most)}"
-        notes.warn(
-            "few",
-            f"{in_all} in {dialogues} dialogue{'s' if dialogues > 1 else ''}: little to learn from",
-            hint="more example dialogues would help" if notes.card else "export more of the chat",
-        )
+    named = notes.persona in reading.replies
+    who = notes.persona if named else max(reading.replies, key=reading.replies.__getitem__)
+    aside = "" if named or len(reading.replies) == 1 else "who replies most"
+    card = bool(notes.card)
+    if problem := few(who, reading.replies[who], dialogues, place=notes.name, aside=aside, of_card=card):
+        notes.add(problem)
     if longest > LONG_DIALOGUE:
         notes.warn("long_dialogue", f"one dialogue has {longest:,} turns", hint="cut it by silence: --gap 1h")
     if reading.format.guessed:
@@ -120,7 +119,7 @@ def look_at_all(reading: "ChatReading", dialogues: int, longest: int) -> None:
         notes.warn("mojibake", "wrong letters mended (UTF-8 that was read as Latin-1)", count=notes.changed["mojibake"])
     done, hint = ("replaced", "") if reading.options.redact else ("found", "replace them before learning: --redact")
     for kind, count in notes.private.items():
-        notes.warn(kind.replace(" ", "_"), f"{kind} {done}", hint=hint, count=count)
+        notes.warn(privacy.CODES[kind], f"{kind} {done}", notes.first_private[kind], hint=hint, count=count)
 
 
 def _nothing(reading: "ChatReading") -> None:
@@ -128,12 +127,11 @@ def _nothing(reading: "ChatReading") -> None:
     notes = reading.notes
     if notes.errors or notes.card:  # a card's facts make a persona by themselves
         return
-    left_out = ", ".join(f"{count:,} {kind}" for kind, count in notes.dropped.most_common())
     if len(reading.speakers) == 1:
         said = f"only {shown(next(iter(reading.speakers)))} speaks: a persona learns replies, so two people are needed"
         notes.wrong("one_speaker", said, hint="export the chat with the other side's messages")
     elif notes.dropped:
-        said = f"nothing is left to learn from: left out {left_out}"
+        said = f"nothing is left to learn from: left out {listed_kinds(notes.dropped)}"
         notes.wrong("empty", said, hint="export the chat with its texts")
     else:
         notes.wrong("empty", "no dialogues found")

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, islice
 
-from menura.corpus.chats import placeholders, plausibility, privacy, times
+from menura.corpus.chats import plausibility, times
 from menura.corpus.chats.chat_file import ChatFile
+from menura.corpus.chats.cleaning import placeholders, privacy
+from menura.corpus.chats.cleaning.normalise import clean, clean_name, mended
 from menura.corpus.chats.message import Event, Message, Notes, Start
-from menura.corpus.chats.normalise import clean, clean_name, mended
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.corpus.findings import NAME_LIMIT
 from menura.errors import ConfigError, DataError, Problem, shown
@@ -263,7 +264,11 @@ class ChatReading:
         if "<@" in text and MENTION.search(text):
             hint = "a name for the id is not in the file; Slack's is in users.json, which belongs beside it"
             self.notes.warn("unnamed_id", "somebody is mentioned by an id without a name", message.line, hint=hint)
+        kinds = len(self.notes.private)
         privacy.count_private(text, self.notes.private)
+        if len(self.notes.private) > kinds:
+            for kind in self.notes.private:
+                self.notes.first_private.setdefault(kind, message.line)
         message.text = privacy.redacted(text) if self.options.redact else text
 
     def _name(self, raw: str, line: int) -> str:

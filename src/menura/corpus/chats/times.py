@@ -120,7 +120,8 @@ def gap_of(text: str) -> float:
 def gap_text(seconds: float) -> str:
     """Return a gap for people, such as ``6 h`` or ``90 min``."""
     if seconds >= 2 * DAY:
-        return f"{seconds / DAY:.3g} days"
+        days = f"{seconds / DAY:.3g}"
+        return f"{days} day" if days == "1" else f"{days} days"
     return f"{seconds / HOUR:.2g} h" if seconds >= 2 * HOUR else f"{seconds / 60:.0f} min"
 
 

@@ -45,20 +45,24 @@ class BatchedAdapters:
         self.rows = rows  # (B,) the persona of each prefilled row
         self._bank = bank
         self._lengths: SequenceLayout | None = None
+        self._packed = True
         self._whose: Tensor | None = None
         self._all_in_order = False
         self._gathered: dict[str, Tensor] = {}
 
     @contextmanager
-    def reading(self, whose: Tensor, lengths: SequenceLayout) -> Iterator[None]:
-        """Run forward passes of rows with these personas (B,) and lengths while the block runs."""
+    def reading(self, whose: Tensor, lengths: SequenceLayout, *, packed: bool) -> Iterator[None]:
+        """Run forward passes of rows with these personas (B,) and lengths while the block runs.
+
+        ``packed`` tells whether maps see these rows concatenated; if not, all rows are padded to one length.
+        """
         assert len(whose) == len(lengths.lengths), (
             f"{len(lengths.lengths)} rows are read, personas given for {len(whose)}"
         )
         if whose is not self._whose:  # rows seldom change from one token to the next
             self._whose, self._gathered = whose, {}
             self._all_in_order = whose.tolist() == list(range(len(self._bank)))  # nothing to copy then
-        self._lengths = lengths
+        self._lengths, self._packed = lengths, packed
         try:
             yield
         finally:
@@ -80,6 +84,7 @@ class BatchedAdapters:
 
     def mapped(self, given: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Apply each row's own (D', D) matrix: one batched product for neighbours of equal length."""
+        given = given.to(weight.dtype)
         if given.dim() == 3:  # padded rows
             return _mapped(given, weight, bias)
         runs = self._runs(len(given))
@@ -97,10 +102,17 @@ class BatchedAdapters:
         if given.dim() == 3:
             return each[:, None]
         assert self._lengths is not None, WRONG_CALL
-        return each[self._lengths.row] if self._runs(len(given)) is self._lengths.runs else each
+        runs = self._runs(len(given))
+        if not self._packed:
+            return each.repeat_interleave(runs[0][1], 0)
+        return each[self._lengths.row] if runs is self._lengths.runs else each
 
     def _runs(self, tokens: int) -> tuple[tuple[int, int], ...]:
         assert self._lengths is not None, WRONG_CALL
+        rows = len(self._lengths.lengths)
+        if not self._packed:
+            assert tokens % rows == 0, "of each padded row all tokens are read"
+            return ((rows, tokens // rows),)
         if tokens == sum(self._lengths.lengths):
             return self._lengths.runs
         assert tokens == len(self._lengths.lengths), "of each row all tokens are read, or at the end only its last"
@@ -129,6 +141,11 @@ def batched_adapters(bank: AdapterBank, rows: Tensor, adapters: nn.Module, prefi
 
 def _by_row(now: BatchedAdapters, name: str, adapter: nn.Module) -> Callable[..., Tensor]:
     form = FORMS.get(type(adapter))
+    if form is not None and "experts" in name.split("."):
+        raise ConfigError(
+            f"{name.rstrip('.')}: which tokens an expert sees depends on them, so it cannot tell whose they are",
+            hint="let one persona speak at a time",
+        )
     if form is None:
         raise ConfigError(
             f"{type(adapter).__name__}: cannot speak as several personas in one batch",
@@ -140,17 +157,18 @@ def _by_row(now: BatchedAdapters, name: str, adapter: nn.Module) -> Callable[...
 def _houlsby(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor | None, output: Tensor) -> Tensor:
     del inputs
     inner = functional.gelu(now.mapped(output, weight("down.weight"), weight("down.bias")))
-    return output + now.mapped(inner, weight("up.weight"), weight("up.bias"))
+    return (output + now.mapped(inner, weight("up.weight"), weight("up.bias"))).to(output.dtype)
 
 
 def _lora(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor, output: Tensor) -> Tensor:
-    return output + now.mapped(now.mapped(inputs, weight("down.weight")), weight("up.weight"))
+    return (output + now.mapped(now.mapped(inputs, weight("down.weight")), weight("up.weight"))).to(output.dtype)
 
 
 def _ia3(weight: Callable[[str], Tensor], now: BatchedAdapters, given: Tensor) -> Tensor:
-    scale = now.spread(given, weight("scale")).to(given.dtype)
+    scale = now.spread(given, weight("scale"))
     before = given.shape[-1] - scale.shape[-1]
-    return torch.cat([given[..., :before], given[..., before:] * scale], -1) if before else given * scale
+    scaled = (given[..., before:] * scale).to(given.dtype)
+    return torch.cat([given[..., :before], scaled], -1) if before else scaled
 
 
 FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {Houlsby: _houlsby, Lora: _lora, Ia3: _ia3}

@@ -1,7 +1,5 @@
 """Adapters are attached to a network's modules as forward hooks; the network's code does not change.
 
-A fresh network must equal its base (MAMLviaPP, Eq. 2) and still be able to learn; the checks test both.
-
 Shape letters: ``…`` any leading dimensions, D width.
 """
 
@@ -13,14 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from menura.errors import DataError, MismatchError
-from menura.models.causal_lm.hf_modules import feed_forward_end, input_maps, key_value_maps, sublayers, widths
+from menura.errors import ConfigError, DataError
+from menura.models.causal_lm.hf_modules import (
+    QUERY_VALUE,
+    feed_forward_end,
+    key_value_maps,
+    linear_maps,
+    lora_maps,
+    sublayers,
+    summed_sublayers,
+    widths,
+)
 from menura.models.causal_lm.prompt_vectors import PromptVectors, attention_maps
 from menura.models.layers.adapters import Adapter, Adapters, Houlsby, Ia3, Lora
 
 Hook = Callable[..., Any]
-NEAR = 1e-3  # share of the largest logit by which a near-zero initialisation may differ (spec E1)
-ROUNDING = 1e-4  # share of the largest logit that another summation order may change
 
 
 class Attachment:
@@ -33,8 +38,10 @@ class Attachment:
         attach = {"houlsby": self._houlsby, "lora": self._lora, "ia3": self._ia3, "prompt": self._prompt}
         first = settings.first_layer(len(blocks))
         for index, block in enumerate(blocks[first:], start=first):
-            if settings.kind != "none":
-                self.adapters[str(index)] = nn.ModuleDict(attach[settings.kind](block, width))
+            if settings.kind != "none" and (made := attach[settings.kind](block, width)):
+                self.adapters[str(index)] = _nested(made)
+        if settings.kind == "lora" and not self.adapters:
+            raise _no_maps(blocks[first:], settings.target_modules)
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -47,7 +54,7 @@ class Attachment:
 
     def _houlsby(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
         made: dict[str, nn.Module] = {}
-        for name, part in sublayers(block).items():
+        for name, part in summed_sublayers(block).items():
             made[name] = Houlsby(width, self.settings.bottleneck, self.settings.init)
             part.register_forward_hook(self._at_work(partial(_behind, made[name])))
         return made
@@ -55,7 +62,7 @@ class Attachment:
     def _lora(self, block: nn.Module, width: int) -> dict[str, nn.Module]:
         del width
         made: dict[str, nn.Module] = {}
-        for name, part in input_maps(block).items():
+        for name, part in lora_maps(block, self.settings.target_modules).items():
             made[name] = Lora(*widths(part), self.settings.rank)
             part.register_forward_hook(self._at_work(partial(_behind, made[name])))
         return made
@@ -81,6 +88,29 @@ class Attachment:
 
     def _at_work(self, hook: Hook) -> Hook:
         return partial(_unless_resting, self, hook)
+
+
+def _nested(made: dict[str, nn.Module]) -> nn.ModuleDict:
+    """Return adapters whose names have dots as dictionaries in one another, as a name of a module has none."""
+    nested = nn.ModuleDict()
+    for name, adapter in made.items():
+        *path, last = name.split(".")
+        inner = nested
+        for part in path:
+            if part not in inner:
+                inner[part] = nn.ModuleDict()
+            inner = inner[part]  # type: ignore[assignment]  # a dictionary, made above
+        inner[last] = adapter
+    return nested
+
+
+def _no_maps(blocks: Sequence[nn.Module], target_modules: str) -> ConfigError:
+    there = sorted({name for block in blocks for name in linear_maps(block)})
+    what = "attention query and value maps" if target_modules == QUERY_VALUE else f"linear maps {target_modules}"
+    return ConfigError(
+        f"{type(blocks[0]).__name__} has no {what} that LoRA could be added to",
+        hint=f"use --set model.adapters.target_modules=all-linear, or some of {', '.join(there)}",
+    )
 
 
 def _unless_resting(attachment: Attachment, hook: Hook, *given: Any) -> Any:
@@ -117,40 +147,6 @@ def _replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(output, tuple):
         return (change(output[0]), *output[1:])
     return change(output)
-
-
-# What must hold for fresh adapters of every kind
-
-
-def check_identity(adapted: Tensor, resting: Tensor, settings: Adapters) -> None:
-    """Compare logits with the adapters active and switched off; MismatchError if they differ.
-
-    An identity initialisation may differ by no bit, a near-zero one by a thousandth of the largest logit.
-    """
-    allowed = NEAR * float(resting.abs().max()) if settings.init == "near-zero" else 0.0
-    difference = float((adapted - resting).abs().max())
-    if difference <= allowed:  # false for what is not a number
-        return
-    bound = f"by {allowed:.3g} at most" if allowed else "not at all"
-    raise MismatchError(
-        f"with fresh {settings.kind} adapters the logits differ from the base's by {difference:.3g}; "
-        f"they must differ {bound}",
-        hint="use --set model.adapters.init=identity" if allowed else "",
-    )
-
-
-def check_reading(ours: Tensor, network: Tensor) -> None:
-    """Compare our logits with those of the network's own forward pass; MismatchError beyond rounding.
-
-    A base whose logits are not its last hidden state times its output embedding (soft-capped or scaled ones) would be
-    scored wrongly.
-    """
-    difference, largest = float((ours - network).abs().max()), float(network.abs().max())
-    if not difference <= ROUNDING * largest:
-        raise MismatchError(
-            f"the logits differ from the base's own by {difference:.3g}, where its largest is {largest:.3g}",
-            hint="this base computes its logits in a way that is not supported",
-        )
 
 
 def check_can_learn(module: nn.Module, source: str = "") -> None:

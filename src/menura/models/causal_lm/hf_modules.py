@@ -1,10 +1,13 @@
 """The layers and linear maps of a Hugging Face network, found by their type, not by a table of model names."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from menura.errors import ConfigError
 
@@ -12,9 +15,11 @@ ATTENTION_NAMES = ("self_attn", "attn", "attention", "self_attention")
 FEED_FORWARD_NAMES = ("mlp", "feed_forward", "ffn")
 KEY_VALUE_NAMES = (("k_proj", "v_proj"), ("key", "value"))
 FEED_FORWARD_ENDS = ("down_proj", "c_proj", "fc2", "w2", "dense_4h_to_h", "fc_out")
+QUERY_VALUE, ALL_LINEAR = "query_value", "all-linear"
+NEVER_CALLED = ("dt_proj",)
 INPUT_MAP_NAMES = ("q_proj", "v_proj", "c_attn", "query_key_value", "qkv_proj", "query", "value")
 
-Forward = Callable[..., Tensor]
+Forward = Callable[..., Any]
 
 
 def blocks_of(network: nn.Module, depth: int) -> Sequence[nn.Module]:
@@ -33,21 +38,53 @@ def sublayers(block: nn.Module) -> dict[str, nn.Module]:
     if attention is None or feed_forward is None:
         raise ConfigError(
             f"{type(block).__name__} has no attention and feed-forward part to put adapters behind",
-            hint="use --set model.adapters.kind=lora, or none for in-place",
+            hint="use --set model.adapters.kind=lora with model.adapters.target_modules=all-linear",
         )
     return {"attention": attention, "feed_forward": feed_forward}
 
 
-def input_maps(block: nn.Module) -> dict[str, nn.Module]:
-    """Return the attention's query and value maps (one map where a base fuses them), by name."""
-    found = {
-        name.rsplit(".", 1)[-1]: module
-        for name, module in block.named_modules()
-        if name.rsplit(".", 1)[-1] in INPUT_MAP_NAMES
-    }
-    if not found:
-        raise ConfigError(f"{type(block).__name__} has no attention input map that LoRA could be added to")
+def summed_sublayers(block: nn.Module) -> dict[str, nn.Module]:
+    """Return a layer's sublayers if their outputs are what it adds to its input, one after the other or both at once.
+
+    ConfigError where a sublayer adds the input itself (Bloom): a module behind it would also change the input.
+    """
+    found = sublayers(block)
+    for name, part in found.items():
+        if "residual" in signature(part.forward).parameters:
+            raise ConfigError(
+                f"{type(part).__name__}: the layer's input is added inside its {name} part, so no adapter can stand "
+                "behind that part alone",
+                hint="use --set model.adapters.kind=lora",
+            )
     return found
+
+
+def linear_maps(block: nn.Module) -> dict[str, nn.Module]:
+    """Return all linear maps of a layer by their full name in it, as peft's ``all-linear`` finds them.
+
+    Experts and routers that are such modules are among them; those kept as one tensor for all experts are not, as no
+    hook reaches them. For the same reason ``dt_proj`` of Mamba is left out: its weight is used without calling it.
+    """
+    found = {name: module for name, module in block.named_modules() if isinstance(module, (nn.Linear, Conv1D))}
+    return {name: module for name, module in found.items() if name.rsplit(".", 1)[-1] not in NEVER_CALLED}
+
+
+def lora_maps(block: nn.Module, target_modules: str) -> dict[str, nn.Module]:
+    """Return the linear maps of a layer that ``target_modules`` names (see ``Adapters``); empty if it has none of them.
+
+    ``query_value`` are the attention's query and value maps, by their last name, or one map where a base fuses them.
+    """
+    there = linear_maps(block)
+    if target_modules == ALL_LINEAR:
+        return there
+    if target_modules == QUERY_VALUE:
+        found = {name: module for name, module in there.items() if name.rsplit(".", 1)[-1] in INPUT_MAP_NAMES}
+        last = Counter(name.rsplit(".", 1)[-1] for name in found)
+        return {
+            short if last[short := name.rsplit(".", 1)[-1]] == 1 else name: module for name, module in found.items()
+        }
+    wanted = [name.strip() for name in target_modules.split(",")]
+    return {name: module for name, module in there.items() if any(name == w or name.endswith(f".{w}") for w in wanted)}
 
 
 def key_value_maps(block: nn.Module) -> dict[str, tuple[nn.Module, int]]:
@@ -98,9 +135,3 @@ def standing_in(blocks: Sequence[nn.Module], forwards: Sequence[Forward]) -> Ite
     finally:
         for block in blocks:
             del block.forward
-
-
-def passing(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Return the input: the identity in place of a layer."""
-    del args, kwargs
-    return hidden

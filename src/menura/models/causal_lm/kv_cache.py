@@ -76,14 +76,23 @@ def _filled(packed: Tensor, rows: SequenceLayout) -> Tensor:
     return filled
 
 
-def empty_cache(depth: int) -> Cache:
+class RoomyCache(Cache):  # type: ignore[misc]  # transformers ships no types for it
+    """A cache of such layers, as a network's own forward pass wants it."""
+
+    @property
+    def used(self) -> int:
+        """The tokens read so far."""
+        return int(self.layers[0].used)
+
+
+def empty_cache(depth: int) -> RoomyCache:
     """Return a cache of ``depth`` layers that has read nothing."""
-    return Cache(layers=[RoomyLayer() for _ in range(depth)])
+    return RoomyCache(layers=[RoomyLayer() for _ in range(depth)])
 
 
-def selected(cache: Cache, rows: Tensor) -> Cache:
+def selected(cache: RoomyCache, rows: Tensor) -> RoomyCache:
     """Return a new cache with these rows."""
-    return Cache(layers=[layer.selected(rows) for layer in cache.layers])
+    return RoomyCache(layers=[layer.selected(rows) for layer in cache.layers])
 
 
 def _room_like(states: Tensor, tokens: int) -> Tensor:

@@ -16,18 +16,25 @@ from transformers import PreTrainedModel
 
 from menura.batches.batch import Batch, SoftTargets
 from menura.batches.chat_format import SPECIAL_TOKENS, ChatFormatName
+from menura.batches.collate import indices_by_key
 from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.padded import PaddedBatch, padded
 from menura.batches.varlen import PackedChunk, SequenceLayout
 from menura.errors import ConfigError
 from menura.models.causal_lm.adapter_bank import AdapterBank, BatchedAdapters, batched_adapters
-from menura.models.causal_lm.adapter_hooks import Attachment, check_identity, check_reading, neutral_weights
-from menura.models.causal_lm.backbone import backbone_of
-from menura.models.causal_lm.functional_layers import functional_network
+from menura.models.causal_lm.adapter_hooks import Attachment, neutral_weights
+from menura.models.causal_lm.backbone import BackboneName, backbone_name, backbone_of
+from menura.models.causal_lm.base_checks import check_starts_as_base as check_starts_as_base  # the loader asks here
+from menura.models.causal_lm.base_checks import check_trainable
+from menura.models.causal_lm.functional_networks import functional_network
+from menura.models.causal_lm.head import head_of
 from menura.models.causal_lm.hf_modules import blocks_of
+from menura.models.causal_lm.hf_networks import max_positions
 from menura.models.causal_lm.padded_forward import padded_forward, padded_forward_above
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.adapters import Adapters
+from menura.models.layers.argmax import suppress_tokens
+from menura.models.layers.embeddings_and_heads import wide
 
 PASS_TOKENS = 2048  # tokens in one forward pass: bounds memory, changes no result
 REPLIES_AT_ONCE = 5  # candidates in one forward pass after a shared context
@@ -38,7 +45,8 @@ KEPT_BYTES = 1 << 30  # of cached frozen-layer output for sequences seen before
 class CausalLmConfig:
     """Settings of a causal language model that replies as a persona.
 
-    ``base`` is a name of ``menura base list``, a folder or a hub id. Without adapters all weights adapt (in-place);
+    ``base`` is a name of ``menura base list``, a folder or a hub id. ``chat_format`` auto is the one that the base was
+    trained in, by its chat template. Without adapters all weights adapt (in-place);
     with them only the adapters do (extra-place), unless ``train_base`` (the paper's "phi not fixed").
     ``init_from`` names initial adapter weights: a file, or ``shipped``; empty is the identity initialisation of Eq. 2.
     ``reinit`` drops the pretrained weights (MAMLviaPP's REINIT): random weights in the ``same`` network, or, as
@@ -48,7 +56,7 @@ class CausalLmConfig:
     name: ClassVar[str] = "causal_lm"
 
     base: str = "smollm2-135m"
-    chat_format: ChatFormatName = "chat"
+    chat_format: ChatFormatName = "auto"
     max_length: int = 512  # tokens a sequence, reply included
     adapters: Adapters = field(default_factory=Adapters)
     train_base: bool = False
@@ -77,9 +85,11 @@ class CausalLm(DialogueModel[CausalState]):
         super().__init__()
         self.network = network
         self._blocks = blocks_of(network.base_model, network.config.num_hidden_layers)
-        # In a tuple, so that they are not registered as submodules; asking the network each time costs more.
-        self._ends = network.get_input_embeddings(), network.get_output_embeddings()
-        self._vocabulary = self._ends[0].weight.shape[0]
+        # In a tuple, so that it is not registered as a submodule; asking the network each time costs more.
+        self._table = (network.get_input_embeddings(),)
+        self._vocabulary = self._table[0].weight.shape[0]
+        self._head = head_of(network)
+        self.suppress_ids: tuple[int, ...] = ()  # tokens that no reply may contain: rows beyond the vocabulary
         self._first = config.adapters.first_layer(len(self._blocks))
         self._kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
         self._kept_bytes = 0
@@ -90,6 +100,7 @@ class CausalLm(DialogueModel[CausalState]):
         self.special_rows = self._make_special_rows() if config.chat_format == "special" else None
         self.token_type_embeddings: nn.Parameter | None = None
         extra_place = config.adapters.kind != "none"
+        check_trainable(network, train=config.train_base or not extra_place)
         network.requires_grad_(config.train_base or not extra_place)
         self.lower_is_frozen = extra_place and not config.train_base and self._first > 0 and self.special_rows is None
 
@@ -111,22 +122,30 @@ class CausalLm(DialogueModel[CausalState]):
             token_nll = nn.functional.cross_entropy(logits, part.labels, reduction="none")
             nll = nll.index_add(0, part.label_exchange, token_nll.to(nll.dtype))
             if batch.soft_targets:
-                soft = nn.functional.cross_entropy(logits, batch.soft_targets.probabilities[number], reduction="sum")
-                softened.append(soft)
+                wanted = self._soft_target(batch.soft_targets, number)
+                softened.append(nn.functional.cross_entropy(logits, wanted, reduction="sum"))
         return softened_by(mean_loss(nll, batch.reply_lengths), batch.soft_targets, softened)
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with the model's present distribution at each label as soft target."""
-        parts = batch.packed.chunks(PASS_TOKENS)
-        found = tuple(self._logits(self._hidden(part, part.predict_index)).softmax(-1) for part in parts)
-        return replace(batch, soft_targets=SoftTargets(share, found))
+        states = tuple(self._hidden(part, part.predict_index) for part in batch.packed.chunks(PASS_TOKENS))
+        learns = self.special_rows is not None or self._table[0].weight.requires_grad  # an in-place base does
+        probabilities = tuple(self._logits(hidden).softmax(-1) for hidden in states) if learns else ()
+        return replace(batch, soft_targets=SoftTargets(share, probabilities, () if learns else states))
+
+    @torch.no_grad()
+    def _soft_target(self, targets: SoftTargets, chunk: int) -> Tensor:
+        """Return (N, V) the soft targets of a chunk."""
+        if targets.probabilities:
+            return targets.probabilities[chunk]
+        return self._logits(targets.states[chunk]).softmax(-1)
 
     def check_padded(self) -> None:
         """Raise ConfigError if the network has no functional layers here."""
         if functional_network(self.network.base_model) is None:
             raise ConfigError(
-                f"{type(self.network).__name__}: only Llama's and GPT-2's layers can be compiled with their gradient",
+                f"{type(self.network).__name__}: only layers of the fast backbone can be compiled with their gradient",
                 hint="leave outer.compile out",
             )
 
@@ -146,7 +165,7 @@ class CausalLm(DialogueModel[CausalState]):
                 hidden = padded_forward(form, self._embedded(part.packed), part)
             token_nll = nn.functional.cross_entropy(self._logits(hidden), part.labels, reduction="none")
             nll.append(token_nll * part.label_mask)
-        return mean_loss(torch.cat(nll), torch.cat([part.label_mask for part in batch.parts]))
+        return mean_loss(torch.cat(nll), wide(torch.cat([part.label_mask for part in batch.parts])))
 
     def prefill(self, batch: Batch) -> CausalState:
         """Read all of each prefix but its last token, which is the first input of ``step``."""
@@ -157,23 +176,26 @@ class CausalLm(DialogueModel[CausalState]):
             return CausalState(self._backbone.prefill(self._embedded(packed), rows), mask, persona_rows)
 
     def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
-        """Read each whole prefix; return logits (B, V) and the state."""
+        """Read each whole prefix; return logits (B, V), −inf at ``suppress_ids``, and the state."""
         packed, rows = self._side_by_side([exchange.prefix for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask
         persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
         with self._with_adapters(persona_rows, rows.lengths):
             hidden, cache = self._backbone.prefill_last(self._embedded(packed), rows)
-        return self._logits(hidden), CausalState(cache, mask, persona_rows)
+        return self._spoken(self._logits(hidden)), CausalState(cache, mask, persona_rows)
 
     def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
-        """Read ``last`` (B,); return log-probabilities (B, V) and the new state."""
-        scores, state = self.step_logits(state, last)
-        return scores.log_softmax(-1), state
+        """Read ``last`` (B,); return log-probabilities (B, V) of all tokens and the new state."""
+        hidden, state = self._read(state, last[:, None])
+        return self._logits(hidden[:, -1]).log_softmax(-1), state
 
     def step_logits(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
-        """Read ``last`` (B,); return logits (B, V) and the new state."""
+        """Read ``last`` (B,); return logits (B, V), −inf at ``suppress_ids``, and the new state."""
         hidden, state = self._read(state, last[:, None])
-        return self._logits(hidden[:, -1]), state
+        return self._spoken(self._logits(hidden[:, -1])), state
+
+    def _spoken(self, logits: Tensor) -> Tensor:
+        return suppress_tokens(logits, self.suppress_ids) if self.suppress_ids else logits
 
     def reorder_cache(self, state: CausalState, rows: Tensor) -> CausalState:
         """Return the state of some rows."""
@@ -189,7 +211,7 @@ class CausalLm(DialogueModel[CausalState]):
         ``prefilled`` is the one-row state of a prefix that all share, if it was read before; it stays usable.
         """
         nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
-        for group in _alike([e.prefix for e in batch.exchanges]):
+        for group in indices_by_key([e.prefix for e in batch.exchanges]):
             one = prefilled or self.prefill(self.batch([batch.exchanges[group[0]]]))
             # Batched by length: one long reply would pad all the others to its own length.
             by_length = sorted(group, key=lambda index: len(batch.exchanges[index].reply))
@@ -217,7 +239,7 @@ class CausalLm(DialogueModel[CausalState]):
         """
         nll = torch.zeros(replies, device=self.device, dtype=self.dtype)
         ends, persona_rows = [], []
-        for part in (batch.prefix_tree if self._backbone.branches else batch.packed).chunks(PASS_TOKENS):
+        for part in (batch.prefix_tree if self._backbone.packed else batch.packed).chunks(PASS_TOKENS):
             told, (at, exchange) = part.label_exchange < replies, part.ends
             predict_index = part.predict_index[told]
             said, end = torch.split(self._hidden(part, torch.cat([predict_index, at])), [len(predict_index), len(at)])
@@ -225,7 +247,7 @@ class CausalLm(DialogueModel[CausalState]):
             nll = nll.index_add(0, part.label_exchange[told], token_nll.to(nll.dtype))
             ends.append(end)
             persona_rows.append(exchange)
-        return nll, torch.cat(ends)[torch.cat(persona_rows).argsort()]
+        return nll, wide(torch.cat(ends)[torch.cat(persona_rows).argsort()])
 
     @torch.no_grad()
     def reply_ends(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
@@ -240,12 +262,12 @@ class CausalLm(DialogueModel[CausalState]):
             mask = torch.cat([torch.ones_like(last, dtype=torch.bool), reply.mask], 1)
             hidden, _ = self._read(state, torch.cat([last, reply.ids], 1), mask)
             found.append(hidden[torch.arange(len(few), device=self.device), reply.lengths])
-        return torch.cat(found)
+        return wide(torch.cat(found))
 
     def add_token_types(self, kinds: int) -> None:
         """Add token-type embeddings, initially zero; an id is then token + type * ``ids``."""
         table = self.network.get_input_embeddings().weight
-        self.token_type_embeddings = nn.Parameter(table.new_zeros((kinds, table.shape[1])))
+        self.token_type_embeddings = nn.Parameter(table.new_zeros((kinds, table.shape[1]), dtype=self.dtype))
         self.lower_is_frozen = False
 
     @property
@@ -265,9 +287,18 @@ class CausalLm(DialogueModel[CausalState]):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the weights."""
-        dtype: torch.dtype = self.network.get_input_embeddings().weight.dtype
-        return dtype
+        """The dtype of losses, scores and all that trains: that of the base, but at least float32."""
+        return torch.promote_types(self._table[0].weight.dtype, torch.float32)
+
+    @property
+    def max_positions(self) -> int | None:
+        """How many tokens of a sequence the base can read; None if nothing bounds them."""
+        return max_positions(self.network)
+
+    @property
+    def backbone(self) -> BackboneName:
+        """Which code runs the base's layers."""
+        return backbone_name(self.network)
 
     @contextmanager
     def using_adapters(self, bank: AdapterBank, rows: Sequence[int]) -> Iterator[None]:
@@ -283,7 +314,8 @@ class CausalLm(DialogueModel[CausalState]):
         if persona_rows is None:
             return nullcontext()
         assert self._adapters_in_use is not None, "prefilled as several personas, so no one else can go on"
-        return self._adapters_in_use.reading(persona_rows, SequenceLayout(lengths, self.device))
+        layout = SequenceLayout(lengths, self.device)
+        return self._adapters_in_use.reading(persona_rows, layout, packed=self._backbone.packed)
 
     # Forward passes
 
@@ -337,62 +369,33 @@ class CausalLm(DialogueModel[CausalState]):
     def _embedded(self, ids: Tensor) -> Tensor:
         if self.token_type_embeddings is None:
             return self.token_vectors(ids)
-        return self.token_vectors(ids % self.ids) + self.token_type_embeddings[ids // self.ids]
+        vectors = self.token_vectors(ids % self.ids)
+        return (vectors + self.token_type_embeddings[ids // self.ids]).to(vectors.dtype)
 
     def token_vectors(self, ids: Tensor) -> Tensor:
         """Return (…, D) the embeddings of ids without a token type."""
-        table = self._ends[0]
+        table = self._table[0]
         if self.special_rows is None:
             return table(ids)  # type: ignore[no-any-return]
         own = (ids - self._vocabulary).clamp(min=0)
         old = table(ids.clamp(max=self._vocabulary - 1))
-        return torch.where((ids >= self._vocabulary)[..., None], self.special_rows[own], old)
+        return torch.where((ids >= self._vocabulary)[..., None], self.special_rows[own].to(old.dtype), old)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        old = self._ends[1](hidden)
-        if self.special_rows is None:
-            return old  # type: ignore[no-any-return]
-        return torch.cat([old, hidden @ self.special_rows.T], -1)
-
-    # Construction
+        return wide(self._head(hidden, self.special_rows))
 
     def _make_special_rows(self) -> nn.Parameter:
         """Return trainable embeddings of the chat format's own tokens: the mean embedding plus a little noise."""
-        mean = self.network.get_input_embeddings().weight.detach().mean(0)
+        mean = self._table[0].weight.detach().to(self.dtype).mean(0)
         return nn.Parameter(mean + 0.01 * mean.std() * torch.randn(len(SPECIAL_TOKENS), len(mean), device=mean.device))
-
-
-def check_starts_as_base(model: CausalLm, ids: Sequence[int]) -> None:
-    """Check on one sequence of the base's own vocabulary that the model initially equals its base (MAMLviaPP, Eq. 2).
-
-    The adapters must change no logit of it, and the logits must be those of the network's own forward pass;
-    MismatchError otherwise.
-    """
-    row = torch.tensor([list(ids)], device=model.device)
-    with torch.no_grad():
-        adapted = model.logits(row)[..., : model._vocabulary]
-        with model._attachment.resting():
-            resting = model.logits(row)[..., : model._vocabulary]
-            network = model.network(input_ids=row, use_cache=False).logits
-    model.forget_lower()
-    check_reading(resting, network)
-    check_identity(adapted, resting, model._attachment.settings)
 
 
 def _joined(state: CausalState, ids: Tensor, mask: Tensor | None) -> Tensor | None:
     """Return which tokens are real after ids (B, L) have been read; None if all are."""
     if state.mask is None and mask is None:
         return None
-    before = ids.new_ones((len(ids), state.cache.layers[0].used)) if state.mask is None else state.mask
+    before = ids.new_ones((len(ids), state.cache.used)) if state.mask is None else state.mask
     return torch.cat([before.bool(), torch.ones_like(ids, dtype=torch.bool) if mask is None else mask], 1)
-
-
-def _alike(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Group indices by equal key, in order of first appearance."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, key in enumerate(keys):
-        groups.setdefault(key, []).append(index)
-    return list(groups.values())
 
 
 def without_adapters(config: CausalLmConfig) -> CausalLmConfig:

@@ -28,15 +28,15 @@ def _through(form: FunctionalNetwork, layers: Sequence[FunctionalLayer], hidden:
     rope = form.rope(hidden, part.positions)
     for layer in layers:
         asked = layer.qkv(hidden, rope)
-        given, found = asked.inputs, _attended(asked, part)
+        given, found = asked.inputs, _attended(asked, part, layer.window)
         if layer is layers[-1]:  # the other positions are not wanted
             hidden, given, found = (states.index_select(0, part.predict_index) for states in (hidden, given, found))
         hidden = layer.finish(hidden, given, found)
     return hidden
 
 
-def _attended(asked: AttentionInputs, part: PaddedChunk) -> Tensor:
-    """Return attention outputs (T, H E); each token attends to itself and to earlier tokens of its row.
+def _attended(asked: AttentionInputs, part: PaddedChunk, window: int | None) -> Tensor:
+    """Return attention outputs (T, H E); each token attends to itself and to earlier tokens of its row, or window.
 
     Written out, as the fused kernels have no second derivative. Heads that share keys attend one after the other.
     """
@@ -49,7 +49,10 @@ def _attended(asked: AttentionInputs, part: PaddedChunk) -> Tensor:
     keys, values = (states.reshape(groups, length, width) for states in (keys, values))
     scores = torch.bmm(queries.reshape(groups, -1, width), keys.transpose(1, 2)).view(-1, length, length)
     here = torch.arange(length, device=scores.device)
-    weights = scores.masked_fill(here > here[:, None], float("-inf")).softmax(-1)
+    hidden = here > here[:, None]
+    if window is not None:
+        hidden = hidden | (here <= here[:, None] - window)
+    weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
     found = torch.bmm(weights.view(groups, -1, length), values).view(rows, heads, length, width)
     found = found.transpose(1, 2).reshape(rows * length, heads * width)
     packed: Tensor = _Unpad.apply(found, *_places(part))  # type: ignore[no-untyped-call]  # torch's own

@@ -1,4 +1,7 @@
-"""PEFT modules beside frozen layers. Shape letters: ``…`` any leading dimensions, D width, S bottleneck or rank."""
+"""PEFT modules beside frozen layers. Shape letters: ``…`` any leading dimensions, D width, S bottleneck or rank.
+
+Weights stay in float32 whatever the base is in: an adapter computes in float32 and returns what it was given.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +23,8 @@ class Adapters:
     ``kind`` none means in-place: the base's own weights adapt. ``layers`` is ``all``, ``upper`` (the upper half) or the
     number of uppermost layers. ``bottleneck`` is read for houlsby, ``rank`` for lora, ``num_virtual_tokens`` (vectors a
     layer) for prompt; ia3 has no size. ``init`` near-zero draws both maps of houlsby from N(0, 1e-3), which is not the
-    exact identity.
+    exact identity. ``target_modules`` is read for lora: ``query_value`` (of each attention), ``all-linear`` (all linear
+    maps of a layer, as peft finds them), or names of maps, separated by commas (``q_proj,mlp.down_proj``).
     """
 
     kind: Literal["none", "houlsby", "lora", "ia3", "prompt"] = "houlsby"
@@ -29,6 +33,7 @@ class Adapters:
     num_virtual_tokens: int = 64
     layers: Literal["all", "upper"] | int = "all"
     init: Literal["identity", "near-zero"] = "identity"
+    target_modules: str = "query_value"
 
     def __post_init__(self) -> None:
         """Refuse sizes that make no module, and an initialisation that the kind does not have."""
@@ -39,6 +44,10 @@ class Adapters:
             raise ConfigError(f"adapters.layers: {self.layers}, must be at least 1, or all, or upper")
         if self.init != "identity" and self.kind != "houlsby":
             raise ConfigError(f"adapters.init: {self.init} is for houlsby, not for {self.kind}", hint="use identity")
+        if not all(name.strip() for name in self.target_modules.split(",")):
+            raise ConfigError("adapters.target_modules: a name is empty", hint="use query_value or all-linear")
+        if self.target_modules != "query_value" and self.kind != "lora":
+            raise ConfigError(f"adapters.target_modules: {self.target_modules} is for lora, not for {self.kind}")
 
     @property
     def size(self) -> int:
@@ -88,8 +97,8 @@ class Houlsby(nn.Module):
     def forward(self, inputs: Tensor | None, output: Tensor) -> Tensor:
         """Map a sublayer's output (…, D) to (…, D); its input is not read."""
         del inputs
-        added: Tensor = self.up(nn.functional.gelu(self.down(output)))
-        return output + added
+        added: Tensor = self.up(nn.functional.gelu(self.down(output.to(self.down.weight.dtype))))
+        return (output + added).to(output.dtype)
 
     def can_learn(self) -> bool:
         """W_up's gradient needs bottleneck activations, W_down's needs W_up: if all are 0 only b_up moves (spec E2)."""
@@ -110,8 +119,8 @@ class Lora(nn.Module):
 
     def forward(self, inputs: Tensor, output: Tensor) -> Tensor:
         """Add to the map's output (…, D_out) the low-rank map of its input (…, D_in)."""
-        added: Tensor = self.up(self.down(inputs))
-        return output + added
+        added: Tensor = self.up(self.down(inputs.to(self.down.weight.dtype)))
+        return (output + added).to(output.dtype)
 
     def can_learn(self) -> bool:
         """B learns through A and A through B: with both zero neither does."""
@@ -129,11 +138,10 @@ class Ia3(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         """Scale the last D of (…, ≥ D); the numbers before them (the queries of a fused map) stay."""
-        scale = self.scale.to(given.dtype)
-        before = given.shape[-1] - len(scale)
+        before = given.shape[-1] - len(self.scale)
         if not before:
-            return given * scale
-        return torch.cat([given[..., :before], given[..., before:] * scale], -1)
+            return (given * self.scale).to(given.dtype)
+        return torch.cat([given[..., :before], (given[..., before:] * self.scale).to(given.dtype)], -1)
 
     def can_learn(self) -> bool:
         """A factor gets a gradient whatever its value: it multiplies what the base computes."""

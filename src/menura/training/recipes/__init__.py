@@ -4,6 +4,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from menura.errors import ConfigError
+from menura.training import prepare_base
 from menura.training.config import RunConfig
 from menura.training.recipes import (
     arplus,
@@ -27,6 +28,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "tiny/maml-exact": tiny.maml_exact,
     "tiny/reptile": tiny.reptile,
     "tiny/in-place": tiny.in_place,
+    "base-prepare": prepare_base.recipe,
     "default-adapters/warm": default_adapters.warm,
     "default-adapters/pooled": default_adapters.pooled,
     "default-adapters/meta": default_adapters.meta,

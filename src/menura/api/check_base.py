@@ -1,0 +1,152 @@
+"""``base check``: what a base is, how a conversation is written for it, and whether personas can be adapted on it."""
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from menura import registry
+from menura.adaptation.default_methods import DEFAULT_PERSONA
+from menura.artefacts import base as bases
+from menura.artefacts.base_dtype import Dtype
+from menura.artefacts.loaders.causal_lm import settings_for
+from menura.artefacts.loading import LoadedModel, LoadOptions
+from menura.artefacts.prepared import prepared_file
+from menura.corpus.dialogue import Turn
+from menura.corpus.source import opened
+from menura.errors import ConfigError, MenuraError
+from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.layers.adapters import Adapters
+from menura.personas.adapt_persona import encoded, seconds_foretold
+from menura.personas.stranger_control import packaged_speaker
+
+SAMPLE = ("hi there", "hello, how are you?", "fine, thanks")  # partner, persona, partner
+SLOW = 300.0  # seconds for a persona, beyond which nobody waits
+LOST = 2.2  # bits a byte of everyday English: a base that needs more does not know the language, or not this format
+KINDS = {
+    "lora": Adapters(kind="lora", target_modules="all-linear"),
+    "houlsby": Adapters(kind="houlsby"),
+    "ia3": Adapters(kind="ia3"),
+    "prompt": Adapters(kind="prompt"),
+}
+LANGUAGE = re.compile(r"^language:[ \t]*(.*(?:\n[ \t]*-[ \t]*\S+)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class BaseCheck:
+    """What ``base check`` found; ``reasons`` say why a base is not good for adapting, empty if it is.
+
+    ``seconds`` is about the time to adapt to five dialogues, ``memory`` the most bytes of this process so far,
+    ``bits_per_byte`` of replies of the packaged corpus (nothing adapted).
+    """
+
+    facts: dict[str, Any]
+    sample: str
+    seconds: float
+    memory: int
+    bits_per_byte: float
+    reasons: tuple[str, ...]
+
+
+def check_base(
+    name: str,
+    *,
+    dtype: Dtype = "auto",
+    device: str = "auto",
+    offline: bool = False,
+    say: Callable[[str], None] = print,
+) -> BaseCheck:
+    """Load a base and find out what it is and can do, by ten seconds of work; raises what loading it raises."""
+    where = registry.device_of(device)
+    settings = settings_for(name, offline=offline, say=say)
+    began = time.perf_counter()
+    options = LoadOptions(offline=offline, say=say, dtype=dtype)
+    loaded = registry.load_model(settings, options, device=where)
+    loading = time.perf_counter() - began
+    bits, seconds = _measured(loaded)
+    model: Any = loaded.model
+    network, chat_format = model.lm.network, loaded.encoder.chat_format
+    prepared = prepared_file(loaded.base).exists()
+    facts = {
+        "architecture": type(network).__name__,
+        "parameters": loaded.base.parameters,
+        "computes in": str(network.dtype).removeprefix("torch."),
+        "backbone": model.lm.backbone,
+        "reads at most": f"{loaded.encoder.max_length} tokens",
+        "chat format": "plain text, one line a turn" if chat_format.name == "plain" else "its own chat template",
+        "adapters": ", ".join(possible_adapters(name)),
+        "begins at": _beginning(settings.init_from, prepared=prepared),
+        "languages": _languages(bases.folder_of(name)) or "not told",
+        "loaded in": f"{loading:.1f} s",
+    }
+    reasons = [*loaded.notes]
+    if seconds > SLOW:
+        reasons.append(f"a persona takes about {seconds / 60:.0f} minutes on this machine")
+    if bits > LOST:
+        reasons.append(f"everyday English costs it {bits:.2f} bits a byte, so it hardly knows it in this format")
+    return BaseCheck(facts, _sample(loaded), seconds, _peak_memory(), bits, tuple(reasons))
+
+
+def possible_adapters(name: str) -> list[str]:
+    """Return the kinds of adapters that a base can carry."""
+    return [kind for kind, adapters in KINDS.items() if _carries(name, adapters)]
+
+
+def _carries(name: str, adapters: Adapters) -> bool:
+    try:
+        CausalLm(bases.without_weights(name), CausalLmConfig(base=name, adapters=adapters))
+    except ConfigError:
+        return False
+    return True
+
+
+@torch.no_grad()
+def _measured(loaded: LoadedModel) -> tuple[float, float]:
+    """Return bits a byte of a packaged speaker's replies, and about the seconds to adapt to five dialogues."""
+    someone = packaged_speaker()
+    if someone is None:
+        return 0.0, 0.0
+    support = encoded(loaded, someone.support, someone.speaker)
+    if not support:
+        return 0.0, 0.0
+    batch = loaded.model.batch(support[0])
+    size = sum(len(loaded.encoder.reply_text(exchange.reply).encode()) for exchange in support[0])
+    bits = float(loaded.model.loss(batch).nll.sum()) / torch.log(torch.tensor(2.0)).item() / max(size, 1)
+    return bits, seconds_foretold(loaded, DEFAULT_PERSONA, support)
+
+
+def _sample(loaded: LoadedModel) -> str:
+    """Return a short conversation as the base reads it, its control tokens by name."""
+    turns = tuple(Turn("you" if place % 2 == 0 else "persona", text) for place, text in enumerate(SAMPLE))
+    try:
+        prompt = loaded.encoder.prompt(turns, "persona", room=8)
+    except MenuraError:  # a base that reads very few tokens
+        return ""
+    return loaded.encoder.tokenizer.spelled(prompt.prefix)
+
+
+def _beginning(init_from: str, *, prepared: bool) -> str:
+    if init_from:
+        return "the checkpoint prepared on this machine" if prepared else "the default adapter checkpoint"
+    return "fresh adapters: menura base prepare trains a better start"
+
+
+def _languages(folder: Path) -> str:
+    """Return the languages that the card beside a base names."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return ""
+    found = LANGUAGE.search(opened(card).text[:20_000])
+    return ", ".join(re.findall(r"[A-Za-z]{2,3}\b", found.group(1))) if found else ""
+
+
+def _peak_memory() -> int:
+    """Return the most bytes of memory that this process has had."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
