@@ -8,12 +8,12 @@ from made_up_chat import name_of, write
 import menura
 from menura import api
 from menura.artefacts import persona_store
+from menura.artefacts.loaders.causal_lm import settings_for
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Turn
 from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, DataError, EpisodeError, MismatchError
 from menura.evaluation.settings import EvaluateConfig
-from menura.models.causal_lm.model import CausalLmConfig
 from menura.registry import load_model
 
 WHO = name_of(3)
@@ -111,9 +111,9 @@ def test_a_persona_is_found_by_name(persona: menura.Persona) -> None:
 
 def test_a_persona_of_another_model_is_refused(persona: menura.Persona, tmp_path: Path) -> None:
     path = persona.save(tmp_path / "noa.persona")
-    other = api.Model(load_model(CausalLmConfig(base="tiny", adapters=CausalLmConfig().adapters)))
+    other = api.Model(load_model(settings_for("tiny")))
     menura.Persona.load(path, base=other)  # the same settings are the same model
-    smaller = replace(other.loaded.config, adapters=replace(other.loaded.config.adapters, bottleneck=8))
+    smaller = replace(other.loaded.config, adapters=replace(other.loaded.config.adapters, rank=4))
     with pytest.raises(MismatchError, match="wanted"):
         menura.Persona.load(path, base=api.Model(load_model(smaller)))
 

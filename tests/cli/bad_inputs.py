@@ -142,15 +142,6 @@ def base_of_other_words() -> None:
     Path("mybase/tokenizer.json").write_text(json.dumps(words), encoding="utf-8")
 
 
-def base_of_scaled_logits() -> None:
-    """Give a base that divides its logits: Granite is a Llama with factors."""
-    shutil.copytree("home/bases/tiny", "mybase")
-    Path("mybase/base.json").unlink()
-    config = json.loads(Path("mybase/config.json").read_text(encoding="utf-8"))
-    config |= {"model_type": "granite", "architectures": ["GraniteForCausalLM"], "logits_scaling": 8.0}
-    Path("mybase/config.json").write_text(json.dumps(config), encoding="utf-8")
-
-
 def changed_base() -> None:
     """Change one byte of the base's weights."""
     path = Path("home/bases/tiny/model.safetensors")
@@ -342,14 +333,6 @@ ARTEFACTS = (
         "tokens_beyond_rows",
         r"tokenizer.json: the network has rows for 259 tokens; none for <\|more\|> \(259\)",
         base_of_other_words,
-    ),
-    Bad(
-        "base of scaled logits",
-        f"adapt noa chat.jsonl {MIRA} --base ./mybase",
-        3,
-        "base_mismatch",
-        "the logits differ from the base's own by .*hint: this base computes its logits in a way that is not supported",
-        base_of_scaled_logits,
     ),
     Bad("base changed", "eval runs/tiny-maml --k 1", 3, "damaged", "is not what was installed", changed_base),
     Bad("base misspelt", "base pull tinny", 2, "unknown_base", "unknown base 'tinny' .hint: did you mean tiny"),

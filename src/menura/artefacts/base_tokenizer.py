@@ -17,11 +17,11 @@ CONVERTERS = {".model": ("sentencepiece", "protobuf"), ".tiktoken": ("tiktoken",
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 
 
-def load_hf_tokenizer(files: BaseFiles, known: KnownBase | None = None) -> PreTrainedTokenizerFast:
+def load_hf_tokenizer(files: BaseFiles, entry: KnownBase | None = None) -> PreTrainedTokenizerFast:
     """Return transformers' tokenizer of a base, with its chat template and special tokens.
 
     A ``tokenizer.json`` is taken as it stands: transformers' class of a model type would build some of it anew. Those
-    of ``known`` complete a folder that has nothing but this file. Raises DataError for a file that cannot be read or
+    of ``entry`` complete a folder that has nothing but this file. Raises DataError for a file that cannot be read or
     needs a package that is missing.
     """
     place = str(files.vocabulary)
@@ -43,12 +43,12 @@ def load_hf_tokenizer(files: BaseFiles, known: KnownBase | None = None) -> PreTr
         raise DataError(
             f"it cannot be converted to a {TOKENIZER}", place=place, hint=OTHERS, code="tokenizer_unreadable"
         )
-    if known is not None and made.chat_template is None and known.chat_template:
-        made.chat_template = known.chat_template
-    if known is not None:
+    if entry is not None and made.chat_template is None and entry.chat_template:
+        made.chat_template = entry.chat_template
+    if entry is not None:
         for name in ("bos_token", "eos_token"):
-            if getattr(known, name) and getattr(made, name) is None:
-                setattr(made, name, getattr(known, name))
+            if getattr(entry, name) and getattr(made, name) is None:
+                setattr(made, name, getattr(entry, name))
     return made
 
 

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from menura.artefacts.base_catalogue import BASES
+
 T = TypeVar("T")
 
 _OPTIMIZER = {"rate": "lr", "decay": "weight_decay", "batch": "batch_size", "clip": "max_grad_norm"}
@@ -158,11 +160,18 @@ def renamed_settings(plain: Mapping[str, Any], scope: str = "run", source: str =
     """
     changed: list[str] = []
     settings = _renamed(plain, scope, "", changed)
+    _name_the_bases_own_format(settings.get("model", settings) if scope == "run" else settings)
     if changed:
         first = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
         where = f"{source}: " if source else ""
         warnings.warn(f"{where}settings of an earlier version, read under today's names ({first})", EarlierNames, 3)
     return settings
+
+
+def _name_the_bases_own_format(model: Any) -> None:
+    """Set the chat format ``chat``, the default of then, to today's default where the two are the same format."""
+    if isinstance(model, dict) and model.get("chat_format") == "chat" and model.get("base") in BASES:
+        model["chat_format"] = "auto"
 
 
 def _renamed(plain: Mapping[str, Any], scope: str, path: str, changed: list[str]) -> dict[str, Any]:

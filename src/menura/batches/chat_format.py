@@ -11,7 +11,7 @@ from typing import Literal
 from menura.batches.tokenizer import END_OF_REPLY, Tokenizer
 
 ChatFormatName = Literal["auto", "chat", "special", "plain"]
-Place = Literal["begin", "facts", "turn"]  # what a turn stands after
+Place = Literal["preamble", "facts", "turn"]  # what a turn stands after
 WORD = "x"  # stands for the content before a turn, in texts that are tokenised together
 SPECIAL_TOKENS = ("<p>", "</p>", "<u>", "</u>", "<r>", "</r>")
 
@@ -26,7 +26,7 @@ class TurnTexts:
     blank in front of whatever comes first.
     """
 
-    begin: str
+    preamble: str
     turn_open: str
     turn_close: str
     own_open: str
@@ -40,8 +40,8 @@ class TurnTexts:
 class ChatFormat:
     """The tokens that open and close each piece; ``end`` closes a reply and is the last token with loss.
 
-    ``begin`` comes first where there are no facts: the BOS token, a template's default system message; ``facts_open``
-    has its own BOS. ``after_end`` follows the end token if the reply is part of a later context; it has no loss.
+    ``preamble`` comes first where there are no facts: the BOS token, a template's default system message; the BOS that
+    stands before facts is in ``facts_open``. ``after_end`` follows the end token if the reply is part of a later context; it has no loss.
     ``own_open`` opens the persona's own turns of a context where that is not ``reply_open``, the generation prompt.
     The leads are text that is tokenised with the content; with ``texts`` whole turns are tokenised.
 
@@ -63,7 +63,7 @@ class ChatFormat:
     bare: bool = False
     alike: bool = False
     fact_close: Ids = ()
-    begin: Ids = ()
+    preamble: Ids = ()
     own_open: Ids | None = None
     facts_lead: str = ""
     turn_lead: str = ""
@@ -111,13 +111,13 @@ class ChatFormat:
         return text.strip() if self.strip else text
 
     def facts(self, tokenizer: Tokenizer, facts: str, *, user_first: bool) -> Ids:
-        """Return what stands before the turns: the facts, or ``begin`` where there are none.
+        """Return what stands before the turns: the facts, or ``preamble`` where there are none.
 
         ``user_first`` tells that the first turn is not the persona's own: with ``facts_in_turn`` it is then written by
         ``first_turn``, and otherwise the facts have a turn of their own.
         """
         if not facts:
-            return self.begin
+            return self.preamble
         if self.texts is None or tokenizer.has_control(facts):
             read = (*self.facts_open, *tokenizer.encode(self.facts_lead + facts), *self.facts_close)
         else:
@@ -137,7 +137,7 @@ class ChatFormat:
             lead = "" if self.bare or self.alike else self.own_lead if own else self.turn_lead
             return turn_ids(self, tokenizer.encode(lead + text), own=own)
         texts = self.texts
-        before = {"begin": texts.begin, "facts": WORD + texts.facts_close}.get(
+        before = {"preamble": texts.preamble, "facts": WORD + texts.facts_close}.get(
             after, WORD + (texts.turn_close if own else texts.own_close)
         )
         around = (texts.own_open, texts.own_close) if own else (texts.turn_open, texts.turn_close)
@@ -193,21 +193,21 @@ def plain(tokenizer: Tokenizer) -> ChatFormat:
 
     It is for networks that were never taught a chat format. The BOS token stands where the tokenizer itself puts it.
     """
-    line, begin = tokenizer.encode("\n"), tokenizer.begin
+    line, bos = tokenizer.encode("\n"), tokenizer.bos
 
     def opened(name: str) -> Ids:
         return tokenizer.encode(f"{name}:")
 
     return ChatFormat(
         "plain",
-        (*begin, *opened("Facts")),
+        (*bos, *opened("Facts")),
         line,
         opened("User"),
         line,
         opened("Reply"),
         line[0],
         line[1:],
-        begin=begin,
+        preamble=bos,
         facts_lead=" ",
         turn_lead=" ",
         own_lead=" ",

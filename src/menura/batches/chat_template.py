@@ -40,11 +40,11 @@ class TemplateError(Exception):
 class TemplatePieces:
     """What a template writes around each content, as text.
 
-    ``begin`` stands before the first user turn where there are no facts; ``facts_open`` is None if the template has no
-    system role. ``facts_in_turn`` tells that facts stand inside the first user turn.
+    ``preamble`` stands before the first user turn where there are no facts; ``facts_open`` is None if the template has
+    no system role. ``facts_in_turn`` tells that facts stand inside the first user turn.
     """
 
-    begin: str
+    preamble: str
     facts_open: str | None
     facts_close: str
     facts_in_turn: bool
@@ -195,7 +195,7 @@ def pieces_of(template: ChatTemplate) -> TemplatePieces:
     padded = [(role, f" {content} ") for role, content in talk[:3]]
     text = template.text(padded)
     return TemplatePieces(
-        begin=before[: len(before) - len(turn_open)],
+        preamble=before[: len(before) - len(turn_open)],
         facts_open=facts[0] if facts else None,
         facts_close=facts[1] if facts else BETWEEN,
         facts_in_turn=facts[2] if facts else True,
@@ -241,7 +241,7 @@ def format_of(pieces: TemplatePieces, tokenizer: Tokenizer, name: str, eos: int 
     ``eos`` is the tokenizer's own end, for a template that writes none.
     """
     ids = tokenizer.encode_with_control
-    facts_open = pieces.facts_open if pieces.facts_open is not None else pieces.begin + pieces.turn_open
+    facts_open = pieces.facts_open if pieces.facts_open is not None else pieces.preamble + pieces.turn_open
     closes = ids(pieces.own_close) or ((eos,) if eos is not None else ())
     if not closes:
         raise TemplateError("nothing ends a reply")
@@ -256,7 +256,7 @@ def format_of(pieces: TemplatePieces, tokenizer: Tokenizer, name: str, eos: int 
         ids(pieces.reply_open),
         closes[0],
         closes[1:],
-        begin=ids(pieces.begin),
+        preamble=ids(pieces.preamble),
         own_open=None if pieces.own_open == pieces.reply_open else ids(pieces.own_open),
         reply_lead=lead,
         facts_in_turn=pieces.facts_in_turn,
@@ -277,7 +277,7 @@ def format_of(pieces: TemplatePieces, tokenizer: Tokenizer, name: str, eos: int 
         stripped = reply_open.rstrip(" ")
         lead, reply_open = reply_open[len(stripped) :] + lead, stripped
     texts = TurnTexts(
-        pieces.begin,
+        pieces.preamble,
         pieces.turn_open,
         pieces.turn_close,
         pieces.own_open,
@@ -311,7 +311,7 @@ def composed(chat_format: ChatFormat, tokenizer: Tokenizer, messages: Messages, 
         if place == 0 and facts and user_first and chat_format.facts_in_turn:
             made.append(chat_format.first_turn(tokenizer, content))
         else:
-            after = "turn" if place else "facts" if facts else "begin"
+            after = "turn" if place else "facts" if facts else "preamble"
             made.append(chat_format.turn(tokenizer, content, own=own, after=after))  # type: ignore[arg-type]  # a literal
     return (*(id for piece in made for id in piece), *(chat_format.reply_open if prompt else ()))
 

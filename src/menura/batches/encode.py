@@ -188,7 +188,7 @@ class Encoder:
     def _opened(self, exchange: EncodedExchange) -> EncodedExchange:
         """Return an exchange whose first turn has its beginning, where that was with the facts."""
         opens = self.chat_format.turn_open
-        in_turn = self.chat_format.facts_in_turn and exchange.facts != self.chat_format.begin
+        in_turn = self.chat_format.facts_in_turn and exchange.facts != self.chat_format.preamble
         if not in_turn or not exchange.turns or exchange.turns[0][0]:
             return exchange
         turns = ((False, len(opens) + exchange.turns[0][1]), *exchange.turns[1:])
@@ -275,8 +275,9 @@ class Encoder:
         said = _joined(turns, speaker) if self.chat_format.alternate else turns
         pieces: list[Ids] = []
         last = said[-self.caps.turns :]
+        first: Place = "facts" if has_facts else "preamble"
         for number, turn in enumerate(reversed(last), start=1):
-            piece = self._turn(turn, speaker, after="turn" if number < len(said) else "facts" if has_facts else "begin")
+            piece = self._turn(turn, speaker, after="turn" if number < len(said) else first)
             if len(piece) > room:
                 # The last turn alone is too long: its end is better than nothing.
                 if room > 0 and (self.caps.through or not pieces):

@@ -67,7 +67,7 @@ class Tokenizer:
         return HFTokenizer.from_str(self._tokenizer.to_str())  # another object: the switch is per object
 
     @property
-    def begin(self) -> tuple[int, ...]:
+    def bos(self) -> tuple[int, ...]:
         """What the tokenizer itself puts in front of a text: its BOS token, or nothing."""
         with_special, without = (self._tokenizer.encode("a", add_special_tokens=put).ids for put in (True, False))
         return tuple(with_special[: len(with_special) - len(without)] if with_special[-1:] == without[-1:] else ())

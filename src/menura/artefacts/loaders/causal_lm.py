@@ -47,6 +47,9 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     if settings.chat_format == "special":
         tokenizer = tokenizer.adding(SPECIAL_TOKENS)
     found = chat_format_of(settings, under, tokenizer)
+    if settings.name == "p2_bot" and not found.chat_format.by_content:
+        told = "p2_bot plays games of token ids, and in this base's chat format a turn is more than its words' ids"
+        raise ConfigError(told, hint="--set model.chat_format=special")
     notes = [found.warning] if found.warning else []
     length = min(settings.max_length, max_positions(network) or settings.max_length)
     if length < settings.max_length:
