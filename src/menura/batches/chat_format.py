@@ -41,7 +41,8 @@ class ChatFormat:
     """The tokens that open and close each piece; ``end`` closes a reply and is the last token with loss.
 
     ``preamble`` comes first where there are no facts: the BOS token, a template's default system message; the BOS that
-    stands before facts is in ``facts_open``. ``after_end`` follows the end token if the reply is part of a later context; it has no loss.
+    stands before facts is in ``facts_open``. ``after_end`` follows the end token if the reply is part of a later
+    context; it has no loss.
     ``own_open`` opens the persona's own turns of a context where that is not ``reply_open``, the generation prompt.
     The leads are text that is tokenised with the content; with ``texts`` whole turns are tokenised.
 
