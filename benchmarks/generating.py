@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.material import exchange, network, ours
 from benchmarks.paired import Ratio, Row, Way, against, timed
-from menura.artefacts.base import on_disk
+from menura.artefacts.bases.base import on_disk
 from menura.artefacts.loading import LoadOptions
 from menura.batches.batch import Batch
 from menura.decoding.generate import generate

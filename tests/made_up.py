@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as HFTokenizer
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from menura.artefacts import base as bases
+from menura.artefacts.bases import base as bases
 from menura.artefacts.subword_vocabulary import SubwordVocabulary, mark
 from menura.batches.batch import Batch
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName, separated, utterances, words

@@ -8,9 +8,9 @@ import torch
 from made_up import stir
 
 from menura.adaptation.weights import adaptable_parameters
-from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.base import LoadedBase
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.base import LoadedBase
 from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.batches.tokenizer import byte_tokenizer
 from menura.errors import MismatchError

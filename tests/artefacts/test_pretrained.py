@@ -9,8 +9,8 @@ from made_up import part
 from small_plato import MARKS, PIECES, bert, gpt2
 from tokenizers import Tokenizer
 
-from menura.artefacts import base as bases
 from menura.artefacts import tensors
+from menura.artefacts.bases import base as bases
 from menura.artefacts.loading import LoadOptions
 from menura.artefacts.pretrained import known_sizes, load_pretrained
 from menura.errors import ConfigError, DataError, MenuraError, MismatchError

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import adaptable_parameters
-from menura.artefacts.base import without_weights
+from menura.artefacts.bases.base import without_weights
 from menura.artefacts.tensors import content_sha256
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS, ChatFormatName
 from menura.batches.encode import EncodedEpisode, Encoder

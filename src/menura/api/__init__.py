@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         overridden,
         without_persona,
     )
-    from menura.api.check_base import BaseCheck, check_base
+    from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.data import add_corpus, check_file, convert, count, formats, split
     from menura.api.inventory import (
         bases,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         workspace,
     )
     from menura.api.make_persona import adapt
-    from menura.api.prepare_base import PreparedBase, prepare_base
+    from menura.api.prepared_bases import PreparedBase, prepare_base
     from menura.api.runs import (
         Evaluated,
         check_scorer,
@@ -75,8 +75,8 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.agent": (
         "PERSONA YOU Agent Candidate CommandOptions Model Persona agents load overridden without_persona "
     ),
-    "menura.api.check_base": "BaseCheck check_base",
-    "menura.api.prepare_base": "PreparedBase prepare_base",
+    "menura.api.inspect_base": "BaseCheck check_base",
+    "menura.api.prepared_bases": "PreparedBase prepare_base",
     "menura.api.runs": (
         "Evaluated check_scorer demo evaluate evaluate_target find_lr fit_ranker plan_evaluation rank recipes "
         "report settings_of train train_scorer "

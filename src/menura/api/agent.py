@@ -14,7 +14,7 @@ from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation, AdaptsPart
 from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
-from menura.artefacts.base_dtype import Dtype
+from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
@@ -406,7 +406,7 @@ def _is_run(name: str) -> bool:
 
 
 def _is_model(name: str) -> bool:
-    from menura.artefacts.base_catalogue import BASES
+    from menura.artefacts.bases.catalogue import BASES
 
     return name == DEFAULT or name in BASES or _is_run(name)
 

@@ -13,7 +13,7 @@ from menura.api.agent import overridden
 from menura.errors import ConfigError, DataError, MenuraError, number_of, shown
 
 if TYPE_CHECKING:
-    from menura.artefacts.base import Base
+    from menura.artefacts.bases.base import Base
     from menura.evaluation.mask_similarity import Likeness
     from menura.models.catalogue import PartCount
 
@@ -25,8 +25,8 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "chit
 
 def bases() -> list[dict[str, Any]]:
     """Return the bases known by name and those on this machine, as plain data; ``here`` says which are."""
-    from menura.artefacts import base
-    from menura.artefacts.base_catalogue import BASES, DEFAULT
+    from menura.artefacts.bases import base
+    from menura.artefacts.bases.catalogue import BASES, DEFAULT
 
     here = {found.name: found for found in base.on_disk()}
     known = [
@@ -63,7 +63,7 @@ def other_models() -> list[dict[str, Any]]:
 
     They are those of the hub's cache, Ollama and LM Studio; whether each serves as a base is not looked at.
     """
-    from menura.artefacts.local_models import local_models
+    from menura.artefacts.bases.local_models import local_models
 
     return [{**asdict(model), "path": str(model.path)} for model in local_models()]
 
@@ -75,15 +75,15 @@ def pull_base(
 
     Raises ConfigError for a base whose terms must be accepted, and are not: ``say`` is told them.
     """
-    from menura.artefacts import base
+    from menura.artefacts.bases import base
 
     return base.pull(name, accept_terms=accept_terms, offline=offline, say=say), base.folder_of(name)
 
 
 def show_base(name: str) -> dict[str, Any]:
     """Return what a base on this machine is, its hash and its folder; ConfigError if it is not there."""
-    from menura.artefacts import base
-    from menura.artefacts.base_catalogue import BASES
+    from menura.artefacts.bases import base
+    from menura.artefacts.bases.catalogue import BASES
 
     place = base.folder_of(name)
     if not (place.is_file() or place.is_dir()):
@@ -282,7 +282,8 @@ def workspace() -> dict[str, str]:
     import torch
 
     import menura
-    from menura.artefacts import base, persona_store
+    from menura.artefacts import persona_store
+    from menura.artefacts.bases import base
     from menura.artefacts.files import home
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"

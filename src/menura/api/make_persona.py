@@ -13,8 +13,8 @@ from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation
 from menura.api.agent import Persona, load, method_on, overridden, persona_on, usual_method
 from menura.artefacts import persona_store
-from menura.artefacts.base_catalogue import BASES, SMOLLM2
-from menura.artefacts.base_dtype import Dtype
+from menura.artefacts.bases.catalogue import BASES, SMOLLM2
+from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel
 from menura.artefacts.persona_store import Saved
 from menura.batches.encode import EncodedDialogue

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer as HFTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 from torch import nn
 
-from menura.artefacts.base_record import Base
+from menura.artefacts.bases.record import Base
 from menura.artefacts.pretrained import BERT_TOKENS, ENDS, MASK, OPENS, Pretrained, Weights, load_pretrained
 from menura.batches.subword_mapping import AS_BERT, encoder_ids
 from menura.batches.tokenizer import Tokenizer

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from menura.artefacts.base_catalogue import BASES
+from menura.artefacts.bases.catalogue import BASES
 
 T = TypeVar("T")
 

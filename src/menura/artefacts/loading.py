@@ -10,8 +10,8 @@ import torch
 from menura.adaptation.inner_step import restore_inner_lrs
 from menura.adaptation.weights import trainable_parameters
 from menura.artefacts import tensors
-from menura.artefacts.base_dtype import Dtype
-from menura.artefacts.base_record import Base
+from menura.artefacts.bases.dtype import Dtype
+from menura.artefacts.bases.record import Base
 from menura.artefacts.earlier_names import renamed_weights
 from menura.batches.encode import Encoder
 from menura.batches.tokenizer import Tokenizer

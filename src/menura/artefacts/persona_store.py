@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from menura.artefacts.base_catalogue import BASES
+from menura.artefacts.bases.catalogue import BASES
 from menura.artefacts.files import home, write_bytes
 from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_artefact import PersonaArtefact, read

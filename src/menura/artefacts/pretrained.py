@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.base_record import Base
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.record import Base
 from menura.artefacts.files import read_json, sha256_of
 from menura.artefacts.pretrained_folder import HEADER_LIMIT, MINILM, pretrained_folder
 from menura.batches.tokenizer import Tokenizer

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from menura import registry
-from menura.artefacts.base_dtype import Dtype
+from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.errors import MismatchError
 from menura.personas.profiles import told_in

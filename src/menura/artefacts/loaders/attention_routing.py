@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from menura.artefacts import subword_vocabulary
-from menura.artefacts.base_record import Base
+from menura.artefacts.bases.record import Base
 from menura.artefacts.bert_init import frozen_encoder, load_bert, put_layers
 from menura.artefacts.loaders.recurrent import check_counted
 from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights

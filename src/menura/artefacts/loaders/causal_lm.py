@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from menura.artefacts import base as bases
 from menura.artefacts import tensors
-from menura.artefacts.base import Say
-from menura.artefacts.base_dtype import Dtype
-from menura.artefacts.base_record import Base
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.base import Say
+from menura.artefacts.bases.dtype import Dtype
+from menura.artefacts.bases.prepared import PREPARED, prepared_file
+from menura.artefacts.bases.record import Base
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions, run_weights, with_weights
-from menura.artefacts.prepared import PREPARED, prepared_file
 from menura.batches.chat_format import CHAT_FORMATS, SPECIAL_TOKENS
 from menura.batches.chat_template import BaseFormat, base_format, with_ends
 from menura.batches.encode import Encoder

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from menura.artefacts import word_vocabulary
-from menura.artefacts.base_record import Base
+from menura.artefacts.bases.record import Base
 from menura.artefacts.loading import LoadedModel, LoadOptions, run_weights, with_weights
 from menura.artefacts.word_vectors import word_vectors
 from menura.artefacts.word_vocabulary import WordVocabulary

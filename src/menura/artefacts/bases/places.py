@@ -11,13 +11,13 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HfHubHTTPError
 
-from menura.artefacts.base_catalogue import BASES
-from menura.artefacts.base_files import CONFIG, INDEX, WEIGHTS, read_config
-from menura.artefacts.base_packages import install
-from menura.artefacts.base_record import RECORD, Base, read_record
+from menura.artefacts.bases.catalogue import BASES
+from menura.artefacts.bases.files import CONFIG, INDEX, WEIGHTS, read_config
+from menura.artefacts.bases.local_models import hub_snapshot, local_model
+from menura.artefacts.bases.packages import install
+from menura.artefacts.bases.quiet import quiet
+from menura.artefacts.bases.record import RECORD, Base, read_record
 from menura.artefacts.files import home
-from menura.artefacts.local_models import hub_snapshot, local_model
-from menura.artefacts.quiet_transformers import quiet
 from menura.errors import ConfigError, DataError, StorageError
 
 HUB_SECONDS = 10

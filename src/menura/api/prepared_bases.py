@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from menura.api.agent import CommandOptions
 from menura.api.runs import train
-from menura.artefacts import base as bases
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.prepared import prepared_file, prepared_folder
 from menura.artefacts.files import read_json, write_json
-from menura.artefacts.prepared import prepared_file, prepared_folder
 from menura.artefacts.tensors import metadata
 from menura.registry import device_of
 from menura.training.overrides import with_settings

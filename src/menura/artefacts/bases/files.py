@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError, safe_open
 
-from menura.artefacts.base_kinds import OTHERS, check_kind, own_code, quantised
-from menura.artefacts.gguf_header import GgufHeader, read_gguf_header
+from menura.artefacts.bases.gguf_header import GgufHeader, read_gguf_header
+from menura.artefacts.bases.kinds import OTHERS, check_kind, own_code, quantised
 from menura.corpus.atomic_files import reporting
 from menura.errors import DataError, StorageError, UnsafeError, shown
 

@@ -7,9 +7,9 @@ import pytest
 from small_bases import TEMPLATE, change_json, write_base
 from transformers import PreTrainedTokenizerFast
 
-from menura.artefacts import base as bases
-from menura.artefacts import base_tokenizer
-from menura.artefacts.base_catalogue import BASES, CHATML
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases import tokenizer as base_tokenizer
+from menura.artefacts.bases.catalogue import BASES, CHATML
 from menura.errors import DataError, MismatchError
 
 pytestmark = pytest.mark.usefixtures("empty_workspace")

@@ -5,10 +5,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from menura.artefacts.base_catalogue import KnownBase
-from menura.artefacts.base_files import TOKENIZER, BaseFiles, listed
-from menura.artefacts.base_kinds import OTHERS
-from menura.artefacts.quiet_transformers import quiet
+from menura.artefacts.bases.catalogue import KnownBase
+from menura.artefacts.bases.files import TOKENIZER, BaseFiles, listed
+from menura.artefacts.bases.kinds import OTHERS
+from menura.artefacts.bases.quiet import quiet
 from menura.batches.tokenizer import Tokenizer
 from menura.errors import DataError, MismatchError
 

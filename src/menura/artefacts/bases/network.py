@@ -10,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from menura.artefacts.base_files import CONFIG, BaseFiles
-from menura.artefacts.base_kinds import OTHERS
-from menura.artefacts.quiet_transformers import quiet
+from menura.artefacts.bases.files import CONFIG, BaseFiles
+from menura.artefacts.bases.kinds import OTHERS
+from menura.artefacts.bases.quiet import quiet
 from menura.errors import DataError, Problem
 
 # What transformers raises on files that contradict one another; settings of others can be of any type and size.

@@ -21,8 +21,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from menura.artefacts import base as bases
-from menura.artefacts.base_files import base_files
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.files import base_files
 from menura.errors import MenuraError, UnsafeError
 
 pytestmark = pytest.mark.usefixtures("empty_workspace")

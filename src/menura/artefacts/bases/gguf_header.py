@@ -9,7 +9,7 @@ import gguf
 import torch
 from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-from menura.artefacts.base_kinds import OTHERS
+from menura.artefacts.bases.kinds import OTHERS
 from menura.corpus.atomic_files import reporting
 from menura.errors import DataError, shown
 

@@ -7,10 +7,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from menura.artefacts import base as bases
+from menura.artefacts.bases import base as bases
 from menura.errors import MenuraError
 
-SCRIPT = Path(__file__).parents[3] / "shared" / "cases" / "bases" / "make_bases.py"
+SCRIPT = Path(__file__).parents[4] / "shared" / "cases" / "bases" / "make_bases.py"
 IDS = torch.tensor([[40, 41, 42, 43]])
 READ = ("odd-sharded", "odd-bfloat16", "odd-few-rows", "odd-template-file", "odd-bad-template", "odd-many-ends")
 READ = (*READ, "odd-never-taught")

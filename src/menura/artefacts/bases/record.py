@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from menura.artefacts.file_hashes import joint_sha256_of, large_sha256_of
+from menura.artefacts.bases.file_hashes import joint_sha256_of, large_sha256_of
 from menura.artefacts.files import read_json
 from menura.errors import DataError
 
 if TYPE_CHECKING:
-    from menura.artefacts.base_files import BaseFiles
+    from menura.artefacts.bases.files import BaseFiles
 
 RECORD = "base.json"  # beside a base that was installed into the workspace
 

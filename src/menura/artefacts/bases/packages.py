@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from menura.artefacts import tensors
-from menura.artefacts.base_catalogue import KnownBase, PackagedFile
-from menura.artefacts.base_files import TOKENIZER, WEIGHTS, base_files
-from menura.artefacts.base_record import RECORD, Base, record_of
-from menura.artefacts.base_tokenizer import load_hf_tokenizer
+from menura.artefacts.bases.catalogue import KnownBase, PackagedFile
+from menura.artefacts.bases.files import TOKENIZER, WEIGHTS, base_files
+from menura.artefacts.bases.gguf_network import load_gguf
+from menura.artefacts.bases.quiet import quiet
+from menura.artefacts.bases.record import RECORD, Base, record_of
+from menura.artefacts.bases.tokenizer import load_hf_tokenizer
 from menura.artefacts.files import new_folder, sha256_of, write_json
-from menura.artefacts.gguf_network import load_gguf
-from menura.artefacts.quiet_transformers import quiet
 from menura.batches.tokenizer import Tokenizer, byte_tokenizer
 from menura.corpus.atomic_files import reporting
 from menura.errors import ConfigError, StorageError, UnsafeError

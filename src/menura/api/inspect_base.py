@@ -13,11 +13,11 @@ import torch
 
 from menura import registry
 from menura.adaptation.default_methods import DEFAULT_PERSONA
-from menura.artefacts import base as bases
-from menura.artefacts.base_dtype import Dtype
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.dtype import Dtype
+from menura.artefacts.bases.prepared import prepared_file
 from menura.artefacts.loaders.causal_lm import settings_for
 from menura.artefacts.loading import LoadedModel, LoadOptions
-from menura.artefacts.prepared import prepared_file
 from menura.corpus.dialogue import Turn
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from menura.artefacts import base as bases
-from menura.artefacts.base_catalogue import BASES, DEFAULT
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.catalogue import BASES, DEFAULT
 from menura.artefacts.files import write_json
 from menura.errors import ConfigError, DataError, StorageError, UnsafeError
 

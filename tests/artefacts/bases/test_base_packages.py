@@ -10,8 +10,8 @@ import pytest
 import torch
 from small_bases import SIZES, network, write_gguf
 
-from menura.artefacts import base as bases
-from menura.artefacts.base_catalogue import BASES, GEMMA3, KnownBase, PackagedFile
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.catalogue import BASES, GEMMA3, KnownBase, PackagedFile
 from menura.errors import ConfigError, StorageError, UnsafeError
 
 TERMS = PackagedFile("small-terms==1", "small/TERMS.html")

@@ -7,7 +7,7 @@ import torch
 from small_bases import ROPE, TEMPLATE, network, write_gguf
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from menura.artefacts import base as bases
+from menura.artefacts.bases import base as bases
 from menura.errors import DataError
 
 IDS = torch.tensor([[39, 68, 75, 75, 78, 3, 200]])

@@ -7,9 +7,9 @@ import pytest
 from huggingface_hub import constants
 from small_bases import network, write_base, write_gguf
 
-from menura.artefacts import base as bases
-from menura.artefacts import base_places
-from menura.artefacts.local_models import MODEL_LAYER, local_models
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases import places as base_places
+from menura.artefacts.bases.local_models import MODEL_LAYER, local_models
 from menura.errors import ConfigError, MenuraError, StorageError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

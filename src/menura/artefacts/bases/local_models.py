@@ -10,8 +10,8 @@ from pathlib import Path
 from huggingface_hub import constants, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import CacheNotFound
 
-from menura.artefacts.base_files import listed
-from menura.artefacts.base_kinds import OTHERS
+from menura.artefacts.bases.files import listed
+from menura.artefacts.bases.kinds import OTHERS
 from menura.errors import ConfigError, StorageError, shown
 
 OLLAMA, LM_STUDIO = "ollama:", "lmstudio:"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from menura.artefacts.base_record import Base
+from menura.artefacts.bases.record import Base
 from menura.artefacts.files import home
 
 FOLDER = "prepared"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from menura.artefacts import base_dtype
-from menura.artefacts.base_dtype import chosen_dtype, free_memory
+from menura.artefacts.bases import dtype as base_dtype
+from menura.artefacts.bases.dtype import chosen_dtype, free_memory
 from menura.artefacts.loading import LoadOptions
 from menura.errors import ConfigError, NumericalError
 from menura.models.causal_lm.model import CausalLmConfig

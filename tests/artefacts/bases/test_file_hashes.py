@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from menura.artefacts import file_hashes
-from menura.artefacts.file_hashes import joint_sha256_of, large_sha256_of
+from menura.artefacts.bases import file_hashes
+from menura.artefacts.bases.file_hashes import joint_sha256_of, large_sha256_of
 from menura.artefacts.files import sha256_of
 from menura.errors import StorageError
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from menura.artefacts.base_catalogue import BASES
-from menura.artefacts.base_dtype import Dtype, chosen_dtype
-from menura.artefacts.base_files import CONFIG, BaseFiles, base_files, read_config
-from menura.artefacts.base_kinds import check_kind
-from menura.artefacts.base_network import CONTRADICTIONS, load_network, unreadable
-from menura.artefacts.base_packages import network_settings
-from menura.artefacts.base_places import fetch, folder_of, on_disk, unknown
-from menura.artefacts.base_record import RECORD, Base, check_unchanged, read_record, record_of
-from menura.artefacts.base_tokenizer import check_rows, end_ids, load_hf_tokenizer, own_tokenizer
-from menura.artefacts.gguf_network import load_gguf
-from menura.artefacts.quiet_transformers import quiet
+from menura.artefacts.bases.catalogue import BASES
+from menura.artefacts.bases.dtype import Dtype, chosen_dtype
+from menura.artefacts.bases.files import CONFIG, BaseFiles, base_files, read_config
+from menura.artefacts.bases.gguf_network import load_gguf
+from menura.artefacts.bases.kinds import check_kind
+from menura.artefacts.bases.network import CONTRADICTIONS, load_network, unreadable
+from menura.artefacts.bases.packages import network_settings
+from menura.artefacts.bases.places import fetch, folder_of, on_disk, unknown
+from menura.artefacts.bases.quiet import quiet
+from menura.artefacts.bases.record import RECORD, Base, check_unchanged, read_record, record_of
+from menura.artefacts.bases.tokenizer import check_rows, end_ids, load_hf_tokenizer, own_tokenizer
 from menura.batches.tokenizer import Tokenizer
 
 __all__ = ["Base", "LoadedBase", "fetch", "folder_of", "load", "on_disk", "pull", "reinitialized", "without_weights"]

@@ -9,11 +9,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from menura.artefacts.base_dtype import gigabytes
-from menura.artefacts.base_kinds import OTHERS
-from menura.artefacts.base_network import CONTRADICTIONS, key_problems, tensor_problems, unreadable
-from menura.artefacts.gguf_header import ROPE_FACTORS, GgufHeader
-from menura.artefacts.quiet_transformers import quiet
+from menura.artefacts.bases.dtype import gigabytes
+from menura.artefacts.bases.gguf_header import ROPE_FACTORS, GgufHeader
+from menura.artefacts.bases.kinds import OTHERS
+from menura.artefacts.bases.network import CONTRADICTIONS, key_problems, tensor_problems, unreadable
+from menura.artefacts.bases.quiet import quiet
 from menura.errors import DataError, Problem
 
 # Llama 3.1 to 3.3, the only models whose GGUF stores its rope scaling as a tensor; the factor is read from it.

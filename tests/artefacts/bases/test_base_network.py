@@ -15,7 +15,7 @@ from small_bases import change_json, change_weights, network, write_base
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from menura.artefacts import base as bases
+from menura.artefacts.bases import base as bases
 from menura.errors import DataError, MenuraError
 
 IDS = torch.tensor([[39, 68, 75, 75, 78, 3, 200]])
@@ -221,7 +221,7 @@ def test_bfloat16_halves_the_weights_and_stored_halves_become_float32(tmp_path: 
 
 MEASURE = """
 import sys, threading, time
-from menura.artefacts.base import load
+from menura.artefacts.bases.base import load
 def memory():  # bytes of this process's own, without pages of files
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
 load("tiny")  # all that is imported
