@@ -21,8 +21,8 @@ if TYPE_CHECKING:
         overridden,
         without_persona,
     )
-    from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.data import add_corpus, check_file, convert, count, formats, split
+    from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
         bases,
         count_parameters,
