@@ -140,4 +140,4 @@ def rotated(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 def rotated_in_pairs(heads: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Rotate each head's neighbouring numbers (T, H, E), each pair by an angle of its own."""
     turned = torch.stack([-heads[..., 1::2], heads[..., ::2]], -1).flatten(-2)
-    return heads * cosines + turned * sines
+    return (heads * cosines + turned * sines).to(heads.dtype)  # ERNIE's angles are float32 whatever the heads are
