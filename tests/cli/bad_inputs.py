@@ -383,7 +383,7 @@ SETTINGS = (
         f"{TRAIN} --set model.adapters.kind=lora --set model.adapters.init=near-zero",
         2,
         "config",
-        "adapters.init: near-zero is for houlsby, not for lora .hint: use identity",
+        "adapters.init: near-zero is for houlsby, not for lora .hint: --set model.adapters.init=identity",
     ),
     Bad(
         "unknown adapter",
@@ -582,7 +582,11 @@ MOJITALK = (
     Bad(
         "people on both sides",
         f"{FACES} --set data.test_id_prefixes=test",
-        *(3, "leak", "1 persona speaks in both splits .*'😂' is one .hint: data.num_test_personas"),
+        *(
+            3,
+            "leak",
+            "1 persona speaks in both splits .*'😂' is one .hint: choose who is tested: --set data.num_test_personas",
+        ),
         tweets(),
     ),
     Bad(
@@ -619,7 +623,7 @@ MOJITALK = (
     Bad(
         "alike without facts",
         f"{TRAIN} --set data.user_subset=similar",
-        *(3, "no_facts", "personas in the train split have no facts to compare .hint: data.user_subset=all"),
+        *(3, "no_facts", "personas in the train split have no facts to compare .hint: --set data.user_subset=all"),
     ),
 )
 
@@ -793,7 +797,7 @@ WORDS = (
     Bad(
         "two ways to find a reply",
         "eval runs/tiny-maml --greedy --num-beams 5",
-        *(2, "config", "--greedy and --num-beams: two ways .*hint: --num-beams 1 is greedy"),
+        *(2, "config", "--greedy and --num-beams: two ways .*hint: leave --greedy out: a beam of 1 is greedy"),
     ),
     Bad(
         "a length of no beam",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bad_chats import BAD, ODD, THIRTY, Bad, Odd
+from hints import Walk
 from made_up_files import MIB, PAIR, bomb, card, file, whatsapp
 from test_bad_input import everything
 
@@ -61,11 +62,14 @@ def adapt(path: str, *more: str, name: str = "noa") -> list[str]:
 
 @pytest.mark.parametrize("verb", ["check", "adapt"])
 @pytest.mark.parametrize("row", BAD, ids=[row.case.replace(" ", "-") for row in BAD])
-def test_a_bad_chat_is_told_and_changes_nothing(row: Bad, verb: str, here: Path, capsys: Captured) -> None:
+def test_a_bad_chat_is_told_and_changes_nothing_and_its_hint_works(
+    row: Bad, verb: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     row.give()
     before = everything(here.parent)
     more = row.more.split()
-    code, told = told_by(["data", "check", row.path, *more] if verb == "check" else adapt(row.path, *more), capsys)
+    words = ["data", "check", row.path, *more] if verb == "check" else adapt(row.path, *more)
+    code, told = told_by(words, capsys)
     assert code == row.exit, told
     lines = [line.strip() for line in told.splitlines() if line.strip().startswith(f"error[{row.code}]: ")]
     assert lines, told
@@ -74,14 +78,19 @@ def test_a_bad_chat_is_told_and_changes_nothing(row: Bad, verb: str, here: Path,
     if verb == "adapt":
         assert told.startswith("error["), told
     assert everything(here.parent) == before
+    Walk(monkeypatch, capsys).after(words, told)
 
 
 @pytest.mark.parametrize("row", ODD, ids=[row.case.replace(" ", "-") for row in ODD])
-def test_an_odd_chat_is_read_and_what_is_odd_is_said(row: Odd, here: Path, capsys: Captured) -> None:
+def test_an_odd_chat_is_read_and_what_is_odd_is_said(
+    row: Odd, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     row.give()
     before = everything(here.parent)
-    code, checked = told_by(["data", "check", row.path, *row.more.split()], capsys)
+    words = ["data", "check", row.path, *row.more.split()]
+    code, checked = told_by(words, capsys)
     assert code == 0, checked
+    Walk(monkeypatch, capsys).after(words, checked)
     assert everything(here.parent) == before
     code, adapted = told_by(adapt(row.path, *row.more.split(), *row.adapt.split()), capsys)
     assert code == 0, adapted

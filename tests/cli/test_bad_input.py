@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from bad_inputs import ROWS, TRAIN, Bad
+from hints import Walk
 from made_up_chat import settings, write
 
 import menura
@@ -62,7 +63,9 @@ def first_line_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.case.replace(" ", "-") for row in ROWS])
-def test_bad_input_is_told_and_changes_nothing(row: Bad, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_told_and_changes_nothing_and_its_hint_works(
+    row: Bad, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     row.give()
     before = everything(here)
     code, first, told = first_line_of(row.line.split(), capsys)
@@ -74,6 +77,7 @@ def test_bad_input_is_told_and_changes_nothing(row: Bad, here: Path, capsys: pyt
     else:  # a verb whose result is what is wrong
         assert re.search(row.says, told), told
     assert everything(here) == before
+    Walk(monkeypatch, capsys).after(row.line.split(), told)
 
 
 def test_every_row_is_another_case() -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 from conftest import SHARED
 from counts import count
+from hints import Walk
 
 from menura.cli.main import run
 
@@ -142,13 +143,19 @@ def test_an_odd_folder_that_serves_is_used_and_what_is_odd_said(
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_folder_that_cannot_serve_is_refused_by_what_it_is(
-    name: str, bases: Callable[[str], Path], typed: Callable[..., tuple[int, str, str]]
+def test_a_folder_that_cannot_serve_is_refused_by_what_it_is_and_the_hint_works(
+    name: str,
+    bases: Callable[[str], Path],
+    typed: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, out, err = typed("adapt", "anna", "chat.jsonl", "--base", str(bases(name)), "-k", "2")
+    line = ["adapt", "anna", "chat.jsonl", "--base", str(bases(name)), "-k", "2"]
+    code, out, err = typed(*line)
     wanted = REFUSED[name]
     assert (code, wanted.code in err, wanted.says in err) == (wanted.exit, True, True), out + err
     assert not list(Path("home").rglob("*.persona"))
+    Walk(monkeypatch, capsys).after(line, err)
 
 
 def test_no_folder_of_the_cases_is_left_out() -> None:

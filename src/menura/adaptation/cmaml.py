@@ -213,7 +213,9 @@ def _check_private(model: DialogueModel[Any]) -> None:
     """Raise ConfigError for a model without private layers, or with frozen ones."""
     if not isinstance(model, HasPrivatePart):
         raise ConfigError(
-            "cmaml needs a model with a private part", hint="--set model=seq2spg, or method=maml", code="method_misfit"
+            "cmaml needs a model with a private part",
+            hint="--set method=maml, or --set model=seq2spg",
+            code="method_misfit",
         )
     if frozen := sorted(set(full_mask(model).names) - adaptable_parameters(model).keys()):
         raise ConfigError(f"cmaml needs all private weights to train, {frozen[0]} does not", code="method_misfit")

@@ -85,9 +85,10 @@ class LatentPolicy:
         """
         able = isinstance(model, HasLatents) and model.latents > 1
         if not able or not filter_by_name(adaptable_parameters(model), POLICY):
+            latents = "--set model.num_latents=20 --set model.prior=learned"
             raise ConfigError(
                 "latent-policy trains the learned prior over two latents or more, which this model does not have",
-                hint="--set model.num_latents=20 --set model.prior=learned, or another method",
+                hint=latents if isinstance(model, HasLatents) else "--set method=finetune, or --set model=plato",
                 code="method_misfit",
             )
         selected_parameters(model, self.trainable)

@@ -284,7 +284,11 @@ def from_tensors(found: Mapping[str, Tensor], template: PersonaMask, source: Pat
     try:
         ids = json.loads(bytes(found[PERSONAS].tolist()))
     except (KeyError, ValueError, TypeError) as error:
-        raise DataError("persona masks without whole personas' ids", place=str(source), hint="--fresh") from error
+        raise DataError(
+            "persona masks without whole personas' ids",
+            place=str(source),
+            hint="menura train RECIPE --fresh finds them anew",
+        ) from error
     if unknown := sorted(found.keys() - {PERSONAS, *(layer.weight_name for layer in template.layers)}):
         raise MismatchError(f"persona masks of a layer that the model has not: {unknown[0]}", place=str(source))
     for layer in template.layers:

@@ -87,7 +87,8 @@ def show_base(name: str) -> dict[str, Any]:
 
     place = base.folder_of(name)
     if not (place.is_file() or place.is_dir()):
-        hint = f"menura base pull {name}" if name in BASES else "menura base list"
+        fetched = name in BASES and BASES[name].source != "config"
+        hint = f"menura base pull {name}" if fetched else "menura base list"
         raise ConfigError(f"base {name!r} is not on this machine", hint=hint, code="unknown_base")
     found = base.pull(name, offline=True)
     return {**asdict(found), "sha256": found.sha256, "folder": str(place)}

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from safetensors.torch import save
@@ -70,7 +71,7 @@ class PersonaArtefact:
             if ours != theirs:
                 raise MismatchError(
                     f"persona {self.name!r} was made for {what} {ours[:12] or 'none'}, this is {theirs[:12] or 'none'}",
-                    hint="load it without --set model.…, or adapt it again on this base",
+                    hint=f"load it without settings of the model, or {self._adapted_again(loaded)}",
                 )
         self._check_chat_format(loaded)
         if not self.weights:
@@ -86,9 +87,12 @@ class PersonaArtefact:
         if ours != theirs and (ours or self.model.get("chat_format") == "plain"):
             raise MismatchError(
                 f"persona {self.name!r} learnt in another chat format than that of {loaded.base.name} now",
-                hint="adapt it again on this base",
+                hint=self._adapted_again(loaded),
                 code="chat_format",
             )
+
+    def _adapted_again(self, loaded: LoadedModel) -> str:
+        return f"adapt it again on this base: menura adapt {self.name} FILES --base {quote(loaded.base.name)}"
 
     def write(self, path: Path) -> None:
         """Write the package atomically."""

@@ -84,11 +84,11 @@ def known_sizes(name: str) -> Sizes:
     """Return the sizes of a BERT by its name or folder, without reading its weights."""
     if name in KNOWN_SIZES:
         return KNOWN_SIZES[name]
-    return _sizes(pretrained_folder(str(bases.folder_of(name))))
+    return _sizes(pretrained_folder(str(bases.folder_of(name)), setting="model.base"))
 
 
 def _bert(name: str, *, weights: bool) -> Pretrained:
-    folder = pretrained_folder(name if name == MINILM else str(bases.folder_of(name)))
+    folder = pretrained_folder(name if name == MINILM else str(bases.folder_of(name)), setting="model.base")
     tokenizer = Tokenizer.from_file(folder / "tokenizer.json", wordpiece=True)
     sizes = _sizes(folder)
     _check_strings(folder, tokenizer, sizes)

@@ -14,13 +14,13 @@ HEADER_LIMIT = 1 << 20  # bytes, enough for a few hundred tensors
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
-def pretrained_folder(name: str) -> Path:
-    """Return the folder of MiniLM, or ``name`` itself if it is a folder.
+def pretrained_folder(name: str, *, setting: str) -> Path:
+    """Return the folder of MiniLM, or ``name`` itself if it is a folder; ``setting`` is where it was named.
 
     Raises ConfigError if MiniLM's package is missing or there is no such folder, UnsafeError if its weights
     have another hash than known.
     """
-    return _package() if name == MINILM else _folder(name)
+    return _package() if name == MINILM else _folder(name, setting)
 
 
 def _package() -> Path:
@@ -38,13 +38,13 @@ def _package() -> Path:
     return folder
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, setting: str) -> Path:
     folder = Path(name).expanduser()
     missing = [file for file in FILES if not (folder / file).exists()]
     if missing:
         raise ConfigError(
             f"encoder {name!r} is neither {MINILM} nor a folder with {', '.join(FILES)}",
-            hint=f"--set encoder={MINILM} for a scorer, --set model.base={MINILM} for a plato",
+            hint=f"--set {setting}={MINILM}",
             code="unknown_encoder",
         )
     return folder

@@ -33,11 +33,14 @@ def check(
     dates: DATES = "",
     same: SAME = None,
     encoding: ENCODING = "",
+    redact: REDACT = False,
+    drop_links: DROP_LINKS = False,
 ) -> int:
     """List everything that is wrong with a file, with line and hint; nothing is written."""
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
-    reports = api.check_file(file, format, speaker, options_of(gap, dates, same, encoding))
+    options = options_of(gap, dates, same, encoding, redact=redact, drop_links=drop_links)
+    reports = api.check_file(file, format, speaker, options)
     # Those with errors come first, so that all of these are seen where there are many files.
     listed = reports
     if len(reports) > LISTED_AT_MOST and not (every or given.as_json):

@@ -13,6 +13,7 @@ from typer.exceptions import Abort, Exit, TyperException
 from menura import __version__, api
 from menura.cli import adapt, base, chat, config, data, demo, evaluate, model, persona, train
 from menura.cli.globals import EPILOG, taken_from, warn
+from menura.cli.hints import as_typed
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
 
 app = typer.Typer(
@@ -51,10 +52,12 @@ def run(words: list[str]) -> int:
     if words == ["--version"]:
         print(f"menura {__version__}")
         return 0
+    rest: list[str] = []
     try:
         given, rest = taken_from(words or ["--help"])
         result = app(rest, obj=given, standalone_mode=False, prog_name="menura")
     except MenuraError as error:
+        error.problems = [as_typed(problem, rest) for problem in error.problems]
         return _told(error, as_json=as_json, debug=debug)
     except TyperException as error:
         problem = _renamed_flag(words) or Problem("usage", error.format_message(), hint="menura --help")

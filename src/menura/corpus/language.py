@@ -133,7 +133,7 @@ class Language:
         return self._warning(f"of which this base takes {times:.1f} times as many tokens as of {ENGLISH}")
 
     def _warning(self, said: str, place: str = "") -> Problem:
-        hint = "take a base that knows the language: --base with a folder or a hub id"
+        hint = "take a base that knows the language: --base FOLDER, or a hub id"
         return Problem("language", f"the chat is in {self.name}, {said}", place, hint, "warn")
 
 

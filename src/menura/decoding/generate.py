@@ -156,7 +156,9 @@ def decoding(
     Raises ConfigError for settings that contradict one another.
     """
     if greedy and num_beams:
-        raise ConfigError("--greedy and --num-beams: two ways to find a reply", hint="--num-beams 1 is greedy")
+        raise ConfigError(
+            "--greedy and --num-beams: two ways to find a reply", hint="leave --greedy out: a beam of 1 is greedy"
+        )
     if collapse and not num_beams:
         raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --num-beams 5")
     if length_penalty and not num_beams:

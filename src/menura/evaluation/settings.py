@@ -95,7 +95,7 @@ class EvaluateConfig:
         if self.split == "valid" and self.epochs:
             raise ConfigError(
                 "epochs are chosen on held-back personas, who are those to be judged here",
-                hint="leave --epochs out, or --split valid",
+                hint="leave --epochs out, or --split test",
             )
         if not self.shots or min(self.shots) < 0:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from menura.artefacts.files import read_json
@@ -39,7 +40,9 @@ def read(folder: Path) -> tuple[list[WrittenRow], Mapping[str, str]]:
     """
     path = folder / "scores.json"
     if not path.exists():
-        raise DataError("no scores.json here", place=str(folder), hint=f"menura eval … --out {folder.parent}")
+        raise DataError(
+            "no scores.json here", place=str(folder), hint=f"menura eval RUN --out {quote(str(folder.parent))}"
+        )
     found = read_json(path)
     try:
         return [_row(folder.name, row) for row in found["rows"]], dict(found["about"])

@@ -18,7 +18,7 @@ def load_encoder(name: str) -> tuple[Any, Tokenizer]:
 
     Raises ConfigError where MiniLM's package is missing, UnsafeError where its weights are others than known.
     """
-    folder = pretrained_folder(name)
+    folder = pretrained_folder(name, setting="encoder")
     network = of_sizes(read_json(folder / "config.json"))
     found = tensors.load(folder / "model.safetensors", header_limit=HEADER_LIMIT)
     weights = {key: value for key, value in found.items() if key not in NOT_OURS}

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from menura.artefacts import tensors
@@ -75,10 +76,9 @@ def metadata_of(kind: str, folder: Path) -> ScorerMetadata:
     """
     path = folder / METADATA
     if not path.exists():
-        out = "" if folder == folder_of(kind) else f" --out {folder}"
         raise ConfigError(
             f"no {kind} scorer was trained yet: {folder} holds none",
-            hint=f"menura train {PREFIX}{kind} --set data.corpus={CORPUS[kind]}{out}",
+            hint=_trained_by(kind, folder),
             code="no_scorer",
         )
     metadata = _parsed(path)
@@ -89,7 +89,7 @@ def metadata_of(kind: str, folder: Path) -> ScorerMetadata:
         raise MismatchError(
             f"its labels are {', '.join(metadata.labels)}, wanted in this order: {', '.join(fixed)}",
             place=str(path),
-            hint="read as they stand, its verdicts would be others; train it again with --fresh",
+            hint=f"train it again: {_trained_by(kind, folder)} --fresh",
             code="labels_differ",
         )
     return metadata
@@ -100,7 +100,7 @@ def read(kind: str, folder: Path, *, device: str = "cpu") -> Stored:
     metadata = metadata_of(kind, folder)
     for name in FILES:
         if not (folder / name).exists() or sha256_of(folder / name) != metadata.sums.get(name):
-            hint = f"train it again: menura train {PREFIX}{kind} --fresh"
+            hint = f"train it again: {_trained_by(kind, folder)} --fresh"
             raise DataError(f"{name} is not what was trained (checksum)", place=str(folder), hint=hint, code="damaged")
     tokenizer = Tokenizer.from_file(folder / FILES[1])
     classifier = SCORERS[kind].rebuilt(metadata.network, metadata.labels, tokenizer)
@@ -109,6 +109,12 @@ def read(kind: str, folder: Path, *, device: str = "cpu") -> Stored:
     classifier.network.load_state_dict(found)
     classifier.network.to(device).eval()
     return Stored(classifier, metadata)
+
+
+def _trained_by(kind: str, folder: Path) -> str:
+    """Return the command that trains a scorer into a folder."""
+    out = "" if folder == folder_of(kind) else f" --out {quote(str(folder))}"
+    return f"menura train {PREFIX}{kind} --set data.corpus={CORPUS[kind]}{out}"
 
 
 def _parsed(path: Path) -> ScorerMetadata:

@@ -103,4 +103,4 @@ def _all_told(counts: Sequence[Mapping[str, int]], split: str) -> None:
     silent = sum(not words for words in counts)
     if silent:
         found = f"{silent} of {number_of(len(counts), 'persona')}{where} have no facts to compare"
-        raise DataError(found, code="no_facts", hint="data.user_subset=all, or a corpus with facts")
+        raise DataError(found, code="no_facts", hint="--set data.user_subset=all, or a corpus with facts")

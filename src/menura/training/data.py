@@ -244,7 +244,7 @@ def _nobody_on_both(training: Sequence[Task], test: Sequence[Task]) -> None:
         raise DataError(
             f"{number_of(len(both), 'persona speaks', 'personas speak')} in both splits that the corpus sets apart, "
             f"{shown(min(both))} is one",
-            hint="data.num_test_personas, or data.test_speakers, chooses who is tested",
+            hint="choose who is tested: --set data.num_test_personas=NUMBER, or --set data.test_speakers=NAME,NAME",
             code="leak",
         )
 

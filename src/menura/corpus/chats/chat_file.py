@@ -229,7 +229,9 @@ class ChatFile:
     def _not_text(self, byte: int) -> DataError:
         wanted = self.encoding or "UTF-8"
         message = f"byte {byte}: not {wanted} text (looks like {encoding_of(self.start())})"
-        hint = "save as UTF-8, or say what it is: --encoding cp1252"
+        hint = "save as UTF-8"
+        if not self.start().lstrip().startswith(b"{"):  # JSON is UTF-8
+            hint += ", or say what it is: --encoding cp1252"
         return DataError(message, code="encoding", place=self.name, hint=hint)
 
     def _too_large(self, limit: int) -> DataError:

@@ -23,7 +23,7 @@ KEYS = re.compile(r'"([^"\\]{1,40})"\s*:')
 KEYS_SHOWN = 6
 LINES_SHOWN = 3
 TEXT_SHOWN = 30  # characters of a line that a hint repeats
-ANY = "menura data formats lists what is read; --format names one"
+ANY = "menura data formats lists what is read; --format NAME says which it is"
 
 
 def near_miss(head: str, name: str) -> tuple[str, str]:

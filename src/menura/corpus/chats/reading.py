@@ -287,7 +287,7 @@ class ChatReading:
                     f"more than {NAMES_LIMIT:,} different names: not a chat of people",
                     code="many_speakers",
                     place=self.file.name,
-                    hint="menura data check shows how the file is read; --format names another way",
+                    hint="menura data check shows how the file is read; --format NAME says another way",
                 )
             self._names[raw] = known
             if known:

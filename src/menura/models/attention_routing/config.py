@@ -206,7 +206,7 @@ class AttentionRoutingConfig:
             wrong.append(
                 ConfigError(
                     f"model.groups: {self.num_layers} layers cannot be {self.groups} times the same stack",
-                    hint=f"--set model.groups= one of {goes}",
+                    hint=f"--set model.groups=1, or another of {goes}",
                 )
             )
         if self.max_length < 16:

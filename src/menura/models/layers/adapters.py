@@ -43,9 +43,15 @@ class Adapters:
         if isinstance(self.layers, int) and self.layers < 1:
             raise ConfigError(f"adapters.layers: {self.layers}, must be at least 1, or all, or upper")
         if self.init != "identity" and self.kind != "houlsby":
-            raise ConfigError(f"adapters.init: {self.init} is for houlsby, not for {self.kind}", hint="use identity")
+            raise ConfigError(
+                f"adapters.init: {self.init} is for houlsby, not for {self.kind}",
+                hint="--set model.adapters.init=identity",
+            )
         if not all(name.strip() for name in self.target_modules.split(",")):
-            raise ConfigError("adapters.target_modules: a name is empty", hint="use query_value or all-linear")
+            raise ConfigError(
+                "adapters.target_modules: a name is empty",
+                hint="--set model.adapters.target_modules=all-linear, or query_value",
+            )
         if self.target_modules != "query_value" and self.kind != "lora":
             raise ConfigError(f"adapters.target_modules: {self.target_modules} is for lora, not for {self.kind}")
 
