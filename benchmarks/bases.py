@@ -1,7 +1,7 @@
 """Larger bases: how much memory they take and how long a persona takes on them, with random weights of their shapes.
 
-``python -m benchmarks.bases`` makes each network in a temporary folder, adapts to five packaged dialogues in float32 and
-in bfloat16, each in a process of its own, and prints a table. ``--only NAME`` takes some of them.
+``python -m benchmarks.bases`` makes each network in a temporary folder, adapts to five packaged dialogues in float32
+and in bfloat16, each in a process of its own, and prints a table. ``--only NAME`` takes some of them.
 """
 
 import argparse

@@ -101,8 +101,9 @@ class Encoder:
 
     def exchange(self, exchange: Exchange, persona_id: str = "") -> EncodedExchange:
         """Encode one exchange with its reply and the end token."""
-        reply = self.reply_ids(exchange.reply.text)
-        self._count(reply[:-1])
+        said = self.chat_format.reply(self.tokenizer, self.chat_format.cleaned(exchange.reply.text))
+        self._count(said)
+        reply = (*self._kept("reply tokens", said, self.caps.reply), self.chat_format.end)
         facts = self._facts(exchange.facts)
         room = self.max_length - len(facts) - len(reply) - len(self.chat_format.reply_open)
         if room < 0:
@@ -140,9 +141,9 @@ class Encoder:
         return self._profiled(EncodedExchange("", "", head, read, (), turns), context, speaker, profiles)
 
     def reply_ids(self, text: str) -> Ids:
-        """Return a reply's ids, the end token included."""
+        """Return a reply's ids, the end token included; nothing is counted."""
         said = self.chat_format.reply(self.tokenizer, self.chat_format.cleaned(text))
-        return (*self._kept("reply tokens", said, self.caps.reply), self.chat_format.end)
+        return (*said[: self.caps.reply or None], self.chat_format.end)
 
     def dialogue(self, part: DialogueView, persona_id: str) -> EncodedDialogue:
         """Encode every exchange of one dialogue; those whose reply alone is too long are left out and counted."""
@@ -300,9 +301,9 @@ class Encoder:
         own, most = turn.speaker == speaker, self.caps.utterance
         text = self.chat_format.cleaned(turn.text)
         if not most:
-            piece = self.chat_format.turn(self.tokenizer, text, own=own, after=after)
-            self._count(piece)
-            return piece
+            if self.tokenizer.unknown is not None:
+                self._count(self.tokenizer.encode(text))
+            return self.chat_format.turn(self.tokenizer, text, own=own, after=after)
         content = self.tokenizer.encode(text)
         self._count(content)
         if len(content) > most:
