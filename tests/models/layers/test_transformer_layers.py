@@ -7,8 +7,8 @@ from menura.errors import ConfigError
 from menura.models.causal_lm.hf_modules import (
     blocks_of,
     feed_forward_end,
-    input_maps,
     key_value_maps,
+    lora_maps,
     passing,
     standing_in,
     sublayers,
@@ -36,8 +36,7 @@ def test_a_layer_without_known_parts_is_refused_with_what_to_do() -> None:
     for maps in (key_value_maps, feed_forward_end):
         with pytest.raises(ConfigError, match="no attention and feed-forward part"):
             maps(block)
-    with pytest.raises(ConfigError, match="no attention input map"):
-        input_maps(block)
+    assert lora_maps(block, "query_value") == {}
     with pytest.raises(ConfigError, match="found no list of 7 layers"):
         blocks_of(block, 7)
 
