@@ -78,10 +78,13 @@ def write_gguf(
     rope_scaling: str = "",
     layers: int = 0,
     bos: int | None = None,
+    words: Path | None = None,
+    template: str = TEMPLATE,
 ) -> None:
     """Write a Llama as llama.cpp's converter does, in 32 bits; ``layers`` are written, the header's by default.
 
-    With a ``bos``, which its tokenizer puts in front, it has no chat template.
+    With a ``bos``, which its tokenizer puts in front, it has no chat template. ``words`` is the ``tokenizer.json`` of
+    SmolLM2 in place of the bytes.
     """
     config = of.config
     writer = gguf.GGUFWriter(path, architecture)
@@ -98,12 +101,12 @@ def write_gguf(
     writer.add_vocab_size(config.vocab_size)
     if rope_scaling:
         writer.add_rope_scaling_type(gguf.RopeScalingType(rope_scaling))
-    _add_tokenizer(writer, config.vocab_size)
+    _add_words(writer, words) if words else _add_tokenizer(writer, config.vocab_size)
     if bos is not None:
         writer.add_bos_token_id(bos)
         writer.add_add_bos_token(True)
     else:
-        writer.add_chat_template(TEMPLATE)
+        writer.add_chat_template(template)
     for name, value in _ggml_tensors(of, layers or config.num_hidden_layers).items():
         writer.add_tensor(name, value.numpy())
     if rope_factors is not None:
@@ -125,6 +128,20 @@ def _add_tokenizer(writer: gguf.GGUFWriter, size: int) -> None:
     writer.add_token_merges(["Ġ Ġ"])
     writer.add_eos_token_id(258)
     writer.add_eot_token_id(257)
+
+
+def _add_words(writer: gguf.GGUFWriter, path: Path) -> None:
+    held = json.loads(path.read_text(encoding="utf-8"))
+    names = sorted(held["model"]["vocab"], key=held["model"]["vocab"].get)
+    special = {token["content"] for token in held["added_tokens"]}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(names)
+    writer.add_token_types([3 if name in special else 1 for name in names])
+    pairs = held["model"]["merges"]
+    writer.add_token_merges([pair if isinstance(pair, str) else " ".join(pair) for pair in pairs])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
 
 
 def _ggml_tensors(of: PreTrainedModel, layers: int) -> dict[str, Tensor]:
