@@ -29,14 +29,14 @@ SHOTS, QUERIES = 5, 2  # of a speaker: dialogues left out, as a persona would le
 def recipe() -> RunConfig:
     """Pooled training of LoRA on any base; ``menura base prepare`` sets the base and the learning rate."""
     outer = Outer(
-        steps=200,
+        steps=120,
         meta_batch_size=4,
         shots=1,
         queries=1,
         lr=1e-3,
         warmup_steps=10,
         save_every=10,
-        eval_every=100,
+        eval_every=60,
         eval_personas=8,
     )
     model = CausalLmConfig(max_length=768, adapters=LORA)
