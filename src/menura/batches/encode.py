@@ -114,7 +114,8 @@ class Encoder:
                 hint="raise it with --set model.max_length=…, or shorten the reply",
             )
         speaker = exchange.reply.speaker
-        facts, context, turns = self._before(exchange.facts, exchange.context, speaker, room)
+        context, turns = self._context(exchange.context, speaker, room, has_facts=bool(exchange.facts))
+        facts = self._before(turns, facts, exchange.facts)
         encoded = EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply, turns)
         if self.profile is None:
             return encoded
@@ -137,7 +138,8 @@ class Encoder:
         left = self.max_length - len(head) - room - len(self.chat_format.reply_open)
         if left < 0:
             raise DataError(f"facts take {len(head)} tokens, which leaves no room for a reply", code=TOO_LONG)
-        head, read, turns = self._before(tuple(facts), tuple(context), speaker, left)
+        read, turns = self._context(tuple(context), speaker, left, has_facts=bool(facts))
+        head = self._before(turns, head, tuple(facts))
         return self._profiled(EncodedExchange("", "", head, read, (), turns), context, speaker, profiles)
 
     def reply_ids(self, text: str) -> Ids:
@@ -228,12 +230,11 @@ class Encoder:
         read = tuple(self.profile.slots(profiles.get(person, {})) for person in people)
         return replace(encoded, profiles=read, turn_profiles=tuple(people.index(person) for person in said))
 
-    def _before(
-        self, facts: tuple[str, ...], context: Sequence[Turn], speaker: str, room: int
-    ) -> tuple[Ids, Ids, tuple[tuple[bool, int], ...]]:
-        """Return facts, context and its turns; ``room`` is what the facts leave of the limit."""
-        read, turns = self._context(context, speaker, room, has_facts=bool(facts))
-        return self._facts(facts, user_first=bool(turns) and not turns[0][0]), read, turns
+    def _before(self, turns: Sequence[tuple[bool, int]], head: Ids, facts: tuple[str, ...]) -> Ids:
+        """Return what stands before a context's turns: ``head``, but for facts that open the first user turn."""
+        if not self.chat_format.facts_in_turn or not facts or not turns or turns[0][0]:
+            return head
+        return self._facts(facts, user_first=True)
 
     def _facts(self, facts: tuple[str, ...], *, user_first: bool = False) -> Ids:
         if self.profile is not None:  # a model that reads profiles reads no facts
