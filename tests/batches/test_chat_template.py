@@ -3,6 +3,7 @@ import random
 from typing import Any
 
 import pytest
+from counts import count
 from tokenizers import AddedToken, decoders, models, normalizers, trainers
 from tokenizers import Tokenizer as HFTokenizer
 from transformers import PreTrainedTokenizerFast
@@ -118,9 +119,9 @@ def test_a_derived_format_writes_every_conversation_as_its_template_does(name: s
     found = base_format(given, ours, ())
     assert not found.warning
     assert found.chat_format.name == "template"
-    compared = compare(ChatTemplate(given), found.chat_format, ours, 200, seed=9)
+    compared = compare(ChatTemplate(given), found.chat_format, ours, count(full_count=200, quick_count=60), seed=9)
     assert not compared.difference
-    assert compared.compared >= 50
+    assert compared.compared >= 20
 
 
 def test_chatml_is_derived_as_it_was_written_by_hand() -> None:

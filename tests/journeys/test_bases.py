@@ -24,7 +24,7 @@ FAMILIES = [
     *("smollm3", "olmo2", "stablelm", "qwen3moe", "gpt2", "pythia", "opt", "bloom", "falcon", "mamba"),
 ]
 UNTAUGHT = ("gpt2", "pythia", "opt", "bloom", "falcon", "mamba")  # no chat template
-QUICK = ("llama3", "gemma3", "gpt2", "lfm2", "falcon")
+QUICK = ("gemma3", "gpt2", "lfm2")
 # Folders that serve as they are, and what is said of them.
 USABLE = {
     "odd-sharded": "",

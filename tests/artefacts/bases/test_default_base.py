@@ -1,8 +1,10 @@
 """The default base, in its own chat format and as other files of the same weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from counts import count
 from small_bases import TEMPLATE, write_gguf
 
 from menura import api
@@ -14,7 +16,9 @@ from menura.models.causal_lm.model import CausalLmConfig
 from menura.registry import load_model
 
 pytestmark = pytest.mark.weights
-LINES = ("hello, how are you?", "what did you do at the weekend?", "tell me about your cat")
+LINES = ["hello, how are you?", "what did you do at the weekend?", "tell me about your cat"][
+    : count(full_count=3, quick_count=1)
+]
 
 
 def test_the_format_derived_for_the_default_base_is_chatml_to_the_id(weights_workspace: Path) -> None:
@@ -31,21 +35,30 @@ def answers(name: str) -> list[str]:
     return [model.reply(line, decoding=api.decoding(greedy=True), max_new_tokens=16) for line in LINES]
 
 
+def in_shards(base: bases.LoadedBase, folder: Path, words: Path) -> Path:
+    base.network.half().save_pretrained(folder, max_shard_size="150MB")
+    assert len(list(folder.glob("*.safetensors"))) == 2
+    (folder / "tokenizer.json").write_bytes(words.read_bytes())
+    (folder / "chat_template.jinja").write_text(TEMPLATE_WITH_PROMPT, encoding="utf-8")
+    return folder
+
+
+def as_gguf(base: bases.LoadedBase, folder: Path, words: Path) -> Path:
+    folder.mkdir()
+    write_gguf(folder / "whole.gguf", base.network, words=words, template=TEMPLATE_WITH_PROMPT)
+    return folder / "whole.gguf"
+
+
 @pytest.mark.slow
-def test_two_shards_and_a_gguf_file_of_the_default_base_answer_as_it_does(
-    weights_workspace: Path, tmp_path: Path
+@pytest.mark.parametrize("written", [in_shards, as_gguf][: count(full_count=2, quick_count=1)])
+def test_other_files_of_the_default_base_answer_as_it_does(
+    written: Callable[..., Path], weights_workspace: Path, tmp_path: Path
 ) -> None:
-    base = bases.load(DEFAULT, offline=True)
+    words = bases.folder_of(DEFAULT) / "tokenizer.json"
+    path = written(bases.load(DEFAULT, offline=True), tmp_path / "base", words)
     wanted = answers(DEFAULT)
     assert all(wanted)
-    shards, words = tmp_path / "shards", bases.folder_of(DEFAULT) / "tokenizer.json"
-    base.network.save_pretrained(shards, max_shard_size="300MB")
-    assert len(list(shards.glob("*.safetensors"))) == 2
-    (shards / "tokenizer.json").write_bytes(words.read_bytes())
-    (shards / "chat_template.jinja").write_text(TEMPLATE_WITH_PROMPT, encoding="utf-8")
-    assert answers(str(shards)) == wanted
-    write_gguf(tmp_path / "whole.gguf", base.network, words=words, template=TEMPLATE_WITH_PROMPT)
-    assert answers(str(tmp_path / "whole.gguf")) == wanted
+    assert answers(str(path)) == wanted
 
 
 TEMPLATE_WITH_PROMPT = TEMPLATE + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
