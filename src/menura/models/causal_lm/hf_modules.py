@@ -38,7 +38,7 @@ def sublayers(block: nn.Module) -> dict[str, nn.Module]:
     if attention is None or feed_forward is None:
         raise ConfigError(
             f"{type(block).__name__} has no attention and feed-forward part to put adapters behind",
-            hint="use --set model.adapters.kind=lora with model.adapters.target_modules=all-linear",
+            hint="use --set model.adapters.kind=lora --set model.adapters.target_modules=all-linear",
         )
     return {"attention": attention, "feed_forward": feed_forward}
 
