@@ -92,6 +92,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
         {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 2, "layer_types": MIXED},
     ),
     "mistral-open": ("mistral", {"sliding_window": None}),
+    "bigcode": ("gpt_bigcode", {"multi_query": True, "n_inner": 64}),
     "opt-projected": ("opt", {"ffn_dim": 64, "word_embed_proj_dim": 16}),
     "falcon-alibi": ("falcon", {"multi_query": False, "parallel_attn": False, "alibi": True}),
     "rwkv": ("rwkv", {"attention_hidden_size": 32, "context_length": 512}),

@@ -35,9 +35,9 @@ REFUSED = {
     "houlsby": {"lfm2", "opt", "opt-projected", "bloom", "mamba", "jamba", "qwen3-next"},
     "lora": {"mamba"},
     "ia3": {"phi3", "lfm2", "qwen3moe", "pythia", "opt", "opt-projected", "bloom", "falcon", "falcon-alibi", "mamba"}
-    | {"rwkv", "jamba", "qwen3-next"},
+    | {"rwkv", "jamba", "qwen3-next", "bigcode"},
     "prompt": {"qwen3", "gemma3", "phi3", "lfm2", "olmo2", "qwen3moe", "pythia", "opt", "opt-projected", "bloom"}
-    | {"falcon", "falcon-alibi", "mamba", "rwkv", "jamba", "qwen3-next"},
+    | {"falcon", "falcon-alibi", "mamba", "rwkv", "jamba", "qwen3-next", "bigcode"},
 }
 
 

@@ -87,7 +87,7 @@ def test_losses_scores_and_final_states_are_those_of_the_networks_own_pass(name:
 
 
 @pytest.mark.parametrize("kind", ["none", "lora"])
-@pytest.mark.parametrize("name", chosen(ALL, ("mistral", "gemma3", "smollm3", "mamba")))
+@pytest.mark.parametrize("name", chosen(ALL, ("mistral", "gemma3", "smollm3", "mamba", "bigcode")))
 def test_steps_after_a_cache_are_those_of_the_networks_own_pass(name: str, kind: str) -> None:
     made = model(name, kind, **(DEFAULT if kind == "lora" else {}))
     prefixes = [row.prefix for row in exchanges()]
@@ -271,6 +271,7 @@ def test_suppressed_tokens_are_never_said_and_change_no_score() -> None:
         ("gemma3", None),
         ("bloom", None),
         ("mamba", None),
+        ("bigcode", 512),
     ],
 )
 def test_learnt_positions_bound_what_is_read(name: str, wanted: int | None) -> None:

@@ -1,5 +1,7 @@
 """A base in bfloat16 with adapters in float32: every reading runs, and stays near float32."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from families import FAMILIES, chosen, exchanges, model, network, shared_context
@@ -75,8 +77,9 @@ def test_a_base_in_half_precision_is_not_trained(settings: dict[str, object]) ->
 
 def test_padded_tensors_give_the_same_loss() -> None:
     made = halved(model("tinyllama", "lora", double=False))
-    batch = made.batch([row for row in exchanges() if row.reply])
+    batch = made.batch(exchanges((60,) * 7, replies=43))
     wanted, found = (made.loss(given) for given in (batch, made.padded(batch)))
+    assert int(found.tokens.sum()) == int(wanted.tokens.sum()) == 301, "a count that bfloat16 would round"
     assert found.total.dtype == torch.float32
     assert apart(found.total[None], wanted.total[None]) < NEAR
 
@@ -112,4 +115,7 @@ def test_own_tokens_types_and_heads_are_float32_over_it() -> None:
     typed.loss(typed.batch(rows)).total.backward()
     typed.reply_scores(typed.batch(rows[:1]))
     bot = P2Bot(network("tinyllama").bfloat16(), P2BotConfig("x", adapters=Adapters("lora", rank=3)))
-    bot.loss(bot.batch(rows)).total.backward()
+    compared = [replace(row, facts=(5, 6, 7), negatives=(replace(rows[1], facts=(8, 9)),)) for row in rows[:2]]
+    loss = bot.loss(bot.batch(compared))
+    loss.total.backward()
+    assert {"choice", "receiver"} <= loss.parts.keys()

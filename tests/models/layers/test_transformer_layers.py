@@ -40,17 +40,13 @@ def test_a_layer_without_known_parts_is_refused_with_what_to_do() -> None:
         blocks_of(block, 7)
 
 
-def unchanged(hidden: torch.Tensor) -> torch.Tensor:
-    return hidden
-
-
 def test_stand_ins_leave_even_after_an_error() -> None:
     layers = [nn.Linear(2, 2), nn.Linear(2, 2)]
     given = torch.ones(1, 2)
     wanted = [layer(given) for layer in layers]
-    with standing_in(layers, [unchanged, unchanged]):
+    with standing_in(layers, [lambda hidden: hidden] * 2):
         assert all(layer(given) is given for layer in layers)
-    with pytest.raises(ZeroDivisionError), standing_in(layers, [unchanged, unchanged]):
+    with pytest.raises(ZeroDivisionError), standing_in(layers, [lambda hidden: hidden] * 2):
         _ = 1 / 0
     assert all(torch.equal(layer(given), before) for layer, before in zip(layers, wanted, strict=True))
     assert not any("forward" in vars(layer) for layer in layers)

@@ -20,6 +20,7 @@ from menura.errors import ConfigError
 from menura.models.causal_lm.model import CausalLm, CausalState
 from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTransfoConfig
 from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.layers.embeddings_and_heads import wide
 
 SHARPNESS = 10.0  # initial scale of the scores: cosines are small numbers, a softmax wants larger ones
 
@@ -210,7 +211,7 @@ class P2Bot(DialogueModel[CausalState]):
 
     def _vectors(self, ids: list[Ids]) -> tuple[Tensor, Tensor]:
         padded, mask = (x.to(self.device) for x in pad(ids))
-        return self.lm.token_vectors(padded).detach(), mask
+        return wide(self.lm.token_vectors(padded).detach()), mask
 
     # The base
 
