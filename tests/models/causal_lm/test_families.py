@@ -276,7 +276,7 @@ def test_suppressed_tokens_are_never_said_and_change_no_score() -> None:
 )
 def test_learnt_positions_bound_what_is_read(name: str, wanted: int | None) -> None:
     made = model(name, double=False)
-    assert made.max_positions == max_positions(made.network) == wanted
+    assert max_positions(made.network) == wanted
     if wanted is not None:
         with torch.no_grad():
             made.logits(torch.randint(3, 250, (1, wanted)))
@@ -291,7 +291,7 @@ def test_rotations_that_change_with_the_length_are_bounded_by_their_original_len
         rotation |= {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4, "original_max_position_embeddings": 40}
     sizes = {"rope_parameters": rotation, "max_position_embeddings": 160 if kind == "longrope" else 40}
     made = CausalLm(network("llama3", **sizes), CausalLmConfig("x", adapters=Adapters("none"))).double()
-    assert (made.backbone, made.max_positions) == ("own forward pass", 40)
+    assert (made.backbone, max_positions(made.network)) == ("own forward pass", 40)
     rows = exchanges((40, 12, 39))
     wanted = stacked([own_nll(made, row) for row in rows])
     assert near(made.loss(made.batch(rows)).nll.detach(), wanted)

@@ -29,7 +29,6 @@ from menura.models.causal_lm.base_checks import check_trainable
 from menura.models.causal_lm.functional_networks import functional_network
 from menura.models.causal_lm.head import head_of
 from menura.models.causal_lm.hf_modules import blocks_of
-from menura.models.causal_lm.hf_networks import max_positions
 from menura.models.causal_lm.padded_forward import padded_forward, padded_forward_above
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.adapters import Adapters
@@ -289,11 +288,6 @@ class CausalLm(DialogueModel[CausalState]):
     def dtype(self) -> torch.dtype:
         """The dtype of losses, scores and all that trains: that of the base, but at least float32."""
         return torch.promote_types(self._table[0].weight.dtype, torch.float32)
-
-    @property
-    def max_positions(self) -> int | None:
-        """How many tokens of a sequence the base can read; None if nothing bounds them."""
-        return max_positions(self.network)
 
     @property
     def backbone(self) -> BackboneName:
