@@ -223,7 +223,7 @@ def near(ours: Tensor, wanted: Tensor, share: float = 1e-9) -> bool:
 
 def chosen(names: Sequence[str], always: Sequence[str] = ()) -> list[str]:
     """Return all names in a full run, some of them in a quick one."""
-    every = count(full_count=1, quick_count=3)
+    every = count(full_count=1, quick_count=6)
     return [name for place, name in enumerate(names) if place % every == 0 or name in always]
 
 

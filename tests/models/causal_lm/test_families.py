@@ -301,4 +301,4 @@ def test_rotations_that_change_with_the_length_are_bounded_by_their_original_len
 
 
 def test_counts_are_reduced_in_quick_runs_only() -> None:
-    assert len(chosen(ALL)) == count(full_count=len(ALL), quick_count=-(-len(ALL) // 3))
+    assert len(chosen(ALL)) == count(full_count=len(ALL), quick_count=-(-len(ALL) // 6))
