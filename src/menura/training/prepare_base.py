@@ -5,7 +5,7 @@ Without it five dialogues would have to teach a base both to talk as people chat
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from menura.adaptation.default_methods import ANCHORED
@@ -91,8 +91,3 @@ def write(path: Path, prepared: Prepared, best: Path, found: tuple[float, float,
         "validation_perplexity": f"{before:.4f} {after:.4f} {speakers}",
     }
     write_adapters(path, tensors.load(best), prepared.loaded, about)
-
-
-def with_base(config: RunConfig, base: str, rate: float) -> RunConfig:
-    """Return the recipe for a base at a learning rate."""
-    return replace(config, model=replace(config.model, base=base), outer=replace(config.outer, lr=rate))
