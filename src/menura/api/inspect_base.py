@@ -1,5 +1,6 @@
 """``base check``: what a base is, how a conversation is written for it, and whether personas can be adapted on it."""
 
+import math
 import re
 import resource
 import sys
@@ -117,7 +118,7 @@ def _measured(loaded: LoadedModel) -> tuple[float, float]:
         return 0.0, 0.0
     batch = loaded.model.batch(support[0])
     size = sum(len(loaded.encoder.reply_text(exchange.reply).encode()) for exchange in support[0])
-    bits = float(loaded.model.loss(batch).nll.sum()) / torch.log(torch.tensor(2.0)).item() / max(size, 1)
+    bits = float(loaded.model.loss(batch).nll.sum()) / math.log(2) / max(size, 1)
     return bits, seconds_foretold(loaded, DEFAULT_PERSONA, support)
 
 
