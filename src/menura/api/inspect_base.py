@@ -1,6 +1,5 @@
 """``base check``: what a base is, how a conversation is written for it, and whether personas can be adapted on it."""
 
-import math
 import re
 import resource
 import sys
@@ -22,6 +21,7 @@ from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.corpus.dialogue import Turn
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError
+from menura.metrics.perplexity import Perplexity
 from menura.models.causal_lm.model import CausalLm, CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import encoded, seconds_foretold
@@ -117,8 +117,9 @@ def _measured(loaded: LoadedModel) -> tuple[float, float]:
     if not support:
         return 0.0, 0.0
     batch = loaded.model.batch(support[0])
-    size = sum(len(loaded.encoder.reply_text(exchange.reply).encode()) for exchange in support[0])
-    bits = float(loaded.model.loss(batch).nll.sum()) / math.log(2) / max(size, 1)
+    # As ``menura eval`` counts: the end of a reply is a byte more.
+    sizes = [len(loaded.encoder.reply_text(exchange.reply).encode()) + 1 for exchange in support[0]]
+    bits = Perplexity("byte").value(list(zip(loaded.model.loss(batch).nll.tolist(), map(float, sizes), strict=True)))
     return bits, seconds_foretold(loaded, DEFAULT_PERSONA, support)
 
 
