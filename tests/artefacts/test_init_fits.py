@@ -46,6 +46,15 @@ def test_a_start_of_another_kind_is_refused_with_what_to_type(kind: str, tmp_pat
     assert f"model.adapters.kind={kind}" in str(caught.value)
 
 
+def test_a_start_of_another_chat_format_is_refused(tmp_path: Path) -> None:
+    trained, path = load_model(config("lora")), tmp_path / "start.safetensors"
+    stir(trained.model)
+    write_adapters(path, adaptable_parameters(trained.model), trained, {})
+    with pytest.raises(MismatchError, match="trained in another chat format than plain") as caught:
+        load_model(replace(config("lora"), chat_format="plain", init_from=str(path)))
+    assert caught.value.problems[0].code == "chat_format"
+
+
 def test_layout_special_is_refused_where_its_tokens_would_hit_unused_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     given = bases.load
 

@@ -64,7 +64,7 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     path = init_file(settings, base) if settings.init_from else None
     loaded = LoadedModel(model, encoder, base, settings, notes=tuple(notes))
     if path is not None:
-        _check_made_for(path, settings, base)
+        _check_made_for(path, loaded)
         loaded = with_weights(loaded, path)
     check_can_learn(model, settings.init_from)
     return loaded
@@ -183,14 +183,22 @@ def _check_vocabulary(tokens: int, network: PreTrainedModel, settings: CausalLmC
         )
 
 
-def _check_made_for(path: Path, settings: CausalLmConfig, base: Base) -> None:
-    """Raise MismatchError for adapter weights made for another base or another kind of adapters."""
-    notes = tensors.metadata(path)
+def _check_made_for(path: Path, loaded: LoadedModel) -> None:
+    """Raise MismatchError for adapter weights made for another base, chat format or kind of adapters."""
+    settings: Any = loaded.config
+    base, notes, ours = loaded.base, tensors.metadata(path), loaded.encoder.chat_format.sha256
     made_for, kind = notes.get("base_sha256", base.sha256), notes.get("kind", settings.adapters.kind)
     if made_for != base.sha256:
         raise MismatchError(
             f"start weights were made for base {made_for[:12]}, this is {base.name} ({base.sha256[:12]})",
             place=str(path),
+        )
+    if notes.get("chat_format_sha256", ours) != ours:
+        raise MismatchError(
+            f"start weights were trained in another chat format than {settings.chat_format}",
+            place=str(path),
+            hint="take the chat format that they were trained in",
+            code="chat_format",
         )
     if kind != settings.adapters.kind:
         hint = f"use --set model.adapters.kind={kind}"
