@@ -1,4 +1,4 @@
-"""Reads a made-up file as one of the training sets, tables and scripts."""
+"""Made-up files read as chats: what reading any of them gives, and reading training sets, tables and scripts."""
 
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.formats import CHAT_FORMATS
@@ -10,12 +10,11 @@ from menura.errors import DataError, Problem
 FORMATS = {format.name: format for format in CHAT_FORMATS if format not in (*MESSENGERS, CHAT_FORMATS[-1])}
 
 
-class Read:
-    """A file read to its end by the format that is found for it."""
+class ReadWhole:
+    """A chat read to its end: its dialogues, and the reading with its notes."""
 
-    def __init__(self, text: str, format: str, name: str = "talk.txt") -> None:
-        assert format in found_by(text, name)[:1]
-        self.reading = ChatReading(ChatFile.of_text(name, text), FORMATS[format])
+    def __init__(self, reading: ChatReading) -> None:
+        self.reading = reading
         self.dialogues: list[Dialogue] = list(self.reading.dialogues())
         self.notes = self.reading.notes
 
@@ -45,7 +44,18 @@ class Read:
 
     @property
     def warnings(self) -> dict[str, int]:
-        return {problem.code: problem.count for problem in self.notes.problems}
+        counts: dict[str, int] = {}
+        for problem in self.notes.problems:
+            counts[problem.code] = counts.get(problem.code, 0) + problem.count
+        return counts
+
+
+class Read(ReadWhole):
+    """A file read by the format that is found for it."""
+
+    def __init__(self, text: str, format: str, name: str = "talk.txt") -> None:
+        assert format in found_by(text, name)[:1]
+        super().__init__(ChatReading(ChatFile.of_text(name, text), FORMATS[format]))
 
 
 def found_by(text: str, name: str = "talk.txt") -> list[str]:

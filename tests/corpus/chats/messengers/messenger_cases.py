@@ -2,49 +2,21 @@
 
 from typing import Any
 
+from set_readings import ReadWhole
+
 from menura.corpus.chats.chat_file import ChatFile
 from menura.corpus.chats.message import Message, Notes
 from menura.corpus.chats.messengers.catalogue import MESSENGERS
 from menura.corpus.chats.reading import ChatReading, ReadOptions
-from menura.corpus.dialogue import Dialogue
 
 FORMATS = {format.name: format for format in MESSENGERS}
 
 
-class Read:
-    """A file read to its end: its dialogues, and the reading with its notes."""
+class Read(ReadWhole):
+    """A file read by the format that is named."""
 
     def __init__(self, format: str, text: str, name: str = "chat.txt", options: ReadOptions | None = None) -> None:
-        self.reading = ChatReading(ChatFile.of_text(name, text), FORMATS[format], options or ReadOptions())
-        self.dialogues: list[Dialogue] = list(self.reading.dialogues())
-        self.notes = self.reading.notes
-
-    @property
-    def turns(self) -> list[tuple[str, str]]:
-        return [(turn.speaker, turn.text) for dialogue in self.dialogues for turn in dialogue.turns]
-
-    @property
-    def sizes(self) -> list[int]:
-        return [len(dialogue.turns) for dialogue in self.dialogues]
-
-    @property
-    def speakers(self) -> dict[str, int]:
-        return dict(self.reading.turns)
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        return {reason: times for reason, times in self.notes.dropped.items() if times}
-
-    @property
-    def changed(self) -> dict[str, int]:
-        return {change: times for change, times in self.notes.changed.items() if times}
-
-    @property
-    def warnings(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for problem in self.notes.problems:
-            counts[problem.code] = counts.get(problem.code, 0) + problem.count
-        return counts
+        super().__init__(ChatReading(ChatFile.of_text(name, text), FORMATS[format], options or ReadOptions()))
 
 
 def events_of(
