@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,10 +61,11 @@ def prepare_base(
         say(f"would train adapters for {name}: {outer.steps} steps of {outer.meta_batch_size} tasks")
         return None
     device = device_of(options.device)
-    prepared = prepare(config, device=device, offline=options.offline, say=say)
+    # Each stage loads the base for itself, so that never two of it are in memory.
+    make = partial(prepare, config, device=device, offline=options.offline, say=say)
     rate = config.outer.lr
     if not any(one.strip().startswith("outer.lr=") for one in options.assignments):
-        rate = _rate(prepared, folder, make_reporter, say)
+        rate = _rate(make, folder, make_reporter, say)
     trained = train(
         "base-prepare",
         replace(options, assignments=(*assignments, f"outer.lr={rate:g}")),
@@ -73,20 +75,23 @@ def prepare_base(
         say=say,
     )
     assert trained is not None, "no dry run"
-    best = Run(trained).best
+    best, prepared = Run(trained).best, make()
     write(file, prepared, best, perplexities(prepared, best))
     return _result(file)
 
 
 def _rate(
-    prepared: Prepared, folder: Path, make_reporter: "Callable[[Run], Progress]", say: Callable[[str], None]
+    make: Callable[[], Prepared],
+    folder: Path,
+    make_reporter: "Callable[[Run], Progress]",
+    say: Callable[[str], None],
 ) -> float:
     """Return the best learning rate for a base, found once."""
     kept = folder / "rates.json"
     if kept.exists():
         return float(read_json(kept)["best"])
     say("       trying learning rates on validation speakers")
-    run = Run(folder / "run")
+    run, prepared = Run(folder / "run"), make()
     tasks = prepared.tasks("train"), prepared.tasks("valid")
     training = Training(run, prepared.config, prepared.loaded.model, *tasks, make_reporter(run), prepared.origin)
     found = try_rates(training, say)
