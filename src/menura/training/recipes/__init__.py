@@ -23,6 +23,7 @@ from menura.training.recipes.mamlviapp import Size
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "shipped": default_adapters.shipped,
     "fresh": default_adapters.fresh,
+    "prepared": default_adapters.prepared,
     "tiny/finetune": tiny.finetune,
     "tiny/maml": tiny.maml,
     "tiny/maml-exact": tiny.maml_exact,

@@ -10,7 +10,8 @@ from menura.adaptation.default_methods import ANCHORED
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.artefacts.loaders.causal_lm import default_settings
+from menura.artefacts.bases.prepared import PREPARED
+from menura.artefacts.loaders.causal_lm import LORA, default_settings
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.training.config import Outer, RunConfig
@@ -48,6 +49,12 @@ def meta() -> RunConfig:
 def shipped() -> RunConfig:
     """Adapt from the default adapter checkpoint."""
     return RunConfig("shipped", default_settings(), Finetune(ANCHORED), DATA)
+
+
+def prepared() -> RunConfig:
+    """Adapt from the checkpoint that ``menura base prepare`` made for a base: ``--set model.base=NAME``."""
+    model = CausalLmConfig(max_length=768, adapters=LORA, init_from=PREPARED)
+    return RunConfig("prepared", model, Finetune(ANCHORED), DATA)
 
 
 def fresh() -> RunConfig:
