@@ -12,7 +12,14 @@ from menura.metrics.distinct import Distinct
 from menura.metrics.hits import HitsAtOne
 from menura.metrics.perplexity import Perplexity
 from menura.metrics.score import Sample
-from menura.metrics.significance import bootstrap, paired_difference, score
+from menura.metrics.significance import (
+    Statistics,
+    bootstrap,
+    difference_of_runs,
+    paired_difference,
+    score,
+    score_of_runs,
+)
 from menura.metrics.word_f1 import WordF1
 
 HITS = HitsAtOne()
@@ -124,3 +131,56 @@ def test_personas_without_ranks_do_not_spoil_the_interval() -> None:
     samples = [Sample("p0", "d", "", "", 1.0, 1, 0, 2), *(Sample(f"q{i}", "d", "", "", 1.0, 1) for i in range(3))]
     found = score(HITS, samples, rounds=100, seed=0)
     assert (found.value, found.low, found.high) == (100.0, 100.0, 100.0)
+
+
+def runs_of(metric: HitsAtOne, shares: list[list[float]]) -> list[Statistics]:
+    """One run for each list, in which each persona has 100 ranked replies, a share of them at first place."""
+    return [
+        Statistics(tuple(f"p{i:03}" for i in range(len(run))), tuple((100 * share, 100.0) for share in run), 100)
+        for run in shares
+    ]
+
+
+def test_one_run_has_the_interval_of_its_samples() -> None:
+    samples = hits_of(30, 0.4)
+    gathered = tuple(HITS.gather([sample]) for sample in samples)
+    run = Statistics(tuple(sample.persona_id for sample in samples), gathered, len(samples))
+    assert score_of_runs(HITS, [run], signature=HITS.signature_of(samples), seed=3) == score(HITS, samples, seed=3)
+
+
+def test_seeds_that_differ_widen_the_interval_by_what_the_mean_of_so_few_varies() -> None:
+    # All personas alike within a seed: nothing but the seeds varies, with a standard error of s / sqrt(3).
+    shares = [[0.4] * 20, [0.5] * 20, [0.6] * 20]
+    found = score_of_runs(HITS, runs_of(HITS, shares), signature="", rounds=20_000, seed=0)
+    assert found.value == pytest.approx(50)
+    drawn = (found.high - found.low) / 2
+    assert drawn == pytest.approx(10 * math.sqrt(3 / 2), rel=0.01)  # the extreme draws: one seed three times
+    alike = score_of_runs(HITS, runs_of(HITS, [[0.5] * 20] * 3), signature="", rounds=500, seed=0)
+    assert (alike.low, alike.high) == (50, 50)
+
+
+def test_the_variance_over_seeds_is_that_of_their_mean() -> None:
+    rng = random.Random(0)
+    seeds = [rng.gauss(0.5, 0.05) for _ in range(8)]
+    found = score_of_runs(HITS, runs_of(HITS, [[s] * 4 for s in seeds]), signature="", rounds=20_000, seed=0)
+    mean = sum(seeds) / 8
+    error = 100 * math.sqrt(sum((s - mean) ** 2 for s in seeds) / 7 / 8)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.06)
+
+
+def test_a_difference_is_paired_by_seed_as_well_as_by_persona() -> None:
+    # Seeds differ by far more than the systems do, but in each of them ours is better by the same.
+    theirs = [[0.2 + 0.01 * i for i in range(20)], [0.6 + 0.01 * i for i in range(20)]]
+    ours = [[share + 0.05 for share in run] for run in theirs]
+    found = difference_of_runs(
+        HITS, runs_of(HITS, ours), runs_of(HITS, theirs), signatures=("a", "a"), rounds=400, seed=0
+    )
+    assert (found.low, found.value, found.high) == pytest.approx((5, 5, 5))
+    assert found.p == pytest.approx(1 / 401)
+    assert found.signature == "a"
+
+
+def test_runs_of_different_personas_are_refused_by_name() -> None:
+    runs = [*runs_of(HITS, [[0.5] * 3]), *runs_of(HITS, [[0.5] * 4])]
+    with pytest.raises(DataError, match="p003"):
+        score_of_runs(HITS, runs, signature="", seed=0)

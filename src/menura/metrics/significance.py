@@ -34,6 +34,15 @@ class Difference:
     signature: str
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What a metric gathered of one run, that is of one seed: personas, sorted, and what it needs of each."""
+
+    personas: tuple[str, ...]
+    gathered: tuple[Any, ...]
+    samples: int
+
+
 @runtime_checkable
 class Recentres(Protocol):
     """An ability: the figure of resampled personas is out of place because a persona may stand there twice."""
@@ -44,19 +53,70 @@ class Recentres(Protocol):
 
 def score(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS, seed: int) -> Score:
     """Return the metric's figure on these samples with its 95 % interval and its signature."""
-    gathered = _gathered(metric, samples)
-    value = metric.value(gathered)
-    low, high = _interval(_resampled(metric, gathered, _draws(len(gathered), rounds, seed)))
+    of_run = Statistics(tuple(by_persona(samples)), tuple(_gathered(metric, samples)), len(samples))
+    return score_of_runs(metric, [of_run], signature=_signature(metric, samples), rounds=rounds, seed=seed)
+
+
+def score_of_runs(
+    metric: Metric, runs: Sequence[Statistics], *, signature: str, rounds: int = ROUNDS, seed: int
+) -> Score:
+    """Return the mean figure of runs of different seeds, with its 95 % interval.
+
+    Personas and, of several runs, seeds are the sampled units: each resample draws personas, the same for all runs, and
+    runs. Raises DataError, naming every persona that only some runs have.
+    """
+    first = runs[0]
+    _same_personas(*(run.personas for run in runs))
+    draws = _draws(len(first.personas), rounds, seed)
+    figures = numpy.array([_resampled(metric, run.gathered, draws) for run in runs])  # (runs, D)
+    low, high = _interval(_over_runs(figures, seed))
     return Score(
         metric=metric.name,
-        value=value,
+        value=_mean([metric.value(run.gathered) for run in runs]),
         unit=metric.unit,
         better=metric.better,
         low=low,
         high=high,
-        personas=len(gathered),
-        samples=len(samples),
-        signature=_signature(metric, samples),
+        personas=len(first.personas),
+        samples=sum(run.samples for run in runs),
+        signature=signature,
+    )
+
+
+def difference_of_runs(
+    metric: Metric,
+    ours: Sequence[Statistics],
+    theirs: Sequence[Statistics],
+    *,
+    signatures: tuple[str, str],
+    rounds: int = ROUNDS,
+    seed: int,
+) -> Difference:
+    """Return ours minus theirs over runs of the same seeds, in the same order, paired by persona and by seed.
+
+    ``p`` is two-sided: both systems are swapped persona by persona at random, in all runs at once. Raises DataError,
+    naming every persona that only one side has.
+    """
+    _same_personas(*(run.personas for run in (*ours, *theirs)))
+    personas = ours[0].personas
+    draws = _draws(len(personas), rounds, seed)
+    sides = [
+        (_resampled(metric, left, draws), _resampled(metric, right, draws)) for left, right in _pairs(ours, theirs)
+    ]
+    # Python's inf - inf is nan without a warning.
+    figures = numpy.array([[a - b for a, b in zip(*side, strict=True)] for side in sides])  # (runs, D)
+    low, high = _interval(_over_runs(figures, seed))
+    return Difference(
+        metric=metric.name,
+        value=_mean_difference(metric, _pairs(ours, theirs)),
+        unit=metric.unit,
+        better=metric.better,
+        low=low,
+        high=high,
+        personas=len(personas),
+        p=_swapped_p(metric, _pairs(ours, theirs), rounds=rounds, seed=seed),
+        # Two signatures mean that the two systems were not measured in the same way.
+        signature=" against ".join(dict.fromkeys(signatures)),
     )
 
 
@@ -82,23 +142,9 @@ def paired_difference(
     ``p`` is two-sided, from swapping the two systems persona by persona at random: (k + 1) / (rounds + 1).
     Raises DataError, naming every persona that only one side has.
     """
-    _same_personas(ours, theirs)
-    left, right = _gathered(metric, ours), _gathered(metric, theirs)
-    draws = _draws(len(left), rounds, seed)
-    resampled = zip(_resampled(metric, left, draws), _resampled(metric, right, draws), strict=True)
-    low, high = _interval(numpy.array([a - b for a, b in resampled]))
-    return Difference(
-        metric=metric.name,
-        value=metric.value(left) - metric.value(right),
-        unit=metric.unit,
-        better=metric.better,
-        low=low,
-        high=high,
-        personas=len(left),
-        p=_swapped_p(metric, left, right, rounds=rounds, seed=seed),
-        # Two signatures mean that the two systems were not measured in the same way.
-        signature=" against ".join(dict.fromkeys([_signature(metric, ours), _signature(metric, theirs)])),
-    )
+    sides = [Statistics(tuple(by_persona(side)), tuple(_gathered(metric, side)), len(side)) for side in (ours, theirs)]
+    signatures = _signature(metric, ours), _signature(metric, theirs)
+    return difference_of_runs(metric, sides[:1], sides[1:], signatures=signatures, rounds=rounds, seed=seed)
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
@@ -144,26 +190,68 @@ def _interval(figures: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
     return float(known[below]), float(known[len(known) - 1 - below])
 
 
-def _swapped_p(metric: Metric, left: Sequence[Any], right: Sequence[Any], *, rounds: int, seed: int) -> float:
-    seen = abs(metric.value(left) - metric.value(right))
+def _over_runs(figures: NDArray[Any], seed: int) -> NDArray[Any]:
+    """Return the mean over drawn runs of each resample's figures, (runs, D) to (D,).
+
+    Few runs drawn with replacement vary less than runs do; their deviations are widened by sqrt(n / (n - 1)), so that
+    the variance of the mean is right (Rao and Wu, 1988).
+    """
+    runs, rounds = figures.shape
+    if runs == 1:
+        return numpy.asarray(figures[0])
+    # A third stream: neither the personas nor the swaps may depend on which runs are drawn.
+    drawn = numpy.random.default_rng([seed, 2]).integers(runs, size=(runs, rounds))
+    with numpy.errstate(invalid="ignore"):  # infinite perplexities
+        mean = figures.mean(axis=0)
+        deviation = numpy.take_along_axis(figures, drawn, axis=0).mean(axis=0) - mean
+        widened: NDArray[Any] = mean + deviation * math.sqrt(runs / (runs - 1))
+    return widened
+
+
+_Pairs = Sequence[tuple[Sequence[Any], Sequence[Any]]]  # of each run, what was gathered of ours and of theirs
+
+
+def _pairs(ours: Sequence[Statistics], theirs: Sequence[Statistics]) -> _Pairs:
+    return [(left.gathered, right.gathered) for left, right in zip(ours, theirs, strict=True)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return values[0] if len(values) == 1 else math.fsum(values) / len(values)
+
+
+def _mean_difference(metric: Metric, pairs: _Pairs) -> float:
+    return _mean([metric.value(left) - metric.value(right) for left, right in pairs])
+
+
+def _swapped_p(metric: Metric, pairs: _Pairs, *, rounds: int, seed: int) -> float:
+    seen = abs(_mean_difference(metric, pairs))
     if math.isnan(seen):
         return math.nan
     # A second stream: the swaps must not depend on which personas the interval drew.
-    swaps = numpy.random.default_rng([seed, 1]).random((rounds, len(left))) < 0.5  # (D, P)
+    swaps = numpy.random.default_rng([seed, 1]).random((rounds, len(pairs[0][0]))) < 0.5  # (D, P)
     least = seen * (1 - 1e-9)  # a swap of all personas is as large, but for rounding
-    return (sum(_swapped(metric, left, right, swap) >= least for swap in swaps.tolist()) + 1) / (rounds + 1)
+    return (sum(abs(_swapped(metric, pairs, swap)) >= least for swap in swaps.tolist()) + 1) / (rounds + 1)
 
 
-def _swapped(metric: Metric, left: Sequence[Any], right: Sequence[Any], swap: Sequence[bool]) -> float:
-    pairs = [(b, a) if swapped else (a, b) for a, b, swapped in zip(left, right, swap, strict=True)]
-    return abs(metric.value([a for a, _ in pairs]) - metric.value([b for _, b in pairs]))
+def _swapped(metric: Metric, pairs: _Pairs, swap: Sequence[bool]) -> float:
+    swapped = [
+        tuple(
+            zip(
+                *((b, a) if exchanged else (a, b) for a, b, exchanged in zip(left, right, swap, strict=True)),
+                strict=True,
+            )
+        )
+        for left, right in pairs
+    ]
+    return _mean_difference(metric, [(left, right) for left, right in swapped])
 
 
-def _same_personas(ours: Sequence[Sample], theirs: Sequence[Sample]) -> None:
-    left, right = {s.persona_id for s in ours}, {s.persona_id for s in theirs}
+def _same_personas(first: Sequence[str], *others: Sequence[str]) -> None:
+    """Raise DataError that names every persona that not all have."""
+    everyone, shared = set(first).union(*others), set(first).intersection(*others)
     problems = [
         Problem(DataError.code, f"persona {shown(persona_id)} was scored on one side only", hint="score both alike")
-        for persona_id in sorted(left ^ right)
+        for persona_id in sorted(everyone - shared)
     ]
     if problems:
         raise DataError.of(problems)
