@@ -95,11 +95,16 @@ class SystemRow:
 
 @dataclass(frozen=True)
 class Results:
-    """The rows of one table, and paired differences of its adapted rows to others."""
+    """The rows of one table, and paired differences of its adapted rows to others.
+
+    ``about`` are the conditions as a table shows them, ``origin`` those that a program compares: settings, hashes of
+    code and data.
+    """
 
     rows: tuple[SystemRow, ...]
     differences: tuple[tuple[str, str, Mapping[str, Difference]], ...]  # (ours, theirs, by metric)
     about: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -1,12 +1,16 @@
 """A recipe or a run becomes the results of its held-out personas."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from menura import registry
 from menura.adaptation.weights import PersonaWeights
+from menura.artefacts.code_path import code_path, commit
 from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
 from menura.decoding.candidates import Ranker
@@ -20,7 +24,8 @@ from menura.metrics import catalogue
 from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
 from menura.models.plato.model import Plato
 from menura.tasks.split import strangers
-from menura.training.config import RunConfig
+from menura.tasks.task import Task
+from menura.training.config import RunConfig, as_json
 from menura.training.data import encoded
 from menura.training.overrides import of_written
 from menura.training.recipes import recipe
@@ -97,7 +102,23 @@ def evaluate_prepared(
         say=say,
     )
     found = evaluation.results()
-    return replace(found, about=_about(prepared, settings, len(held_out), chosen))
+    origin = _origin(prepared, settings, held_out)
+    return replace(found, about=_about(prepared, settings, len(held_out), chosen), origin=origin)
+
+
+def _origin(prepared: Prepared, settings: EvaluateConfig, held_out: Sequence[Task]) -> dict[str, Any]:
+    """Return the command, settings, code and data of an evaluation, as plain data."""
+    return {
+        "command": " ".join(["menura", *map(quote, sys.argv[1:])]),
+        "settings": as_json(prepared.config),
+        # What is decoded and ranked by is named; a folder of scorers is this machine's.
+        "evaluation": {**asdict(settings), "decoding": settings.decoding.signature, "scorers": ""},
+        "sources": prepared.sources,
+        "personas_sha256": hashlib.sha256("\n".join(task.persona_id for task in held_out).encode()).hexdigest(),
+        "commit": commit(),
+        "code": code_path(),
+        "environment": environment(),
+    }
 
 
 def _precision(loaded: LoadedModel) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from menura.artefacts.files import write_text
-from menura.evaluation.evaluate import Results
-from menura.metrics.score import Sample
+from menura.evaluation.evaluate import Results, SystemRow
+from menura.metrics import catalogue
+from menura.metrics.score import Sample, by_persona
+from menura.metrics.statistics_json import as_json
 from menura.report.table import DifferenceRow, TableRow, csv_text, differences_markdown, json_text, markdown
 
-PREDICTIONS, LIKELIHOODS = "predictions.jsonl", "likelihoods.jsonl"
+PREDICTIONS, LIKELIHOODS, STATISTICS = "predictions.jsonl", "likelihoods.jsonl", "statistics.json"
 
 
 def table(results: Results) -> str:
@@ -21,17 +23,34 @@ def table(results: Results) -> str:
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Write table.md, scores.csv, scores.json, and all samples by line; return their paths."""
+    """Write table.md, scores.csv, scores.json, what figures are computed from, and all samples by line.
+
+    Return their paths.
+    """
     texts = {
         "table.md": table(results),
         "scores.csv": csv_text(_rows(results)),
         "scores.json": _with_about(json_text(_rows(results)), results),
+        STATISTICS: json.dumps([_statistics(row) for row in results.rows]) + "\n",
         PREDICTIONS: _lines((row.label, asdict(sample)) for row in results.rows for sample in row.generated),
         LIKELIHOODS: _lines((row.label, _likely(sample)) for row in results.rows for sample in row.scored),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
+
+
+def _statistics(row: SystemRow) -> dict[str, Any]:
+    """Return what each metric gathered of each persona, from which figures are made again; it holds no text."""
+    found: dict[str, Any] = {}
+    for metric in catalogue.named(tuple(row.scores)):
+        groups = by_persona(row.samples(metric.name))
+        found[metric.name] = {
+            "personas": list(groups),
+            "gathered": [as_json(metric.gather(group)) for group in groups.values()],
+            "samples": len(row.samples(metric.name)),
+        }
+    return {"label": row.label, "metrics": found}
 
 
 def _lines(samples: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
@@ -68,5 +87,10 @@ def _with_about(scores: str, results: Results) -> str:
         }
         for shown, row in zip(json.loads(scores)["rows"], results.rows, strict=True)
     ]
-    whole: Mapping[str, Any] = {"about": dict(results.about), "rows": rows, "differences": differences}
+    whole = {
+        "about": dict(results.about),
+        "origin": dict(results.origin),
+        "rows": rows,
+        "differences": differences,
+    }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from menura.artefacts.code_path import code_path, commit, differing
 from menura.artefacts.files import read_json, write_json, write_text
 from menura.artefacts.loading import Vocabulary
 from menura.corpus.atomic_files import reporting
@@ -26,7 +27,7 @@ from menura.training.config import RunConfig, as_json, differences
 from menura.training.overrides import of_written
 
 FILES = (
-    *("run.json", "config.yaml", "command.txt", "env.json", "data.lock.json", "vocabulary.json"),
+    *("run.json", "config.yaml", "command.txt", "env.json", "code.json", "data.lock.json", "vocabulary.json"),
     *("STATUS.json", "metrics.jsonl", "best.safetensors", "masks.safetensors"),
 )  # each written atomically
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
@@ -98,8 +99,20 @@ class Run:
             vocabulary.write(self.folder)
 
     def status(self, state: str, **details: Any) -> None:
-        """Write the run's state: running, done, failed, interrupted."""
+        """Write the run's state (running, done, failed, interrupted) and the code that it computes with."""
+        self._write_code()
         write_json(self.folder / "STATUS.json", {"state": state, **details})
+
+    def _write_code(self) -> None:
+        """Add this process's code to that of earlier ones; a second entry is of a run that went on with other code."""
+        path = self.folder / "code.json"
+        entries = read_json(path) if path.exists() else []
+        code = code_path()
+        if entries and not differing([entries[-1]["code"], code]):
+            entries[-1]["code"] |= code
+        else:
+            entries.append({"commit": commit(), "code": code})
+        write_json(path, entries)
 
     def log(self, line: str) -> None:
         """Append a line to the run's log."""
