@@ -63,6 +63,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch = pytest.MonkeyPatch()
     home = tmp_path_factory.mktemp("workspace")
     patch.setenv("MENURA_HOME", str(home))
+    patch.setenv("MENURA_RUNS", "runs")  # in the folder that a test works in
     yield home
     patch.undo()
 

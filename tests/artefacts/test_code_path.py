@@ -39,7 +39,7 @@ def test_code_changes_the_hash(tmp_path: Path, change: tuple[str, str]) -> None:
 
 
 def test_a_code_path_has_what_computes_and_not_what_shows() -> None:
-    import menura.api  # noqa: F401, PLC0415  # imports the packages above
+    import menura.api  # noqa: PLC0415  # imports the packages above
     import menura.evaluation.evaluate  # noqa: F401, PLC0415
 
     modules = code_path.code_path()

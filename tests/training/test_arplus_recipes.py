@@ -65,4 +65,4 @@ def test_strength_alone_is_strength_without_b_of_eq_5(size: str) -> None:
     begun, alone = (asdict(recipe(f"arplus/{name}", size).model) for name in ("strength", "strength-alone"))
     assert {name for name in begun if begun[name] != alone[name]} == {"bias", "init_from"}
     assert alone["bias"] == 0
-    assert alone["init_from"] == f"runs/arplus-strength-{size}"
+    assert alone["init_from"] == f"arplus-strength-{size}"

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         train_scorer,
     )
     from menura.artefacts.earlier_names import FLAGS
+    from menura.artefacts.runs import results_folder, results_name
     from menura.corpus.chats.reading import ReadOptions, read_options
     from menura.corpus.dialogue import Turn
     from menura.corpus.summary import noted
@@ -90,6 +91,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.corpus.chats.reading": "ReadOptions read_options",
     "menura.corpus.summary": "noted",
     "menura.artefacts.earlier_names": "FLAGS",
+    "menura.artefacts.runs": "results_folder results_name",
     "menura.corpus.dialogue": "Turn",
     "menura.decoding.candidates": "ranking",
     "menura.decoding.generate": "decoding",

@@ -17,6 +17,7 @@ from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.artefacts.runs import run_path
 from menura.batches.encode import EncodedExchange
 from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue, Profile, Turn
@@ -400,7 +401,7 @@ def method_on(model: Model, base: str, name: str) -> Adaptation:
 def _is_run(name: str) -> bool:
     """Tell whether a name is that of a run's folder; a name that no file can have is none."""
     try:
-        return (Path(name) / "run.json").exists()
+        return (run_path(name) / "run.json").exists()
     except OSError:
         return False
 

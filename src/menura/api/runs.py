@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from menura.adaptation.default_methods import DEFAULT_PERSONA
 from menura.api.agent import CommandOptions, Model, Persona, overridden, persona_on
 from menura.artefacts.files import home, write_text
+from menura.artefacts.runs import run_path, runs_folder
 from menura.errors import ConfigError, number_of
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
@@ -307,6 +308,7 @@ def fit_ranker(
     """Fit a ranker of its own candidates to a run; return its file, None with ``dry_run``."""
     from menura.evaluation import train_ranker
 
+    folder = run_path(folder)
     config = overridden(train_ranker.RankerConfig(seed=options.seed), options.config, options.assignments)
     if options.dry_run:
         say(f"would fit a ranker to {folder} on {number_of(config.exchanges, 'exchange')} of its training split")
@@ -320,7 +322,7 @@ def _config(name: str, size: str | None, options: CommandOptions) -> RunConfig:
 
 
 def _folder_of(config: RunConfig, *, beside: str = "") -> Path:
-    return Path("runs") / (config.recipe.replace("/", "-").replace("@", "-") + beside)
+    return runs_folder() / (config.recipe.replace("/", "-").replace("@", "-") + beside)
 
 
 def _say_unread(say: Callable[[str], None], encoder: "Encoder") -> None:

@@ -13,6 +13,7 @@ from menura.artefacts import tensors
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.bases.record import Base
 from menura.artefacts.earlier_names import renamed_weights
+from menura.artefacts.runs import run_path
 from menura.batches.encode import Encoder
 from menura.batches.tokenizer import Tokenizer
 from menura.errors import DataError, StorageError
@@ -75,7 +76,7 @@ class LoadOptions:
 
 def run_weights(settings: ModelSettings) -> Path:
     """Return the file of weights that ``init_from`` names, a run's folder or a file; StorageError if there is none."""
-    path = Path(settings.init_from)
+    path = run_path(settings.init_from)
     path = path / "best.safetensors" if path.is_dir() else path
     if not path.exists():
         hint = "train that run first, or --set model.init_from=FOLDER to begin at another one"

@@ -16,6 +16,11 @@ RANK_BY = Annotated[
     str, typer.Option(help="What candidates of a model with latents are ranked by: rs, lm, lm-norm or mixture.")
 ]
 
+OUT = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Where tables go; if left out, results in the folder of runs ($MENURA_RUNS)."),
+]
+
 
 @with_options(api.EvaluateConfig, api.DecodingFlags)
 def evaluate(
@@ -24,7 +29,7 @@ def evaluate(
     personas: Annotated[int, typer.Option(help="How many held-out personas; 0 = all.", min=0)] = 0,
     size: SIZE = None,
     rank_by: RANK_BY = "rs",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where tables and replies are written.")] = Path("results"),
+    out: OUT = None,
     **options: Any,
 ) -> None:
     """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
@@ -40,13 +45,14 @@ def evaluate(
         ranking=api.ranking(rank_by),
         seed=given.seed,
     )
+    out = out or api.results_folder()
     plan = {target: api.plan_evaluation(target, settings, given.options, size) for target in targets}
     if given.dry_run:
         screen.say(f"would evaluate {', '.join(targets)} with K = {options['shots']} into {out}")
         return
     for target, config in plan.items():
         found = api.evaluate_target(config, settings, given.options, personas=personas, say=screen.say)
-        written = found.save(out / target.replace("/", "-"))
+        written = found.save(out / api.results_name(target))
         facts = {"target": target, "files": [str(path) for path in written]}
         screen.give("results", facts, f"\n{found.table()}")
         screen.say(f"wrote {', '.join(str(path) for path in written)}")
@@ -57,11 +63,12 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders that menura eval wrote, one a system.")],
     metrics: Annotated[str, typer.Option(help="Metrics of the curves, comma-separated; empty = ppl.")] = "ppl",
     against: Annotated[str, typer.Option(help="Add paired differences to the system of this name.")] = "",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where table and curves go.")] = Path("results/report"),
+    out: OUT = None,
 ) -> None:
     """Put evaluations side by side: one table, and K-shot curves as CSV and SVG."""
     given: Globals = context.obj
     names = [name for name in metrics.split(",") if name]
+    out = out or api.results_folder() / "report"
     table, written = api.report(folders, names, against=against, out=None if given.dry_run else out)
     files = [str(out / name) for name in written]
     Screen(as_json=given.as_json).give("report", {"files": files}, f"{table}\nwrote {', '.join(files)}")

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 RANKER = "ranker/"  # before the folder of the run that it is fitted to
 SIZE = Annotated[str | None, typer.Option("--size", help="Of a recipe that comes in sizes: tiny, cpu or paper.")]
-OUT = Annotated[Path | None, typer.Option("--out", help="The run's folder; runs/RECIPE if left out.")]
+OUT = Annotated[
+    Path | None,
+    typer.Option("--out", help="The run's folder; if left out, RECIPE in the folder of runs ($MENURA_RUNS)."),
+]
 FIND = Annotated[bool, typer.Option("--find-lr", help="Train nothing: try rising rates and suggest one.")]
 FROM = Annotated[float | None, typer.Option("--from", help="Of --find-lr: the lowest rate, 1e-7 if left out.")]
 TO = Annotated[float | None, typer.Option("--to", help="Of --find-lr: the highest rate, 10 if left out.")]

@@ -11,6 +11,7 @@ from menura.artefacts import tensors
 from menura.artefacts.files import read_json, sha256_of, write_json
 from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.artefacts.loading import LoadOptions
+from menura.artefacts.runs import run_path
 from menura.errors import DataError
 from menura.evaluation.run import config_of
 from menura.training.recipes.default_adapters import INNER
@@ -18,7 +19,7 @@ from menura.training.run_folder import Run
 from menura.training.run_setup import prepare
 from menura.training.trainer import held_out_nll
 
-CONTINUATIONS = ("runs/default-adapters-pooled", "runs/default-adapters-meta")
+CONTINUATIONS = ("default-adapters-pooled", "default-adapters-meta")
 FOLDER = Path(__file__).parent.parent / "artefacts" / "default_adapters"
 
 
@@ -28,11 +29,11 @@ def ship(folders: Sequence[str], record: Path) -> Path:
     All validation personas are adapted from each run's best weights, in float32; test personas are not used. Raises
     DataError if a run is not finished, as a comparison would be unfair.
     """
-    found = {folder: {**_checks(Run(Path(folder))), **_held_back(folder)} for folder in folders}
+    found = {folder: {**_checks(Run(run_path(folder))), **_held_back(folder)} for folder in folders}
     chosen = min(found, key=lambda folder: float(found[folder]["held_back_ppl_adapted"]))
     config = config_of(chosen)
     loaded = registry.load_model(config.model, LoadOptions(offline=True))
-    weights = tensors.load(Run(Path(chosen)).best)
+    weights = tensors.load(Run(run_path(chosen)).best)
     file = FOLDER / f"{loaded.base.name}.safetensors"
     origin = {"corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
     write_adapters(file, weights, loaded, {"recipe": config.recipe, **origin})

@@ -4,7 +4,6 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -13,6 +12,7 @@ from menura.adaptation.weights import PersonaWeights
 from menura.artefacts.code_path import code_path, commit
 from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
+from menura.artefacts.runs import run_path
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.choose_epochs import Chosen, chosen_epochs
@@ -35,7 +35,7 @@ from menura.training.run_setup import Prepared, prepare
 
 def config_of(target: str, size: str | None = None) -> RunConfig:
     """Return the settings of a recipe, with a size if it has sizes, or of a run's folder with its best weights."""
-    folder = Path(target)
+    folder = run_path(target)
     if not (folder / "run.json").exists():
         return recipe(target, size)
     config = of_written(read_json(folder / "run.json")["settings"])
@@ -132,7 +132,7 @@ def _precision(loaded: LoadedModel) -> str:
 def _ranker(loaded: LoadedModel, file: str) -> Ranker:
     if not (isinstance(loaded.model, Plato) and loaded.model.latents):
         raise ConfigError("a ranker ranks candidates, and this model says none", hint="leave --ranker out")
-    return rank_by(loaded.model, load_ranker(Path(file), loaded.init_sha256))
+    return rank_by(loaded.model, load_ranker(run_path(file), loaded.init_sha256))
 
 
 def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: Chosen | None) -> dict[str, Any]:

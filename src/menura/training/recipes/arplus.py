@@ -187,7 +187,7 @@ def strength_alone(size: Size) -> RunConfig:
     Copying is first learnt through b, which adds straight to the states; with it, a persona of strength 0 still acts.
     The initial weights are those of ``menura train arplus/strength``.
     """
-    made = _row("strength-alone", {**TELLING, "bias": 0.0, "init_from": f"runs/arplus-strength-{size}"}, size)
+    made = _row("strength-alone", {**TELLING, "bias": 0.0, "init_from": f"arplus-strength-{size}"}, size)
     if size != "cpu":
         return made
     begun = strength(size)

@@ -35,7 +35,7 @@ def warm() -> RunConfig:
 def pooled() -> RunConfig:
     """Continue the warm-up with pooled training."""
     outer = Outer(steps=40, meta_batch_size=4, shots=5, queries=2, lr=3e-4, save_every=5, eval_every=20)
-    model = replace(MODEL, init_from="runs/default-adapters-warm")
+    model = replace(MODEL, init_from="default-adapters-warm")
     return replace(warm(), recipe="default-adapters/pooled", model=model, outer=outer)
 
 
