@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         without_persona,
     )
     from menura.api.data import add_corpus, check_file, convert, count, formats, split
+    from menura.api.experiments import Reproduction, experiments, report_page, reproduce, verify
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
         bases,
@@ -76,6 +77,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.agent": (
         "PERSONA YOU Agent Candidate CommandOptions Model Persona agents load overridden without_persona "
     ),
+    "menura.api.experiments": "Reproduction experiments report_page reproduce verify",
     "menura.api.inspect_base": "BaseCheck check_base",
     "menura.api.prepared_bases": "PreparedBase prepare_base",
     "menura.api.runs": (

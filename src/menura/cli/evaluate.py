@@ -1,4 +1,4 @@
-"""``menura eval RECIPE|RUN`` and ``menura report FOLDERS``."""
+"""``menura eval RECIPE|RUN`` and ``menura report FOLDERS|PAGES``."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ from menura.cli.options import values_of, with_options
 from menura.cli.scorer import check_scorer, is_scorer
 from menura.cli.terminal import Screen
 from menura.cli.train import SIZE
+from menura.errors import ConfigError
 
 RANK_BY = Annotated[
     str, typer.Option(help="What candidates of a model with latents are ranked by: rs, lm, lm-norm or mixture.")
@@ -60,15 +61,36 @@ def evaluate(
 
 def report(
     context: typer.Context,
-    folders: Annotated[list[Path], typer.Argument(help="Folders that menura eval wrote, one a system.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders that menura eval wrote, one a system; or pages.")],
     metrics: Annotated[str, typer.Option(help="Metrics of the curves, comma-separated; empty = ppl.")] = "ppl",
     against: Annotated[str, typer.Option(help="Add paired differences to the system of this name.")] = "",
     out: OUT = None,
+    size: SIZE = None,
 ) -> None:
-    """Put evaluations side by side: one table, and K-shot curves as CSV and SVG."""
+    """Put evaluations side by side: one table, and K-shot curves as CSV and SVG.
+
+    Of a page (.md) make the tables again, from the rows of its experiments that are scored on this machine.
+    """
     given: Globals = context.obj
+    pages = [path for path in folders if path.suffix == ".md"]
+    if pages:
+        if len(pages) < len(folders):
+            message = "pages and folders together: a page is made from its experiments"
+            raise ConfigError(message, hint="menura report PAGE.md", code="usage")
+        _report_pages(pages, size or "cpu", given)
+        return
     names = [name for name in metrics.split(",") if name]
     out = out or api.results_folder() / "report"
     table, written = api.report(folders, names, against=against, out=None if given.dry_run else out)
     files = [str(out / name) for name in written]
     Screen(as_json=given.as_json).give("report", {"files": files}, f"{table}\nwrote {', '.join(files)}")
+
+
+def _report_pages(paths: list[Path], size: str, given: Globals) -> None:
+    screen = Screen(as_json=given.as_json)
+    for path in paths:
+        if given.dry_run:
+            screen.say(f"would make the tables of {path}")
+            continue
+        changed = api.report_page(path, size, say=screen.say)
+        screen.say(f"{'wrote' if changed else 'nothing new in'} {path}", page=str(path), changed=changed)

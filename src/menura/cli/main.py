@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from menura import __version__, api
-from menura.cli import adapt, base, chat, config, data, demo, evaluate, model, persona, train
+from menura.cli import adapt, base, chat, config, data, demo, evaluate, model, persona, reproduce, train
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.cli.hints import as_typed
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
@@ -24,7 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo.demo, demo.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, evaluate.report):
+VERBS = (
+    *(demo.demo, demo.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, evaluate.report),
+    *(reproduce.reproduce, reproduce.verify),
+)
+for verb in VERBS:
     app.command(name="eval" if verb is evaluate.evaluate else None, epilog=EPILOG)(verb)
 for name, group in (
     ("base", base.app),

@@ -4,7 +4,6 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from shlex import quote
 from typing import Any
 
 from menura import registry
@@ -109,7 +108,7 @@ def evaluate_prepared(
 def _origin(prepared: Prepared, settings: EvaluateConfig, held_out: Sequence[Task]) -> dict[str, Any]:
     """Return the command, settings, code and data of an evaluation, as plain data."""
     return {
-        "command": " ".join(["menura", *map(quote, sys.argv[1:])]),
+        "words": sys.argv[1:],
         "settings": as_json(prepared.config),
         # What is decoded and ranked by is named; a folder of scorers is this machine's.
         "evaluation": {**asdict(settings), "decoding": settings.decoding.signature, "scorers": ""},

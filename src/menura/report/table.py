@@ -83,28 +83,28 @@ def markdown(rows: Sequence[TableRow]) -> str:
     noted = any(row.notes for row in rows)
     header = ["system", *metrics.values(), *(["notes"] if noted else [])]
     lines = [
-        [row.label, *(_cell(row.scores.get(name)) for name in metrics), *([row.notes or " "] if noted else [])]
+        [row.label, *(cell(row.scores.get(name)) for name in metrics), *([row.notes or " "] if noted else [])]
         for row in rows
     ]
     listed = [(row.label, name, row.scores[name]) for name in metrics for row in rows if name in row.scores]
-    below = _listed((label, name, figure, f", {figure.samples} replies") for label, name, figure in listed)
-    return _aligned([header, *lines], left=(0, len(header) - 1) if noted else (0,)) + _legend(below)
+    below = signatures_listed((label, name, figure, f", {figure.samples} replies") for label, name, figure in listed)
+    return aligned([header, *lines], left=(0, len(header) - 1) if noted else (0,)) + legend(below)
 
 
 def differences_markdown(rows: Sequence[DifferenceRow]) -> str:
     """Return one line per pair of systems, each difference with its interval and p, signed."""
     metrics = _columns(row.differences for row in rows)
     lines = [
-        [f"{row.ours} − {row.theirs}", *(_signed_cell(row.differences.get(name)) for name in metrics)] for row in rows
+        [f"{row.ours} − {row.theirs}", *(signed_cell(row.differences.get(name)) for name in metrics)] for row in rows
     ]
-    below = _listed(
+    below = signatures_listed(
         (f"{row.ours} − {row.theirs}", name, row.differences[name], "")
         for name in metrics
         for row in rows
         if name in row.differences
     )
     explained = "First minus second on the same personas; p: two-sided permutation test over personas. "
-    return _aligned([["difference", *metrics.values()], *lines], left=(0,)) + _legend(below, explained)
+    return aligned([["difference", *metrics.values()], *lines], left=(0,)) + legend(below, explained)
 
 
 def csv_text(rows: Sequence[TableRow]) -> str:
@@ -141,14 +141,16 @@ def _columns(rows: Iterable[Mapping[str, Figure]]) -> dict[str, str]:
     return titles
 
 
-def _cell(score: Score | None) -> str:
+def cell(score: Score | None) -> str:
+    """Return a score with its interval, as a table shows it."""
     if score is None:
         return MISSING
     places = _decimals(score.unit, score.value)
     return f"{_number(score.value, places)}{_interval(score, places)}"
 
 
-def _signed_cell(difference: Difference | None) -> str:
+def signed_cell(difference: Difference | None) -> str:
+    """Return a difference with its sign, interval and p, as a table shows it."""
     if difference is None:
         return MISSING
     places = _decimals(difference.unit, difference.value)
@@ -179,7 +181,7 @@ def _number(value: float, places: int, *, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def _listed(figures: Iterable[tuple[str, str, Figure, str]]) -> Iterator[str]:
+def signatures_listed(figures: Iterable[tuple[str, str, Figure, str]]) -> Iterator[str]:
     """Yield a line per metric and signature; more than one for a metric means its rows cannot be compared."""
     kinds: dict[str, dict[str, list[str]]] = {}
     for label, name, figure, more in figures:
@@ -191,12 +193,13 @@ def _listed(figures: Iterable[tuple[str, str, Figure, str]]) -> Iterator[str]:
             yield f"- {name}: {kind}{' only ' + ', '.join(map(_safe, rows)) if len(labels) > 1 else ''}"
 
 
-def _legend(listed: Iterable[str], explained: str = "") -> str:
+def legend(listed: Iterable[str], explained: str = "") -> str:
+    """Return what stands below a table: arrows, brackets, and how each column is computed."""
     intro = f"↓ lower is better, ↑ higher is better. {explained}In brackets: 95 % interval over personas."
     return "\n".join(["", intro, "", *listed, ""])
 
 
-def _aligned(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> str:
+def aligned(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> str:
     """Return a Markdown table padded to equal columns; the columns named in ``left`` start at the left."""
     cells = [[_safe(cell) for cell in line] for line in lines]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]

@@ -1,0 +1,18 @@
+"""The experiments by name."""
+
+from difflib import get_close_matches
+
+from menura.errors import ConfigError, shown
+from menura.experiments import cmaml, mamlviapp
+from menura.experiments.experiment import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (cmaml.PERSONACHAT, mamlviapp.PERSONACHAT)}
+
+
+def experiment(name: str) -> Experiment:
+    """Return an experiment; ConfigError with the nearest name if there is none."""
+    if name not in EXPERIMENTS:
+        near = get_close_matches(name, EXPERIMENTS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(EXPERIMENTS)}"
+        raise ConfigError(f"no experiment is called {shown(name)}", hint=hint, code="unknown_experiment")
+    return EXPERIMENTS[name]

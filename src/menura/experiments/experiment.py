@@ -1,0 +1,95 @@
+"""An experiment: the rows of a paper's tables, most important first, and the rule by which they are read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal, TypeVar
+
+from menura.errors import ConfigError, shown
+
+T = TypeVar("T")
+Kind = Literal["base", "un-adapted", "wrong persona", "adapted", "prompt", "upper bound"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system of a table: how it is trained and, where that differs from its neighbours, how it is scored.
+
+    ``settings`` are ``--set`` of the training, ``start`` the row whose run its weights begin at, ``run_of`` the row
+    whose run it scores instead of training one of its own. ``scored_with`` are more flags of ``menura eval``. A row
+    without training (``trains=False``) scores the recipe as it is. It runs ``seeds`` times, with seeds 0, 1, ….
+    """
+
+    name: str
+    title: str
+    recipe: str
+    settings: tuple[str, ...] = ()
+    start: str = ""
+    run_of: str = ""
+    scored_with: tuple[str, ...] = ()
+    trains: bool = True
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page: lines of some rows, columns of metrics.
+
+    ``kinds`` are the lines of each row: one for each kind of the evaluation. With ``against``, a row's name, the lines
+    are differences to it, of the last of ``kinds`` each, paired by persona and seed. ``paper`` holds what the paper
+    printed, by row, in the order of ``paper_columns``.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    rows: tuple[str, ...]
+    kinds: tuple[Kind, ...] = ("adapted",)
+    against: str = ""
+    paper_columns: tuple[str, ...] = ()
+    paper: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Rows in the order in which they run; where the budget ends, the last ones are left out.
+
+    ``rule`` says before the first run which result counts as which finding. ``scored_with`` are the flags of
+    ``menura eval`` for all rows, ``scored_with_tiny`` those of size tiny. ``core_hours`` is the budget of size cpu.
+    """
+
+    name: str
+    question: str
+    rule: str
+    core_hours: float
+    rows: tuple[Row, ...]
+    tables: tuple[Table, ...]
+    scored_with: tuple[str, ...]
+    scored_with_tiny: tuple[str, ...]
+
+    def row(self, name: str) -> Row:
+        """Return a row by name; ConfigError with the nearest name if there is none."""
+        return _named(name, {row.name: row for row in self.rows}, f"row of {self.name}")
+
+    def table(self, name: str) -> Table:
+        """Return a table by name; ConfigError with the nearest name if there is none."""
+        return _named(name, {table.name: table for table in self.tables}, f"table of {self.name}")
+
+    def units(self, rows: Sequence[str] = (), seeds: int | None = None) -> Iterator[tuple[Row, int]]:
+        """Yield the rows that are named, or all, with each of their seeds; at most ``seeds`` of them.
+
+        All rows come with their first seed before any comes with its second.
+        """
+        chosen = [self.row(name) for name in rows] or list(self.rows)
+        counts = [row.seeds if seeds is None else min(seeds, row.seeds) for row in chosen]
+        for seed in range(max(counts, default=0)):
+            for row, count in zip(chosen, counts, strict=True):
+                if seed < count:
+                    yield row, seed
+
+
+def _named(name: str, known: Mapping[str, T], what: str) -> T:
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise ConfigError(f"no {what} is called {shown(name)}", hint=hint, code="unknown_row")
+    return known[name]

@@ -1,0 +1,68 @@
+"""Units become runs and scores, one process after another; what is done is left alone."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from shlex import join
+
+from menura.errors import MenuraError
+from menura.experiments.commands import Unit
+
+HOUR = 3600.0
+
+
+class CommandFailedError(MenuraError):
+    """A command of an experiment ended with an error, which it has printed itself."""
+
+    code = "failed_command"
+    exit_code = 1
+
+
+def reproduce(
+    units: Sequence[Unit],
+    *,
+    hours: float | None = None,
+    run: Callable[[Sequence[str]], int] | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Unit]:
+    """Train and score units in order, and return those that are left out because the hours are over.
+
+    Each command is a process of its own, as typed by hand. A unit that is scored is not done again, and an interrupted
+    one goes on: the same call resumes. No unit begins after ``hours``. Raises CommandFailedError, naming the unit and
+    the command, for one that fails.
+    """
+    run = run or _run
+    began = time.monotonic()
+    for number, unit in enumerate(units):
+        if hours is not None and time.monotonic() - began > hours * HOUR:
+            return list(units[number:])
+        if unit.is_scored:
+            say(f"{unit.title}: scored already")
+            continue
+        for row in (*unit.needs, unit.row):
+            _train(unit.of(row), run, say)
+        _typed(unit, unit.evaluate, run, say)
+    return []
+
+
+def _train(unit: Unit, run: Callable[[Sequence[str]], int], say: Callable[[str], None]) -> None:
+    if unit.train and not unit.is_trained:
+        _typed(unit, unit.train, run, say)
+
+
+def typed(words: Sequence[str]) -> str:
+    """Return a command as one types it."""
+    return join(["menura", *words])
+
+
+def _typed(unit: Unit, words: Sequence[str], run: Callable[[Sequence[str]], int], say: Callable[[str], None]) -> None:
+    command = typed(words)
+    say(f"{unit.title}: {command}")
+    if code := run(words):
+        message = f"{unit.title}: exit code {code} of: {command}"
+        raise CommandFailedError(message, hint="its error is above; the same command goes on from there")
+
+
+def _run(words: Sequence[str]) -> int:
+    return subprocess.run([sys.executable, "-m", "menura", *words], check=False).returncode

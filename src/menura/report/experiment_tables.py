@@ -1,0 +1,164 @@
+"""Published units of an experiment become its tables, each figure made again from what was gathered of each persona."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from menura.errors import DataError
+from menura.experiments.experiment import Experiment, Kind, Table
+from menura.metrics import catalogue
+from menura.metrics.score import Metric, Score
+from menura.metrics.significance import Difference, difference_of_runs, score_of_runs
+from menura.report.published import PublishedUnit, check_alike
+from menura.report.table import ARROWS, aligned, cell, legend, signatures_listed, signed_cell
+
+SEED = 0  # of resampling
+EXPLAINED = "Over seeds: the mean of their figures; personas and seeds are both resampled. "
+PAIRED = "First minus second, on the same personas and seeds; p: two-sided permutation test over personas. "
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: a row, the label of one line of its evaluation, and its seeds."""
+
+    title: str
+    row: str
+    label: str
+    units: tuple[PublishedUnit, ...]
+
+    def has(self, metric: str) -> bool:
+        """Return whether the line was scored by a metric."""
+        return all(unit.has(self.label, metric) for unit in self.units)
+
+    def score(self, metric: str) -> Score:
+        """Return the figure over the line's seeds, with its interval; DataError if there is none."""
+        runs = [unit.statistics(self.label, metric) for unit in self.units]
+        return score_of_runs(_metric(metric), runs, signature=self.signature(metric), seed=SEED)
+
+    def minus(self, other: "Line", metric: str) -> Difference:
+        """Return this line less another one, over the seeds that both have."""
+        theirs = {unit.seed: unit for unit in other.units}
+        both = [unit for unit in self.units if unit.seed in theirs]
+        return difference_of_runs(
+            _metric(metric),
+            [unit.statistics(self.label, metric) for unit in both],
+            [theirs[unit.seed].statistics(other.label, metric) for unit in both],
+            signatures=(self.signature(metric), other.signature(metric)),
+            seed=SEED,
+        )
+
+    def signature(self, metric: str) -> str:
+        """Return how the metric was computed: all seeds of a line have it in common."""
+        return str(self.units[0].score(self.label, metric)["signature"])
+
+
+@dataclass(frozen=True)
+class ExperimentTables:
+    """An experiment with the units that are published of it."""
+
+    experiment: Experiment
+    units: Sequence[PublishedUnit]
+
+    @cached_property
+    def by_row(self) -> Mapping[str, tuple[PublishedUnit, ...]]:
+        """The units of each row, seeds in order. Raises DataError for units that do not compare."""
+        check_alike(self.units)
+        rows: dict[str, list[PublishedUnit]] = {}
+        for unit in self.units:
+            rows.setdefault(unit.row, []).append(unit)
+        return {row: tuple(sorted(units, key=lambda unit: unit.seed)) for row, units in rows.items()}
+
+    def markdown(self, table: Table) -> str:
+        """Return a table as Markdown, with how each column is computed below it, or which rows it waits for."""
+        missing = [name for name in table.rows if name not in self.by_row]
+        if missing == list(table.rows) or table.against in missing:
+            return f"Not run yet: {', '.join(missing)}."
+        return self._differences(table) if table.against else self._scores(table)
+
+    def line(self, row: str, kind: Kind) -> Line:
+        """Return the line of a row and kind, of the largest K. Raises DataError if it was not run."""
+        lines = list(self._lines((row,), (kind,)))
+        if not lines:
+            raise DataError(
+                f"{row} has no line {kind!r} in {self.experiment.name}",
+                hint=f"menura reproduce {self.experiment.name} --row {row}",
+                code="missing",
+            )
+        return lines[-1]
+
+    def left_out(self) -> list[str]:
+        """Return the rows, or seeds of them, that were not run."""
+        missing: dict[str, list[int]] = {}
+        for row, seed in self.experiment.units():
+            if seed not in [unit.seed for unit in self.by_row.get(row.name, ())]:
+                missing.setdefault(row.name, []).append(seed)
+        return [f"{row} (seed {', '.join(map(str, seeds))})" for row, seeds in missing.items()]
+
+    def _lines(self, rows: Sequence[str], kinds: Sequence[Kind]) -> Iterator[Line]:
+        for name in rows:
+            units = self.by_row.get(name, ())
+            for kind in kinds:
+                for label in units[0].labels(kind) if units else ():
+                    title = self.experiment.row(name).title + (f": {label}" if len(kinds) > 1 else "")
+                    yield Line(title, name, label, units)
+
+    def _scores(self, table: Table) -> str:
+        lines = list(self._lines(table.rows, table.kinds))
+        scores = {
+            (line.row, line.label): {name: line.score(name) for name in table.metrics if line.has(name)}
+            for line in lines
+        }
+        header = ["system", *map(_titled, table.metrics), "seeds", *(f"paper: {name}" for name in table.paper_columns)]
+        cells = [
+            [
+                line.title,
+                *(cell(scores[line.row, line.label].get(name)) for name in table.metrics),
+                str(len(line.units)),
+                *table.paper.get(line.row, ("–",) * len(table.paper_columns)),
+            ]
+            for line in lines
+        ]
+        listed = [
+            (line.title, name, scores[line.row, line.label][name], "")
+            for name in table.metrics
+            for line in lines
+            if line.has(name)
+        ]
+        return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), EXPLAINED)
+
+    def _differences(self, table: Table) -> str:
+        lines = [line for line in self._lines(table.rows, table.kinds) if line.row != table.against]
+        against = {kind: self.line(table.against, kind) for kind in table.kinds}
+        pairs = [(line, against[self._kind(line, table.kinds)]) for line in lines]
+        found = [
+            {name: ours.minus(theirs, name) for name in table.metrics if ours.has(name) and theirs.has(name)}
+            for ours, theirs in pairs
+        ]
+        titles = [f"{ours.title} − {theirs.title}" for ours, theirs in pairs]
+        cells = [
+            [title, *(signed_cell(differences.get(name)) for name in table.metrics), str(_seeds_of(*pair))]
+            for title, differences, pair in zip(titles, found, pairs, strict=True)
+        ]
+        header = ["difference", *map(_titled, table.metrics), "seeds"]
+        listed = [
+            (title, name, differences[name], "")
+            for name in table.metrics
+            for title, differences in zip(titles, found, strict=True)
+            if name in differences
+        ]
+        return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED)
+
+    def _kind(self, line: Line, kinds: Sequence[Kind]) -> Kind:
+        return next(kind for kind in kinds if line.label in line.units[0].labels(kind))
+
+
+def _seeds_of(ours: Line, theirs: Line) -> int:
+    return len({unit.seed for unit in ours.units} & {unit.seed for unit in theirs.units})
+
+
+def _metric(name: str) -> Metric:
+    return catalogue.named((name,))[0]
+
+
+def _titled(name: str) -> str:
+    return f"{name} {ARROWS[_metric(name).better]}"

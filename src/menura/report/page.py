@@ -1,0 +1,148 @@
+"""A page's blocks are made from published units: tables, conditions and single figures; what is typed is kept.
+
+A page has blocks between comments, which no reader of the page sees::
+
+    <!-- table cmaml/scores -->
+    …
+    <!-- end -->
+
+    … falls by <!-- figure cmaml cmaml_seq2spg adapted ppl -->93.2 [85.3, 101.6]<!-- end --> …
+
+There are ``table EXPERIMENT/TABLE``, ``conditions EXPERIMENT``, ``figure EXPERIMENT ROW KIND METRIC`` and
+``difference EXPERIMENT ROW KIND ROW KIND METRIC``, the first less the second.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from menura.errors import DataError, Problem
+from menura.experiments.catalogue import EXPERIMENTS, experiment
+from menura.report.experiment_tables import ExperimentTables
+from menura.report.published import read
+from menura.report.table import cell, signed_cell
+
+DATA = "data"  # the folder beside the page with a folder for each experiment
+BLOCK = re.compile(r"<!-- (table|conditions|figure|difference) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A block of a page that is not what the published units give."""
+
+    line: int
+    block: str
+    written: str
+    made: str
+
+
+def rendered(text: str, folder: Path) -> str:
+    """Return a page with all its blocks made again. Raises DataError for every block that cannot be made."""
+    maker = _Maker(folder)
+    made = BLOCK.sub(lambda match: maker.block(text, match), text)
+    if maker.problems:
+        raise DataError.of(maker.problems)
+    return made
+
+
+def verified(path: Path) -> list[Differing]:
+    """Return the blocks of a page that are not what its published units give, with what they would be."""
+    text = path.read_text(encoding="utf-8")
+    made = rendered(text, path.parent)
+    pairs = zip(BLOCK.finditer(text), BLOCK.finditer(made), strict=True)
+    return [
+        Differing(text.count("\n", 0, old.start()) + 1, f"{old[1]} {old[2]}", old[3].strip(), new[3].strip())
+        for old, new in pairs
+        if old[0] != new[0]
+    ]
+
+
+def experiments_of(text: str) -> list[str]:
+    """Return the experiments that a page's blocks name, in order."""
+    names = [match[2].split()[0].split("/")[0] for match in BLOCK.finditer(text)]
+    return list(dict.fromkeys(names))
+
+
+class _Maker:
+    """Makes blocks; the units of an experiment are read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / DATA
+        self._read: dict[str, ExperimentTables] = {}
+        self.problems: list[Problem] = []
+
+    def block(self, text: str, match: "re.Match[str]") -> str:
+        kind, words = match[1], match[2].split()
+        opening, end = f"<!-- {kind} {match[2]} -->", "<!-- end -->"
+        try:
+            made = self._made(kind, words)
+        except DataError as error:
+            line = text.count("\n", 0, match.start()) + 1
+            self.problems += [
+                Problem(p.code, f"line {line}, {opening}: {p.message}", p.place, p.hint) for p in error.problems
+            ]
+            return match[0]
+        return f"{opening}\n{made.strip()}\n{end}" if kind in ("table", "conditions") else f"{opening}{made}{end}"
+
+    def _made(self, kind: str, words: list[str]) -> str:
+        wanted = {"table": 1, "conditions": 1, "figure": 4, "difference": 6}[kind]
+        if len(words) != wanted:
+            raise DataError(f"{wanted} words wanted, not {len(words)}", code="block")
+        name, _, table = words[0].partition("/")
+        tables = self._tables(name)
+        if kind == "table":
+            return tables.markdown(tables.experiment.table(table))
+        if kind == "conditions":
+            return conditions(tables)
+        line = tables.line(words[1], _kind(words[2]))
+        if kind == "figure":
+            return cell(line.score(words[3]))
+        return signed_cell(line.minus(tables.line(words[3], _kind(words[4])), words[5]))
+
+    def _tables(self, name: str) -> ExperimentTables:
+        if name not in EXPERIMENTS:
+            raise DataError(f"no experiment is called {name}; there are {', '.join(EXPERIMENTS)}", code="block")
+        if name not in self._read:
+            self._read[name] = ExperimentTables(experiment(name), read(self._folder / name))
+        return self._read[name]
+
+
+def _kind(word: str) -> Any:
+    return word.replace("_", " ")
+
+
+def conditions(tables: ExperimentTables) -> str:
+    """Return how an experiment was run: its rule, commands, data, code, length of training, and what was left out."""
+    units = [unit for units in tables.by_row.values() for unit in units]
+    if not units:
+        return "Nothing of it has been run yet."
+    first = units[0]
+    about: Mapping[str, str] = first.content["evaluation"]["about"]
+    commits = sorted({unit.origin["commit"] for unit in units} | _trained_at(units))
+    lines = [
+        f"- Question: {tables.experiment.question}",
+        f"- Rule, set before the first run: {tables.experiment.rule}",
+        f"- Command: `menura reproduce {tables.experiment.name} --size {first.content['size']}`; then "
+        f"`menura report` with this page",
+        f"- Data: {about['data']}; split {about['split']}",
+        f"- Scored: {about['query']}" + (f"; {about['replies']}, {about['decoding']}" if "replies" in about else ""),
+        f"- Code: the same in all rows; commits {', '.join(commits)}",
+        f"- Versions: {about['environment']}",
+        "- Trained: " + "; ".join(_trained(row, units) for row, units in tables.by_row.items()),
+    ]
+    if left_out := tables.left_out():
+        lines.append(f"- Not run: {', '.join(left_out)}")
+    return "\n".join(lines)
+
+
+def _trained_at(units: Any) -> set[str]:
+    return {entry["commit"] for unit in units for entry in unit.content["run"]["code"]}
+
+
+def _trained(row: str, units: Any) -> str:
+    run = units[0].content["run"]
+    if "steps" not in run:
+        return f"{row} as it is"
+    return f"{row} {run['steps']} steps, {run['tokens']:,} tokens"
