@@ -33,8 +33,7 @@ def run_path(name: str | Path) -> Path:
 
 def results_name(target: str) -> str:
     """Return the name of the folder of a target's evaluation: the recipe's or the run's, on one level."""
-    path = run_path(target).absolute()
-    if (path / "run.json").exists():
-        runs = runs_folder().absolute()
-        target = str(path.relative_to(runs)) if path.is_relative_to(runs) else target
+    path, runs = run_path(target).absolute(), runs_folder().absolute()
+    if path.is_relative_to(runs):
+        target = str(path.relative_to(runs))
     return target.strip("/").replace("/", "-")

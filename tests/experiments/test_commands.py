@@ -1,0 +1,99 @@
+"""Rows and seeds become commands, in an order in which what matters most runs first."""
+
+import json
+from pathlib import Path
+
+import pytest
+from trial_experiment import TRIAL
+
+from menura.errors import ConfigError
+from menura.experiments.catalogue import EXPERIMENTS, experiment
+from menura.experiments.commands import Unit
+from menura.training.recipes import recipe
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep runs in a folder of the test's own."""
+    monkeypatch.setenv("MENURA_RUNS", str(tmp_path))
+    return tmp_path
+
+
+def unit(name: str, seed: int = 0, size: str = "cpu") -> Unit:
+    return Unit(TRIAL, TRIAL.row(name), seed, size)
+
+
+def test_all_rows_have_their_first_seed_before_any_has_its_second() -> None:
+    order = [(row.name, seed) for row, seed in TRIAL.units()]
+    assert order == [("first", 0), ("later", 0), ("again", 0), ("bare", 0), ("first", 1)]
+    assert [(row.name, seed) for row, seed in TRIAL.units(["bare", "first"], 1)] == [("bare", 0), ("first", 0)]
+
+
+def test_a_row_begins_at_the_run_of_another_of_the_same_seed(runs: Path) -> None:
+    words = unit("later", 1).train
+    assert words[:6] == ("train", "tiny/maml", "--size", "cpu", "--seed", "1")
+    assert f"model.init_from={runs}/trial@cpu/first-1" in words
+    assert [row.name for row in unit("later").needs] == ["first"]
+    assert [row.name for row in unit("again").needs] == ["first", "later"]
+
+
+def test_a_row_may_score_the_run_of_another_or_a_recipe_as_it_is(runs: Path) -> None:
+    again, bare = unit("again"), unit("bare")
+    assert again.train == bare.train == ()
+    assert again.evaluate[:2] == ("eval", f"{runs}/trial@cpu/later-0")
+    assert again.evaluate[2:5] == ("-k", "5", "--prompt")
+    assert bare.evaluate[:6] == ("eval", "tiny/finetune", "--size", "cpu", "--set", "model.max_length=64")
+
+
+def test_size_tiny_keeps_its_own_length_and_is_scored_its_own_way() -> None:
+    words = unit("later", size="tiny").train
+    assert "outer.steps=9" not in words
+    assert "method.order=exact" in words
+    assert unit("later", size="tiny").evaluate[2:4] == ("-k", "1")
+
+
+def test_what_another_command_trained_or_scored_does_not_count() -> None:
+    done = unit("first")
+    done.run.mkdir(parents=True)
+    (done.run / "STATUS.json").write_text('{"state": "done"}')
+    (done.run / "command.txt").write_text(f"/bin/menura {' '.join(done.train)}\n")
+    assert done.is_trained
+    (done.run / "command.txt").write_text("/bin/menura train tiny/maml --size cpu --seed 0\n")
+    assert not done.is_trained
+    done.evaluation.mkdir(parents=True)
+    scores = done.evaluation / "scores.json"
+    scores.write_text(json.dumps({"origin": {"words": list(done.evaluate)}}))
+    assert done.is_scored
+    scores.write_text(json.dumps({"origin": {"words": [*done.evaluate, "--greedy"]}}))
+    assert not done.is_scored
+
+
+def test_an_interrupted_training_is_not_done() -> None:
+    begun = unit("first")
+    begun.run.mkdir(parents=True)
+    (begun.run / "STATUS.json").write_text('{"state": "interrupted"}')
+    (begun.run / "command.txt").write_text(f"/bin/menura {' '.join(begun.train)}\n")
+    assert not begun.is_trained
+
+
+def test_an_unknown_name_is_told_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TRIAL.row("frist")
+    assert "no row of trial is called 'frist' (hint: did you mean first?)" in str(caught.value)
+    with pytest.raises(ConfigError, match="no experiment"):
+        experiment("cmal")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_each_experiment_names_recipes_rows_and_columns_that_are_there(name: str) -> None:
+    one = EXPERIMENTS[name]
+    for row in one.rows:
+        recipe(row.recipe, "tiny")
+        for before in filter(None, (row.start, row.run_of)):
+            assert one.rows.index(one.row(before)) < one.rows.index(row), "what it needs ranks higher"
+    for table in one.tables:
+        named = {*table.rows, *filter(None, (table.against,))}
+        assert named <= {row.name for row in one.rows}
+        assert all(len(printed) == len(table.paper_columns) for printed in table.paper.values())
+        assert set(table.paper) <= set(table.rows)
+    assert len({row.name for row in one.rows}) == len(one.rows)

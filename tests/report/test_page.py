@@ -1,0 +1,96 @@
+"""Blocks of a page are made from published scores, and what was typed over them is found."""
+
+from pathlib import Path
+
+import pytest
+from trial_experiment import TRIAL, scored
+
+from menura.errors import DataError
+from menura.experiments import catalogue
+from menura.report import page
+from menura.report.published import publish
+
+PAGE = """# A trial
+
+Before <!-- figure trial first adapted ppl -->?<!-- end -->, and
+<!-- difference trial later adapted first adapted ppl --><!-- end -->.
+
+<!-- conditions trial -->
+<!-- end -->
+
+<!-- table trial/scores -->
+typed
+<!-- end -->
+
+<!-- table trial/decides -->
+<!-- end -->
+
+After.
+"""
+
+
+@pytest.fixture(autouse=True)
+def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Make the trial one of the experiments, with two seeds of a row and one of another; return the page's folder."""
+    monkeypatch.setenv("MENURA_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "trial", TRIAL)
+    for name, seed, shift in (("first", 0, 0.0), ("first", 1, 0.1), ("later", 0, -0.3)):
+        publish(scored(name, seed, shift), tmp_path / page.DATA / "trial")
+    return tmp_path
+
+
+def test_blocks_are_made_and_what_is_typed_around_them_is_kept(trial: Path) -> None:
+    made = page.rendered(PAGE, trial)
+    assert made.startswith("# A trial\n\nBefore <!-- figure trial first adapted ppl -->2.")
+    assert made.endswith("<!-- end -->\n\nAfter.\n")
+    assert "typed" not in made
+    assert "| First: un-adapted   |" in made
+    assert "| Later − First |" in made
+    assert "- Not run: again (seed 0), bare (seed 0)" in made
+    assert "first 2 steps, 42 tokens" in made
+    assert page.rendered(made, trial) == made
+
+
+def test_a_typed_figure_is_found_with_its_line(trial: Path) -> None:
+    path = trial / "page.md"
+    made = page.rendered(PAGE, trial)
+    path.write_text(made)
+    assert page.verified(path) == []
+    first = made.split("ppl -->")[1].split(" ")[0]
+    path.write_text(made.replace(f"ppl -->{first}", "ppl -->1.23", 1))
+    (differing,) = page.verified(path)
+    assert (differing.line, differing.block) == (3, "figure trial first adapted ppl")
+    assert differing.written.startswith("1.23")
+    assert differing.made.startswith(first)
+
+
+def test_a_cell_typed_over_is_found(trial: Path) -> None:
+    path = trial / "page.md"
+    made = page.rendered(PAGE, trial)
+    row = next(line for line in made.splitlines() if line.startswith("| Later: adapted"))
+    path.write_text(made.replace(row, row.replace("|     1 |", "|     3 |")))
+    assert [one.block for one in page.verified(path)] == ["table trial/scores"]
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("<!-- table trail/scores --><!-- end -->", "no experiment is called trail"),
+        ("<!-- figure trial first adapted --><!-- end -->", "4 words wanted, not 3"),
+        ("<!-- figure trial bare adapted ppl --><!-- end -->", "bare has no line 'adapted' in trial"),
+        ("<!-- figure trial first adapted f1 --><!-- end -->", "no f1 of 'adapted, K=5'"),
+    ],
+)
+def test_a_block_that_cannot_be_made_is_named_with_its_line(trial: Path, block: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        page.rendered(f"one\ntwo\n{block}\n{block}\n", trial)
+    assert len(caught.value.problems) == 2
+    assert "line 3, <!--" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_table_waits_for_rows_that_were_not_run(trial: Path) -> None:
+    for path in (trial / page.DATA / "trial").glob("first*"):
+        path.unlink()
+    made = page.rendered("<!-- table trial/decides --><!-- end -->", trial)
+    assert "Not run yet: first." in made
