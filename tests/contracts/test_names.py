@@ -21,7 +21,7 @@ FEWEST_LINES = 30  # of a file that one other imports alone
 MODULES = frozenset(
     [
         "parts",
-        "experiments",
+        "",
         "episodes",
         "lean",
         "known_layers",

@@ -6,7 +6,8 @@ from menura.errors import ConfigError, shown
 from menura.experiments import cmaml, mamlviapp
 from menura.experiments.experiment import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in (cmaml.PERSONACHAT, mamlviapp.PERSONACHAT)}
+ALL = (cmaml.PERSONACHAT, mamlviapp.PERSONACHAT, cmaml.SIMILAR, cmaml.DISSIMILAR, cmaml.MOJITALK)
+EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in ALL}
 
 
 def experiment(name: str) -> Experiment:

@@ -1,12 +1,86 @@
-"""CMAML's table 1 on Persona-Chat (Song et al., 2020): do personas profit from a mask of their own?"""
+"""CMAML's tables (Song et al., 2020): do personas, or emojis, profit from a mask of their own?"""
+
+from dataclasses import replace
 
 from menura.experiments.experiment import Experiment, Row, Table
 
 SEEDS = 3  # of the pair that decides
-FINETUNED = ("--set", "method=finetune", "--set", "method.inner.lr=0.01")  # a pooled row's line "adapted" is its -F row
-MORE_STEPS = ("outer.steps=150", "outer.meta_batch_size=4")  # what the CMAML rows train beyond MAML's
-FIGURES = ("ppl", "multi-bleu", "dist-1", "c-score")
-AS_PRINTED = ("PPL", "BLEU", "Dist-1", "C score")
+POOLED = ("seq2seq", "speaker", "seq2spg")
+META = ("maml_seq2seq", "maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg_prime", "cmaml_seq2spg")
+# The line "adapted" of a pooled row is the paper's -F row.
+FINETUNED = ("--set", "method=finetune", "--set", "method.inner.lr=0.01")
+PRINTED = {  # Tables 1 and 2 of the paper: PPL, BLEU, Dist-1, and C score or E-acc
+    "cmaml": {
+        "seq2seq": ("37.91", "1.27", "0.0019", "−0.16"),
+        "speaker": ("40.17", "1.25", "0.0037", "−0.14"),
+        "seq2spg": ("36.46", "1.41", "0.0023", "−0.14"),
+        "seq2seq_f": ("33.65", "1.56", "0.0046", "−0.05"),
+        "speaker_f": ("35.61", "1.52", "0.0059", "0.03"),
+        "seq2spg_f": ("32.68", "1.54", "0.0045", "−0.05"),
+        "maml_seq2seq": ("37.43", "1.54", "0.0087", "0.14"),
+        "maml_seq2spg": ("35.89", "1.70", "0.0074", "0.16"),
+        "cmaml_seq2spg_prime": ("37.32", "1.43", "0.0089", "0.15"),
+        "cmaml_seq2spg": ("36.30", "1.70", "0.0097", "0.18"),
+    },
+    "cmaml-mojitalk": {
+        "seq2seq": ("218.95", "0.36", "0.0342", "0.73"),
+        "speaker": ("418.96", "0.19", "0.0530", "0.70"),
+        "seq2spg": ("158.74", "0.64", "0.0239", "0.74"),
+        "seq2seq_f": ("217.60", "0.40", "0.0326", "0.72"),
+        "speaker_f": ("403.92", "0.21", "0.0528", "0.72"),
+        "seq2spg_f": ("157.92", "0.65", "0.0228", "0.74"),
+        "maml_seq2seq": ("179.02", "0.54", "0.0109", "0.70"),
+        "maml_seq2spg": ("181.56", "0.73", "0.0246", "0.74"),
+        "cmaml_seq2spg_prime": ("172.92", "0.76", "0.0102", "0.75"),
+        "cmaml_seq2spg": ("185.97", "0.85", "0.0210", "0.77"),
+    },
+}
+TINY = (
+    *("-k", "2", "--protocol", "leave-one-out", "--queries", "1", "--personas", "3", "--epochs", "1,2"),
+    *("--metrics", "ppl,multi-bleu,dist-1", "--replies", "1", "--max-new-tokens", "4"),
+)
+BY_BEAM = ("--epochs", "1,2,4", "--num-beams", "5", "--max-new-tokens", "20")
+
+
+def _rows(setting: str, more_steps: int) -> tuple[Row, ...]:
+    """Return the rows, the pair that decides first; the CMAML rows begin at the run of MAML on the same model."""
+    steps = (f"outer.steps={more_steps}", "outer.meta_batch_size=4")  # what the CMAML rows train beyond MAML's
+    return (
+        Row("maml_seq2spg", "MAML-Seq2SPG", f"{setting}/maml_seq2spg", seeds=SEEDS),
+        Row(
+            "maml_seq2spg_more",
+            f"MAML-Seq2SPG, {more_steps} steps more",
+            f"{setting}/maml_seq2spg",
+            steps,
+            start="maml_seq2spg",
+            seeds=SEEDS,
+        ),
+        Row("cmaml_seq2spg", "CMAML-Seq2SPG", f"{setting}/cmaml_seq2spg", start="maml_seq2spg", seeds=SEEDS),
+        Row("seq2spg", "Seq2SPG", f"{setting}/seq2spg", scored_with=FINETUNED),
+        Row("maml_seq2seq", "MAML-Seq2seq", f"{setting}/maml_seq2seq"),
+        Row("seq2seq", "Seq2seq", f"{setting}/seq2seq", scored_with=FINETUNED),
+        Row("speaker", "Speaker", f"{setting}/speaker", scored_with=FINETUNED),
+        Row("maml_seq2spg_prime", "MAML-Seq2SP′G", f"{setting}/maml_seq2spg", ("model.reads=state",)),
+        Row(
+            "cmaml_seq2spg_prime",
+            "CMAML-Seq2SP′G",
+            f"{setting}/cmaml_seq2spg_prime",
+            start="maml_seq2spg_prime",
+        ),
+    )
+
+
+def _tables(setting: str, figures: tuple[str, ...], columns: tuple[str, ...]) -> tuple[Table, ...]:
+    printed = PRINTED.get(setting, {})
+    columns = columns if printed else ()
+    adapted = {name: printed.get(f"{name}_f", printed.get(name, ())) for name in (*POOLED, *META)}
+    return (
+        Table("not-adapted", figures, POOLED, ("un-adapted",), "", columns, {n: printed[n] for n in POOLED if printed}),
+        Table("adapted", figures, (*POOLED, *META), ("adapted",), "", columns, {n: p for n, p in adapted.items() if p}),
+        Table("controls", figures[:1], (*POOLED, *META), ("un-adapted", "wrong persona", "adapted")),
+        Table("decides", (figures[0], figures[-1]), ("maml_seq2spg", "cmaml_seq2spg"), against="maml_seq2spg_more"),
+    )
+
 
 PERSONACHAT = Experiment(
     name="cmaml",
@@ -17,82 +91,36 @@ PERSONACHAT = Experiment(
         "lies above 0; otherwise nothing is shown. C score, BLEU and Dist are reported and decide nothing."
     ),
     core_hours=6,
-    rows=(
-        Row("maml_seq2spg", "MAML-Seq2SPG", "cmaml/maml_seq2spg", seeds=SEEDS),
-        Row(
-            "maml_seq2spg_more",
-            "MAML-Seq2SPG, 150 steps more",
-            "cmaml/maml_seq2spg",
-            MORE_STEPS,
-            start="maml_seq2spg",
-            seeds=SEEDS,
-        ),
-        Row("cmaml_seq2spg", "CMAML-Seq2SPG", "cmaml/cmaml_seq2spg", start="maml_seq2spg", seeds=SEEDS),
-        Row("seq2spg", "Seq2SPG", "cmaml/seq2spg", scored_with=FINETUNED),
-        Row("maml_seq2seq", "MAML-Seq2seq", "cmaml/maml_seq2seq"),
-        Row("seq2seq", "Seq2seq", "cmaml/seq2seq", scored_with=FINETUNED),
-        Row("speaker", "Speaker", "cmaml/speaker", scored_with=FINETUNED),
-        Row("maml_seq2spg_prime", "MAML-Seq2SP′G", "cmaml/maml_seq2spg", ("model.reads=state",)),
-        Row(
-            "cmaml_seq2spg_prime",
-            "CMAML-Seq2SP′G",
-            "cmaml/cmaml_seq2spg_prime",
-            start="maml_seq2spg_prime",
-        ),
+    rows=_rows("cmaml", 150),
+    tables=_tables("cmaml", ("ppl", "multi-bleu", "dist-1", "c-score"), ("PPL", "BLEU", "Dist-1", "C score")),
+    scored_with=(
+        *("-k", "3", "--protocol", "leave-one-out", "--queries", "1", *BY_BEAM),
+        *("--metrics", "ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions"),
     ),
-    tables=(
-        Table(
-            "scores",
-            FIGURES,
-            ("maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg", "maml_seq2seq", "cmaml_seq2spg_prime"),
-            ("un-adapted", "wrong persona", "adapted"),
-        ),
-        Table(
-            "not-adapted",
-            FIGURES,
-            ("seq2seq", "speaker", "seq2spg"),
-            ("un-adapted",),
-            paper_columns=AS_PRINTED,
-            paper={
-                "seq2seq": ("37.91", "1.27", "0.0019", "−0.16"),
-                "speaker": ("40.17", "1.25", "0.0037", "−0.14"),
-                "seq2spg": ("36.46", "1.41", "0.0023", "−0.14"),
-            },
-        ),
-        Table(
-            "adapted",
-            FIGURES,
-            (
-                *("seq2seq", "speaker", "seq2spg", "maml_seq2seq", "maml_seq2spg", "maml_seq2spg_more"),
-                *("cmaml_seq2spg_prime", "cmaml_seq2spg"),
-            ),
-            ("adapted",),
-            paper_columns=AS_PRINTED,
-            paper={
-                "seq2seq": ("33.65", "1.56", "0.0046", "−0.05"),
-                "speaker": ("35.61", "1.52", "0.0059", "0.03"),
-                "seq2spg": ("32.68", "1.54", "0.0045", "−0.05"),
-                "maml_seq2seq": ("37.43", "1.54", "0.0087", "0.14"),
-                "maml_seq2spg": ("35.89", "1.70", "0.0074", "0.16"),
-                "cmaml_seq2spg_prime": ("37.32", "1.43", "0.0089", "0.15"),
-                "cmaml_seq2spg": ("36.30", "1.70", "0.0097", "0.18"),
-            },
-        ),
-        Table(
-            "decides",
-            ("ppl", "c-score"),
-            ("maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg"),
-            ("adapted",),
-            against="maml_seq2spg_more",
-        ),
+    scored_with_tiny=TINY,
+)
+SIMILAR, DISSIMILAR = (
+    replace(
+        PERSONACHAT,
+        name=f"cmaml-{which}",
+        question=f"The same, trained on the 100 users that are most {which}: do masks help more where users differ?",
+        rows=_rows(f"cmaml-{which}", 150)[:3],
+        tables=_tables(f"cmaml-{which}", ("ppl", "c-score"), ())[-1:],
+        core_hours=1,
+    )
+    for which in ("similar", "dissimilar")
+)
+MOJITALK = replace(
+    PERSONACHAT,
+    name="cmaml-mojitalk",
+    question="The same on MojiTalk, where a task is an emoji.",
+    core_hours=2,
+    rows=_rows("cmaml-mojitalk", 75),
+    tables=_tables(
+        "cmaml-mojitalk", ("ppl", "multi-bleu", "dist-1", "e-acc-within"), ("PPL", "BLEU", "Dist-1", "E-acc")
     ),
     scored_with=(
-        *("-k", "3", "--protocol", "leave-one-out", "--queries", "1"),
-        *("--metrics", "ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions"),
-        *("--epochs", "1,2,4", "--num-beams", "5", "--max-new-tokens", "20"),
-    ),
-    scored_with_tiny=(
-        *("-k", "2", "--protocol", "leave-one-out", "--queries", "1", "--personas", "3", "--epochs", "1,2"),
-        *("--metrics", "ppl,multi-bleu,dist-1", "--replies", "1", "--max-new-tokens", "4"),
+        *("-k", "100", "--queries", "50", "--replies", "16", "--length-penalty", "1", *BY_BEAM),
+        *("--metrics", "ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,e-acc,e-acc-5,e-acc-within"),
     ),
 )

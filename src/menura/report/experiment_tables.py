@@ -36,7 +36,8 @@ class Line:
         return score_of_runs(_metric(metric), runs, signature=self.signature(metric), seed=SEED)
 
     def minus(self, other: "Line", metric: str) -> Difference:
-        """Return this line less another one, over the seeds that both have."""
+        """Return this line less another one, over the seeds that both have. Raises as ``ExperimentTables.markdown``."""
+        check_alike((*self.units, *other.units))
         theirs = {unit.seed: unit for unit in other.units}
         both = [unit for unit in self.units if unit.seed in theirs]
         return difference_of_runs(
@@ -61,15 +62,18 @@ class ExperimentTables:
 
     @cached_property
     def by_row(self) -> Mapping[str, tuple[PublishedUnit, ...]]:
-        """The units of each row, seeds in order. Raises DataError for units that do not compare."""
-        check_alike(self.units)
+        """The units of each row, seeds in order."""
         rows: dict[str, list[PublishedUnit]] = {}
         for unit in self.units:
             rows.setdefault(unit.row, []).append(unit)
         return {row: tuple(sorted(units, key=lambda unit: unit.seed)) for row, units in rows.items()}
 
     def markdown(self, table: Table) -> str:
-        """Return a table as Markdown, with how each column is computed below it, or which rows it waits for."""
+        """Return a table as Markdown, with how each column is computed below it, or which rows it waits for.
+
+        Raises DataError, naming every difference, for rows that do not compare.
+        """
+        check_alike([unit for name in (*table.rows, table.against) for unit in self.by_row.get(name, ())])
         missing = [name for name in table.rows if name not in self.by_row]
         if missing == list(table.rows) or table.against in missing:
             return f"Not run yet: {', '.join(missing)}."
