@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from menura.api.agent import overridden
+from menura.api.options import overridden
 from menura.errors import ConfigError, DataError, MenuraError, number_of, shown
 
 if TYPE_CHECKING:

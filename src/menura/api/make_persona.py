@@ -11,7 +11,9 @@ from typing import Any
 from menura import registry
 from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation
-from menura.api.agent import Persona, load, method_on, overridden, persona_on, usual_method
+from menura.api.agent import Persona, persona_on
+from menura.api.loading import load, method_on, usual_method
+from menura.api.options import overridden
 from menura.artefacts import persona_store
 from menura.artefacts.bases.catalogue import BASES, SMOLLM2
 from menura.artefacts.bases.dtype import Dtype

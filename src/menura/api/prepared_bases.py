@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from menura.api.agent import CommandOptions
+from menura.api.options import CommandOptions
 from menura.api.runs import train
 from menura.artefacts.bases import base as bases
 from menura.artefacts.bases.prepared import prepared_file, prepared_folder

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.adaptation.default_methods import DEFAULT_PERSONA
-from menura.api.agent import CommandOptions, Model, Persona, overridden, persona_on
+from menura.api.agent import Model, Persona, persona_on
+from menura.api.options import CommandOptions, overridden
 from menura.artefacts.files import home, write_text
 from menura.errors import ConfigError, number_of
 from menura.evaluation.evaluate import Results
