@@ -100,20 +100,22 @@ def prepare(
     """Train a start for personas on a base, once, from the packaged dialogues; the same command resumes."""
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
-    found = api.prepare_base(
+    result = api.prepare_base(
         name, given.options, lambda run: StepProgress(screen, "prepare"), fresh=fresh, say=screen.say
     )
-    if found is None:
+    if result is None:
         return
+    written = f"wrote  {result.path}" if result.trained else f"same   {result.path} was there already"
     text = (
-        f"wrote  {found.path}\n"
-        f"perplexity of {found.speakers} validation speakers, nothing adapted: {found.before:.2f} before, "
-        f"{found.after:.2f} prepared"
+        f"{written}\n"
+        f"perplexity of {result.speakers} validation speakers, nothing adapted: {result.before:.2f} before, "
+        f"{result.after:.2f} prepared"
     )
     facts = {
-        "path": str(found.path),
-        "perplexity_before": found.before,
-        "perplexity_prepared": found.after,
-        "speakers": found.speakers,
+        "path": str(result.path),
+        "perplexity_before": result.before,
+        "perplexity_prepared": result.after,
+        "speakers": result.speakers,
+        "trained": result.trained,
     }
     screen.give("prepared", facts, text)
