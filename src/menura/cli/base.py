@@ -1,7 +1,7 @@
 """``menura base list | pull | show | check | prepare``."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from menura import api
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.options import DTYPE
 from menura.cli.terminal import Screen, StepProgress, columns
+
+if TYPE_CHECKING:
+    from menura.api import BaseCheck
 
 app = typer.Typer(help="Bases: the language models that personas stand on.", epilog=EPILOG, no_args_is_help=True)
 NAME = Annotated[
@@ -21,19 +24,19 @@ TERMS = typer.Option("--accept-terms", help="Accept the terms of use that the ba
 def list_bases(context: typer.Context) -> None:
     """Show the bases known by name, and the models on this machine that can be one."""
     given: Globals = context.obj
-    found, others = api.bases(), api.other_models()
+    bases, others = api.bases(), api.other_models()
     rows = [["name", "here", "source", "parameters", "licence", "about"]]
-    for one in found:
+    for one in bases:
         size = "" if one["parameters"] is None else f"{one['parameters']:,}"
         rows.append([one["name"], "yes" if one["here"] else "", one["source"], size, one["licence"], one["about"]])
-    default = next(one["name"] for one in found if one["default"])
+    default = next(one["name"] for one in bases if one["default"])
     text = f"{columns(rows)}\ndefault: {default}. A folder, a .gguf file or a hub id is a base as well."
     if others:
         named = [[one["name"], f"{one['size'] / 1e6:,.0f} MB", one["program"], one["path"]] for one in others]
         text += f"\n\n{columns([['models of other programs', 'size', 'of', 'where'], *named])}"
     facts = {
-        "known": [one["name"] for one in found if one["known"]],
-        "here": [one["name"] for one in found if one["here"]],
+        "known": [one["name"] for one in bases if one["known"]],
+        "here": [one["name"] for one in bases if one["here"]],
         "others": others,
     }
     Screen(as_json=given.as_json).give("bases", facts, text)
@@ -44,17 +47,17 @@ def pull(context: typer.Context, name: NAME, accept_terms: Annotated[bool, TERMS
     """Fetch a base and convert it, once; its checksum is checked."""
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
-    found, folder = api.pull_base(name, accept_terms=accept_terms, offline=given.offline, say=screen.say)
-    screen.give("base", asdict(found), f"{found.name} is here: {folder}")
+    base, folder = api.pull_base(name, accept_terms=accept_terms, offline=given.offline, say=screen.say)
+    screen.give("base", asdict(base), f"{base.name} is here: {folder}")
 
 
 @app.command(epilog=EPILOG)
 def show(context: typer.Context, name: NAME) -> None:
     """Show what a base on this machine is, and its hash."""
     given: Globals = context.obj
-    found = api.show_base(name)
-    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in found.items()]
-    facts = {key: value for key, value in found.items() if key != "folder"}
+    about = api.show_base(name)
+    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in about.items()]
+    facts = {key: value for key, value in about.items() if key != "folder"}
     Screen(as_json=given.as_json).give("base", facts, columns(rows))
 
 
@@ -63,32 +66,37 @@ def check(context: typer.Context, name: NAME, dtype: DTYPE = "auto") -> None:
     """Load a base and say what it is, how a chat is written for it, and whether personas can be adapted on it."""
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
-    found = api.check_base(
+    result = api.check_base(
         name,
         dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
         device=given.device,
         offline=given.offline,
         say=screen.say,
     )
-    figures = {
-        "everyday English": f"{found.bits_per_byte:.2f} bits a byte, nothing adapted",
-        "a persona takes": f"about {max(found.seconds, 1):.0f} s for five dialogues",
-        "memory so far": f"{found.memory / 1e9:.1f} GB",
-    }
-    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in found.facts.items()]
-    sample = "\n".join(f"  | {line}" for line in found.sample.splitlines())
-    verdict = "yes" if not found.reasons else "with care: " + "; ".join(found.reasons)
-    table = columns([*rows, *map(list, figures.items())])
+    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in result.facts.items()]
+    sample = "\n".join(f"  | {line}" for line in result.sample.splitlines())
+    verdict = f"{result.verdict}: {'; '.join(result.reasons)}" if result.reasons else result.verdict
+    table = columns([*rows, *map(list, _measured(result).items())])
     text = f"{table}\na chat as it reads it:\n{sample}\ngood for adapting: {verdict}"
     facts = {
-        **found.facts,
-        "sample": found.sample,
-        "seconds": found.seconds,
-        "memory": found.memory,
-        "bits_per_byte": found.bits_per_byte,
-        "reasons": list(found.reasons),
+        **result.facts,
+        "sample": result.sample,
+        "seconds": result.seconds,
+        "memory": result.memory,
+        "bits_per_byte": result.bits_per_byte,
+        "verdict": result.verdict,
+        "reasons": list(result.reasons),
     }
     screen.give("base", facts, text)
+
+
+def _measured(result: "BaseCheck") -> dict[str, str]:
+    bits, seconds = result.bits_per_byte, result.seconds
+    return {
+        "everyday English": "not measured" if bits is None else f"{bits:.2f} bits a byte, nothing adapted",
+        "a persona takes": "not measured" if seconds is None else f"about {max(seconds, 1):.0f} s for five dialogues",
+        "memory so far": f"{result.memory / 1e9:.1f} GB",
+    }
 
 
 @app.command(epilog=EPILOG)
