@@ -75,9 +75,9 @@ class Agent:
         """Return the same agent with these values of its profile, by key; others stay. Raises as ``check_profile``."""
         from menura.personas.profiles import check_profile
 
-        told = {key: (given,) if isinstance(given, str) else tuple(given) for key, given in profile.items()}
-        check_profile(self.loaded, told)
-        return replace(self, profile={**self.profile, **told})
+        values = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in profile.items()}
+        check_profile(self.loaded, values)
+        return replace(self, profile={**self.profile, **values})
 
     def reply(
         self, context: Context, *, decoding: Decoding | None = None, max_new_tokens: int = REPLY_TOKENS, seed: int = 0
@@ -135,19 +135,21 @@ class Agent:
 
         model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         with self._as_agent():
-            (found,) = candidates(
+            (chosen,) = candidates(
                 model, [prompt], decoding or Greedy(), ranking, end=ends, max_new_tokens=max_new_tokens, seeds=[seed]
             )
-            said = model.batch([replace(prompt, reply=(*one.ids, ends[0])) for one in found])
-            latents = [one.latent for one in found if one.latent is not None]
+            batch = model.batch([replace(prompt, reply=(*one.ids, ends[0])) for one in chosen])
+            latents = [one.latent for one in chosen if one.latent is not None]
             with torch.no_grad():
                 own = (
-                    model.nll_under(said, latents) if isinstance(model, HasLatents) and latents else nll_of(model, said)
+                    model.nll_under(batch, latents)
+                    if isinstance(model, HasLatents) and latents
+                    else nll_of(model, batch)
                 )
-            nll = (own / said.reply_lengths).tolist()
+            nll = (own / batch.reply_lengths).tolist()
         return [
             Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
-            for one, value in zip(found, nll, strict=True)
+            for one, value in zip(chosen, nll, strict=True)
         ]
 
     def stream(
@@ -183,9 +185,9 @@ class Agent:
             raise DataError("nothing to reply to: the context is empty", code="empty")
         wrong = next((turn for turn in turns if not isinstance(turn, Turn)), None)
         if wrong is not None:
-            said = f"a {type(wrong).__name__} in the context where a Turn was wanted"
+            message = f"a {type(wrong).__name__} in the context where a Turn was wanted"
             raise DataError(
-                said, hint='one line of text, or [menura.corpus.dialogue.Turn("you", "hello"), …]', code="schema"
+                message, hint='one line of text, or [menura.corpus.dialogue.Turn("you", "hello"), …]', code="schema"
             )
         # Half of a surrogate pair is no character, and no tokenizer reads it.
         turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
@@ -271,8 +273,8 @@ class Model(Agent):
         collected = Collected(k, pick)
         for dialogue in dialogues:
             if not isinstance(dialogue, Dialogue):
-                said = f"a {type(dialogue).__name__} where a Dialogue was wanted"
-                raise DataError(said, hint="menura.corpus.dialogue.Dialogue, or the path of a file", code="schema")
+                message = f"a {type(dialogue).__name__} where a Dialogue was wanted"
+                raise DataError(message, hint="menura.corpus.dialogue.Dialogue, or the path of a file", code="schema")
             collected.add(dialogue)
         who = speaker or find_speaker(name, collected.repliers())
         if who is None:
@@ -289,7 +291,7 @@ def persona_on(
     loaded: LoadedModel, artefact: PersonaArtefact, check: Check | None = None, path: Path | None = None
 ) -> Persona:
     """Return a persona that replies through a model it fits."""
-    profile = {key: tuple(told) for key, told in artefact.recipe.get("profile", {}).items()}
+    profile = {key: tuple(values) for key, values in artefact.recipe.get("profile", {}).items()}
     own = Persona(loaded, profile=profile, facts=artefact.facts, weights=artefact.weights, artefact=artefact)
     return replace(own, check=check, path=path)
 

@@ -23,7 +23,7 @@ TERMS = typer.Option("--accept-terms", help="Accept the terms of use that the ba
 @app.command("list", epilog=EPILOG)
 def list_bases(context: typer.Context) -> None:
     """Show the bases known by name, and the models on this machine that can be one."""
-    given: Globals = context.obj
+    flags: Globals = context.obj
     bases, others = api.bases(), api.other_models()
     rows = [["name", "here", "source", "parameters", "licence", "about"]]
     for one in bases:
@@ -39,38 +39,38 @@ def list_bases(context: typer.Context) -> None:
         "here": [one["name"] for one in bases if one["here"]],
         "others": others,
     }
-    Screen(as_json=given.as_json).give("bases", facts, text)
+    Screen(as_json=flags.as_json).give("bases", facts, text)
 
 
 @app.command(epilog=EPILOG)
 def pull(context: typer.Context, name: NAME, accept_terms: Annotated[bool, TERMS] = False) -> None:
     """Fetch a base and convert it, once; its checksum is checked."""
-    given: Globals = context.obj
-    screen = Screen(as_json=given.as_json)
-    base, folder = api.pull_base(name, accept_terms=accept_terms, offline=given.offline, say=screen.say)
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    base, folder = api.pull_base(name, accept_terms=accept_terms, offline=flags.offline, say=screen.say)
     screen.give("base", asdict(base), f"{base.name} is here: {folder}")
 
 
 @app.command(epilog=EPILOG)
 def show(context: typer.Context, name: NAME) -> None:
     """Show what a base on this machine is, and its hash."""
-    given: Globals = context.obj
+    flags: Globals = context.obj
     about = api.show_base(name)
     rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in about.items()]
     facts = {key: value for key, value in about.items() if key != "folder"}
-    Screen(as_json=given.as_json).give("base", facts, columns(rows))
+    Screen(as_json=flags.as_json).give("base", facts, columns(rows))
 
 
 @app.command(epilog=EPILOG)
 def check(context: typer.Context, name: NAME, dtype: DTYPE = "auto") -> None:
     """Load a base and say what it is, how a chat is written for it, and whether personas can be adapted on it."""
-    given: Globals = context.obj
-    screen = Screen(as_json=given.as_json)
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
     result = api.check_base(
         name,
         dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
-        device=given.device,
-        offline=given.offline,
+        device=flags.device,
+        offline=flags.offline,
         say=screen.say,
     )
     rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in result.facts.items()]
@@ -106,10 +106,10 @@ def prepare(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew what was prepared before.")] = False,
 ) -> None:
     """Train a start for personas on a base, once, from the packaged dialogues; the same command resumes."""
-    given: Globals = context.obj
-    screen = Screen(as_json=given.as_json)
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
     result = api.prepare_base(
-        name, given.options, lambda run: StepProgress(screen, "prepare"), fresh=fresh, say=screen.say
+        name, flags.options, lambda run: StepProgress(screen, "prepare"), fresh=fresh, say=screen.say
     )
     if result is None:
         return
