@@ -39,3 +39,8 @@ def test_a_name_that_is_not_exported_is_none_of_the_package() -> None:
 def test_no_name_of_the_api_is_hidden_by_a_module_of_the_same_name() -> None:
     folders = {path.stem for path in Path(api.__file__).parent.iterdir()}
     assert not folders & set(api.__all__)
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_every_name_of_the_api_is_where_its_table_says(name: str) -> None:
+    assert getattr(api, name) is not None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from menura.experiments.commands import Unit
-from menura.experiments.experiment import Experiment, Row, Table
+from menura.experiments.experiment import Experiment, ExperimentRow, Table
 from menura.metrics.catalogue import METRICS
 from menura.metrics.score import Sample, by_persona
 from menura.metrics.statistics_json import as_json
@@ -18,10 +18,10 @@ TRIAL = Experiment(
     rule="!",
     core_hours=1,
     rows=(
-        Row("first", "First", "tiny/maml", seeds=2),
-        Row("later", "Later", "tiny/maml", ("outer.steps=9", "method.order=exact"), start="first"),
-        Row("again", "Again", "tiny/maml", run_of="later", scored_with=("--prompt",)),
-        Row("bare", "Bare", "tiny/finetune", ("model.max_length=64",), trains=False),
+        ExperimentRow("first", "First", "tiny/maml", seeds=2),
+        ExperimentRow("later", "Later", "tiny/maml", ("outer.steps=9", "method.order=exact"), start="first"),
+        ExperimentRow("again", "Again", "tiny/maml", run_of="later", scored_with=("--prompt",)),
+        ExperimentRow("bare", "Bare", "tiny/finetune", ("model.max_length=64",), trains=False),
     ),
     tables=(
         Table(

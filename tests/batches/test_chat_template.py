@@ -1,5 +1,7 @@
 import json
 import random
+import resource
+import time
 from itertools import product
 from typing import Any
 
@@ -19,9 +21,9 @@ from menura.batches.chat_template import (
     composed,
     conversations,
     pieces_of,
-    within,
 )
 from menura.batches.encode import Encoder
+from menura.batches.limited_process import SIZES
 from menura.batches.tokenizer import Tokenizer, byte_tokenizer
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.tasks.task import DialogueView
@@ -195,9 +197,10 @@ def test_messages_in_a_row_are_joined_where_roles_must_alternate() -> None:
     turns = (Turn("guest", "hi"), Turn("other", "and me"), Turn("mira", "tick"), Turn("guest", "what?"))
     asked = encoder.prompt(turns, "mira", room=10)
     assert "<|im_start|>user\nhi\nand me<|im_end|>" in ours.spelled(asked.prefix)
-    assert asked.prefix == ChatTemplate(given).ids(
-        [("user", "hi\nand me"), ("assistant", "tick"), ("user", "what?")], prompt=True
-    )
+    template = ChatTemplate(given)
+    text = template.text([("user", "hi\nand me"), ("assistant", "tick"), ("user", "what?")], prompt=True)
+    assert text is not None
+    assert asked.prefix == template.encoded(text)
 
 
 def test_a_typed_control_token_stays_letters_in_every_format() -> None:
@@ -281,10 +284,41 @@ def test_a_template_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) 
         pieces_of(ChatTemplate(tokenizer_with(endless)))
 
 
-def test_work_in_time_gives_its_result_and_its_errors() -> None:
-    assert within(5, lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        within(5, lambda: 1 // 0)
+DOUBLED = "{% set n = namespace(x='aaaaaaaa') %}{% for _ in range(99) %}"
+GREEDY = {
+    "a product": "{{ 'a' * 10 ** 11 }}",
+    "a product of lists": "{{ [1] * 10 ** 11 }}",
+    "doubling": DOUBLED + "{% set n.x = n.x ~ n.x %}{% endfor %}",
+    "doubling a sum": DOUBLED + "{% set n.x = n.x + n.x %}{% endfor %}",
+    "a filter": "{{ 'a' | center(10 ** 11) }}",
+    "a method": "{{ 'a'.ljust(10 ** 11) }}",
+    "a format": "{{ '%099999999999d' % 1 }}",
+    "joining": "{% set x = 'a' * 10 ** 6 %}{{ ((x,) * 10 ** 6) | join }}",
+    "replacing": "{% set x = 'a' * 10 ** 6 %}{{ x.replace('a', x) }}",
+    "writing": "{% set x = 'a' * 10 ** 6 %}{% for a in range(99999) %}{{ x }}{% endfor %}",
+}
+
+
+@pytest.mark.skipif(not SIZES.exists(), reason="this system tells no process how much it has mapped")
+@pytest.mark.parametrize("case", GREEDY)
+def test_a_template_that_asks_for_much_memory_gets_none_and_is_said(case: str) -> None:
+    given = tokenizer_with(GREEDY[case] + CHATML)
+    ours = Tokenizer(given.backend_tokenizer)
+    began, children = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    found = base_format(given, ours, ())
+    assert time.monotonic() - began < 2 * chat_template.SECONDS
+    assert "it takes over 256 MB of memory" in found.warning
+    assert found.chat_format.sha256 == plain(ours).sha256
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(children, own + 400_000)
+
+
+def test_a_template_that_counts_for_ever_in_one_call_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "SECONDS", 0.5)
+    began = time.monotonic()
+    with pytest.raises(TemplateError, match="takes over"):
+        pieces_of(ChatTemplate(tokenizer_with("{{ 9 ** (9 ** 9) }}" + CHATML)))
+    assert time.monotonic() - began < 3
 
 
 def test_a_template_that_numbers_its_turns_is_followed_and_the_difference_said() -> None:

@@ -17,6 +17,7 @@ from menura.training.data import DataConfig
 SOURCE = Path(menura.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 FEWEST_LINES = 30  # of a file that one other imports alone
+MOST_LINES = 399  # of any file
 # The names of earlier versions that no reader of PyTorch, transformers and peft could explain.
 MODULES = frozenset(
     [
@@ -202,6 +203,11 @@ def test_no_short_file_serves_one_other_alone() -> None:
         if len(importers[name]) == 1 and len(path.read_text(encoding="utf-8").splitlines()) < FEWEST_LINES
     ]
     assert not short
+
+
+def test_no_file_is_too_long_to_be_about_one_thing() -> None:
+    lines = {str(path.relative_to(SOURCE)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert not {name: count for name, count in lines.items() if count > MOST_LINES}
 
 
 def test_no_setting_has_the_name_of_an_earlier_one() -> None:

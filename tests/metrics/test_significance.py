@@ -13,7 +13,7 @@ from menura.metrics.hits import HitsAtOne
 from menura.metrics.perplexity import Perplexity
 from menura.metrics.score import Sample
 from menura.metrics.significance import (
-    Statistics,
+    RunStatistics,
     bootstrap,
     difference_of_runs,
     paired_difference,
@@ -133,10 +133,10 @@ def test_personas_without_ranks_do_not_spoil_the_interval() -> None:
     assert (found.value, found.low, found.high) == (100.0, 100.0, 100.0)
 
 
-def runs_of(metric: HitsAtOne, shares: list[list[float]]) -> list[Statistics]:
+def runs_of(metric: HitsAtOne, shares: list[list[float]]) -> list[RunStatistics]:
     """One run for each list, in which each persona has 100 ranked replies, a share of them at first place."""
     return [
-        Statistics(tuple(f"p{i:03}" for i in range(len(run))), tuple((100 * share, 100.0) for share in run), 100)
+        RunStatistics(tuple(f"p{i:03}" for i in range(len(run))), tuple((100 * share, 100.0) for share in run), 100)
         for run in shares
     ]
 
@@ -144,7 +144,7 @@ def runs_of(metric: HitsAtOne, shares: list[list[float]]) -> list[Statistics]:
 def test_one_run_has_the_interval_of_its_samples() -> None:
     samples = hits_of(30, 0.4)
     gathered = tuple(HITS.gather([sample]) for sample in samples)
-    run = Statistics(tuple(sample.persona_id for sample in samples), gathered, len(samples))
+    run = RunStatistics(tuple(sample.persona_id for sample in samples), gathered, len(samples))
     assert score_of_runs(HITS, [run], signature=HITS.signature_of(samples), seed=3) == score(HITS, samples, seed=3)
 
 

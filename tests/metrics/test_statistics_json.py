@@ -1,4 +1,4 @@
-"""Statistics of every metric, written and read back, give the same figures and hold no word."""
+"""RunStatistics of every metric, written and read back, give the same figures and hold no word."""
 
 import json
 import random
@@ -8,7 +8,7 @@ import pytest
 from menura.errors import DataError
 from menura.metrics.catalogue import METRICS
 from menura.metrics.score import Sample, by_persona
-from menura.metrics.significance import Statistics, score, score_of_runs
+from menura.metrics.significance import RunStatistics, score, score_of_runs
 from menura.metrics.statistics_json import as_json, from_json
 
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliett"]
@@ -49,7 +49,7 @@ def test_statistics_read_back_give_the_same_figure_and_interval(name: str) -> No
     metric, given = METRICS[name], samples()
     groups = by_persona(given)
     written = json.dumps([as_json(metric.gather(group)) for group in groups.values()])
-    read = Statistics(tuple(groups), from_json(json.loads(written)), len(given))
+    read = RunStatistics(tuple(groups), from_json(json.loads(written)), len(given))
     expected = score(metric, given, rounds=50, seed=0)
     again = score_of_runs(metric, [read], signature=expected.signature, rounds=50, seed=0)
     assert repr(again) == repr(expected)  # nan is nan

@@ -8,19 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from menura.api.agent import (
-        PERSONA,
-        YOU,
-        Agent,
-        Candidate,
-        CommandOptions,
-        Model,
-        Persona,
-        agents,
-        load,
-        overridden,
-        without_persona,
-    )
+    from menura.api.agent import PERSONA, YOU, Agent, Candidate, Model, Persona
     from menura.api.data import add_corpus, check_file, convert, count, formats, split
     from menura.api.experiments import Reproduction, experiments, report_page, reproduce, verify
     from menura.api.inspect_base import BaseCheck, check_base
@@ -38,7 +26,9 @@ if TYPE_CHECKING:
         show_base,
         workspace,
     )
+    from menura.api.loading import agents, load, without_persona
     from menura.api.make_persona import adapt
+    from menura.api.options import CommandOptions, overridden
     from menura.api.prepared_bases import PreparedBase, prepare_base
     from menura.api.runs import (
         Evaluated,
@@ -74,10 +64,10 @@ if TYPE_CHECKING:
     )
 
 _WHERE = {  # the names of each module, separated by spaces
-    "menura.api.agent": (
-        "PERSONA YOU Agent Candidate CommandOptions Model Persona agents load overridden without_persona "
-    ),
     "menura.api.experiments": "Reproduction experiments report_page reproduce verify",
+    "menura.api.agent": "PERSONA YOU Agent Candidate Model Persona",
+    "menura.api.loading": "agents load without_persona",
+    "menura.api.options": "CommandOptions overridden",
     "menura.api.inspect_base": "BaseCheck check_base",
     "menura.api.prepared_bases": "PreparedBase prepare_base",
     "menura.api.runs": (

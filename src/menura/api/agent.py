@@ -1,23 +1,21 @@
 """Agents, which reply: a model by name, and a persona adapted on it from dialogues."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import torch
 
 from menura import registry
 from menura.adaptation.default_methods import DEFAULT_PERSONA
 from menura.adaptation.inner_loop import StepCallback
-from menura.adaptation.protocol import Adaptation, AdaptsPart
+from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
-from menura.artefacts.bases.dtype import Dtype
-from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
+from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
-from menura.artefacts.runs import run_path
 from menura.batches.encode import EncodedExchange
 from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue, Profile, Turn
@@ -36,19 +34,6 @@ if TYPE_CHECKING:
 REPLY_TOKENS = 60
 YOU, PERSONA = "you", "persona"
 Context = str | Sequence[Turn]
-Settings = TypeVar("Settings")
-
-
-@dataclass(frozen=True)
-class CommandOptions:
-    """What every command accepts: settings, seed, device."""
-
-    config: Path | None = None
-    assignments: tuple[str, ...] = ()
-    seed: int = 0
-    device: str = "auto"
-    offline: bool = False
-    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,9 +75,9 @@ class Agent:
         """Return the same agent with these values of its profile, by key; others stay. Raises as ``check_profile``."""
         from menura.personas.profiles import check_profile
 
-        told = {key: (given,) if isinstance(given, str) else tuple(given) for key, given in profile.items()}
-        check_profile(self.loaded, told)
-        return replace(self, profile={**self.profile, **told})
+        values = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in profile.items()}
+        check_profile(self.loaded, values)
+        return replace(self, profile={**self.profile, **values})
 
     def reply(
         self, context: Context, *, decoding: Decoding | None = None, max_new_tokens: int = REPLY_TOKENS, seed: int = 0
@@ -150,19 +135,21 @@ class Agent:
 
         model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         with self._as_agent():
-            (found,) = candidates(
+            (chosen,) = candidates(
                 model, [prompt], decoding or Greedy(), ranking, end=ends, max_new_tokens=max_new_tokens, seeds=[seed]
             )
-            said = model.batch([replace(prompt, reply=(*one.ids, ends[0])) for one in found])
-            latents = [one.latent for one in found if one.latent is not None]
+            batch = model.batch([replace(prompt, reply=(*one.ids, ends[0])) for one in chosen])
+            latents = [one.latent for one in chosen if one.latent is not None]
             with torch.no_grad():
                 own = (
-                    model.nll_under(said, latents) if isinstance(model, HasLatents) and latents else nll_of(model, said)
+                    model.nll_under(batch, latents)
+                    if isinstance(model, HasLatents) and latents
+                    else nll_of(model, batch)
                 )
-            nll = (own / said.reply_lengths).tolist()
+            nll = (own / batch.reply_lengths).tolist()
         return [
             Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
-            for one, value in zip(found, nll, strict=True)
+            for one, value in zip(chosen, nll, strict=True)
         ]
 
     def stream(
@@ -198,9 +185,9 @@ class Agent:
             raise DataError("nothing to reply to: the context is empty", code="empty")
         wrong = next((turn for turn in turns if not isinstance(turn, Turn)), None)
         if wrong is not None:
-            said = f"a {type(wrong).__name__} in the context where a Turn was wanted"
+            message = f"a {type(wrong).__name__} in the context where a Turn was wanted"
             raise DataError(
-                said, hint='one line of text, or [menura.corpus.dialogue.Turn("you", "hello"), …]', code="schema"
+                message, hint='one line of text, or [menura.corpus.dialogue.Turn("you", "hello"), …]', code="schema"
             )
         # Half of a surrogate pair is no character, and no tokenizer reads it.
         turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
@@ -253,7 +240,7 @@ class Persona(Agent):
         """
         path = Path(name)
         artefact = persona_artefact.read(path) if path.suffix == persona_store.SUFFIX else persona_store.load(str(name))
-        loaded = base.loaded if base else _loaded(artefact, device, LoadOptions(offline=offline))
+        loaded = base.loaded if base else model_of(artefact, device, LoadOptions(offline=offline))
         artefact.check_fits(loaded)
         return persona_on(loaded, artefact)
 
@@ -286,8 +273,8 @@ class Model(Agent):
         collected = Collected(k, pick)
         for dialogue in dialogues:
             if not isinstance(dialogue, Dialogue):
-                said = f"a {type(dialogue).__name__} where a Dialogue was wanted"
-                raise DataError(said, hint="menura.corpus.dialogue.Dialogue, or the path of a file", code="schema")
+                message = f"a {type(dialogue).__name__} where a Dialogue was wanted"
+                raise DataError(message, hint="menura.corpus.dialogue.Dialogue, or the path of a file", code="schema")
             collected.add(dialogue)
         who = speaker or find_speaker(name, collected.repliers())
         if who is None:
@@ -304,121 +291,11 @@ def persona_on(
     loaded: LoadedModel, artefact: PersonaArtefact, check: Check | None = None, path: Path | None = None
 ) -> Persona:
     """Return a persona that replies through a model it fits."""
-    profile = {key: tuple(told) for key, told in artefact.recipe.get("profile", {}).items()}
+    profile = {key: tuple(values) for key, values in artefact.recipe.get("profile", {}).items()}
     own = Persona(loaded, profile=profile, facts=artefact.facts, weights=artefact.weights, artefact=artefact)
     return replace(own, check=check, path=path)
 
 
-def load(
-    name: str = DEFAULT,
-    *,
-    device: str = "cpu",
-    offline: bool = False,
-    dtype: Dtype = "float32",
-    assignments: Sequence[str] = (),
-    say: Callable[[str], None] = lambda line: None,
-) -> Model:
-    """Return a model by name: ``shipped`` (the default base and its adapter checkpoint), a base, a folder, a hub id.
-
-    A folder may hold a base, or be that of a run: then its best weights are loaded. ``dtype`` is the number type of the
-    base, ``auto`` bfloat16 where float32 would take over half of the free memory; ``say`` is told so. ``assignments``
-    are settings of the model as ``path=value``, such as ``adapters.rank=4``; ConfigError for one that is none.
-    """
-    options = LoadOptions(offline=offline, dtype=dtype, say=say)
-    if _is_run(name):
-        settings = overridden(_run(name).model, None, assignments)
-        return Model(registry.load_model(settings, options, device=device), method=usual_method(name))
-    from menura.artefacts.loaders.causal_lm import settings_for
-
-    settings = overridden(settings_for(name, offline=offline, say=say), None, assignments)
-    return Model(registry.load_model(settings, options, device=device))
-
-
-def agents(
-    names: Sequence[str],
-    *,
-    device: str = "cpu",
-    offline: bool = False,
-    dtype: Dtype = "float32",
-    say: Callable[[str], None] = lambda line: None,
-) -> dict[str, Agent]:
-    """Return personas, models or runs by name; personas made for one model share it in memory. Options as ``load``."""
-    options = LoadOptions(offline=offline, dtype=dtype, say=say)
-    made: dict[str, Agent] = {}
-    shared: dict[str, LoadedModel] = {}
-    for name in names:
-        if _is_model(name):
-            made[name] = load(name, device=device, offline=offline, dtype=dtype, say=say)
-            continue
-        artefact = persona_store.load(name)
-        key = str(artefact.model)
-        if key not in shared:
-            shared[key] = _loaded(artefact, device, options)
-        artefact.check_fits(shared[key])
-        made[name] = persona_on(shared[key], artefact)
-    return made
-
-
-def without_persona(agent: Agent) -> Agent:
-    """Return an agent's model without the persona."""
-    return Model(agent.loaded)
-
-
-def overridden(settings: Settings, config: Path | None, assignments: Sequence[str]) -> Settings:
-    """Return settings as a YAML file and ``path=value`` assignments change them; ConfigError with all that is wrong."""
-    if config is None and not assignments:
-        return settings
-    from menura.training.overrides import with_file, with_settings
-
-    return with_settings(with_file(settings, config) if config else settings, assignments)
-
-
-def usual_method(base: str) -> Adaptation:
-    """Return the default method for a persona on this base.
-
-    For a run of a model with a default method of its own: the run's method if it has an inner loop, else that default.
-    """
-    run = _run(base) if _is_run(base) else None
-    own = registry.model(run.model.name).default_method if run else None
-    if run is None or own is None:
-        return DEFAULT_PERSONA
-    trained: Adaptation = run.method
-    return trained if trained.has_inner_loop else own
-
-
-def method_on(model: Model, base: str, name: str) -> Adaptation:
-    """Return the method of this name: as the run that ``base`` names has it, else with its usual settings.
-
-    One of which a persona is a part moves that part alone where nothing else is set. Raises ConfigError for a name that
-    is none.
-    """
-    method: Adaptation = registry.method(name)()
-    if _is_run(base) and isinstance(trained := _run(base).method, type(method)):
-        method = trained
-    return method.for_persona(model.loaded.model) if isinstance(method, AdaptsPart) else method
-
-
-def _is_run(name: str) -> bool:
-    """Tell whether a name is that of a run's folder; a name that no file can have is none."""
-    try:
-        return (run_path(name) / "run.json").exists()
-    except OSError:
-        return False
-
-
-def _is_model(name: str) -> bool:
-    from menura.artefacts.bases.catalogue import BASES
-
-    return name == DEFAULT or name in BASES or _is_run(name)
-
-
-def _run(folder: str) -> Any:
-    """Return the settings of a run, its model beginning at the best weights."""
-    from menura.evaluation.run import config_of
-
-    return config_of(folder)
-
-
-def _loaded(artefact: PersonaArtefact, device: str, options: LoadOptions) -> LoadedModel:
+def model_of(artefact: PersonaArtefact, device: str, options: LoadOptions) -> LoadedModel:
     """Return the model that a persona was made for."""
     return registry.load_model(registry.settings_from(artefact.model), options, device=device)

@@ -44,9 +44,9 @@ def count(files: Sequence[Path], format: str | None = None, options: ReadOptions
     """Return counts of dialogues, turns, words and replies; DataError with all that is wrong in any file."""
     from menura.corpus.statistics import statistics
 
-    found = _inputs(files, format, options)
-    counted = statistics(dialogues_of(found))
-    return Counts(counted, tuple(summaries([one for one in found if one.notes])))
+    read = _inputs(files, format, options)
+    counted = statistics(dialogues_of(read))
+    return Counts(counted, tuple(summaries([one for one in read if one.notes])))
 
 
 def split(
@@ -65,11 +65,11 @@ def split(
 
     tasks = grouped(_dialogues(files, format))
     needed = dict.fromkeys(("valid", "test"), min_heldout_dialogues)
-    found = split_tasks(tasks, shares, seed=seed, min_dialogues=needed)
-    found.verify()
+    splits = split_tasks(tasks, shares, seed=seed, min_dialogues=needed)
+    splits.verify()
     if out is not None:
-        write_json(out, found.record())
-    return found
+        write_json(out, splits.record())
+    return splits
 
 
 def convert(
@@ -86,10 +86,10 @@ def convert(
     """
     from menura.corpus.convert import write
 
-    found = _inputs(files, format, options)
-    dialogues = list(dialogues_of(found))
-    for told in summaries([one for one in found if one.notes]):
-        say(told)
+    read = _inputs(files, format, options)
+    dialogues = list(dialogues_of(read))
+    for line in summaries([one for one in read if one.notes]):
+        say(line)
     if out is not None:
         write(dialogues, out, to)
     return len(dialogues)

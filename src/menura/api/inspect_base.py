@@ -4,10 +4,10 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -29,29 +29,32 @@ from menura.personas.stranger_control import packaged_speaker
 
 SAMPLE = ("hi there", "hello, how are you?", "fine, thanks")  # partner, persona, partner
 SLOW = 300.0  # seconds for a persona, beyond which nobody waits
-LOST = 2.2  # bits a byte of everyday English: a base that needs more does not know the language, or not this format
+LOST = 2.2  # bits a byte of everyday English: a base that needs more hardly knows the language, or this format
+LETTERS = 4.03  # bits a letter by the frequencies of letters alone (Shannon 1951): a base that needs more knows no word
 KINDS = {
     "lora": Adapters(kind="lora", target_modules="all-linear"),
     "houlsby": Adapters(kind="houlsby"),
     "ia3": Adapters(kind="ia3"),
     "prompt": Adapters(kind="prompt"),
 }
+Verdict = Literal["yes", "with care", "no"]
 LANGUAGE = re.compile(r"^language:[ \t]*(.*(?:\n[ \t]*-[ \t]*\S+)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class BaseCheck:
-    """What ``base check`` found; ``reasons`` say why a base is not good for adapting, empty if it is.
+    """What ``base check`` found; ``verdict`` is whether a base is good for adapting, ``reasons`` why not, if it is not.
 
     ``seconds`` is about the time to adapt to five dialogues, ``memory`` the most bytes of this process so far,
-    ``bits_per_byte`` of replies of the packaged corpus (nothing adapted).
+    ``bits_per_byte`` of replies of the packaged corpus (nothing adapted); both None if it reads too little for one.
     """
 
     facts: dict[str, Any]
     sample: str
-    seconds: float
+    seconds: float | None
     memory: int
-    bits_per_byte: float
+    bits_per_byte: float | None
+    verdict: Verdict
     reasons: tuple[str, ...]
 
 
@@ -71,6 +74,7 @@ def check_base(
     loaded = registry.load_model(settings, options, device=where)
     loading = time.perf_counter() - began
     bits, seconds = _measured(loaded)
+    verdict, reasons = verdict_of(loaded.notes, bits, seconds)
     model: Any = loaded.model
     network, chat_format = model.lm.network, loaded.encoder.chat_format
     prepared = prepared_file(loaded.base).exists()
@@ -86,12 +90,27 @@ def check_base(
         "languages": _languages(bases.folder_of(name)) or "not told",
         "loaded in": f"{loading:.1f} s",
     }
-    reasons = [*loaded.notes]
+    return BaseCheck(facts, _sample(loaded), seconds, _peak_memory(), bits, verdict, reasons)
+
+
+def verdict_of(notes: Sequence[str], bits: float | None, seconds: float | None) -> tuple[Verdict, tuple[str, ...]]:
+    """Return whether a base that loads is good for adapting, and what speaks against it.
+
+    ``no``: not one everyday reply fits in what it reads (``bits`` None), or everyday English costs it more than
+    ``LETTERS`` bits a byte, or no number of bits at all. ``with care``: there are ``notes`` from loading it, a persona
+    takes over ``SLOW`` seconds, or English costs it more than ``LOST``. Else ``yes``.
+    """
+    if bits is None or seconds is None:
+        return "no", ("what it reads at most is too little for one everyday reply", *notes)
+    reasons = list(notes)
     if seconds > SLOW:
         reasons.append(f"a persona takes about {seconds / 60:.0f} minutes on this machine")
+    cost = f"everyday English costs it {bits:.2f} bits a byte"
+    if not bits <= LETTERS:
+        return "no", (f"{cost}, more than guessing letter by letter, so it knows no word in this format", *reasons)
     if bits > LOST:
-        reasons.append(f"everyday English costs it {bits:.2f} bits a byte, so it hardly knows it in this format")
-    return BaseCheck(facts, _sample(loaded), seconds, _peak_memory(), bits, tuple(reasons))
+        reasons.append(f"{cost}, so it hardly knows it in this format")
+    return "with care" if reasons else "yes", tuple(reasons)
 
 
 def possible_adapters(name: str) -> list[str]:
@@ -108,14 +127,15 @@ def _carries(name: str, adapters: Adapters) -> bool:
 
 
 @torch.no_grad()
-def _measured(loaded: LoadedModel) -> tuple[float, float]:
-    """Return bits a byte of a packaged speaker's replies, and about the seconds to adapt to five dialogues."""
+def _measured(loaded: LoadedModel) -> tuple[float, float] | tuple[None, None]:
+    """Return bits a byte of a packaged speaker's replies, and about the seconds to adapt to five dialogues.
+
+    None and None if it reads too few tokens for any of them.
+    """
     someone = packaged_speaker()
-    if someone is None:
-        return 0.0, 0.0
-    support = encoded(loaded, someone.support, someone.speaker)
+    support = encoded(loaded, someone.support, someone.speaker) if someone else ()
     if not support:
-        return 0.0, 0.0
+        return None, None
     batch = loaded.model.batch(support[0])
     # As ``menura eval`` counts: the end of a reply is a byte more.
     sizes = [len(loaded.encoder.reply_text(exchange.reply).encode()) + 1 for exchange in support[0]]
@@ -144,8 +164,8 @@ def _languages(folder: Path) -> str:
     card = folder / "README.md"
     if not card.is_file():
         return ""
-    found = LANGUAGE.search(opened(card).text[:20_000])
-    return ", ".join(re.findall(r"[A-Za-z]{2,3}\b", found.group(1))) if found else ""
+    named = LANGUAGE.search(opened(card).text[:20_000])
+    return ", ".join(re.findall(r"[A-Za-z]{2,3}\b", named.group(1))) if named else ""
 
 
 def _peak_memory() -> int:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from menura.api.agent import overridden
+from menura.api.options import overridden
 from menura.errors import ConfigError, DataError, MenuraError, number_of, shown
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def bases() -> list[dict[str, Any]]:
     from menura.artefacts.bases import base
     from menura.artefacts.bases.catalogue import BASES, DEFAULT
 
-    here = {found.name: found for found in base.on_disk()}
+    here = {record.name: record for record in base.on_disk()}
     known = [
         {
             "name": entry.name,
@@ -42,19 +42,19 @@ def bases() -> list[dict[str, Any]]:
         }
         for entry in BASES.values()
     ]
-    others = [found for found in here.values() if found.name not in BASES]
+    others = [record for record in here.values() if record.name not in BASES]
     return known + [
         {
-            "name": found.name,
+            "name": record.name,
             "here": True,
-            "source": found.source,
-            "licence": found.licence,
-            "parameters": found.parameters,
+            "source": record.source,
+            "licence": record.licence,
+            "parameters": record.parameters,
             "about": "",
             "known": False,
             "default": False,
         }
-        for found in others
+        for record in others
     ]
 
 
@@ -90,8 +90,8 @@ def show_base(name: str) -> dict[str, Any]:
         fetched = name in BASES and BASES[name].source != "config"
         hint = f"menura base pull {name}" if fetched else "menura base list"
         raise ConfigError(f"base {name!r} is not on this machine", hint=hint, code="unknown_base")
-    found = base.pull(name, offline=True)
-    return {**asdict(found), "sha256": found.sha256, "folder": str(place)}
+    record = base.pull(name, offline=True)
+    return {**asdict(record), "sha256": record.sha256, "folder": str(place)}
 
 
 # Models
@@ -172,7 +172,7 @@ def personas() -> list[dict[str, Any]]:
     """
     from menura.artefacts import persona_artefact, persona_store
 
-    found = []
+    listed = []
     for name in persona_store.names():
         facts = {"name": name, "version": len(persona_store.versions(name)) + 1}
         path = persona_store.path_of(name)
@@ -182,8 +182,8 @@ def personas() -> list[dict[str, Any]]:
             facts["error"] = error.problems[0].message
         except (KeyError, TypeError, ValueError):
             facts["error"] = "its record is not as Menura writes it"
-        found.append({**facts, **_on_disk(path)})
-    return found
+        listed.append({**facts, **_on_disk(path)})
+    return listed
 
 
 def persona_facts(name: str) -> dict[str, Any]:
@@ -194,32 +194,32 @@ def persona_facts(name: str) -> dict[str, Any]:
     from menura.artefacts import persona_store
     from menura.personas.held_out import verdict_of
 
-    found = persona_store.load(name)
+    persona = persona_store.load(name)
     path = Path(name) if name.endswith(persona_store.SUFFIX) else persona_store.path_of(name)
     try:
-        made_of = _made_of({"model": found.model, "recipe": found.recipe})
-        recipe = dict(found.recipe)
+        made_of = _made_of({"model": persona.model, "recipe": persona.recipe})
+        recipe = dict(persona.recipe)
         return {
-            "name": found.name,
+            "name": persona.name,
             **made_of,
             "pick": str(recipe.get("pick", "")),
             "files": [str(file) for file in recipe.get("files", ())],
-            "first_lines": list(found.first_lines),
-            "from_card": bool(found.card),
+            "first_lines": list(persona.first_lines),
+            "from_card": bool(persona.card),
             "method": _method_of(recipe),
             "check": verdict_of(recipe.get("held_out", {}), made_of["speaker"]),
             **_on_disk(path),
             "path": str(path),
-            "base_sha256": found.base_sha256,
-            "model": dict(found.model),
-            "facts": [str(fact) for fact in found.facts],
+            "base_sha256": persona.base_sha256,
+            "model": dict(persona.model),
+            "facts": [str(fact) for fact in persona.facts],
             "recipe": recipe,
-            "versions": persona_store.versions(found.name),
-            "values": sum(value.numel() for value in found.weights.values()),
+            "versions": persona_store.versions(persona.name),
+            "values": sum(value.numel() for value in persona.weights.values()),
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        said = "its record is not as Menura writes it"
-        raise DataError(said, place=str(path), hint="adapt it again", code="persona_damaged") from error
+        message = "its record is not as Menura writes it"
+        raise DataError(message, place=str(path), hint="adapt it again", code="persona_damaged") from error
 
 
 def _made_of(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,11 +237,11 @@ def _method_of(recipe: Mapping[str, Any]) -> str:
     """Return the method with its main settings, and how the loss moved, as text."""
     method, losses = recipe.get("method", {}), recipe.get("support_loss", [])
     inner = method.get("inner") or {}
-    told = [str(method.get("name", ""))]
-    told += [number_of(inner["epochs"], "epoch")] if "epochs" in inner else []
-    told += [f"lr {inner['lr']:g}"] if "lr" in inner else []
-    told += [f"loss {losses[0]:.2f} -> {losses[-1]:.2f}"] if losses else []
-    return ", ".join(told)
+    parts = [str(method.get("name", ""))]
+    parts += [number_of(inner["epochs"], "epoch")] if "epochs" in inner else []
+    parts += [f"lr {inner['lr']:g}"] if "lr" in inner else []
+    parts += [f"loss {losses[0]:.2f} -> {losses[-1]:.2f}"] if losses else []
+    return ", ".join(parts)
 
 
 def _on_disk(path: Path) -> dict[str, Any]:
@@ -266,11 +266,11 @@ def export_persona(name: str, to: str, out: Path) -> Path:
     from menura.artefacts.files import write_bytes
     from menura.corpus.chats.cards.writing import card_json, card_png
 
-    found = persona_store.load(name)
+    persona = persona_store.load(name)
     forms: dict[str, Callable[[], bytes]] = {
-        "json": lambda: card_json(found.as_card(with_weights=False)),
-        "png": lambda: card_png(found.as_card(with_weights=False)),
-        "charx": found.packed,
+        "json": lambda: card_json(persona.as_card(with_weights=False)),
+        "png": lambda: card_png(persona.as_card(with_weights=False)),
+        "charx": persona.packed,
     }
     if to not in forms:
         raise ConfigError(f"--to {shown(to)}: one of {', '.join(forms)} wanted")
@@ -297,7 +297,7 @@ def workspace() -> dict[str, str]:
         "device": device,
         "workspace": f"{here} ({'exists' if here.exists() else 'not made yet'})",
         "free": f"{shutil.disk_usage(existing).free / 2**30:.1f} GiB",
-        "bases here": ", ".join(found.name for found in base.on_disk()) or "none: menura base pull smollm2-135m",
+        "bases here": ", ".join(record.name for record in base.on_disk()) or "none: menura base pull smollm2-135m",
         "personas": str(len(persona_store.names())),
     }
 

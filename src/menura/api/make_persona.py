@@ -11,7 +11,9 @@ from typing import Any
 from menura import registry
 from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation
-from menura.api.agent import Persona, load, method_on, overridden, persona_on, usual_method
+from menura.api.agent import Persona, persona_on
+from menura.api.loading import load, method_on, usual_method
+from menura.api.options import overridden
 from menura.artefacts import persona_store
 from menura.artefacts.bases.catalogue import BASES, SMOLLM2
 from menura.artefacts.bases.dtype import Dtype
@@ -56,8 +58,8 @@ class _ReadFiles:
         cards = [one for one in self.inputs if one.notes and one.notes.card]
         if len(cards) > 1:
             listed = ", ".join(one.file.name for one in cards)
-            said = f"{len(cards)} character cards ({listed}): a persona has one"
-            raise DataError(said, hint="give one of them", code="schema")
+            message = f"{len(cards)} character cards ({listed}): a persona has one"
+            raise DataError(message, hint="give one of them", code="schema")
         return next(iter(cards), None)
 
     @property
@@ -149,8 +151,8 @@ def adapt(  # each one changes the persona, or where it is written
     by_reply = _by_reply(support, on_step)
     artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, on_step=by_reply)
     artefact, check = check_persona(model.loaded, artefact, selection, stranger.artefact.weights if stranger else None)
-    told, card = _told(read, selection, files)
-    artefact = replace(artefact, recipe={**artefact.recipe, **told}, card=card)
+    recipe, card = _from_files(read, selection, files)
+    artefact = replace(artefact, recipe={**artefact.recipe, **recipe}, card=card)
     saved = persona_store.save(artefact, replace_old=replace_old)
     if stranger:
         stranger.keep()
@@ -164,15 +166,15 @@ def _by_what_they_set(assignments: Sequence[str]) -> tuple[list[str], list[str]]
     return model, [one for one in assignments if not one.strip().startswith(MODEL)]
 
 
-def _read(found: Sequence[Input], collected: Collected, say: Callable[[str], None]) -> _ReadFiles:
+def _read(files: Sequence[Input], collected: Collected, say: Callable[[str], None]) -> _ReadFiles:
     """Read files to their end, and say what was read and left out."""
-    read = _ReadFiles(found, collected)
-    for dialogue in dialogues_of(found):
+    read = _ReadFiles(files, collected)
+    for dialogue in dialogues_of(files):
         collected.add(dialogue)
         for turn in dialogue.turns:
             read.language.add(turn.text)
-    for told in summaries(found, without="few"):  # that is said of the persona, once it is clear whose it is
-        say(told)
+    for line in summaries(files, without="few"):  # that is said of the persona, once it is clear whose it is
+        say(line)
     if read.card and read.card.notes:
         facts = read.card.notes.facts.get(read.character, ())
         collected.facts.setdefault(read.character, set()).update(facts)
@@ -210,17 +212,17 @@ def _card_of_another(read: _ReadFiles, speaker: str) -> Problem | None:
     """Return the warning that the card, or the chats beside it, are somebody else's; None where they are not."""
     card, character = read.card, read.character
     in_card = card.reading.replies[character] if card and card.reading else 0
-    said = f"the card is that of {shown(character)}, not of {shown(speaker)}, so it is left out"
+    message = f"the card is that of {shown(character)}, not of {shown(speaker)}, so it is left out"
     if speaker == character:
         if len(read.inputs) == 1 or read.collected.replies.get(character, 0) > in_card:
             return None
-        said = f"{shown(character)}, whose card it is, replies in none of the chats, so nothing is learnt from them"
+        message = f"{shown(character)}, whose card it is, replies in none of the chats, so nothing is learnt from them"
     repliers = sorted(read.collected.repliers(), key=lambda pair: -pair[1])
     others = {name.casefold(): name for name, _ in repliers if name != character}
     near = [others[name] for name in get_close_matches(character.casefold(), others, n=1)]
     other = next(iter([*([speaker] if speaker != character else near), *others.values()]), "")
     hint = f"if they are one person: --same {shlex.quote(f'{character}={other}')}" if other else ""
-    return Problem("card", said, hint=hint, level="warn")
+    return Problem("card", message, hint=hint, level="warn")
 
 
 def _known_language(base: str) -> str:
@@ -260,7 +262,9 @@ def _planned(selection: Selection) -> str:
     return f"{selection.speaker} in {used} of {number_of(total, 'dialogue')} ({where}{held})"
 
 
-def _told(read: _ReadFiles, selection: Selection, files: Sequence[Path]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+def _from_files(
+    read: _ReadFiles, selection: Selection, files: Sequence[Path]
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Return what the files say of the persona beyond dialogues: for its record, and the card that it is made from."""
     # A card of somebody else is none of this persona's.
     mine = [
@@ -269,7 +273,7 @@ def _told(read: _ReadFiles, selection: Selection, files: Sequence[Path]) -> tupl
         if one.notes and not (one.notes.card and one.notes.persona != selection.speaker)
     ]
     first_lines = [line for notes in mine for line in notes.first_lines]
-    told: dict[str, Any] = {"consent": CONSENT, "files": [file.resolve().name for file in files]}
+    recipe: dict[str, Any] = {"consent": CONSENT, "files": [file.resolve().name for file in files]}
     if first_lines:
-        told["first_lines"] = first_lines
-    return told, next((notes.card for notes in mine if notes.card), {})
+        recipe["first_lines"] = first_lines
+    return recipe, next((notes.card for notes in mine if notes.card), {})

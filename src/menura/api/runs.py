@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.adaptation.default_methods import DEFAULT_PERSONA
-from menura.api.agent import CommandOptions, Model, Persona, overridden, persona_on
+from menura.api.agent import Model, Persona, persona_on
+from menura.api.options import CommandOptions, overridden
 from menura.artefacts.files import home, write_text
 from menura.artefacts.runs import run_path, runs_folder
 from menura.errors import ConfigError, number_of
@@ -95,8 +96,8 @@ def evaluate_target(
 ) -> Evaluated:
     """Score the held-out personas of a recipe or a run, as ``plan_evaluation`` returned it."""
     device = device_of(options.device)
-    found = evaluate_run(config, settings, personas=personas, device=device, offline=options.offline, say=say)
-    return Evaluated(found)
+    results = evaluate_run(config, settings, personas=personas, device=device, offline=options.offline, say=say)
+    return Evaluated(results)
 
 
 def check_scorer(
@@ -111,8 +112,8 @@ def check_scorer(
     folder = store.folder_of(name, scorers)
     metadata = store.metadata_of(name, folder)
     config = overridden(training.settings_of(name, folder), options.config, options.assignments)
-    found = training.check_scorer(target, folder, config, device=device_of(options.device))
-    return metadata.line, str(config.data.corpus), found, metadata.within
+    evaluation = training.check_scorer(target, folder, config, device=device_of(options.device))
+    return metadata.line, str(config.data.corpus), evaluation, metadata.within
 
 
 def report(
@@ -128,16 +129,16 @@ def report(
     from menura.report.table import ARROWS, differences_markdown, markdown
 
     rows = [row for folder in folders for row in saved_results.read(folder)[0]]
-    found = curves.points(rows)
-    curves.check_there(found, names)
+    points = curves.points(rows)
+    curves.check_there(points, names)
     titles = {
         row.scores[n].metric: f"{n} {ARROWS[row.scores[n].better]}" for row in rows for n in names if n in row.scores
     }
     compared = f"\n\n{differences_markdown(differences(folders, against))}" if against else ""
     texts = {
         "table.md": markdown([row.as_row() for row in rows]) + compared,
-        "curves.csv": curves.csv_text(found),
-        "curves.svg": curves.svg(found, names, titles),
+        "curves.csv": curves.csv_text(points),
+        "curves.svg": curves.svg(points, names, titles),
     }
     if out is not None:
         for name, text in texts.items():
@@ -169,13 +170,13 @@ def settings_of(name: str, options: CommandOptions, size: str | None = None) -> 
     if options.config:
         stages.append((str(options.config), with_file(stages[-1][1], options.config)))
     stages.append(("--set", with_settings(stages[-1][1], options.assignments)))
-    found: dict[str, tuple[Any, str]] = {}
+    settings: dict[str, tuple[Any, str]] = {}
     for source, config in stages:
-        found = {
-            path: (value, found[path][1] if path in found and found[path][0] == value else source)
+        settings = {
+            path: (value, settings[path][1] if path in settings and settings[path][0] == value else source)
             for path, value in paths_of(config)
         }
-    return found
+    return settings
 
 
 # Training
@@ -366,11 +367,11 @@ class Demo:
 
     def table(self, adapted: Sequence[Persona]) -> Evaluated:
         """Score held-out speakers and keep the files in the workspace; those adapted before are not adapted again."""
-        found = Evaluated(
+        evaluated = Evaluated(
             self.demonstration.table(self.personas, self.shots, [one.artefact for one in adapted], self.say)
         )
-        found.save(self.folder)
-        return found
+        evaluated.save(self.folder)
+        return evaluated
 
     @property
     def introduction(self) -> str:

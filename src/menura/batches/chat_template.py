@@ -4,22 +4,23 @@ An instruction model was trained on one exact way of writing a conversation: the
 that writes around a content is found by rendering contents that occur nowhere else, and cutting at them.
 """
 
-import ctypes
 import random
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonprefix
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from menura.batches.chat_format import WORD, ChatFormat, Ids, TurnTexts, plain
+from menura.batches.limited_process import call_limited
 from menura.batches.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SECONDS = 5.0  # that a template may take to render: one that never ends would hang the program
+SECONDS = 5.0  # that a template may take to render some conversations: one that never ends would hang the program
+MEMORY = 256_000_000  # bytes that it may take: a few characters can ask for more than there is
 LONGEST = 100_000  # characters of one rendered conversation
+LONGEST_ERROR = 200  # characters of what a template raises
 CONTENTS = ("uOneu", "aOnea", "uTwou", "aTwoa")
 FACTS = "sOnes"
 BETWEEN = "\n\n"  # facts and first turn, where a template has no system role
@@ -29,7 +30,6 @@ PLAIN = "turns are written as plain text, one line each"
 FIXED: Mapping[str, Any] = {"enable_thinking": False, "date_string": TODAY}
 FIRST_CHARACTERS = ("a", "The", "1", "(", "«", "!", "über", "我", "🙂", "'s")
 Messages = Sequence[tuple[str, str]]  # (role, content)
-T = TypeVar("T")
 
 
 class TemplateError(Exception):
@@ -105,7 +105,7 @@ def with_ends(chat_format: ChatFormat, end_ids: Sequence[int]) -> ChatFormat:
 
 
 class ChatTemplate:
-    """The chat template of a tokenizer of transformers, with a time limit."""
+    """The chat template of a tokenizer of transformers, with limits of time and memory."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
@@ -114,76 +114,82 @@ class ChatTemplate:
     def text(self, messages: Messages, *, prompt: bool = False) -> str | None:
         """Return a conversation as text, ``prompt`` with what opens a reply; None if the template refuses it.
 
-        TemplateError for a template that is broken, takes too long or writes too much.
+        TemplateError as in ``texts``.
         """
-        text: str | None = self._rendered(messages, prompt, tokenize=False)
-        return text
+        return self.texts([(messages, prompt)])[0]
 
-    def ids(self, messages: Messages, *, prompt: bool = False) -> Ids | None:
-        """Return a conversation as token ids; None if the template refuses it."""
-        found = self._rendered(messages, prompt, tokenize=True)
-        return None if found is None else tuple(found)
+    def texts(self, conversations: Sequence[tuple[Messages, bool]]) -> list[str | None]:
+        """Return conversations as texts, with what opens a reply where True stands beside; None for those refused.
 
-    def _rendered(self, messages: Messages, prompt: bool, *, tokenize: bool) -> Any:
-        from jinja2.exceptions import SecurityError, TemplateSyntaxError  # noqa: PLC0415  # a base without a template needs none
+        TemplateError for a template that is broken, takes too long or too much memory, or writes too much.
+        """
+        import jinja2.ext  # noqa: F401, PLC0415  # here, not in each process that renders; a base without a template needs none
+
+        try:
+            answer = call_limited(lambda: self._answer(conversations), seconds=SECONDS, memory=MEMORY)
+        except TimeoutError as error:
+            raise TemplateError(f"it takes over {SECONDS:.0f} s") from error
+        except MemoryError as error:
+            raise TemplateError(f"it takes over {MEMORY / 1e6:.0f} MB of memory") from error
+        except ChildProcessError as error:
+            raise TemplateError("it breaks down the process that renders it") from error
+        if answer["wrong"]:
+            raise TemplateError(answer["wrong"])
+        texts: list[str | None] = answer["texts"]
+        return texts
+
+    def _answer(self, conversations: Sequence[tuple[Messages, bool]]) -> dict[str, Any]:
+        """Return the texts, or what is wrong with the template."""
+        try:
+            return {"texts": [self._rendered(*one) for one in conversations], "wrong": ""}
+        except TemplateError as error:
+            return {"wrong": str(error)}
+
+    def _rendered(self, messages: Messages, prompt: bool) -> str | None:
+        from jinja2.exceptions import SecurityError, TemplateSyntaxError  # noqa: PLC0415
         from jinja2.exceptions import TemplateError as JinjaError  # noqa: PLC0415
 
         plain = [{"role": role, "content": content} for role, content in messages]
-        arguments = {
-            "chat_template": self._text,
-            "tokenize": tokenize,
-            "add_generation_prompt": prompt,
-            "return_dict": False,
-            **FIXED,
-        }
+        arguments = {"tokenize": False, "add_generation_prompt": prompt, **FIXED}
         try:
-            found = within(SECONDS, lambda: self._tokenizer.apply_chat_template(plain, **arguments))
+            text: str = self._tokenizer.apply_chat_template(plain, chat_template=self._text, **arguments)
         except TemplateSyntaxError as error:
             raise TemplateError(f"line {error.lineno}: {error.message}") from error
         except SecurityError as error:
             raise TemplateError(f"it does what a template may not: {error}") from error
         except JinjaError:
             return None  # raise_exception, mostly: the template refuses this order of roles
-        except TimeoutError as error:
-            raise TemplateError(f"it takes over {SECONDS:.0f} s") from error
+        except MemoryError:
+            raise
         except Exception as error:  # a template can raise anything that Python can
-            raise TemplateError(f"{type(error).__name__}: {error}") from error
-        if len(found) > LONGEST:
+            raise TemplateError(f"{type(error).__name__}: {str(error)[:LONGEST_ERROR]}") from error
+        if len(text) > LONGEST:
             raise TemplateError(f"it writes over {LONGEST:,} characters for a few words")
-        return found
+        return text
 
-
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what ``work`` returns; TimeoutError if it takes longer, and it is then made to end."""
-    found: list[T] = []
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(work())
-        except BaseException as error:  # noqa: BLE001  # handed on to the caller
-            raised.append(error)
-
-    worker = threading.Thread(target=run, daemon=True)
-    worker.start()
-    worker.join(seconds)
-    if worker.is_alive():
-        # A loop in Python ends at an exception set from outside; there is no other way to end a thread.
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(TimeoutError))
-        worker.join(1)
-        raise TimeoutError
-    if raised:
-        raise raised[0]
-    return found[0]
+    def encoded(self, text: str) -> Ids:
+        """Return the ids of a text of this template as transformers encodes it."""
+        return tuple(self._tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"])
 
 
 def pieces_of(template: ChatTemplate) -> TemplatePieces:
     """Cut a template into what stands around each content; TemplateError if it does not write all of them, in order."""
     user, own, second, last = CONTENTS
     talk = [("user", user), ("assistant", own), ("user", second), ("assistant", last)]
-    before, opened, between, _, behind = _cut(template.text(talk), CONTENTS, "a conversation of four turns")
-    _, after_user = _cut(template.text(talk[:1]), CONTENTS[:1], "a single turn")
-    _, prompt = _cut(template.text(talk[:1], prompt=True), CONTENTS[:1], "a prompt")
+    padded = [(role, f" {content} ") for role, content in talk[:3]]
+    whole, single, asking, with_facts, spaced, in_a_row = template.texts(
+        [
+            (talk, False),
+            (talk[:1], False),
+            (talk[:1], True),
+            ([("system", FACTS), *talk], False),
+            (padded, False),
+            ([("user", user), ("user", second)], False),
+        ]
+    )
+    before, opened, between, _, behind = _cut(whole, CONTENTS, "a conversation of four turns")
+    _, after_user = _cut(single, CONTENTS[:1], "a single turn")
+    _, prompt = _cut(asking, CONTENTS[:1], "a prompt")
     turn_close = after_user if opened.startswith(after_user) else commonprefix([opened, prompt])
     if not prompt.startswith(turn_close):
         turn_close = commonprefix([opened, prompt])
@@ -191,9 +197,7 @@ def pieces_of(template: ChatTemplate) -> TemplatePieces:
     turn_open = between[len(own_close) :]
     if not before.endswith(turn_open):
         raise TemplateError("the first user turn is written otherwise than the others")
-    facts = _facts(template, talk, turn_open)
-    padded = [(role, f" {content} ") for role, content in talk[:3]]
-    text = template.text(padded)
+    facts = _facts(with_facts, turn_open)
     return TemplatePieces(
         preamble=before[: len(before) - len(turn_open)],
         facts_open=facts[0] if facts else None,
@@ -204,14 +208,16 @@ def pieces_of(template: ChatTemplate) -> TemplatePieces:
         own_open=opened[len(turn_close) :],
         own_close=own_close,
         reply_open=prompt[len(turn_close) :],
-        alternate=template.text([("user", user), ("user", second)]) is None,
-        strip=text is not None and any(f" {content} " not in text for _, content in talk[:3]),
+        alternate=in_a_row is None,
+        strip=spaced is not None and any(content not in spaced for _, content in padded),
     )
 
 
-def _facts(template: ChatTemplate, talk: Messages, turn_open: str) -> tuple[str, str, bool] | None:
-    """Return what opens and closes the facts, and whether they stand in the first user turn; None: no system role."""
-    text = template.text([("system", FACTS), *talk])
+def _facts(text: str | None, turn_open: str) -> tuple[str, str, bool] | None:
+    """Return what opens and closes the facts, and whether they stand in the first user turn; None: no system role.
+
+    ``text`` is a conversation that begins with facts.
+    """
     if text is None or text.count(FACTS) != 1 or text.index(FACTS) > text.index(CONTENTS[0]):
         return None
     opened, closed, *_ = _cut(text, (FACTS, *CONTENTS), "a conversation with a system message")
@@ -226,13 +232,13 @@ def _cut(text: str | None, contents: Sequence[str], what: str) -> list[str]:
     """Return the text before, between and behind contents; TemplateError unless each occurs once, in this order."""
     if text is None:
         raise TemplateError(f"it refuses {what}")
-    rest, found = text, []
+    rest, pieces = text, []
     for content in contents:
         if text.count(content) != 1 or content not in rest:
             raise TemplateError(f"it does not write {what} in its order, each content once")
         piece, rest = rest.split(content)
-        found.append(piece)
-    return [*found, rest]
+        pieces.append(piece)
+    return [*pieces, rest]
 
 
 def format_of(pieces: TemplatePieces, tokenizer: Tokenizer, name: str, eos: int | None) -> ChatFormat:
@@ -324,29 +330,29 @@ def compare(
     A prompt must be equal to the id. A conversation that ends with a reply may open that reply as a prompt does.
     """
     compared = 0
-    for messages in conversations(count, seed):
-        prompt = messages[-1][0] == "user"
-        wanted = template.ids(messages, prompt=prompt)
-        if wanted is None:
+    cases = [(messages, messages[-1][0] == "user") for messages in conversations(count, seed)]
+    for (messages, prompt), text in zip(cases, template.texts(cases), strict=True):
+        if text is None:
             continue
+        wanted = template.encoded(text)
         if prompt and chat_format.texts and chat_format.reply_lead.startswith(" "):
             # The blank that ends the template's prompt is the reply's here.
-            wanted = tokenizer.encode_with_control((template.text(messages, prompt=True) or "").rstrip(" "))
+            wanted = tokenizer.encode_with_control(text.rstrip(" "))
         compared += 1
-        found = [composed(chat_format, tokenizer, messages, prompt=prompt)]
+        ours = [composed(chat_format, tokenizer, messages, prompt=prompt)]
         if not prompt:
             reply = chat_format.reply(tokenizer, chat_format.cleaned(messages[-1][1]))
             read = composed(chat_format, tokenizer, messages[:-1], prompt=True)
-            found.append((*read, *reply, chat_format.end, *chat_format.after_end))
-        if wanted not in found:
-            return Comparison(compared, f"the template writes {_where(tokenizer, wanted, found[0])}")
+            ours.append((*read, *reply, chat_format.end, *chat_format.after_end))
+        if wanted not in ours:
+            return Comparison(compared, f"the template writes {_where(tokenizer, wanted, ours[0])}")
     return Comparison(compared)
 
 
-def _where(tokenizer: Tokenizer, wanted: Ids, found: Ids) -> str:
+def _where(tokenizer: Tokenizer, wanted: Ids, composed_ids: Ids) -> str:
     """Tell where two sequences part."""
-    same = len(commonprefix([wanted, found]))
-    ours, theirs = (tokenizer.spelled(ids[max(same - 4, 0) : same + 6]) for ids in (found, wanted))
+    same = len(commonprefix([wanted, composed_ids]))
+    ours, theirs = (tokenizer.spelled(ids[max(same - 4, 0) : same + 6]) for ids in (composed_ids, wanted))
     return f"{theirs!r} where the format writes {ours!r}"
 
 
@@ -359,8 +365,8 @@ def conversations(count: int, seed: int) -> Iterator[list[tuple[str, str]]]:
     draw = random.Random(seed)
 
     def content() -> str:
-        said = " ".join(draw.choices(WORDS, k=draw.randint(1, 9)))
-        return f"{said}\n{draw.choice(WORDS)}" if draw.random() < 0.2 else said
+        words = " ".join(draw.choices(WORDS, k=draw.randint(1, 9)))
+        return f"{words}\n{draw.choice(WORDS)}" if draw.random() < 0.2 else words
 
     for _ in range(count):
         roles = ["user", "assistant"] * draw.randint(1, 4)

@@ -1,7 +1,7 @@
 """``menura base list | pull | show | check | prepare``."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from menura import api
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.options import DTYPE
 from menura.cli.terminal import Screen, StepProgress, columns
+
+if TYPE_CHECKING:
+    from menura.api import BaseCheck
 
 app = typer.Typer(help="Bases: the language models that personas stand on.", epilog=EPILOG, no_args_is_help=True)
 NAME = Annotated[
@@ -20,75 +23,80 @@ TERMS = typer.Option("--accept-terms", help="Accept the terms of use that the ba
 @app.command("list", epilog=EPILOG)
 def list_bases(context: typer.Context) -> None:
     """Show the bases known by name, and the models on this machine that can be one."""
-    given: Globals = context.obj
-    found, others = api.bases(), api.other_models()
+    flags: Globals = context.obj
+    bases, others = api.bases(), api.other_models()
     rows = [["name", "here", "source", "parameters", "licence", "about"]]
-    for one in found:
+    for one in bases:
         size = "" if one["parameters"] is None else f"{one['parameters']:,}"
         rows.append([one["name"], "yes" if one["here"] else "", one["source"], size, one["licence"], one["about"]])
-    default = next(one["name"] for one in found if one["default"])
+    default = next(one["name"] for one in bases if one["default"])
     text = f"{columns(rows)}\ndefault: {default}. A folder, a .gguf file or a hub id is a base as well."
     if others:
         named = [[one["name"], f"{one['size'] / 1e6:,.0f} MB", one["program"], one["path"]] for one in others]
         text += f"\n\n{columns([['models of other programs', 'size', 'of', 'where'], *named])}"
     facts = {
-        "known": [one["name"] for one in found if one["known"]],
-        "here": [one["name"] for one in found if one["here"]],
+        "known": [one["name"] for one in bases if one["known"]],
+        "here": [one["name"] for one in bases if one["here"]],
         "others": others,
     }
-    Screen(as_json=given.as_json).give("bases", facts, text)
+    Screen(as_json=flags.as_json).give("bases", facts, text)
 
 
 @app.command(epilog=EPILOG)
 def pull(context: typer.Context, name: NAME, accept_terms: Annotated[bool, TERMS] = False) -> None:
     """Fetch a base and convert it, once; its checksum is checked."""
-    given: Globals = context.obj
-    screen = Screen(as_json=given.as_json)
-    found, folder = api.pull_base(name, accept_terms=accept_terms, offline=given.offline, say=screen.say)
-    screen.give("base", asdict(found), f"{found.name} is here: {folder}")
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    base, folder = api.pull_base(name, accept_terms=accept_terms, offline=flags.offline, say=screen.say)
+    screen.give("base", asdict(base), f"{base.name} is here: {folder}")
 
 
 @app.command(epilog=EPILOG)
 def show(context: typer.Context, name: NAME) -> None:
     """Show what a base on this machine is, and its hash."""
-    given: Globals = context.obj
-    found = api.show_base(name)
-    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in found.items()]
-    facts = {key: value for key, value in found.items() if key != "folder"}
-    Screen(as_json=given.as_json).give("base", facts, columns(rows))
+    flags: Globals = context.obj
+    about = api.show_base(name)
+    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in about.items()]
+    facts = {key: value for key, value in about.items() if key != "folder"}
+    Screen(as_json=flags.as_json).give("base", facts, columns(rows))
 
 
 @app.command(epilog=EPILOG)
 def check(context: typer.Context, name: NAME, dtype: DTYPE = "auto") -> None:
     """Load a base and say what it is, how a chat is written for it, and whether personas can be adapted on it."""
-    given: Globals = context.obj
-    screen = Screen(as_json=given.as_json)
-    found = api.check_base(
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    result = api.check_base(
         name,
         dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
-        device=given.device,
-        offline=given.offline,
+        device=flags.device,
+        offline=flags.offline,
         say=screen.say,
     )
-    figures = {
-        "everyday English": f"{found.bits_per_byte:.2f} bits a byte, nothing adapted",
-        "a persona takes": f"about {max(found.seconds, 1):.0f} s for five dialogues",
-        "memory so far": f"{found.memory / 1e9:.1f} GB",
-    }
-    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in found.facts.items()]
-    sample = "\n".join(f"  | {line}" for line in found.sample.splitlines())
-    verdict = "yes" if not found.reasons else "with care: " + "; ".join(found.reasons)
-    table = columns([*rows, *map(list, figures.items())])
+    rows = [[key, f"{value:,}" if isinstance(value, int) else str(value)] for key, value in result.facts.items()]
+    sample = "\n".join(f"  | {line}" for line in result.sample.splitlines())
+    verdict = f"{result.verdict}: {'; '.join(result.reasons)}" if result.reasons else result.verdict
+    table = columns([*rows, *map(list, _measured(result).items())])
     text = f"{table}\na chat as it reads it:\n{sample}\ngood for adapting: {verdict}"
     facts = {
-        **found.facts,
-        "sample": found.sample,
-        "seconds": found.seconds,
-        "memory": found.memory,
-        "bits_per_byte": found.bits_per_byte,
-        "reasons": list(found.reasons),
+        **result.facts,
+        "sample": result.sample,
+        "seconds": result.seconds,
+        "memory": result.memory,
+        "bits_per_byte": result.bits_per_byte,
+        "verdict": result.verdict,
+        "reasons": list(result.reasons),
     }
     screen.give("base", facts, text)
+
+
+def _measured(result: "BaseCheck") -> dict[str, str]:
+    bits, seconds = result.bits_per_byte, result.seconds
+    return {
+        "everyday English": "not measured" if bits is None else f"{bits:.2f} bits a byte, nothing adapted",
+        "a persona takes": "not measured" if seconds is None else f"about {max(seconds, 1):.0f} s for five dialogues",
+        "memory so far": f"{result.memory / 1e9:.1f} GB",
+    }
 
 
 @app.command(epilog=EPILOG)
@@ -98,22 +106,24 @@ def prepare(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew what was prepared before.")] = False,
 ) -> None:
     """Train a start for personas on a base, once, from the packaged dialogues; the same command resumes."""
-    given: Globals = context.obj
-    screen = Screen(as_json=given.as_json)
-    found = api.prepare_base(
-        name, given.options, lambda run: StepProgress(screen, "prepare"), fresh=fresh, say=screen.say
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    result = api.prepare_base(
+        name, flags.options, lambda run: StepProgress(screen, "prepare"), fresh=fresh, say=screen.say
     )
-    if found is None:
+    if result is None:
         return
+    written = f"wrote  {result.path}" if result.trained else f"same   {result.path} was there already"
     text = (
-        f"wrote  {found.path}\n"
-        f"perplexity of {found.speakers} validation speakers, nothing adapted: {found.before:.2f} before, "
-        f"{found.after:.2f} prepared"
+        f"{written}\n"
+        f"perplexity of {result.speakers} validation speakers, nothing adapted: {result.before:.2f} before, "
+        f"{result.after:.2f} prepared"
     )
     facts = {
-        "path": str(found.path),
-        "perplexity_before": found.before,
-        "perplexity_prepared": found.after,
-        "speakers": found.speakers,
+        "path": str(result.path),
+        "perplexity_before": result.before,
+        "perplexity_prepared": result.after,
+        "speakers": result.speakers,
+        "trained": result.trained,
     }
     screen.give("prepared", facts, text)

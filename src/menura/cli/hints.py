@@ -1,4 +1,8 @@
-"""Hints name settings as ``menura train`` has them; another command has options instead, or other names."""
+"""Hints name settings as ``menura train`` has them; another command has options instead, or other names.
+
+They are sentences, in which settings stand anywhere and in alternatives, so the settings are found by their form. As
+data, each of some sixty hints would be a list of words and settings, and the rules of this file would still be needed.
+"""
 
 import re
 from collections.abc import Sequence
@@ -25,8 +29,8 @@ RULES = {"adapt": OF_ADAPT, "train": WITH_SETTINGS, "eval": WITH_SETTINGS, "chat
 def as_typed(problem: Problem, words: Sequence[str]) -> Problem:
     """Return a problem with its hint as it is typed for the command of a line, whose words are ``words``."""
     hint = problem.hint
-    for said, now in _rules(words):
-        hint = re.sub(said, now, hint)
+    for pattern, replacement in _rules(words):
+        hint = re.sub(pattern, replacement, hint)
     return replace(problem, hint=hint)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from menura.experiments.experiment import Experiment, Row, Table
+from menura.experiments.experiment import Experiment, ExperimentRow, Table
 
 SEEDS = 3  # of the pair that decides
 POOLED = ("seq2seq", "speaker", "seq2spg")
@@ -42,12 +42,12 @@ TINY = (
 BY_BEAM = ("--epochs", "1,2,4", "--num-beams", "5", "--max-new-tokens", "20")
 
 
-def _rows(setting: str, more_steps: int) -> tuple[Row, ...]:
+def _rows(setting: str, more_steps: int) -> tuple[ExperimentRow, ...]:
     """Return the rows, the pair that decides first; the CMAML rows begin at the run of MAML on the same model."""
     steps = (f"outer.steps={more_steps}", "outer.meta_batch_size=4")  # what the CMAML rows train beyond MAML's
     return (
-        Row("maml_seq2spg", "MAML-Seq2SPG", f"{setting}/maml_seq2spg", seeds=SEEDS),
-        Row(
+        ExperimentRow("maml_seq2spg", "MAML-Seq2SPG", f"{setting}/maml_seq2spg", seeds=SEEDS),
+        ExperimentRow(
             "maml_seq2spg_more",
             f"MAML-Seq2SPG, {more_steps} steps more",
             f"{setting}/maml_seq2spg",
@@ -55,13 +55,13 @@ def _rows(setting: str, more_steps: int) -> tuple[Row, ...]:
             start="maml_seq2spg",
             seeds=SEEDS,
         ),
-        Row("cmaml_seq2spg", "CMAML-Seq2SPG", f"{setting}/cmaml_seq2spg", start="maml_seq2spg", seeds=SEEDS),
-        Row("seq2spg", "Seq2SPG", f"{setting}/seq2spg", scored_with=FINETUNED),
-        Row("maml_seq2seq", "MAML-Seq2seq", f"{setting}/maml_seq2seq"),
-        Row("seq2seq", "Seq2seq", f"{setting}/seq2seq", scored_with=FINETUNED),
-        Row("speaker", "Speaker", f"{setting}/speaker", scored_with=FINETUNED),
-        Row("maml_seq2spg_prime", "MAML-Seq2SP′G", f"{setting}/maml_seq2spg", ("model.reads=state",)),
-        Row(
+        ExperimentRow("cmaml_seq2spg", "CMAML-Seq2SPG", f"{setting}/cmaml_seq2spg", start="maml_seq2spg", seeds=SEEDS),
+        ExperimentRow("seq2spg", "Seq2SPG", f"{setting}/seq2spg", scored_with=FINETUNED),
+        ExperimentRow("maml_seq2seq", "MAML-Seq2seq", f"{setting}/maml_seq2seq"),
+        ExperimentRow("seq2seq", "Seq2seq", f"{setting}/seq2seq", scored_with=FINETUNED),
+        ExperimentRow("speaker", "Speaker", f"{setting}/speaker", scored_with=FINETUNED),
+        ExperimentRow("maml_seq2spg_prime", "MAML-Seq2SP′G", f"{setting}/maml_seq2spg", ("model.reads=state",)),
+        ExperimentRow(
             "cmaml_seq2spg_prime",
             "CMAML-Seq2SP′G",
             f"{setting}/cmaml_seq2spg_prime",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from menura.artefacts.files import read_json
 from menura.artefacts.runs import results_name, runs_folder
-from menura.experiments.experiment import Experiment, Row
+from menura.experiments.experiment import Experiment, ExperimentRow
 
 TINY = "tiny"
 
@@ -16,7 +16,7 @@ class Unit:
     """One row of an experiment with one seed at one size: its folders and commands."""
 
     experiment: Experiment
-    row: Row
+    row: ExperimentRow
     seed: int
     size: str
 
@@ -41,7 +41,7 @@ class Unit:
         return self.folder / "scores" / f"{self.row.name}-{self.seed}" / results_name(self._target)
 
     @property
-    def needs(self) -> tuple[Row, ...]:
+    def needs(self) -> tuple[ExperimentRow, ...]:
         """The rows whose training comes before, in order."""
         return tuple(self._before(self.row))
 
@@ -84,7 +84,7 @@ class Unit:
         scores = self.evaluation / "scores.json"
         return scores.exists() and read_json(scores)["origin"]["words"] == list(self.evaluate)
 
-    def of(self, row: Row) -> "Unit":
+    def of(self, row: ExperimentRow) -> "Unit":
         """Return the unit of another row with the same seed and size."""
         return Unit(self.experiment, row, self.seed, self.size)
 
@@ -104,7 +104,7 @@ class Unit:
     def _run_of(self, name: str) -> Path:
         return self.folder / f"{name}-{self.seed}"
 
-    def _before(self, row: Row) -> Iterator[Row]:
+    def _before(self, row: ExperimentRow) -> Iterator[ExperimentRow]:
         for name in filter(None, (row.start, row.run_of)):
             before = self.experiment.row(name)
             yield from self._before(before)

@@ -12,7 +12,7 @@ Kind = Literal["base", "un-adapted", "wrong persona", "adapted", "prompt", "uppe
 
 
 @dataclass(frozen=True)
-class Row:
+class ExperimentRow:
     """One system of a table: how it is trained and, where that differs from its neighbours, how it is scored.
 
     ``settings`` are ``--set`` of the training, ``start`` the row whose run its weights begin at, ``run_of`` the row
@@ -61,12 +61,12 @@ class Experiment:
     question: str
     rule: str
     core_hours: float
-    rows: tuple[Row, ...]
+    rows: tuple[ExperimentRow, ...]
     tables: tuple[Table, ...]
     scored_with: tuple[str, ...]
     scored_with_tiny: tuple[str, ...]
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> ExperimentRow:
         """Return a row by name; ConfigError with the nearest name if there is none."""
         return _named(name, {row.name: row for row in self.rows}, f"row of {self.name}")
 
@@ -74,7 +74,7 @@ class Experiment:
         """Return a table by name; ConfigError with the nearest name if there is none."""
         return _named(name, {table.name: table for table in self.tables}, f"table of {self.name}")
 
-    def units(self, rows: Sequence[str] = (), seeds: int | None = None) -> Iterator[tuple[Row, int]]:
+    def units(self, rows: Sequence[str] = (), seeds: int | None = None) -> Iterator[tuple[ExperimentRow, int]]:
         """Yield the rows that are named, or all, with each of their seeds; at most ``seeds`` of them.
 
         All rows come with their first seed before any comes with its second.

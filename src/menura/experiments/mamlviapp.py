@@ -1,6 +1,6 @@
 """MAMLviaPP's table on Persona-Chat: does meta-learning help a model that is pre-trained?"""
 
-from menura.experiments.experiment import Experiment, Row, Table
+from menura.experiments.experiment import Experiment, ExperimentRow, Table
 
 SEEDS = 3  # of the pairs that decide
 FIGURES = ("ppl", "ppl-word", "f1", "hits@1")
@@ -14,20 +14,22 @@ PERSONACHAT = Experiment(
     ),
     core_hours=10,
     rows=(
-        Row("extra_place", "extra-place", "mamlviapp/extra_place", seeds=SEEDS),
-        Row(
+        ExperimentRow("extra_place", "extra-place", "mamlviapp/extra_place", seeds=SEEDS),
+        ExperimentRow(
             "extra_place_pooled",
             "adapters, pooled",
             "mamlviapp/extra_place",
             ("method=finetune",),
             seeds=SEEDS,
         ),
-        Row("extra_place_unfixed", "extra-place, base not fixed", "mamlviapp/extra_place_unfixed", seeds=SEEDS),
-        Row("in_place", "in-place", "mamlviapp/in_place"),
-        Row("transfer_tuned", "transfer, AdamW", "mamlviapp/transfer_tuned"),
-        Row("transfer", "transfer, Adam", "mamlviapp/transfer"),
-        Row("reinit_maml", "re-initialised, MAML", "mamlviapp/reinit_maml"),
-        Row("reinit", "re-initialised", "mamlviapp/reinit"),
+        ExperimentRow(
+            "extra_place_unfixed", "extra-place, base not fixed", "mamlviapp/extra_place_unfixed", seeds=SEEDS
+        ),
+        ExperimentRow("in_place", "in-place", "mamlviapp/in_place"),
+        ExperimentRow("transfer_tuned", "transfer, AdamW", "mamlviapp/transfer_tuned"),
+        ExperimentRow("transfer", "transfer, Adam", "mamlviapp/transfer"),
+        ExperimentRow("reinit_maml", "re-initialised, MAML", "mamlviapp/reinit_maml"),
+        ExperimentRow("reinit", "re-initialised", "mamlviapp/reinit"),
     ),
     tables=(
         Table(

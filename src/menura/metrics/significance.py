@@ -35,7 +35,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Statistics:
+class RunStatistics:
     """What a metric gathered of one run, that is of one seed: personas, sorted, and what it needs of each."""
 
     personas: tuple[str, ...]
@@ -53,12 +53,13 @@ class Recentres(Protocol):
 
 def score(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS, seed: int) -> Score:
     """Return the metric's figure on these samples with its 95 % interval and its signature."""
-    of_run = Statistics(tuple(by_persona(samples)), tuple(_gathered(metric, samples)), len(samples))
-    return score_of_runs(metric, [of_run], signature=_signature(metric, samples), rounds=rounds, seed=seed)
+    return score_of_runs(
+        metric, [_of_samples(metric, samples)], signature=_signature(metric, samples), rounds=rounds, seed=seed
+    )
 
 
 def score_of_runs(
-    metric: Metric, runs: Sequence[Statistics], *, signature: str, rounds: int = ROUNDS, seed: int
+    metric: Metric, runs: Sequence[RunStatistics], *, signature: str, rounds: int = ROUNDS, seed: int
 ) -> Score:
     """Return the mean figure of runs of different seeds, with its 95 % interval.
 
@@ -85,8 +86,8 @@ def score_of_runs(
 
 def difference_of_runs(
     metric: Metric,
-    ours: Sequence[Statistics],
-    theirs: Sequence[Statistics],
+    ours: Sequence[RunStatistics],
+    theirs: Sequence[RunStatistics],
     *,
     signatures: tuple[str, str],
     rounds: int = ROUNDS,
@@ -142,7 +143,9 @@ def paired_difference(
     ``p`` is two-sided, from swapping the two systems persona by persona at random: (k + 1) / (rounds + 1).
     Raises DataError, naming every persona that only one side has.
     """
-    sides = [Statistics(tuple(by_persona(side)), tuple(_gathered(metric, side)), len(side)) for side in (ours, theirs)]
+    sides = [
+        RunStatistics(tuple(by_persona(side)), tuple(_gathered(metric, side)), len(side)) for side in (ours, theirs)
+    ]
     signatures = _signature(metric, ours), _signature(metric, theirs)
     return difference_of_runs(metric, sides[:1], sides[1:], signatures=signatures, rounds=rounds, seed=seed)
 
@@ -159,6 +162,10 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
 
 def _signature(metric: Metric, samples: Sequence[Sample]) -> str:
     return metric.signature_of(samples) if isinstance(metric, SignsSamples) else metric.signature
+
+
+def _of_samples(metric: Metric, samples: Sequence[Sample]) -> RunStatistics:
+    return RunStatistics(tuple(by_persona(samples)), tuple(_gathered(metric, samples)), len(samples))
 
 
 def _gathered(metric: Metric, samples: Sequence[Sample]) -> list[Any]:
@@ -211,7 +218,7 @@ def _over_runs(figures: NDArray[Any], seed: int) -> NDArray[Any]:
 _Pairs = Sequence[tuple[Sequence[Any], Sequence[Any]]]  # of each run, what was gathered of ours and of theirs
 
 
-def _pairs(ours: Sequence[Statistics], theirs: Sequence[Statistics]) -> _Pairs:
+def _pairs(ours: Sequence[RunStatistics], theirs: Sequence[RunStatistics]) -> _Pairs:
     return [(left.gathered, right.gathered) for left, right in zip(ours, theirs, strict=True)]
 
 

@@ -18,7 +18,7 @@ PAIRED = "First minus second, on the same personas and seeds; p: two-sided permu
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A line of a table: a row, the label of one line of its evaluation, and its seeds."""
 
     title: str
@@ -35,7 +35,7 @@ class Line:
         runs = [unit.statistics(self.label, metric) for unit in self.units]
         return score_of_runs(_metric(metric), runs, signature=self.signature(metric), seed=SEED)
 
-    def minus(self, other: "Line", metric: str) -> Difference:
+    def minus(self, other: "TableLine", metric: str) -> Difference:
         """Return this line less another one, over the seeds that both have. Raises as ``ExperimentTables.markdown``."""
         check_alike((*self.units, *other.units))
         theirs = {unit.seed: unit for unit in other.units}
@@ -79,7 +79,7 @@ class ExperimentTables:
             return f"Not run yet: {', '.join(missing)}."
         return self._differences(table) if table.against else self._scores(table)
 
-    def line(self, row: str, kind: Kind) -> Line:
+    def line(self, row: str, kind: Kind) -> TableLine:
         """Return the line of a row and kind, of the largest K. Raises DataError if it was not run."""
         lines = list(self._lines((row,), (kind,)))
         if not lines:
@@ -98,13 +98,13 @@ class ExperimentTables:
                 missing.setdefault(row.name, []).append(seed)
         return [f"{row} (seed {', '.join(map(str, seeds))})" for row, seeds in missing.items()]
 
-    def _lines(self, rows: Sequence[str], kinds: Sequence[Kind]) -> Iterator[Line]:
+    def _lines(self, rows: Sequence[str], kinds: Sequence[Kind]) -> Iterator[TableLine]:
         for name in rows:
             units = self.by_row.get(name, ())
             for kind in kinds:
                 for label in units[0].labels(kind) if units else ():
                     title = self.experiment.row(name).title + (f": {label}" if len(kinds) > 1 else "")
-                    yield Line(title, name, label, units)
+                    yield TableLine(title, name, label, units)
 
     def _scores(self, table: Table) -> str:
         lines = list(self._lines(table.rows, table.kinds))
@@ -152,11 +152,11 @@ class ExperimentTables:
         ]
         return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED)
 
-    def _kind(self, line: Line, kinds: Sequence[Kind]) -> Kind:
+    def _kind(self, line: TableLine, kinds: Sequence[Kind]) -> Kind:
         return next(kind for kind in kinds if line.label in line.units[0].labels(kind))
 
 
-def _seeds_of(ours: Line, theirs: Line) -> int:
+def _seeds_of(ours: TableLine, theirs: TableLine) -> int:
     return len({unit.seed for unit in ours.units} & {unit.seed for unit in theirs.units})
 
 

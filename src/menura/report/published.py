@@ -18,7 +18,7 @@ from menura.artefacts.runs import runs_folder
 from menura.corpus.atomic_files import reporting
 from menura.errors import DataError, Problem
 from menura.experiments.commands import Unit
-from menura.metrics.significance import Statistics
+from menura.metrics.significance import RunStatistics
 from menura.metrics.statistics_json import from_json
 from menura.report.results import STATISTICS
 from menura.training.config import differences
@@ -49,12 +49,12 @@ class PublishedUnit:
         origin: Mapping[str, Any] = self.content["evaluation"]["origin"]
         return origin
 
-    def statistics(self, label: str, metric: str) -> Statistics:
+    def statistics(self, label: str, metric: str) -> RunStatistics:
         """Return what a metric gathered on a line of the evaluation; DataError if it has no such line or metric."""
         for line in self.content["statistics"]:
             if line["label"] == label and metric in line["metrics"]:
                 found = line["metrics"][metric]
-                return Statistics(tuple(found["personas"]), from_json(found["gathered"]), found["samples"])
+                return RunStatistics(tuple(found["personas"]), from_json(found["gathered"]), found["samples"])
         labels = ", ".join(line["label"] for line in self.content["statistics"])
         raise DataError(f"no {metric} of {label!r}; its lines: {labels}", place=str(self.path), code="missing")
 

@@ -35,8 +35,8 @@ def chosen_dtype(
     needed = parameters * chosen.itemsize
     if free is not None and needed > free:
         hint = "--dtype bfloat16" if chosen == torch.float32 and needed / 2 < free else "menura base list"
-        told = f"the weights take {gigabytes(needed)} in {_name(chosen)}, {gigabytes(free)} of memory are free"
-        raise NumericalError(told, hint=hint, code="out_of_memory")
+        message = f"the weights take {gigabytes(needed)} in {_name(chosen)}, {gigabytes(free)} of memory are free"
+        raise NumericalError(message, hint=hint, code="out_of_memory")
     return chosen
 
 

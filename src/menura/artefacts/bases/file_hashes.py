@@ -25,10 +25,10 @@ def large_sha256_of(path: Path) -> str:
     known = kept.get(key)
     if isinstance(known, list) and known[:2] == stamp and len(known) == 3 and isinstance(known[2], str):
         return known[2]
-    found = sha256_of(path)
+    sha256 = sha256_of(path)
     if time.time() - status.st_mtime > SETTLED:
-        write_json(_file(), {**kept, key: [*stamp, found]})
-    return found
+        write_json(_file(), {**kept, key: [*stamp, sha256]})
+    return sha256
 
 
 def joint_sha256_of(paths: Sequence[Path]) -> str:
@@ -44,7 +44,7 @@ def _file() -> Path:
 def _kept() -> dict[str, object]:
     """Return the hashes kept; none where the file is missing or damaged, as each can be found again."""
     try:
-        found = json.loads(_file().read_bytes())
+        hashes = json.loads(_file().read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return hashes if isinstance(hashes, dict) else {}

@@ -79,12 +79,12 @@ def read_config(path: Path) -> dict[str, Any]:
     with reporting(path):
         content = path.read_bytes() if path.stat().st_size <= JSON_LIMIT else b""
     try:
-        found = json.loads(content)
+        config = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"not valid JSON: {str(error)[:80]}", place=str(path), hint=OTHERS, code="schema") from error
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise DataError("a JSON object is wanted", place=str(path), hint=OTHERS, code="schema")
-    return found
+    return config
 
 
 def _single_file(path: Path) -> BaseFiles:
@@ -114,15 +114,15 @@ def _only(ggufs: list[Path], folder: Path) -> Path:
     if len(ggufs) == 1 or SPLIT_GGUF.search(ggufs[0].name):
         return ggufs[0]
     smallest = min(ggufs, key=lambda file: file.stat().st_size)
-    told = f"{len(ggufs)} GGUF files, one is wanted: {listed([file.name for file in ggufs])}"
-    raise DataError(told, place=str(folder), hint=f"--base {quote(str(smallest))}", code="gguf_several")
+    message = f"{len(ggufs)} GGUF files, one is wanted: {listed([file.name for file in ggufs])}"
+    raise DataError(message, place=str(folder), hint=f"--base {quote(str(smallest))}", code="gguf_several")
 
 
 def _adapter(folder: Path) -> DataError:
     config = read_config(folder / "adapter_config.json")
     base = shown(str(config.get("base_model_name_or_path") or "an unnamed base"))
-    told = f"this is a {shown(str(config.get('peft_type', 'PEFT')))[1:-1]} adapter for {base}, not a base"
-    return DataError(told, place=str(folder), hint=OTHERS, code="adapter_folder")
+    message = f"this is a {shown(str(config.get('peft_type', 'PEFT')))[1:-1]} adapter for {base}, not a base"
+    return DataError(message, place=str(folder), hint=OTHERS, code="adapter_folder")
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
@@ -135,14 +135,14 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     # Names with a slash could lead out of the folder.
     strange = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
     if strange or not names:
-        told = f"it names {listed(strange)}, no safetensors files of this folder" if strange else "it names no files"
-        raise DataError(told, place=str(folder / INDEX), hint=OTHERS, code="weights_damaged")
+        message = f"it names {listed(strange)}, no safetensors files of this folder" if strange else "it names no files"
+        raise DataError(message, place=str(folder / INDEX), hint=OTHERS, code="weights_damaged")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        told = (
+        message = (
             f"{len(missing)} of {len(names)} files of weights are missing: {listed(missing)}; copy or fetch them again"
         )
-        raise DataError(told, place=str(folder), hint=OTHERS, code="shard_missing")
+        raise DataError(message, place=str(folder), hint=OTHERS, code="shard_missing")
     return tuple(folder / name for name in names)
 
 
@@ -156,8 +156,8 @@ def _headers(files: tuple[Path, ...]) -> tuple[int, torch.dtype]:
                 types = {part.get_dtype() for part in parts}
                 count += sum(torch.Size(part.get_shape()).numel() for part in parts)
         except (SafetensorError, ValueError, OverflowError) as error:
-            told = f"not a whole safetensors file: {str(error)[:80]}; copy or fetch it again"
-            raise DataError(told, place=str(path), hint=OTHERS, code="weights_damaged") from error
+            message = f"not a whole safetensors file: {str(error)[:80]}; copy or fetch it again"
+            raise DataError(message, place=str(path), hint=OTHERS, code="weights_damaged") from error
         except OSError as error:
             raise StorageError(str(error)[:80], place=str(path)) from error
         if narrow := sorted(name for name in types if name.startswith(("F8", "F4", "F6"))):
@@ -167,26 +167,26 @@ def _headers(files: tuple[Path, ...]) -> tuple[int, torch.dtype]:
 
 
 def _vocabulary(folder: Path) -> Path:
-    found = next((path for name in VOCABULARIES for path in sorted(folder.glob(name))), None)
-    if found is None:
-        told = f"no tokenizer: {TOKENIZER} is missing; copy it from where the weights are from"
-        raise DataError(told, place=str(folder), hint=OTHERS, code="no_tokenizer")
+    vocabulary = next((path for name in VOCABULARIES for path in sorted(folder.glob(name))), None)
+    if vocabulary is None:
+        message = f"no tokenizer: {TOKENIZER} is missing; copy it from where the weights are from"
+        raise DataError(message, place=str(folder), hint=OTHERS, code="no_tokenizer")
     settings = folder / "tokenizer_config.json"
-    if found.name != TOKENIZER and settings.is_file() and "auto_map" in read_config(settings):
+    if vocabulary.name != TOKENIZER and settings.is_file() and "auto_map" in read_config(settings):
         raise own_code("its tokenizer", settings)
-    return found
+    return vocabulary
 
 
 def _incomplete(folder: Path, needed: str) -> DataError | UnsafeError:
     pickles = [path for pattern in PICKLES for path in sorted(folder.glob(pattern)) if path.name != "training_args.bin"]
     if pickles:
-        told = (
+        message = (
             f"{pickles[0].name}: pickle files can run code and are not read; convert it to {WEIGHTS} where you trust it"
         )
         # transformers finds weights by these names only.
         known = (folder / CONFIG).exists() and pickles[0].name.startswith("pytorch_model")
         return UnsafeError(
-            told, place=str(folder), hint=CONVERSION.format(folder=quote(str(folder))) if known else OTHERS
+            message, place=str(folder), hint=CONVERSION.format(folder=quote(str(folder))) if known else OTHERS
         )
     return DataError(f"not a base: {needed} is missing", place=str(folder), hint=OTHERS, code="base_missing")
 

@@ -54,18 +54,18 @@ def read_gguf_header(path: Path) -> GgufHeader:
             reader = gguf.GGUFReader(path)
             header = _header(reader, path)
         except DAMAGE as error:
-            told = f"damaged: {(str(error).splitlines() or [type(error).__name__])[0][:80]}; copy or fetch it again"
-            raise DataError(told, place=place, hint=OTHERS, code="gguf_damaged") from error
+            message = f"damaged: {(str(error).splitlines() or [type(error).__name__])[0][:80]}; copy or fetch it again"
+            raise DataError(message, place=place, hint=OTHERS, code="gguf_damaged") from error
     kind = header.architecture
     if kind in ENCODERS:
-        told = f"{kind} is an encoder; a causal language model is wanted"
-        raise DataError(told, place=place, hint=OTHERS, code="encoder_decoder")
+        message = f"{kind} is an encoder; a causal language model is wanted"
+        raise DataError(message, place=place, hint=OTHERS, code="encoder_decoder")
     if kind not in GGUF_SUPPORTED_ARCHITECTURES and kind not in ALIASES:
-        told = f"transformers reads no GGUF of architecture {shown(kind)}; the folder of the same model may serve"
-        raise DataError(told, place=place, hint=OTHERS, code="gguf_architecture")
+        message = f"transformers reads no GGUF of architecture {shown(kind)}; the folder of the same model may serve"
+        raise DataError(message, place=place, hint=OTHERS, code="gguf_architecture")
     if header.rope_scaling:
-        told = f"its rope scaling ({header.rope_scaling}) is not read from GGUF; the folder of the same model serves"
-        raise DataError(told, place=place, hint=OTHERS, code="gguf_rope")
+        message = f"its rope scaling ({header.rope_scaling}) is not read from GGUF; the folder of the same model serves"
+        raise DataError(message, place=place, hint=OTHERS, code="gguf_rope")
     return header
 
 

@@ -73,8 +73,8 @@ def _scale_rope(config: Any, header: GgufHeader) -> None:
     unscaled = plain.get("rope_theta", 10_000.0) ** -(torch.arange(0, size, 2).float() / size)
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
     if scaled.shape != unscaled.shape or not torch.allclose(unscaled / header.rope_factors, scaled, rtol=1e-3):
-        told = f"{ROPE_FACTORS} is no scaling that is known; the folder of the same model serves"
-        raise DataError(told, place=str(header.path), hint=OTHERS, code="gguf_rope")
+        message = f"{ROPE_FACTORS} is no scaling that is known; the folder of the same model serves"
+        raise DataError(message, place=str(header.path), hint=OTHERS, code="gguf_rope")
 
 
 def _left_over(network: PreTrainedModel, header: GgufHeader) -> list[Problem]:
@@ -83,5 +83,5 @@ def _left_over(network: PreTrainedModel, header: GgufHeader) -> list[Problem]:
     twice = header.tensors.get("output.weight", 0) if network.config.tie_word_embeddings else 0
     if header.parameters - taken in (0, twice):
         return []
-    told = f"the file has {header.parameters:,} values, the network {taken:,}: parts of it would be left out"
-    return [Problem("tensor_unexpected", told, place=str(header.path), hint=OTHERS)]
+    message = f"the file has {header.parameters:,} values, the network {taken:,}: parts of it would be left out"
+    return [Problem("tensor_unexpected", message, place=str(header.path), hint=OTHERS)]

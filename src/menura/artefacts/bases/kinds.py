@@ -40,16 +40,18 @@ def check_kind(config: Mapping[str, Any], place: Path) -> None:
     if kind not in CONFIG_MAPPING_NAMES:
         if "auto_map" in config:
             raise own_code(kind, place)
-        told = f"transformers {transformers.__version__} knows no model_type {shown(kind)}, a newer one may"
-        raise DataError(told, place=str(place), hint="pip install --upgrade transformers", code="unknown_architecture")
+        message = f"transformers {transformers.__version__} knows no model_type {shown(kind)}, a newer one may"
+        raise DataError(
+            message, place=str(place), hint="pip install --upgrade transformers", code="unknown_architecture"
+        )
     _check_quantisation(config, place)
     _check_architecture(kind, config, place)
 
 
 def own_code(name: str, place: Path) -> UnsafeError:
     """Return the refusal of code that comes with weights."""
-    told = f"{shown(name)} needs code of its own (auto_map), which is not run"
-    return UnsafeError(told, place=str(place), hint=OTHERS, code="own_code")
+    message = f"{shown(name)} needs code of its own (auto_map), which is not run"
+    return UnsafeError(message, place=str(place), hint=OTHERS, code="own_code")
 
 
 def _check_quantisation(config: Mapping[str, Any], place: Path) -> None:
@@ -65,8 +67,8 @@ def _check_quantisation(config: Mapping[str, Any], place: Path) -> None:
 
 def quantised(how: str, place: Path) -> DataError:
     """Return the refusal of weights quantised in a way that only an inference engine reads."""
-    told = f"the weights are quantised ({how}); the unquantised model of the same name, or its .gguf file, serves"
-    return DataError(told, place=str(place), hint=OTHERS, code="quantised")
+    message = f"the weights are quantised ({how}); the unquantised model of the same name, or its .gguf file, serves"
+    return DataError(message, place=str(place), hint=OTHERS, code="quantised")
 
 
 def _check_architecture(kind: str, config: Mapping[str, Any], place: Path) -> None:
@@ -75,8 +77,8 @@ def _check_architecture(kind: str, config: Mapping[str, Any], place: Path) -> No
     shown_name = name or kind
 
     def refused(what: str, code: str) -> DataError:
-        told = f"{shown_name} {what}; a causal language model is wanted"
-        return DataError(told, place=str(place), hint=OTHERS, code=code)
+        message = f"{shown_name} {what}; a causal language model is wanted"
+        return DataError(message, place=str(place), hint=OTHERS, code=code)
 
     inputs = [what for key, what in OTHER_INPUTS.items() if config.get(key)]
     causal = str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind, ""))

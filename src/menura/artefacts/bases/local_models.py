@@ -57,7 +57,7 @@ def local_model(name: str) -> LocalModel | None:
 def ollama_models() -> list[LocalModel]:
     """Return the models of Ollama (``$OLLAMA_MODELS``, or its folder in the user's home)."""
     root = Path(os.environ.get("OLLAMA_MODELS") or Path.home() / ".ollama" / "models").expanduser()
-    found = []
+    models = []
     for manifest in sorted((root / "manifests").glob("*/*/*/*")):
         host, owner, name, tag = manifest.relative_to(root / "manifests").parts
         blob = _model_blob(manifest, root)
@@ -66,19 +66,19 @@ def ollama_models() -> list[LocalModel]:
         short = name if (host, owner) == (OLLAMA_HOST, OLLAMA_OWN) else f"{owner}/{name}"
         short = short if host == OLLAMA_HOST else f"{host}/{short}"
         short = short if tag == OLLAMA_TAG else f"{short}:{tag}"
-        found.append(LocalModel(OLLAMA + short, blob.stat().st_size, blob, "Ollama"))
-    return found
+        models.append(LocalModel(OLLAMA + short, blob.stat().st_size, blob, "Ollama"))
+    return models
 
 
 def lm_studio_models() -> list[LocalModel]:
     """Return the GGUF files of LM Studio, in its folder of today and in the one before."""
-    found: dict[str, LocalModel] = {}
+    models: dict[str, LocalModel] = {}
     for root in (Path.home() / ".lmstudio" / "models", Path.home() / ".cache" / "lm-studio" / "models"):
         for file in sorted(root.glob("*/*/*.gguf")):
             if not file.name.startswith("mmproj"):  # what turns images into embeddings
                 name = LM_STUDIO + file.relative_to(root).as_posix()
-                found.setdefault(name, LocalModel(name, file.stat().st_size, file, "LM Studio"))
-    return list(found.values())
+                models.setdefault(name, LocalModel(name, file.stat().st_size, file, "LM Studio"))
+    return list(models.values())
 
 
 def hub_snapshot(name: str) -> Path | None:
@@ -126,10 +126,10 @@ def _short_names(name: str) -> set[str]:
 def _not_one(name: str, matching: Sequence[LocalModel], here: Sequence[LocalModel]) -> ConfigError | StorageError:
     program = "Ollama" if name.startswith(OLLAMA) else "LM Studio"
     if matching:
-        told = f"{shown(name)}: {len(matching)} files of {program}: {listed([model.name for model in matching])}"
-        return ConfigError(told, hint=f"--base {matching[0].name}", code="gguf_several")
+        message = f"{shown(name)}: {len(matching)} files of {program}: {listed([model.name for model in matching])}"
+        return ConfigError(message, hint=f"--base {matching[0].name}", code="gguf_several")
     if not here:
         return StorageError(f"{program} keeps no models on this machine", hint=OTHERS, code="missing")
     near = get_close_matches(name, [model.name for model in here], n=3, cutoff=0.3) or [here[0].name]
-    told = f"{program} has no model {shown(name)}; near: {listed(near)}"
-    return ConfigError(told, hint=f"--base {near[0]}", code="unknown_base")
+    message = f"{program} has no model {shown(name)}; near: {listed(near)}"
+    return ConfigError(message, hint=f"--base {near[0]}", code="unknown_base")

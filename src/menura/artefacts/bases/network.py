@@ -56,8 +56,8 @@ def load_network(files: BaseFiles, dtype: torch.dtype) -> PreTrainedModel:
 def unreadable(error: BaseException, place: str) -> DataError:
     """Return the refusal of files that transformers gave up on, with its first line of reasons."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = f"transformers cannot make a network of it: {(lines or [type(error).__name__])[0][:200]}"
-    return DataError(told, place=place, hint=OTHERS, code="base_unreadable")
+    message = f"transformers cannot make a network of it: {(lines or [type(error).__name__])[0][:200]}"
+    return DataError(message, place=place, hint=OTHERS, code="base_unreadable")
 
 
 def key_problems(info: Mapping[str, Any], place: str, *, but: frozenset[str] = frozenset()) -> list[Problem]:
@@ -66,8 +66,8 @@ def key_problems(info: Mapping[str, Any], place: str, *, but: frozenset[str] = f
     Weights and ``config.json`` are then not of the same model, or not whole.
     """
 
-    def problem(code: str, told: str) -> Problem:
-        return Problem(code, told, place=place, hint=OTHERS)
+    def problem(code: str, message: str) -> Problem:
+        return Problem(code, message, place=place, hint=OTHERS)
 
     missing = [problem("tensor_missing", f"{name} is missing") for name in sorted(info["missing_keys"])]
     further = [
@@ -75,10 +75,10 @@ def key_problems(info: Mapping[str, Any], place: str, *, but: frozenset[str] = f
         for name in sorted(set(info["unexpected_keys"]) - but)
     ]
     shapes = [
-        problem("tensor_shape", f"{name} is {tuple(found)}, wanted {tuple(wanted)}")
-        for name, found, wanted in sorted(info["mismatched_keys"])
+        problem("tensor_shape", f"{name} is {tuple(shape)}, wanted {tuple(wanted)}")
+        for name, shape, wanted in sorted(info["mismatched_keys"])
     ]
-    others = [problem("base_unreadable", str(told)[:200]) for told in info["error_msgs"]]
+    others = [problem("base_unreadable", str(message)[:200]) for message in info["error_msgs"]]
     return [*missing, *further, *shapes, *others]
 
 
@@ -94,8 +94,8 @@ def tensor_problems(network: PreTrainedModel, place: str) -> list[Problem]:
     head, embedding = network.get_output_embeddings(), network.get_input_embeddings()
     tied = bool(network.config.get_text_config().tie_word_embeddings and network._tied_weights_keys)
     if tied and head is not None and head.weight is not embedding.weight:
-        told = f"the head is not the embedding, as {CONFIG} has it (tie_word_embeddings; false there takes both)"
-        broken.append(Problem("tensor_tied", told, place=place, hint=OTHERS))
+        message = f"the head is not the embedding, as {CONFIG} has it (tie_word_embeddings; false there takes both)"
+        broken.append(Problem("tensor_tied", message, place=place, hint=OTHERS))
     return broken
 
 
@@ -119,9 +119,9 @@ def _not_finite(value: Tensor) -> int:
 def _stored_masks(files: BaseFiles, names: set[str]) -> frozenset[str]:
     """Return which unexpected tensors are causal masks of old checkpoints: of four dimensions, or a single number."""
     wanted = {name for name in names if MASK_NAME.search(name)}
-    found: set[str] = set()
+    masks: set[str] = set()
     for path in files.weights if wanted else ():
         with safe_open(path, "pt") as file:
             here = wanted & set(file.keys())
-            found |= {name for name in here if len(file.get_slice(name).get_shape()) in (0, 4)}
-    return frozenset(found)
+            masks |= {name for name in here if len(file.get_slice(name).get_shape()) in (0, 4)}
+    return frozenset(masks)

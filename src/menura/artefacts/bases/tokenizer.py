@@ -64,8 +64,8 @@ def end_ids(network: PreTrainedModel, hf_tokenizer: PreTrainedTokenizerFast) -> 
     settings = network.generation_config.eos_token_id if network.generation_config else None
     listed_ids = settings if isinstance(settings, list | tuple) else [settings]
     rows = network.get_input_embeddings().weight.shape[0]
-    found = {id for id in (*listed_ids, hf_tokenizer.eos_token_id) if isinstance(id, int) and 0 <= id < rows}
-    return tuple(sorted(found))
+    ids = {id for id in (*listed_ids, hf_tokenizer.eos_token_id) if isinstance(id, int) and 0 <= id < rows}
+    return tuple(sorted(ids))
 
 
 def check_rows(tokenizer: PreTrainedTokenizerFast, rows: int, place: str) -> None:
@@ -83,17 +83,17 @@ def check_rows(tokenizer: PreTrainedTokenizerFast, rows: int, place: str) -> Non
         if id not in special or id in put or name in _templates(tokenizer)
     ]
     if occurring:
-        told = f"the network has rows for {rows:,} tokens; none for {listed(occurring)}; take both from one model"
-        raise MismatchError(told, place=place, hint=OTHERS, code="tokens_beyond_rows")
+        message = f"the network has rows for {rows:,} tokens; none for {listed(occurring)}; take both from one model"
+        raise MismatchError(message, place=place, hint=OTHERS, code="tokens_beyond_rows")
 
 
 def _check_packages(files: BaseFiles) -> None:
     """Raise DataError if a package is missing by which transformers converts a vocabulary; its own words mislead."""
     missing = [name for name in CONVERTERS.get(files.vocabulary.suffix, ()) if not _is_installed(name)]
     if missing:
-        told = f"only {files.vocabulary.name}, no {TOKENIZER}: converting it needs {' and '.join(missing)}"
+        message = f"only {files.vocabulary.name}, no {TOKENIZER}: converting it needs {' and '.join(missing)}"
         hint = f"pip install {' '.join(missing)}"
-        raise DataError(told, place=str(files.vocabulary), hint=hint, code="package_missing")
+        raise DataError(message, place=str(files.vocabulary), hint=hint, code="package_missing")
 
 
 def _is_installed(package: str) -> bool:
@@ -111,5 +111,5 @@ def _templates(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def _unreadable(error: Exception, place: str) -> DataError:
-    told = f"the tokenizer cannot be read: {(str(error).splitlines() or [''])[0][:120]}"
-    return DataError(told, place=place, hint=OTHERS, code="tokenizer_unreadable")
+    message = f"the tokenizer cannot be read: {(str(error).splitlines() or [''])[0][:120]}"
+    return DataError(message, place=place, hint=OTHERS, code="tokenizer_unreadable")

@@ -101,6 +101,6 @@ def _begin(
 def _vectors(name: str, tokenizer: Tokenizer, size: int, seed: int) -> tuple[list[int], Tensor]:
     """Return the ids of tokens that have word vectors, and the vectors in the embeddings' width."""
     rows = {piece: row for piece, row in tokenizer.rows().items() if piece not in PIECE_TOKENS}
-    found = word_vectors(name, rows)
-    projected = found.projected(size, project=True, generator=torch.Generator().manual_seed(seed))
-    return [rows[word] for word in found.words], projected
+    vectors = word_vectors(name, rows)
+    projected = vectors.projected(size, project=True, generator=torch.Generator().manual_seed(seed))
+    return [rows[word] for word in vectors.words], projected

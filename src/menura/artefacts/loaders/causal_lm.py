@@ -46,15 +46,15 @@ def load_causal_lm(settings: CausalLmConfig, options: LoadOptions) -> LoadedMode
     _check_vocabulary(len(tokenizer), network, settings)
     if settings.chat_format == "special":
         tokenizer = tokenizer.adding(SPECIAL_TOKENS)
-    found = chat_format_of(settings, under, tokenizer)
-    if settings.name == "p2_bot" and not found.chat_format.by_content:
-        told = "p2_bot plays games of token ids, and in this base's chat format a turn is more than its words' ids"
-        raise ConfigError(told, hint="--set model.chat_format=special")
-    notes = [found.warning] if found.warning else []
+    own_format = chat_format_of(settings, under, tokenizer)
+    if settings.name == "p2_bot" and not own_format.chat_format.by_content:
+        message = "p2_bot plays games of token ids, and in this base's chat format a turn is more than its words' ids"
+        raise ConfigError(message, hint="--set model.chat_format=special")
+    notes = [own_format.warning] if own_format.warning else []
     length = min(settings.max_length, max_positions(network) or settings.max_length)
     if length < settings.max_length:
         notes.append(f"it reads {length} tokens at most, so older turns are left out")
-    encoder = Encoder(tokenizer, found.chat_format, length)
+    encoder = Encoder(tokenizer, own_format.chat_format, length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model: Any = MODELS[settings.name].build(BuildInputs(network, encoder.chat_format), settings).eval()
@@ -91,15 +91,15 @@ def init_file(settings: CausalLmConfig, base: Base | None = None) -> Path:
     if settings.init_from == PREPARED:
         path = prepared_file(base or bases.pull(settings.base, offline=True))
         if not path.exists():
-            told = f"base {settings.base!r} has no prepared adapter checkpoint"
-            raise ConfigError(told, hint=f"menura base prepare {quote(settings.base)}")
+            message = f"base {settings.base!r} has no prepared adapter checkpoint"
+            raise ConfigError(message, hint=f"menura base prepare {quote(settings.base)}")
         return path
     if settings.init_from != DEFAULT:
         return run_weights(settings)
     path = _default_file(settings.base)
     if not path.exists():
-        told = f"base {settings.base!r} has no default adapter checkpoint"
-        raise ConfigError(told, hint='--set model.init_from="" begins afresh')
+        message = f"base {settings.base!r} has no default adapter checkpoint"
+        raise ConfigError(message, hint='--set model.init_from="" begins afresh')
     return path
 
 
@@ -166,8 +166,8 @@ def _dtype_for(settings: CausalLmConfig, options: LoadOptions) -> Dtype:
     if not settings.train_base and settings.adapters.kind != "none":
         return options.dtype
     if options.dtype == "bfloat16":
-        told = "the base's own weights are trained in float32 only; bfloat16 is for adapters on a frozen base"
-        raise ConfigError(told, hint="--dtype float32, or adapters without model.train_base")
+        message = "the base's own weights are trained in float32 only; bfloat16 is for adapters on a frozen base"
+        raise ConfigError(message, hint="--dtype float32, or adapters without model.train_base")
     return "float32"
 
 

@@ -73,7 +73,7 @@ def _num_users(settings: Any, vocabulary: WordVocabulary) -> dict[str, int]:
 def _begin_words(model: Any, settings: Any, vocabulary: WordVocabulary, seed: int) -> None:
     """Initialise word embeddings with the known word vectors."""
     rows = {word: row for row, word in enumerate(vocabulary.words, start=len(WORD_TOKENS))}
-    found = word_vectors(settings.word_vectors, rows)
+    vectors = word_vectors(settings.word_vectors, rows)
     generator = torch.Generator().manual_seed(seed)
-    projected = found.projected(settings.hidden_size, project=settings.project_vectors, generator=generator)
-    model.set_word_embeddings([rows[word] for word in found.words], projected)
+    projected = vectors.projected(settings.hidden_size, project=settings.project_vectors, generator=generator)
+    model.set_word_embeddings([rows[word] for word in vectors.words], projected)

@@ -70,10 +70,10 @@ class BatchedAdapters:
 
     def weight(self, prefix: str, adapter: nn.Module, key: str) -> Tensor:
         """Return (B, …) one parameter for each row; the model's own where the bank does not hold it."""
-        found = self._gathered.get(prefix + key)
-        if found is None:
-            found = self._gathered[prefix + key] = self._gather(prefix + key, adapter.get_parameter(key))
-        return found
+        rows = self._gathered.get(prefix + key)
+        if rows is None:
+            rows = self._gathered[prefix + key] = self._gather(prefix + key, adapter.get_parameter(key))
+        return rows
 
     def _gather(self, name: str, own: Tensor) -> Tensor:
         assert self._whose is not None, WRONG_CALL
@@ -82,27 +82,27 @@ class BatchedAdapters:
             return own.expand(len(self._whose), *own.shape)
         return stacked if self._all_in_order else stacked[self._whose]
 
-    def mapped(self, given: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def mapped(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Apply each row's own (D', D) matrix: one batched product for neighbours of equal length."""
-        given = given.to(weight.dtype)
-        if given.dim() == 3:  # padded rows
-            return _mapped(given, weight, bias)
-        runs = self._runs(len(given))
+        inputs = inputs.to(weight.dtype)
+        if inputs.dim() == 3:  # padded rows
+            return _mapped(inputs, weight, bias)
+        runs = self._runs(len(inputs))
         if len(runs) == 1:
-            return _mapped(given.view(*runs[0], -1), weight, bias).flatten(0, 1)
+            return _mapped(inputs.view(*runs[0], -1), weight, bias).flatten(0, 1)
         made, row = [], 0
-        for piece, run in zip(torch.split(given, [count * length for count, length in runs]), runs, strict=True):
+        for piece, run in zip(torch.split(inputs, [count * length for count, length in runs]), runs, strict=True):
             here = slice(row, row + run[0])
             made.append(_mapped(piece.view(*run, -1), weight[here], None if bias is None else bias[here]).flatten(0, 1))
             row = here.stop
         return torch.cat(made)
 
-    def spread(self, given: Tensor, each: Tensor) -> Tensor:
-        """Repeat (B, D) for each token of ``given``, so that both can be multiplied."""
-        if given.dim() == 3:
+    def spread(self, inputs: Tensor, each: Tensor) -> Tensor:
+        """Repeat (B, D) for each token of ``inputs``, so that both can be multiplied."""
+        if inputs.dim() == 3:
             return each[:, None]
         assert self._lengths is not None, WRONG_CALL
-        runs = self._runs(len(given))
+        runs = self._runs(len(inputs))
         if not self._packed:
             return each.repeat_interleave(runs[0][1], 0)
         return each[self._lengths.row] if runs is self._lengths.runs else each
@@ -131,9 +131,9 @@ def batched_adapters(bank: AdapterBank, rows: Tensor, adapters: nn.Module, prefi
     now = BatchedAdapters(bank, rows)
     own = {f"{prefix}{name}": value for name, value in adapters.named_parameters()}
     for name, value in bank.stacked.items():
-        found, wanted = tuple(value.shape[1:]), tuple(own[name].shape) if name in own else None
-        if found != wanted:
-            raise MismatchError(f"{name} of the personas is {found}, this model's {wanted or 'does not exist'}")
+        shape, wanted = tuple(value.shape[1:]), tuple(own[name].shape) if name in own else None
+        if shape != wanted:
+            raise MismatchError(f"{name} of the personas is {shape}, this model's {wanted or 'does not exist'}")
     there = [(f"{prefix}{name}.", part) for name, part in adapters.named_modules() if hasattr(part, "neutral")]
     with standing_in([part for _, part in there], [_by_row(now, name, part) for name, part in there]):
         yield now
@@ -164,22 +164,22 @@ def _lora(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor,
     return (output + now.mapped(now.mapped(inputs, weight("down.weight")), weight("up.weight"))).to(output.dtype)
 
 
-def _ia3(weight: Callable[[str], Tensor], now: BatchedAdapters, given: Tensor) -> Tensor:
-    scale = now.spread(given, weight("scale"))
-    before = given.shape[-1] - scale.shape[-1]
-    scaled = (given[..., before:] * scale).to(given.dtype)
-    return torch.cat([given[..., :before], scaled], -1) if before else scaled
+def _ia3(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor) -> Tensor:
+    scale = now.spread(inputs, weight("scale"))
+    before = inputs.shape[-1] - scale.shape[-1]
+    scaled = (inputs[..., before:] * scale).to(inputs.dtype)
+    return torch.cat([inputs[..., :before], scaled], -1) if before else scaled
 
 
 FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {Houlsby: _houlsby, Lora: _lora, Ia3: _ia3}
 
 
-def _mapped(given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _mapped(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return (B, L, D') from (B, L, D)."""
-    if given.shape[1] == 1 and weight.shape[1] < weight.shape[2]:
+    if inputs.shape[1] == 1 and weight.shape[1] < weight.shape[2]:
         # One token to a smaller width: matrix times vector is faster than vector times matrix.
-        upright = given.transpose(1, 2)
+        upright = inputs.transpose(1, 2)
         mapped = weight @ upright if bias is None else torch.baddbmm(bias[..., None], weight, upright)
         return mapped.transpose(1, 2)
     across = weight.transpose(1, 2)
-    return given @ across if bias is None else torch.baddbmm(bias[:, None], given, across)
+    return inputs @ across if bias is None else torch.baddbmm(bias[:, None], inputs, across)

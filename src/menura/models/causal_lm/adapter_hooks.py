@@ -113,15 +113,15 @@ def _no_maps(blocks: Sequence[nn.Module], target_modules: str) -> ConfigError:
     )
 
 
-def _unless_resting(attachment: Attachment, hook: Hook, *given: Any) -> Any:
-    return hook(*given) if attachment._working else None
+def _unless_resting(attachment: Attachment, hook: Hook, *arguments: Any) -> Any:
+    return hook(*arguments) if attachment._working else None
 
 
 def _behind(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
     """Apply an adapter to a module's output."""
     del part
-    given = inputs[0] if inputs else None
-    return _replaced(output, partial(adapter, given))
+    first = inputs[0] if inputs else None
+    return _replaced(output, partial(adapter, first))
 
 
 def _scaled_output(adapter: nn.Module, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -164,12 +164,12 @@ def check_can_learn(module: nn.Module, source: str = "") -> None:
 
 def neutral_weights(module: nn.Module) -> dict[str, Tensor]:
     """Return weights by name under which no adapter in a module changes anything, whatever the others are."""
-    found = {}
+    weights = {}
     for name, adapter in adapters_in(module):
         for key, value in adapter.neutral.items():
             parameter = module.get_parameter(f"{name}.{key}" if name else key)
-            found[f"{name}.{key}" if name else key] = torch.full_like(parameter, value)
-    return found
+            weights[f"{name}.{key}" if name else key] = torch.full_like(parameter, value)
+    return weights
 
 
 def adapters_in(module: nn.Module) -> Iterator[tuple[str, Adapter]]:

@@ -111,7 +111,7 @@ def noting_calls(adapters: nn.Module) -> Iterator[set[str]]:
     """Give a set to which the name of each adapter is added that is called while the block runs."""
     called: set[str] = set()
 
-    def note(name: str, *given: Any) -> None:
+    def note(name: str, *inputs: Any) -> None:
         called.add(name)
 
     hooks = [

@@ -56,15 +56,15 @@ class Gpt2Layer:
     def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
         """Map to queries, keys and values at once."""
         del rope
-        given = self._norms[0](hidden)
-        queries, keys, values = self._qkv(given).view(given.shape[0], *self._shape).unbind(1)
-        return AttentionInputs(given, queries, keys, values, self._scale)
+        inputs = self._norms[0](hidden)
+        queries, keys, values = self._qkv(inputs).view(inputs.shape[0], *self._shape).unbind(1)
+        return AttentionInputs(inputs, queries, keys, values, self._scale)
 
-    def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+    def finish(self, hidden: Tensor, inputs: Tensor, heads: Tensor) -> Tensor:
         """Apply the output map, then the feed-forward network."""
-        hidden = self._behind[0](given, self._out(heads)) + hidden
-        given = self._norms[1](hidden)
-        return hidden + self._behind[1](given, self._down(self._act(self._up(given))))
+        hidden = self._behind[0](inputs, self._out(heads)) + hidden
+        inputs = self._norms[1](hidden)
+        return hidden + self._behind[1](inputs, self._down(self._act(self._up(inputs))))
 
 
 def gpt2_fits(config: Any) -> bool:

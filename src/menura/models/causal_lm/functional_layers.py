@@ -40,7 +40,7 @@ class FunctionalLayer(Protocol):
     def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
         """Return queries, keys and values, from the layer's input (T, D)."""
 
-    def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+    def finish(self, hidden: Tensor, inputs: Tensor, heads: Tensor) -> Tensor:
         """Return the layer's output (T, D), from its input, its attention's input and the heads' outputs (T, H E)."""
 
 
@@ -75,7 +75,7 @@ def linear_map(part: Any) -> LinearMap:
 
 def _transposed(part: Any) -> LinearMap:
     weight, bias = part.weight, part.bias
-    return lambda given: torch.addmm(bias, given, weight)
+    return lambda states: torch.addmm(bias, states, weight)
 
 
 def _root_mean_square(part: Any) -> LinearMap:
@@ -85,7 +85,7 @@ def _root_mean_square(part: Any) -> LinearMap:
 
 def _layer_norm(part: Any) -> LinearMap:
     shape, weight, bias, epsilon = part.normalized_shape, part.weight, part.bias, part.eps
-    return lambda given: torch.layer_norm(given, shape, weight, bias, epsilon)
+    return lambda states: torch.layer_norm(states, shape, weight, bias, epsilon)
 
 
 def _one_and_root_mean_square(part: Any) -> LinearMap:
@@ -120,11 +120,11 @@ def hooks_of(part: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a function that applies a module's forward hooks to an output computed without calling the module."""
     hooks = list(part._forward_hooks.values())
     if not hooks:
-        return lambda given, output: output
+        return lambda inputs, output: output
 
-    def run(given: Tensor, output: Tensor) -> Tensor:
+    def run(inputs: Tensor, output: Tensor) -> Tensor:
         for hook in hooks:
-            changed = hook(part, (given,), output)
+            changed = hook(part, (inputs,), output)
             output = output if changed is None else changed
         return output
 

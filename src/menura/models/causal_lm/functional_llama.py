@@ -59,18 +59,18 @@ class LlamaLayer:
 
     def qkv(self, hidden: Tensor, rope: Rope) -> AttentionInputs:
         """Map to queries, keys and values; rotate queries and keys."""
-        given = self._norms[0](hidden)
-        queries, keys, values = (project(given).view(given.shape[0], *self._shape) for project in self._qkv)
+        inputs = self._norms[0](hidden)
+        queries, keys, values = (project(inputs).view(inputs.shape[0], *self._shape) for project in self._qkv)
         if self._head_norms:
             queries, keys = (norm(heads) for norm, heads in zip(self._head_norms, (queries, keys), strict=True))
-        return AttentionInputs(given, self._rotate(queries, *rope), self._rotate(keys, *rope), values, self._scale)
+        return AttentionInputs(inputs, self._rotate(queries, *rope), self._rotate(keys, *rope), values, self._scale)
 
-    def finish(self, hidden: Tensor, given: Tensor, heads: Tensor) -> Tensor:
+    def finish(self, hidden: Tensor, inputs: Tensor, heads: Tensor) -> Tensor:
         """Apply the output map, then the gated feed-forward network."""
-        hidden = hidden + self._added(self._behind[0](given, self._out(heads)), 0)
-        given = self._norms[1](hidden)
-        inner = self._act(self._gate(given)) * self._up(given)
-        return hidden + self._added(self._behind[1](given, self._down(inner)), 1)
+        hidden = hidden + self._added(self._behind[0](inputs, self._out(heads)), 0)
+        inputs = self._norms[1](hidden)
+        inner = self._act(self._gate(inputs)) * self._up(inputs)
+        return hidden + self._added(self._behind[1](inputs, self._down(inner)), 1)
 
 
 class Llama:
@@ -179,8 +179,8 @@ class Gemma3(Llama):
     def rope(self, like: Tensor, positions: Tensor) -> Rope:
         """Return the rotation of each type of layers."""
         types = set(self._network.config.layer_types)
-        found = {name: self._network.rotary_emb(like, positions[None], name) for name in types}
-        return {name: (cosines[0][:, None], sines[0][:, None]) for name, (cosines, sines) in found.items()}
+        angles = {name: self._network.rotary_emb(like, positions[None], name) for name in types}
+        return {name: (cosines[0][:, None], sines[0][:, None]) for name, (cosines, sines) in angles.items()}
 
 
 def llama_fits(config: Any) -> bool:

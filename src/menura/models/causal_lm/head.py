@@ -67,8 +67,8 @@ class OwnHead:
         row = hidden.reshape(1, -1, hidden.shape[-1])
         called = []
 
-        def returning(*given: Any, **named: Any) -> "_Output":
-            del given, named
+        def returning(*arguments: Any, **named: Any) -> "_Output":
+            del arguments, named
             called.append(True)
             return _Output(last_hidden_state=row)
 
@@ -79,8 +79,8 @@ class OwnHead:
                 output = self._network.get_output_embeddings()
                 own = output.forward
 
-                def widened(given: Tensor) -> Tensor:
-                    return _beside(own(given), given, special_rows)
+                def widened(states: Tensor) -> Tensor:
+                    return _beside(own(states), states, special_rows)
 
                 standing.enter_context(standing_in([output], [widened]))
             logits: Tensor = self._network(inputs_embeds=row, use_cache=False).logits

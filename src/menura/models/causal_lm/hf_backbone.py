@@ -102,8 +102,8 @@ class HFBackbone:
         """How many values each layer returns as a tuple (Bloom, Falcon, RWKV); None if it is the hidden states."""
         counts: list[int | None] = []
 
-        def note(block: nn.Module, given: Any, output: Any) -> None:
-            del block, given
+        def note(block: nn.Module, inputs: Any, output: Any) -> None:
+            del block, inputs
             counts.append(len(output) if isinstance(output, tuple) else None)
 
         hooks = [block.register_forward_hook(note) for block in self._blocks]

@@ -48,15 +48,15 @@ def summed_sublayers(block: nn.Module) -> dict[str, nn.Module]:
 
     ConfigError where a sublayer adds the input itself (Bloom): a module behind it would also change the input.
     """
-    found = sublayers(block)
-    for name, part in found.items():
+    parts = sublayers(block)
+    for name, part in parts.items():
         if "residual" in signature(part.forward).parameters:
             raise ConfigError(
                 f"{type(part).__name__}: the layer's input is added inside its {name} part, so no adapter can stand "
                 "behind that part alone",
                 hint="use --set model.adapters.kind=lora",
             )
-    return found
+    return parts
 
 
 def linear_maps(block: nn.Module) -> dict[str, nn.Module]:
@@ -65,8 +65,8 @@ def linear_maps(block: nn.Module) -> dict[str, nn.Module]:
     Experts and routers that are such modules are among them; those kept as one tensor for all experts are not, as no
     hook reaches them. For the same reason ``dt_proj`` of Mamba is left out: its weight is used without calling it.
     """
-    found = {name: module for name, module in block.named_modules() if isinstance(module, (nn.Linear, Conv1D))}
-    return {name: module for name, module in found.items() if name.rsplit(".", 1)[-1] not in NEVER_CALLED}
+    maps = {name: module for name, module in block.named_modules() if isinstance(module, (nn.Linear, Conv1D))}
+    return {name: module for name, module in maps.items() if name.rsplit(".", 1)[-1] not in NEVER_CALLED}
 
 
 def lora_maps(block: nn.Module, target_modules: str) -> dict[str, nn.Module]:
@@ -78,11 +78,9 @@ def lora_maps(block: nn.Module, target_modules: str) -> dict[str, nn.Module]:
     if target_modules == ALL_LINEAR:
         return there
     if target_modules == QUERY_VALUE:
-        found = {name: module for name, module in there.items() if name.rsplit(".", 1)[-1] in INPUT_MAP_NAMES}
-        last = Counter(name.rsplit(".", 1)[-1] for name in found)
-        return {
-            short if last[short := name.rsplit(".", 1)[-1]] == 1 else name: module for name, module in found.items()
-        }
+        maps = {name: module for name, module in there.items() if name.rsplit(".", 1)[-1] in INPUT_MAP_NAMES}
+        last = Counter(name.rsplit(".", 1)[-1] for name in maps)
+        return {short if last[short := name.rsplit(".", 1)[-1]] == 1 else name: module for name, module in maps.items()}
     wanted = [name.strip() for name in target_modules.split(",")]
     return {name: module for name, module in there.items() if any(name == w or name.endswith(f".{w}") for w in wanted)}
 

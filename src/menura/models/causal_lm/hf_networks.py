@@ -40,11 +40,11 @@ def max_positions(network: PreTrainedModel) -> int | None:
 
 def _position_tables(network: PreTrainedModel) -> list[tuple[nn.Module, Tensor]]:
     """Return tables with a row for each position, each with the module that holds it."""
-    found: list[tuple[nn.Module, Tensor]] = []
+    tables: list[tuple[nn.Module, Tensor]] = []
     for name, part in network.base_model.named_modules():
         if name.rsplit(".", 1)[-1] in POSITIONS and isinstance(part, nn.Embedding):
-            found.append((part, part.weight))
+            tables.append((part, part.weight))
         held = getattr(part, "embed_positions", None)  # GPT-J and CodeGen keep angles in a buffer
         if isinstance(held, Tensor) and held.dim() == 2:
-            found.append((part, held))
-    return found
+            tables.append((part, held))
+    return tables

@@ -239,11 +239,11 @@ class CausalLm(DialogueModel[CausalState]):
         nll = torch.zeros(replies, device=self.device, dtype=self.dtype)
         ends, persona_rows = [], []
         for part in (batch.prefix_tree if self._backbone.packed else batch.packed).chunks(PASS_TOKENS):
-            told, (at, exchange) = part.label_exchange < replies, part.ends
-            predict_index = part.predict_index[told]
-            said, end = torch.split(self._hidden(part, torch.cat([predict_index, at])), [len(predict_index), len(at)])
-            token_nll = nn.functional.cross_entropy(self._logits(said), part.labels[told], reduction="none")
-            nll = nll.index_add(0, part.label_exchange[told], token_nll.to(nll.dtype))
+            of_replies, (at, exchange) = part.label_exchange < replies, part.ends
+            predict_index = part.predict_index[of_replies]
+            states, end = torch.split(self._hidden(part, torch.cat([predict_index, at])), [len(predict_index), len(at)])
+            token_nll = nn.functional.cross_entropy(self._logits(states), part.labels[of_replies], reduction="none")
+            nll = nll.index_add(0, part.label_exchange[of_replies], token_nll.to(nll.dtype))
             ends.append(end)
             persona_rows.append(exchange)
         return nll, wide(torch.cat(ends)[torch.cat(persona_rows).argsort()])
@@ -253,15 +253,15 @@ class CausalLm(DialogueModel[CausalState]):
         """Return the final states of replies to one prefix; ``prefilled`` is its state, which stays usable."""
         assert len({exchange.prefix for exchange in batch.exchanges}) == 1, "replies to one prefix are wanted"
         one = prefilled or self.prefill(self.batch([batch.exchanges[0]]))
-        found = []
+        ends = []
         for start in range(0, len(batch), REPLIES_AT_ONCE):
             few = self.batch(batch.exchanges[start : start + REPLIES_AT_ONCE])
             state = self.reorder_cache(one, torch.zeros(len(few), dtype=torch.long, device=self.device))
             last, reply = few.prefix.ids[:, -1:], few.reply
             mask = torch.cat([torch.ones_like(last, dtype=torch.bool), reply.mask], 1)
             hidden, _ = self._read(state, torch.cat([last, reply.ids], 1), mask)
-            found.append(hidden[torch.arange(len(few), device=self.device), reply.lengths])
-        return wide(torch.cat(found))
+            ends.append(hidden[torch.arange(len(few), device=self.device), reply.lengths])
+        return wide(torch.cat(ends))
 
     def add_token_types(self, kinds: int) -> None:
         """Add token-type embeddings, initially zero; an id is then token + type * ``ids``."""

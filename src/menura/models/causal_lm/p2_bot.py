@@ -77,9 +77,9 @@ class Receiver(nn.Module):
         keys, questions = (nn.functional.normalize(self.map(vectors), dim=-1) for vectors in (facts, reply))
         near = questions @ keys.transpose(1, 2)  # (B, U, F), cosines
         least = torch.finfo(near.dtype).min
-        found = near.masked_fill(~facts_mask[:, None], -1.0).amax(-1) * facts_mask.any(1, keepdim=True)  # (B, U)
+        nearest = near.masked_fill(~facts_mask[:, None], -1.0).amax(-1) * facts_mask.any(1, keepdim=True)  # (B, U)
         shares = self.weight(reply)[..., 0].masked_fill(~reply_mask, least).softmax(-1) * reply_mask
-        scores: Tensor = self.sharpness * (shares * found).sum(-1)
+        scores: Tensor = self.sharpness * (shares * nearest).sum(-1)
         return scores
 
 
@@ -164,26 +164,26 @@ class P2Bot(DialogueModel[CausalState]):
 
         A reward that cannot be computed is left out: coherence without a head, perception without facts.
         """
-        found = {"fluency": self._fluency(batch)}
+        rewards = {"fluency": self._fluency(batch)}
         compared = [exchange for exchange in batch.exchanges if exchange.negatives]
         if self.chooses and len(compared) == len(batch):
-            found["coherence"] = torch.stack([self._coherence(exchange) for exchange in batch.exchanges])
+            rewards["coherence"] = torch.stack([self._coherence(exchange) for exchange in batch.exchanges])
         scores = self._perceived(batch)
         if len(scores) == len(batch):
-            found["perception"] = torch.stack([of_one.softmax(0)[0] for of_one in scores])
-        return found
+            rewards["perception"] = torch.stack([of_one.softmax(0)[0] for of_one in scores])
+        return rewards
 
     def _fluency(self, batch: Batch) -> Tensor:
         """Return the base's geometric mean probability of a token, from the reply alone; 0 for an empty reply."""
-        said = [self._words(exchange.reply) for exchange in batch.exchanges]
-        spoken = [place for place, words in enumerate(said) if words]
-        found = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
+        replies = [self._words(exchange.reply) for exchange in batch.exchanges]
+        spoken = [place for place, words in enumerate(replies) if words]
+        fluency = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         if spoken:
-            alone = [EncodedExchange("", "", (), self.chat_format.reply_open, said[place]) for place in spoken]
+            alone = [EncodedExchange("", "", (), self.chat_format.reply_open, replies[place]) for place in spoken]
             bare = {name.removeprefix("transmitter."): value for name, value in self.neutral_weights().items()}
             loss = torch.func.functional_call(self.transmitter, bare, (self.batch(alone),))
-            found[torch.tensor(spoken, device=self.device)] = (-loss.nll / loss.tokens).exp()
-        return found
+            fluency[torch.tensor(spoken, device=self.device)] = (-loss.nll / loss.tokens).exp()
+        return fluency
 
     def _coherence(self, exchange: EncodedExchange) -> Tensor:
         """Return the head's probability () of a reply among its negatives."""

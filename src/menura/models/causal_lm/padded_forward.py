@@ -28,10 +28,10 @@ def _through(form: FunctionalNetwork, layers: Sequence[FunctionalLayer], hidden:
     rope = form.rope(hidden, part.positions)
     for layer in layers:
         asked = layer.qkv(hidden, rope)
-        given, found = asked.inputs, _attended(asked, part, layer.window)
+        inputs, heads = asked.inputs, _attended(asked, part, layer.window)
         if layer is layers[-1]:  # the other positions are not wanted
-            hidden, given, found = (states.index_select(0, part.predict_index) for states in (hidden, given, found))
-        hidden = layer.finish(hidden, given, found)
+            hidden, inputs, heads = (states.index_select(0, part.predict_index) for states in (hidden, inputs, heads))
+        hidden = layer.finish(hidden, inputs, heads)
     return hidden
 
 
@@ -53,9 +53,9 @@ def _attended(asked: AttentionInputs, part: PaddedChunk, window: int | None) -> 
     if window is not None:
         hidden = hidden | (here <= here[:, None] - window)
     weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
-    found = torch.bmm(weights.view(groups, -1, length), values).view(rows, heads, length, width)
-    found = found.transpose(1, 2).reshape(rows * length, heads * width)
-    packed: Tensor = _Unpad.apply(found, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
+    outputs = torch.bmm(weights.view(groups, -1, length), values).view(rows, heads, length, width)
+    outputs = outputs.transpose(1, 2).reshape(rows * length, heads * width)
+    packed: Tensor = _Unpad.apply(outputs, *_places(part))  # type: ignore[no-untyped-call]  # torch's own
     return packed
 
 

@@ -134,8 +134,8 @@ class PromptVectors(nn.Module):
     def forward(self, maps: AttentionMaps, hidden: Tensor, output: Tensor) -> Tensor:
         """Add to an attention's output (…, D) the gated attention of its input ``hidden`` (…, D) to the vectors."""
         keys, values = maps.keys_and_values(self.vectors.to(hidden.dtype))  # the base's maps want its own dtype
-        found = torch.einsum("...he,phe->...hp", maps.queries(hidden), keys) * maps.scaling
-        read = torch.einsum("...hp,phe->...he", found.softmax(-1).to(values.dtype), values)
+        scores = torch.einsum("...he,phe->...hp", maps.queries(hidden), keys) * maps.scaling
+        read = torch.einsum("...hp,phe->...he", scores.softmax(-1).to(values.dtype), values)
         return output + maps.outward((read * self.gate[:, None]).to(hidden.dtype)).to(output.dtype)
 
     def can_learn(self) -> bool:
