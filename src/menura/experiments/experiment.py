@@ -87,9 +87,9 @@ class Experiment:
                     yield row, seed
 
 
-def _named(name: str, known: Mapping[str, T], what: str) -> T:
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise ConfigError(f"no {what} is called {shown(name)}", hint=hint, code="unknown_row")
-    return known[name]
+def _named(name: str, entries: Mapping[str, T], what: str) -> T:
+    if name not in entries:
+        near = get_close_matches(name, entries, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(entries)}"
+        raise ConfigError(f"no {what} is called {shown(name)}", hint=hint, code="unentries_row")
+    return entries[name]
