@@ -30,6 +30,7 @@ TRIAL = Experiment(
             ("first", "later"),
             ("un-adapted", "adapted"),
             paper_columns=("PPL",),
+            costs=True,
             paper={"first": ("37.9",)},
         ),
         Table("decides", ("ppl",), ("first", "later"), against="first"),
@@ -56,6 +57,7 @@ def scored(name: str, seed: int = 0, shift: float = 0.0, change: Change = lambda
         "about": {"data": "chats", "split": "seed 0", "query": "2", "environment": "torch"},
         "origin": {
             "words": list(unit.evaluate),
+            "peak_memory": 2_500_000_000,
             "settings": {"seed": seed, "model": {"name": "m", "init_from": str(unit.run)}},
             "sources": {"split_sha256": "s"},
             "personas_sha256": "p",
@@ -66,6 +68,8 @@ def scored(name: str, seed: int = 0, shift: float = 0.0, change: Change = lambda
             {
                 "label": label,
                 "kind": label.split(",")[0],
+                "seconds": 4.2 if "K" in label else 0.0,
+                "kilobytes": 1234.0 if "K" in label else 0.0,
                 "scores": {"ppl": {"signature": METRICS["ppl"].signature}},
             }
             for label in lines

@@ -9,7 +9,7 @@ from trial_experiment import TRIAL
 from menura.errors import ConfigError
 from menura.experiments.catalogue import EXPERIMENTS, experiment
 from menura.experiments.commands import Unit
-from menura.training.recipes import recipe
+from menura.training.recipes import SIZED, recipe
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_all_rows_have_their_first_seed_before_any_has_its_second() -> None:
 
 def test_a_row_begins_at_the_run_of_another_of_the_same_seed(runs: Path) -> None:
     words = unit("later", 1).train
-    assert words[:6] == ("train", "tiny/maml", "--size", "cpu", "--seed", "1")
+    assert words[:6] == ("train", "tiny/maml", "--seed", "1", "--set", "outer.steps=9")
     assert f"model.init_from={runs}/trial@cpu/first-1" in words
     assert [row.name for row in unit("later").needs] == ["first"]
     assert [row.name for row in unit("again").needs] == ["first", "later"]
@@ -42,7 +42,7 @@ def test_a_row_may_score_the_run_of_another_or_a_recipe_as_it_is(runs: Path) -> 
     assert again.train == bare.train == ()
     assert again.evaluate[:2] == ("eval", f"{runs}/trial@cpu/later-0")
     assert again.evaluate[2:5] == ("-k", "5", "--prompt")
-    assert bare.evaluate[:6] == ("eval", "tiny/finetune", "--size", "cpu", "--set", "model.max_length=64")
+    assert bare.evaluate[:4] == ("eval", "tiny/finetune", "--set", "model.max_length=64")
 
 
 def test_size_tiny_keeps_its_own_length_and_is_scored_its_own_way() -> None:
@@ -58,7 +58,7 @@ def test_what_another_command_trained_or_scored_does_not_count() -> None:
     (done.run / "STATUS.json").write_text('{"state": "done"}')
     (done.run / "command.txt").write_text(f"/bin/menura {' '.join(done.train)}\n")
     assert done.is_trained
-    (done.run / "command.txt").write_text("/bin/menura train tiny/maml --size cpu --seed 0\n")
+    (done.run / "command.txt").write_text("/bin/menura train tiny/maml --seed 1\n")
     assert not done.is_trained
     done.evaluation.mkdir(parents=True)
     scores = done.evaluation / "scores.json"
@@ -88,7 +88,7 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 def test_each_experiment_names_recipes_rows_and_columns_that_are_there(name: str) -> None:
     one = EXPERIMENTS[name]
     for row in one.rows:
-        recipe(row.recipe, "tiny")
+        recipe(row.recipe, "tiny" if row.recipe in SIZED else None)
         for before in filter(None, (row.start, row.run_of)):
             assert one.rows.index(one.row(before)) < one.rows.index(row), "what it needs ranks higher"
     for table in one.tables:
@@ -97,3 +97,9 @@ def test_each_experiment_names_recipes_rows_and_columns_that_are_there(name: str
         assert all(len(printed) == len(table.paper_columns) for printed in table.paper.values())
         assert set(table.paper) <= set(table.rows)
     assert len({row.name for row in one.rows}) == len(one.rows)
+
+
+def test_a_recipe_with_sizes_is_given_the_size() -> None:
+    one = EXPERIMENTS["cmaml"]
+    words = Unit(one, one.rows[0], 2, "paper").train
+    assert words[:6] == ("train", "cmaml/maml_seq2spg", "--size", "paper", "--seed", "2")

@@ -1,6 +1,7 @@
 """A recipe or a run becomes the results of its held-out personas."""
 
 import hashlib
+import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -30,6 +31,8 @@ from menura.training.overrides import of_written
 from menura.training.recipes import recipe
 from menura.training.run_folder import environment
 from menura.training.run_setup import Prepared, prepare
+
+KIBIBYTE = 1024
 
 
 def config_of(target: str, size: str | None = None) -> RunConfig:
@@ -117,6 +120,7 @@ def _origin(prepared: Prepared, settings: EvaluateConfig, held_out: Sequence[Tas
         "commit": commit(),
         "code": code_path(),
         "environment": environment(),
+        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE,  # bytes
     }
 
 

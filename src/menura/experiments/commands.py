@@ -7,6 +7,7 @@ from pathlib import Path
 from menura.artefacts.files import read_json
 from menura.artefacts.runs import results_name, runs_folder
 from menura.experiments.experiment import Experiment, ExperimentRow
+from menura.training.recipes import SIZED
 
 TINY = "tiny"
 
@@ -95,11 +96,13 @@ class Unit:
     @property
     def _settings(self) -> tuple[str, ...]:
         """The row's settings; size tiny keeps the length of its own trainings."""
-        return tuple(one for one in self.row.settings if self.size != TINY or not one.startswith("outer."))
+        if self.size != TINY:
+            return self.row.settings
+        return self.row.settings_tiny or tuple(one for one in self.row.settings if not one.startswith("outer."))
 
     @property
     def _sized(self) -> tuple[str, ...]:
-        return ("--size", self.size)
+        return ("--size", self.size) if self.row.recipe in SIZED else ()
 
     def _run_of(self, name: str) -> Path:
         return self.folder / f"{name}-{self.seed}"

@@ -15,15 +15,17 @@ Kind = Literal["base", "un-adapted", "wrong persona", "adapted", "prompt", "uppe
 class ExperimentRow:
     """One system of a table: how it is trained and, where that differs from its neighbours, how it is scored.
 
-    ``settings`` are ``--set`` of the training, ``start`` the row whose run its weights begin at, ``run_of`` the row
-    whose run it scores instead of training one of its own. ``scored_with`` are more flags of ``menura eval``. A row
-    without training (``trains=False``) scores the recipe as it is. It runs ``seeds`` times, with seeds 0, 1, ….
+    ``settings`` are ``--set`` of the training, ``settings_tiny`` those of size tiny where others are needed. ``start``
+    is the row whose run its weights begin at, ``run_of`` the row whose run it scores instead of training one of its
+    own. ``scored_with`` are more flags of ``menura eval``. A row without training (``trains=False``) scores the recipe
+    as it is. It runs ``seeds`` times, with seeds 0, 1, ….
     """
 
     name: str
     title: str
     recipe: str
     settings: tuple[str, ...] = ()
+    settings_tiny: tuple[str, ...] = ()
     start: str = ""
     run_of: str = ""
     scored_with: tuple[str, ...] = ()
@@ -37,7 +39,8 @@ class Table:
 
     ``kinds`` are the lines of each row: one for each kind of the evaluation. With ``against``, a row's name, the lines
     are differences to it, of the last of ``kinds`` each, paired by persona and seed. ``paper`` holds what the paper
-    printed, by row, in the order of ``paper_columns``.
+    printed, by row, in the order of ``paper_columns``. With ``costs`` a line has the seconds and the size of a persona,
+    and the evaluation's peak memory, of its first seed.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Table:
     against: str = ""
     paper_columns: tuple[str, ...] = ()
     paper: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    costs: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,5 +95,5 @@ def _named(name: str, entries: Mapping[str, T], what: str) -> T:
     if name not in entries:
         near = get_close_matches(name, entries, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(entries)}"
-        raise ConfigError(f"no {what} is called {shown(name)}", hint=hint, code="unentries_row")
+        raise ConfigError(f"no {what} is called {shown(name)}", hint=hint, code="unknown_row")
     return entries[name]

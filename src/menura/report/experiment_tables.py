@@ -13,6 +13,7 @@ from menura.report.published import PublishedUnit, check_alike
 from menura.report.table import ARROWS, aligned, cell, legend, signatures_listed, signed_cell
 
 SEED = 0  # of resampling
+COSTS = ("to adapt", "persona", "peak memory")
 EXPLAINED = "Over seeds: the mean of their figures; personas and seeds are both resampled. "
 PAIRED = "First minus second, on the same personas and seeds; p: two-sided permutation test over personas. "
 
@@ -47,6 +48,14 @@ class TableLine:
             signatures=(self.signature(metric), other.signature(metric)),
             seed=SEED,
         )
+
+    @property
+    def costs(self) -> tuple[str, str, str]:
+        """What a persona took, and the peak memory of the evaluation, as text."""
+        unit = self.units[0]
+        seconds, kilobytes = unit.cost(self.label)
+        persona = (f"{seconds:.0f} s", f"{kilobytes / 1000:.1f} MB") if kilobytes else ("–", "–")
+        return (*persona, f"{unit.origin['peak_memory'] / 1e9:.1f} GB")
 
     def signature(self, metric: str) -> str:
         """Return how the metric was computed: all seeds of a line have it in common."""
@@ -112,12 +121,16 @@ class ExperimentTables:
             (line.row, line.label): {name: line.score(name) for name in table.metrics if line.has(name)}
             for line in lines
         }
-        header = ["system", *map(_titled, table.metrics), "seeds", *(f"paper: {name}" for name in table.paper_columns)]
+        header = [
+            *("system", *map(_titled, table.metrics), "seeds", *(COSTS if table.costs else ())),
+            *(f"paper: {name}" for name in table.paper_columns),
+        ]
         cells = [
             [
                 line.title,
                 *(cell(scores[line.row, line.label].get(name)) for name in table.metrics),
                 str(len(line.units)),
+                *(line.costs if table.costs else ()),
                 *table.paper.get(line.row, ("–",) * len(table.paper_columns)),
             ]
             for line in lines

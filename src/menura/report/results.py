@@ -82,6 +82,8 @@ def _with_about(scores: str, results: Results) -> str:
             **shown,
             "kind": row.kind,
             "shots": row.shots,
+            "seconds": row.seconds,
+            "kilobytes": row.kilobytes,
             "by_draw": {name: list(v) for name, v in row.by_draw.items()},
             "distances": asdict(row.distances) if row.distances else None,
         }
