@@ -137,6 +137,10 @@ def test_what_to_type_next_is_told_where_all_is_as_published(
     found = told(capsys, "data", "add", "dnli", archive)
     assert f"next: {corpus.then}" in found
     assert "not all as published" not in found
+    one = zipped(tmp_path / "half.zip", {"dialogue_nli_train.jsonl": NLI})
+    found = told(capsys, "data", "add", "dnli", one)
+    assert "not among the files: dev\nnot all as published" in found
+    assert corpus.then not in found
 
 
 def test_under_a_name_of_one_s_own_an_archive_is_counted_all_the_same(tmp_path: Path, capsys: Captured) -> None:

@@ -59,7 +59,7 @@ def test_links_and_what_a_mac_adds_are_left_out(tmp_path: Path) -> None:
         link = tarfile.TarInfo("link.txt")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-        for name in ("__MACOSX/._one.txt", "._one.txt", "one.txt"):
+        for name in ("__MACOSX/two.txt", "._one.txt", "one.txt"):
             info = tarfile.TarInfo(name)
             info.size = 3
             archive.addfile(info, io.BytesIO(b"one"))

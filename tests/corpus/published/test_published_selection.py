@@ -87,6 +87,13 @@ def test_a_dialogue_of_an_archive_that_is_no_json_is_named_by_its_place_in_it(tm
         select("rpc", [archive], tmp_path / "unpacked")
 
 
+def test_two_files_of_a_name_in_an_archive_are_refused(tmp_path: Path) -> None:
+    archive = tarred(tmp_path / "x.tgz", {f"{folder}/dev.ori": QUERIES for folder in ("old", "new")})
+    code, message, hint = refused("mojitalk", archive, tmp_path)
+    assert (code, message) == ("ambiguous", "two files in it are called 'dev.ori'")
+    assert hint == "unpack it and give those of one corpus"
+
+
 def test_plain_files_stay_as_they_are(tmp_path: Path) -> None:
     for name, text in (("dev.ori", QUERIES), ("dev.rep", REPLIES)):
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -103,6 +110,7 @@ def test_a_name_of_one_s_own_takes_the_corpus_that_an_archive_is_of(tmp_path: Pa
     assert found(real_persona_chat(tmp_path / "x.zip")) == "rpc"
     three = {f"personachat/{split}_self_original.txt": PERSONACHAT for split in ("train", "valid", "test")}
     assert found(tarred(tmp_path / "renamed.tgz", three)) == "personachat"
+    assert found(convai2(tmp_path / "personachat.tgz")) == "personachat"  # as many of both: its name decides
     assert found(zipped(tmp_path / "chats.zip", {"dialogues/one.json": "[]", "_chat.txt": "Ann: hi"})) == ""
 
 

@@ -1,7 +1,7 @@
 """What is given for a corpus, archives too, becomes the files that are read; files of another corpus are refused."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -150,17 +150,19 @@ def _taken(archive: Path, corpus: PublishedCorpus, into: Path) -> list[Path]:
             if corpus.joined and member.path.match(corpus.joined.members):
                 _append(into / corpus.joined.name, member, archive)
             elif any(member.path.match(pattern) for pattern in corpus.wanted):
-                _write(into / member.path.name, member.chunks(str(archive)))
+                _write(into / member.path.name, member, archive)
     files = sorted(into.iterdir())
     if not files:
         raise DataError.of([_nothing_wanted(archive, names, corpus)])
     return files
 
 
-def _write(path: Path, chunks: Iterator[bytes]) -> None:
-    if not path.exists():  # the first of two files of a name is taken
-        with path.open("wb") as file:
-            file.writelines(chunks)
+def _write(path: Path, member: Member, archive: Path) -> None:
+    if path.exists():
+        message, hint = f"two files in it are called {shown(path.name)}", "unpack it and give those of one corpus"
+        raise DataError(message, code="ambiguous", place=str(archive), hint=hint)
+    with path.open("wb") as file:
+        file.writelines(member.chunks(str(archive)))
 
 
 def _append(path: Path, member: Member, archive: Path) -> None:
