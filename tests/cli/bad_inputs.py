@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from made_up_archives import CPED, convai2, dailydialog, tarred, zipped
 from made_up_chat import dialogue, settings
 from safetensors.torch import load_file, save_file
 
@@ -807,6 +808,80 @@ WORDS = (
     Bad("a reply of no beam collapsed", "eval runs/tiny-maml --collapse", *(2, "config", "--collapse: it is a beam's")),
 )
 
+
+def cut_off(make: Callable[[Path], Path], name: str) -> Callable[[], None]:
+    """Return the act of writing an archive of which the second half is missing."""
+
+    def give() -> None:
+        path = make(Path(name))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return give
+
+
+def made(make: Callable[..., object], *arguments: object) -> Callable[[], None]:
+    """Return the act of making an archive."""
+
+    def give() -> None:
+        make(*arguments)
+
+    return give
+
+
+PUBLISHED = (
+    Bad(
+        "archive with none of the files",
+        "data add mojitalk notes.zip",
+        *(3, "no_members", r"notes.zip: none of the files of mojitalk is in it \(train.ori, .* it has 'one.md'"),
+        made(zipped, Path("notes.zip"), {"one.md": "x"}),
+    ),
+    Bad(
+        "archive of nothing known",
+        "data add mine notes.tgz",
+        *(3, "no_members", "notes.tgz: it has no file of a published corpus: 'one.md' .hint: unpack it"),
+        made(tarred, Path("notes.tgz"), {"one.md": "x"}),
+    ),
+    Bad(
+        "archive cut off",
+        "data add convai2 convai2_fix_723.tgz",
+        *(3, "damaged", "convai2_fix_723.tgz: archive is cut off or damaged .*hint: fetch it again"),
+        cut_off(convai2, "convai2_fix_723.tgz"),
+    ),
+    Bad(
+        "zip archive cut off",
+        "data add dailydialog ijcnlp_dailydialog.zip",
+        *(3, "damaged", "ijcnlp_dailydialog.zip: archive is cut off or damaged"),
+        cut_off(dailydialog, "ijcnlp_dailydialog.zip"),
+    ),
+    Bad(
+        "page of a download in place of the archive",
+        "data add mojitalk mojitalk_data.zip",
+        *(3, "web_page", "mojitalk_data.zip: is a web page, not an archive .hint: open the address .* in a browser"),
+        file("mojitalk_data.zip", "<!DOCTYPE html><html><title>Google Drive - Virus scan warning</title>"),
+    ),
+    Bad(
+        "archive of another corpus",
+        "data add mojitalk convai2_fix_723.tgz",
+        *(3, "other_corpus", "this is of another corpus: ConvAI2.*hint: menura data add convai2 convai2_fix_723.tgz"),
+        made(convai2, Path("convai2_fix_723.tgz")),
+    ),
+    Bad(
+        "file of another corpus",
+        "data add rpc rows.csv",
+        *(3, "other_corpus", "rows.csv: this is of another corpus: CPED.*hint: menura data add cped rows.csv"),
+        file("rows.csv", CPED),
+    ),
+    Bad(
+        "bad line in an archive",
+        "data add cped CPED-main.zip",
+        *(3, "schema", "CPED-main.zip:valid_split.csv: no column Gender"),
+        made(zipped, Path("CPED-main.zip"), {"valid_split.csv": CPED.replace("Gender", "G")}),
+    ),
+    Bad("corpus that comes with it", "data add chitchat chat.jsonl", 2, "config", "chitchat comes with Menura"),
+    Bad("corpus that nobody has", "data add twitter-reddit chat.jsonl", 2, "config", "twitter-reddit is not published"),
+    Bad("source of no name", "data sources convai", 2, "unknown_corpus", "'convai' .hint: names: convai2, personachat"),
+)
+
 ROWS = [
     Bad(
         row.case,
@@ -816,5 +891,5 @@ ROWS = [
         row.says,
         row.give,
     )
-    for row in (*DATA, *ARTEFACTS, *SETTINGS, *RUNS, *MOJITALK, *SCORERS, *WORDS)
+    for row in (*DATA, *ARTEFACTS, *SETTINGS, *RUNS, *MOJITALK, *PUBLISHED, *SCORERS, *WORDS)
 ]

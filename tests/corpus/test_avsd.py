@@ -81,6 +81,15 @@ def test_questions_without_an_answer_are_left_out_and_counted(tmp_path: Path) ->
     assert (warning.code, warning.count) == ("unanswered", 4)
 
 
+def test_an_answer_that_is_not_disclosed_is_left_out(tmp_path: Path) -> None:
+    talk = [{"question": "does it sing ?", "answer": "yes ."}, {"question": "why ?", "answer": "__UNDISCLOSED__"}]
+    video = {"image_id": "V1", "caption": "A goat eats.", "summary": "", "dialog": talk}
+    path = written(tmp_path, {"dialogs": [video]})
+    (dialogue,) = inputs.read(path)
+    assert [turn.text for turn in dialogue.turns] == ["does it sing ?", "yes ."]
+    assert [warning.code for warning in check(path)[0].warnings] == ["unanswered"]
+
+
 def test_a_summary_may_be_blank_or_missing_a_caption_may_not(tmp_path: Path) -> None:
     bare = video()
     del bare["summary"]

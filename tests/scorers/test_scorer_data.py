@@ -1,3 +1,4 @@
+import json
 import lzma
 import re
 from pathlib import Path
@@ -42,6 +43,39 @@ def test_all_lines_that_are_none_are_told_with_their_places(tmp_path: Path) -> N
         ("2", "2 parts in the line, not 3"),
         ("4", "an empty sentence"),
     ]
+
+
+def test_the_published_file_is_an_array_of_objects(tmp_path: Path) -> None:
+    path = tmp_path / "dialogue_nli_train.jsonl"
+    row = {"id": "train_0", "dtype": "x", "sentence1": "i bake . ", "sentence2": "i am a baker .", "label": "positive"}
+    path.write_text(json.dumps([row, {**row, "label": "neutral"}]), encoding="utf-8")
+    assert dialogue_nli.read([path]) == [
+        LabelledText(("i bake .", "i am a baker ."), "entailment"),
+        LabelledText(("i bake .", "i am a baker ."), "neutral"),
+    ]
+
+
+def test_all_objects_that_are_no_pairs_are_told_with_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "nli.jsonl"
+    rows = [
+        {"sentence1": "a", "sentence2": "b", "label": "maybe"},
+        {"sentence1": "a", "label": "neutral"},
+        {"sentence1": "a", "sentence2": " ", "label": "neutral"},
+        3,
+        {"sentence1": "a", "sentence2": "b", "label": "neutral"},
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        dialogue_nli.read([path])
+    assert [problem.message for problem in caught.value.problems][:4] == [
+        "file[0]: unknown label 'maybe'",
+        "file[1].sentence2: required, is missing",
+        "file[2].sentence2: is empty",
+        "file[3]: is a number, must be an object",
+    ]
+    path.write_text(json.dumps(rows)[:-3], encoding="utf-8")
+    with pytest.raises(DataError, match="not valid JSON"):
+        dialogue_nli.read([path])
 
 
 def test_a_dialogue_s_last_turn_is_labelled_by_its_speaker(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from menura.api.agent import PERSONA, YOU, Agent, Candidate, Model, Persona
-    from menura.api.data import add_corpus, check_file, convert, count, formats, split
+    from menura.api.corpora import add_corpus, published_counts, sources, sources_as_markdown
+    from menura.api.data import check_file, convert, count, formats, split
     from menura.api.experiments import Reproduction, experiments, report_page, reproduce, verify
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
@@ -78,7 +79,8 @@ _WHERE = {  # the names of each module, separated by spaces
         "bases count_parameters delete_persona export_persona mask_similarity models persona_facts personas "
         "pull_base show_base workspace other_models "
     ),
-    "menura.api.data": "add_corpus check_file convert count formats split",
+    "menura.api.corpora": "add_corpus published_counts sources sources_as_markdown",
+    "menura.api.data": "check_file convert count formats split",
     "menura.api.make_persona": "adapt",
     "menura.corpus.chats.reading": "ReadOptions read_options",
     "menura.corpus.summary": "noted",

@@ -1,9 +1,9 @@
-"""A person's files of dialogues: check, count, split, convert, put into the workspace."""
+"""A person's files of dialogues: check, count, split, convert."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
 from menura.corpus.inputs import Input, dialogues_of, inputs
@@ -93,16 +93,6 @@ def convert(
     if out is not None:
         write(dialogues, out, to)
     return len(dialogues)
-
-
-def add_corpus(name: str, files: Sequence[Path], format: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
-    """Put a corpus into the workspace under a name, once it is read without error; return its size and folder."""
-    from menura.artefacts import corpus_store
-
-    dialogues = _dialogues(files, format)
-    if not dry_run:
-        corpus_store.add(name, list(files), format)
-    return {"name": name, "dialogues": len(dialogues), "folder": str(corpus_store.folder_of(name))}
 
 
 def _dialogues(files: Sequence[Path], format: str | None) -> "list[Dialogue]":

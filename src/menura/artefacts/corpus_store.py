@@ -6,6 +6,7 @@ from pathlib import Path
 from menura.artefacts.files import home, new_folder
 from menura.corpus import chitchat, inputs
 from menura.corpus.atomic_files import reporting
+from menura.corpus.published.catalogue import CORPORA
 from menura.errors import ConfigError, DataError, Problem, shown
 
 PACKAGED = "chitchat"
@@ -16,12 +17,15 @@ def folder_of(name: str) -> Path:
     return home() / "corpora" / name
 
 
-def add(name: str, files: Sequence[Path], format: str | None = None) -> Path:
-    """Copy files, and the files that belong to them, into the workspace; an earlier corpus of the name is replaced."""
+def add(name: str, files: Sequence[Path], format: str | None = None, *, alone: bool = False) -> Path:
+    """Copy files into the workspace; an earlier corpus of the name is replaced.
+
+    The files that belong to them are copied too, but not for those that are read ``alone``, such as pairs of sentences.
+    """
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise ConfigError(f"corpus name {shown(name)}: letters, digits, - and _ only")
     with new_folder(folder_of(name)) as made:
-        for file in inputs.whole(files, format):
+        for file in files if alone else inputs.whole(files, format):
             with reporting(file):
                 (made / file.name).write_bytes(file.read_bytes())
     return folder_of(name)
@@ -50,4 +54,6 @@ def _stored(name: str) -> list[Path]:
 
 def _never_added(name: str) -> Problem:
     hint = f"menura data add {name} FILE …, or --set data.corpus=FILE"
+    if name in CORPORA:
+        hint = f"{hint}; menura data sources {name} shows where it is"
     return Problem("no_corpus", f"corpus {shown(name)} is neither a file nor a corpus of this workspace", hint=hint)

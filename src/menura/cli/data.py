@@ -1,8 +1,8 @@
-"""``menura data check | formats | stats | split | convert | add``."""
+"""``menura data check | formats | stats | split | convert | sources | add``."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,9 @@ from menura.errors import LISTED_AT_MOST, number_of
 
 if TYPE_CHECKING:
     from menura.corpus.check import Report
+    from menura.corpus.published.records import PublishedCorpus
 
-app = typer.Typer(help="Dialogues: look, count, split, convert.", epilog=EPILOG, no_args_is_help=True)
+app = typer.Typer(help="Dialogues: look, count, split, convert, find and store.", epilog=EPILOG, no_args_is_help=True)
 FILE = Annotated[Path, typer.Argument(help="A file of dialogues.")]
 FILES = Annotated[list[Path], typer.Argument(help="Files of dialogues.")]
 FORMAT = Annotated[str | None, typer.Option("--format", help="The format, if it is not to be detected.")]
@@ -183,17 +184,77 @@ def convert(
 
 
 @app.command(epilog=EPILOG)
+def sources(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A corpus by name; all in short, if it is left out.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of the documentation.")] = False,
+) -> None:
+    """Say where the corpora of the papers are published, and how they are added."""
+    given: Globals = context.obj
+    screen = Screen(as_json=given.as_json)
+    found = api.sources(name)
+    facts = {corpus.name: {**asdict(corpus), "command": corpus.command} for corpus in found}
+    if markdown:
+        text = api.sources_as_markdown()
+    elif name:
+        text = "\n".join(_details_of(found[0]))
+    else:
+        rows = [["name", "what", "licence"], *([one.name, one.about, one.licence] for one in found)]
+        text = f"{columns(rows)}\nmenura data sources NAME says more of one"
+    screen.give("sources", facts, text)
+
+
+def _details_of(corpus: "PublishedCorpus") -> list[str]:
+    rows = [
+        ["source", corpus.source],
+        ["licence", corpus.licence],
+        ["used by", corpus.used_by],
+        ["published", api.published_counts(corpus)],
+        ["add by", corpus.command or "nothing: see below"],
+    ]
+    files = [line for file in corpus.files for line in _lines_of_file(vars(file))]
+    return [f"{corpus.name}: {corpus.about}", columns(rows), *files, *([corpus.note] if corpus.note else [])]
+
+
+def _lines_of_file(file: dict[str, Any]) -> list[str]:
+    size = f"{file['size']:,} bytes" if file["size"] else "size not published"
+    rows = [["  from", file["url"]]] if file["url"] else []
+    checksum = f"{file['sha256']}  ({file['checksum_from']})" if file["sha256"] else "not published"
+    return [f"{file['name']}  {size}", columns([*rows, ["  SHA-256", checksum]])]
+
+
+@app.command(epilog=EPILOG)
 def add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What to call it: --set data.corpus=NAME.")],
-    files: FILES,
+    files: Annotated[list[Path], typer.Argument(help="Files of dialogues; those of a published corpus, also packed.")],
     format: FORMAT = None,
 ) -> None:
     """Put a corpus into the workspace under a name, once it is read without error; recipes find it there."""
     given: Globals = context.obj
-    facts = api.add_corpus(name, files, format, dry_run=given.dry_run)
-    told = f"{name}: {number_of(facts['dialogues'], 'dialogue')} -> {facts['folder']}"
-    Screen(as_json=given.as_json).give("added", facts, told)
+    screen = Screen(as_json=given.as_json)
+    facts = api.add_corpus(name, files, format, dry_run=given.dry_run, say=screen.say)
+    unit = facts["unit"]
+    told = f"{name}: {number_of(facts[f'{unit}s'], unit)} -> {facts['folder']}"
+    screen.give("added", facts, "\n".join([told, *_compared(facts)]))
+
+
+def _compared(facts: dict[str, Any]) -> list[str]:
+    """Return what was counted beside what is published of a corpus."""
+    splits = facts.get("splits", [])
+    if not splits:
+        return []
+    with_turns = any(found["published_turns"] for found in splits)
+    rows = [["split", f"{facts['unit']}s", "published", *(["turns", "published"] if with_turns else [])]]
+    for found in splits:
+        counts = [found["counted"], found["published"], *([found["turns"], found["published_turns"]] * with_turns)]
+        rows.append([found["split"], *(f"{count:,}" if count else "-" for count in counts)])
+    lines = [columns(rows), f"published: {facts['counts_from']}"] if facts["counts_from"] else [columns(rows)]
+    if facts["missing"]:
+        lines.append(f"not among the files: {', '.join(facts['missing'])}")
+    if facts["missing"] or any(found["differs"] for found in splits):
+        return [*lines, "not all as published: results do not compare with a paper's"]
+    return [*lines, *([f"next: {facts['then']}"] if facts["then"] else [])]
 
 
 def _shares(text: str) -> dict[str, float]:

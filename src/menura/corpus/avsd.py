@@ -19,6 +19,7 @@ from menura.errors import Problem
 
 ASKER = "asker"  # a generic name
 CAPTIONS = ("script", "caption")  # one of them
+UNDISCLOSED = "__UNDISCLOSED__"  # stands in DSTC7's test file for the answer that participants were to give
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 ASKED = r'\s*:\s*\[\s*\{[^{}]*"question"\s*:'
 REFERENCES = re.compile(r'^\s*\{.{0,200}?"images"\s*:\s*\[\s*\{', re.DOTALL)
@@ -98,7 +99,7 @@ def _dialogue(talk: Talk, source: Source) -> Iterator[Found]:
         fields = schema.fields(pair, path)
         question = schema.text(fields, "question", path) if isinstance(pair, dict) else ""
         answer = schema.text(fields, "answer", path, blank=True) if "answer" in fields else ""
-        if not answer.strip():
+        if answer.strip() in ("", UNDISCLOSED):
             draft.warn("unanswered", "question without an answer; left out", draft.place)
             continue
         answered += 1
