@@ -1,6 +1,7 @@
 """Rows and seeds become commands, in an order in which what matters most runs first."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ def test_all_rows_have_their_first_seed_before_any_has_its_second() -> None:
 
 
 def test_a_row_begins_at_the_run_of_another_of_the_same_seed(runs: Path) -> None:
-    words = unit("later", 1).train
+    (training,) = unit("later", 1).trainings
+    words = training.words
     assert words[:6] == ("train", "tiny/maml", "--seed", "1", "--set", "outer.steps=9")
     assert f"model.init_from={runs}/trial@cpu/first-1" in words
     assert [row.name for row in unit("later").needs] == ["first"]
@@ -39,14 +41,14 @@ def test_a_row_begins_at_the_run_of_another_of_the_same_seed(runs: Path) -> None
 
 def test_a_row_may_score_the_run_of_another_or_a_recipe_as_it_is(runs: Path) -> None:
     again, bare = unit("again"), unit("bare")
-    assert again.train == bare.train == ()
+    assert again.trainings == bare.trainings == ()
     assert again.evaluate[:2] == ("eval", f"{runs}/trial@cpu/later-0")
     assert again.evaluate[2:5] == ("-k", "5", "--prompt")
     assert bare.evaluate[:4] == ("eval", "tiny/finetune", "--set", "model.max_length=64")
 
 
 def test_size_tiny_keeps_its_own_length_and_is_scored_its_own_way() -> None:
-    words = unit("later", size="tiny").train
+    words = unit("later", size="tiny").trainings[0].words
     assert "outer.steps=9" not in words
     assert "method.order=exact" in words
     assert unit("later", size="tiny").evaluate[2:4] == ("-k", "1")
@@ -56,10 +58,11 @@ def test_what_another_command_trained_or_scored_does_not_count() -> None:
     done = unit("first")
     done.run.mkdir(parents=True)
     (done.run / "STATUS.json").write_text('{"state": "done"}')
-    (done.run / "command.txt").write_text(f"/bin/menura {' '.join(done.train)}\n")
-    assert done.is_trained
+    (training,) = done.trainings
+    (done.run / "command.txt").write_text(f"/bin/menura {' '.join(training.words)}\n")
+    assert training.is_done
     (done.run / "command.txt").write_text("/bin/menura train tiny/maml --seed 1\n")
-    assert not done.is_trained
+    assert not training.is_done
     done.evaluation.mkdir(parents=True)
     scores = done.evaluation / "scores.json"
     scores.write_text(json.dumps({"origin": {"words": list(done.evaluate)}}))
@@ -72,8 +75,9 @@ def test_an_interrupted_training_is_not_done() -> None:
     begun = unit("first")
     begun.run.mkdir(parents=True)
     (begun.run / "STATUS.json").write_text('{"state": "interrupted"}')
-    (begun.run / "command.txt").write_text(f"/bin/menura {' '.join(begun.train)}\n")
-    assert not begun.is_trained
+    (training,) = begun.trainings
+    (begun.run / "command.txt").write_text(f"/bin/menura {' '.join(training.words)}\n")
+    assert not training.is_done
 
 
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
@@ -82,6 +86,21 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
     assert "no row of trial is called 'frist' (hint: did you mean first?)" in str(caught.value)
     with pytest.raises(ConfigError, match="no experiment"):
         experiment("cmal")
+
+
+def test_a_learning_rate_is_chosen_by_the_first_seed_on_validation_personas(runs: Path) -> None:
+    row = replace(TRIAL.row("first"), rates=(1e-4, 1e-3, 1e-2))
+    trial = replace(TRIAL, rows=(row, *TRIAL.rows[1:]))
+    first, second = (Unit(trial, row, seed, "cpu") for seed in (0, 1))
+    assert [training.words[5] for training in first.trainings] == ["outer.lr=0.0001", "outer.lr=0.001", "outer.lr=0.01"]
+    for training, best in zip(first.trainings, ("3.1", "2.9", "null"), strict=True):
+        training.folder.mkdir(parents=True)
+        (training.folder / "STATUS.json").write_text(f'{{"state": "done", "best": {best}}}')
+    assert first.run == runs / "trial@cpu" / "first-0-0.001"
+    assert [training.words[5] for training in second.trainings] == ["outer.lr=0.001"]
+    assert f"model.init_from={first.run}" in Unit(trial, trial.row("later"), 0, "cpu").trainings[0].words
+    (tiny,) = Unit(trial, row, 0, "tiny").trainings
+    assert not any(word.startswith("outer.lr") for word in tiny.words), "size tiny has one rate"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -101,5 +120,5 @@ def test_each_experiment_names_recipes_rows_and_columns_that_are_there(name: str
 
 def test_a_recipe_with_sizes_is_given_the_size() -> None:
     one = EXPERIMENTS["cmaml"]
-    words = Unit(one, one.rows[0], 2, "paper").train
+    words = Unit(one, one.rows[0], 2, "paper").trainings[0].words
     assert words[:6] == ("train", "cmaml/maml_seq2spg", "--size", "paper", "--seed", "2")

@@ -54,8 +54,10 @@ def reproduce(reproduction: Reproduction, *, dry_run: bool = False, say: Callabl
     units = reproduction.units
     if dry_run:
         for unit in units:
-            for words in unit.commands:
-                say(typed(words))
+            for row in (*unit.needs, unit.row):
+                for training in unit.of(row).trainings:
+                    say(typed(training.words))
+            say(typed(unit.evaluate))
         return []
     return [unit.title for unit in run(units, hours=reproduction.hours, say=say)]
 

@@ -1,5 +1,6 @@
 """A row and a seed become the commands that train and score it, as one would type them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,9 @@ class Unit:
 
     @property
     def run(self) -> Path:
-        """The folder of the training."""
-        return self._run_of(self.row.run_of or self.row.name)
+        """The folder of the training that is scored. Of several rates, those of seed 0 must have been trained."""
+        trained = self.of(self.experiment.row(self.row.run_of)) if self.row.run_of else self
+        return trained._run_at(trained._rate)
 
     @property
     def evaluation(self) -> Path:
@@ -47,16 +49,13 @@ class Unit:
         return tuple(self._before(self.row))
 
     @property
-    def train(self) -> tuple[str, ...]:
-        """The command that trains; empty for a row without a training of its own."""
+    def trainings(self) -> tuple["Training", ...]:
+        """The trainings of the row: one, or none, or one for each learning rate that is tried."""
         if not self.row.trains or self.row.run_of:
             return ()
-        start = (f"model.init_from={self._run_of(self.row.start)}",) if self.row.start else ()
-        return (
-            *("train", self.row.recipe, *self._sized, "--seed", str(self.seed)),
-            *_set((*self._settings, *start)),
-            *("--out", str(self.run)),
-        )
+        if self._tries_rates:
+            return tuple(self._training(rate) for rate in self.row.rates)
+        return (self._training(self._rate if self.row.rates else None),)
 
     @property
     def evaluate(self) -> tuple[str, ...]:
@@ -66,24 +65,33 @@ class Unit:
         return ("eval", self._target, *sized, *own, *self.row.scored_with, "--out", str(self.evaluation.parent))
 
     @property
-    def commands(self) -> tuple[tuple[str, ...], ...]:
-        """All that is typed for it, what it needs included."""
-        trained = (self.of(row).train for row in (*self.needs, self.row))
-        return (*filter(None, trained), self.evaluate)
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether the training has come to its end, by this command."""
-        status, typed = self.run / "STATUS.json", self.run / "command.txt"
-        if not (status.exists() and typed.exists() and read_json(status)["state"] == "done"):
-            return False
-        return typed.read_text(encoding="utf-8").split(maxsplit=1)[1].rstrip("\n") == " ".join(self.train)
-
-    @property
     def is_scored(self) -> bool:
         """Whether the scores are there, by this command."""
         scores = self.evaluation / "scores.json"
         return scores.exists() and read_json(scores)["origin"]["words"] == list(self.evaluate)
+
+    def _training(self, rate: float | None) -> "Training":
+        start = (f"model.init_from={self.of(self.experiment.row(self.row.start)).run}",) if self.row.start else ()
+        chosen = (f"outer.lr={rate:g}",) if rate is not None else ()
+        folder = self._run_at(rate)
+        words = ("train", self.row.recipe, *self._sized, "--seed", str(self.seed))
+        return Training(folder, (*words, *_set((*self._settings, *chosen, *start)), "--out", str(folder)))
+
+    @property
+    def _tries_rates(self) -> bool:
+        return bool(self.row.rates) and self.seed == 0 and self.size != TINY
+
+    @property
+    def _rate(self) -> float | None:
+        """The rate that seed 0 was best at, on validation personas; None for a row with one rate or at size tiny."""
+        if not self.row.rates or self.size == TINY:
+            return None
+        trials = {rate: Unit(self.experiment, self.row, 0, self.size)._run_at(rate) for rate in self.row.rates}
+        best = {rate: read_json(run / "STATUS.json")["best"] for rate, run in trials.items() if _is_done(run)}
+        return min(best, key=lambda rate: best[rate] if best[rate] is not None else math.inf, default=self.row.rates[0])
+
+    def _run_at(self, rate: float | None) -> Path:
+        return self.folder / (f"{self.row.name}-{self.seed}" + (f"-{rate:g}" if rate is not None else ""))
 
     def of(self, row: ExperimentRow) -> "Unit":
         """Return the unit of another row with the same seed and size."""
@@ -104,14 +112,32 @@ class Unit:
     def _sized(self) -> tuple[str, ...]:
         return ("--size", self.size) if self.row.recipe in SIZED else ()
 
-    def _run_of(self, name: str) -> Path:
-        return self.folder / f"{name}-{self.seed}"
-
     def _before(self, row: ExperimentRow) -> Iterator[ExperimentRow]:
         for name in filter(None, (row.start, row.run_of)):
             before = self.experiment.row(name)
             yield from self._before(before)
             yield before
+
+
+@dataclass(frozen=True)
+class Training:
+    """A command that trains into a folder."""
+
+    folder: Path
+    words: tuple[str, ...]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has come to its end, by this command."""
+        typed = self.folder / "command.txt"
+        if not (_is_done(self.folder) and typed.exists()):
+            return False
+        return typed.read_text(encoding="utf-8").split(maxsplit=1)[1].rstrip("\n") == " ".join(self.words)
+
+
+def _is_done(run: Path) -> bool:
+    status = run / "STATUS.json"
+    return status.exists() and read_json(status)["state"] == "done"
 
 
 def _set(settings: tuple[str, ...]) -> tuple[str, ...]:

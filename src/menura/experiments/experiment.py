@@ -18,7 +18,8 @@ class ExperimentRow:
     ``settings`` are ``--set`` of the training, ``settings_tiny`` those of size tiny where others are needed. ``start``
     is the row whose run its weights begin at, ``run_of`` the row whose run it scores instead of training one of its
     own. ``scored_with`` are more flags of ``menura eval``. A row without training (``trains=False``) scores the recipe
-    as it is. It runs ``seeds`` times, with seeds 0, 1, ….
+    as it is. It runs ``seeds`` times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of
+    these learning rates, and all seeds go on with the one that was best on validation personas.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ExperimentRow:
     run_of: str = ""
     scored_with: tuple[str, ...] = ()
     trains: bool = True
+    rates: tuple[float, ...] = ()
     seeds: int = 1
 
 

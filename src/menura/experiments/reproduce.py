@@ -41,14 +41,11 @@ def reproduce(
             say(f"{unit.title}: scored already")
             continue
         for row in (*unit.needs, unit.row):
-            _train(unit.of(row), run, say)
+            for training in unit.of(row).trainings:
+                if not training.is_done:
+                    _typed(unit.of(row), training.words, run, say)
         _typed(unit, unit.evaluate, run, say)
     return []
-
-
-def _train(unit: Unit, run: Callable[[Sequence[str]], int], say: Callable[[str], None]) -> None:
-    if unit.train and not unit.is_trained:
-        _typed(unit, unit.train, run, say)
 
 
 def typed(words: Sequence[str]) -> str:

@@ -172,7 +172,7 @@ def _run(unit: Unit) -> dict[str, Any]:
         **read_json(unit.run / "run.json"),
         "code": read_json(unit.run / "code.json"),
         "environment": read_json(unit.run / "env.json"),
-        "words": list(unit.train),
+        "words": (unit.run / "command.txt").read_text(encoding="utf-8").split()[1:],
         "steps": len(steps),
         "tokens": round(sum(entry["tokens"] for entry in steps)),
     }
