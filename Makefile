@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-full check format unit docs bench weights default-adapters reproduce plato grid arplus ablations strength clean
+.PHONY: demo test test-full check format unit docs bench weights default-adapters reproduce plato grid strength clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -137,35 +137,11 @@ grid: $(VENV)/plot
 	for cell in $(CELLS); do $(BIN)/menura eval $(GRID)/$$cell -k 0 --queries 1 --metrics ppl,ppl-word,bits-per-byte --out results/plato-grid || exit; done
 	$(BIN)/menura report $(foreach cell,$(CELLS),results/plato-grid/$(subst /,-,$(GRID))-$(cell)) --out results/plato-grid/table
 
-# AR and AR+ on RealPersonaChat (docs/results/arplus.md): each at its best rate and at the study's; how strong the persona is; a person on top.
-# Needs the corpus: menura data add rpc dialogues.jsonl, with interlocutors.json beside it.
+# How strong the persona of AR+ is (docs/results/arplus.md). Needs the corpus: menura data add rpc dialogues.jsonl, with interlocutors.json beside it.
 ROUTED := runs/arplus
 STRENGTHS := 0 0.25 0.5 0.75 1
 OVERLAP := ,attribute-overlap# of size tiny nobody tells any attributes
-AR_HONEST := ppl,f1-char,bleu-char,dist-1-char,dist-2-char
-AR_RELEASED := ppl-release-sum,f1-release-macro,bleu-release-padded,dist-1-release,dist-2-release
 REPLIED := -k 0 --queries 2 --replies 4 --top-p 0.9 --temperature 0.7 --min-new-tokens 1 --max-new-tokens 40
-OF_ROUTED = $(foreach row,$(1),results/arplus/$(subst /,-,$(ROUTED))-$(row))
-
-arplus: $(VENV)/plot
-	for row in ar arplus ar-as-published arplus-as-published; do \
-	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
-	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
-	done
-	$(BIN)/menura report $(call OF_ROUTED,ar ar-as-published arplus-as-published arplus) --against $(subst /,-,$(ROUTED))-ar --out results/arplus/table
-	$(BIN)/menura eval $(ROUTED)/arplus -k $(if $(filter tiny,$(SIZE)),2,5) --queries 2 --epochs 1,2,4 --metrics ppl --out results/arplus/adapted
-
-ABLATED := arplus no-rezero no-albert no-factor-ff no-memn2n no-bart-mlm
-PUBLISHED := $(addsuffix -as-published,$(ABLATED))
-
-ablations: $(VENV)/plot
-	for row in $(ABLATED) $(PUBLISHED); do \
-	  $(BIN)/menura train arplus/$$row --size $(SIZE) --out $(ROUTED)/$$row && \
-	  $(BIN)/menura eval $(ROUTED)/$$row $(REPLIED) --metrics $(AR_HONEST),$(AR_RELEASED) --out results/arplus || exit; \
-	done
-	$(BIN)/menura report $(call OF_ROUTED,$(ABLATED)) --against $(subst /,-,$(ROUTED))-arplus --out results/arplus/ablations
-	$(BIN)/menura report $(call OF_ROUTED,$(PUBLISHED)) --against $(subst /,-,$(ROUTED))-arplus-as-published --out results/arplus/ablations-as-published
-
 TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength)
 
 strength: $(VENV)/plot

@@ -3,10 +3,18 @@
 from difflib import get_close_matches
 
 from menura.errors import ConfigError, shown
-from menura.experiments import bases, cmaml, mamlviapp
+from menura.experiments import arplus, bases, cmaml, mamlviapp
 from menura.experiments.experiment import Experiment
 
-ALL = (cmaml.PERSONACHAT, mamlviapp.PERSONACHAT, cmaml.SIMILAR, cmaml.DISSIMILAR, cmaml.MOJITALK, bases.BASES)
+ALL = (
+    cmaml.PERSONACHAT,
+    mamlviapp.PERSONACHAT,
+    arplus.RPC,
+    cmaml.SIMILAR,
+    cmaml.DISSIMILAR,
+    cmaml.MOJITALK,
+    bases.BASES,
+)
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in ALL}
 
 

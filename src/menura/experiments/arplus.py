@@ -1,0 +1,67 @@
+"""AR against AR+, and AR+ without each of its parts, on RealPersonaChat: each at its own best learning rate."""
+
+from menura.experiments.experiment import Experiment, ExperimentRow, Table
+
+SEEDS = 3  # of the pair that decides
+FAST, SLOW = (3e-3, 1e-2, 3e-2), (1e-4, 3e-4, 1e-3)  # tried on validation speakers; SLOW where nothing scales a layer
+PARTS = {
+    "no-rezero": ("AR+ without ReZero", (3e-4, 1e-3, 3e-3)),
+    "no-albert": ("AR+ without ALBERT", FAST),
+    "no-factor-ff": ("AR+ without the factorised feed-forward", FAST),
+    "no-memn2n": ("AR+ without its memory", FAST),
+    "no-bart-mlm": ("AR+ without the masked auxiliary task", FAST),
+}
+USUAL = ("ppl", "f1-char", "bleu-char", "dist-1-char", "dist-2-char")
+AS_RELEASED = ("ppl-release-sum", "f1-release-macro", "bleu-release-padded", "dist-1-release", "dist-2-release")
+METRICS = ("--metrics", ",".join((*USUAL, *AS_RELEASED)))
+
+RPC = Experiment(
+    name="arplus",
+    question="Is AR+ better than AR, and which of its parts is it, where each row has its own best learning rate?",
+    rule=(
+        "Each row is trained at three learning rates and scored at the one that is best on validation speakers. AR+ is "
+        "better than AR if the 95 % interval of the paired difference of perplexity over speakers and three seeds lies "
+        "below 0. A part matters if the interval of AR+ without it, less AR+, lies above 0; otherwise nothing is shown."
+    ),
+    core_hours=8,
+    rows=(
+        ExperimentRow("arplus", "AR+", "arplus/arplus", rates=FAST, seeds=SEEDS),
+        ExperimentRow("ar", "AR", "arplus/ar", rates=SLOW, seeds=SEEDS),
+        *(ExperimentRow(name, title, f"arplus/{name}", rates=rates) for name, (title, rates) in PARTS.items()),
+        ExperimentRow("arplus-as-published", "AR+ at the study's rate", "arplus/arplus-as-published"),
+        ExperimentRow("ar-as-published", "AR at the study's rate", "arplus/ar-as-published"),
+        *(
+            ExperimentRow(f"{name}-as-published", f"{title}, at the study's rate", f"arplus/{name}-as-published")
+            for name, (title, _) in PARTS.items()
+        ),
+        ExperimentRow(
+            "arplus-people",
+            "AR+",
+            "arplus/arplus",
+            run_of="arplus",
+            scored_with=("-k", "5", "--epochs", "1,2,4", "--metrics", "ppl"),
+        ),
+    ),
+    tables=(
+        Table("scores", USUAL, ("ar", "arplus", *PARTS), ("un-adapted",)),
+        Table("as-released", AS_RELEASED, ("ar", "arplus", *PARTS), ("un-adapted",)),
+        Table("people", ("ppl",), ("arplus-people",), ("un-adapted", "wrong persona", "adapted")),
+        Table("decides", USUAL, ("ar", "arplus"), ("un-adapted",), against="ar"),
+        Table("parts", USUAL, ("arplus", *PARTS), ("un-adapted",), against="arplus"),
+        Table(
+            "parts-as-published",
+            USUAL,
+            ("arplus-as-published", "ar-as-published", *(f"{name}-as-published" for name in PARTS)),
+            ("un-adapted",),
+            against="arplus-as-published",
+        ),
+    ),
+    scored_with=(
+        *("-k", "0", "--queries", "2", "--replies", "4", "--top-p", "0.9", "--temperature", "0.7"),
+        *("--min-new-tokens", "1", "--max-new-tokens", "40", *METRICS),
+    ),
+    scored_with_tiny=(
+        *("-k", "0", "--queries", "1", "--replies", "1", "--personas", "3", "--top-p", "0.9"),
+        *("--min-new-tokens", "1", "--max-new-tokens", "4", *METRICS),
+    ),
+)
