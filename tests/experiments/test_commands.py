@@ -35,8 +35,15 @@ def test_a_row_begins_at_the_run_of_another_of_the_same_seed(runs: Path) -> None
     words = training.words
     assert words[:6] == ("train", "tiny/maml", "--seed", "1", "--set", "outer.steps=9")
     assert f"model.init_from={runs}/trial@cpu/first-1" in words
+    assert f"model.init_from={runs}/trial@cpu/first-1" in unit("later", 2).trainings[0].words, "it has two seeds"
     assert [row.name for row in unit("later").needs] == ["first"]
     assert [row.name for row in unit("again").needs] == ["first", "later"]
+
+
+def test_a_row_that_is_only_begun_at_is_not_scored() -> None:
+    trial = replace(TRIAL, rows=(replace(TRIAL.row("first"), scored=False), *TRIAL.rows[1:]))
+    assert [row.name for row, _ in trial.units()] == ["later", "again", "bare"]
+    assert [row.name for row in Unit(trial, trial.row("later"), 0, "cpu").needs] == ["first"]
 
 
 def test_a_row_may_score_the_run_of_another_or_a_recipe_as_it_is(runs: Path) -> None:

@@ -94,8 +94,8 @@ class Unit:
         return self.folder / (f"{self.row.name}-{self.seed}" + (f"-{rate:g}" if rate is not None else ""))
 
     def of(self, row: ExperimentRow) -> "Unit":
-        """Return the unit of another row with the same seed and size."""
-        return Unit(self.experiment, row, self.seed, self.size)
+        """Return the unit of another row at the same size, with the same seed or its last one."""
+        return Unit(self.experiment, row, min(self.seed, row.seeds - 1), self.size)
 
     @property
     def _target(self) -> str:

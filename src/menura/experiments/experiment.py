@@ -16,10 +16,11 @@ class ExperimentRow:
     """One system of a table: how it is trained and, where that differs from its neighbours, how it is scored.
 
     ``settings`` are ``--set`` of the training, ``settings_tiny`` those of size tiny where others are needed. ``start``
-    is the row whose run its weights begin at, ``run_of`` the row whose run it scores instead of training one of its
-    own. ``scored_with`` are more flags of ``menura eval``. A row without training (``trains=False``) scores the recipe
-    as it is. It runs ``seeds`` times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of
-    these learning rates, and all seeds go on with the one that was best on validation personas.
+    is the row whose run its weights begin at, of the same seed or of its last, ``run_of`` the row whose run it scores
+    instead of training one of its own. ``scored_with`` are more flags of ``menura eval``. A row without training
+    (``trains=False``) scores the recipe as it is; one that is not ``scored`` is only begun at. It runs ``seeds``
+    times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of these learning rates, and all
+    seeds go on with the one that was best on validation personas.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ExperimentRow:
     run_of: str = ""
     scored_with: tuple[str, ...] = ()
     trains: bool = True
+    scored: bool = True
     rates: tuple[float, ...] = ()
     seeds: int = 1
 
@@ -85,7 +87,7 @@ class Experiment:
 
         All rows come with their first seed before any comes with its second.
         """
-        chosen = [self.row(name) for name in rows] or list(self.rows)
+        chosen = [row for row in ([self.row(name) for name in rows] or self.rows) if row.scored]
         counts = [row.seeds if seeds is None else min(seeds, row.seeds) for row in chosen]
         for seed in range(max(counts, default=0)):
             for row, count in zip(chosen, counts, strict=True):

@@ -1,19 +1,27 @@
-"""MAMLviaPP's table on Persona-Chat: does meta-learning help a model that is pre-trained?"""
+"""MAMLviaPP's table on Persona-Chat: does meta-learning need a pre-trained model, and such a one meta-learning?"""
 
 from menura.experiments.experiment import Experiment, ExperimentRow, Table
 
 SEEDS = 3  # of the pairs that decide
 FIGURES = ("ppl", "ppl-word", "f1", "hits@1")
+SMALL = ("reinit", "pretrained", "reinit_maml", "pretrained_maml")
+SWEPT = ("-k", "1,3,5,10", "--metrics", "ppl,ppl-word")  # of those who have eleven dialogues
+LARGE = ("transfer", "transfer_tuned", "in_place", "extra_place_pooled", "extra_place", "extra_place_unfixed")
 
 PERSONACHAT = Experiment(
     name="mamlviapp",
-    question="Does MAML on adapters beside a frozen base (extra-place) beat pooled training, and fixing the base not?",
+    question=(
+        "Does pre-training help MAML as much as the paper says (one network, random or pre-trained), does MAML on "
+        "adapters beside a frozen base (extra-place) beat pooled training, and is fixing the base needed?"
+    ),
     rule=(
         "A row beats another one if the 95 % interval of the paired difference of perplexity per word, adapted, over "
-        "personas and three seeds excludes 0; otherwise nothing is shown."
+        "personas and three seeds excludes 0; otherwise nothing is shown. Rows of one network have as many steps of as "
+        "many dialogues."
     ),
     core_hours=10,
     rows=(
+        ExperimentRow("pretrain", "pre-training", "mamlviapp/pretrain", scored=False),
         ExperimentRow("extra_place", "extra-place", "mamlviapp/extra_place", seeds=SEEDS),
         ExperimentRow(
             "extra_place_pooled",
@@ -22,32 +30,41 @@ PERSONACHAT = Experiment(
             ("method=finetune",),
             seeds=SEEDS,
         ),
+        ExperimentRow("reinit", "small, random", "mamlviapp/reinit", seeds=SEEDS),
+        ExperimentRow("pretrained", "small, pre-trained", "mamlviapp/reinit", start="pretrain", seeds=SEEDS),
         ExperimentRow(
-            "extra_place_unfixed", "extra-place, base not fixed", "mamlviapp/extra_place_unfixed", seeds=SEEDS
+            "extra_place_unfixed",
+            "extra-place, base not fixed",
+            "mamlviapp/extra_place_unfixed",
+            seeds=SEEDS,
         ),
+        ExperimentRow("reinit_maml", "small, random, MAML", "mamlviapp/reinit_maml"),
+        ExperimentRow("pretrained_maml", "small, pre-trained, MAML", "mamlviapp/reinit_maml", start="pretrain"),
         ExperimentRow("in_place", "in-place", "mamlviapp/in_place"),
         ExperimentRow("transfer_tuned", "transfer, AdamW", "mamlviapp/transfer_tuned"),
         ExperimentRow("transfer", "transfer, Adam", "mamlviapp/transfer"),
-        ExperimentRow("reinit_maml", "re-initialised, MAML", "mamlviapp/reinit_maml"),
-        ExperimentRow("reinit", "re-initialised", "mamlviapp/reinit"),
+        *(
+            ExperimentRow(
+                f"{name}-k",
+                title,
+                "mamlviapp/extra_place",
+                run_of=name,
+                scored_with=SWEPT,
+            )
+            for name, title in (("extra_place", "extra-place"), ("extra_place_pooled", "adapters, pooled"))
+        ),
     ),
     tables=(
-        Table(
-            "scores",
-            FIGURES,
-            (
-                *("reinit", "reinit_maml", "transfer", "transfer_tuned", "in_place", "extra_place_pooled"),
-                *("extra_place", "extra_place_unfixed"),
-            ),
-            ("un-adapted", "wrong persona", "adapted"),
-        ),
+        Table("scores", FIGURES, (*SMALL, *LARGE), ("un-adapted", "wrong persona", "adapted")),
         Table(
             "decides",
             ("ppl-word",),
             ("extra_place", "extra_place_unfixed", "extra_place_pooled"),
-            ("adapted",),
             against="extra_place_pooled",
         ),
+        Table("pre-trained", ("ppl-word", "ppl"), ("reinit", "pretrained"), against="reinit"),
+        Table("pre-trained-maml", ("ppl-word", "ppl"), ("reinit_maml", "pretrained_maml"), against="reinit_maml"),
+        Table("k-shot", ("ppl-word",), ("extra_place_pooled-k", "extra_place-k"), ("un-adapted", "adapted")),
     ),
     scored_with=(
         *("-k", "5", "--protocol", "leave-one-out", "--queries", "1", "--personas", "30", "--epochs", "1,2"),

@@ -30,6 +30,15 @@ def test_the_tiny_base_is_built_once_and_is_the_same_everywhere(empty_workspace:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_the_small_gpt_reads_byte_pairs_of_chats_and_is_the_same_everywhere(empty_workspace: Path) -> None:
+    base = bases.load("gpt-4x256")
+    assert len(base.tokenizer) == base.network.config.vocab_size == 8000
+    text = "What do you think about it? I don't know \u2014 na\u00efve caf\u00e9 \U0001f600"
+    ids = base.tokenizer.encode(text)
+    assert base.tokenizer.decode(ids) == text
+    assert len(ids) < len(text) / 2, "words of chats are few pieces"
+
+
 def test_a_base_is_read_back_as_it_was_built() -> None:
     first, again = (bases.load("tiny", say=quiet).network for _ in range(2))
     assert first.dtype == torch.float32

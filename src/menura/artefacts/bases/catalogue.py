@@ -41,6 +41,7 @@ class KnownBase:
     bos_token: str = ""
     eos_token: str = ""
     language: str = ""  # that it knows above all
+    pieces: int = 0  # byte pairs of the packaged corpus that a network built here reads; 0: bytes
 
 
 SMOLLM2 = KnownBase(
@@ -96,6 +97,26 @@ TINY = KnownBase(
     eos_token="<|im_end|>",
 )
 
+SMALL_GPT = KnownBase(
+    name="gpt-4x256",
+    source="code",
+    about="a random GPT-2 of 4 layers, 256 wide, over 8,000 byte pairs of the packaged corpus; to be trained",
+    licence="MIT",
+    network={
+        "model_type": "gpt2",
+        "vocab_size": 8000,
+        "n_embd": 256,
+        "n_layer": 4,
+        "n_head": 4,
+        "n_positions": 512,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    },
+    chat_template=CHATML,
+    eos_token="<|im_end|>",
+    pieces=8000,
+)
+
 GEMMA3 = KnownBase(
     name="gemma3-270m",
     source="package",
@@ -142,5 +163,5 @@ GPT2_CONFIG = KnownBase(
     language="English",
 )
 
-BASES = {base.name: base for base in (SMOLLM2, TINY, GEMMA3, GPT2_CONFIG)}
+BASES = {base.name: base for base in (SMOLLM2, TINY, SMALL_GPT, GEMMA3, GPT2_CONFIG)}
 DEFAULT = SMOLLM2.name

@@ -24,11 +24,12 @@ from menura.artefacts.bases.quiet import quiet
 from menura.artefacts.bases.record import RECORD, Base, record_of
 from menura.artefacts.bases.tokenizer import load_hf_tokenizer
 from menura.artefacts.files import new_folder, sha256_of, write_json
-from menura.batches.tokenizer import Tokenizer, byte_tokenizer
+from menura.batches.tokenizer import CHAT_TOKENS, Tokenizer, byte_tokenizer, subword_tokenizer
+from menura.corpus import chitchat
 from menura.corpus.atomic_files import reporting
 from menura.errors import ConfigError, StorageError, UnsafeError
 
-TINY_SEED = 20_261_121
+SEED = 20_261_121
 PULL_SECONDS = 900
 COPIED = 1 << 20  # bytes at once
 Say = Callable[[str], None]
@@ -41,7 +42,7 @@ def install(entry: KnownBase, folder: Path, *, accept_terms: bool, offline: bool
     file is not the expected one.
     """
     if entry.source == "code":
-        return _tiny(entry, folder)
+        return _random(entry, folder)
     if offline:
         raise StorageError(
             f"base {entry.name!r} is not on this machine and --offline forbids to fetch it",
@@ -135,11 +136,19 @@ def _converted(entry: KnownBase, file: Path, folder: Path) -> Base:
     return _saved(network, Tokenizer(hf_tokenizer.backend_tokenizer), entry, folder)
 
 
-def _tiny(entry: KnownBase, folder: Path) -> Base:
+def _random(entry: KnownBase, folder: Path) -> Base:
+    """Build a base in code: a random network, the same on every machine, and its tokenizer."""
+    tokenizer = _byte_pairs(entry.pieces) if entry.pieces else byte_tokenizer()
     with torch.random.fork_rng(devices=[]), quiet():
-        torch.manual_seed(TINY_SEED)
+        torch.manual_seed(SEED)
         network = AutoModelForCausalLM.from_config(network_settings(entry))
-    return _saved(network, byte_tokenizer(), entry, folder)
+    return _saved(network, tokenizer, entry, folder)
+
+
+def _byte_pairs(size: int) -> Tokenizer:
+    dialogues = chitchat.read(chitchat.installed())
+    texts = (turn.text for dialogue in dialogues for turn in dialogue.turns)
+    return subword_tokenizer("bpe", texts, max_size=size, control=CHAT_TOKENS)
 
 
 def _saved(network: PreTrainedModel, tokenizer: Tokenizer, entry: KnownBase, folder: Path) -> Base:

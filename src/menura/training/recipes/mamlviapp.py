@@ -31,6 +31,8 @@ TASKS = DataConfig(
     min_heldout_dialogues=4,
     min_train_dialogues=3,
 )
+CHATS = DataConfig(max_turns=16)  # the packaged corpus
+SMALL = "gpt-4x256"  # the network of the re-initialised rows at size cpu
 
 SETTINGS: dict[Size, RunConfig] = {
     "tiny": RunConfig("", tiny.MODEL, Maml(tiny.INNER), tiny.DATA, tiny.OUTER),
@@ -98,14 +100,26 @@ def transfer_tuned(size: Size) -> RunConfig:
 def reinit_maml(size: Size) -> RunConfig:
     """MAML on all weights of a randomly initialised network."""
     config = _inside(_without_adapters(SETTINGS[size]), FORGOTTEN.get(size))
-    # On a CPU a network of the base's size would see far too few tokens: a small one learns more.
-    return _named("reinit_maml", size, with_model(config, reinit="small" if size == "cpu" else "same"))
+    if size != "cpu":
+        return _named("reinit_maml", size, with_model(config, reinit="same"))
+    # On a CPU a network of the base's size would see far too few tokens: a small one learns more, and is cheap.
+    outer = replace(config.outer, steps=400, meta_batch_size=4, eval_every=100)
+    return _named("reinit_maml", size, with_model(replace(config, outer=outer), base=SMALL))
 
 
 def reinit(size: Size) -> RunConfig:
     """Pooled training of a randomly initialised network, then fine-tuning per persona."""
     config = reinit_maml(size)
     return _named("reinit", size, replace(config, method=_finetune(config.method)))
+
+
+def pretrain(size: Size) -> RunConfig:
+    """Pooled training of the small network on the packaged corpus: what ``reinit`` lacks."""
+    config = reinit(size)
+    outer = config.outer
+    if size == "cpu":
+        outer = replace(outer, steps=1000, meta_batch_size=8, shots=1, queries=1, warmup_steps=50)
+    return _named("pretrain", size, replace(config, data=tiny.DATA if size == "tiny" else CHATS, outer=outer))
 
 
 def prompt(size: Size) -> RunConfig:
@@ -117,7 +131,7 @@ ROWS: dict[str, Callable[[Size], RunConfig]] = {
     f"mamlviapp/{made.__name__}": made
     for made in (
         *(reinit, transfer, transfer_tuned, reinit_maml),
-        *(in_place, extra_place, extra_place_unfixed, prompt),
+        *(in_place, extra_place, extra_place_unfixed, prompt, pretrain),
     )
 }
 
