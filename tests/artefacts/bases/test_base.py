@@ -34,9 +34,8 @@ def test_the_small_gpt_reads_byte_pairs_of_chats_and_is_the_same_everywhere(empt
     base = bases.load("gpt-4x256")
     assert len(base.tokenizer) == base.network.config.vocab_size == 8000
     text = "What do you think about it? I don't know \u2014 na\u00efve caf\u00e9 \U0001f600"
-    ids = base.tokenizer.encode(text)
-    assert base.tokenizer.decode(ids) == text
-    assert len(ids) < len(text) / 2, "words of chats are few pieces"
+    assert base.tokenizer.decode(base.tokenizer.encode(text)) == text
+    assert len(base.tokenizer.encode("What do you think about it?")) == 7, "a word of chats is one piece"
 
 
 def test_a_base_is_read_back_as_it_was_built() -> None:
