@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from menura.artefacts.files import write_text
+from menura.artefacts.saved_samples import LIKELIHOODS, PREDICTIONS
 from menura.evaluation.evaluate import Results
 from menura.metrics.score import Sample
 from menura.report.table import DifferenceRow, TableRow, csv_text, differences_markdown, json_text, markdown
-
-PREDICTIONS, LIKELIHOODS = "predictions.jsonl", "likelihoods.jsonl"
 
 
 def table(results: Results) -> str:
