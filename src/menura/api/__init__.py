@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         overridden,
         without_persona,
     )
+    from menura.api.annotate import NewStudy, ScoredStudy, new_study, score_study
     from menura.api.data import add_corpus, check_file, convert, count, formats, split
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
@@ -75,6 +76,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.agent": (
         "PERSONA YOU Agent Candidate CommandOptions Model Persona agents load overridden without_persona "
     ),
+    "menura.api.annotate": "NewStudy ScoredStudy new_study score_study",
     "menura.api.inspect_base": "BaseCheck check_base",
     "menura.api.prepared_bases": "PreparedBase prepare_base",
     "menura.api.runs": (

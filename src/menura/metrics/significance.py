@@ -46,7 +46,7 @@ def score(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS, se
     """Return the metric's figure on these samples with its 95 % interval and its signature."""
     gathered = _gathered(metric, samples)
     value = metric.value(gathered)
-    low, high = _interval(_resampled(metric, gathered, _draws(len(gathered), rounds, seed)))
+    low, high = percentile_interval(_resampled(metric, gathered, _draws(len(gathered), rounds, seed)))
     return Score(
         metric=metric.name,
         value=value,
@@ -71,7 +71,7 @@ def bootstrap(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS
     Replies of one persona are alike, so whole personas are drawn: drawing replies would promise too narrow an interval.
     """
     gathered = _gathered(metric, samples)
-    return _interval(_resampled(metric, gathered, _draws(len(gathered), rounds, seed)))
+    return percentile_interval(_resampled(metric, gathered, _draws(len(gathered), rounds, seed)))
 
 
 def paired_difference(
@@ -86,7 +86,7 @@ def paired_difference(
     left, right = _gathered(metric, ours), _gathered(metric, theirs)
     draws = _draws(len(left), rounds, seed)
     resampled = zip(_resampled(metric, left, draws), _resampled(metric, right, draws), strict=True)
-    low, high = _interval(numpy.array([a - b for a, b in resampled]))
+    low, high = percentile_interval(numpy.array([a - b for a, b in resampled]))
     return Difference(
         metric=metric.name,
         value=metric.value(left) - metric.value(right),
@@ -135,7 +135,8 @@ def _resampled(metric: Metric, gathered: Sequence[Any], draws: NDArray[numpy.int
     return [float(figure) for figure in figures]  # Python's inf - inf is nan without a warning
 
 
-def _interval(figures: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
+def percentile_interval(figures: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
+    """Return the 95 % interval of resamples' figures, those that are ``nan`` left out; ``nan`` where all are."""
     known = numpy.array([figure for figure in figures if not math.isnan(figure)])
     if not len(known):
         return math.nan, math.nan
