@@ -123,7 +123,7 @@ def _shared(systems: Mapping[str, Mapping[ContextKey, Sample]]) -> list[ContextK
                 "no_shared_items",
                 f"{name}: {number_of(len(own), 'reply')} to {number_of(len({key[0] for key in own}), 'persona')}, "
                 "and no context that all systems replied to",
-                hint="evaluate all on the same data, split, --protocol, --queries and --replies",
+                hint="evaluate all on the same data and split, with the same queries and replies",
             )
             for name, own in systems.items()
         ]
