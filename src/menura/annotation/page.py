@@ -53,7 +53,7 @@ def _item(item: Item, part: Part) -> dict[str, Any]:
         "id": item.name,
         "person": {"title": presentation.person_title(item), "lines": known} if known else None,
         "sides": [
-            {"speaker": side.speaker, "lines": [[line.who, line.text, line.judged] for line in side.lines]}
+            {"speaker": side.speaker, "lines": [[line.who, line.text, line.is_judged] for line in side.lines]}
             for side in presentation.sides(item)
         ],
     }

@@ -46,7 +46,7 @@ class Strength:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Ballots:
     """An item with votes: for its first and its second system by name, and ties."""
 
     item: KeyItem
@@ -68,10 +68,10 @@ def compared(
     if evalica is None:
         notes.append(f"no Bradley-Terry strengths: evalica is not installed ({INSTALL})")
     for question in key.protocol.questions:
-        judged = _judged(votes, key, question)
-        comparisons += _comparisons(judged, question, resampling)
+        ballots = _ballots(votes, key, question)
+        comparisons += _comparisons(ballots, question, resampling)
         if evalica is not None:
-            strengths += _strengths(judged, question, resampling, evalica)
+            strengths += _strengths(ballots, question, resampling, evalica)
     return tuple(comparisons), tuple(strengths), notes
 
 
@@ -103,23 +103,23 @@ def _evalica() -> Any:
         return None
 
 
-def _judged(votes: Votes, key: Key, question: Question) -> list[_Judged]:
+def _ballots(votes: Votes, key: Key, question: Question) -> list[_Ballots]:
     found = []
     for name, item in key.items.items():
         counts = Counter(votes.of(name, question.name))
         by_system = {item.systems[0]: counts["A"], item.systems[1]: counts["B"]}
         first, second = sorted(item.systems)
         if counts:
-            found.append(_Judged(item, by_system[first], by_system[second], counts[TIE.value]))
+            found.append(_Ballots(item, by_system[first], by_system[second], counts[TIE.value]))
     # As many votes as an item that was asked has.
-    return found + [_Judged(item, 0, 0, len(votes.raters)) for item in key.same]
+    return found + [_Ballots(item, 0, 0, len(votes.raters)) for item in key.same]
 
 
-def _comparisons(judged: Sequence[_Judged], question: Question, resampling: Resampling) -> list[Comparison]:
-    systems = sorted({name for one in judged for name in one.item.systems})
+def _comparisons(ballots: Sequence[_Ballots], question: Question, resampling: Resampling) -> list[Comparison]:
+    systems = sorted({name for one in ballots for name in one.item.systems})
     found = []
     for first, second in combinations(systems, 2):
-        own = [one for one in judged if set(one.item.systems) == {first, second}]
+        own = [one for one in ballots if set(one.item.systems) == {first, second}]
         if not own:
             continue
         points = numpy.array([one.wins + one.ties / 2 for one in own])
@@ -138,13 +138,13 @@ def _share_of(points: NDArray[numpy.float64], cast: NDArray[numpy.float64]) -> A
     return share
 
 
-def _strengths(judged: Sequence[_Judged], question: Question, resampling: Resampling, evalica: Any) -> list[Strength]:
-    systems = sorted({name for one in judged for name in one.item.systems})
+def _strengths(ballots: Sequence[_Ballots], question: Question, resampling: Resampling, evalica: Any) -> list[Strength]:
+    systems = sorted({name for one in ballots for name in one.item.systems})
     place: Mapping[str, int] = {name: number for number, name in enumerate(systems)}
-    first = numpy.array([place[min(one.item.systems)] for one in judged])
-    second = numpy.array([place[max(one.item.systems)] for one in judged])
-    wins = numpy.array([one.wins + one.ties / 2 for one in judged])
-    losses = numpy.array([one.losses + one.ties / 2 for one in judged])
+    first = numpy.array([place[min(one.item.systems)] for one in ballots])
+    second = numpy.array([place[max(one.item.systems)] for one in ballots])
+    wins = numpy.array([one.wins + one.ties / 2 for one in ballots])
+    losses = numpy.array([one.losses + one.ties / 2 for one in ballots])
 
     def strengths(weights: Weights) -> NDArray[numpy.float64]:
         counts = numpy.zeros((len(systems), len(systems)))
@@ -152,8 +152,8 @@ def _strengths(judged: Sequence[_Judged], question: Question, resampling: Resamp
         numpy.add.at(counts, (second, first), weights * losses)
         return bradley_terry(counts, evalica)
 
-    whole = strengths(numpy.ones(len(judged)))
-    resampled = numpy.array([strengths(drawn) for drawn in resampling.weights([one.item for one in judged])])
+    whole = strengths(numpy.ones(len(ballots)))
+    resampled = numpy.array([strengths(drawn) for drawn in resampling.weights([one.item for one in ballots])])
     return [
         Strength(question.name, name, resampling.around(float(whole[number]), resampled[:, number]))
         for name, number in place.items()

@@ -14,7 +14,7 @@ class Line:
 
     who: str
     text: str
-    judged: bool = False
+    is_judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def person_title(item: Item) -> str:
 def _side(item: Item, speaker: str, reply: str) -> Side:
     names = _names(item, speaker)
     context = tuple(Line(names[who], text) for who, text in item.context.turns)
-    return Side(speaker, (*context, Line(speaker, reply, judged=True)))
+    return Side(speaker, (*context, Line(speaker, reply, is_judged=True)))
 
 
 def _names(item: Item, speaker: str) -> Mapping[str, str]:

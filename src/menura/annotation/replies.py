@@ -31,7 +31,7 @@ class Context:
     examples: tuple[str, ...]
 
     @property
-    def known(self) -> bool:
+    def has_person(self) -> bool:
         """Whether anything is known of the person."""
         return bool(self.facts or self.examples)
 

@@ -122,10 +122,10 @@ def _agreement(votes: Votes, key: Key, question: Question, resampling: Resamplin
         nothing = Figure(float("nan"), note=ONE_RATER)
         return Agreement(question.name, len(items), dict.fromkeys(COEFFICIENTS, nothing), float("nan"))
     by_all = table.sum(axis=1) == raters
-    judged = [item for item, whole in zip(items, by_all, strict=True) if whole]
+    whole_items = [item for item, whole in zip(items, by_all, strict=True) if whole]
     ordinal = not key.protocol.pairs
     figures = (
-        _figure(judged, table[by_all], resampling, fleiss_kappa),
+        _figure(whole_items, table[by_all], resampling, fleiss_kappa),
         _figure(items, table, resampling, lambda t, w: krippendorff_alpha(t, w, ordinal=ordinal)),
         _figure(items, table, resampling, gwet_ac1),
     )

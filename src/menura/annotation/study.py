@@ -141,7 +141,9 @@ def _item(content: Mapping[str, Any]) -> KeyItem:
 
 def _drawn(replies: Replies, protocol: Protocol, items: int, seed: int) -> list[int]:
     """Return which contexts are asked about."""
-    usable = [place for place, context in enumerate(replies.contexts) if context.known or not protocol.needs_person]
+    usable = [
+        place for place, context in enumerate(replies.contexts) if context.has_person or not protocol.needs_person
+    ]
     if not usable:
         raise DataError(
             f"nothing is known of the persons of {number_of(len(replies.contexts), 'context')}: "
