@@ -85,6 +85,16 @@ def test_with_missing_votes_kappa_is_over_the_items_that_all_judged(tmp_path: Pa
     assert any("6 votes missing" in note for note in scored.scores.notes)
 
 
+@pytest.mark.parametrize(("protocol", "only"), [("cmaml", "quality"), ("pairwise", "like")])
+def test_a_question_that_nobody_answered_is_said(tmp_path: Path, protocol: str, only: str) -> None:
+    answer = "A" if protocol == "pairwise" else "1"
+    raters = {name: lambda item, question: answer if question == only else "" for name in ("Ann", "Bo")}
+    scored = MadeUp(tmp_path, protocol).scores(raters, partial=True)
+    assert any(note.endswith(": no votes") and only not in note for note in scored.scores.notes)
+    assert scored.table()
+    assert {one.question for one in scored.scores.strengths} <= {only}
+
+
 def test_a_seed_gives_the_same_intervals_and_another_others(tmp_path: Path) -> None:
     made, raters = MadeUp(tmp_path, "cmaml", people=6), three("012")
     first, again, other = (made.scores(raters, seed=seed).scores for seed in (1, 1, 2))
@@ -110,6 +120,15 @@ def test_personas_are_drawn_whole_where_one_has_several_contexts() -> None:
     assert whole.high - whole.low > 2 * (alone.high - alone.low)
     assert set(drawn.weights(items)[:, :10].T.tolist()[0]) <= {0.0, 1.0, 2.0, 3.0, 4.0}
     assert all(len(set(row[:10])) == 1 for row in drawn.weights(items).tolist())
+
+
+def test_of_a_single_context_there_is_no_interval(tmp_path: Path) -> None:
+    for protocol, answers in (("cmaml", "012"), ("pairwise", "AB")):
+        scored = MadeUp(tmp_path / protocol, protocol, people=1, dialogues=1).scores(three(answers))
+        figures = [one.mean for one in scored.scores.ratings] + [one.figure for one in scored.scores.strengths]
+        assert figures
+        assert all(math.isnan(figure.low) and not math.isnan(figure.value) for figure in figures)
+        assert "nan" not in scored.table()
 
 
 def test_two_systems_in_one_context_are_drawn_together() -> None:

@@ -66,6 +66,14 @@ def test_every_system_is_rated_in_every_context(results: Path) -> None:
         assert row["rater"] == row["quality"] == row["consistency"] == ""
 
 
+def test_the_number_of_an_item_tells_nothing_of_its_system_or_person(tmp_path: Path) -> None:
+    new = api.new_study([write_results(tmp_path / "r", people=6, dialogues=4)], "cmaml")
+    items = list(json.loads(new.files["key.json"])["items"].values())
+    for number in range(2):
+        assert {item["systems"][0] for item in items[number::2]} == set(ROWS)
+    assert [item["context"] for item in items] != sorted(item["context"] for item in items)
+
+
 def test_each_system_of_a_pair_stands_left_half_of_the_time(tmp_path: Path) -> None:
     new = api.new_study([write_results(tmp_path / "r", people=6, dialogues=4)], "pairwise")
     key = json.loads(new.files["key.json"])["items"]

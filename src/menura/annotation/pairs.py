@@ -16,6 +16,7 @@ from menura.annotation.resampling import Figure, Resampling, Weights
 from menura.annotation.study import Key, KeyItem
 from menura.annotation.votes import Votes
 from menura.errors import number_of
+from menura.metrics.significance import percentile_interval
 
 INSTALL = 'pip install "menura[annotate]"'
 PRIOR = 1.0  # ties that each two systems have beforehand: a system that never lost has no finite strength otherwise
@@ -70,7 +71,7 @@ def compared(
     for question in key.protocol.questions:
         ballots = _ballots(votes, key, question)
         comparisons += _comparisons(ballots, question, resampling)
-        if evalica is not None:
+        if evalica is not None and ballots:
             strengths += _strengths(ballots, question, resampling, evalica)
     return tuple(comparisons), tuple(strengths), notes
 
@@ -152,11 +153,12 @@ def _strengths(ballots: Sequence[_Ballots], question: Question, resampling: Resa
         numpy.add.at(counts, (second, first), weights * losses)
         return bradley_terry(counts, evalica)
 
-    whole = strengths(numpy.ones(len(ballots)))
-    resampled = numpy.array([strengths(drawn) for drawn in resampling.weights([one.item for one in ballots])])
+    items = [one.item for one in ballots]
+    whole = strengths(numpy.ones(len(items)))
+    resampled = [strengths(drawn) for drawn in resampling.weights(items)] if resampling.varies(items) else []
     return [
-        Strength(question.name, name, resampling.around(float(whole[number]), resampled[:, number]))
-        for name, number in place.items()
+        Strength(question.name, name, Figure(float(whole[n]), *percentile_interval([drawn[n] for drawn in resampled])))
+        for name, n in place.items()
     ]
 
 

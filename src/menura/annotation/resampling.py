@@ -49,11 +49,13 @@ class Resampling:
     def figure(self, items: Sequence[KeyItem], value: Callable[[Weights], float]) -> Figure:
         """Return what ``value`` gives for items that stand once each, with its interval."""
         whole = value(numpy.ones(len(items)))
-        return Figure(whole) if math.isnan(whole) else self.around(whole, [value(w) for w in self.weights(items)])
+        if math.isnan(whole) or not self.varies(items):
+            return Figure(whole)
+        return Figure(whole, *percentile_interval([value(drawn) for drawn in self.weights(items)]))
 
-    def around(self, whole: float, resampled: Sequence[float] | NDArray[numpy.float64]) -> Figure:
-        """Return a figure with the interval of its resamples."""
-        return Figure(whole, *percentile_interval(resampled))
+    def varies(self, items: Sequence[KeyItem]) -> bool:
+        """Tell whether resamples can differ: those of one unit are all the same, which is no interval."""
+        return len({self._unit_of(item) for item in items}) > 1
 
     def _unit_of(self, item: KeyItem) -> str:
         return item.persona if self.unit == "persona" else f"{item.persona}\0{item.context}"

@@ -16,7 +16,7 @@ from menura.errors import DataError, number_of
 from menura.metrics.significance import ROUNDS
 
 COEFFICIENTS = ("Fleiss' kappa", "Krippendorff's alpha", "Gwet's AC1")
-ONE_RATER = "one rater"
+ONE_RATER, NO_VOTES = "one rater", "no votes"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _agreement(votes: Votes, key: Key, question: Question, resampling: Resamplin
     items = [key.items[name] for name in given]
     raters = len({rater for rater, _, asked in votes.by_ballot if asked == question.name})
     if raters < 2:
-        nothing = Figure(float("nan"), note=ONE_RATER)
+        nothing = Figure(float("nan"), note=ONE_RATER if raters else NO_VOTES)
         return Agreement(question.name, len(items), dict.fromkeys(COEFFICIENTS, nothing), float("nan"))
     by_all = table.sum(axis=1) == raters
     whole_items = [item for item, whole in zip(items, by_all, strict=True) if whole]

@@ -91,6 +91,8 @@ def _mean(agreements: Sequence[Agreement], name: str) -> str:
 def _shown(figure: Figure, decimals: int) -> str:
     if math.isnan(figure.value):
         return ABSENT
+    if math.isnan(figure.low):
+        return f"{figure.value:.{decimals}f}"
     return f"{figure.value:.{decimals}f} [{figure.low:.{decimals}f}, {figure.high:.{decimals}f}]"
 
 
