@@ -236,3 +236,11 @@ def test_ties_are_an_answer_of_pairs_alone() -> None:
 def test_an_unknown_protocol_is_told_with_all_there_are() -> None:
     with pytest.raises(ConfigError, match="unknown_protocol.*--protocol cmaml, --protocol plato, --protocol pairwise"):
         protocols.named("likert")
+
+
+def test_the_guide_has_every_question_with_its_answers_and_tells_parts_apart(results: Path) -> None:
+    guide = api.new_study([results], "pairwise", ties=True).files["for-raters/guide.txt"]
+    for number, question in enumerate(protocols.named("pairwise", ties=True).questions, start=1):
+        assert f"\nPart {number}. Finish it before you open the next.\n\n{question.name}: {question.text}\n" in guide
+    assert guide.count("  tie  No difference\n") == 2
+    assert "\nPart " not in api.new_study([results], "plato").files["for-raters/guide.txt"]

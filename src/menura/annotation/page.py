@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from menura.annotation import presentation
-from menura.annotation.protocols import Part
+from menura.annotation.protocols import StudyPart
 from menura.annotation.study import Item, Study
 
 FOLDER = Path(__file__).parent / "page_files"
@@ -39,7 +39,7 @@ def _data(study: Study) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _part(study: Study, part: Part) -> dict[str, Any]:
+def _part(study: Study, part: StudyPart) -> dict[str, Any]:
     questions = [
         {"name": q.name, "text": q.text, "answers": [{"value": a.value, "text": a.text} for a in q.answers]}
         for q in part.questions
@@ -47,7 +47,7 @@ def _part(study: Study, part: Part) -> dict[str, Any]:
     return {"name": part.name, "questions": questions, "items": [_item(item, part) for item in study.parts[part.name]]}
 
 
-def _item(item: Item, part: Part) -> dict[str, Any]:
+def _item(item: Item, part: StudyPart) -> dict[str, Any]:
     known = presentation.person(item) if part.shows_person else ()
     return {
         "id": item.name,

@@ -12,7 +12,7 @@ import numpy
 from numpy.typing import NDArray
 
 from menura.annotation.protocols import TIE, Question
-from menura.annotation.resampling import Figure, Resampling, Weights
+from menura.annotation.resampling import Resampling, StudyFigure, Weights
 from menura.annotation.study import Key, KeyItem
 from menura.annotation.votes import Votes
 from menura.errors import number_of
@@ -25,7 +25,7 @@ Counts = NDArray[numpy.float64]  # votes for each system over each other, ties a
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SystemComparison:
     """Two systems by one question; ``share`` is that of the first in all votes, a tie being half of one."""
 
     question: str
@@ -34,7 +34,7 @@ class Comparison:
     wins: int
     ties: int
     losses: int
-    share: Figure
+    share: StudyFigure
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Strength:
 
     question: str
     system: str
-    figure: Figure
+    figure: StudyFigure
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class _Ballots:
 
 def compared(
     votes: Votes, key: Key, resampling: Resampling
-) -> tuple[tuple[Comparison, ...], tuple[Strength, ...], list[str]]:
+) -> tuple[tuple[SystemComparison, ...], tuple[Strength, ...], list[str]]:
     """Return the comparisons and strengths of every question, and notes about them."""
-    comparisons: list[Comparison] = []
+    comparisons: list[SystemComparison] = []
     strengths: list[Strength] = []
     notes = [_left_side(votes, question) for question in key.protocol.questions]
     if key.same:
@@ -116,7 +116,7 @@ def _ballots(votes: Votes, key: Key, question: Question) -> list[_Ballots]:
     return found + [_Ballots(item, 0, 0, len(votes.raters)) for item in key.same]
 
 
-def _comparisons(ballots: Sequence[_Ballots], question: Question, resampling: Resampling) -> list[Comparison]:
+def _comparisons(ballots: Sequence[_Ballots], question: Question, resampling: Resampling) -> list[SystemComparison]:
     systems = sorted({name for one in ballots for name in one.item.systems})
     found = []
     for first, second in combinations(systems, 2):
@@ -127,7 +127,7 @@ def _comparisons(ballots: Sequence[_Ballots], question: Question, resampling: Re
         cast = numpy.array([one.wins + one.losses + one.ties for one in own], dtype=float)
         share = resampling.figure([one.item for one in own], _share_of(points, cast))
         wins, ties, losses = (sum(n) for n in zip(*((one.wins, one.ties, one.losses) for one in own), strict=True))
-        found.append(Comparison(question.name, first, second, wins, ties, losses, share))
+        found.append(SystemComparison(question.name, first, second, wins, ties, losses, share))
     return found
 
 
@@ -157,7 +157,9 @@ def _strengths(ballots: Sequence[_Ballots], question: Question, resampling: Resa
     whole = strengths(numpy.ones(len(items)))
     resampled = [strengths(drawn) for drawn in resampling.weights(items)] if resampling.varies(items) else []
     return [
-        Strength(question.name, name, Figure(float(whole[n]), *percentile_interval([drawn[n] for drawn in resampled])))
+        Strength(
+            question.name, name, StudyFigure(float(whole[n]), *percentile_interval([drawn[n] for drawn in resampled]))
+        )
         for name, n in place.items()
     ]
 

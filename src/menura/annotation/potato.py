@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from menura.annotation import presentation
-from menura.annotation.protocols import Part, Question
+from menura.annotation.protocols import Question, StudyPart
 from menura.annotation.study import Item, Study
 from menura.artefacts.files import read_json
 from menura.errors import DataError
@@ -39,7 +39,7 @@ def read(file: Path) -> Iterator[tuple[str, str, str, Mapping[str, str]]]:
         raise DataError(f"not what Potato keeps of a rater ({error!r})", place=str(file), code="no_sheet") from error
 
 
-def _config(study: Study, part: Part) -> dict[str, Any]:
+def _config(study: Study, part: StudyPart) -> dict[str, Any]:
     return {
         "annotation_task_name": f"Dialogue study {study.key.study}",
         "task_dir": ".",
@@ -67,7 +67,7 @@ def _scheme(question: Question) -> dict[str, Any]:
     }
 
 
-def _instance(study: Study, item: Item, part: Part) -> dict[str, str]:
+def _instance(study: Study, item: Item, part: StudyPart) -> dict[str, str]:
     known = presentation.person(item) if part.shows_person else ()
     pieces = ["\n".join((presentation.person_title(item), *known))] if known else []
     pieces += [side.text for side in presentation.sides(item)]

@@ -9,7 +9,7 @@ JUDGED, PARTNER = "Speaker", "Partner"
 
 
 @dataclass(frozen=True)
-class Line:
+class ShownTurn:
     """One turn: who says it, what, and whether it is the reply that is judged."""
 
     who: str
@@ -22,7 +22,7 @@ class Side:
     """One dialogue, whole, up to the reply that is judged."""
 
     speaker: str
-    lines: tuple[Line, ...]
+    lines: tuple[ShownTurn, ...]
 
     @property
     def text(self) -> str:
@@ -49,8 +49,8 @@ def person_title(item: Item) -> str:
 
 def _side(item: Item, speaker: str, reply: str) -> Side:
     names = _names(item, speaker)
-    context = tuple(Line(names[who], text) for who, text in item.context.turns)
-    return Side(speaker, (*context, Line(speaker, reply, is_judged=True)))
+    context = tuple(ShownTurn(names[who], text) for who, text in item.context.turns)
+    return Side(speaker, (*context, ShownTurn(speaker, reply, is_judged=True)))
 
 
 def _names(item: Item, speaker: str) -> Mapping[str, str]:

@@ -29,7 +29,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Part:
+class StudyPart:
     """Questions that are asked together; what is known of the person is shown with ``shows_person`` alone."""
 
     name: str
@@ -45,7 +45,7 @@ class Protocol:
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[StudyPart, ...]
     pairs: bool
     needs_person: bool
     source: str
@@ -68,7 +68,7 @@ TIE = Answer("tie", "No difference")
 CMAML = Protocol(
     "cmaml",
     (
-        Part(
+        StudyPart(
             "ratings",
             (
                 _rating(
@@ -96,7 +96,7 @@ CMAML = Protocol(
 PLATO = Protocol(
     "plato",
     (
-        Part(
+        StudyPart(
             "ratings",
             (
                 _rating("fluency", "Is the reply smooth and grammatical?", "no", "in part", "yes"),
@@ -121,12 +121,12 @@ PAIRWISE = Protocol(
     "pairwise",
     (
         # The wording that ACUTE-Eval tested for agreement of raters.
-        Part(
+        StudyPart(
             "better",
             (_choice("better", "Who would you prefer to talk to for a long conversation?"),),
             shows_person=False,
         ),
-        Part("like", (_choice("like", "Which speaker is more like this person?"),), shows_person=True),
+        StudyPart("like", (_choice("like", "Which speaker is more like this person?"),), shows_person=True),
     ),
     pairs=True,
     needs_person=True,

@@ -19,7 +19,7 @@ FEW_UNITS = 10  # of fewer, an interval is too narrow
 
 
 @dataclass(frozen=True)
-class Figure:
+class StudyFigure:
     """A figure with its 95 % interval; ``note`` says why there is none where it is ``nan``."""
 
     value: float
@@ -46,12 +46,12 @@ class Resampling:
         numpy.add.at(counts, (numpy.arange(self.rounds)[:, None], drawn), 1)
         return counts[:, [index[place] for place in places]] if places else counts
 
-    def figure(self, items: Sequence[KeyItem], value: Callable[[Weights], float]) -> Figure:
+    def figure(self, items: Sequence[KeyItem], value: Callable[[Weights], float]) -> StudyFigure:
         """Return what ``value`` gives for items that stand once each, with its interval."""
         whole = value(numpy.ones(len(items)))
         if math.isnan(whole) or not self.varies(items):
-            return Figure(whole)
-        return Figure(whole, *percentile_interval([value(drawn) for drawn in self.weights(items)]))
+            return StudyFigure(whole)
+        return StudyFigure(whole, *percentile_interval([value(drawn) for drawn in self.weights(items)]))
 
     def varies(self, items: Sequence[KeyItem]) -> bool:
         """Tell whether resamples can differ: those of one unit are all the same, which is no interval."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from menura.annotation import pairs
 from menura.annotation.agreement import counted, fleiss_kappa, gwet_ac1, krippendorff_alpha, majority
 from menura.annotation.protocols import Question
-from menura.annotation.resampling import FEW_UNITS, Figure, Resampling, Weights, resampling_of
+from menura.annotation.resampling import FEW_UNITS, Resampling, StudyFigure, Weights, resampling_of
 from menura.annotation.study import Key, KeyItem
 from menura.annotation.votes import Votes
 from menura.errors import DataError, number_of
@@ -30,8 +30,8 @@ class SystemRating:
     question: str
     items: int
     votes: int
-    mean: Figure
-    majority: Figure
+    mean: StudyFigure
+    majority: StudyFigure
     shares: Mapping[str, float]
 
 
@@ -41,7 +41,7 @@ class Agreement:
 
     question: str
     items: int
-    by_coefficient: Mapping[str, Figure]
+    by_coefficient: Mapping[str, StudyFigure]
     unanimous: float
 
 
@@ -51,7 +51,7 @@ class StudyScores:
 
     agreements: tuple[Agreement, ...]
     ratings: tuple[SystemRating, ...] = ()
-    comparisons: tuple[pairs.Comparison, ...] = ()
+    comparisons: tuple[pairs.SystemComparison, ...] = ()
     strengths: tuple[pairs.Strength, ...] = ()
     about: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ def _agreement(votes: Votes, key: Key, question: Question, resampling: Resamplin
     items = [key.items[name] for name in given]
     raters = len({rater for rater, _, asked in votes.by_ballot if asked == question.name})
     if raters < 2:
-        nothing = Figure(float("nan"), note=ONE_RATER if raters else NO_VOTES)
+        nothing = StudyFigure(float("nan"), note=ONE_RATER if raters else NO_VOTES)
         return Agreement(question.name, len(items), dict.fromkeys(COEFFICIENTS, nothing), float("nan"))
     by_all = table.sum(axis=1) == raters
     whole_items = [item for item, whole in zip(items, by_all, strict=True) if whole]
@@ -139,11 +139,11 @@ def _figure(
     table: NDArray[numpy.float64],
     resampling: Resampling,
     coefficient: Callable[[NDArray[numpy.float64], Weights], float],
-) -> Figure:
+) -> StudyFigure:
     if not items:
-        return Figure(float("nan"), note="no item that all raters judged")
+        return StudyFigure(float("nan"), note="no item that all raters judged")
     if (table.sum(axis=0) > 0).sum() < 2 and coefficient is not gwet_ac1:
-        return Figure(float("nan"), note="all votes are the same")
+        return StudyFigure(float("nan"), note="all votes are the same")
     return resampling.figure(items, lambda weights: coefficient(table, weights))
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 
 from menura.annotation import presentation
-from menura.annotation.protocols import Part, Protocol
+from menura.annotation.protocols import Protocol, StudyPart
 from menura.annotation.study import Item, Study
 
 STUDY, ITEM, RATER = "study", "item", "rater"
@@ -39,7 +39,7 @@ def guide(protocol: Protocol) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sheet(study: Study, part: Part) -> str:
+def _sheet(study: Study, part: StudyPart) -> str:
     file = io.StringIO()
     writer = csv.writer(file)
     questions = [question.name for question in part.questions]
@@ -50,12 +50,12 @@ def _sheet(study: Study, part: Part) -> str:
     return BOM + file.getvalue()
 
 
-def _columns(protocol: Protocol, part: Part) -> list[str]:
+def _columns(protocol: Protocol, part: StudyPart) -> list[str]:
     dialogues = ["dialogue A", "dialogue B"] if protocol.pairs else ["dialogue"]
     return [*(["person"] if part.shows_person else []), *dialogues]
 
 
-def _cells(item: Item, part: Part) -> Iterator[str]:
+def _cells(item: Item, part: StudyPart) -> Iterator[str]:
     if part.shows_person:
         yield "\n".join(presentation.person(item))
     for side in presentation.sides(item):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from menura.annotation import protocols
-from menura.annotation.protocols import Part, Protocol
+from menura.annotation.protocols import Protocol, StudyPart
 from menura.annotation.replies import Context, Replies
 from menura.artefacts.files import read_json
 from menura.errors import ConfigError, DataError, number_of
@@ -178,7 +178,7 @@ def _items(
     return sided, same
 
 
-def _in_order(shown: Mapping[str, Item], part: Part, seed: int) -> tuple[Item, ...]:
+def _in_order(shown: Mapping[str, Item], part: StudyPart, seed: int) -> tuple[Item, ...]:
     items = list(shown.values())
     random.Random(f"{seed}:{part.name}").shuffle(items)
     return tuple(items)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from menura.annotation.resampling import Figure
+from menura.annotation.resampling import StudyFigure
 from menura.annotation.scoring import Agreement, StudyScores
 
 ABSENT = "–"
@@ -53,7 +53,7 @@ def _comparisons(scores: StudyScores) -> str:
             f"{one.wins:,}",
             f"{one.ties:,}",
             f"{one.losses:,}",
-            _shown(Figure(100 * one.share.value, 100 * one.share.low, 100 * one.share.high), 1),
+            _shown(StudyFigure(100 * one.share.value, 100 * one.share.low, 100 * one.share.high), 1),
         ]
         for one in scores.comparisons
     ]
@@ -88,7 +88,7 @@ def _mean(agreements: Sequence[Agreement], name: str) -> str:
     return f"{sum(known) / len(known):.3f}" if len(known) == len(values) else ABSENT
 
 
-def _shown(figure: Figure, decimals: int) -> str:
+def _shown(figure: StudyFigure, decimals: int) -> str:
     if math.isnan(figure.value):
         return ABSENT
     if math.isnan(figure.low):

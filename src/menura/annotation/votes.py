@@ -18,7 +18,7 @@ NAMED_AT_MOST = 8  # items without a row that one line names
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One row of a sheet, or one item of another file: what stands in the columns of questions, by question."""
 
     place: str
@@ -56,7 +56,7 @@ def read(files: Sequence[Path], key: Key, *, partial: bool = False) -> Votes:
     key, named by row and rater; and with every file that is no sheet of this study.
     """
     problems: list[Problem] = []
-    rows: list[Row] = []
+    rows: list[SheetRow] = []
     for file in files:
         try:
             rows += _of_this_study(file, list(_rows(file, key)), key)
@@ -73,15 +73,15 @@ def read(files: Sequence[Path], key: Key, *, partial: bool = False) -> Votes:
     return reading.votes
 
 
-def _rows(file: Path, key: Key) -> Iterator[Row]:
+def _rows(file: Path, key: Key) -> Iterator[SheetRow]:
     if file.name == potato.STATE_NAME:
         for study, item, rater, answers in potato.read(file):
-            yield Row(str(file), study, item, rater, answers)
+            yield SheetRow(str(file), study, item, rater, answers)
     else:
         yield from _sheet_rows(file, key)
 
 
-def _sheet_rows(file: Path, key: Key) -> Iterator[Row]:
+def _sheet_rows(file: Path, key: Key) -> Iterator[SheetRow]:
     """Yield the rows of a sheet as a spreadsheet may have saved it: commas, semicolons or tabs, any column order."""
     with reporting(file):
         # What a spreadsheet writes in another encoding are the texts, which are not read.
@@ -109,14 +109,14 @@ def _sheet_rows(file: Path, key: Key) -> Iterator[Row]:
     usual = named.pop() if len(named) == 1 else "" if named else file.stem
     for row in cells:
         answers = {name: row[name] for name in asked}
-        yield Row(f"{file}, row {row['']}", row[STUDY], row[ITEM], row.get(RATER) or usual, answers)
+        yield SheetRow(f"{file}, row {row['']}", row[STUDY], row[ITEM], row.get(RATER) or usual, answers)
 
 
 def _text(cell: object) -> str:
     return cell.strip() if isinstance(cell, str) else ""
 
 
-def _of_this_study(file: Path, rows: Sequence[Row], key: Key) -> Sequence[Row]:
+def _of_this_study(file: Path, rows: Sequence[SheetRow], key: Key) -> Sequence[SheetRow]:
     """Return the rows; DataError where the file belongs to another study."""
     if not rows:
         raise DataError("no row in it", place=str(file), code="no_sheet", hint="give the files that raters sent back")
@@ -143,7 +143,7 @@ class _Reading:
         self._places: dict[Ballot, str] = {}
         self._without_answer: set[Ballot] = set()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SheetRow) -> None:
         """Take the votes of one row."""
         if not row.rater:
             self._wrong("no_rater", f"{_item(row.item)}: no rater, and the file has several", row.place)
@@ -174,7 +174,7 @@ class _Reading:
                 "",
             )
 
-    def _vote(self, row: Row, question: Question, answer: str) -> None:
+    def _vote(self, row: SheetRow, question: Question, answer: str) -> None:
         ballot = row.rater, row.item, question.name
         about = f"{_item(row.item)}, rater {row.rater}, {question.name}"
         vote = _vote_of(answer, question)
