@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from benchmarks.figures import strength_of
 from menura.artefacts.files import write_text
+from menura.artefacts.saved_samples import PREDICTIONS
 from menura.corpus.segmentation import content_pieces, says_any
 from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.score import Metric, Sample, summed
 from menura.metrics.significance import paired_difference, score
-from menura.report.results import PREDICTIONS
 
 HEAD = "| a | of the speaker | of another speaker | the first minus the second |\n| ---: | ---: | ---: | ---: |\n"
 Told = Mapping[str, frozenset[str]]  # by persona, the pieces of its facts

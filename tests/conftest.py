@@ -18,7 +18,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="the full counts of kills, inputs and steps")
-    parser.addoption("--no-skips", action="store_true", help="skipped tests of weights and shared data fail")
+    parser.addoption("--no-skips", action="store_true", help="skipped tests of weights, browser and shared data fail")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,7 +53,7 @@ def pytest_runtest_makereport(
 
 def wanted_here() -> tuple[str, ...]:
     """Return the markers whose tests have all they need on this machine, or should have."""
-    return ("weights", "shared") if SHARED.exists() else ("weights",)
+    return ("weights", "browser", "shared") if SHARED.exists() else ("weights", "browser")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ VERBS = (
     *("demo", "doctor", "train", "adapt", "chat", "eval"),
     *("base list", "base pull", "base show", "model list", "model show", "config list", "config show"),
     *("data check", "data stats", "data split", "data convert", "persona list", "persona show", "persona rm"),
+    *("annotate new", "annotate score"),
 )
 FLAGS = ("-c FILE", "--set", "--dry-run", "--json", "--seed", "--device", "--offline", "--debug")
 

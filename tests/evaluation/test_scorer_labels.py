@@ -135,10 +135,18 @@ def test_a_table_has_the_c_score_of_every_row_with_its_scorer(given: Prepared, s
         assert row.scores["c-score"].value == pytest.approx(2 * row.scores["c-mean"].value)
 
 
-def test_a_table_of_other_metrics_reads_no_facts(given: Prepared) -> None:
+def test_replies_keep_facts_and_the_whole_context_for_people_who_judge_them(given: Prepared) -> None:
     settings = EvaluateConfig(**{**vars(QUICK), "metrics": ("f1",)})
     found = evaluate_prepared(given, settings, personas=0, say=lambda line: None)
-    assert all(not sample.facts for row in found.rows for sample in row.generated)
+    dialogues = {part.dialogue.dialogue_id: part for task in given.split.splits["test"] for part in task.dialogues}
+    for sample in (sample for row in found.rows for sample in row.generated):
+        part = dialogues[sample.dialogue_id]
+        turns = [(turn.speaker, turn.text) for turn in part.dialogue.turns]
+        assert sample.facts == (f"i like {sample.persona_id}", "i like tea")
+        assert sample.nli_labels == ()
+        assert sample.speaker == part.speaker
+        assert sample.context is not None
+        assert [*sample.context, (sample.speaker, sample.reference)] == turns[: len(sample.context) + 1]
 
 
 def test_a_corpus_without_facts_has_no_c_score(scorers: Path, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from menura.annotation.agreement import counted, fleiss_kappa, majority, system_score
 from menura.errors import ConfigError
 from menura.metrics import meteor_jar
-from menura.metrics.agreement import counted, fleiss_kappa, majority, system_score
 from menura.metrics.catalogue import METRICS, named
 from menura.metrics.knowledge import Knowledge, overlap
 from menura.metrics.rouge import rouge_l

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import snowballstemmer
 
+from menura.annotation.agreement import counted, fleiss_kappa, majority, system_score
 from menura.corpus.stop_words import FUNCTION_WORDS, STOP_WORDS, hash_of
 from menura.errors import ConfigError, DataError, StorageError
 from menura.metrics import meteor, meteor_jar
-from menura.metrics.agreement import counted, fleiss_kappa, majority, system_score
 from menura.metrics.catalogue import METRICS, named
 from menura.metrics.nearest_candidate import auto_score, best_of
 from menura.metrics.rouge import rouge_l

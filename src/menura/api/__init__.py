@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from menura.api.agent import PERSONA, YOU, Agent, Candidate, Model, Persona
+    from menura.api.annotate import NewStudy, ScoredStudy, new_study, score_study
     from menura.api.corpora import add_corpus, published_counts, sources, sources_as_markdown
     from menura.api.data import check_file, convert, count, formats, split
     from menura.api.experiments import Reproduction, experiments, report_page, reproduce, verify
@@ -69,6 +70,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.agent": "PERSONA YOU Agent Candidate Model Persona",
     "menura.api.loading": "agents load without_persona",
     "menura.api.options": "CommandOptions overridden",
+    "menura.api.annotate": "NewStudy ScoredStudy new_study score_study",
     "menura.api.inspect_base": "BaseCheck check_base",
     "menura.api.prepared_bases": "PreparedBase prepare_base",
     "menura.api.runs": (

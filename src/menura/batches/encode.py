@@ -30,6 +30,8 @@ class EncodedExchange:
     and ``turn_profiles`` the profile of each turn; ``expresses_profile`` tells whether the reply expresses a value of
     the persona's profile. ``lent_profiles`` are profiles of other people with a value that the reply expresses, grouped
     by value.
+
+    ``source`` is the exchange as text, which no model reads; None where there is none.
     """
 
     persona_id: str
@@ -43,6 +45,7 @@ class EncodedExchange:
     turn_profiles: tuple[int, ...] = ()
     expresses_profile: bool = False
     lent_profiles: tuple[tuple[Lent, ...], ...] = ()
+    source: Exchange | None = field(default=None, compare=False, repr=False)
 
     @property
     def prefix(self) -> Ids:
@@ -116,7 +119,7 @@ class Encoder:
         speaker = exchange.reply.speaker
         context, turns = self._context(exchange.context, speaker, room, has_facts=bool(exchange.facts))
         facts = self._before(turns, facts, exchange.facts)
-        encoded = EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply, turns)
+        encoded = EncodedExchange(persona_id, exchange.dialogue_id, facts, context, reply, turns, source=exchange)
         if self.profile is None:
             return encoded
         told = self._profiled(encoded, exchange.context, speaker, exchange.profiles)

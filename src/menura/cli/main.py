@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from menura import __version__, api
-from menura.cli import adapt, base, chat, config, data, demo, evaluate, model, persona, reproduce, train
+from menura.cli import adapt, annotate, base, chat, config, data, demo, evaluate, model, persona, reproduce, train
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.cli.hints import as_typed
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
@@ -36,6 +36,7 @@ for name, group in (
     ("config", config.app),
     ("data", data.app),
     ("persona", persona.app),
+    ("annotate", annotate.app),
 ):
     app.add_typer(group, name=name)
 

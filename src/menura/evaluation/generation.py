@@ -122,7 +122,11 @@ class Evaluator:
 
     def _sample(self, exchange: EncodedExchange, nll: float) -> Sample:
         reference = text_of(self.encoder, exchange)
-        return Sample(exchange.persona_id, exchange.dialogue_id, "", reference, nll, len(exchange.reply))
+        sample = Sample(exchange.persona_id, exchange.dialogue_id, "", reference, nll, len(exchange.reply))
+        if exchange.source is None:
+            return sample
+        context = tuple((turn.speaker, turn.text) for turn in exchange.source.context)
+        return replace(sample, speaker=exchange.source.reply.speaker, context=context)
 
     @property
     def _acts(self) -> bool:

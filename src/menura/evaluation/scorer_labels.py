@@ -121,13 +121,18 @@ def scorer_labels_for(
 
 
 def _facts_for(metrics: Sequence[str], tasks: Sequence[Task]) -> Facts:
-    """Return the facts that these metrics compare replies with: sentences, for identity metrics profiles too."""
+    """Return the facts that these metrics compare replies with: sentences, for identity metrics profiles too.
+
+    Metrics that compare with none get the sentences, if there are any.
+    """
     asked = catalogue.named(metrics)
     with_profiles = any(isinstance(metric, AttributeOverlap) for metric in asked)
     apart = [metric.name for metric in asked if isinstance(metric, OfFacts | Knowledge)]
-    if not (with_profiles or apart):
-        return {}
     facts = _facts_of(tasks, with_profiles=with_profiles)
+    if not (with_profiles or apart):
+        return facts  # for people who judge the replies
+    if not facts:
+        raise _no_facts()
     if with_profiles and apart and facts != _facts_of(tasks, with_profiles=False):
         found = f"attribute-overlap counts the values of profiles as facts, {apart[0]} does not"
         raise ConfigError(found, hint="ask for them in two evaluations")
@@ -136,18 +141,17 @@ def _facts_for(metrics: Sequence[str], tasks: Sequence[Task]) -> Facts:
 
 def _facts_of(tasks: Sequence[Task], *, with_profiles: bool) -> Facts:
     """Return each persona's facts in each dialogue, including those that no model reads."""
-    facts = {
+    return {
         (task.persona_id, part.dialogue.dialogue_id): told
         for task in tasks
         for part in task.dialogues
         if (told := _told(part, with_profiles=with_profiles))
     }
-    if not facts:
-        hint = (
-            "leave the c- metrics out, the knowledge- ones, attribute-overlap, or take a corpus with persona sentences"
-        )
-        raise DataError("no persona of these has facts to agree with", hint=hint, code="no_facts")
-    return facts
+
+
+def _no_facts() -> DataError:
+    hint = "leave the c- metrics out, the knowledge- ones, attribute-overlap, or take a corpus with persona sentences"
+    return DataError("no persona of these has facts to agree with", hint=hint, code="no_facts")
 
 
 def _told(part: DialogueView, *, with_profiles: bool) -> tuple[str, ...]:

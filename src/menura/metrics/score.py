@@ -24,6 +24,9 @@ class Sample:
     which ``reply`` was chosen. Of a model with latents, ``posterior_nll`` is the reference's NLL under the posterior's
     likeliest latent, ``best_nll`` under the latent with the lowest NLL.
 
+    ``context`` are the turns before the reply as (speaker, text), whole and in order, ``speaker`` is the persona's name
+    in them; a sample of an earlier version has no context.
+
     Of a model with an auxiliary task, ``auxiliary_nll`` is the summed NLL of that task in this exchange,
     ``auxiliary_tokens`` its number of tokens.
     """
@@ -50,6 +53,8 @@ class Sample:
     best_nll: float | None = None
     auxiliary_nll: float | None = None
     auxiliary_tokens: int = 0
+    speaker: str = ""
+    context: tuple[tuple[str, str], ...] | None = None
 
     @property
     def all_references(self) -> tuple[str, ...]:

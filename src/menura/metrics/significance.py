@@ -70,7 +70,7 @@ def score_of_runs(
     _same_personas(*(run.personas for run in runs))
     draws = _draws(len(first.personas), rounds, seed)
     figures = numpy.array([_resampled(metric, run.gathered, draws) for run in runs])  # (runs, D)
-    low, high = _interval(_over_runs(figures, seed))
+    low, high = percentile_interval(_over_runs(figures, seed))
     return Score(
         metric=metric.name,
         value=_mean([metric.value(run.gathered) for run in runs]),
@@ -106,7 +106,7 @@ def difference_of_runs(
     ]
     # Python's inf - inf is nan without a warning.
     figures = numpy.array([[a - b for a, b in zip(*side, strict=True)] for side in sides])  # (runs, D)
-    low, high = _interval(_over_runs(figures, seed))
+    low, high = percentile_interval(_over_runs(figures, seed))
     return Difference(
         metric=metric.name,
         value=_mean_difference(metric, _pairs(ours, theirs)),
@@ -132,7 +132,7 @@ def bootstrap(metric: Metric, samples: Sequence[Sample], *, rounds: int = ROUNDS
     Replies of one persona are alike, so whole personas are drawn: drawing replies would promise too narrow an interval.
     """
     gathered = _gathered(metric, samples)
-    return _interval(_resampled(metric, gathered, _draws(len(gathered), rounds, seed)))
+    return percentile_interval(_resampled(metric, gathered, _draws(len(gathered), rounds, seed)))
 
 
 def paired_difference(
@@ -143,9 +143,7 @@ def paired_difference(
     ``p`` is two-sided, from swapping the two systems persona by persona at random: (k + 1) / (rounds + 1).
     Raises DataError, naming every persona that only one side has.
     """
-    sides = [
-        RunStatistics(tuple(by_persona(side)), tuple(_gathered(metric, side)), len(side)) for side in (ours, theirs)
-    ]
+    sides = [_of_samples(metric, side) for side in (ours, theirs)]
     signatures = _signature(metric, ours), _signature(metric, theirs)
     return difference_of_runs(metric, sides[:1], sides[1:], signatures=signatures, rounds=rounds, seed=seed)
 
@@ -188,7 +186,8 @@ def _resampled(metric: Metric, gathered: Sequence[Any], draws: NDArray[numpy.int
     return [float(figure) for figure in figures]  # Python's inf - inf is nan without a warning
 
 
-def _interval(figures: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
+def percentile_interval(figures: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
+    """Return the 95 % interval of resamples' figures, those that are ``nan`` left out; ``nan`` where all are."""
     known = numpy.array([figure for figure in figures if not math.isnan(figure)])
     if not len(known):
         return math.nan, math.nan

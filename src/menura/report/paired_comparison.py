@@ -1,27 +1,23 @@
 """Evaluations of several systems on the same queries become paired differences to one of them."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from menura.artefacts.earlier_names import SAMPLE_FIELDS
-from menura.corpus.atomic_files import reporting
-from menura.errors import ConfigError, DataError, shown
+from menura.artefacts import saved_samples
+from menura.artefacts.saved_samples import LIKELIHOODS, PREDICTIONS
+from menura.errors import ConfigError, shown
 from menura.evaluation.evaluate import ADAPTED, UNADAPTED
 from menura.evaluation.settings import OF_LIKELIHOOD
 from menura.metrics import catalogue
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference
 from menura.report import saved_results
-from menura.report.results import LIKELIHOODS, PREDICTIONS
 from menura.report.saved_results import WrittenRow
 from menura.report.table import DifferenceRow
 
 SEED = 0
-TUPLES = ("facts", "nli_labels")
 
 
 def differences(folders: Sequence[Path], against: str) -> list[DifferenceRow]:
@@ -50,7 +46,7 @@ class _Samples:
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._lines = {
-            name: {file: list(_read(folder / file)) for file in (LIKELIHOODS, PREDICTIONS)}
+            name: {file: list(saved_samples.read(folder / file)) for file in (LIKELIHOODS, PREDICTIONS)}
             for name, folder in folders.items()
         }
 
@@ -67,28 +63,6 @@ class _Samples:
     def _of(self, row: WrittenRow, metric: str) -> list[Sample]:
         lines = self._lines[row.system][LIKELIHOODS if metric.startswith(OF_LIKELIHOOD) else PREDICTIONS]
         return [sample for label, sample in lines if label == row.label]
-
-
-def _read(path: Path) -> Iterator[tuple[str, Sample]]:
-    """Yield (row, sample) of each line; DataError where the file is missing or not ours."""
-    if not path.exists():
-        raise DataError(
-            f"no {path.name} here, which pairs are made from", place=str(path.parent), hint="evaluate it again"
-        )
-    known = {field.name for field in fields(Sample)}
-    with reporting(path):
-        lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            told = json.loads(line)
-            now = {SAMPLE_FIELDS.get(name, name): value for name, value in told.items()}
-            values: dict[str, Any] = {name: value for name, value in now.items() if name in known}
-            values.update({name: tuple(values[name]) for name in TUPLES if name in values})
-            yield told["row"], Sample(**values)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"not what menura eval writes ({error!r})", place=f"{path}:{number}", code="schema"
-            ) from error
 
 
 def _label(row: WrittenRow) -> str:

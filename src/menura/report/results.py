@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from menura.artefacts.files import write_text
+from menura.artefacts.saved_samples import LIKELIHOODS, PREDICTIONS
 from menura.evaluation.evaluate import Results, SystemRow
 from menura.metrics import catalogue
 from menura.metrics.score import Sample, by_persona
 from menura.metrics.statistics_json import as_json
 from menura.report.table import DifferenceRow, TableRow, csv_text, differences_markdown, json_text, markdown
 
-PREDICTIONS, LIKELIHOODS, STATISTICS = "predictions.jsonl", "likelihoods.jsonl", "statistics.json"
+STATISTICS = "statistics.json"
 
 
 def table(results: Results) -> str:
