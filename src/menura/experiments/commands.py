@@ -49,7 +49,7 @@ class Unit:
         return tuple(self._before(self.row))
 
     @property
-    def trainings(self) -> tuple["Training", ...]:
+    def trainings(self) -> tuple["TrainingCommand", ...]:
         """The trainings of the row: one, or none, or one for each learning rate that is tried."""
         if not self.row.trains or self.row.run_of:
             return ()
@@ -70,12 +70,12 @@ class Unit:
         scores = self.evaluation / "scores.json"
         return scores.exists() and read_json(scores)["origin"]["words"] == list(self.evaluate)
 
-    def _training(self, rate: float | None) -> "Training":
+    def _training(self, rate: float | None) -> "TrainingCommand":
         start = (f"model.init_from={self.of(self.experiment.row(self.row.start)).run}",) if self.row.start else ()
         chosen = (f"outer.lr={rate:g}",) if rate is not None else ()
         folder = self._run_at(rate)
         words = ("train", self.row.recipe, *self._sized, "--seed", str(self.seed))
-        return Training(folder, (*words, *_set((*self._settings, *chosen, *start)), "--out", str(folder)))
+        return TrainingCommand(folder, (*words, *_set((*self._settings, *chosen, *start)), "--out", str(folder)))
 
     @property
     def _tries_rates(self) -> bool:
@@ -120,7 +120,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingCommand:
     """A command that trains into a folder."""
 
     folder: Path
