@@ -50,8 +50,7 @@ def commit() -> str:
     """Return the commit of the code, with ``+`` where files of it were changed since; empty without a repository."""
     folder = Path(__file__).parent
     try:
-        name = _git(folder, "rev-parse", "--short=12", "HEAD")
-        return name + "+" * bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/src"))
+        return _git(folder, "rev-parse", "HEAD")[:OF_HASH] + "+" * bool(_git(folder, "diff", "HEAD", "--", ":/src"))
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -124,8 +124,7 @@ def conditions(tables: ExperimentTables) -> str:
     lines = [
         f"- Question: {tables.experiment.question}",
         f"- Rule, set before the first run: {tables.experiment.rule}",
-        f"- Command: `menura reproduce {tables.experiment.name} --size {first.content['size']}`; then "
-        f"`menura report` with this page",
+        f"- Command: `menura reproduce {tables.experiment.name} --size {first.content['size']}`, then `menura report PAGE`",
         f"- Data: {about['data']}; split {about['split']}",
         f"- Scored: {about['query']}" + (f"; {about['replies']}, {about['decoding']}" if "replies" in about else ""),
         f"- Code: the same in all rows; commits {', '.join(commits)}",
