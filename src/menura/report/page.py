@@ -120,11 +120,12 @@ def conditions(tables: ExperimentTables) -> str:
         return "Nothing of it has been run yet."
     first = units[0]
     about: Mapping[str, str] = first.content["evaluation"]["about"]
+    size = first.content["size"]
     commits = sorted({unit.origin["commit"] for unit in units} | _trained_at(units))
     lines = [
         f"- Question: {tables.experiment.question}",
         f"- Rule, set before the first run: {tables.experiment.rule}",
-        f"- Command: `menura reproduce {tables.experiment.name} --size {first.content['size']}`, then `menura report PAGE`",
+        f"- Command: `menura reproduce {tables.experiment.name} --size {size}`, then `menura report PAGE`",
         f"- Data: {about['data']}; split {about['split']}",
         f"- Scored: {about['query']}" + (f"; {about['replies']}, {about['decoding']}" if "replies" in about else ""),
         f"- Code: the same in all rows; commits {', '.join(commits)}",
