@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from menura.api.annotate import NewStudy, ScoredStudy, new_study, score_study
     from menura.api.corpora import add_corpus, published_counts, sources, sources_as_markdown
     from menura.api.data import check_file, convert, count, formats, split
-    from menura.api.experiments import Reproduction, experiments, report_page, reproduce, verify
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
         bases,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from menura.api.make_persona import adapt
     from menura.api.options import CommandOptions, overridden
     from menura.api.prepared_bases import PreparedBase, prepare_base
+    from menura.api.reproduction import Reproduction, experiments, report_page, reproduce, verify
     from menura.api.runs import (
         Evaluated,
         check_scorer,
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     )
 
 _WHERE = {  # the names of each module, separated by spaces
-    "menura.api.experiments": "Reproduction experiments report_page reproduce verify",
+    "menura.api.reproduction": "Reproduction experiments report_page reproduce verify",
     "menura.api.agent": "PERSONA YOU Agent Candidate Model Persona",
     "menura.api.loading": "agents load without_persona",
     "menura.api.options": "CommandOptions overridden",
