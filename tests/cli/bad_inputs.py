@@ -81,6 +81,11 @@ def _repacked(path: Path, change: Callable[[dict[str, object]], dict[str, object
             archive.writestr(name, content)
 
 
+def unrun_page() -> None:
+    """Write a page with a figure of an experiment that was not run."""
+    Path("page.md").write_text("# A page\n\n<!-- figure cmaml seq2spg adapted ppl --><!-- end -->\n")
+
+
 def truncated(name: str) -> Callable[[], None]:
     """Return the act of cutting a file in half."""
 
@@ -450,6 +455,31 @@ SETTINGS = (
         "train tiny/maml --out new --set data.test_id_prefixes=valid",
         *(3, "data", "none of the .* begins? with 'valid'"),
     ),
+    Bad(
+        "no such experiment",
+        "reproduce cmal",
+        2,
+        "unknown_experiment",
+        "no experiment .* 'cmal' .hint: did you mean cmaml",
+    ),
+    Bad(
+        "no such row",
+        "reproduce cmaml --row maml_seq2sp",
+        2,
+        "unknown_row",
+        "no row of cmaml .*did you mean maml_seq2spg",
+    ),
+    Bad("no such size to reproduce", "reproduce cmaml --size big", 2, "unknown_size", "'big' .*tiny, cpu, paper"),
+    Bad(
+        "a page of nothing that was run",
+        "report page.md",
+        3,
+        "missing",
+        "line 3, .* no line 'adapted' .*reproduce",
+        unrun_page,
+    ),
+    Bad("a page that is not there", "verify gone.md", 5, "missing", "gone.md: No such file"),
+    Bad("pages beside folders", "report page.md runs/tiny-maml", 2, "usage", "pages and folders together"),
     Bad("report of no evaluation", "report runs/tiny-maml --out new", 3, "data", "no scores.json here"),
     Bad("sweep below none", "eval runs/tiny-maml --k -3", 2, "config", "shots .*none negative"),
     Bad("nothing to judge by", "eval runs/tiny-maml --queries 0", 2, "config", "queries: 0, must be at least 1"),
