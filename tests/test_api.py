@@ -141,7 +141,7 @@ def test_held_out_people_of_a_file_become_a_table(model: menura.Model, tmp_path:
     assert len(found.results.rows) == 5
     assert "adapted, K=2" in found.table()
     written = found.save(tmp_path / "out")
-    names = {"table.md", "scores.csv", "scores.json", "predictions.jsonl", "likelihoods.jsonl"}
+    names = {"table.md", "scores.csv", "scores.json", "statistics.json", "predictions.jsonl", "likelihoods.jsonl"}
     assert {file.name for file in written} == names
     assert all(file.exists() for file in written)
 
