@@ -310,7 +310,7 @@ def test_a_template_that_asks_for_much_memory_gets_none_and_is_said(case: str) -
     assert "it takes over 256 MB of memory" in found.warning
     assert found.chat_format.sha256 == plain(ours).sha256
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < max(children, own + 400_000)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(children, own + 400_000)
 
 
 def test_a_template_that_counts_for_ever_in_one_call_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ def test_a_training_becomes_a_table(typed: Answer) -> None:
     told = typed("eval", "runs/tiny-maml", *sizes, "--out", "results")
     for label in ("base", "un-adapted", "wrong persona, K=2", "adapted, K=1", "adapted, K=2"):
         assert label in told
-    folder = Path("results/runs-tiny-maml")
+    folder = Path("results/tiny-maml")
     with (folder / "scores.csv").open(encoding="utf-8") as file:
         assert len(list(csv.reader(file))) > 6
     json.loads((folder / "scores.json").read_text(encoding="utf-8"))

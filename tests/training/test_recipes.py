@@ -35,9 +35,13 @@ def test_the_paper_s_rows_differ_in_what_their_names_say() -> None:
     adapters = {row: config.model.adapters.kind for row, config in made.items()}
     assert {row for row, kind in adapters.items() if kind != "none"} == {"extra_place", "extra_place_unfixed"}
     assert {row for row, config in made.items() if config.model.train_base} == {"extra_place_unfixed"}
-    assert {row for row, config in made.items() if config.model.reinit != "none"} == {"reinit", "reinit_maml"}
+    assert {row for row, config in made.items() if config.model.reinit != "none"} == {
+        "pretrain",
+        "reinit",
+        "reinit_maml",
+    }
     pooled = {row for row, config in made.items() if isinstance(config.method, Finetune)}
-    assert pooled == {"reinit", "transfer", "transfer_tuned"}
+    assert pooled == {"pretrain", "reinit", "transfer", "transfer_tuned"}
     assert {row for row, config in made.items() if isinstance(config.method, PretrainOnly)} == {"prompt"}
     for row in ("in_place", "extra_place", "extra_place_unfixed", "reinit_maml"):
         config = made[row]
