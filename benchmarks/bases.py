@@ -112,12 +112,15 @@ def main(words: Sequence[str]) -> int:
     """Measure what is asked for, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bases", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", action="append", choices=SHAPES, help="one of the bases; may be given again")
+    parser.add_argument(
+        "--dtype", action="append", choices=DIALOGUES, help="one of the number types; may be given again"
+    )
     asked = parser.parse_args(words)
     found = [["shape", "computes in", "parameters", "loading", "a persona", "peak memory"]]
     for name in asked.only or SHAPES:
         with tempfile.TemporaryDirectory(prefix="menura-bases-") as folder:
             path = made(name, Path(folder))
-            for dtype in DIALOGUES:
+            for dtype in asked.dtype or DIALOGUES:
                 found.append(row(name, dtype, path))
                 print("  ".join(found[-1]), flush=True)
     print(columns(found))
