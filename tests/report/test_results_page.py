@@ -76,7 +76,11 @@ def test_a_cell_typed_over_is_found(trial: Path) -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ("<!-- table trail/scores --><!-- end -->", "no experiment is called trail"),
+        ("<!-- table trail/scores --><!-- end -->", "no experiment is called 'trail' (hint: did you mean trial?)"),
+        (
+            "<!-- table trial/socres --><!-- end -->",
+            "no table of trial is called 'socres' (hint: did you mean scores?)",
+        ),
         ("<!-- figure trial first adapted --><!-- end -->", "4 words wanted, not 3"),
         ("<!-- figure trial bare adapted ppl --><!-- end -->", "bare has no line 'adapted' in trial"),
         ("<!-- figure trial first adapted f1 --><!-- end -->", "no f1 of 'adapted, K=5'"),

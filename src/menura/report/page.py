@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menura.errors import DataError, Problem
-from menura.experiments.catalogue import EXPERIMENTS, experiment
+from menura.errors import DataError, MenuraError, Problem
+from menura.experiments.catalogue import experiment
 from menura.report.experiment_tables import ExperimentTables
 from menura.report.published import read
 from menura.report.table import cell, signed_cell
@@ -78,7 +78,7 @@ class _Maker:
         opening, end = f"<!-- {kind} {match[2]} -->", "<!-- end -->"
         try:
             made = self._made(kind, words)
-        except DataError as error:
+        except MenuraError as error:  # a name that is none is a ConfigError
             line = text.count("\n", 0, match.start()) + 1
             self.problems += [
                 Problem(p.code, f"line {line}, {opening}: {p.message}", p.place, p.hint) for p in error.problems
@@ -102,8 +102,6 @@ class _Maker:
         return signed_cell(line.minus(tables.line(words[3], _kind(words[4])), words[5]))
 
     def _tables(self, name: str) -> ExperimentTables:
-        if name not in EXPERIMENTS:
-            raise DataError(f"no experiment is called {name}; there are {', '.join(EXPERIMENTS)}", code="block")
         if name not in self._read:
             self._read[name] = ExperimentTables(experiment(name), read(self._folder / name))
         return self._read[name]
