@@ -6,13 +6,13 @@ from pathlib import Path
 
 from menura.artefacts.files import write_text
 from menura.corpus.atomic_files import reporting
-from menura.errors import ConfigError, DataError, Problem, number_of
+from menura.errors import DataError, Problem, number_of
 from menura.experiments.catalogue import EXPERIMENTS, experiment
 from menura.experiments.commands import Unit
 from menura.experiments.experiment import Experiment
 from menura.report import page as pages
 from menura.report.published import publish
-from menura.training.recipes import SIZES
+from menura.training.recipes import size_named
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Reproduction:
     @property
     def units(self) -> list[Unit]:
         """The units in order. Raises ConfigError for a name or a size that is none."""
-        if self.size not in SIZES:
-            raise ConfigError(f"unknown size {self.size!r}", hint=f"sizes: {', '.join(SIZES)}", code="unknown_size")
+        size_named(self.size)
         chosen = [experiment(name) for name in self.experiments] or list(EXPERIMENTS.values())
         return [
             Unit(one, row, seed, self.size)

@@ -76,11 +76,11 @@ class Experiment:
 
     def row(self, name: str) -> ExperimentRow:
         """Return a row by name; ConfigError with the nearest name if there is none."""
-        return _named(name, {row.name: row for row in self.rows}, f"row of {self.name}")
+        return named(name, {row.name: row for row in self.rows}, f"row of {self.name}")
 
     def table(self, name: str) -> Table:
         """Return a table by name; ConfigError with the nearest name if there is none."""
-        return _named(name, {table.name: table for table in self.tables}, f"table of {self.name}")
+        return named(name, {table.name: table for table in self.tables}, f"table of {self.name}")
 
     def units(self, rows: Sequence[str] = (), seeds: int | None = None) -> Iterator[tuple[ExperimentRow, int]]:
         """Yield the rows that are named, or all, with each of their seeds; at most ``seeds`` of them.
@@ -95,9 +95,10 @@ class Experiment:
                     yield row, seed
 
 
-def _named(name: str, entries: Mapping[str, T], what: str) -> T:
+def named(name: str, entries: Mapping[str, T], what: str) -> T:
+    """Return the entry of a name; ConfigError with the nearest name if there is none."""
     if name not in entries:
-        near = get_close_matches(name, entries, n=1)
+        near = get_close_matches(name, entries, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(entries)}"
-        raise ConfigError(f"no {what} is called {shown(name)}", hint=hint, code="unknown_row")
+        raise ConfigError(f"no {what} is called {shown(name)}", hint=hint, code=f"unknown_{what.split()[0]}")
     return entries[name]

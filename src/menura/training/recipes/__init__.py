@@ -56,7 +56,7 @@ def recipe(name: str, size: str | None = None) -> RunConfig:
     name, _, written = name.partition("@")
     size = size or written or None
     if name in SIZED:
-        return SIZED[name](_size(size or USUAL))
+        return SIZED[name](size_named(size or USUAL))
     if name not in RECIPES:
         known = [*RECIPES, *SIZED]
         near = get_close_matches(name, known, n=1, cutoff=0.4)
@@ -67,7 +67,8 @@ def recipe(name: str, size: str | None = None) -> RunConfig:
     return RECIPES[name]()
 
 
-def _size(name: str) -> Size:
+def size_named(name: str) -> Size:
+    """Return a size; ConfigError, with all of them, for a name that is none."""
     for size in SIZES:
         if name == size:
             return size
