@@ -37,7 +37,7 @@ def test_no_figure_of_a_page_is_typed(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_all_figures_of_a_page_are_what_its_scores_give(path: Path) -> None:
-    assert page.verified(path) == []
+    assert page.verified(path.read_text(encoding="utf-8"), path.parent) == []
 
 
 @pytest.mark.parametrize(

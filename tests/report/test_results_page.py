@@ -56,10 +56,10 @@ def test_a_typed_figure_is_found_with_its_line(trial: Path) -> None:
     path = trial / "page.md"
     made = page.rendered(PAGE, trial)
     path.write_text(made)
-    assert page.verified(path) == []
+    assert page.verified(path.read_text(encoding="utf-8"), path.parent) == []
     first = made.split("ppl -->")[1].split(" ")[0]
     path.write_text(made.replace(f"ppl -->{first}", "ppl -->1.23", 1))
-    (differing,) = page.verified(path)
+    (differing,) = page.verified(path.read_text(encoding="utf-8"), path.parent)
     assert (differing.line, differing.block) == (3, "figure trial first adapted ppl")
     assert differing.written.startswith("1.23")
     assert differing.made.startswith(first)
@@ -70,7 +70,7 @@ def test_a_cell_typed_over_is_found(trial: Path) -> None:
     made = page.rendered(PAGE, trial)
     row = next(line for line in made.splitlines() if line.startswith("| Later: adapted"))
     path.write_text(made.replace(row, row.replace("|     1 |", "|     3 |")))
-    assert [one.block for one in page.verified(path)] == ["table trial/scores"]
+    assert [one.block for one in page.verified(path.read_text(encoding="utf-8"), path.parent)] == ["table trial/scores"]
 
 
 @pytest.mark.parametrize(

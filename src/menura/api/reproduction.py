@@ -88,8 +88,9 @@ def verify(paths: Sequence[Path]) -> int:
     problems, blocks = [], 0
     for path in paths:
         with reporting(path):
-            blocks += len(pages.BLOCK.findall(path.read_text(encoding="utf-8")))
-        problems += [_problem(path, one) for one in pages.verified(path)]
+            text = path.read_text(encoding="utf-8")
+        blocks += len(pages.BLOCK.findall(text))
+        problems += [_problem(path, one) for one in pages.verified(text, path.parent)]
     if problems:
         raise DataError.of(problems)
     return blocks

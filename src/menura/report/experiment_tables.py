@@ -20,10 +20,11 @@ PAIRED = "First minus second, on the same personas and seeds; p: two-sided permu
 
 @dataclass(frozen=True)
 class TableLine:
-    """A line of a table: a row, the label of one line of its evaluation, and its seeds."""
+    """A line of a table: a row, the kind and label of one line of its evaluation, and its seeds."""
 
     title: str
     row: str
+    kind: Kind
     label: str
     units: tuple[PublishedUnit, ...]
 
@@ -37,8 +38,7 @@ class TableLine:
         return score_of_runs(_metric(metric), runs, signature=self.signature(metric), seed=SEED)
 
     def minus(self, other: "TableLine", metric: str) -> Difference:
-        """Return this line less another one, over the seeds that both have. Raises as ``ExperimentTables.markdown``."""
-        check_alike((*self.units, *other.units))
+        """Return this line less another one, over the seeds that both have."""
         theirs = {unit.seed: unit for unit in other.units}
         both = [unit for unit in self.units if unit.seed in theirs]
         return difference_of_runs(
@@ -82,11 +82,15 @@ class ExperimentTables:
 
         Raises DataError, naming every difference, for rows that do not compare.
         """
-        check_alike([unit for name in (*table.rows, table.against) for unit in self.by_row.get(name, ())])
+        self.check_alike((*table.rows, table.against))
         missing = [name for name in table.rows if name not in self.by_row]
         if missing == list(table.rows) or table.against in missing:
             return f"Not run yet: {', '.join(missing)}."
         return self._differences(table) if table.against else self._scores(table)
+
+    def check_alike(self, rows: Sequence[str]) -> None:
+        """Raise DataError, naming every difference, for rows that do not compare, or seeds of one that do not."""
+        check_alike([unit for name in rows for unit in self.by_row.get(name, ())])
 
     def line(self, row: str, kind: Kind) -> TableLine:
         """Return the line of a row and kind, of the largest K. Raises DataError if it was not run."""
@@ -113,7 +117,7 @@ class ExperimentTables:
             for kind in kinds:
                 for label in units[0].labels(kind) if units else ():
                     title = self.experiment.row(name).title + (f": {label}" if len(kinds) > 1 else "")
-                    yield TableLine(title, name, label, units)
+                    yield TableLine(title, name, kind, label, units)
 
     def _scores(self, table: Table) -> str:
         lines = list(self._lines(table.rows, table.kinds))
@@ -146,7 +150,7 @@ class ExperimentTables:
     def _differences(self, table: Table) -> str:
         lines = [line for line in self._lines(table.rows, table.kinds) if line.row != table.against]
         against = {kind: self.line(table.against, kind) for kind in table.kinds}
-        pairs = [(line, against[self._kind(line, table.kinds)]) for line in lines]
+        pairs = [(line, against[line.kind]) for line in lines]
         found = [
             {name: ours.minus(theirs, name) for name in table.metrics if ours.has(name) and theirs.has(name)}
             for ours, theirs in pairs
@@ -164,9 +168,6 @@ class ExperimentTables:
             if name in differences
         ]
         return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED)
-
-    def _kind(self, line: TableLine, kinds: Sequence[Kind]) -> Kind:
-        return next(kind for kind in kinds if line.label in line.units[0].labels(kind))
 
 
 def _seeds_of(ours: TableLine, theirs: TableLine) -> int:

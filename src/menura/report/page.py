@@ -47,10 +47,9 @@ def rendered(text: str, folder: Path) -> str:
     return made
 
 
-def verified(path: Path) -> list[Differing]:
+def verified(text: str, folder: Path) -> list[Differing]:
     """Return the blocks of a page that are not what its published units give, with what they would be."""
-    text = path.read_text(encoding="utf-8")
-    made = rendered(text, path.parent)
+    made = rendered(text, folder)
     pairs = zip(BLOCK.finditer(text), BLOCK.finditer(made), strict=True)
     return [
         Differing(text.count("\n", 0, old.start()) + 1, f"{old[1]} {old[2]}", old[3].strip(), new[3].strip())
@@ -96,6 +95,7 @@ class _Maker:
             return tables.markdown(tables.experiment.table(table))
         if kind == "conditions":
             return conditions(tables)
+        tables.check_alike([words[1], *words[3:4]] if kind == "difference" else [words[1]])
         line = tables.line(words[1], _kind(words[2]))
         if kind == "figure":
             return cell(line.score(words[3]))

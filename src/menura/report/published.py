@@ -27,6 +27,7 @@ SUFFIX = ".json.gz"
 RUNS = "$MENURA_RUNS"  # in the place of this machine's folder
 SHARED_SOURCES = ("split_sha256",)  # of the data that all rows of an experiment have
 TRACE = "metrics.jsonl"
+AGAIN = "run the older rows again: menura reproduce"
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,6 @@ def check_alike(units: Sequence[PublishedUnit]) -> None:
     problems += _differing_seeds(units)
     if problems:
         raise DataError.of(problems)
-
-
-AGAIN = "run the older rows again: menura reproduce"
 
 
 def _differing_seeds(units: Sequence[PublishedUnit]) -> list[Problem]:
