@@ -28,9 +28,9 @@ def reproduce(
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
     if show:
-        found = api.experiments()
-        lines = [[name, number_of(len(one.rows), "row"), one.question] for name, one in found.items()]
-        screen.give("experiments", {"experiments": {n: one.question for n, one in found.items()}}, columns(lines))
+        every = api.experiments()
+        lines = [[name, number_of(len(one.rows), "row"), one.question] for name, one in every.items()]
+        screen.give("experiments", {"experiments": {n: one.question for n, one in every.items()}}, columns(lines))
         return
     wanted = api.Reproduction(names or (), size, rows or (), seeds, hours)
     left_out = api.reproduce(wanted, dry_run=given.dry_run, say=screen.say)

@@ -151,20 +151,20 @@ class ExperimentTables:
         lines = [line for line in self._lines(table.rows, table.kinds) if line.row != table.against]
         against = {kind: self.line(table.against, kind) for kind in table.kinds}
         pairs = [(line, against[line.kind]) for line in lines]
-        found = [
+        compared = [
             {name: ours.minus(theirs, name) for name in table.metrics if ours.has(name) and theirs.has(name)}
             for ours, theirs in pairs
         ]
         titles = [f"{ours.title} − {theirs.title}" for ours, theirs in pairs]
         cells = [
             [title, *(signed_cell(differences.get(name)) for name in table.metrics), str(_seeds_of(*pair))]
-            for title, differences, pair in zip(titles, found, pairs, strict=True)
+            for title, differences, pair in zip(titles, compared, pairs, strict=True)
         ]
         header = ["difference", *map(_titled, table.metrics), "seeds"]
         listed = [
             (title, name, differences[name], "")
             for name in table.metrics
-            for title, differences in zip(titles, found, strict=True)
+            for title, differences in zip(titles, compared, strict=True)
             if name in differences
         ]
         return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED)

@@ -54,8 +54,8 @@ class PublishedUnit:
         """Return what a metric gathered on a line of the evaluation; DataError if it has no such line or metric."""
         for line in self.content["statistics"]:
             if line["label"] == label and metric in line["metrics"]:
-                found = line["metrics"][metric]
-                return RunStatistics(tuple(found["personas"]), from_json(found["gathered"]), found["samples"])
+                written = line["metrics"][metric]
+                return RunStatistics(tuple(written["personas"]), from_json(written["gathered"]), written["samples"])
         labels = ", ".join(line["label"] for line in self.content["statistics"])
         raise DataError(f"no {metric} of {label!r}; its lines: {labels}", place=str(self.path), code="missing")
 

@@ -43,15 +43,15 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 def _statistics(row: SystemRow) -> dict[str, Any]:
     """Return what each metric gathered of each persona, from which figures are made again; it holds no text."""
-    found: dict[str, Any] = {}
+    by_metric: dict[str, Any] = {}
     for metric in catalogue.named(tuple(row.scores)):
         groups = by_persona(row.samples(metric.name))
-        found[metric.name] = {
+        by_metric[metric.name] = {
             "personas": list(groups),
             "gathered": [as_json(metric.gather(group)) for group in groups.values()],
             "samples": len(row.samples(metric.name)),
         }
-    return {"label": row.label, "metrics": found}
+    return {"label": row.label, "metrics": by_metric}
 
 
 def _lines(samples: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
