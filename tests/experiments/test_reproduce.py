@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,25 @@ def test_no_row_begins_when_the_hours_are_over() -> None:
     left_out = reproduce(units(), hours=-1, run=machine, say=lambda line: None)
     assert [unit.title for unit in left_out] == [unit.title for unit in units()]
     assert machine.typed == []
+
+
+def test_a_learning_rate_at_which_a_training_diverges_is_not_the_best_and_stops_nothing() -> None:
+    row = replace(TRIAL.row("first"), rates=(1e-3, 1e-2))
+    trial = replace(TRIAL, rows=(row, *TRIAL.rows[1:]))
+    unit = Unit(trial, row, 0, "cpu")
+    machine = Machine()
+
+    def diverges(words: Sequence[str]) -> int:
+        code = machine(words) if words[0] == "train" else 0
+        out = Path(words[words.index("--out") + 1])
+        if "outer.lr=0.01" in words:
+            (out / "STATUS.json").write_text('{"state": "failed", "code": "not_finite", "step": 40}')
+            return 6
+        return code
+
+    assert reproduce([unit], run=diverges, say=lambda line: None) == []
+    assert unit.run.name == "first-0-0.001"
+    reproduce([unit], run=diverges, say=lambda line: None)
+    assert machine.typed == ["train first-0-0.001", "train first-0-0.01"], "it was not tried again"
+    with pytest.raises(CommandFailedError, match="exit code 6"):
+        reproduce([Unit(TRIAL, TRIAL.rows[0], 0, "cpu")], run=lambda words: 6, say=lambda line: None)

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from menura.artefacts.files import read_json
 from menura.artefacts.runs import results_name, runs_folder
+from menura.errors import NumericalError
 from menura.experiments.experiment import Experiment, ExperimentRow
 from menura.training.recipes import SIZED
 
 TINY = "tiny"
+DONE = "done"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Unit:
         if not self.row.trains or self.row.run_of:
             return ()
         if self._tries_rates:
-            return tuple(self._training(rate) for rate in self.row.rates)
+            return tuple(replace(self._training(rate), may_diverge=True) for rate in self.row.rates)
         return (self._training(self._rate if self.row.rates else None),)
 
     @property
@@ -87,7 +89,7 @@ class Unit:
         if not self.row.rates or self.size == TINY:
             return None
         trials = {rate: Unit(self.experiment, self.row, 0, self.size)._run_at(rate) for rate in self.row.rates}
-        best = {rate: read_json(run / "STATUS.json")["best"] for rate, run in trials.items() if _is_done(run)}
+        best = {rate: read_json(run / "STATUS.json").get("best") for rate, run in trials.items() if _has_ended(run)}
         return min(best, key=lambda rate: best[rate] if best[rate] is not None else math.inf, default=self.row.rates[0])
 
     def _run_at(self, rate: float | None) -> Path:
@@ -121,23 +123,30 @@ class Unit:
 
 @dataclass(frozen=True)
 class TrainingCommand:
-    """A command that trains into a folder."""
+    """A command that trains into a folder; at one of several learning rates it ``may_diverge``."""
 
     folder: Path
     words: tuple[str, ...]
+    may_diverge: bool = False
 
     @property
     def is_done(self) -> bool:
         """Whether it has come to its end, by this command."""
         typed = self.folder / "command.txt"
-        if not (_is_done(self.folder) and typed.exists()):
+        ended = _has_ended(self.folder) if self.may_diverge else _state(self.folder) == DONE
+        if not (ended and typed.exists()):
             return False
         return typed.read_text(encoding="utf-8").split(maxsplit=1)[1].rstrip("\n") == " ".join(self.words)
 
 
-def _is_done(run: Path) -> bool:
-    status = run / "STATUS.json"
-    return status.exists() and read_json(status)["state"] == "done"
+def _has_ended(run: Path) -> bool:
+    return _state(run) in (DONE, NumericalError.code)
+
+
+def _state(run: Path) -> str:
+    """Return ``done``, the code of the error that a failed training ended with, or how far it is."""
+    status = read_json(run / "STATUS.json") if (run / "STATUS.json").exists() else {"state": ""}
+    return str(status.get("code", status["state"]))
 
 
 def _set(settings: tuple[str, ...]) -> tuple[str, ...]:

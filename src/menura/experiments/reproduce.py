@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from shlex import join
 
-from menura.errors import MenuraError
+from menura.errors import MenuraError, NumericalError
 from menura.experiments.commands import Unit
 
 HOUR = 3600.0
@@ -29,7 +29,8 @@ def reproduce(
     """Train and score units in order, and return those that are left out because the hours are over.
 
     Each command is a process of its own, as typed by hand. A unit that is scored is not done again, and an interrupted
-    one goes on: the same call resumes. No unit begins after ``hours``. Raises CommandFailedError, naming the unit and
+    one goes on: the same call resumes. No unit begins after ``hours``. Of several learning rates one may diverge: it
+    has not been the best. Raises CommandFailedError, naming the unit and
     the command, for one that fails.
     """
     run = run or _run
@@ -43,7 +44,8 @@ def reproduce(
         for row in (*unit.needs, unit.row):
             for training in unit.of(row).trainings:
                 if not training.is_done:
-                    _typed(unit.of(row), training.words, run, say)
+                    accepted = (NumericalError.exit_code,) if training.may_diverge else ()
+                    _typed(unit.of(row), training.words, run, say, accepted)
         _typed(unit, unit.evaluate, run, say)
     return []
 
@@ -53,10 +55,16 @@ def typed(words: Sequence[str]) -> str:
     return join(["menura", *words])
 
 
-def _typed(unit: Unit, words: Sequence[str], run: Callable[[Sequence[str]], int], say: Callable[[str], None]) -> None:
+def _typed(
+    unit: Unit,
+    words: Sequence[str],
+    run: Callable[[Sequence[str]], int],
+    say: Callable[[str], None],
+    accepted: Sequence[int] = (),
+) -> None:
     command = typed(words)
     say(f"{unit.title}: {command}")
-    if code := run(words):
+    if (code := run(words)) and code not in accepted:
         message = f"{unit.title}: exit code {code} of: {command}"
         raise CommandFailedError(message, hint="its error is above; the same command goes on from there")
 
