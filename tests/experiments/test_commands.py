@@ -24,9 +24,9 @@ def unit(name: str, seed: int = 0, size: str = "cpu") -> Unit:
     return Unit(TRIAL, TRIAL.row(name), seed, size)
 
 
-def test_all_rows_have_their_first_seed_before_any_has_its_second() -> None:
+def test_rows_come_in_rank_order_each_with_all_of_its_seeds() -> None:
     order = [(row.name, seed) for row, seed in TRIAL.units()]
-    assert order == [("first", 0), ("later", 0), ("again", 0), ("bare", 0), ("first", 1)]
+    assert order == [("first", 0), ("first", 1), ("later", 0), ("again", 0), ("bare", 0)]
     assert [(row.name, seed) for row, seed in TRIAL.units(["bare", "first"], 1)] == [("bare", 0), ("first", 0)]
 
 

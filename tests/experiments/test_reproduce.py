@@ -50,8 +50,8 @@ def test_each_training_runs_once_and_before_what_begins_there() -> None:
     machine = Machine()
     assert reproduce(units(), run=machine, say=lambda line: None) == []
     assert machine.typed == [
-        *("train first-0", "eval first-0", "train later-0", "eval later-0", "eval later-0"),
-        *("eval finetune", "train first-1", "eval first-1"),
+        *("train first-0", "eval first-0", "train first-1", "eval first-1"),
+        *("train later-0", "eval later-0", "eval later-0", "eval finetune"),
     ]
 
 

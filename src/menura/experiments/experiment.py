@@ -83,15 +83,10 @@ class Experiment:
         return named(name, {table.name: table for table in self.tables}, f"table of {self.name}")
 
     def units(self, rows: Sequence[str] = (), seeds: int | None = None) -> Iterator[tuple[ExperimentRow, int]]:
-        """Yield the rows that are named, or all, with each of their seeds; at most ``seeds`` of them.
-
-        All rows come with their first seed before any comes with its second.
-        """
-        chosen = [row for row in ([self.row(name) for name in rows] or self.rows) if row.scored]
-        counts = [row.seeds if seeds is None else min(seeds, row.seeds) for row in chosen]
-        for seed in range(max(counts, default=0)):
-            for row, count in zip(chosen, counts, strict=True):
-                if seed < count:
+        """Yield the rows that are named, or all, in rank order, each with its seeds or with ``seeds`` of them."""
+        for row in [self.row(name) for name in rows] or self.rows:
+            for seed in range(row.seeds if seeds is None else min(seeds, row.seeds)):
+                if row.scored:
                     yield row, seed
 
 

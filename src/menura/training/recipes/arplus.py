@@ -149,7 +149,6 @@ def _row(name: str, changed: Mapping[str, Any], size: Size) -> RunConfig:
             plateau_patience=0 if constant else outer.plateau_patience,
             min_lr=0.0 if constant else outer.min_lr,
         ),
-        "bfloat16" if size == "cpu" else "float32",
     )
 
 
@@ -178,7 +177,7 @@ def strength(size: Size) -> RunConfig:
     outer = replace(
         made.outer, steps=1300, meta_batch_size=2, queries=12, eval_every=1300, plateau_patience=0, min_lr=0.0
     )
-    return replace(made, data=replace(made.data, max_dialogues=200, seed=UNSEEN_SPLIT), outer=outer, dtype="float32")
+    return replace(made, data=replace(made.data, max_dialogues=200, seed=UNSEEN_SPLIT), outer=outer)
 
 
 def strength_alone(size: Size) -> RunConfig:
@@ -192,7 +191,7 @@ def strength_alone(size: Size) -> RunConfig:
         return made
     begun = strength(size)
     outer = replace(begun.outer, steps=400, eval_every=400, lr=1e-3)
-    return replace(made, data=begun.data, outer=outer, dtype=begun.dtype)
+    return replace(made, data=begun.data, outer=outer)
 
 
 def maml(size: Size) -> RunConfig:

@@ -17,7 +17,6 @@ from menura.adaptation.finetune import PretrainOnly
 from menura.models.attention_routing.config import AttentionRoutingConfig
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig
-from menura.training.precision import Precision
 from menura.training.recipes.arplus import OUTER, TINY
 from menura.training.recipes.mamlviapp import Size
 
@@ -62,8 +61,7 @@ def base(size: Size, **model_settings: Any) -> RunConfig:
         **{**SHAPES[size], **READ.get(size, {}), **model_settings},
     )
     data = TINY if size == "tiny" else CHITCHAT
-    precision: Precision = "bfloat16" if size == "cpu" else "float32"
-    return RunConfig(f"arplus-ineffective/base@{size}", model, PretrainOnly(), data, STEPS[size], precision)
+    return RunConfig(f"arplus-ineffective/base@{size}", model, PretrainOnly(), data, STEPS[size])
 
 
 def adapters(size: Size) -> RunConfig:

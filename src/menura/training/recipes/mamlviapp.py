@@ -52,7 +52,6 @@ SETTINGS: dict[Size, RunConfig] = {
             eval_every=50,
             eval_personas=8,
         ),
-        dtype="bfloat16",
     ),
     "paper": RunConfig(
         "",

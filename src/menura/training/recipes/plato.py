@@ -16,7 +16,6 @@ from menura.adaptation.protocol import Adaptation
 from menura.models.plato.config import PlatoConfig
 from menura.training.config import Outer, RunConfig, with_model
 from menura.training.data import DataConfig
-from menura.training.precision import Precision
 from menura.training.recipes.mamlviapp import Size
 from menura.training.recipes.plato_data_sets import AVSD, CHITCHAT, DAILYDIALOG, PERSONACHAT
 
@@ -108,7 +107,7 @@ def pretrain(size: Size) -> RunConfig:
     data = (
         SMALL if size == "tiny" else CHITCHAT if size == "paper" else replace(CHITCHAT, corpus="chitchat", max_turns=8)
     )
-    return RunConfig(f"plato/pretrain@{size}", MODELS[size], PretrainOnly(), data, PRETRAINING[size], _precision(size))
+    return RunConfig(f"plato/pretrain@{size}", MODELS[size], PretrainOnly(), data, PRETRAINING[size])
 
 
 def finetune(name: str, size: Size) -> RunConfig:
@@ -126,12 +125,7 @@ def finetune(name: str, size: Size) -> RunConfig:
         chosen.method,
         SMALL if size == "tiny" else chosen.data,
         outer,
-        _precision(size),
     )
-
-
-def _precision(size: Size) -> Precision:
-    return "bfloat16" if size == "cpu" else "float32"
 
 
 def _rows() -> dict[str, Callable[[Size], RunConfig]]:
