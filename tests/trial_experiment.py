@@ -30,7 +30,7 @@ TRIAL = Experiment(
             ("first", "later"),
             ("un-adapted", "adapted"),
             paper_columns=("PPL",),
-            costs=True,
+            beside=("costs", "masks", "distances"),
             paper={"first": ("37.9",)},
         ),
         Table("decides", ("ppl",), ("first", "later"), against="first"),
@@ -38,6 +38,12 @@ TRIAL = Experiment(
     scored_with=("-k", "5"),
     scored_with_tiny=("-k", "1"),
 )
+
+MASKS = {
+    "mask_statistics": {"density": {"private.1.weight": 0.25}, "jaccard": 0.8123},
+    "correlation": 0.31,
+    "p": 0.0042,
+}
 
 
 def samples(shift: float) -> list[Sample]:
@@ -70,6 +76,8 @@ def scored(name: str, seed: int = 0, shift: float = 0.0, change: Change = lambda
                 "kind": label.split(",")[0],
                 "seconds": 4.2 if "K" in label else 0.0,
                 "kilobytes": 1234.0 if "K" in label else 0.0,
+                "distances": {"delta_sq": 6.145e-10, "diff_sq": 1.2e-9} if "K" in label else None,
+                "masks": MASKS if "K" in label else None,
                 "scores": {"ppl": {"signature": METRICS["ppl"].signature}},
             }
             for label in lines

@@ -18,7 +18,7 @@ from menura.adaptation.joint_inner_loop import JointTrajectory, LearnsJointly, i
 from menura.adaptation.l1_penalty import Penalty, l1_finetuned_copy
 from menura.adaptation.maml import Maml
 from menura.adaptation.masked_adam import moving_only
-from menura.adaptation.masks import PersonaMask, full_mask, jaccard, masked_weights, with_zeros
+from menura.adaptation.masks import PersonaMask, Threshold, full_mask, jaccard, masked_weights, with_zeros
 from menura.adaptation.weights import adaptable_parameters, loss_with, trainable_parameters
 from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, NumericalError
@@ -62,6 +62,61 @@ def test_a_step_of_the_copy_goes_down_the_loss_and_the_sum_of_private_magnitudes
                 "proximal": torch.nn.functional.softshrink(down, 0.1 * 0.01),
             }[kind]
         assert torch.allclose(found[name], down, rtol=0, atol=1e-15), name
+
+
+def test_the_copy_takes_the_steps_of_adam_when_told_to() -> None:
+    model, batches = PrivateNet(), [PrivateNet().batch(points("s", 4, seed)) for seed in (1, 2)]
+    names = frozenset(full_mask(model).names)
+    found = l1_finetuned_copy(
+        InnerProblem(model, 0.05, adam=True),
+        adaptable_parameters(model),
+        batches,
+        InnerLoop(lr=0.05, epochs=3),
+        Penalty(names, 0.02, "subgradient"),
+    )
+    peer = PrivateNet()
+    peer.load_state_dict(model.state_dict())
+    adam = torch.optim.Adam(peer.parameters(), lr=0.05)
+    for step in range(6):
+        adam.zero_grad()
+        private = sum(value.abs().sum() for name, value in peer.named_parameters() if name in names)
+        (peer.loss(batches[step % 2]).total + 0.02 * private).backward()
+        adam.step()
+    for name, value in peer.named_parameters():
+        assert torch.allclose(found[name], value, rtol=0, atol=1e-6), name
+
+
+def test_edges_may_be_kept_by_their_change_or_by_what_the_loss_would_be_without_them() -> None:
+    model = PrivateNet()
+    settings: dict[str, Any] = {"threshold": "quantile", "keep_share": 0.3, "l1_weight": 0.0, "prune_epochs": 3}
+    methods = {by: Cmaml(INNER, prune_by=by, **settings) for by in ("magnitude", "change", "saliency")}  # type: ignore[arg-type]
+    copy, start = copied(model, methods["change"]), adaptable_parameters(model)
+    found = {by: method.find_mask(model, EPISODES[0].support) for by, method in methods.items()}
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in copy.items()}
+    batches = mini_batches(model, EPISODES[0].support, INNER.batch_size)
+    sum(loss_with(model, leaves, batch).total for batch in batches).backward()  # type: ignore[union-attr]
+    for layer in range(1, len(found["change"].layers) - 1):
+        name = found["change"].layers[layer].weight_name
+        scores = {
+            "magnitude": copy[name],
+            "change": copy[name] - start[name].detach(),
+            "saliency": leaves[name].grad * copy[name],
+        }
+        for by, score in scores.items():
+            assert score is not None
+            strong, edges = Threshold("quantile", keep_share=0.3).strong(score), found[by].layers[layer].edges()
+            alive = found[by].layers[layer + 1].edges().any(0)
+            assert torch.equal(edges, strong & alive[:, None]), f"{by} of {name}"
+    assert not torch.equal(found["change"].layers[1].edges(), found["saliency"].layers[1].edges())
+
+
+def test_the_copy_has_a_learning_rate_of_its_own() -> None:
+    model = PrivateNet()
+    settings: dict[str, Any] = {"prune_by": "change", "gamma": 0.01, "prune_epochs": 1}
+    usual, slower = (Cmaml(INNER, prune_lr=rate, **settings) for rate in (0.0, INNER.lr / 1000))
+    kept = [method.find_mask(model, NET_EPISODE.support).density()["private.1.weight"] for method in (usual, slower)]
+    assert kept[0] > 0
+    assert kept[1] == 0, "nothing changes by as much as gamma"
 
 
 def test_the_proximal_copy_has_zeros_where_the_subgradient_s_only_comes_near() -> None:

@@ -77,6 +77,14 @@ def test_a_quantile_keeps_its_share_of_each_layer_whatever_the_scale() -> None:
     ) == {1.0}
 
 
+def test_a_scaled_threshold_counts_bounds_of_the_layer_s_initialisation() -> None:
+    weight = torch.linspace(-1, 1, 400).view(4, 100)
+    assert torch.equal(Threshold("scaled", gamma=1.2).strong(weight), weight.abs() > 0.12)
+    fresh = torch.nn.Linear(300, 300).weight
+    assert not Threshold("scaled", gamma=1.0).strong(fresh).any()
+    assert Threshold("absolute", gamma=0.05).strong(fresh).float().mean() > 0.1
+
+
 def test_the_mean_jaccard_is_that_of_all_pairs_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = drawn()
 

@@ -34,6 +34,14 @@ def test_people_who_are_alike_and_keep_alike_weights_correlate() -> None:
     assert any("rank correlation +0." in line for line in found.lines())
 
 
+def test_people_of_whom_nothing_is_told_have_masks_and_no_correlation() -> None:
+    quiet = [Task(f"p{n}", persona(n).dialogues, ()) for n in range(4)]
+    found = likeness([mask(n, n) for n in range(4)], quiet)
+    assert found.p is None
+    assert found.mask_statistics.personas == 4
+    assert found.lines()[-1] == "personas without facts: whether masks follow them is not known"
+
+
 def test_weights_that_have_nothing_to_do_with_people_do_not_correlate() -> None:
     found = likeness([mask(n, n) for n in range(16)], [persona(n) for n in range(16)])
     assert abs(found.correlation) < 0.2

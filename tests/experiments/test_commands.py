@@ -54,6 +54,21 @@ def test_a_row_may_score_the_run_of_another_or_a_recipe_as_it_is(runs: Path) -> 
     assert bare.evaluate[:4] == ("eval", "tiny/finetune", "--set", "model.max_length=64")
 
 
+def test_a_row_may_be_scored_otherwise_than_its_neighbours() -> None:
+    row = replace(TRIAL.row("bare"), scored_with=("--split", "valid"), scored_otherwise=True)
+    at = {size: Unit(replace(TRIAL, rows=(row,)), row, 0, size).evaluate for size in ("cpu", "tiny")}
+    assert "-k" not in at["cpu"]
+    assert at["cpu"][4:6] == ("--split", "valid")
+    assert at["tiny"][4:8] == ("--split", "valid", "--personas", "3")
+
+
+def test_a_recipe_without_training_may_be_scored_with_the_weights_of_another_row(runs: Path) -> None:
+    row = replace(TRIAL.row("bare"), start="first")
+    started = Unit(replace(TRIAL, rows=(*TRIAL.rows[:3], row)), row, 0, "cpu")
+    assert started.evaluate[4:6] == ("--set", f"model.init_from={runs}/trial@cpu/first-0")
+    assert [needed.name for needed in started.needs] == ["first"]
+
+
 def test_size_tiny_keeps_its_own_length_and_is_scored_its_own_way() -> None:
     words = unit("later", size="tiny").trainings[0].words
     assert "outer.steps=9" not in words

@@ -65,6 +65,17 @@ def test_c6_densities_and_likeness_are_said_once_and_noted(whole: tuple[Path, li
     assert steps == [1, 2, 3, 4]
 
 
+def test_a_mask_may_be_found_from_more_dialogues_than_an_episode_has(corpus: Path, tmp_path: Path) -> None:
+    masks, by = {}, ("method.prune_by=change", "method.threshold=quantile", "method.gamma=0.05")
+    for dialogues in (0, 1, 99):
+        run = tmp_path / str(dialogues)
+        train(cmaml(corpus, f"method.mask_dialogues={dialogues}", "outer.steps=1", *by), run)
+        tensors_of_run = tensors.load(run / "masks.safetensors", header_limit=1 << 20)
+        masks[dialogues] = tensors_of_run["private.1.weight"]
+    assert not torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[99])
+
+
 def test_c6_a_network_as_it_is_initialised_draws_a_warning(corpus: Path, tmp_path: Path) -> None:
     said = train(cmaml(corpus, "method.gamma=10", "outer.steps=1"), tmp_path / "run")
     warnings = [line for line in said if line.startswith("warning: ")]

@@ -1,6 +1,6 @@
 """Customised MAML: a mask for each persona, and private weights trained jointly (CMAML; Song et al., 2020)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any, ClassVar, Literal, Self
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
+from menura.adaptation.edge_scores import PrunedBy, edge_scores
 from menura.adaptation.inner_loop import InnerLoop, StepCallback, mini_batches
 from menura.adaptation.inner_step import InnerProblem
 from menura.adaptation.joint_inner_loop import JointTrajectory, Reduce, iterate_joint_loop
@@ -25,13 +26,18 @@ class Cmaml:
     """Minimise the query losses of some tasks jointly, each with the private weights in its persona's mask.
 
     A mask is found on a copy: ``prune_epochs`` passes over the support with an L1 penalty of weight ``l1_weight`` on
-    private weights (``l1_step`` is its update rule), then the weights of the inner private layers are pruned that are
-    not above ``gamma`` (``threshold`` absolute) or not in the largest share ``keep_share`` of a layer (quantile). The
-    persona is then adapted from the meta-weights. ``private_reduce`` combines the tasks' gradients of a private weight
-    that they share (Eq. 4 prints the sum, whose step is larger by up to the number of tasks). ``private_adam`` masked:
-    the outer step changes neither a private weight nor its moments if no task of the step keeps it (Eq. 5). With
-    ``order`` first inner steps are constants; exact differentiates through all of them, also across tasks through the
-    weights they share.
+    private weights (``l1_step`` is its update rule), by ``prune_optimizer`` at ``prune_lr`` (0: the inner loop's). Then
+    the weights of the inner private layers are pruned whose score is not above ``gamma`` (``threshold`` absolute, or
+    scaled: in bounds of the initialisation) or not in the largest share ``keep_share`` of a layer (quantile). The score
+    (``prune_by``) is the weight's magnitude as in the paper, its change on the copy, or its saliency: weight times
+    gradient of the support. Training personas' masks are found from ``mask_dialogues`` dialogues (0: as many as
+    ``outer.shots``).
+
+    The persona is then adapted from the meta-weights. ``private_reduce`` combines the tasks' gradients of a private
+    weight that they share (Eq. 4 prints the sum, whose step is larger by up to the number of tasks). ``private_adam``
+    masked: the outer step changes neither a private weight nor its moments if no task of the step keeps it (Eq. 5).
+    With ``order`` first inner steps are constants; exact differentiates through all of them, also across tasks through
+    the weights they share.
 
     ``preset`` repo follows the public program: nodes of all layers are pruned, masks apply to steps and not to weights,
     nothing is shared between tasks, and the persona is adapted from the pruned copy. Without a private part this would
@@ -44,12 +50,16 @@ class Cmaml:
 
     inner: InnerLoop = field(default_factory=InnerLoop)
     order: Literal["exact", "first"] = "first"
-    threshold: Literal["absolute", "quantile"] = "absolute"
+    threshold: Literal["absolute", "scaled", "quantile"] = "absolute"
     gamma: float = 0.05
     keep_share: float = 0.5
     l1_weight: float = 0.001
     l1_step: L1Step = "subgradient"
     prune_epochs: int = 5
+    prune_by: PrunedBy = "magnitude"
+    prune_optimizer: Literal["sgd", "adam"] = "sgd"
+    prune_lr: float = 0.0
+    mask_dialogues: int = 0
     private_reduce: Reduce = "mean"
     private_adam: Literal["masked", "plain"] = "masked"
     preset: Literal["paper", "repo"] = "paper"
@@ -59,7 +69,7 @@ class Cmaml:
         """Refuse invalid numbers; ``attach`` refuses settings that contradict one another."""
         if self.order not in ("exact", "first"):
             raise ConfigError(f"method.order: {self.order}, must be exact or first")
-        for name in ("gamma", "l1_weight", "prune_epochs"):
+        for name in ("gamma", "l1_weight", "prune_epochs", "prune_lr", "mask_dialogues"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"method.{name}: {getattr(self, name)}, must not be negative")
         if not 0 < self.keep_share <= 1:
@@ -75,7 +85,7 @@ class Cmaml:
         usual = {each.name: each.default for each in fields(self)}
         for name, idle, why in (
             ("gamma", self.threshold == "quantile", "threshold quantile reads keep_share"),
-            ("keep_share", self.threshold == "absolute", "threshold absolute looks at gamma"),
+            ("keep_share", self.threshold != "quantile", f"threshold {self.threshold} looks at gamma"),
             (
                 "l1_step",
                 not (self.l1_weight and self.prune_epochs),
@@ -142,7 +152,7 @@ class Cmaml:
         if not template.layers or not any(support):
             return template
         with torch.enable_grad():
-            return self._pruned(template, self._sparse(model, support, template))
+            return self._pruned(model, support, template, self._sparse(model, support, template))
 
     def adapted(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
@@ -156,7 +166,7 @@ class Cmaml:
         with torch.enable_grad():
             if mask.layers and any(support):
                 sparse = self._sparse(model, support, mask)
-                mask = self._pruned(mask, sparse)
+                mask = self._pruned(model, support, mask, sparse)
                 initial = filter_by_name(sparse, self.trainable) if self.preset == "repo" else start
             trajectory = self._trajectory(model, initial, [mask], exact=False)
             for done, steps, loss in iterate_joint_loop(trajectory, [self._batches(model, support)], self.inner):
@@ -197,16 +207,26 @@ class Cmaml:
     def _sparse(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], template: PersonaMask
     ) -> dict[str, Tensor]:
-        problem = InnerProblem(model, self.inner.lr, adam=False)
+        problem = InnerProblem(model, self.prune_lr or self.inner.lr, adam=self.prune_optimizer == "adam")
         penalty = Penalty(frozenset(template.names), self.l1_weight, self.l1_step)
         batches = mini_batches(model, support, self.inner.batch_size)
         return l1_finetuned_copy(
             problem, adaptable_parameters(model), batches, replace(self.inner, epochs=self.prune_epochs), penalty
         )
 
-    def _pruned(self, template: PersonaMask, weights: PersonaWeights) -> PersonaMask:
+    def _pruned(
+        self,
+        model: DialogueModel[Any],
+        support: Sequence[EncodedDialogue],
+        template: PersonaMask,
+        copy: Mapping[str, Tensor],
+    ) -> PersonaMask:
+        problem = InnerProblem(model, self.inner.lr, adam=False)
+        names = [layer.weight_name for layer in template.layers]
+        batches = mini_batches(model, support, self.inner.batch_size)
+        scores = edge_scores(self.prune_by, problem, adaptable_parameters(model), copy, batches, names)
         threshold = Threshold(self.threshold, self.gamma, self.keep_share)
-        return pruned(template, weights, threshold, "nodes" if self.preset == "repo" else "edges")
+        return pruned(template, scores, threshold, "nodes" if self.preset == "repo" else "edges")
 
 
 def _check_private(model: DialogueModel[Any]) -> None:

@@ -27,6 +27,15 @@ Reduce = Literal["mean", "sum"]
 class LearnsJointly(Protocol):
     """A method whose objective needs all tasks of an outer step at once, each with its persona mask."""
 
+    @property
+    def mask_dialogues(self) -> int:
+        """The dialogues of a training persona from which its mask is found; 0 as many as a held-out persona has."""
+
+    def adapted(
+        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]
+    ) -> tuple[PersonaWeights, PersonaMask]:
+        """Return a persona's weights and its mask."""
+
     def find_mask(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> PersonaMask:
         """Return one persona's mask, found from the model's present weights; the model is not changed."""
 

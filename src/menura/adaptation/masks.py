@@ -5,6 +5,7 @@ Shape letters: P personas, E edges of a layer, Y bytes of their bits.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -106,9 +107,13 @@ def with_zeros(weights: PersonaWeights, kept: Mapping[str, Tensor]) -> dict[str,
 
 @dataclass(frozen=True)
 class Threshold:
-    """Which edges are strong: magnitude above ``gamma``, or in the largest share ``keep_share`` (0..1) of a layer."""
+    """Which edges are strong: magnitude above ``gamma`` (absolute), or in the largest share ``keep_share`` (quantile).
 
-    kind: Literal["absolute", "quantile"] = "absolute"
+    With ``scaled``, ``gamma`` counts bounds of the layer's initialisation, 1 / sqrt(in_units): at the paper's widths
+    its 0.05 is 1.2 and 1.1 of them, so that no edge is above it before training. Shares are of a layer, 0 to 1.
+    """
+
+    kind: Literal["absolute", "scaled", "quantile"] = "absolute"
     gamma: float = 0.05
     keep_share: float = 0.5
 
@@ -117,6 +122,8 @@ class Threshold:
         magnitude = weight.detach().abs()
         if self.kind == "absolute":
             return magnitude > self.gamma
+        if self.kind == "scaled":
+            return magnitude > self.gamma / math.sqrt(weight.shape[1])
         weak = round((1 - self.keep_share) * magnitude.numel())
         if not weak:
             return torch.ones_like(magnitude, dtype=torch.bool)
@@ -125,6 +132,8 @@ class Threshold:
 
 def pruned(template: PersonaMask, weights: PersonaWeights, threshold: Threshold, unit: Unit = "edges") -> PersonaMask:
     """Return the mask of the template's layers after pruning (Algorithm 1); bits of the template are not read.
+
+    ``weights``, by name, may be other scores of the edges.
 
     ``edges``: the lowest and the highest layer stay whole; between them, from the top, an edge is kept that is strong
     and leads to a kept node. A node without an edge to the layer above is dropped, one without an edge from below is

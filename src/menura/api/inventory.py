@@ -155,7 +155,7 @@ def _asked(name: str, size: str | None, config: Path | None, assignments: Sequen
 
 def mask_similarity(run: str) -> "Likeness":
     """Return statistics of a run's persona masks, and whether similar personas have similar masks."""
-    from menura.evaluation.mask_similarity import likeness_of_run
+    from menura.evaluation.masks_of_run import likeness_of_run
 
     return likeness_of_run(run)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from menura.adaptation.joint_inner_loop import LearnsJointly
+from menura.adaptation.masks import PersonaMask
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.adaptation.weights import PersonaWeights
@@ -16,6 +18,7 @@ from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.folds import Fold, folds_of
 from menura.evaluation.generation import Evaluator, Outputs, text_of
+from menura.evaluation.mask_similarity import Likeness
 from menura.evaluation.scorer_labels import ScorerLabels
 from menura.evaluation.settings import OF_LIKELIHOOD, EvaluateConfig
 from menura.metrics import catalogue
@@ -48,6 +51,8 @@ class SystemRow:
     seconds: float = 0.0  # of adapting, mean over personas
     kilobytes: float = 0.0  # of a persona's weights
     distances: Distances | None = None  # of adapted weights, from the initial ones and from one another
+    masks: Mapping[str, PersonaMask] = field(default_factory=dict)  # by persona, of a method that prunes for each
+    likeness: Likeness | None = None  # of the masks, against that of the personas
     scores: Mapping[str, Score] = field(default_factory=dict)
     by_draw: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # each metric's value of each draw
 
@@ -81,6 +86,7 @@ class SystemRow:
         said = [self.distances.said] if self.distances else []
         log_posteriors = [each for outputs in self.draws for each in outputs.log_posteriors]
         said += [Health.of(torch.cat(log_posteriors)).said] if log_posteriors else []
+        said += self.likeness.lines() if self.likeness else []
         return ", ".join([self.cost, *said])
 
     @property
@@ -225,6 +231,7 @@ class Evaluation:
             SystemRow(
                 *(kind, shots, tuple(drawn[kind]), *(cost.each if kind in (WRONG, ADAPTED, BOTH) else (0.0, 0.0))),
                 distances=cost.drift.distances() if kind == ADAPTED else None,
+                masks=cost.masks if kind == ADAPTED else {},
             )
             for kind in kinds
         ]
@@ -269,7 +276,11 @@ class Evaluation:
             return self.precomputed[fold.persona_id, shots]
         began = time.perf_counter()
         with approximately(self.dtype, self.model.device):
-            weights = self.method.adapt(self.model, fold.support(shots))
+            if isinstance(self.method, LearnsJointly):
+                weights, mask = self.method.adapted(self.model, fold.support(shots))
+                cost.masks.setdefault(fold.persona_id, mask)
+            else:
+                weights = self.method.adapt(self.model, fold.support(shots))
         cost.seconds.append(time.perf_counter() - began)
         cost.kilobytes = sum(value.nbytes for value in weights.values()) / 1000
         if not draw:
@@ -317,6 +328,7 @@ class _Cost:
     """The cost of adapting, and distances of adapted weights."""
 
     drift: WeightDistances
+    masks: dict[str, PersonaMask] = field(default_factory=dict)  # of each persona's first adaptation
     seconds: list[float] = field(default_factory=list)
     kilobytes: float = 0.0
 

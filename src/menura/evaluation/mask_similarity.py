@@ -1,4 +1,4 @@
-"""A run's persona masks become a test: do similar personas keep the same private weights?
+"""Persona masks become a test: do similar personas keep the same private weights?
 
 CMAML claims so without a measurement. Here masks are compared by the Jaccard index of their edges, personas by the
 TF-IDF cosine of their facts, and the two by the rank correlation over all pairs (Spearman), with Mantel's test: the
@@ -9,57 +9,47 @@ Shape letters: P personas.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy
 
-from menura.adaptation.joint_inner_loop import LearnsJointly
 from menura.adaptation.masks import MaskStatistics, PersonaMask, jaccards, mask_statistics
-from menura.errors import ConfigError
-from menura.evaluation.run import config_of
 from menura.tasks.similarity import Matrix, similarities
 from menura.tasks.task import Task
-from menura.training import persona_masks
-from menura.training.run_folder import Run
-from menura.training.run_setup import prepare
 
 DEALS = 1000  # random permutations of the personas
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """Statistics of masks, and the correlation of their similarity with that of personas, with its p value."""
+    """Statistics of masks, and the correlation of their similarity with that of personas, with its p value.
+
+    Both are None for personas without facts.
+    """
 
     mask_statistics: MaskStatistics
-    correlation: float
-    p: float
+    correlation: float | None
+    p: float | None
 
     def lines(self) -> list[str]:
         """Return it as lines of text."""
-        return [
-            *self.mask_statistics.lines(),
-            *self.mask_statistics.warnings(),
+        return [*self.mask_statistics.lines(), *self.mask_statistics.warnings(), self.correlated]
+
+    @property
+    def correlated(self) -> str:
+        """The correlation as text."""
+        if self.correlation is None:
+            return "personas without facts: whether masks follow them is not known"
+        return (
             f"masks that are alike against personas that are: rank correlation {self.correlation:+.3f}, "
-            f"p {self.p:.3f} ({self.mask_statistics.personas} training personas, {DEALS} deals)",
-        ]
-
-
-def likeness_of_run(folder: str) -> Likeness:
-    """Compare the persona masks of a run's training personas; ConfigError for a run that has none."""
-    config = config_of(folder)
-    prepared = prepare(config)
-    if not isinstance(config.method, LearnsJointly):
-        raise ConfigError(f"run {folder} has no persona masks", hint="name the run of a cmaml recipe", code="no_masks")
-    found = persona_masks.read(Run(Path(folder)), prepared.loaded.model)
-    tasks = [task for task in prepared.split.splits["train"] if task.persona_id in found]
-    return likeness([found[task.persona_id] for task in tasks], tasks)
+            f"p {self.p:.3f} ({self.mask_statistics.personas} personas, {DEALS} permutations)"
+        )
 
 
 def likeness(masks: Sequence[PersonaMask], tasks: Sequence[Task], *, seed: int = 0) -> Likeness:
     """Compare masks with their personas, in the same order."""
-    of_structures, of_personas = jaccards(masks).numpy(), similarities(tasks)
-    correlation, p = mantel(of_structures, of_personas, seed)
-    return Likeness(mask_statistics(masks), correlation, p)
+    if not all(task.facts for task in tasks):
+        return Likeness(mask_statistics(masks), None, None)
+    return Likeness(mask_statistics(masks), *mantel(jaccards(masks).numpy(), similarities(tasks), seed))
 
 
 def mantel(one: Matrix, other: Matrix, seed: int) -> tuple[float, float]:

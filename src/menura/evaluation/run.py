@@ -16,7 +16,8 @@ from menura.artefacts.runs import run_path
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.choose_epochs import Chosen, chosen_epochs
-from menura.evaluation.evaluate import Evaluation, Results
+from menura.evaluation.evaluate import Evaluation, Results, SystemRow
+from menura.evaluation.mask_similarity import likeness
 from menura.evaluation.ranker import load_ranker, rank_by
 from menura.evaluation.scorer_labels import check_trained, scorer_labels_for
 from menura.evaluation.settings import EvaluateConfig
@@ -104,8 +105,14 @@ def evaluate_prepared(
         say=say,
     )
     found = evaluation.results()
+    rows = tuple(_with_likeness(row, held_out) for row in found.rows)
     origin = _origin(prepared, settings, held_out)
-    return replace(found, about=_about(prepared, settings, len(held_out), chosen), origin=origin)
+    return replace(found, rows=rows, about=_about(prepared, settings, len(held_out), chosen), origin=origin)
+
+
+def _with_likeness(row: SystemRow, held_out: Sequence[Task]) -> SystemRow:
+    tasks = [task for task in held_out if task.persona_id in row.masks]
+    return replace(row, likeness=likeness([row.masks[task.persona_id] for task in tasks], tasks)) if tasks else row
 
 
 def _origin(prepared: Prepared, settings: EvaluateConfig, held_out: Sequence[Task]) -> dict[str, Any]:

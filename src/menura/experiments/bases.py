@@ -23,7 +23,7 @@ BASES = Experiment(
             ("bits-per-byte", "ppl"),
             tuple(NAMES),
             ("base", "un-adapted", "wrong persona", "adapted"),
-            costs=True,
+            beside=("costs",),
         ),
     ),
     scored_with=("--split", "valid", "-k", "5", "--metrics", "bits-per-byte,ppl"),

@@ -1,5 +1,6 @@
 """CMAML's tables (Song et al., 2020): do personas, or emojis, profit from a mask of their own?"""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from menura.experiments.experiment import Experiment, ExperimentRow, Table
@@ -42,6 +43,54 @@ TINY = (
 BY_BEAM = ("--epochs", "1,2,4", "--num-beams", "5", "--max-new-tokens", "20")
 
 
+# Ways to find a persona's mask, tried on validation personas before anything is trained with them.
+QUARTER = ("method.threshold=quantile", "method.keep_share=0.25")
+SCALED = ("method.threshold=scaled", "method.gamma=1.2")
+ADAM = ("method.prune_optimizer=adam", "method.prune_lr=0.001")
+PROXIMAL = ("method.l1_step=proximal",)
+MASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "published": ("as published", ()),
+    "scaled": ("γ in bounds of the initialisation", SCALED),
+    "adam": ("the same, Adam on the copy", (*SCALED, *ADAM)),
+    "proximal-0.1": ("the same, proximal, λ 0.1", (*SCALED, *ADAM, *PROXIMAL, "method.l1_weight=0.1")),
+    "proximal-1": ("the same, proximal, λ 1", (*SCALED, *ADAM, *PROXIMAL, "method.l1_weight=1")),
+    "proximal-sgd": ("γ in bounds, SGD, proximal, λ 1", (*SCALED, *PROXIMAL, "method.l1_weight=1")),
+    "quarter": ("the largest quarter", QUARTER),
+    "quarter-adam": ("the largest quarter, Adam", (*QUARTER, *ADAM)),
+    "change": ("what changed most, a quarter", ("method.prune_by=change", *QUARTER)),
+    "change-adam": ("what changed most, a quarter, Adam", ("method.prune_by=change", *QUARTER, *ADAM)),
+    "change-half": (
+        "what changed most, half",
+        ("method.prune_by=change", "method.threshold=quantile", "method.keep_share=0.5"),
+    ),
+    "saliency": ("weight times gradient, a quarter", ("method.prune_by=saliency", *QUARTER)),
+    "saliency-adam": ("weight times gradient, a quarter, Adam", ("method.prune_by=saliency", *QUARTER, *ADAM)),
+    "saliency-start": (
+        "weight times gradient before any step, a quarter",
+        ("method.prune_by=saliency", "method.prune_epochs=0", *QUARTER),
+    ),
+}
+ON_VALIDATION = ("--split", "valid", "--protocol", "leave-one-out", "--queries", "1", "--metrics", "ppl")
+
+
+def _search() -> tuple[ExperimentRow, ...]:
+    """Return a row for each way to find masks, from all of a persona's dialogues but the query, and from three."""
+    return tuple(
+        ExperimentRow(
+            f"masks-{name}{suffix}",
+            f"{title}{words}",
+            "cmaml/cmaml_seq2spg",
+            settings,
+            start="maml_seq2spg",
+            trains=False,
+            scored_with=("-k", shots, *ON_VALIDATION),
+            scored_otherwise=True,
+        )
+        for suffix, words, shots in (("", "", "20"), ("-3", ", three dialogues", "3"))
+        for name, (title, settings) in MASKS.items()
+    )
+
+
 def _rows(setting: str, more_steps: int) -> tuple[ExperimentRow, ...]:
     """Return the rows, the pair that decides first; the CMAML rows begin at the run of MAML on the same model."""
     steps = (f"outer.steps={more_steps}", "outer.meta_batch_size=4")  # what the CMAML rows train beyond MAML's
@@ -82,17 +131,32 @@ def _tables(setting: str, figures: tuple[str, ...], columns: tuple[str, ...]) ->
     )
 
 
+MASK_TABLES = tuple(
+    Table(name, ("ppl",), tuple(f"masks-{way}{suffix}" for way in MASKS), beside=("masks",))
+    for name, suffix in (("masks", ""), ("masks-3", "-3"))
+)
+
+
 PERSONACHAT = Experiment(
     name="cmaml",
-    question="Does a network with a mask of each persona (CMAML) beat MAML that has had as many steps?",
+    question=(
+        "Can masks be found that differ between personas as the personas do, and does a network with a mask of each "
+        "persona (CMAML) beat MAML that has had as many steps?"
+    ),
     rule=(
+        "A way to find masks passes if on validation personas the mean Jaccard index of two masks is below 0.9, and "
+        "masks are the more alike the more personas are (Mantel test, p below 0.05). CMAML is trained with the one of "
+        "those that pass that has the lowest perplexity, or else with the one of the lowest p. "
         "CMAML beats the control if its perplexity, adapted, is below that of MAML-Seq2SPG with as many steps, and the "
         "95 % interval of the paired difference over personas and three seeds excludes 0; it is worse if the interval "
         "lies above 0; otherwise nothing is shown. C score, BLEU and Dist are reported and decide nothing."
     ),
     core_hours=6,
-    rows=_rows("cmaml", 150),
-    tables=_tables("cmaml", ("ppl", "multi-bleu", "dist-1", "c-score"), ("PPL", "BLEU", "Dist-1", "C score")),
+    rows=(*_rows("cmaml", 150)[:1], *_search(), *_rows("cmaml", 150)[1:]),
+    tables=(
+        *MASK_TABLES,
+        *_tables("cmaml", ("ppl", "multi-bleu", "dist-1", "c-score"), ("PPL", "BLEU", "Dist-1", "C score")),
+    ),
     scored_with=(
         *("-k", "3", "--protocol", "leave-one-out", "--queries", "1", *BY_BEAM),
         *("--metrics", "ppl,ppl-paml,multi-bleu,multi-bleu-paml,dist-1,dist-2,c-score,c-mean,c-contradictions"),

@@ -62,9 +62,8 @@ class Unit:
     @property
     def evaluate(self) -> tuple[str, ...]:
         """The command that scores. Its own seed is the same for all: replies are drawn alike."""
-        sized = () if self.row.trains else (*self._sized, *_set(self._settings))
-        own = self.experiment.scored_with_tiny if self.size == TINY else self.experiment.scored_with
-        return ("eval", self._target, *sized, *own, *self.row.scored_with, "--out", str(self.evaluation.parent))
+        sized = () if self.row.trains else (*self._sized, *_set((*self._settings, *self._start)))
+        return ("eval", self._target, *sized, *self._scored_with, "--out", str(self.evaluation.parent))
 
     @property
     def is_scored(self) -> bool:
@@ -73,11 +72,10 @@ class Unit:
         return scores.exists() and read_json(scores)["origin"]["words"] == list(self.evaluate)
 
     def _training(self, rate: float | None) -> "TrainingCommand":
-        start = (f"model.init_from={self.of(self.experiment.row(self.row.start)).run}",) if self.row.start else ()
         chosen = (f"outer.lr={rate:g}",) if rate is not None else ()
         folder = self._run_at(rate)
         words = ("train", self.row.recipe, *self._sized, "--seed", str(self.seed))
-        return TrainingCommand(folder, (*words, *_set((*self._settings, *chosen, *start)), "--out", str(folder)))
+        return TrainingCommand(folder, (*words, *_set((*self._settings, *chosen, *self._start)), "--out", str(folder)))
 
     @property
     def _tries_rates(self) -> bool:
@@ -98,6 +96,17 @@ class Unit:
     def of(self, row: ExperimentRow) -> "Unit":
         """Return the unit of another row at the same size, with the same seed or its last one."""
         return Unit(self.experiment, row, min(self.seed, row.seeds - 1), self.size)
+
+    @property
+    def _scored_with(self) -> tuple[str, ...]:
+        if self.row.scored_otherwise:
+            return (*self.row.scored_with, *(("--personas", "3") if self.size == TINY else ()))
+        shared = self.experiment.scored_with_tiny if self.size == TINY else self.experiment.scored_with
+        return (*shared, *self.row.scored_with)
+
+    @property
+    def _start(self) -> tuple[str, ...]:
+        return (f"model.init_from={self.of(self.experiment.row(self.row.start)).run}",) if self.row.start else ()
 
     @property
     def _target(self) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from menura.errors import ConfigError, shown
 
 T = TypeVar("T")
+Beside = Literal["costs", "masks", "distances"]
 Kind = Literal["base", "un-adapted", "wrong persona", "adapted", "prompt", "upper bound"]
 
 
@@ -17,10 +18,11 @@ class ExperimentRow:
 
     ``settings`` are ``--set`` of the training, ``settings_tiny`` those of size tiny where others are needed. ``start``
     is the row whose run its weights begin at, of the same seed or of its last, ``run_of`` the row whose run it scores
-    instead of training one of its own. ``scored_with`` are more flags of ``menura eval``. A row without training
-    (``trains=False``) scores the recipe as it is; one that is not ``scored`` is only begun at. It runs ``seeds``
-    times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of these learning rates, and all
-    seeds go on with the one that was best on validation personas.
+    instead of training one of its own. ``scored_with`` are more flags of ``menura eval``, or all of them where it is
+    ``scored_otherwise`` than the experiment. A row without training
+    (``trains=False``) scores the recipe as it is, or with the weights of ``start``; one that is not ``scored`` is only
+    begun at. A row runs ``seeds`` times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of
+    these learning rates, and all seeds go on with the one that was best on validation personas.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ExperimentRow:
     start: str = ""
     run_of: str = ""
     scored_with: tuple[str, ...] = ()
+    scored_otherwise: bool = False
     trains: bool = True
     scored: bool = True
     rates: tuple[float, ...] = ()
@@ -43,8 +46,9 @@ class Table:
 
     ``kinds`` are the lines of each row: one for each kind of the evaluation. With ``against``, a row's name, the lines
     are differences to it, of the last of ``kinds`` each, paired by persona and seed. ``paper`` holds what the paper
-    printed, by row, in the order of ``paper_columns``. With ``costs`` a line has the seconds and the size of a persona,
-    and the evaluation's peak memory, of its first seed.
+    printed, by row, in the order of ``paper_columns``. ``beside`` are columns of a line's first seed that no metric
+    has: ``costs`` the seconds and size of a persona and the evaluation's peak memory, ``distances`` of adapted weights,
+    ``masks`` what personas keep, how alike that is, and whether it follows how alike personas are.
     """
 
     name: str
@@ -54,7 +58,7 @@ class Table:
     against: str = ""
     paper_columns: tuple[str, ...] = ()
     paper: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    costs: bool = False
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True)

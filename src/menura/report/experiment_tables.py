@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from menura.errors import DataError
-from menura.experiments.experiment import Experiment, Kind, Table
+from menura.experiments.experiment import Beside, Experiment, Kind, Table
 from menura.metrics import catalogue
 from menura.metrics.score import Metric, Score
 from menura.metrics.significance import Difference, difference_of_runs, score_of_runs
+from menura.report.columns import COLUMNS
 from menura.report.published import PublishedUnit, check_alike
 from menura.report.table import ARROWS, aligned, cell, legend, signatures_listed, signed_cell
 
 SEED = 0  # of resampling
-COSTS = ("to adapt", "persona", "peak memory")
 EXPLAINED = "Over seeds: the mean of their figures; personas and seeds are both resampled. "
 PAIRED = "First minus second, on the same personas and seeds; p: two-sided permutation test over personas. "
 
@@ -49,13 +50,10 @@ class TableLine:
             seed=SEED,
         )
 
-    @property
-    def costs(self) -> tuple[str, str, str]:
-        """What a persona took, and the peak memory of the evaluation, as text."""
+    def beside(self, what: Beside) -> list[str]:
+        """Return the cells of the columns that no metric has, of the first seed."""
         unit = self.units[0]
-        seconds, kilobytes = unit.cost(self.label)
-        persona = (f"{seconds:.0f} s", f"{kilobytes / 1000:.1f} MB") if kilobytes else ("–", "–")
-        return (*persona, f"{unit.origin['peak_memory'] / 1e9:.1f} GB")
+        return COLUMNS[what].cells(unit.line(self.label), unit.origin)
 
     def signature(self, metric: str) -> str:
         """Return how the metric was computed: all seeds of a line have it in common."""
@@ -126,7 +124,12 @@ class ExperimentTables:
             for line in lines
         }
         header = [
-            *("system", *map(_titled, table.metrics), "seeds", *(COSTS if table.costs else ())),
+            *(
+                "system",
+                *map(_titled, table.metrics),
+                "seeds",
+                *chain.from_iterable(COLUMNS[what].titles for what in table.beside),
+            ),
             *(f"paper: {name}" for name in table.paper_columns),
         ]
         cells = [
@@ -134,7 +137,7 @@ class ExperimentTables:
                 line.title,
                 *(cell(scores[line.row, line.label].get(name)) for name in table.metrics),
                 str(len(line.units)),
-                *(line.costs if table.costs else ()),
+                *chain.from_iterable(line.beside(what) for what in table.beside),
                 *table.paper.get(line.row, ("–",) * len(table.paper_columns)),
             ]
             for line in lines

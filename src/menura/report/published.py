@@ -67,10 +67,11 @@ class PublishedUnit:
         """Return the labels of the lines of a kind: one for each K."""
         return [row["label"] for row in self.content["evaluation"]["rows"] if row["kind"] == kind]
 
-    def cost(self, label: str) -> tuple[float, float]:
-        """Return the seconds and the kilobytes of a persona of a line; 0 where none is adapted."""
+    def line(self, label: str) -> Mapping[str, Any]:
+        """Return a line of the evaluation: its cost, the distances of adapted weights, the persona masks."""
         (row,) = [row for row in self.content["evaluation"]["rows"] if row["label"] == label]
-        return row["seconds"], row["kilobytes"]
+        written: Mapping[str, Any] = row
+        return written
 
     def score(self, label: str, metric: str) -> Mapping[str, Any]:
         """Return a score as the evaluation wrote it; DataError if it is not there."""

@@ -87,6 +87,7 @@ def _with_about(scores: str, results: Results) -> str:
             "kilobytes": row.kilobytes,
             "by_draw": {name: list(v) for name, v in row.by_draw.items()},
             "distances": asdict(row.distances) if row.distances else None,
+            "masks": asdict(row.likeness) if row.likeness else None,
         }
         for shown, row in zip(json.loads(scores)["rows"], results.rows, strict=True)
     ]

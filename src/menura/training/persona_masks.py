@@ -28,12 +28,13 @@ def find_masks(
 ) -> Iterator[dict[str, PersonaMask]]:
     """Yield the masks by persona, with one more each time; those in ``found`` are kept.
 
-    A mask is found from the first ``shots`` dialogues, as many as a held-out persona has.
+    A mask is found from the first ``shots`` dialogues, as many as a held-out persona has, or from as many as the method
+    wants.
     """
-    masks = dict(found)
+    masks, dialogues = dict(found), method.mask_dialogues or shots
     for task in tasks:
         if task.persona_id not in masks:
-            masks[task.persona_id] = method.find_mask(model, task.dialogues[:shots])
+            masks[task.persona_id] = method.find_mask(model, task.dialogues[:dialogues])
             yield masks
 
 
