@@ -125,6 +125,17 @@ def test_a_learning_rate_is_chosen_by_the_first_seed_on_validation_personas(runs
     assert not any(word.startswith("outer.lr") for word in tiny.words), "size tiny has one rate"
 
 
+def test_a_row_may_take_the_learning_rate_that_another_one_chose(runs: Path) -> None:
+    row = replace(TRIAL.row("first"), rates=(1e-4, 1e-3))
+    trial = replace(TRIAL, rows=(row, replace(row, name="longer", rates=(), rate_of="first")))
+    for training, best in zip(Unit(trial, row, 0, "cpu").trainings, ("3.1", "2.9"), strict=True):
+        training.folder.mkdir(parents=True)
+        (training.folder / "STATUS.json").write_text(f'{{"state": "done", "best": {best}}}')
+    longer = Unit(trial, trial.row("longer"), 0, "cpu")
+    assert longer.trainings[0].words[5] == "outer.lr=0.001"
+    assert [needed.name for needed in longer.needs] == ["first"]
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_each_experiment_names_recipes_rows_and_columns_that_are_there(name: str) -> None:
     one = EXPERIMENTS[name]

@@ -13,6 +13,12 @@ PARTS = {
 }
 USUAL = ("ppl", "f1-char", "bleu-char", "dist-1-char", "dist-2-char")
 AS_RELEASED = ("ppl-release-sum", "f1-release-macro", "bleu-release-padded", "dist-1-release", "dist-2-release")
+# 100,000 exchanges of the training speakers, three times, by a network of half the width.
+FACTORISED = ("model.embedding=32", "model.rank=16")
+LONG = (
+    *("model.hidden_size=64", "model.intermediate_size=256"),
+    *("data.max_dialogues=80", "outer.steps=1300", "outer.meta_batch_size=8", "outer.eval_every=325"),
+)
 METRICS = ("--metrics", ",".join((*USUAL, *AS_RELEASED)))
 
 RPC = Experiment(
@@ -27,7 +33,12 @@ RPC = Experiment(
     rows=(
         ExperimentRow("arplus", "AR+", "arplus/arplus", rates=FAST, seeds=SEEDS),
         ExperimentRow("ar", "AR", "arplus/ar", rates=SLOW, seeds=SEEDS),
+        ExperimentRow(
+            "ar-predictor", "AR with its predictor", "arplus/ar", ("model.strength_by=labelled",), rate_of="ar"
+        ),
         *(ExperimentRow(name, title, f"arplus/{name}", rates=rates) for name, (title, rates) in PARTS.items()),
+        ExperimentRow("arplus-long", "AR+, long", "arplus/arplus", (*LONG, *FACTORISED), rate_of="arplus"),
+        ExperimentRow("ar-long", "AR, long", "arplus/ar", LONG, rate_of="ar"),
         ExperimentRow("arplus-as-published", "AR+ at the study's rate", "arplus/arplus-as-published"),
         ExperimentRow("ar-as-published", "AR at the study's rate", "arplus/ar-as-published"),
         *(
@@ -43,10 +54,12 @@ RPC = Experiment(
         ),
     ),
     tables=(
-        Table("scores", USUAL, ("ar", "arplus", *PARTS), ("un-adapted",)),
+        Table("scores", USUAL, ("ar", "ar-predictor", "arplus", *PARTS), ("un-adapted",)),
         Table("as-released", AS_RELEASED, ("ar", "arplus", *PARTS), ("un-adapted",)),
+        Table("longer", (*USUAL, *AS_RELEASED[:1]), ("ar-long", "arplus-long"), ("un-adapted",)),
         Table("people", ("ppl",), ("arplus-people",), ("un-adapted", "wrong persona", "adapted")),
-        Table("decides", USUAL, ("ar", "arplus"), ("un-adapted",), against="ar"),
+        Table("decides", USUAL, ("ar", "arplus", "ar-predictor"), ("un-adapted",), against="ar"),
+        Table("decides-longer", USUAL, ("ar-long", "arplus-long"), ("un-adapted",), against="ar-long"),
         Table("parts", USUAL, ("arplus", *PARTS), ("un-adapted",), against="arplus"),
         Table(
             "parts-as-published",

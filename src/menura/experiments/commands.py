@@ -57,7 +57,7 @@ class Unit:
             return ()
         if self._tries_rates:
             return tuple(replace(self._training(rate), may_diverge=True) for rate in self.row.rates)
-        return (self._training(self._rate if self.row.rates else None),)
+        return (self._training(self._rate),)
 
     @property
     def evaluate(self) -> tuple[str, ...]:
@@ -84,6 +84,8 @@ class Unit:
     @property
     def _rate(self) -> float | None:
         """The rate that seed 0 was best at, on validation personas; None for a row with one rate or at size tiny."""
+        if self.row.rate_of:
+            return self.of(self.experiment.row(self.row.rate_of))._rate
         if not self.row.rates or self.size == TINY:
             return None
         trials = {rate: Unit(self.experiment, self.row, 0, self.size)._run_at(rate) for rate in self.row.rates}
@@ -124,7 +126,7 @@ class Unit:
         return ("--size", self.size) if self.row.recipe in SIZED else ()
 
     def _before(self, row: ExperimentRow) -> Iterator[ExperimentRow]:
-        for name in filter(None, (row.start, row.run_of)):
+        for name in filter(None, (row.start, row.run_of, row.rate_of)):
             before = self.experiment.row(name)
             yield from self._before(before)
             yield before

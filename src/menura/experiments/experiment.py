@@ -22,7 +22,8 @@ class ExperimentRow:
     ``scored_otherwise`` than the experiment. A row without training
     (``trains=False``) scores the recipe as it is, or with the weights of ``start``; one that is not ``scored`` is only
     begun at. A row runs ``seeds`` times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of
-    these learning rates, and all seeds go on with the one that was best on validation personas.
+    these learning rates, and all seeds go on with the one that was best on validation personas; ``rate_of`` is the row
+    whose choice a row takes.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ExperimentRow:
     trains: bool = True
     scored: bool = True
     rates: tuple[float, ...] = ()
+    rate_of: str = ""
     seeds: int = 1
 
 
