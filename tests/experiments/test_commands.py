@@ -59,7 +59,7 @@ def test_a_row_may_be_scored_otherwise_than_its_neighbours() -> None:
     at = {size: Unit(replace(TRIAL, rows=(row,)), row, 0, size).evaluate for size in ("cpu", "tiny")}
     assert "-k" not in at["cpu"]
     assert at["cpu"][4:6] == ("--split", "valid")
-    assert at["tiny"][4:8] == ("--split", "valid", "--personas", "3")
+    assert at["tiny"][6:10] == ("--split", "valid", "--personas", "3")
 
 
 def test_a_recipe_without_training_may_be_scored_with_the_weights_of_another_row(runs: Path) -> None:

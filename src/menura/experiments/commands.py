@@ -9,6 +9,7 @@ from menura.artefacts.files import read_json
 from menura.artefacts.runs import results_name, runs_folder
 from menura.errors import NumericalError
 from menura.experiments.experiment import Experiment, ExperimentRow
+from menura.experiments.made_up import made_up_corpus
 from menura.training.recipes import SIZED
 
 TINY = "tiny"
@@ -116,10 +117,11 @@ class Unit:
 
     @property
     def _settings(self) -> tuple[str, ...]:
-        """The row's settings; size tiny keeps the length of its own trainings."""
+        """The row's settings; size tiny keeps the length of its own trainings, and reads what is made up."""
         if self.size != TINY:
             return self.row.settings
-        return self.row.settings_tiny or tuple(one for one in self.row.settings if not one.startswith("outer."))
+        chosen = self.row.settings_tiny or tuple(one for one in self.row.settings if not one.startswith("outer."))
+        return (f"data.corpus={made_up_corpus()}", *chosen)
 
     @property
     def _sized(self) -> tuple[str, ...]:

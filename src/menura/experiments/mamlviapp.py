@@ -4,9 +4,18 @@ from menura.experiments.experiment import Experiment, ExperimentRow, Table
 
 SEEDS = 3  # of the pairs that decide
 FIGURES = ("ppl", "ppl-word", "f1", "hits@1")
-SMALL = ("reinit", "pretrained", "reinit_maml", "pretrained_maml")
+SMALL = ("reinit", "pretrained", "reinit_maml", "pretrained_maml", "pretrained_maml_exact")
 SWEPT = ("-k", "1,3,5,10", "--metrics", "ppl,ppl-word")  # of those who have eleven dialogues
-LARGE = ("transfer", "transfer_tuned", "in_place", "extra_place_pooled", "extra_place", "extra_place_unfixed")
+SWEPT_ROWS = (
+    ("extra_place", "extra-place"),
+    ("extra_place_pooled", "adapters, pooled"),
+    ("extra_place_unfixed", "extra-place, base not fixed"),
+)
+QUOTED = ("transfer_transfo", "transfer_transfo_lm", "p2_bot", "p2_bot_lm")
+LARGE = (
+    *("transfer", "transfer_tuned", "in_place", "extra_place_pooled", "extra_place", "extra_place_sgd"),
+    "extra_place_unfixed",
+)
 
 PERSONACHAT = Experiment(
     name="mamlviapp",
@@ -41,6 +50,16 @@ PERSONACHAT = Experiment(
         ExperimentRow("reinit_maml", "small, random, MAML", "mamlviapp/reinit_maml"),
         ExperimentRow("pretrained_maml", "small, pre-trained, MAML", "mamlviapp/reinit_maml", start="pretrain"),
         ExperimentRow("in_place", "in-place", "mamlviapp/in_place"),
+        ExperimentRow(
+            "pretrained_maml_exact",
+            "small, pre-trained, MAML, exact",
+            "mamlviapp/reinit_maml",
+            ("method.order=exact",),
+            start="pretrain",
+        ),
+        ExperimentRow(
+            "extra_place_sgd", "extra-place, SGD inside", "mamlviapp/extra_place", ("method.inner.optimizer=sgd",)
+        ),
         ExperimentRow("transfer_tuned", "transfer, AdamW", "mamlviapp/transfer_tuned"),
         ExperimentRow("transfer", "transfer, Adam", "mamlviapp/transfer"),
         *(
@@ -51,8 +70,12 @@ PERSONACHAT = Experiment(
                 run_of=name,
                 scored_with=SWEPT,
             )
-            for name, title in (("extra_place", "extra-place"), ("extra_place_pooled", "adapters, pooled"))
+            for name, title in SWEPT_ROWS
         ),
+        ExperimentRow("transfer_transfo_lm", "TransferTransfo without its head", "quoted/transfer_transfo_lm"),
+        ExperimentRow("transfer_transfo", "TransferTransfo", "quoted/transfer_transfo"),
+        ExperimentRow("p2_bot_lm", "P² Bot without its head", "quoted/p2_bot_lm"),
+        ExperimentRow("p2_bot", "P² Bot", "quoted/p2_bot"),
     ),
     tables=(
         Table("scores", FIGURES, (*SMALL, *LARGE), ("un-adapted", "wrong persona", "adapted")),
@@ -64,7 +87,10 @@ PERSONACHAT = Experiment(
         ),
         Table("pre-trained", ("ppl-word", "ppl"), ("reinit", "pretrained"), against="reinit"),
         Table("pre-trained-maml", ("ppl-word", "ppl"), ("reinit_maml", "pretrained_maml"), against="reinit_maml"),
-        Table("k-shot", ("ppl-word",), ("extra_place_pooled-k", "extra_place-k"), ("un-adapted", "adapted")),
+        Table("order", ("ppl-word",), ("pretrained_maml", "pretrained_maml_exact"), against="pretrained_maml"),
+        Table("inner", ("ppl-word",), ("extra_place", "extra_place_sgd"), against="extra_place"),
+        Table("k-shot", ("ppl-word",), tuple(f"{name}-k" for name, _ in SWEPT_ROWS), ("un-adapted", "adapted")),
+        Table("quoted", FIGURES, QUOTED, ("un-adapted", "adapted")),
     ),
     scored_with=(
         *("-k", "5", "--protocol", "leave-one-out", "--queries", "1", "--personas", "30", "--epochs", "1,2"),

@@ -1,9 +1,11 @@
 """Units become runs and scores, one process after another; what is done is left alone."""
 
-import subprocess
+import runpy
 import sys
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.process import BaseProcess
 from shlex import join
 
 from menura.errors import MenuraError, NumericalError
@@ -70,4 +72,20 @@ def _typed(
 
 
 def _run(words: Sequence[str]) -> int:
-    return subprocess.run([sys.executable, "-m", "menura", *words], check=False).returncode
+    """Run a command in a process of its own, forked where a system can from one that has imported the libraries."""
+    process: BaseProcess
+    if "forkserver" in get_all_start_methods():
+        context = get_context("forkserver")
+        # Modules of Menura are not among them: each process notes those that it computes with.
+        context.set_forkserver_preload(["torch", "transformers.modeling_utils", "typer"])
+        process = context.Process(target=_command, args=(words,))
+    else:
+        process = get_context("spawn").Process(target=_command, args=(words,))
+    process.start()
+    process.join()
+    return process.exitcode or 0
+
+
+def _command(words: Sequence[str]) -> None:
+    sys.argv = ["menura", *words]
+    runpy.run_module("menura", run_name="__main__", alter_sys=True)

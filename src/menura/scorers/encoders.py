@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from transformers import BertConfig, BertModel
-
 from menura.artefacts import tensors
 from menura.artefacts.files import read_json
 from menura.artefacts.pretrained_folder import HEADER_LIMIT, pretrained_folder
@@ -32,5 +30,7 @@ def of_sizes(plain: dict[str, Any]) -> Any:
     kind = plain.get("model_type")
     if kind != "bert":
         raise DataError(f"an encoder of kind bert wanted, found {kind!r}", place="config.json", code="schema")
+    from transformers import BertConfig, BertModel  # noqa: PLC0415  # seconds, and few evaluations have such a scorer
+
     config = BertConfig(**{key: value for key, value in plain.items() if key != "model_type"})
     return BertModel(config, add_pooling_layer=False)
