@@ -77,6 +77,7 @@ def scored(name: str, seed: int = 0, shift: float = 0.0, change: Change = lambda
                 "seconds": 4.2 if "K" in label else 0.0,
                 "kilobytes": 1234.0 if "K" in label else 0.0,
                 "distances": {"delta_sq": 6.145e-10, "diff_sq": 1.2e-9} if "K" in label else None,
+                "drawn_replies": ["it rains .", None, "so what ?", ""],
                 "masks": MASKS if "K" in label else None,
                 "scores": {"ppl": {"signature": METRICS["ppl"].signature}},
             }

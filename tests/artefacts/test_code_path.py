@@ -47,6 +47,15 @@ def test_a_code_path_has_what_computes_and_not_what_shows() -> None:
     assert not any(name.startswith(("cli", "api", "report", "training.recipes")) for name in modules)
 
 
+def test_the_code_path_of_a_training_has_nothing_of_scoring() -> None:
+    import menura.evaluation.run  # noqa: F401, PLC0415
+
+    packages = {name.split(".")[0] for name in code_path.code_path(code_path.TRAINING)}
+    assert {"models", "training"} <= packages
+    assert not packages & {"evaluation", "metrics", "scorers"}
+    assert {"evaluation", "metrics", "scorers"} <= {name.split(".")[0] for name in code_path.code_path()}
+
+
 def test_only_shared_modules_can_differ() -> None:
     here, there = {"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}
     assert code_path.differing([here, there]) == ["b"]

@@ -52,6 +52,14 @@ def test_blocks_are_made_and_what_is_typed_around_them_is_kept(trial: Path) -> N
     assert page.rendered(made, trial) == made
 
 
+def test_drawn_replies_are_shown_but_those_of_the_corpus(trial: Path) -> None:
+    made = page.rendered("<!-- replies trial first adapted --><!-- end -->", trial)
+    assert made.splitlines()[1:-1] == [
+        *("First:", "", "- “it rains .”", "- “so what ?”", "- (empty)"),
+        "- 1 more reply drawn, word for word a turn of the corpus: not shown",
+    ]
+
+
 def test_a_typed_figure_is_found_with_its_line(trial: Path) -> None:
     path = trial / "page.md"
     made = page.rendered(PAGE, trial)

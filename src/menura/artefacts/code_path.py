@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 # Packages in which figures are computed; what the settings of recipes are stands in each run's own settings.
-COMPUTING = (
-    *("adaptation", "artefacts", "batches", "corpus", "decoding", "evaluation", "metrics", "models", "scorers"),
-    *("tasks", "training"),
-)
+TRAINING = ("adaptation", "artefacts", "batches", "corpus", "decoding", "models", "tasks", "training")
+COMPUTING = (*TRAINING, "evaluation", "metrics", "scorers")
 SETTINGS_ONLY = "menura.training.recipes"
 OF_HASH = 12  # hexadecimal digits: 48 bits tell some hundred modules apart
 
 
-def code_path() -> dict[str, str]:
+def code_path(packages: Sequence[str] = COMPUTING) -> dict[str, str]:
     """Return the hash of each module of Menura that this process has imported and that figures are computed in.
 
-    Comments, docstrings and layout do not count.
+    Comments, docstrings and layout do not count. Of a training they are in the ``packages`` TRAINING: no weight depends
+    on how it is scored later.
     """
-    packages = tuple(f"menura.{name}" for name in COMPUTING)
+    packages = tuple(f"menura.{name}" for name in packages)
     modules = {
         name: str(module.__file__)
         for name, module in sorted(sys.modules.items())

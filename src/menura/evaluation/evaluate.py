@@ -53,6 +53,7 @@ class SystemRow:
     distances: Distances | None = None  # of adapted weights, from the initial ones and from one another
     masks: Mapping[str, PersonaMask] = field(default_factory=dict)  # by persona, of a method that prunes for each
     likeness: Likeness | None = None  # of the masks, against that of the personas
+    drawn_replies: tuple[str | None, ...] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
     by_draw: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # each metric's value of each draw
 

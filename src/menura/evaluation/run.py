@@ -16,6 +16,7 @@ from menura.artefacts.runs import run_path
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.choose_epochs import Chosen, chosen_epochs
+from menura.evaluation.drawn_replies import with_drawn_replies
 from menura.evaluation.evaluate import Evaluation, Results, SystemRow
 from menura.evaluation.mask_similarity import likeness
 from menura.evaluation.ranker import load_ranker, rank_by
@@ -105,7 +106,8 @@ def evaluate_prepared(
         say=say,
     )
     found = evaluation.results()
-    rows = tuple(_with_likeness(row, held_out) for row in found.rows)
+    every = [task for tasks in prepared.split.splits.values() for task in tasks]
+    rows = tuple(with_drawn_replies([_with_likeness(row, held_out) for row in found.rows], every))
     origin = _origin(prepared, settings, held_out)
     return replace(found, rows=rows, about=_about(prepared, settings, len(held_out), chosen), origin=origin)
 

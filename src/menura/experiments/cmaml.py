@@ -7,7 +7,11 @@ from menura.experiments.experiment import Experiment, ExperimentRow, Table
 
 SEEDS = 3  # of the pair that decides
 POOLED = ("seq2seq", "speaker", "seq2spg")
-META = ("maml_seq2seq", "maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg_prime", "cmaml_seq2spg")
+META = (
+    *("maml_seq2seq", "maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg_prime", "cmaml_seq2spg"),
+    "cmaml_found",
+)
+DECIDES = ("maml_seq2spg", "cmaml_seq2spg", "cmaml_found")
 # The line "adapted" of a pooled row is the paper's -F row.
 FINETUNED = ("--set", "method=finetune", "--set", "method.inner.lr=0.01")
 PRINTED = {  # Tables 1 and 2 of the paper: PPL, BLEU, Dist-1, and C score or E-acc
@@ -70,24 +74,26 @@ MASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("method.prune_by=saliency", "method.prune_epochs=0", *QUARTER),
     ),
 }
+OF_THREE = ("published", "change", "saliency-start")  # as many dialogues as a test persona has
+FOUND = "saliency-start"  # none passed: the one of the lowest p
 ON_VALIDATION = ("--split", "valid", "--protocol", "leave-one-out", "--queries", "1", "--metrics", "ppl")
 
 
 def _search() -> tuple[ExperimentRow, ...]:
-    """Return a row for each way to find masks, from all of a persona's dialogues but the query, and from three."""
+    """Return a row for each way to find masks, from all of a persona's dialogues but the query, and some from three."""
     return tuple(
         ExperimentRow(
             f"masks-{name}{suffix}",
-            f"{title}{words}",
+            f"{MASKS[name][0]}{words}",
             "cmaml/cmaml_seq2spg",
-            settings,
+            MASKS[name][1],
             start="maml_seq2spg",
             trains=False,
             scored_with=("-k", shots, *ON_VALIDATION),
             scored_otherwise=True,
         )
-        for suffix, words, shots in (("", "", "20"), ("-3", ", three dialogues", "3"))
-        for name, (title, settings) in MASKS.items()
+        for suffix, words, shots, names in (("", "", "20", MASKS), ("-3", ", three dialogues", "3", OF_THREE))
+        for name in names
     )
 
 
@@ -105,6 +111,14 @@ def _rows(setting: str, more_steps: int) -> tuple[ExperimentRow, ...]:
             seeds=SEEDS,
         ),
         ExperimentRow("cmaml_seq2spg", "CMAML-Seq2SPG", f"{setting}/cmaml_seq2spg", start="maml_seq2spg", seeds=SEEDS),
+        ExperimentRow(
+            "cmaml_found",
+            f"CMAML-Seq2SPG, {MASKS[FOUND][0]}",
+            f"{setting}/cmaml_seq2spg",
+            (*MASKS[FOUND][1], "method.mask_dialogues=20"),
+            start="maml_seq2spg",
+            seeds=SEEDS,
+        ),
         ExperimentRow("seq2spg", "Seq2SPG", f"{setting}/seq2spg", scored_with=FINETUNED),
         ExperimentRow("maml_seq2seq", "MAML-Seq2seq", f"{setting}/maml_seq2seq"),
         ExperimentRow("seq2seq", "Seq2seq", f"{setting}/seq2seq", scored_with=FINETUNED),
@@ -126,17 +140,18 @@ def _tables(setting: str, figures: tuple[str, ...], columns: tuple[str, ...]) ->
     return (
         Table("not-adapted", figures, POOLED, ("un-adapted",), "", columns, {n: printed[n] for n in POOLED if printed}),
         Table("adapted", figures, (*POOLED, *META), ("adapted",), "", columns, {n: p for n, p in adapted.items() if p}),
+        Table("weights", (), (*POOLED, *META), beside=("distances", "masks", "costs")),
         Table("controls", figures[:1], (*POOLED, *META), ("un-adapted", "wrong persona", "adapted")),
-        Table("decides", (figures[0], figures[-1]), ("maml_seq2spg", "cmaml_seq2spg"), against="maml_seq2spg_more"),
+        Table("decides", (figures[0], figures[-1]), DECIDES, against="maml_seq2spg_more"),
     )
 
 
-MASK_TABLES = tuple(
-    Table(name, ("ppl",), tuple(f"masks-{way}{suffix}" for way in MASKS), beside=("masks",))
-    for name, suffix in (("masks", ""), ("masks-3", "-3"))
+MASK_TABLE = Table(
+    "masks",
+    ("ppl",),
+    (*(f"masks-{way}" for way in MASKS), *(f"masks-{way}-3" for way in OF_THREE)),
+    beside=("masks",),
 )
-
-
 PERSONACHAT = Experiment(
     name="cmaml",
     question=(
@@ -154,7 +169,7 @@ PERSONACHAT = Experiment(
     core_hours=6,
     rows=(*_rows("cmaml", 150)[:1], *_search(), *_rows("cmaml", 150)[1:]),
     tables=(
-        *MASK_TABLES,
+        MASK_TABLE,
         *_tables("cmaml", ("ppl", "multi-bleu", "dist-1", "c-score"), ("PPL", "BLEU", "Dist-1", "C score")),
     ),
     scored_with=(
@@ -168,7 +183,7 @@ SIMILAR, DISSIMILAR = (
         PERSONACHAT,
         name=f"cmaml-{which}",
         question=f"The same, trained on the 100 users that are most {which}: do masks help more where users differ?",
-        rows=_rows(f"cmaml-{which}", 150)[:3],
+        rows=_rows(f"cmaml-{which}", 150)[:4],
         tables=_tables(f"cmaml-{which}", ("ppl", "c-score"), ())[-1:],
         core_hours=1,
     )

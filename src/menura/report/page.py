@@ -8,8 +8,9 @@ A page has blocks between comments, which no reader of the page sees::
 
     … falls by <!-- figure cmaml cmaml_seq2spg adapted ppl -->93.2 [85.3, 101.6]<!-- end --> …
 
-There are ``table EXPERIMENT/TABLE``, ``conditions EXPERIMENT``, ``figure EXPERIMENT ROW KIND METRIC`` and
-``difference EXPERIMENT ROW KIND ROW KIND METRIC``, the first less the second.
+There are ``table EXPERIMENT/TABLE``, ``conditions EXPERIMENT``, ``figure EXPERIMENT ROW KIND METRIC``,
+``difference EXPERIMENT ROW KIND ROW KIND METRIC``, the first less the second, and ``replies EXPERIMENT ROW KIND``, some
+replies drawn by a seed.
 """
 
 import re
@@ -18,14 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from menura.errors import DataError, MenuraError, Problem
+from menura.errors import DataError, MenuraError, Problem, number_of
 from menura.experiments.catalogue import experiment
-from menura.report.experiment_tables import ExperimentTables
+from menura.report.experiment_tables import ExperimentTables, TableLine
 from menura.report.published import read
 from menura.report.table import cell, signed_cell
 
 DATA = "data"  # the folder beside the page with a folder for each experiment
-BLOCK = re.compile(r"<!-- (table|conditions|figure|difference) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (table|conditions|figure|difference|replies) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
+
+OF_LINES = ("table", "conditions", "replies")  # blocks that stand on lines of their own
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,10 @@ class _Maker:
                 Problem(p.code, f"line {line}, {opening}: {p.message}", p.place, p.hint) for p in error.problems
             ]
             return match[0]
-        return f"{opening}\n{made.strip()}\n{end}" if kind in ("table", "conditions") else f"{opening}{made}{end}"
+        return f"{opening}\n{made.strip()}\n{end}" if kind in OF_LINES else f"{opening}{made}{end}"
 
     def _made(self, kind: str, words: list[str]) -> str:
-        wanted = {"table": 1, "conditions": 1, "figure": 4, "difference": 6}[kind]
+        wanted = {"table": 1, "conditions": 1, "figure": 4, "difference": 6, "replies": 3}[kind]
         if len(words) != wanted:
             raise DataError(f"{wanted} words wanted, not {len(words)}", code="block")
         name, _, table = words[0].partition("/")
@@ -97,6 +100,8 @@ class _Maker:
             return conditions(tables)
         tables.check_alike([words[1], *words[3:4]] if kind == "difference" else [words[1]])
         line = tables.line(words[1], _kind(words[2]))
+        if kind == "replies":
+            return replies(line)
         if kind == "figure":
             return cell(line.score(words[3]))
         return signed_cell(line.minus(tables.line(words[3], _kind(words[4])), words[5]))
@@ -133,6 +138,15 @@ def conditions(tables: ExperimentTables) -> str:
     if left_out := tables.left_out():
         lines.append(f"- Not run: {', '.join(left_out)}")
     return "\n".join(lines)
+
+
+def replies(line: TableLine) -> str:
+    """Return the replies that were drawn of a line's first seed; those that are turns of the corpus are not shown."""
+    drawn = line.units[0].line(line.label).get("drawn_replies", [])
+    shown = [f"- “{reply}”" if reply else "- (empty)" for reply in drawn if reply is not None]
+    if hidden := len(drawn) - len(shown):
+        shown.append(f"- {number_of(hidden, 'more reply')} drawn, word for word a turn of the corpus: not shown")
+    return "\n".join([f"{line.title}:", "", *shown])
 
 
 def _trained_at(units: Any) -> set[str]:

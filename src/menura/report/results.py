@@ -88,6 +88,7 @@ def _with_about(scores: str, results: Results) -> str:
             "by_draw": {name: list(v) for name, v in row.by_draw.items()},
             "distances": asdict(row.distances) if row.distances else None,
             "masks": asdict(row.likeness) if row.likeness else None,
+            "drawn_replies": list(row.drawn_replies),
         }
         for shown, row in zip(json.loads(scores)["rows"], results.rows, strict=True)
     ]

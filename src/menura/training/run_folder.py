@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from menura.artefacts.code_path import code_path, commit, differing
+from menura.artefacts.code_path import TRAINING, code_path, commit, differing
 from menura.artefacts.files import read_json, write_json, write_text
 from menura.artefacts.loading import Vocabulary
 from menura.corpus.atomic_files import reporting
@@ -107,7 +107,7 @@ class Run:
         """Add this process's code to that of earlier ones; a second entry is of a run that went on with other code."""
         path = self.folder / "code.json"
         entries = read_json(path) if path.exists() else []
-        code = code_path()
+        code = code_path(TRAINING)
         if entries and not differing([entries[-1]["code"], code]):
             entries[-1]["code"] |= code
         else:
