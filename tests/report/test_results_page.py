@@ -90,7 +90,8 @@ def test_a_cell_typed_over_is_found(trial: Path) -> None:
             "no table of trial is called 'socres' (hint: did you mean scores?)",
         ),
         ("<!-- figure trial first adapted --><!-- end -->", "4 words wanted, not 3"),
-        ("<!-- figure trial bare adapted ppl --><!-- end -->", "bare has no line 'adapted' in trial"),
+        ("<!-- figure trial first prompt ppl --><!-- end -->", "first has no line 'prompt' in trial"),
+        ("<!-- figure trial bear adapted ppl --><!-- end -->", "did you mean bare?"),
         ("<!-- figure trial first adapted f1 --><!-- end -->", "no f1 of 'adapted, K=5'"),
     ],
 )
@@ -100,6 +101,25 @@ def test_a_block_that_cannot_be_made_is_named_with_its_line(trial: Path, block: 
     assert len(caught.value.problems) == 2
     assert "line 3, <!--" in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        ("later adapted first adapted", "reproduced: −"),
+        ("first adapted later adapted", "the opposite: +"),
+        ("first adapted first adapted", "not reproduced: "),
+        ("bare adapted first adapted", "not run yet"),
+    ],
+)
+def test_a_claim_has_a_verdict_by_its_direction_and_interval(trial: Path, words: str, verdict: str) -> None:
+    made = page.rendered(f"<!-- verdict trial {words} ppl --><!-- end -->", trial)
+    assert made.removeprefix(f"<!-- verdict trial {words} ppl -->").startswith(verdict)
+    assert ("would have shown" in made) == (verdict == "not reproduced: ")
+
+
+def test_a_figure_waits_for_its_row(trial: Path) -> None:
+    assert "-->not run yet<!--" in page.rendered("<!-- figure trial bare adapted ppl --><!-- end -->", trial)
 
 
 def test_a_table_waits_for_rows_that_were_not_run(trial: Path) -> None:

@@ -9,8 +9,8 @@ A page has blocks between comments, which no reader of the page sees::
     … falls by <!-- figure cmaml cmaml_seq2spg adapted ppl -->93.2 [85.3, 101.6]<!-- end --> …
 
 There are ``table EXPERIMENT/TABLE``, ``conditions EXPERIMENT``, ``figure EXPERIMENT ROW KIND METRIC``,
-``difference EXPERIMENT ROW KIND ROW KIND METRIC``, the first less the second, and ``replies EXPERIMENT ROW KIND``, some
-replies drawn by a seed.
+``difference EXPERIMENT ROW KIND ROW KIND METRIC``, the first less the second, ``verdict`` with the same words, on the
+claim that the first is better, and ``replies EXPERIMENT ROW KIND``, some replies drawn by a seed.
 """
 
 import re
@@ -21,14 +21,17 @@ from typing import Any
 
 from menura.errors import DataError, MenuraError, Problem, number_of
 from menura.experiments.catalogue import experiment
+from menura.metrics import catalogue
+from menura.metrics.significance import Difference
 from menura.report.experiment_tables import ExperimentTables, TableLine
 from menura.report.published import read
 from menura.report.table import cell, signed_cell
 
 DATA = "data"  # the folder beside the page with a folder for each experiment
-BLOCK = re.compile(r"<!-- (table|conditions|figure|difference|replies) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
-
+WORDS = {"table": 1, "conditions": 1, "figure": 4, "difference": 6, "verdict": 6, "replies": 3}  # of each kind of block
 OF_LINES = ("table", "conditions", "replies")  # blocks that stand on lines of their own
+BLOCK = re.compile(rf"<!-- ({'|'.join(WORDS)}) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
+NOT_RUN = "not run yet"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class _Maker:
         return f"{opening}\n{made.strip()}\n{end}" if kind in OF_LINES else f"{opening}{made}{end}"
 
     def _made(self, kind: str, words: list[str]) -> str:
-        wanted = {"table": 1, "conditions": 1, "figure": 4, "difference": 6, "replies": 3}[kind]
+        wanted = WORDS[kind]
         if len(words) != wanted:
             raise DataError(f"{wanted} words wanted, not {len(words)}", code="block")
         name, _, table = words[0].partition("/")
@@ -98,13 +101,17 @@ class _Maker:
             return tables.markdown(tables.experiment.table(table))
         if kind == "conditions":
             return conditions(tables)
-        tables.check_alike([words[1], *words[3:4]] if kind == "difference" else [words[1]])
+        rows = [words[1], words[3]] if wanted == WORDS["difference"] else [words[1]]
+        if any(tables.experiment.row(row).name not in tables.by_row for row in rows):
+            return NOT_RUN
+        tables.check_alike(rows)
         line = tables.line(words[1], _kind(words[2]))
         if kind == "replies":
             return replies(line)
         if kind == "figure":
             return cell(line.score(words[3]))
-        return signed_cell(line.minus(tables.line(words[3], _kind(words[4])), words[5]))
+        difference = line.minus(tables.line(words[3], _kind(words[4])), words[5])
+        return verdict(difference, words[5]) if kind == "verdict" else signed_cell(difference)
 
     def _tables(self, name: str) -> ExperimentTables:
         if name not in self._read:
@@ -138,6 +145,21 @@ def conditions(tables: ExperimentTables) -> str:
     if left_out := tables.left_out():
         lines.append(f"- Not run: {', '.join(left_out)}")
     return "\n".join(lines)
+
+
+def verdict(difference: Difference, metric: str) -> str:
+    """Return whether a row is better than another one, by the sign and interval of their difference, and the power.
+
+    The power is half the width of the interval: of a difference so large the interval would have excluded 0.
+    """
+    sign = -1 if catalogue.named((metric,))[0].better == "lower" else 1
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    shown = signed_cell(difference)
+    if low > 0:
+        return f"reproduced: {shown}"
+    if high < 0:
+        return f"the opposite: {shown}"
+    return f"not reproduced: {shown}; a difference of {format((high - low) / 2, '.2g')} would have shown"
 
 
 def replies(line: TableLine) -> str:
