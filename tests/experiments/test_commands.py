@@ -119,6 +119,7 @@ def test_a_learning_rate_is_chosen_by_the_first_seed_on_validation_personas(runs
         training.folder.mkdir(parents=True)
         (training.folder / "STATUS.json").write_text(f'{{"state": "done", "best": {best}}}')
     assert first.run == runs / "trial@cpu" / "first-0-0.001"
+    assert second.validation_losses == {1e-4: 3.1, 1e-3: 2.9, 1e-2: None}
     assert [training.words[5] for training in second.trainings] == ["outer.lr=0.001"]
     assert f"model.init_from={first.run}" in Unit(trial, trial.row("later"), 0, "cpu").trainings[0].words
     (tiny,) = Unit(trial, row, 0, "tiny").trainings

@@ -1,5 +1,6 @@
 """Blocks of a page are made from published scores, and what was typed over them is found."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from trial_experiment import TRIAL, scored
 from menura.errors import DataError
 from menura.experiments import catalogue
 from menura.report import page
-from menura.report.published import publish
+from menura.report.experiment_tables import ExperimentTables
+from menura.report.published import PublishedUnit, publish, read
 
 PAGE = """# A trial
 
@@ -58,6 +60,18 @@ def test_drawn_replies_are_shown_but_those_of_the_corpus(trial: Path) -> None:
         *("First:", "", "- “it rains .”", "- “so what ?”", "- (empty)"),
         "- 1 more reply drawn, word for word a turn of the corpus: not shown",
     ]
+
+
+def test_learning_rates_that_were_tried_are_among_the_conditions(trial: Path) -> None:
+    path = trial / page.DATA / "trial" / "first-0.json.gz"
+    (unit,) = [unit for unit in read(path.parent) if unit.path == path]
+    made = page.conditions(ExperimentTables(TRIAL, [with_rates(unit, {"0.001": 2.34567, "0.1": None})]))
+    assert "- Learning rates tried, with the loss of validation personas: first 0.001 2.346, 0.1 diverged" in made
+    assert "rates" not in page.conditions(ExperimentTables(TRIAL, [unit]))
+
+
+def with_rates(unit: PublishedUnit, rates: dict[str, float | None]) -> PublishedUnit:
+    return replace(unit, content={**unit.content, "rates": rates})
 
 
 def test_a_typed_figure_is_found_with_its_line(trial: Path) -> None:

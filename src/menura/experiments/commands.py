@@ -1,6 +1,5 @@
 """A row and a seed become the commands that train and score it, as one would type them."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,9 +88,14 @@ class Unit:
             return self.of(self.experiment.row(self.row.rate_of))._rate
         if not self.row.rates or self.size == TINY:
             return None
+        finite = {rate: loss for rate, loss in self.validation_losses.items() if loss is not None}
+        return min(finite, key=lambda rate: finite[rate], default=self.row.rates[0])
+
+    @property
+    def validation_losses(self) -> dict[float, float | None]:
+        """The lowest validation loss at each learning rate that seed 0 has tried; None where it diverged."""
         trials = {rate: Unit(self.experiment, self.row, 0, self.size)._run_at(rate) for rate in self.row.rates}
-        best = {rate: read_json(run / "STATUS.json").get("best") for rate, run in trials.items() if _has_ended(run)}
-        return min(best, key=lambda rate: best[rate] if best[rate] is not None else math.inf, default=self.row.rates[0])
+        return {rate: read_json(run / "STATUS.json").get("best") for rate, run in trials.items() if _has_ended(run)}
 
     def _run_at(self, rate: float | None) -> Path:
         return self.folder / (f"{self.row.name}-{self.seed}" + (f"-{rate:g}" if rate is not None else ""))

@@ -24,7 +24,7 @@ from menura.experiments.catalogue import experiment
 from menura.metrics import catalogue
 from menura.metrics.significance import Difference
 from menura.report.experiment_tables import ExperimentTables, TableLine
-from menura.report.published import read
+from menura.report.published import PublishedUnit, read
 from menura.report.table import cell, signed_cell
 
 DATA = "data"  # the folder beside the page with a folder for each experiment
@@ -142,6 +142,8 @@ def conditions(tables: ExperimentTables) -> str:
         f"- Versions: {about['environment']}",
         "- Trained: " + "; ".join(_trained(row, units) for row, units in tables.by_row.items()),
     ]
+    if rates := "; ".join(_rates(units[0]) for units in tables.by_row.values() if units[0].content.get("rates")):
+        lines.append(f"- Learning rates tried, with the loss of validation personas: {rates}")
     if left_out := tables.left_out():
         lines.append(f"- Not run: {', '.join(left_out)}")
     return "\n".join(lines)
@@ -169,6 +171,13 @@ def replies(line: TableLine) -> str:
     if hidden := len(drawn) - len(shown):
         shown.append(f"- {number_of(hidden, 'more reply')} drawn, word for word a turn of the corpus: not shown")
     return "\n".join([f"{line.title}:", "", *shown])
+
+
+def _rates(unit: PublishedUnit) -> str:
+    tried = (
+        f"{rate} {'diverged' if loss is None else format(loss, '.3f')}" for rate, loss in unit.content["rates"].items()
+    )
+    return f"{unit.row} {', '.join(tried)}"
 
 
 def _trained_at(units: Any) -> set[str]:

@@ -89,6 +89,7 @@ def publish(unit: Unit, folder: Path) -> Path:
         "seed": unit.seed,
         "size": unit.size,
         "run": _run(unit),
+        "rates": {f"{rate:g}": loss for rate, loss in unit.validation_losses.items()},
         "evaluation": read_json(unit.evaluation / "scores.json"),
         "statistics": read_json(unit.evaluation / STATISTICS),
     }
