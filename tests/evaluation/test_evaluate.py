@@ -252,6 +252,25 @@ def test_draws_take_other_dialogues_to_learn_from_and_the_same_to_judge_by(given
     assert min(adapted.by_draw["ppl"]) <= adapted.scores["ppl"].value <= max(adapted.by_draw["ppl"])
 
 
+def test_recalled_exchanges_stand_before_each_context_within_their_budget(given: Prepared) -> None:
+    settings = replace(QUICK, shots=(2,), memory_tokens=60, metrics=("ppl",))
+    found = evaluate_prepared(given, settings, personas=2, say=quiet)
+    rows = {row.label: row for row in found.rows}
+    kinds = ["wrong persona", "adapted", "wrong persona's recalled", "recalled", "adapted + recalled"]
+    assert list(rows) == ["un-adapted", *(f"{kind}, K=2" for kind in kinds)]
+    assert {(ours, theirs) for ours, theirs, _ in found.differences} >= {
+        ("recalled, K=2", "un-adapted"),
+        ("recalled, K=2", "wrong persona's recalled, K=2"),
+        ("adapted + recalled, K=2", "adapted, K=2"),
+    }
+    for row, plain in (("recalled", "un-adapted"), ("adapted + recalled", "adapted, K=2")):
+        read, asked_of = rows[f"{row}, K=2"].draws[0].context_tokens, rows[plain].draws[0]
+        assert asked_of.context_tokens < read <= asked_of.context_tokens + 60 * len(asked_of.scored)
+    assert not rows["recalled, K=2"].kilobytes
+    assert rows["adapted + recalled, K=2"].kilobytes
+    assert asked(rows["recalled, K=2"]) == asked(rows["un-adapted"])
+
+
 def test_a_prompt_puts_the_support_dialogues_before_the_context_and_changes_no_weight(given: Prepared) -> None:
     found = evaluate_prepared(given, replace(QUICK, shots=(2,), prompt=True, metrics=("ppl",)), personas=2, say=quiet)
     rows = {row.label: row for row in found.rows}

@@ -177,7 +177,7 @@ class Encoder:
         opened = self._opened(exchange)
         room, kept = limit - len(opened.facts) - len(opened.context) - len(opened.reply), [exchange]
         for dialogue in reversed(before):
-            room -= len(self._whole(self._opened(dialogue[-1]))[0])
+            room -= self.length_before(dialogue)
             if room < 0:
                 self.cut["dialogues before a prompt"] += len(before) - len(kept) + 1
                 break
@@ -190,6 +190,10 @@ class Encoder:
         facts = first.facts if self.chat_format.facts_in_turn else exchange.facts
         long = replace(exchange, facts=facts, context=context, turns=turns)
         return long if self.profile is None else _told_by_all(long, kept)
+
+    def length_before(self, dialogue: EncodedDialogue) -> int:
+        """Return the number of tokens that a dialogue takes before another one's context."""
+        return len(self._whole(self._opened(dialogue[-1]))[0])
 
     def _opened(self, exchange: EncodedExchange) -> EncodedExchange:
         """Return an exchange whose first turn has its beginning, where that was with the facts."""

@@ -13,14 +13,15 @@ from menura.adaptation.masks import PersonaMask
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.adaptation.weights import PersonaWeights
-from menura.batches.encode import EncodedDialogue, Encoder
+from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.folds import Fold, folds_of
-from menura.evaluation.generation import Evaluator, Outputs, text_of
+from menura.evaluation.generation import Before, Evaluator, Outputs, text_of
 from menura.evaluation.mask_similarity import Likeness
 from menura.evaluation.scorer_labels import ScorerLabels
 from menura.evaluation.settings import OF_LIKELIHOOD, EvaluateConfig
+from menura.memory.recall import memory_of
 from menura.metrics import catalogue
 from menura.metrics.nearest_candidate import best_of
 from menura.metrics.score import Sample, Score
@@ -34,10 +35,14 @@ OF_SECOND_TASK = "ppl-release-sum"  # the metric of the auxiliary task
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
 UPPER = "upper bound"  # the row with the candidates nearest to the references: an oracle
 PROMPT, WRONG_PROMPT, BOTH = "prompt", "wrong persona's prompt", "adapted + prompt"
+RECALLED, WRONG_RECALLED, ADAPTED_RECALLED = "recalled", "wrong persona's recalled", "adapted + recalled"
+OF_WEIGHTS = (WRONG, ADAPTED, BOTH, ADAPTED_RECALLED)  # rows of adapted weights
 COMPARED = {  # which rows of the same K, beside those without any, a row is compared with
     ADAPTED: (WRONG, PROMPT),
     BOTH: (PROMPT, ADAPTED),
     PROMPT: (WRONG_PROMPT,),
+    RECALLED: (WRONG_RECALLED, PROMPT),
+    ADAPTED_RECALLED: (ADAPTED, RECALLED, PROMPT),
 }
 
 
@@ -218,6 +223,8 @@ class Evaluation:
         kinds = [WRONG, ADAPTED] if adapts else []
         if self.config.prompt:
             kinds += [WRONG_PROMPT, PROMPT, *([BOTH] if adapts else [])]
+        if self.config.memory_tokens:
+            kinds += [WRONG_RECALLED, RECALLED, *([ADAPTED_RECALLED] if adapts else [])]
         drawn: dict[str, list[Outputs]] = {kind: [] for kind in kinds}
         cost = _Cost(WeightDistances(sum(p.numel() for p in self.model.parameters())))
         for draw, folds in enumerate(self.folds):
@@ -230,7 +237,7 @@ class Evaluation:
                 drawn[kind].append(joined)
         return [
             SystemRow(
-                *(kind, shots, tuple(drawn[kind]), *(cost.each if kind in (WRONG, ADAPTED, BOTH) else (0.0, 0.0))),
+                *(kind, shots, tuple(drawn[kind]), *(cost.each if kind in OF_WEIGHTS else (0.0, 0.0))),
                 distances=cost.drift.distances() if kind == ADAPTED else None,
                 masks=cost.masks if kind == ADAPTED else {},
             )
@@ -255,16 +262,30 @@ class Evaluation:
 
     def _ways(
         self, fold: Fold, shots: int, draw: int, cost: "_Cost"
-    ) -> Iterator[tuple[str, str, PersonaWeights, Sequence[EncodedDialogue]]]:
-        """Yield the systems of a persona: its row, the row of its receivers, weights, dialogues in the context."""
+    ) -> Iterator[tuple[str, str, PersonaWeights, Before | None]]:
+        """Yield the systems of a persona: its row, the row of its receivers, weights, what is read before a context."""
         support = fold.support(shots)
+        recalled = self._recalled(support) if self.config.memory_tokens else None
         if self.method.has_inner_loop:
             weights = self._adapted(fold, shots, draw, cost)
-            yield ADAPTED, WRONG, weights, ()
+            yield ADAPTED, WRONG, weights, None
             if self.config.prompt:
-                yield BOTH, "", weights, support
+                yield BOTH, "", weights, lambda exchange: support
+            if recalled:
+                yield ADAPTED_RECALLED, "", weights, recalled
         if self.config.prompt:
-            yield PROMPT, WRONG_PROMPT, {}, support
+            yield PROMPT, WRONG_PROMPT, {}, lambda exchange: support
+        if recalled:
+            yield RECALLED, WRONG_RECALLED, {}, recalled
+
+    def _recalled(self, support: Sequence[EncodedDialogue]) -> Before:
+        memory, budget = memory_of(support), self.config.memory_tokens
+
+        def before(exchange: EncodedExchange) -> Sequence[EncodedDialogue]:
+            context = exchange.source.context if exchange.source else ()
+            return memory.recalled(context, self.encoder, budget)
+
+        return before
 
     def _receivers(self, stranger: str, index: int, folds: Mapping[str, Sequence[Fold]]) -> Iterator[tuple[str, int]]:
         """Yield the persona and fold for which a fold serves as wrong persona; a fold of few serves several."""
@@ -288,7 +309,7 @@ class Evaluation:
             cost.drift.add(dict(self.model.named_parameters()), weights)
         return weights
 
-    def _outputs_of(self, fold: Fold, weights: PersonaWeights, before: Sequence[EncodedDialogue] = ()) -> Outputs:
+    def _outputs_of(self, fold: Fold, weights: PersonaWeights, before: Before | None = None) -> Outputs:
         return self.evaluator.evaluate(
             [fold.exchanges], weights, before=before, prompt_limit=self.config.max_prompt_tokens
         )

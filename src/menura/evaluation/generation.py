@@ -3,7 +3,7 @@
 import hashlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from menura.models.dialogue_model import (
     weighing,
 )
 
+Before = Callable[[EncodedExchange], Sequence[EncodedDialogue]]
 ROWS_AT_ONCE = 16  # prompts generated in one batch: bounds memory, changes no reply
 
 
@@ -75,15 +76,15 @@ class Evaluator:
         folds: Sequence[Sequence[EncodedExchange]],
         weights: PersonaWeights,
         *,
-        before: Sequence[EncodedDialogue] = (),
+        before: Before | None = None,
         prompt_limit: int = 0,
     ) -> Outputs:
-        """Evaluate each fold's exchanges, with dialogues placed ``before`` their contexts, if any."""
+        """Evaluate each fold's exchanges, with the dialogues that ``before`` gives each placed before its context."""
         found = Outputs()
         chosen: list[tuple[int, EncodedExchange, Sample]] = []
         with swapped_weights(self.model, weights), weighing(self.model, self.strength):
             for own in folds:
-                exchanges = [self.encoder.after(e, before, prompt_limit) for e in own] if before else list(own)
+                exchanges = [self.encoder.after(e, before(e), prompt_limit) for e in own] if before else list(own)
                 samples = self._likelihoods(exchanges, found)
                 if self.second_task and isinstance(self.model, HasAuxiliaryTask) and self.model.has_second_task:
                     samples = self._auxiliary(self.model, exchanges, samples)

@@ -73,6 +73,7 @@ class EvaluateConfig:
     draws: int = setting(1, "Draws of the support; the first is file order.")
     epochs: tuple[int, ...] = setting((), "Inner epochs to choose from on held-back personas: 1,2,4")
     prompt: bool = setting(False, "Rows with the support dialogues in the context.")
+    memory_tokens: int = setting(0, "Rows with exchanges that are recalled, in so many tokens of context.", minimum=0)
     max_prompt_tokens: int = 2048  # tokens of a sequence with support dialogues in its context
     replies: int = setting(4, "Exchanges a persona to reply to and to rank; 0 = all.")
     candidates: int = setting(20, "Replies that the real one is ranked among, itself included.")

@@ -1,0 +1,1 @@
+"""A person's own exchanges, recalled by what is being answered."""
