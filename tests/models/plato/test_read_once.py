@@ -50,17 +50,17 @@ def test_padding_of_other_replies_changes_no_recognition() -> None:
     torch.testing.assert_close(model.recognised([(e, e.reply) for e in EXCHANGES]), alone)
 
 
+@pytest.mark.parametrize("selection", ["mask", "match"])
 @pytest.mark.parametrize("bow", ["drawn", "exact"])
 @pytest.mark.parametrize("sampling", ["gumbel_st", "enumerate", "hard_em"])
 def test_contexts_that_are_read_once_give_the_loss_and_the_gradient_of_contexts_read_again(
-    bow: str, sampling: str, monkeypatch: pytest.MonkeyPatch
+    bow: str, sampling: str, selection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses, gradients = [], []
     for reads_once in (True, False):
-        model = plato(**ONCE, bow=bow, sampling=sampling)
+        model = plato(**ONCE, bow=bow, sampling=sampling, selection=selection)
         if not reads_once:  # each pass reads its contexts itself, as with bidirectional recognition
-            recognised = ReadsContextsOnce.recognised
-            monkeypatch.setattr(Plato, "recognised", lambda self, pairs: read_again(self, pairs, recognised))
+            monkeypatch.setattr(Plato, "features", read_again)
             monkeypatch.setattr(Plato, "reads_once", False)
         with model.dropout(3, 0.7):
             loss = model.loss(model.batch(RIVALLED))
@@ -73,11 +73,39 @@ def test_contexts_that_are_read_once_give_the_loss_and_the_gradient_of_contexts_
         torch.testing.assert_close(gradient, gradients[1][name], msg=name)
 
 
-def read_again(model: Plato, pairs: Any, recognised: Any) -> Tensor:
+def read_again(model: Plato, pairs: Any) -> Tensor:
     """Recognise after contexts, each read for itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Plato, "reads_once", True)
-        return recognised(model, pairs)
+        return ReadsContextsOnce.features(model, pairs)
+
+
+def test_a_matching_selection_reads_the_products_of_two_means_written_out() -> None:
+    model = plato(**ONCE, selection="match")
+    sight = AfterContext(recognition=True)
+    for exchange in EXCHANGES:
+        states = whole(model, exchange, model.mask_slot[0], sight)
+        own, reply = states.context.mean(0), states.reply.mean(0)
+        assert states.head is not None
+        products = own * reply / own.norm() / reply.norm() * len(own)
+        wanted = model.selection(torch.cat([states.head, products]))
+        found = model.reply_scores(model.batch([exchange]))
+        torch.testing.assert_close(found, wanted.float() if found.dtype == torch.float32 else wanted)
+    pairs = [(e, e.reply) for e in EXCHANGES]
+    torch.testing.assert_close(model.recognised(pairs), plato_of(model).recognised(pairs))
+
+
+def plato_of(model: Plato) -> Plato:
+    """Return the same network with a selection that reads [M] alone."""
+    other = plato(**ONCE)
+    weights = {name: value for name, value in model.state_dict().items() if not name.startswith("selection")}
+    other.load_state_dict(weights, strict=False)
+    return other
+
+
+def test_a_selection_that_matches_needs_a_context_that_was_read_without_the_reply() -> None:
+    with pytest.raises(ConfigError, match=r"match compares the reply.*recognition=after_context"):
+        PlatoConfig(selection="match")
 
 
 def test_every_latents_nll_is_that_of_one_pass() -> None:

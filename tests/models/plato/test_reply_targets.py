@@ -3,11 +3,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_plato import EXCHANGES, LATENTS, alone, nll, plato, said
+from small_plato import EXCHANGES, LATENTS, alone, nll, plato
 
 from menura.errors import ConfigError
 from menura.models.dialogue_model import FitsReplies, Loss
-from menura.models.layers.attention_mask import AttentionMask
 from menura.models.layers.transformer import Masked
 from menura.models.plato.config import PlatoConfig
 from menura.models.plato.model import Plato
@@ -131,9 +130,11 @@ def test_hard_em_chooses_without_dropout() -> None:
     best = model.latent_nll(model.batch(EXCHANGES)).nll.argmin(1)
     drawn = []
     told = model._told
+
     def watched(exchanges: Any, heads: Any, **more: Any) -> Any:
         drawn.append((model.training, heads.shape[1]))
         return told(exchanges, heads, **more)
+
     model._told = watched  # type: ignore[method-assign]
     loss = lowered(model)
     assert drawn == [(False, LATENTS), (True, 1)]
@@ -151,7 +152,12 @@ def test_hard_em_under_a_prefix_that_depends_on_the_latent_is_the_same_rule() ->
 def test_none_of_it_is_on_by_default_or_in_a_preset() -> None:
     for preset in ("fixed", "release", "paper"):
         config = PlatoConfig(preset=preset)
-        assert (config.targets, config.pieces, config.num_layers, config.recognition) == ("none", "base", 0, "bidirectional")
+        assert (config.targets, config.pieces, config.num_layers, config.recognition) == (
+            "none",
+            "base",
+            0,
+            "bidirectional",
+        )
         assert config.rules.sampling != "hard_em"
         assert (config.mutual_info_weight, config.entropy_weight) == (0, 0)
 

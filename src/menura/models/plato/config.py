@@ -67,10 +67,10 @@ class PlatoConfig:
     GPT-2. ``vocab_size``, ``hidden_size``, ``num_layers``, ``num_heads``, ``intermediate_size`` and ``max_positions``
     are the base's where they are 0, and may differ only with ``init`` random; but ``num_layers`` may be fewer than the
     base's, the lowest. With ``pieces`` training only the word pieces stay that occur ``min_count`` times in the
-    training data, at most ``vocab_size`` (0 = no bound); the others' words are spelt with smaller pieces. ``num_latents`` 0 is "without latent": no
-    head slot, no recognition, no selection. ``adapter_bottleneck`` is the size of Houlsby adapters in every layer, 0
-    for none. ``top_latents`` limits training on the mixture to the latents that recognition finds likeliest for an
-    exchange (0 = all); evaluation always sums over all.
+    training data, at most ``vocab_size`` (0 = no bound); the others' words are spelt with smaller pieces.
+    ``num_latents`` 0 is "without latent": no head slot, no recognition, no selection. ``adapter_bottleneck`` is the
+    size of Houlsby adapters in every layer, 0 for none. ``top_latents`` limits training on the mixture to the latents
+    that recognition finds likeliest for an exchange (0 = all); evaluation always sums over all.
 
     ``knowledge`` says whether the persona's facts stand after or before the utterances; with ``knowledge_turn`` none
     they have no turn embedding, with index the n-th fact has turn n (counted from 0).
@@ -89,7 +89,8 @@ class PlatoConfig:
     makes large.
 
     ``recognition`` after_context reads a context once, for generation and for recognition, in which reply and [M] then
-    see the context, but the context does not see the reply; it saves the tokens of reading contexts again.
+    see the context, but the context does not see the reply; it saves the tokens of reading contexts again. With it
+    ``selection`` match gives response selection, beside [M], the products of the mean states of context and reply.
     """
 
     name: ClassVar[str] = "plato"
@@ -122,6 +123,7 @@ class PlatoConfig:
     prior: Literal["", "learned", "uniform"] = ""
     negatives: Literal["", "corpus", "batch"] = ""
     num_negatives: int = 1  # per exchange, for response selection
+    selection: Literal["mask", "match"] = "mask"  # what its head reads
     selection_weight: float = 1.0
     bow_weight: float = 1.0
     bow: Literal["drawn", "exact"] = "drawn"
@@ -199,9 +201,14 @@ class PlatoConfig:
                 "model.hidden_size, num_heads, intermediate_size: a base's weights fit its own sizes only",
                 hint="--set model.init=random",
             )
+        if self.selection == "match" and self.recognition != "after_context":
+            raise ConfigError(
+                "model.selection: match compares the reply with a context that was read without it",
+                hint="--set model.recognition=after_context",
+            )
         if self.recognition == "after_context" and self.num_latents and self.rules.visibility == "prefix":
             raise ConfigError(
-                "model.recognition: after_context reads a context once, but with visibility prefix each latent has its own",
+                "model.recognition: after_context reads a context once, but with visibility prefix it is each latent's own",
                 hint="--set model.visibility=response_only",
             )
 

@@ -107,7 +107,7 @@ class Plato(ReadsContextsOnce):
         wrong = self._wrong(exchanges, drawing)
         read = self._read_once(exchanges) if self.reads_once else None
         recognised = self._recognised_pairs(exchanges, [*((i, e.reply) for i, e in enumerate(exchanges)), *wrong], read)
-        log_posterior = self._log_posterior(recognised[: len(exchanges)])
+        log_posterior = self._log_posterior(recognised[: len(exchanges), : self.latent.shape[1]])
         targets = self._targets(exchanges, drawing, read)
         nll, bag, log_prior = self._under_drawn(exchanges, log_posterior, drawing, targets, read)
         counts = tokens.sum() if self.config.reduction == "token_mean" else len(exchanges)
@@ -135,10 +135,10 @@ class Plato(ReadsContextsOnce):
         pairs: Sequence[tuple[int, Ids]],
         read: Sequence[ReadContexts] | None,
     ) -> Tensor:
-        """Return h_[M] (P, D) of pairs of an exchange's index and a reply."""
+        """Return features of pairs of an exchange's index and a reply."""
         if read is not None:
             return self._recognised_after(read, exchanges, pairs)
-        return self.recognised([(exchanges[place], reply) for place, reply in pairs])
+        return self.features([(exchanges[place], reply) for place, reply in pairs])
 
     def fit_replies(self, replies: Sequence[Ids], seed: int) -> None:
         """Fit the clusters whose numbers are recognition's first targets; do nothing for a model without targets."""
@@ -228,7 +228,7 @@ class Plato(ReadsContextsOnce):
     def reply_scores(self, batch: Batch, prefilled: PlatoState | None = None) -> Tensor:
         """Return (B,) the logit of s(c, r), the higher the more coherent (Eq. 7)."""
         del prefilled  # recognition is bidirectional over context and reply: generation's cache is of no use
-        return wide(self.selection(self.recognised([(e, e.reply) for e in batch.exchanges])).squeeze(1))
+        return wide(self.selection(self.features([(e, e.reply) for e in batch.exchanges])).squeeze(1))
 
     # NLL of replies under latents
 
@@ -337,7 +337,7 @@ class Plato(ReadsContextsOnce):
         exchanges = batch.exchanges
         read = self._read_once(exchanges) if self.reads_once else None
         recognised = self._recognised_pairs(exchanges, [(i, e.reply) for i, e in enumerate(exchanges)], read)
-        log_posterior = self._log_posterior(recognised)
+        log_posterior = self._log_posterior(recognised[:, : self.latent.shape[1]])
         told = self._told(exchanges, self._all_heads(len(exchanges)), read=read)
         return LatentNll(told.nll, told.log_prior, log_posterior)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from menura.batches.collate import Ids
 from menura.batches.encode import EncodedExchange
@@ -35,6 +35,10 @@ class ReadsContextsOnce(PlatoNetwork):
 
     def recognised(self, pairs: Sequence[tuple[EncodedExchange, Ids]]) -> Tensor:
         """Return h_[M] (P, D) of contexts with replies; a missing end token is added."""
+        return self.features(pairs)[:, : self.mask_slot.shape[-1]]
+
+    def features(self, pairs: Sequence[tuple[EncodedExchange, Ids]]) -> Tensor:
+        """Return what the heads read (P, D or 2D): h_[M], and with ``selection`` match after it how the two match."""
         if not self.reads_once:
             return super().recognised(pairs)
         exchanges = [exchange for exchange, _ in pairs]
@@ -51,7 +55,7 @@ class ReadsContextsOnce(PlatoNetwork):
     def _recognised_after(
         self, read: Sequence[ReadContexts], exchanges: Sequence[EncodedExchange], pairs: Sequence[tuple[int, Ids]]
     ) -> Tensor:
-        """Return h_[M] (P, D) of pairs of an exchange's index and a reply."""
+        """Return features, as ``features`` does, of pairs of an exchange's index and a reply."""
         found: dict[int, Tensor] = {}
         for part in read:
             row_of = {place: row for row, place in enumerate(part.places)}
@@ -65,7 +69,7 @@ class ReadsContextsOnce(PlatoNetwork):
         return torch.stack([found[number] for number in range(len(pairs))])
 
     def _with_mask_slot(self, contexts: Contexts, owners: Tensor, replies: Sequence[Ids]) -> Tensor:
-        """Return h_[M] (R, D) of replies, each after the context at the index that ``owners`` (R,) names."""
+        """Return features of replies (R, D or 2D), each after the context at the index that ``owners`` (R,) names."""
         tokens = PlatoInputs.of([self.layout.reply(reply) for reply in replies], self.device)
         slot = self.embeddings.slot(self.mask_slot).expand(len(replies), 1, -1)
         empty = tuple((k[:1, :, :0].expand(len(replies), -1, -1, -1),) * 2 for k, _ in contexts.reading.shared)
@@ -74,4 +78,19 @@ class ReadsContextsOnce(PlatoNetwork):
         grown: list[KeyValues] = []
         attends = reading.attends(grown, both_ways=True, dropout=self._dropped, real=real)
         states: Tensor = self.body(torch.cat([slot, self.embeddings(tokens)], 1), attends)
-        return states[:, 0]
+        if self.config.selection == "mask":
+            return states[:, 0]
+        own = _mean(contexts.states, contexts.mask)[owners]
+        return torch.cat([states[:, 0], matched(own, _mean(states[:, 1:], tokens.mask))], 1)
+
+
+def matched(contexts: Tensor, replies: Tensor) -> Tensor:
+    """Return (R, D) the terms of the cosine of two means (R, D), times D: about 1 each, however wide the network is."""
+    directions = (nn.functional.normalize(each, dim=-1) for each in (contexts, replies))
+    return next(directions) * next(directions) * contexts.shape[-1]
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Return (B, D) the mean of states (B, N, D) where ``mask`` (B, N) is True; 0 where it is so nowhere."""
+    real = mask.unsqueeze(-1)
+    return (states * real).sum(1) / real.sum(1).clamp(min=1)
