@@ -208,7 +208,7 @@ class PlatoConfig:
             )
         if self.recognition == "after_context" and self.num_latents and self.rules.visibility == "prefix":
             raise ConfigError(
-                "model.recognition: after_context reads a context once, but with visibility prefix it is each latent's own",
+                "model.recognition: after_context reads a context once, but by visibility prefix each latent has one",
                 hint="--set model.visibility=response_only",
             )
 
