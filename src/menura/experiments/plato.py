@@ -12,6 +12,7 @@ CAPTIONED = ("coco-bleu-1", "coco-bleu-4", "meteor-exact-stem", "rouge-l", "cide
 LINES: tuple[Kind, ...] = ("un-adapted",)
 PAIRS = ("--candidates", "2")  # a reference against the reply of another dialogue: chance is 50 %
 GREEDY = ("--num-beams", "1", "--max-new-tokens", "24", "--replies", "1")
+KEPT = "model.targets=none"  # of a row that begins at another's latents: clusters would number them anew
 MORE = "outer.steps=600"  # as long as a latent's steps take, with half of the tokens
 PRINTED = {  # Table 2 of the paper, on DailyDialog: BLEU-1, BLEU-2, Distinct-1, Distinct-2
     "seq2seq": ("0.336", "0.268", "0.030", "0.128"),
@@ -56,23 +57,34 @@ SEARCH = Experiment(
         "the mixture is what the other experiments of PLATO use."
     ),
     core_hours=1.5,
-    rows=tuple(
-        ExperimentRow(name, title, f"plato-latent/{name}")
-        for name, title in (
-            ("clusters-hard-em", "clusters, then hard EM; matching selection"),
-            ("clusters-match", "clusters, then the posterior; matching selection"),
-            ("plain", "PLATO's objective in large batches"),
-            ("without", "without latent"),
-            ("hard-em", "hard EM from the first step"),
-            ("usage", "a usage term"),
-            ("clusters", "clusters, then the posterior"),
-        )
+    rows=(
+        ExperimentRow(
+            "clusters-late-em",
+            "clusters for four fifths, then hard EM; matching selection",
+            "plato-latent/clusters-hard-em",
+            ("model.target_share=0.8",),
+        ),
+        *(
+            ExperimentRow(name, title, f"plato-latent/{name}")
+            for name, title in (
+                ("clusters-hard-em", "clusters for half, then hard EM; matching selection"),
+                ("clusters-match", "clusters for half, then the posterior; matching selection"),
+                ("plain", "PLATO's objective in large batches"),
+                ("without", "without latent"),
+                ("hard-em", "hard EM from the first step"),
+                ("usage", "a usage term"),
+                ("clusters", "clusters for half, then the posterior"),
+            )
+        ),
     ),
     tables=(
         Table(
             "search",
             LATENT,
-            ("without", "plain", "usage", "hard-em", "clusters", "clusters-match", "clusters-hard-em"),
+            (
+                *("without", "plain", "usage", "hard-em", "clusters"),
+                *("clusters-match", "clusters-hard-em", "clusters-late-em"),
+            ),
             LINES,
         ),
     ),
@@ -117,7 +129,10 @@ DAILYDIALOG = Experiment(
             "policy",
             "PLATO, its latent a policy: the likeliest latent's reply",
             "plato/finetune-dailydialog",
-            ("method=latent-policy", "method.rewards=rs", "outer.steps=40", "outer.eval_every=40", "outer.lr=2e-4"),
+            (
+                *("method=latent-policy", "method.rewards=rs", KEPT),
+                *("outer.steps=40", "outer.eval_every=40", "outer.lr=2e-4"),
+            ),
             ("method=latent-policy", "method.rewards=rs", "method.max_new_tokens=4"),
             start="latent",
             scored_with=("--top-latents", "1"),
@@ -219,7 +234,7 @@ def _cells() -> tuple[ExperimentRow, ...]:
             f"{row}-{amount}",
             f"{TITLES[row]}, {amount}",
             f"plato-grid/{row}",
-            (f"data.total_train_dialogues={dialogues}",),
+            (f"data.total_train_dialogues={dialogues}", *((KEPT,) if row == "3.1" else ())),
             (f"data.total_train_dialogues={min(dialogues, 1000) // 100 or 20}",),
             start=start,
         )

@@ -43,6 +43,16 @@ def test_k_means_finds_directions_that_lie_apart() -> None:
     torch.testing.assert_close(centroids.norm(dim=-1), torch.ones(4, dtype=torch.float64))
 
 
+def test_a_centroid_is_the_direction_of_the_mean_of_its_points() -> None:
+    generator = torch.Generator().manual_seed(1)
+    points = torch.nn.functional.normalize(torch.randn(60, 3, generator=generator, dtype=torch.float64), dim=-1)
+    centroids = k_means(points, 2, generator)
+    nearest = (points @ centroids.T).argmax(-1)
+    for number in (0, 1):
+        mean = points[nearest == number].mean(0)
+        torch.testing.assert_close(centroids[number], mean / mean.norm())
+
+
 def test_more_clusters_than_different_points_are_no_error() -> None:
     centroids = k_means(torch.eye(2).repeat(3, 1), 5, torch.Generator().manual_seed(0))
     assert centroids.shape == (5, 2)
