@@ -58,11 +58,14 @@ SEARCH = Experiment(
     ),
     core_hours=1.5,
     rows=(
-        ExperimentRow(
-            "clusters-late-em",
-            "clusters for four fifths, then hard EM; matching selection",
-            "plato-latent/clusters-hard-em",
-            ("model.target_share=0.8",),
+        *(
+            ExperimentRow(
+                name,
+                f"clusters for {share:.0%} of the steps, then hard EM; matching selection",
+                "plato-latent/clusters-hard-em",
+                (f"model.target_share={share}",),
+            )
+            for name, share in (("clusters-em", 0.7), ("clusters-late-em", 0.8))
         ),
         *(
             ExperimentRow(name, title, f"plato-latent/{name}")
@@ -83,7 +86,7 @@ SEARCH = Experiment(
             LATENT,
             (
                 *("without", "plain", "usage", "hard-em", "clusters"),
-                *("clusters-match", "clusters-hard-em", "clusters-late-em"),
+                *("clusters-match", "clusters-hard-em", "clusters-em", "clusters-late-em"),
             ),
             LINES,
         ),

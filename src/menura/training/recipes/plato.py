@@ -42,7 +42,9 @@ MODELS: dict[Size, PlatoConfig] = {
         num_latents=8,
         lm_head="bert_mlm",
         recognition="after_context",
+        sampling="hard_em",
         targets="clusters",
+        target_share=0.7,
         selection="match",
         selection_weight=20,
         max_length=80,
@@ -138,8 +140,9 @@ def finetune(name: str, size: Size) -> RunConfig:
 def paper_dailydialog(size: Size) -> RunConfig:
     """Finetune on DailyDialog as the paper's formulas have it: preset ``paper``, with nothing against a dead latent."""
     usual = finetune("dailydialog", size)
-    small = with_model(replace(usual, recipe=f"plato/paper-dailydialog@{size}"), preset="paper", selection_weight=1.0)
-    return with_model(small, recognition="bidirectional", selection="mask", targets="none", lm_head="tied")
+    paper: dict[str, Any] = {"preset": "paper", "lm_head": "tied", "selection": "mask", "selection_weight": 1.0}
+    without_ours = {"sampling": "", "targets": "none", "recognition": "bidirectional"}
+    return with_model(replace(usual, recipe=f"plato/paper-dailydialog@{size}"), **paper, **without_ours)
 
 
 def _rows() -> dict[str, Callable[[Size], RunConfig]]:

@@ -13,7 +13,7 @@ from menura.training.config import RunConfig, with_model
 from menura.training.recipes import plato
 from menura.training.recipes.mamlviapp import Size
 
-PLAIN: Mapping[str, Any] = {"targets": "none", "selection": "mask"}
+PLAIN: Mapping[str, Any] = {"targets": "none", "target_share": 0.5, "sampling": "", "selection": "mask"}
 SEARCH: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
     "usage": {"mutual_info_weight": 20.0},
