@@ -107,13 +107,14 @@ DAILYDIALOG = Experiment(
         "above 0; otherwise nothing is shown. The row without latent that had as much time is reported beside it. "
         "BLEU and Distinct are reported and decide nothing."
     ),
-    core_hours=5,
+    core_hours=4.5,
     rows=(
         ExperimentRow("latent", "PLATO", "plato/finetune-dailydialog", seeds=SEEDS),
         ExperimentRow("without", "without latent", "plato/finetune-dailydialog-without", seeds=SEEDS),
         ExperimentRow("without-longer", "without latent, as long", "plato/finetune-dailydialog-without", (MORE,)),
-        ExperimentRow("seq2seq", "Seq2Seq", "plato/seq2seq-dailydialog"),
-        ExperimentRow("ivae_mi", "iVAE_MI", "plato/ivae_mi"),
+        # As long as the latent's steps take, on one thread.
+        ExperimentRow("seq2seq", "Seq2Seq", "plato/seq2seq-dailydialog", ("outer.steps=1000",)),
+        ExperimentRow("ivae_mi", "iVAE_MI", "plato/ivae_mi", ("outer.steps=700",)),
         ExperimentRow(
             "latent-beam",
             "PLATO, a beam of 5 a latent",
@@ -164,12 +165,12 @@ PERSONACHAT = replace(
     DAILYDIALOG,
     name="plato-personachat",
     question="On Persona-Chat: the same, and do replies under a latent have more of the persona in them?",
-    core_hours=2.5,
+    core_hours=2,
     rows=(
         ExperimentRow("latent", "PLATO", "plato/finetune-personachat"),
         ExperimentRow("without", "without latent", "plato/finetune-personachat-without"),
         ExperimentRow("seq2seq", "Seq2Seq", "plato/seq2seq-personachat"),
-        ExperimentRow("lic", "LIC", "plato/lic"),
+        ExperimentRow("lic", "LIC", "plato/lic", ("outer.steps=380",)),
     ),
     rule=(
         "As for DailyDialog, over personas and one seed; and the latent has more of the persona if the interval of the "
@@ -200,7 +201,7 @@ AVSD = replace(
     DAILYDIALOG,
     name="plato-avsd",
     question="On DSTC7-AVSD, of text alone and with one reference: the same, and how much is in the best candidate?",
-    core_hours=2.5,
+    core_hours=1.5,
     rows=(
         ExperimentRow("latent", "PLATO", "plato/finetune-avsd", scored_with=("--upper-bound",)),
         ExperimentRow("without", "without latent", "plato/finetune-avsd-without"),
@@ -254,7 +255,7 @@ GRID = replace(
         "Dialogue first, or the latent, helps on an amount of data if the 95 % interval of the paired difference of "
         "perplexity to the row before it, over personas, lies below 0. The rows of GPT-2 need one, and are left out."
     ),
-    core_hours=4.5,
+    core_hours=4,
     rows=(
         ExperimentRow("pretrain", "dialogue first, latent", "plato/pretrain", scored=False),
         ExperimentRow("pretrain-without", "dialogue first", "plato/pretrain-without", scored=False),
