@@ -58,6 +58,12 @@ SEARCH = Experiment(
     ),
     core_hours=1.5,
     rows=(
+        ExperimentRow(
+            "clusters-late-em-longer",
+            "clusters for 80% of twice the steps, then hard EM; matching selection",
+            "plato-latent/clusters-hard-em",
+            ("model.target_share=0.8", "outer.steps=300", "outer.eval_every=300"),
+        ),
         *(
             ExperimentRow(
                 name,
@@ -86,7 +92,7 @@ SEARCH = Experiment(
             LATENT,
             (
                 *("without", "plain", "usage", "hard-em", "clusters"),
-                *("clusters-match", "clusters-hard-em", "clusters-em", "clusters-late-em"),
+                *("clusters-match", "clusters-hard-em", "clusters-em", "clusters-late-em", "clusters-late-em-longer"),
             ),
             LINES,
         ),
