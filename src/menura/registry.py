@@ -39,15 +39,16 @@ class RegisteredModel:
     """A model with all that the program asks of it; each callable takes settings of the class ``entry.settings``.
 
     ``load`` returns the model with its weights. ``learn_vocabulary`` returns the vocabulary of a model over words or
-    subwords, from the tasks of the training split; None for a model with a tokenizer of its own. ``train_encoder``
-    returns the encoder of the training split from the usual one and its profiles. ``default_method`` is the default
-    method of a persona; None is that of the default base. ``count_inputs`` returns the build inputs for counting
-    parameters; its second argument is the prefix of a setting's name in ``--set``.
+    subwords, from the tasks of the training split, or None where its settings keep the base's; None for a model with a
+    tokenizer of its own. ``train_encoder`` returns the encoder of the training split from the usual one and its
+    profiles. ``default_method`` is the default method of a persona; None is that of the default base. ``count_inputs``
+    returns the build inputs for counting parameters; its second argument is the prefix of a setting's name in
+    ``--set``.
     """
 
     entry: ModelEntry
     load: "Callable[[Any, LoadOptions], LoadedModel]"
-    learn_vocabulary: "Callable[[Any, Sequence[Task]], Vocabulary] | None" = None
+    learn_vocabulary: "Callable[[Any, Sequence[Task]], Vocabulary | None] | None" = None
     train_encoder: "Callable[[Any, Encoder, Sequence[Profile]], Encoder] | None" = None
     default_method: "Adaptation | None" = None
     count_inputs: Callable[[Any, str], BuildInputs] = _no_inputs
@@ -65,9 +66,15 @@ def _over_words(name: str) -> RegisteredModel:
 
 def _plato(name: str) -> RegisteredModel:
     from menura.adaptation.default_methods import PLATO_PERSONA
-    from menura.artefacts.loaders.plato import load_plato, plato_inputs
+    from menura.artefacts.loaders import plato as loader
 
-    return RegisteredModel(ENTRIES[name], load_plato, default_method=PLATO_PERSONA, count_inputs=plato_inputs)
+    return RegisteredModel(
+        ENTRIES[name],
+        loader.load_plato,
+        learn_vocabulary=loader.learn_pieces,
+        default_method=PLATO_PERSONA,
+        count_inputs=loader.plato_inputs,
+    )
 
 
 def _lic(name: str) -> RegisteredModel:

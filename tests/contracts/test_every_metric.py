@@ -14,11 +14,13 @@ from menura.metrics.significance import bootstrap, paired_difference, score
 
 # A new unit adds a line.
 BEST = {"per token": 1.0, "per word": 1.0, "bits": 0.0, "%": 100.0, "share": 1.0, "sum over facts": 3.0}
-BEST |= {"mean over facts": 1.0, "per character": 1.0, "of 10": 10.0, "small share": 1.0}
+BEST |= {"mean over facts": 1.0, "per character": 1.0, "of 10": 10.0, "small share": 1.0, "nats": math.log(2)}
 # Where the best value of a perfect system depends on its replies, here of six different words each.
 BEST_OF = {"bleu-1-chencherry": 4 / 3, "bleu-2-chencherry": (4 / 3 * 10 / 9) ** 0.5, "dist-2-words": 5 / 6}
 # And of 48 different characters each and an end; six such replies have 289 classes of AR's 9489 between them.
 BEST_OF |= {"dist-2-release": 48 / 49, "f1-release-macro": 289 / 9489}
+
+CERTAIN = ((0.0, -math.inf), (-math.inf, 0.0))  # log-posteriors of two latents that are told apart
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
 
@@ -51,7 +53,9 @@ def flawed_samples(personas: int = 8) -> list[Sample]:
             guessed = (rng.randrange(9), rng.randrange(2), 8, "emoji")
             read = (facts, nli_labels, "nli", *guessed)
             sample = Sample(*where, " ".join(reply), " ".join(reference), nll, 9, *ranked, *read)
-            latent = replace(sample, posterior_nll=nll * 0.9, best_nll=nll * 0.8)
+            chance = rng.uniform(0.1, 0.9)
+            log_posterior = (math.log(chance), math.log(1 - chance))
+            latent = replace(sample, posterior_nll=nll * 0.9, best_nll=nll * 0.8, log_posterior=log_posterior)
             samples.append(replace(latent, auxiliary_nll=nll * 0.5, auxiliary_tokens=8))
     return samples
 
@@ -72,7 +76,7 @@ def perfect_samples() -> list[Sample]:
         Sample(
             *(f"p{i % 3}", f"d{i}", text, text, 0.0, 7, 0, 20, 0),
             *(facts_of(text.split()), (1, 1, 1), "nli", 0, 0, 8, "emoji"),
-            *((), (), 0.0, 0.0, 0.0, 7),
+            *((), (), 0.0, 0.0, CERTAIN[i % 2], 0.0, 7),
         )
         for i, text in enumerate(texts)
     ]

@@ -13,7 +13,7 @@ from menura.artefacts.bases.record import Base
 from menura.artefacts.files import read_json, sha256_of
 from menura.artefacts.pretrained_folder import HEADER_LIMIT, MINILM, pretrained_folder
 from menura.batches.tokenizer import Tokenizer
-from menura.errors import DataError, MismatchError
+from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.layers.transformer import Activation, Sizes
 
 OPENS, ENDS = "[unused0]", "[unused1]"  # untrained rows of BERT's vocabulary
@@ -85,6 +85,18 @@ def known_sizes(name: str) -> Sizes:
     if name in KNOWN_SIZES:
         return KNOWN_SIZES[name]
     return _sizes(pretrained_folder(str(bases.folder_of(name)), setting="model.base"))
+
+
+def lowest_layers(whole: Pretrained, count: int) -> Pretrained:
+    """Return a base with its lowest ``count`` layers; ConfigError for more than it has."""
+    if count > whole.sizes.num_layers:
+        raise ConfigError(
+            f"model.num_layers: {count}, but {whole.base.name} has {whole.sizes.num_layers}",
+            hint=f"--set model.num_layers={whole.sizes.num_layers}, or --set model.init=random",
+        )
+    kept = tuple(f"{LAYERS}{layer}." for layer in range(count))
+    weights = {name: v for name, v in whole.weights.items() if not name.startswith(LAYERS) or name.startswith(kept)}
+    return replace(whole, sizes=replace(whole.sizes, num_layers=count), weights=weights)
 
 
 def _bert(name: str, *, weights: bool) -> Pretrained:

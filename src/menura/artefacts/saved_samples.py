@@ -12,7 +12,7 @@ from menura.errors import DataError
 from menura.metrics.score import Sample
 
 PREDICTIONS, LIKELIHOODS = "predictions.jsonl", "likelihoods.jsonl"
-_TUPLES = ("facts", "nli_labels", "references", "said")  # JSON has arrays
+_TUPLES = ("facts", "nli_labels", "references", "said", "log_posterior")  # JSON has arrays
 
 
 def read(path: Path) -> Iterator[tuple[str, Sample]]:

@@ -1,6 +1,7 @@
-"""From a pretrained encoder's WordPiece vocabulary to a smaller one of our own, and the mapping back.
+"""From a pretrained encoder's WordPiece vocabulary to a smaller one, and the mapping back.
 
-Ours has our control tokens, then those of the encoder's pieces that occur in the training texts.
+One of our own has our control tokens, then those of the encoder's pieces that occur in the training texts; a cut one
+keeps the encoder's control tokens.
 """
 
 import json
@@ -32,26 +33,59 @@ def subset_of_pieces(
     It has at most ``max_size`` tokens, control tokens included: pieces that occur ``min_count`` times, and all letters
     that occur, with which words of rarer pieces are spelt. ConfigError for an encoder without word pieces.
     """
-    plain = json.loads(theirs.to_json())
-    if plain["model"]["type"] != "WordPiece":
-        raise ConfigError(
-            f"model.pieces_of: its vocabulary is a {plain['model']['type']}, not word pieces",
-            hint="--set model.pieces_of=minilm, or a folder with a BERT",
-        )
+    hint = "--set model.pieces_of=minilm, or a folder with a BERT"
+    names = [*PIECE_TOKENS, *control]
+    kept = _occurring(theirs, texts, max(max_size - len(names), 0), min_count, ("model.pieces_of", hint))
+    return _of_pieces(theirs, names, kept, unknown=PIECE_TOKENS[1])
+
+
+def cut_to_occurring(
+    theirs: Tokenizer, texts: Iterable[str], *, control: Sequence[str], max_size: int = 0, min_count: int = 1
+) -> Tokenizer:
+    """Return an encoder's vocabulary without the pieces that do not occur ``min_count`` times in texts.
+
+    ``control`` are its control tokens that stay, the unknown token [UNK] among them. ``max_size`` bounds the tokens in
+    all (0 = no bound). All letters that occur stay: a word whose piece was cut is spelt with smaller pieces, and only
+    a letter that never occurs is [UNK]. ConfigError for a vocabulary without word pieces.
+    """
+    hint = "--set model.pieces=base"
+    room = max(max_size - len(control), 0) if max_size else len(theirs)
+    kept = _occurring(theirs, texts, room, min_count, ("model.pieces", hint))
+    return _of_pieces(theirs, control, kept, unknown=AS_BERT[PIECE_TOKENS[1]])
+
+
+def rows_in(theirs: Tokenizer, ours: Tokenizer) -> list[int]:
+    """Return the row of each of our tokens in a vocabulary that ours was cut from."""
+    known, by_row = theirs.rows(), {row: piece for piece, row in ours.rows().items()}
+    return [known[by_row[row]] for row in range(len(ours))]
+
+
+def _occurring(
+    theirs: Tokenizer, texts: Iterable[str], most: int, min_count: int, setting: tuple[str, str]
+) -> list[str]:
+    """Return at most ``most`` pieces, in the order of their rows; ``setting``: what an error names, and its hint."""
+    model = json.loads(theirs.to_json())["model"]
+    if model["type"] != "WordPiece":
+        name, hint = setting
+        raise ConfigError(f"{name}: its vocabulary is a {model['type']}, not word pieces", hint=hint)
     counts = Counter(row for text in texts for row in theirs.encode(text))
-    prefix = str(plain["model"]["continuing_subword_prefix"])
+    prefix = str(model["continuing_subword_prefix"])
     by_row = {row: piece for piece, row in theirs.rows().items() if not MARK.fullmatch(piece)}
     letters = set("".join(by_row[row].removeprefix(prefix) for row in counts if row in by_row))
     spelt = [row for row, piece in by_row.items() if piece.removeprefix(prefix) in letters]
     often = [row for row, times in counts.most_common() if times >= min_count and row in by_row]
-    names = [*PIECE_TOKENS, *control]
-    kept = sorted(list(dict.fromkeys([*spelt, *often]))[: max(max_size - len(names), 0)])
-    vocabulary = {name: number for number, name in enumerate([*names, *(by_row[row] for row in kept)])}
+    return [by_row[row] for row in sorted(list(dict.fromkeys([*spelt, *often]))[:most])]
+
+
+def _of_pieces(theirs: Tokenizer, control: Sequence[str], pieces: Sequence[str], *, unknown: str) -> Tokenizer:
+    """Return a vocabulary of control tokens and pieces that splits text as an encoder's does."""
+    prefix = str(json.loads(theirs.to_json())["model"]["continuing_subword_prefix"])
+    vocabulary = {name: number for number, name in enumerate([*control, *pieces])}
     source = HFTokenizer.from_str(theirs.to_json())
-    made = HFTokenizer(models.WordPiece(vocabulary, unk_token=PIECE_TOKENS[1], continuing_subword_prefix=prefix))
+    made = HFTokenizer(models.WordPiece(vocabulary, unk_token=unknown, continuing_subword_prefix=prefix))
     made.normalizer, made.pre_tokenizer = source.normalizer, source.pre_tokenizer
     made.decoder = decoders.WordPiece(prefix=prefix)
-    made.add_special_tokens(names)
+    made.add_special_tokens(list(control))
     return Tokenizer(made, wordpiece=True)
 
 

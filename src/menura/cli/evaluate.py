@@ -17,6 +17,10 @@ RANK_BY = Annotated[
     str, typer.Option(help="What candidates of a model with latents are ranked by: rs, lm, lm-norm or mixture.")
 ]
 
+TOP_LATENTS = Annotated[
+    int, typer.Option(help="Reply under so many latents, the likeliest of the prior; 0 = all.", min=0)
+]
+
 OUT = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Where tables go; if left out, results in the folder of runs ($MENURA_RUNS)."),
@@ -30,6 +34,7 @@ def evaluate(
     personas: Annotated[int, typer.Option(help="How many held-out personas; 0 = all.", min=0)] = 0,
     size: SIZE = None,
     rank_by: RANK_BY = "rs",
+    top_latents: TOP_LATENTS = 0,
     out: OUT = None,
     **options: Any,
 ) -> None:
@@ -43,7 +48,7 @@ def evaluate(
     settings = api.EvaluateConfig(
         **values_of(api.EvaluateConfig, options),
         decoding=api.decoding(**values_of(api.DecodingFlags, options)),
-        ranking=api.ranking(rank_by),
+        ranking=api.ranking(rank_by, top=top_latents),
         seed=given.seed,
     )
     out = out or api.results_folder()

@@ -106,9 +106,12 @@ class Evaluator:
         under_latents = self.model.latent_nll(batch)
         found.log_posteriors.append(under_latents.log_posterior)
         columns = (under_latents.mixture.tolist(), under_latents.posterior.tolist(), under_latents.best.tolist())
+        log_posteriors = under_latents.log_posterior.tolist()
         return [
-            replace(self._sample(e, mixture), posterior_nll=posterior, best_nll=best)
-            for e, mixture, posterior, best in zip(exchanges, *columns, strict=True)
+            replace(
+                self._sample(e, mixture), posterior_nll=posterior, best_nll=best, log_posterior=tuple(log_posterior)
+            )
+            for e, mixture, posterior, best, log_posterior in zip(exchanges, *columns, log_posteriors, strict=True)
         ]
 
     def _auxiliary(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from menura.decoding.candidates import Ranking
     from menura.decoding.generate import Decoding
 
-OF_LIKELIHOOD = ("ppl", "bits")  # prefixes of metrics that need no generated reply
+OF_LIKELIHOOD = ("ppl", "bits", "latent")  # prefixes of metrics that need no generated reply
 OF_RANKS = ("hits", "mrr")  # prefixes of metrics that rank the reference among other replies
 
 Protocol = Literal["following", "leave-one-out"]

@@ -197,11 +197,12 @@ def _examples(model: Plato, exchanges: Sequence[EncodedExchange], encoder: Encod
     latents = torch.arange(model.latents, device=model.device).expand(len(exchanges), -1)
     said = replies_under(model, exchanges, latents, limit)
     pairs = [(exchange, reply) for exchange, own in zip(exchanges, said, strict=True) for reply in own]
-    states = model.recognised(pairs)
+    features = model.features(pairs)
+    states = features[:, : model.latent.shape[1]]
     worths = [auto_score(encoder.reply_text(reply), [encoder.reply_text(e.reply)]) for e, reply in pairs]
     shape = (len(exchanges), model.latents)
     return {
         "states": states.float().cpu().view(*shape, -1),
         "worths": torch.tensor(worths).view(shape),
-        "selection": model.selection(states).float().cpu().unflatten(0, shape).squeeze(-1),
+        "selection": model.selection(features).float().cpu().unflatten(0, shape).squeeze(-1),
     }

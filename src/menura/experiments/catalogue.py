@@ -1,16 +1,21 @@
 """The experiments by name."""
 
-from menura.experiments import arplus, bases, cmaml, mamlviapp
+from menura.experiments import arplus, bases, cmaml, mamlviapp, plato
 from menura.experiments.experiment import Experiment, named
 
 ALL = (
     cmaml.PERSONACHAT,
     mamlviapp.PERSONACHAT,
     arplus.RPC,
+    plato.DAILYDIALOG,
     cmaml.SIMILAR,
     cmaml.DISSIMILAR,
     cmaml.MOJITALK,
     bases.BASES,
+    plato.PERSONACHAT,
+    plato.AVSD,
+    plato.GRID,
+    plato.SEARCH,
 )
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in ALL}
 

@@ -15,6 +15,7 @@ from menura.metrics.distinct import Distinct, DistinctWithin
 from menura.metrics.emoji import EmojiAccuracy
 from menura.metrics.hits import HitsAtOne, LikelihoodHitsAtOne, MeanReciprocalRank
 from menura.metrics.knowledge import Knowledge
+from menura.metrics.latent import LatentInformation
 from menura.metrics.meteor import MeteorExactStem
 from menura.metrics.perplexity import Perplexity
 from menura.metrics.reference_metrics import ReferenceBleu, ReferenceDistinct, ReferenceF1, ReferencePerplexity
@@ -59,6 +60,7 @@ METRICS: dict[str, Metric] = {
     "ppl-char": Perplexity("char"),
     "ppl-posterior": Perplexity("token", of="posterior"),
     "ppl-best": Perplexity("token", of="best"),
+    "latent-information": LatentInformation(),
     # As the table of AVSD was made: the COCO caption tools, without their tokeniser.
     "coco-bleu-1": CocoBleu(1),
     "coco-bleu-2": CocoBleu(2),

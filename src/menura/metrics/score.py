@@ -22,7 +22,8 @@ class Sample:
 
     ``references`` are all references if there are several, ``reference`` among them; ``said`` are all candidates from
     which ``reply`` was chosen. Of a model with latents, ``posterior_nll`` is the reference's NLL under the posterior's
-    likeliest latent, ``best_nll`` under the latent with the lowest NLL.
+    likeliest latent, ``best_nll`` under the latent with the lowest NLL, ``log_posterior`` the posterior itself, given
+    the reference.
 
     ``context`` are the turns before the reply as (speaker, text), whole and in order, ``speaker`` is the persona's name
     in them; a sample of an earlier version has no context.
@@ -51,6 +52,7 @@ class Sample:
     said: tuple[str, ...] = ()
     posterior_nll: float | None = None
     best_nll: float | None = None
+    log_posterior: tuple[float, ...] = ()
     auxiliary_nll: float | None = None
     auxiliary_tokens: int = 0
     speaker: str = ""

@@ -188,6 +188,14 @@ class HasNegatives(Protocol):
 
 
 @runtime_checkable
+class FitsReplies(Protocol):
+    """A model that looks at all training replies before the first step."""
+
+    def fit_replies(self, replies: Sequence[tuple[int, ...]], seed: int) -> None:
+        """Look at the replies, under the weights that training begins with; the same at each call."""
+
+
+@runtime_checkable
 class ChoosesReplies(Protocol):
     """A model with a head for next-utterance classification; ``chooses`` is False if it was built without the head."""
 

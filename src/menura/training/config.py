@@ -25,6 +25,8 @@ class Outer:
     ``plateau_patience`` it is multiplied by ``plateau_factor`` after more steps in a row than that without a new lowest
     training loss, down to ``min_lr``. ``save_every`` and ``eval_every`` are in steps; at each evaluation
     ``eval_personas`` validation personas are adapted, never one of the test split.
+    The objective is taken over ``batched`` tasks at once, their exchanges as one batch: for terms that compare the
+    replies of a batch, and to keep matrices large. Without support dialogues only.
     ``compile`` compiles the whole gradient of a task before the first step, which takes minutes.
     """
 
@@ -45,10 +47,11 @@ class Outer:
     eval_every: int = 25
     eval_personas: int = 8
     compile: bool = False
+    batched: int = 1  # tasks per batch, a divisor of meta_batch_size
 
     def __post_init__(self) -> None:
         """Refuse numbers with which nothing can train."""
-        for name in ("steps", "meta_batch_size", "queries", "save_every", "eval_every"):
+        for name in ("steps", "meta_batch_size", "batched", "queries", "save_every", "eval_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"outer.{name}: {getattr(self, name)}, must be at least 1")
         for name in ("warmup_steps", "eval_personas", "weight_decay", "shots", "plateau_patience", "min_lr"):
@@ -64,6 +67,12 @@ class Outer:
 
     def check_together(self) -> None:
         """Refuse settings that exclude each other; called once all are set, as each is set separately."""
+        if self.meta_batch_size % self.batched:
+            told = f"outer.batched: {self.batched}, must divide outer.meta_batch_size, {self.meta_batch_size}"
+            raise ConfigError(told, hint="--set outer.batched=1")
+        if self.batched > 1 and self.shots:
+            told = f"outer.batched: {self.batched}, not with outer.shots, {self.shots}: support is of one task"
+            raise ConfigError(told, hint="--set outer.shots=0")
         if self.plateau_patience and self.cosine:
             raise ConfigError("outer.plateau_patience: not with outer.cosine, the cosine", hint="--set outer.cosine=no")
         if self.plateau_patience and self.min_lr > self.lr:

@@ -22,7 +22,7 @@ from menura.artefacts.checkpoint import Checkpoint
 from menura.batches.encode import EncodedEpisode
 from menura.errors import EpisodeError, NumericalError, PeerError, number_of
 from menura.metrics.perplexity import perplexity_of
-from menura.models.dialogue_model import DialogueModel, HasNegatives, Loss
+from menura.models.dialogue_model import DialogueModel, FitsReplies, HasNegatives, Loss
 from menura.training import persona_masks
 from menura.training.config import RunConfig
 from menura.training.data import EncodedTask
@@ -91,6 +91,9 @@ class Training:
         if not self.train:
             raise EpisodeError(f"no training persona has {outer.shots} + {outer.queries} dialogues")
         self.config.method.attach(self.model)
+        if isinstance(self.model, FitsReplies):  # before a checkpoint replaces the initial weights
+            replies = [e.reply for task in self.train for dialogue in task.dialogues for e in dialogue]
+            self.model.fit_replies(replies, self.config.seed)
         self.objective: Objective = self.config.method.objective
         if outer.compile:
             self.objective = compiled_objective(self.config.method, self.model, self.progress.say)
@@ -231,13 +234,23 @@ class Training:
         if isinstance(self.config.method, LearnsJointly):
             return self._joint_gradient(step, self.config.method)
         sums, outer = Sums(), self.config.outer
-        for episode in islice(self._episodes(step), self.ranks.rank, None, self.ranks.size):
+        for episode in islice(self._batches(step), self.ranks.rank, None, self.ranks.size):
             with approximately(self.config.dtype, self.model.device):
                 loss = objective(self.model, episode, step / outer.steps)
-            # One task's graph at a time: memory of one task, not of the meta-batch.
-            (loss.total / outer.meta_batch_size).backward()  # type: ignore[no-untyped-call]
+            # One batch's graph at a time: memory of one, not of the meta-batch.
+            (loss.total * outer.batched / outer.meta_batch_size).backward()  # type: ignore[no-untyped-call]
             sums.count(loss)
         return sums
+
+    def _batches(self, step: int) -> Iterator[EncodedEpisode]:
+        """Yield what the objective is taken over: each episode of a step, or the query of several as one."""
+        episodes, together = self._episodes(step), self.config.outer.batched
+        if together == 1:
+            yield from episodes
+            return
+        while some := list(islice(episodes, together)):
+            query = tuple(dialogue for episode in some for dialogue in episode.query)
+            yield EncodedEpisode(" ".join(episode.persona_id for episode in some), (), query)
 
     def _joint_gradient(self, step: int, method: LearnsJointly) -> Sums:
         """Set the joint gradient of all tasks of a step."""

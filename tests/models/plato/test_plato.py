@@ -56,7 +56,6 @@ def test_it_can_do_what_a_model_with_latents_can() -> None:
         ({"context": "block_bi", "visibility": "prefix"}, "block_bi keeps what was read.*visibility=response_only"),
         ({"context": "block_bi", "preset": "release"}, "block_bi keeps what was read"),
         ({"init": "base", "hidden_size": 8}, "weights fit its own sizes only.*init=random"),
-        ({"init": "base", "num_layers": 1}, "weights fit its own sizes only"),
         ({"max_length": 31}, "max_length: 31, must be at least 32"),
         ({"num_roles": 1}, "num_roles: 1, must be at least 2"),
         ({"max_turns": 1}, "max_turns: 1, must be at least 2"),

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Sampling = Literal["gumbel_soft", "gumbel_st", "argmax", "sample", "enumerate"]
+Sampling = Literal["gumbel_soft", "gumbel_st", "argmax", "sample", "enumerate", "hard_em"]
 
 
 def gumbel_noise(seeds: Sequence[int], latents: int) -> Tensor:
@@ -45,8 +45,13 @@ def drawn(log_posterior: Tensor, noise: Tensor, how: Sampling, temperature: floa
     return _one_hot(perturbed) + (soft - soft.detach())  # 0 is added, to the bit
 
 
+def assigned(latents: Tensor, like: Tensor) -> Tensor:
+    """Return (B, K) weights that are 1 at ``latents`` (B,), in the dtype of ``like`` (B, K)."""
+    return torch.nn.functional.one_hot(latents, like.shape[-1]).to(like)
+
+
 def _one_hot(scores: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
+    return assigned(scores.argmax(-1), scores)
 
 
 def mixture_nll(nll: Tensor, log_prior: Tensor) -> Tensor:

@@ -65,10 +65,12 @@ class PlatoConfig:
 
     ``base`` gives the vocabulary and, with ``init`` base, the weights: minilm, a folder or a hub id of a BERT or a
     GPT-2. ``vocab_size``, ``hidden_size``, ``num_layers``, ``num_heads``, ``intermediate_size`` and ``max_positions``
-    are the base's where they are 0, and may differ only with ``init`` random. ``num_latents`` 0 is "without latent": no
-    head slot, no recognition, no selection. ``adapter_bottleneck`` is the size of Houlsby adapters in every layer, 0
-    for none. ``top_latents`` limits training on the mixture to the latents that recognition finds likeliest for an
-    exchange (0 = all); evaluation always sums over all.
+    are the base's where they are 0, and may differ only with ``init`` random; but ``num_layers`` may be fewer than the
+    base's, the lowest. With ``pieces`` training only the word pieces stay that occur ``min_count`` times in the
+    training data, at most ``vocab_size`` (0 = no bound); the others' words are spelt with smaller pieces.
+    ``num_latents`` 0 is "without latent": no head slot, no recognition, no selection. ``adapter_bottleneck`` is the
+    size of Houlsby adapters in every layer, 0 for none. ``top_latents`` limits training on the mixture to the latents
+    that recognition finds likeliest for an exchange (0 = all); evaluation always sums over all.
 
     ``knowledge`` says whether the persona's facts stand after or before the utterances; with ``knowledge_turn`` none
     they have no turn embedding, with index the n-th fact has turn n (counted from 0).
@@ -79,6 +81,16 @@ class PlatoConfig:
     exact takes the bag's NLL as its expectation under the posterior, not under the one drawn latent: the same mean with
     less variance. ``entropy_weight`` rewards uncertain posteriors, ``mutual_info_weight`` mutual information of latent
     and exchange.
+
+    Against a latent that is never used: with ``targets`` clusters the first ``target_share`` of training is supervised:
+    a reply is generated under, and recognised as, the number of its k-means cluster, over mean states of replies alone
+    under the initial weights. ``sampling`` hard_em trains each reply under the latent that gives it the lowest NLL, and
+    recognition towards it. ``mutual_info_weight`` is a usage term over the replies of a batch, which ``outer.batched``
+    makes large.
+
+    ``recognition`` after_context reads a context once, for generation and for recognition, in which reply and [M] then
+    see the context, but the context does not see the reply; it saves the tokens of reading contexts again. With it
+    ``selection`` match gives response selection, beside [M], the products of the mean states of context and reply.
     """
 
     name: ClassVar[str] = "plato"
@@ -86,6 +98,8 @@ class PlatoConfig:
     base: str = "minilm"
     init: Literal["base", "random"] = "base"
     preset: Preset = "fixed"
+    pieces: Literal["base", "training"] = "base"
+    min_count: int = 1
     vocab_size: int = 0
     hidden_size: int = 0
     num_layers: int = 0
@@ -97,9 +111,10 @@ class PlatoConfig:
     num_latents: int = 20
     dropout: float = 0.1
     context: Attention = "bi"
+    recognition: Literal["bidirectional", "after_context"] = "bidirectional"
     norm: Literal["", "post", "pre"] = ""  # empty: as the base was trained
     lm_head: Literal["tied", "bert_mlm"] = "tied"
-    sampling: Literal["", "gumbel_soft", "gumbel_st", "argmax", "sample", "enumerate"] = ""
+    sampling: Literal["", "gumbel_soft", "gumbel_st", "argmax", "sample", "enumerate", "hard_em"] = ""
     temperature: float = -1.0
     visibility: Literal["", "prefix", "response_only"] = ""
     knowledge: Literal["", "after", "before"] = ""
@@ -108,6 +123,7 @@ class PlatoConfig:
     prior: Literal["", "learned", "uniform"] = ""
     negatives: Literal["", "corpus", "batch"] = ""
     num_negatives: int = 1  # per exchange, for response selection
+    selection: Literal["mask", "match"] = "mask"  # what its head reads
     selection_weight: float = 1.0
     bow_weight: float = 1.0
     bow: Literal["drawn", "exact"] = "drawn"
@@ -115,6 +131,9 @@ class PlatoConfig:
     reduction: Literal["sentence_sum", "token_mean"] = "sentence_sum"
     entropy_weight: float = 0.0
     mutual_info_weight: float = 0.0
+    targets: Literal["none", "clusters"] = "none"
+    target_share: float = 0.5  # of the training's steps
+    target_weight: float = 20.0  # of recognition's loss towards targets, as selection's beside sums over tokens
     label_smoothing: float = 0.0  # of the reply's labels
     max_length: int = 308  # tokens of context and reply: 256 and 52
     max_utterance_tokens: int = 50  # of an utterance, its end token not counted: the last ones are kept
@@ -136,6 +155,7 @@ class PlatoConfig:
             "max_reply_tokens": 1,
             "max_facts": 1,
             "num_negatives": 1,
+            "min_count": 1,
         }
         for name in (
             "vocab_size",
@@ -158,7 +178,9 @@ class PlatoConfig:
         for name in ("dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must be at least 0 and below 1")
-        for name in ("selection_weight", "bow_weight", "entropy_weight", "mutual_info_weight"):
+        if not 0 <= self.target_share <= 1:
+            raise ConfigError(f"model.target_share: {self.target_share}, must be between 0 and 1")
+        for name in ("selection_weight", "bow_weight", "entropy_weight", "mutual_info_weight", "target_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"model.{name}: {getattr(self, name)}, must not be negative")
         self._check_together()
@@ -174,10 +196,20 @@ class PlatoConfig:
                 "model.context: block_bi keeps what was read, but with visibility prefix it depends on the latent",
                 hint="--set model.visibility=response_only",
             )
-        if self.init == "base" and any((self.hidden_size, self.num_layers, self.num_heads, self.intermediate_size)):
+        if self.init == "base" and any((self.hidden_size, self.num_heads, self.intermediate_size)):
             raise ConfigError(
-                "model.hidden_size, num_layers, num_heads, intermediate_size: a base's weights fit its own sizes only",
+                "model.hidden_size, num_heads, intermediate_size: a base's weights fit its own sizes only",
                 hint="--set model.init=random",
+            )
+        if self.selection == "match" and self.recognition != "after_context":
+            raise ConfigError(
+                "model.selection: match compares the reply with a context that was read without it",
+                hint="--set model.recognition=after_context",
+            )
+        if self.recognition == "after_context" and self.num_latents and self.rules.visibility == "prefix":
+            raise ConfigError(
+                "model.recognition: after_context reads a context once, but by visibility prefix each latent has one",
+                hint="--set model.visibility=response_only",
             )
 
     @property

@@ -24,7 +24,9 @@ from menura.models.layers.length_bucketing import TOKENS_AT_ONCE, buckets
 from menura.models.layers.transformer import Sizes
 from menura.models.plato.config import PlatoConfig
 from menura.models.plato.negatives import Negatives
-from menura.models.plato.network import Contexts, Drawing, PlatoNetwork, PlatoState
+from menura.models.plato.network import Contexts, Drawing, PlatoState
+from menura.models.plato.recognition import ReadContexts, ReadsContextsOnce
+from menura.models.plato.reply_clusters import ReplyClusters, ReplyReader
 from menura.models.plato.shared_context import SharedPrefix
 
 SCORED_AT_ONCE = 3072  # reply tokens of all latents in one forward pass
@@ -40,7 +42,7 @@ class LatentScores:
     log_prior: Tensor
 
 
-class Plato(PlatoNetwork):
+class Plato(ReadsContextsOnce):
     """``loss`` in evaluation is −log Σ_z p(z | c) p(r | c, z), exactly, as ``step`` predicts.
 
     In training, inside ``dropout``, it is PLATO's objective: the reply's NLL under one drawn latent, its bag of words,
@@ -52,6 +54,7 @@ class Plato(PlatoNetwork):
         self.num_negatives = self._wanted_negatives()
         self.num_choice_exchanges = ALL  # every exchange of an episode gets negatives
         self.negatives = Negatives()
+        self.clusters: ReplyClusters | None = None  # of training replies, once they are fitted
 
     def _wanted_negatives(self) -> int:
         """Return how many negatives each exchange should have."""
@@ -102,10 +105,11 @@ class Plato(PlatoNetwork):
         """Return −log p(r | c, z̃) plus the bag-of-words and response-selection losses (Eq. 4 to 8)."""
         exchanges, tokens = batch.exchanges, batch.reply_lengths
         wrong = self._wrong(exchanges, drawing)
-        paired = [(e, e.reply) for e in exchanges] + [(exchanges[i], reply) for i, reply in wrong]
-        recognised = self.recognised(paired)
-        log_posterior = self._log_posterior(recognised[: len(exchanges)])
-        nll, bag, log_prior = self._under_drawn(exchanges, log_posterior, drawing)
+        read = self._read_once(exchanges) if self.reads_once else None
+        recognised = self._recognised_pairs(exchanges, [*((i, e.reply) for i, e in enumerate(exchanges)), *wrong], read)
+        log_posterior = self._log_posterior(recognised[: len(exchanges), : self.latent.shape[1]])
+        targets = self._targets(exchanges, drawing, read)
+        nll, bag, log_prior = self._under_drawn(exchanges, log_posterior, drawing, targets, read)
         counts = tokens.sum() if self.config.reduction == "token_mean" else len(exchanges)
         scores = wide(self.selection(recognised).squeeze(1))
         right, false = scores[: len(exchanges)], scores[len(exchanges) :]
@@ -116,28 +120,82 @@ class Plato(PlatoNetwork):
         total = (nll.sum() + self.config.bow_weight * bag.sum()) / counts + self.config.selection_weight * choosing
         total = total - self.config.entropy_weight * certain - self.config.mutual_info_weight * (used - certain)
         parts = {"bag": bag.sum() / tokens.sum(), "selection": choosing, "information": used - certain}
+        if targets is not None:
+            parts["recognition"] = -(targets * log_posterior).sum(1).mean()
+            total = total + self.config.target_weight * parts["recognition"]
         if self.prior is not None:
-            chances = log_posterior.detach().exp()  # no gradient to the posterior (H3)
+            chances = log_posterior.detach().exp() if targets is None else targets  # no gradient to the posterior (H3)
             parts["prior"] = (torch.xlogy(chances, chances) - chances * log_prior).sum(1).mean()
             total = total + parts["prior"]
         return Loss(total, nll, tokens, {name: value.detach() for name, value in parts.items()})
 
+    def _recognised_pairs(
+        self,
+        exchanges: Sequence[EncodedExchange],
+        pairs: Sequence[tuple[int, Ids]],
+        read: Sequence[ReadContexts] | None,
+    ) -> Tensor:
+        """Return features of pairs of an exchange's index and a reply."""
+        if read is not None:
+            return self._recognised_after(read, exchanges, pairs)
+        return self.features([(exchanges[place], reply) for place, reply in pairs])
+
+    def fit_replies(self, replies: Sequence[Ids], seed: int) -> None:
+        """Fit the clusters whose numbers are recognition's first targets; do nothing for a model without targets."""
+        if self.latents and self.config.targets == "clusters":
+            reader = ReplyReader.copied(self.embeddings, self.body, self.layout)
+            self.clusters = ReplyClusters.fitted(reader, replies, self.latents, seed)
+
+    def _targets(
+        self, exchanges: Sequence[EncodedExchange], drawing: Drawing, read: Sequence[ReadContexts] | None
+    ) -> Tensor | None:
+        """Return (B, K) one-hot latents that replies are trained under; None where they are drawn or expected."""
+        like = self.latent[:, 0].detach().expand(len(exchanges), -1)
+        if self.clusters is not None and drawing.progress < self.config.target_share:
+            return acts.assigned(self.clusters.of([exchange.reply for exchange in exchanges]), like)
+        if self.rules.sampling != "hard_em":
+            return None
+        with torch.no_grad(), self._without_dropout():
+            told = self._told(exchanges, self._all_heads(len(exchanges)), read=read)
+        return acts.assigned(told.nll.argmin(1), like)
+
+    @contextmanager
+    def _without_dropout(self) -> Iterator[None]:
+        """Leave nothing out while the block runs: with dropout the best latent would be chance (Shen et al., 2019)."""
+        drawing, self._drawing = self._drawing, None
+        self.eval()
+        try:
+            yield
+        finally:
+            self._drawing = drawing
+            self.train()
+
     def _under_drawn(
-        self, exchanges: Sequence[EncodedExchange], log_posterior: Tensor, drawing: Drawing
+        self,
+        exchanges: Sequence[EncodedExchange],
+        log_posterior: Tensor,
+        drawing: Drawing,
+        targets: Tensor | None,
+        read: Sequence[ReadContexts] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (B,) NLLs of replies and of their bags, under drawn latents or expected under all, and the prior."""
-        if self.rules.sampling == "enumerate":
-            told, weights = self._told(exchanges, self._all_heads(len(exchanges)), bags=True), log_posterior.exp()
+        """Return (B,) NLLs of replies and of their bags, under one latent or expected under all, and the prior."""
+        chances = log_posterior.exp() if targets is None else targets
+        if targets is None and self.rules.sampling == "enumerate":
+            told, weights = self._told(exchanges, self._all_heads(len(exchanges)), bags=True, read=read), chances
         else:
-            seeds = [acts.stream_of(drawing.seed, exchange.ids) for exchange in exchanges]
-            noise = acts.gumbel_noise(seeds, self.latents).to(log_posterior.device)
-            z = acts.drawn(log_posterior, noise, self.rules.sampling, self._temperature(drawing.progress))
-            told = self._told(exchanges, (z @ self.latent).unsqueeze(1), bags=True)
+            z = self._drawn(exchanges, log_posterior, drawing) if targets is None else targets
+            told = self._told(exchanges, (z @ self.latent).unsqueeze(1), bags=True, read=read)
             weights = torch.ones_like(told.nll)
         assert told.bags is not None
         if told.bags.shape[1] > weights.shape[1]:
-            return told.nll.sum(1), (log_posterior.exp() * told.bags).sum(1), told.log_prior
+            return told.nll.sum(1), (chances * told.bags).sum(1), told.log_prior
         return (weights * told.nll).sum(1), (weights * told.bags).sum(1), told.log_prior
+
+    def _drawn(self, exchanges: Sequence[EncodedExchange], log_posterior: Tensor, drawing: Drawing) -> Tensor:
+        """Return (B, K) weights of the latents that are drawn from the posterior."""
+        seeds = [acts.stream_of(drawing.seed, exchange.ids) for exchange in exchanges]
+        noise = acts.gumbel_noise(seeds, self.latents).to(log_posterior.device)
+        return acts.drawn(log_posterior, noise, self.rules.sampling, self._temperature(drawing.progress))
 
     @property
     def _exact_bags(self) -> bool:
@@ -170,12 +228,24 @@ class Plato(PlatoNetwork):
     def reply_scores(self, batch: Batch, prefilled: PlatoState | None = None) -> Tensor:
         """Return (B,) the logit of s(c, r), the higher the more coherent (Eq. 7)."""
         del prefilled  # recognition is bidirectional over context and reply: generation's cache is of no use
-        return wide(self.selection(self.recognised([(e, e.reply) for e in batch.exchanges])).squeeze(1))
+        return wide(self.selection(self.features([(e, e.reply) for e in batch.exchanges])).squeeze(1))
 
     # NLL of replies under latents
 
-    def _told(self, exchanges: Sequence[EncodedExchange], heads: Tensor | None, *, bags: bool = False) -> LatentScores:
-        """Read contexts under head slots (B, S, D), or under none, and score the replies, batched by length."""
+    def _told(
+        self,
+        exchanges: Sequence[EncodedExchange],
+        heads: Tensor | None,
+        *,
+        bags: bool = False,
+        read: Sequence[ReadContexts] | None = None,
+    ) -> LatentScores:
+        """Read contexts under head slots (B, S, D), or under none, and score the replies, batched by length.
+
+        ``read`` are contexts that were read before.
+        """
+        if read is not None and heads is not None:
+            return self._told_after(read, exchanges, heads, bags=bags)
         rows = 1 if heads is None else heads.shape[1]
         sizes = [max(len(e.prefix), rows * len(e.reply) * TOKENS_AT_ONCE // SCORED_AT_ONCE) for e in exchanges]
         found: list[tuple[Tensor, ...]] = [()] * len(exchanges)
@@ -192,6 +262,37 @@ class Plato(PlatoNetwork):
                 found[place] = tuple(part[number] for part in told)
         nll, log_prior, *rest = (torch.stack(parts) for parts in zip(*found, strict=True))
         return LatentScores(nll, rest[0] if bags else None, log_prior)
+
+    def _told_after(
+        self, read: Sequence[ReadContexts], exchanges: Sequence[EncodedExchange], heads: Tensor, *, bags: bool
+    ) -> LatentScores:
+        """Score the replies under head slots (B, S, D) after contexts that were read."""
+        rows = heads.shape[1]
+        found: list[tuple[Tensor, ...]] = [()] * len(exchanges)
+        for part in read:
+            own = [exchanges[place] for place in part.places]
+            slots = heads[list(part.places)].flatten(0, 1)
+            contexts = self._awaiting(self._in_rows(part.contexts, len(own), rows), slots)
+            contexts = self._headed(contexts) if bags else contexts
+            told = [self._scored_by_length(contexts.reading, own, rows), self._log_prior_of(own, part.contexts)]
+            if bags and self._exact_bags and rows == 1:
+                told.append(self._bags(self._under_all(part.contexts, len(own)), own, self.latents))
+            elif bags:
+                told.append(self._bags(contexts, own, rows))
+            for number, place in enumerate(part.places):
+                found[place] = tuple(values[number] for values in told)
+        nll, log_prior, *rest = (torch.stack(parts) for parts in zip(*found, strict=True))
+        return LatentScores(nll, rest[0] if bags else None, log_prior)
+
+    def _scored_by_length(self, reading: SharedPrefix, exchanges: Sequence[EncodedExchange], rows: int) -> Tensor:
+        """Return (B, S) NLLs as ``_scored`` does, of replies in batches of similar length: contexts are not copied."""
+        found: dict[int, Tensor] = {}
+        for places in buckets([rows * len(exchange.reply) for exchange in exchanges], TOKENS_AT_ONCE):
+            each = [place * rows + row for place in places for row in range(rows)]
+            chosen = reading.chosen(torch.tensor(each, device=self.device))
+            scored = self._scored(chosen, [exchanges[place] for place in places], rows)
+            found.update(zip(places, scored, strict=True))
+        return torch.stack([found[place] for place in range(len(exchanges))])
 
     def _under_all(self, contexts: Contexts, exchanges: int) -> Contexts:
         """Return contexts that were read already under every latent."""
@@ -234,8 +335,10 @@ class Plato(PlatoNetwork):
     def latent_nll(self, batch: Batch) -> LatentNll:
         """Return each reply's NLL under each latent, with prior and posterior."""
         exchanges = batch.exchanges
-        log_posterior = self._log_posterior(self.recognised([(e, e.reply) for e in exchanges]))
-        told = self._told(exchanges, self._all_heads(len(exchanges)))
+        read = self._read_once(exchanges) if self.reads_once else None
+        recognised = self._recognised_pairs(exchanges, [(i, e.reply) for i, e in enumerate(exchanges)], read)
+        log_posterior = self._log_posterior(recognised[:, : self.latent.shape[1]])
+        told = self._told(exchanges, self._all_heads(len(exchanges)), read=read)
         return LatentNll(told.nll, told.log_prior, log_posterior)
 
     def nll_under(self, batch: Batch, latents: Sequence[int]) -> Tensor:

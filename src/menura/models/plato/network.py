@@ -91,7 +91,7 @@ class PlatoNetwork(DialogueModel[PlatoState]):
             self.mask_slot = nn.Parameter(torch.empty(1, width).normal_(std=0.02))
             self.posterior = nn.Linear(width, config.num_latents, bias=rules.biases)
             self.bag = BagOfWords(sizes, rules.bow_head, bias=rules.biases)
-            self.selection = nn.Linear(width, 1)
+            self.selection = nn.Linear(width if config.selection == "mask" else 2 * width, 1)
             self.prior = Prior(width, config.num_latents) if rules.prior == "learned" else None
             for head in (self.posterior, self.selection):
                 nn.init.normal_(head.weight, std=0.02)

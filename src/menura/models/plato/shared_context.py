@@ -74,13 +74,21 @@ class SharedPrefix:
         """How many keys are held, over all rows."""
         return self.shut.shape[0] * self.shut.shape[-1] + self.rows * self.own[0][0].shape[2]
 
-    def attends(self, grown: list[KeyValues], *, both_ways: bool = False, dropout: float = 0.0) -> "list[Extending]":
+    def attends(
+        self,
+        grown: list[KeyValues],
+        *,
+        both_ways: bool = False,
+        dropout: float = 0.0,
+        real: Tensor | None = None,
+    ) -> "list[Extending]":
         """Return attention by layer for new places, which attend to the context, their row's own and earlier new ones.
 
         The rows' own keys and values, the new ones included, are appended to ``grown``. With ``both_ways`` new places
-        attend to each other in both directions, as an utterance of a context does.
+        attend to each other in both directions, as an utterance of a context does; ``real`` (R, n) is then False where
+        a new place is padding, which none attends to (None: all are real).
         """
-        return [Extending(self, layer, grown, both_ways, dropout) for layer in range(len(self.shared))]
+        return [Extending(self, layer, grown, both_ways, dropout, real) for layer in range(len(self.shared))]
 
     def chosen(self, rows: Tensor) -> "SharedPrefix":
         """Return the cache of some rows; contexts are not copied."""
@@ -98,6 +106,7 @@ class Extending:
     grown: list[KeyValues]
     both_ways: bool
     dropout: float
+    real: Tensor | None = None
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Map queries, keys, values (R, H, n, d) to (R, H, n, d): one softmax over shared and own places together."""
@@ -115,6 +124,8 @@ class Extending:
             held = keys.shape[2]
             sees = torch.ones((new, held), dtype=torch.bool, device=q.device).tril(held - new)
             own = own.masked_fill(~sees, float("-inf"))
+        if self.real is not None:
+            own = own.masked_fill(~self.real[:, None, None], float("-inf"))
         weights = torch.cat([shared, own], -1).softmax(-1)
         weights = torch.nn.functional.dropout(weights, self.dropout, self.dropout > 0)
         context = shared_keys.shape[2]

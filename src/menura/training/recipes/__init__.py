@@ -16,6 +16,7 @@ from menura.training.recipes import (
     plato,
     plato_baselines,
     plato_grid,
+    plato_latent,
     tiny,
 )
 from menura.training.recipes.mamlviapp import Size
@@ -40,6 +41,7 @@ SIZED: dict[str, Callable[[Size], RunConfig]] = {  # recipes with sizes
     **mamlviapp_baselines.ROWS,
     **plato.ROWS,
     **plato_grid.ROWS,
+    **plato_latent.ROWS,
     **plato_baselines.ROWS,
     **arplus.ROWS,
     **arplus_negative_results.ROWS,

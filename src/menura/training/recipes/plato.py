@@ -2,13 +2,15 @@
 
 ``plato/pretrain`` learns dialogue as such; ``plato/finetune-SET`` goes on from its run, which ``--set
 model.init_from=`` names. A recipe that ends in ``-without`` has no latent and begins with ``plato/pretrain-without``.
-``tiny`` takes seconds. ``cpu`` begins with MiniLM, reads less and takes fewer steps than the paper, the same for all
-rows; ``paper`` is the text's own setting with ``bert-base`` in a folder or from a hub, which was not run.
+``tiny`` takes seconds. ``cpu`` is the smallest size at which the latent was found alive (``plato_latent``): MiniLM's
+two lowest layers and the word pieces that occur, contexts of two utterances, batches of some 56 exchanges. ``paper`` is
+the text's own setting with ``bert-base`` in a folder or from a hub, which was not run.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from menura.adaptation import default_methods
 from menura.adaptation.finetune import Finetune, PretrainOnly
@@ -33,22 +35,29 @@ MODELS: dict[Size, PlatoConfig] = {
     ),
     # For few steps the head needs word frequencies, and the selection loss a weight that counts beside token sums.
     "cpu": PlatoConfig(
+        pieces="training",
+        min_count=3,
+        vocab_size=8000,
+        num_layers=2,
+        num_latents=8,
         lm_head="bert_mlm",
-        bow="exact",
-        entropy_weight=0.5,
+        recognition="after_context",
+        sampling="hard_em",
+        targets="clusters",
+        target_share=0.8,
+        selection="match",
         selection_weight=20,
-        max_length=96,
-        max_utterance_tokens=32,
-        max_reply_tokens=32,
-        top_latents=4,
+        max_length=80,
+        max_turns=3,
+        max_utterance_tokens=24,
+        max_reply_tokens=24,
     ),
     "paper": PlatoConfig(base="google-bert/bert-base-uncased", preset="paper"),
 }
+CPU: dict[str, Any] = {"lr": 5e-4, "warmup_steps": 10, "max_grad_norm": 1.0, "eval_personas": 12}
 PRETRAINING: dict[Size, Outer] = {
     "tiny": Outer(10, 2, 0, 1, lr=1e-2, save_every=5, eval_every=5, eval_personas=2),
-    "cpu": Outer(
-        500, 4, 0, 1, lr=3e-4, warmup_steps=30, max_grad_norm=1.0, save_every=20, eval_every=125, eval_personas=30
-    ),
+    "cpu": Outer(300, 8, 0, 2, batched=8, save_every=25, eval_every=300, **CPU),
     "paper": Outer(
         3_500_000,
         64,
@@ -64,9 +73,7 @@ PRETRAINING: dict[Size, Outer] = {
 }
 FINETUNING: dict[Size, Outer] = {
     "tiny": Outer(6, 2, 0, 1, lr=1e-2, save_every=3, eval_every=3, eval_personas=2),
-    "cpu": Outer(
-        160, 4, 0, 1, lr=2e-4, warmup_steps=10, max_grad_norm=1.0, save_every=20, eval_every=50, eval_personas=20
-    ),
+    "cpu": Outer(300, 8, 0, 2, batched=8, save_every=25, eval_every=300, **CPU),
     "paper": Outer(
         50_000, 2, 0, 1, lr=1e-5, warmup_steps=500, cosine=False, max_grad_norm=1.0, save_every=2000, eval_every=2000
     ),
@@ -79,20 +86,20 @@ SMALL = DataConfig(max_turns=6, max_dialogues=10, min_heldout_dialogues=4)  # of
 
 @dataclass(frozen=True)
 class Set:
-    """A dialogue set: its settings, and for size cpu the length of sequences, steps and tasks per step."""
+    """A dialogue set: its settings, and for size cpu the length of sequences, tasks a step and dialogues of each."""
 
     data: DataConfig
     max_length: int
-    steps: int = 100
-    meta_batch_size: int = 4
+    meta_batch_size: int = 8
+    queries: int = 1
     adapters: int = 0  # the bottleneck of a persona's
     method: Adaptation = PretrainOnly()
 
 
 SETS: Mapping[str, Set] = {
-    "dailydialog": Set(DAILYDIALOG, 96, 160),
+    "dailydialog": Set(DAILYDIALOG, 80, queries=2),
     "personachat": Set(PERSONACHAT, 128, adapters=16, method=Finetune(INNER, PERSONAL)),
-    "avsd": Set(AVSD, 128, meta_batch_size=2),
+    "avsd": Set(AVSD, 160, meta_batch_size=4),
 }
 
 
@@ -117,7 +124,9 @@ def finetune(name: str, size: Size) -> RunConfig:
     if size == "cpu":
         model, outer = (
             replace(model, max_length=chosen.max_length),
-            replace(outer, meta_batch_size=chosen.meta_batch_size, steps=chosen.steps),
+            replace(
+                outer, meta_batch_size=chosen.meta_batch_size, batched=chosen.meta_batch_size, queries=chosen.queries
+            ),
         )
     return RunConfig(
         f"plato/finetune-{name}@{size}",
@@ -128,10 +137,20 @@ def finetune(name: str, size: Size) -> RunConfig:
     )
 
 
+def paper_dailydialog(size: Size) -> RunConfig:
+    """Finetune on DailyDialog as the paper's formulas have it: preset ``paper``, with nothing against a dead latent."""
+    usual = finetune("dailydialog", size)
+    paper: dict[str, Any] = {"preset": "paper", "lm_head": "tied", "selection": "mask", "selection_weight": 1.0}
+    without_ours = {"sampling": "", "targets": "none", "recognition": "bidirectional"}
+    return with_model(replace(usual, recipe=f"plato/paper-dailydialog@{size}"), **paper, **without_ours)
+
+
 def _rows() -> dict[str, Callable[[Size], RunConfig]]:
     rows: dict[str, Callable[[Size], RunConfig]] = {"plato/pretrain": pretrain}
     rows |= {f"plato/finetune-{name}": partial(finetune, name) for name in SETS}
-    return rows | {f"{name}-without": partial(_made_without, made) for name, made in rows.items()}
+    return {"plato/paper-dailydialog": paper_dailydialog, **rows} | {
+        f"{name}-without": partial(_made_without, made) for name, made in rows.items()
+    }
 
 
 def _made_without(made: Callable[[Size], RunConfig], size: Size) -> RunConfig:

@@ -48,7 +48,9 @@ def _model(row: GridRow, size: Size) -> PlatoConfig:
     usual = plato.MODELS[size]
     made = replace(usual, context=row.context, num_latents=usual.num_latents if row.latent else 0)
     if row.init == "gpt2":
-        made = replace(made, norm="pre") if size == "tiny" else replace(made, base="gpt2", lm_head="tied")
+        if size == "tiny":
+            return replace(made, norm="pre")
+        made = replace(made, base="gpt2", lm_head="tied", pieces="base", num_layers=0)  # byte pairs have no pieces
     return made
 
 
