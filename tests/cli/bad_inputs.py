@@ -81,9 +81,9 @@ def _repacked(path: Path, change: Callable[[dict[str, object]], dict[str, object
             archive.writestr(name, content)
 
 
-def unrun_page() -> None:
-    """Write a page with a figure of an experiment that was not run."""
-    Path("page.md").write_text("# A page\n\n<!-- figure cmaml seq2spg adapted ppl --><!-- end -->\n")
+def page_of_no_row() -> None:
+    """Write a page with a figure of a row whose name is misspelt."""
+    Path("page.md").write_text("# A page\n\n<!-- figure cmaml seq2spgg adapted ppl --><!-- end -->\n")
 
 
 def truncated(name: str) -> Callable[[], None]:
@@ -471,12 +471,12 @@ SETTINGS = (
     ),
     Bad("no such size to reproduce", "reproduce cmaml --size big", 2, "unknown_size", "'big' .*tiny, cpu, paper"),
     Bad(
-        "a page of nothing that was run",
+        "a page with a row that there is not",
         "report page.md",
         3,
-        "missing",
-        "line 3, .* no line 'adapted' .*reproduce",
-        unrun_page,
+        "unknown_row",
+        "line 3, .* no row of cmaml is called 'seq2spgg'.*did you mean seq2spg",
+        page_of_no_row,
     ),
     Bad("a page that is not there", "verify gone.md", 5, "missing", "gone.md: No such file"),
     Bad("pages beside folders", "report page.md runs/tiny-maml", 2, "usage", "pages and folders together"),

@@ -9,7 +9,7 @@ from menura.batches.chat_format import CHAT_FORMATS
 from menura.batches.encode import Encoder
 from menura.batches.tokenizer import byte_tokenizer
 from menura.corpus.dialogue import Turn
-from menura.memory.recall import K1, B, Memory, memory_of, words
+from menura.memory.recall import K1, B, ExchangeMemory, memory_of, words
 from menura.tasks.task import Exchange
 
 
@@ -23,7 +23,7 @@ SAID = (
     ("what do you do on sundays?", "i row on the river, or i sleep"),
     ("are you hungry?", "always. i could eat a river of soup"),
 )
-MEMORY = Memory(tuple(exchange(*said, number) for number, said in enumerate(SAID)))
+MEMORY = ExchangeMemory(tuple(exchange(*said, number) for number, said in enumerate(SAID)))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def encoder() -> Encoder:
     return Encoder(tokenizer, CHAT_FORMATS["chat"](tokenizer), 512)
 
 
-def replies(memory: Memory, line: str, encoder: Encoder, budget: int = 10_000) -> list[str]:
+def replies(memory: ExchangeMemory, line: str, encoder: Encoder, budget: int = 10_000) -> list[str]:
     recalled = memory.recalled([Turn("you", line)], encoder, budget)
     return [dialogue[-1].source.reply.text for dialogue in recalled if dialogue[-1].source]
 
@@ -46,12 +46,12 @@ def test_what_fits_the_line_best_is_recalled_and_stands_last(encoder: Encoder) -
 def test_a_line_without_any_word_of_the_memory_recalls_nothing(encoder: Encoder) -> None:
     assert replies(MEMORY, "brrr !?", encoder) == []
     assert MEMORY.recalled([], encoder, 1000) == ()
-    assert Memory(()).recalled([Turn("you", "river")], encoder, 1000) == ()
-    assert Memory((exchange("?", "!"),)).recalled([Turn("you", "river")], encoder, 1000) == ()
+    assert ExchangeMemory(()).recalled([Turn("you", "river")], encoder, 1000) == ()
+    assert ExchangeMemory((exchange("?", "!"),)).recalled([Turn("you", "river")], encoder, 1000) == ()
 
 
 def test_the_budget_is_kept_and_what_is_too_long_is_passed_over(encoder: Encoder) -> None:
-    long = Memory((exchange("river river river", "river " * 30), *MEMORY.exchanges))
+    long = ExchangeMemory((exchange("river river river", "river " * 30), *MEMORY.exchanges))
     for budget in (0, 40, 80, 160, 10_000):
         recalled = long.recalled([Turn("you", "the river")], encoder, budget)
         taken = sum(encoder.length_before(dialogue) for dialogue in recalled)

@@ -154,10 +154,24 @@ def _asked(name: str, size: str | None, config: Path | None, assignments: Sequen
 
 
 def mask_similarity(run: str) -> "Likeness":
-    """Return statistics of a run's persona masks, and whether similar personas have similar masks."""
-    from menura.evaluation.masks_of_run import likeness_of_run
+    """Return statistics of the masks of a run's training personas, and whether similar personas have similar masks.
 
-    return likeness_of_run(run)
+    Raises ConfigError for a run that has none.
+    """
+    from menura.adaptation.joint_inner_loop import LearnsJointly
+    from menura.evaluation.mask_similarity import likeness
+    from menura.evaluation.run import config_of
+    from menura.training import persona_masks
+    from menura.training.run_folder import Run
+    from menura.training.run_setup import prepare
+
+    config = config_of(run)
+    prepared = prepare(config)
+    if not isinstance(config.method, LearnsJointly):
+        raise ConfigError(f"run {run} has no persona masks", hint="name the run of a cmaml recipe", code="no_masks")
+    masks = persona_masks.read(Run(Path(run)), prepared.loaded.model)
+    tasks = [task for task in prepared.split.splits["train"] if task.persona_id in masks]
+    return likeness([masks[task.persona_id] for task in tasks], tasks)
 
 
 # Personas, and the machine

@@ -22,7 +22,7 @@ WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True)
-class Memory:
+class ExchangeMemory:
     """The exchanges that a person's replies may be helped by, in the order in which they were said."""
 
     exchanges: tuple[Exchange, ...]
@@ -60,10 +60,10 @@ class Memory:
         return index
 
 
-def memory_of(dialogues: Sequence[EncodedDialogue]) -> Memory:
+def memory_of(dialogues: Sequence[EncodedDialogue]) -> ExchangeMemory:
     """Return the memory of encoded dialogues: each reply with the turn before it, where its text is known."""
     sources = [exchange.source for dialogue in dialogues for exchange in dialogue if exchange.source is not None]
-    return Memory(tuple(replace(source, context=source.context[-1:]) for source in sources))
+    return ExchangeMemory(tuple(replace(source, context=source.context[-1:]) for source in sources))
 
 
 def words(text: str) -> list[str]:

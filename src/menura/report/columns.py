@@ -10,7 +10,7 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnGroup:
     """The titles of some columns, and how a line of an evaluation, and its origin, become their cells."""
 
     titles: tuple[str, ...]
@@ -37,8 +37,8 @@ def _masks(line: Mapping[str, Any], origin: Mapping[str, Any]) -> list[str]:
     return [density, f"{statistics['jaccard']:.3f}", *follows]
 
 
-COLUMNS: Mapping[Beside, Columns] = {
-    "costs": Columns(("to adapt", "persona", "peak memory"), _costs),
-    "distances": Columns(("Δ, e-10", "Diff, e-10"), _distances),
-    "masks": Columns(("edges kept", "mean Jaccard", "correlation", "p"), _masks),
+COLUMNS: Mapping[Beside, ColumnGroup] = {
+    "costs": ColumnGroup(("to adapt", "persona", "peak memory"), _costs),
+    "distances": ColumnGroup(("Δ, e-10", "Diff, e-10"), _distances),
+    "masks": ColumnGroup(("edges kept", "mean Jaccard", "correlation", "p"), _masks),
 }
