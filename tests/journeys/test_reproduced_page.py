@@ -58,5 +58,7 @@ def test_rows_on_made_up_data_become_a_page_that_is_verified(
     with pytest.raises(DataError, match="table cmaml/masks: .*0.123"):
         verify([page])
     capsys.readouterr()
+    assert typed(["model", "masks", str(units[ROWS.index("cmaml_seq2spg")].run)]) == 0
+    assert "rank correlation" in capsys.readouterr().out, "of the training personas"
     assert reproduce(units, run=typed, say=print) == []
     assert capsys.readouterr().out.count("scored already") == len(ROWS), "the same command does nothing again"

@@ -4,14 +4,17 @@ import runpy
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.process import BaseProcess
 from shlex import join
 
 from menura.errors import MenuraError, NumericalError
-from menura.experiments.commands import Unit
+from menura.experiments.commands import TINY, Unit
 
 HOUR = 3600.0
+LIBRARIES = ("torch._dynamo", "transformers.modeling_utils", "typer")  # what takes seconds to import
+OURS = ("menura.cli.main", "menura.api", "menura.evaluation.run", "menura.training.trainer", "menura.report.results")
 
 
 class CommandFailedError(MenuraError):
@@ -35,7 +38,7 @@ def reproduce(
     has not been the best. Raises CommandFailedError, naming the unit and
     the command, for one that fails.
     """
-    run = run or _run
+    run = run or _runner(units)
     began = time.monotonic()
     for number, unit in enumerate(units):
         if hours is not None and time.monotonic() - began > hours * HOUR:
@@ -71,16 +74,20 @@ def _typed(
         raise CommandFailedError(message, hint="its error is above; the same command goes on from there")
 
 
-def _run(words: Sequence[str]) -> int:
-    """Run a command in a process of its own, forked where a system can from one that has imported the libraries."""
-    process: BaseProcess
-    if "forkserver" in get_all_start_methods():
-        context = get_context("forkserver")
-        # Modules of Menura are not among them: each process notes those that it computes with.
-        context.set_forkserver_preload(["torch", "transformers.modeling_utils", "typer"])
-        process = context.Process(target=_command, args=(words,))
-    else:
-        process = get_context("spawn").Process(target=_command, args=(words,))
+def _runner(units: Sequence[Unit]) -> Callable[[Sequence[str]], int]:
+    """Return what runs a command in a process of its own, forked where a system can from one that has imported much.
+
+    Modules of Menura are imported before at size tiny only: each process notes those that it computes with.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return partial(_run, get_context("spawn").Process)
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*LIBRARIES, *(OURS if any(unit.size == TINY for unit in units) else ())])
+    return partial(_run, context.Process)
+
+
+def _run(started: Callable[..., BaseProcess], words: Sequence[str]) -> int:
+    process = started(target=_command, args=(words,))
     process.start()
     process.join()
     return process.exitcode or 0
