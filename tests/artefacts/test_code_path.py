@@ -53,7 +53,7 @@ def test_the_code_path_of_a_training_has_nothing_of_scoring() -> None:
     packages = {name.split(".")[0] for name in code_path.code_path(code_path.TRAINING)}
     assert {"models", "training"} <= packages
     assert not packages & {"evaluation", "metrics", "scorers"}
-    assert {"evaluation", "metrics", "scorers"} <= {name.split(".")[0] for name in code_path.code_path()}
+    assert {"evaluation", "memory", "metrics", "scorers"} <= {name.split(".")[0] for name in code_path.code_path()}
 
 
 def test_only_shared_modules_can_differ() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 # Packages in which figures are computed; what the settings of recipes are stands in each run's own settings.
 TRAINING = ("adaptation", "artefacts", "batches", "corpus", "decoding", "models", "tasks", "training")
-COMPUTING = (*TRAINING, "evaluation", "metrics", "scorers")
+COMPUTING = (*TRAINING, "evaluation", "memory", "metrics", "scorers")
 SETTINGS_ONLY = "menura.training.recipes"
 OF_HASH = 12  # hexadecimal digits: 48 bits tell some hundred modules apart
 
