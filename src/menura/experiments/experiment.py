@@ -19,11 +19,11 @@ class ExperimentRow:
     ``settings`` are ``--set`` of the training, ``settings_tiny`` those of size tiny where others are needed. ``start``
     is the row whose run its weights begin at, of the same seed or of its last, ``run_of`` the row whose run it scores
     instead of training one of its own. ``scored_with`` are more flags of ``menura eval``, or all of them where it is
-    ``scored_otherwise`` than the experiment. A row without training
-    (``trains=False``) scores the recipe as it is, or with the weights of ``start``; one that is not ``scored`` is only
-    begun at. A row runs ``seeds`` times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of
-    these learning rates, and all seeds go on with the one that was best on validation personas; ``rate_of`` is the row
-    whose choice a row takes.
+    ``scored_otherwise`` than the experiment. A row without training (``trains=False``) scores the recipe as it is, or
+    with the weights of ``start``; one that is not ``scored`` only gives others their initial weights. A row runs
+    ``seeds`` times, with seeds 0, 1, …. With ``rates`` its first seed is trained once at each of these learning rates,
+    and all seeds go on with the one that was best on validation personas; ``rate_of`` is the row whose choice a row
+    takes.
     """
 
     name: str

@@ -11,7 +11,6 @@ KNOWN = ("knowledge-recall", "knowledge-precision", "knowledge-f1")
 CAPTIONED = ("coco-bleu-1", "coco-bleu-4", "meteor-exact-stem", "rouge-l", "cider-d")
 LINES: tuple[Kind, ...] = ("un-adapted",)
 PAIRS = ("--candidates", "2")  # a reference against the reply of another dialogue: chance is 50 %
-GREEDY = ("--num-beams", "1", "--max-new-tokens", "24", "--replies", "1")
 KEPT = "model.targets=none"  # of a row that begins at another's latents: clusters would number them anew
 MORE = "outer.steps=600"  # as long as a latent's steps take, with half of the tokens
 PRINTED = {  # Table 2 of the paper, on DailyDialog: BLEU-1, BLEU-2, Distinct-1, Distinct-2
@@ -23,28 +22,16 @@ PRINTED = {  # Table 2 of the paper, on DailyDialog: BLEU-1, BLEU-2, Distinct-1,
 COLUMNS = ("BLEU-1", "BLEU-2", "Dist-1", "Dist-2")
 
 
-def _scored(queries: int, *metrics: str, personas: int = 100) -> tuple[str, ...]:
-    wanted = ",".join(("ppl-word", *LATENT, *metrics))
-    return ("-k", "0", "--queries", str(queries), "--personas", str(personas), *GREEDY, *PAIRS, "--metrics", wanted)
+def _scored(queries: int, *metrics: str, personas: int = 100, max_new_tokens: int = 24) -> tuple[str, ...]:
+    return (
+        *("-k", "0", "--queries", str(queries), "--personas", str(personas), "--num-beams", "1"),
+        *("--max-new-tokens", str(max_new_tokens), "--replies", "1", *PAIRS),
+        *("--metrics", ",".join(("ppl-word", *LATENT, *metrics))),
+    )
 
 
 def _scored_tiny(*metrics: str) -> tuple[str, ...]:
-    wanted = ",".join(("ppl-word", *LATENT, *metrics))
-    few = (
-        "-k",
-        "0",
-        "--queries",
-        "1",
-        "--personas",
-        "3",
-        "--num-beams",
-        "1",
-        "--max-new-tokens",
-        "4",
-        "--replies",
-        "1",
-    )
-    return (*few, *PAIRS, "--metrics", wanted)
+    return _scored(1, *metrics, personas=3, max_new_tokens=4)
 
 
 SEARCH = Experiment(

@@ -35,8 +35,7 @@ def reproduce(
 
     Each command is a process of its own, as typed by hand. A unit that is scored is not done again, and an interrupted
     one goes on: the same call resumes. No unit begins after ``hours``. Of several learning rates one may diverge: it
-    has not been the best. Raises CommandFailedError, naming the unit and
-    the command, for one that fails.
+    has not been the best. Raises CommandFailedError, naming the unit and the command, for one that fails.
     """
     run = run or _runner(units)
     began = time.monotonic()
