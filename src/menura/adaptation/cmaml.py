@@ -1,6 +1,6 @@
 """Customised MAML: a mask for each persona, and private weights trained jointly (CMAML; Song et al., 2020)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any, ClassVar, Literal, Self
@@ -152,7 +152,7 @@ class Cmaml:
         if not template.layers or not any(support):
             return template
         with torch.enable_grad():
-            return self._pruned(model, support, template, self._sparse(model, support, template))
+            return self._mask_and_copy(model, support, template)[0]
 
     def adapted(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
@@ -165,9 +165,8 @@ class Cmaml:
         initial: PersonaWeights = start
         with torch.enable_grad():
             if mask.layers and any(support):
-                sparse = self._sparse(model, support, mask)
-                mask = self._pruned(model, support, mask, sparse)
-                initial = filter_by_name(sparse, self.trainable) if self.preset == "repo" else start
+                mask, copy = self._mask_and_copy(model, support, mask)
+                initial = filter_by_name(copy, self.trainable) if self.preset == "repo" else start
             trajectory = self._trajectory(model, initial, [mask], exact=False)
             for done, steps, loss in iterate_joint_loop(trajectory, [self._batches(model, support)], self.inner):
                 if on_step:
@@ -204,29 +203,18 @@ class Cmaml:
     def _batches(self, model: DialogueModel[Any], support: Sequence[EncodedDialogue]) -> list[Batch]:
         return mini_batches(model, support, self.inner.batch_size) if self.inner.epochs and any(support) else []
 
-    def _sparse(
+    def _mask_and_copy(
         self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], template: PersonaMask
-    ) -> dict[str, Tensor]:
+    ) -> tuple[PersonaMask, dict[str, Tensor]]:
+        """Return a persona's mask, and the fine-tuned copy that it was found on."""
+        start, batches = adaptable_parameters(model), mini_batches(model, support, self.inner.batch_size)
         problem = InnerProblem(model, self.prune_lr or self.inner.lr, adam=self.prune_optimizer == "adam")
         penalty = Penalty(frozenset(template.names), self.l1_weight, self.l1_step)
-        batches = mini_batches(model, support, self.inner.batch_size)
-        return l1_finetuned_copy(
-            problem, adaptable_parameters(model), batches, replace(self.inner, epochs=self.prune_epochs), penalty
-        )
-
-    def _pruned(
-        self,
-        model: DialogueModel[Any],
-        support: Sequence[EncodedDialogue],
-        template: PersonaMask,
-        copy: Mapping[str, Tensor],
-    ) -> PersonaMask:
-        problem = InnerProblem(model, self.inner.lr, adam=False)
+        copy = l1_finetuned_copy(problem, start, batches, replace(self.inner, epochs=self.prune_epochs), penalty)
         names = [layer.weight_name for layer in template.layers]
-        batches = mini_batches(model, support, self.inner.batch_size)
-        scores = edge_scores(self.prune_by, problem, adaptable_parameters(model), copy, batches, names)
+        scores = edge_scores(self.prune_by, problem, start, copy, batches, names)
         threshold = Threshold(self.threshold, self.gamma, self.keep_share)
-        return pruned(template, scores, threshold, "nodes" if self.preset == "repo" else "edges")
+        return pruned(template, scores, threshold, "nodes" if self.preset == "repo" else "edges"), copy
 
 
 def _check_private(model: DialogueModel[Any]) -> None:
