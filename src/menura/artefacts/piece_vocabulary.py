@@ -46,10 +46,10 @@ def read(folder: Path) -> PieceVocabulary:
     if not path.exists():
         hint = "name the folder of such a run, or --set model.pieces=base"
         raise DataError("no pieces: this run has its base's whole vocabulary", place=str(path), hint=hint)
-    found = read_json(path)
-    if not isinstance(found, dict) or "pieces" not in found:
+    content = read_json(path)
+    if not isinstance(content, dict) or "pieces" not in content:
         raise DataError("damaged: not a vocabulary of pieces", place=str(path), code="damaged")
-    return PieceVocabulary(json.dumps(found["pieces"], ensure_ascii=False))
+    return PieceVocabulary(json.dumps(content["pieces"], ensure_ascii=False))
 
 
 def of_tasks(tasks: Sequence[Task], theirs: Tokenizer, *, max_size: int = 0, min_count: int = 1) -> PieceVocabulary:

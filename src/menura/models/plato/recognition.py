@@ -56,7 +56,7 @@ class ReadsContextsOnce(PlatoNetwork):
         self, read: Sequence[ReadContexts], exchanges: Sequence[EncodedExchange], pairs: Sequence[tuple[int, Ids]]
     ) -> Tensor:
         """Return features, as ``features`` does, of pairs of an exchange's index and a reply."""
-        found: dict[int, Tensor] = {}
+        states_by_pair: dict[int, Tensor] = {}
         for part in read:
             row_of = {place: row for row, place in enumerate(part.places)}
             mine = [number for number, (place, _) in enumerate(pairs) if place in row_of]
@@ -65,8 +65,8 @@ class ReadsContextsOnce(PlatoNetwork):
                 owners = torch.tensor([row_of[pairs[number][0]] for number in numbers], device=self.device)
                 replies = [(exchanges[pairs[number][0]].prefix[-1], *pairs[number][1]) for number in numbers]
                 states = self._with_mask_slot(part.contexts, owners, replies)
-                found.update(zip(numbers, states, strict=True))
-        return torch.stack([found[number] for number in range(len(pairs))])
+                states_by_pair.update(zip(numbers, states, strict=True))
+        return torch.stack([states_by_pair[number] for number in range(len(pairs))])
 
     def _with_mask_slot(self, contexts: Contexts, owners: Tensor, replies: Sequence[Ids]) -> Tensor:
         """Return features of replies (R, D or 2D), each after the context at the index that ``owners`` (R,) names."""

@@ -37,15 +37,15 @@ class ReplyReader:
     @torch.no_grad()
     def means(self, replies: Sequence[Ids]) -> Tensor:
         """Return (N, D) mean states of replies, the end token included."""
-        found: dict[int, Tensor] = {}
+        means_by_place: dict[int, Tensor] = {}
         for places in buckets([len(reply) for reply in replies], TOKENS_AT_ONCE):
             device = self.embeddings.token.weight.device
             read = PlatoInputs.of([self.layout.reply(replies[place]) for place in places], device)
             seen = (read.mask[:, None, :] | torch.eye(read.mask.shape[1], dtype=torch.bool, device=device)).unsqueeze(1)
             states = self.body(self.embeddings(read), [Masked(seen)] * len(self.body.blocks))
             real = read.mask.unsqueeze(-1)
-            found.update(zip(places, (states * real).sum(1) / real.sum(1), strict=True))
-        return torch.stack([found[place] for place in range(len(replies))])
+            means_by_place.update(zip(places, (states * real).sum(1) / real.sum(1), strict=True))
+        return torch.stack([means_by_place[place] for place in range(len(replies))])
 
 
 @dataclass(frozen=True)
