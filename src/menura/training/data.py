@@ -42,6 +42,9 @@ class DataConfig:
     ``num_valid_personas``, if not 0, replaces the share ``valid``.
 
     ``user_subset`` keeps the ``num_users`` training and test personas with the most, or least, similar facts.
+
+    With ``memory_tokens`` a share ``memory_share`` of the training dialogues is read with so many tokens of the
+    persona's other dialogues before it, recalled as a persona with a memory recalls them.
     """
 
     corpus: str = "chitchat"
@@ -70,6 +73,8 @@ class DataConfig:
     seed: int = 0
     max_heldout_tasks: int = 0
     total_train_dialogues: int = 0
+    memory_tokens: int = 0  # of recalled exchanges before a training dialogue; 0 is none
+    memory_share: float = 0.75
 
     def __post_init__(self) -> None:
         """Refuse negative numbers, and settings that exclude each other."""
@@ -83,6 +88,7 @@ class DataConfig:
             "max_utterances",
             "max_heldout_tasks",
             "total_train_dialogues",
+            "memory_tokens",
         )
         for name in bounds:
             if getattr(self, name) < 0:
@@ -94,6 +100,8 @@ class DataConfig:
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"data.{name}: {getattr(self, name)}, must be at least {least}")
+        if not 0 <= self.memory_share <= 1:
+            raise ConfigError(f"data.memory_share: {self.memory_share}, must be between 0 and 1")
         given = [
             name
             for name in ("test_speakers", "num_test_personas", "max_test_dialogues", "valid_id_prefixes")

@@ -33,18 +33,18 @@ SHOTS, QUERIES = 5, 2  # of a speaker: dialogues left out, as a persona would le
 def recipe() -> RunConfig:
     """Pooled training of LoRA on any base; ``menura base prepare`` sets the base and the learning rate."""
     outer = Outer(
-        steps=120,
+        steps=300,
         meta_batch_size=4,
         shots=1,
         queries=1,
         lr=1e-3,
         warmup_steps=10,
         save_every=10,
-        eval_every=60,
+        eval_every=100,
         eval_personas=8,
     )
     model = CausalLmConfig(max_length=768, adapters=LORA)
-    return RunConfig("base-prepare", model, Finetune(ANCHORED), DataConfig(max_turns=16), outer)
+    return RunConfig("base-prepare", model, Finetune(ANCHORED), DataConfig(max_turns=16, memory_tokens=256), outer)
 
 
 @dataclass(frozen=True)

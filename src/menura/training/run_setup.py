@@ -12,6 +12,7 @@ from menura.personas.profiles import told_in
 from menura.tasks.split import Splits
 from menura.training.config import RunConfig
 from menura.training.data import EncodedTask, encoded, split_of, tasks_of
+from menura.training.recalled_exchanges import with_recalled
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Prepared:
         if name == "train" and train_encoder:
             profiles = [told_in(part) for task in tasks for part in task.dialogues]
             encoder = train_encoder(self.config.model, encoder, profiles)
-        return encoded(tasks, encoder)
+        made, data = encoded(tasks, encoder), self.config.data
+        if name != "train" or not data.memory_tokens:
+            return made
+        return with_recalled(
+            made, encoder, tokens=data.memory_tokens, share=data.memory_share, seed=self.config.seed
+        )
 
     @property
     def origin(self) -> dict[str, str]:
