@@ -19,8 +19,10 @@ from menura.evaluation.evaluate import Evaluation, Results, SystemRow
 from menura.evaluation.generation import Evaluator, Outputs
 from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
 from menura.evaluation.settings import EvaluateConfig
+from menura.evaluation.systems import System
 from menura.metrics.catalogue import BY_CHARACTERS, DEFAULT
 from menura.metrics.score import Sample
+from menura.report import results as report_files
 from menura.tasks.split import strangers
 from menura.tasks.task import Task
 from menura.training.config import RunConfig
@@ -151,8 +153,8 @@ def test_wrong_persona_weights_never_come_from_one_who_shares_a_dialogue(
     def adapt(self: object, model: object, support: Any, on_step: object = None) -> dict[str, Any]:
         return {support[0][0].persona_id: torch.zeros(1)}
 
-    def noting(self: Evaluator, folds: Any, weights: Mapping[str, Any], **kwargs: Any) -> Outputs:
-        used.extend((exchanges[0].persona_id, whose) for exchanges in folds for whose in weights)
+    def noting(self: Evaluator, folds: Any, system: System, **kwargs: Any) -> Outputs:
+        used.extend((exchanges[0].persona_id, whose) for exchanges in folds for whose in system.weights)
         return Outputs([Sample(exchanges[0].persona_id, "d", "", "x", 1.0, 1) for exchanges in folds])
 
     monkeypatch.setattr(type(given.config.method), "adapt", adapt)
@@ -269,6 +271,36 @@ def test_recalled_exchanges_stand_before_each_context_within_their_budget(given:
     assert not rows["recalled, K=2"].kilobytes
     assert rows["adapted + recalled, K=2"].kilobytes
     assert asked(rows["recalled, K=2"]) == asked(rows["un-adapted"])
+
+
+def test_a_cache_of_own_words_adds_rows_and_costs_no_context(given: Prepared) -> None:
+    settings = replace(QUICK, shots=(2,), memory_tokens=60, cache_weight=0.2, metrics=("ppl",))
+    found = evaluate_prepared(given, settings, personas=2, say=quiet)
+    rows = {row.label.removesuffix(", K=2"): row for row in found.rows}
+    assert list(rows)[-3:] == [
+        "adapted + cache",
+        "wrong persona's adapted + recalled + cache",
+        "adapted + recalled + cache",
+    ]
+    for cached, plain in (("adapted + cache", "adapted"), ("adapted + recalled + cache", "adapted + recalled")):
+        assert rows[cached].draws[0].context_tokens == rows[plain].draws[0].context_tokens
+        nll = [[sample.reference_nll for sample in rows[name].scored] for name in (cached, plain)]
+        assert all(
+            own < other + 0.3 * sample.reference_tokens
+            for own, other, sample in zip(*nll, rows[plain].scored, strict=True)
+        )
+        assert nll[0] != nll[1]
+
+
+def test_everybody_is_judged_under_everybodys_persona(given: Prepared) -> None:
+    settings = replace(QUICK, shots=(2,), prompt=True, identify=True, metrics=("ppl",))
+    found = evaluate_prepared(given, settings, personas=3, say=quiet)
+    told_apart = {row.label: row.identified for row in found.rows if row.identified}
+    assert list(told_apart) == ["adapted, K=2", "prompt, K=2", "adapted + prompt, K=2"]
+    for identified in told_apart.values():
+        assert {one.personas for one in identified} == {3}
+        assert all(1 <= one.rank <= 3 for one in identified)
+    assert "of 3 |" in report_files.table(found)
 
 
 def test_a_prompt_puts_the_support_dialogues_before_the_context_and_changes_no_weight(given: Prepared) -> None:

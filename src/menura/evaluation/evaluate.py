@@ -10,6 +10,7 @@ import torch
 
 from menura.adaptation.joint_inner_loop import LearnsJointly
 from menura.adaptation.masks import PersonaMask
+from menura.adaptation.own_words import cache_of
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.adaptation.weights import PersonaWeights
@@ -17,12 +18,26 @@ from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.folds import Fold, folds_of
-from menura.evaluation.generation import Before, Evaluator, Outputs, text_of
+from menura.evaluation.generation import Evaluator, Outputs, text_of
+from menura.evaluation.identify import Identification
 from menura.evaluation.mask_similarity import Likeness
 from menura.evaluation.scorer_labels import ScorerLabels
 from menura.evaluation.settings import OF_LIKELIHOOD, EvaluateConfig
+from menura.evaluation.systems import (
+    ADAPTED,
+    COMPARED,
+    OF_WEIGHTS,
+    UNADAPTED,
+    UNCHANGED,
+    UPPER,
+    Before,
+    Part,
+    System,
+    kinds_with,
+)
 from menura.memory.recall import memory_of
 from menura.metrics import catalogue
+from menura.metrics.identification import Identified
 from menura.metrics.nearest_candidate import best_of
 from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
@@ -32,18 +47,6 @@ from menura.training.data import EncodedTask
 from menura.training.precision import Precision, approximately
 
 OF_SECOND_TASK = "ppl-release-sum"  # the metric of the auxiliary task
-UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
-UPPER = "upper bound"  # the row with the candidates nearest to the references: an oracle
-PROMPT, WRONG_PROMPT, BOTH = "prompt", "wrong persona's prompt", "adapted + prompt"
-RECALLED, WRONG_RECALLED, ADAPTED_RECALLED = "recalled", "wrong persona's recalled", "adapted + recalled"
-OF_WEIGHTS = (WRONG, ADAPTED, BOTH, ADAPTED_RECALLED)  # rows of adapted weights
-COMPARED = {  # which rows of the same K, beside those without any, a row is compared with
-    ADAPTED: (WRONG, PROMPT),
-    BOTH: (PROMPT, ADAPTED),
-    PROMPT: (WRONG_PROMPT,),
-    RECALLED: (WRONG_RECALLED, PROMPT),
-    ADAPTED_RECALLED: (ADAPTED, RECALLED, PROMPT),
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class SystemRow:
     distances: Distances | None = None  # of adapted weights, from the initial ones and from one another
     masks: Mapping[str, PersonaMask] = field(default_factory=dict)  # by persona, of a method that prunes for each
     likeness: Likeness | None = None  # of the masks, against that of the personas
+    identified: tuple[Identified, ...] = ()  # whether these personas are told apart
     drawn_replies: tuple[str | None, ...] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
     by_draw: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # each metric's value of each draw
@@ -209,7 +213,7 @@ class Evaluation:
     def _unadapted_rows(self) -> Iterator[SystemRow]:
         for kind, weights in (("base", self.bare), (UNADAPTED, {})):
             if kind == UNADAPTED or weights:
-                outputs = self.evaluator.evaluate(self.queries, weights)
+                outputs = self.evaluator.evaluate(self.queries, replace(UNCHANGED, weights=weights))
                 yield SystemRow(kind, 0, (outputs,))
                 self.say(f"{kind}: {number_of(len(self.tasks), 'persona')}")
                 if self.config.upper_bound and kind == UNADAPTED:
@@ -218,65 +222,83 @@ class Evaluation:
                     )
 
     def _rows(self, shots: int) -> list[SystemRow]:
-        """Adapt every persona once per fold; its weights serve its own row and another persona's wrong-persona row."""
-        adapts = self.method.has_inner_loop
-        kinds = [WRONG, ADAPTED] if adapts else []
-        if self.config.prompt:
-            kinds += [WRONG_PROMPT, PROMPT, *([BOTH] if adapts else [])]
-        if self.config.memory_tokens:
-            kinds += [WRONG_RECALLED, RECALLED, *([ADAPTED_RECALLED] if adapts else [])]
-        drawn: dict[str, list[Outputs]] = {kind: [] for kind in kinds}
+        """Adapt every persona once per fold; its parts serve its own rows and another persona's wrong-persona rows."""
+        kinds = list(kinds_with(self.parts))
+        names = [name for kind in kinds for name in (kind.wrong, kind.name) if name]
+        drawn: dict[str, list[Outputs]] = {name: [] for name in names}
         cost = _Cost(WeightDistances(sum(p.numel() for p in self.model.parameters())))
+        queries = [own[0].exchanges for own in self.folds[0].values()]
+        identification = Identification(self.evaluator, queries, self.config.max_prompt_tokens, self.config.seed)
         for draw, folds in enumerate(self.folds):
-            found = self._one_draw(shots, draw, folds, cost)
-            for kind in kinds:
+            outputs = self._one_draw(shots, draw, folds, cost, identification)
+            for name in names:
                 joined = Outputs()
                 for persona_id, own in folds.items():
                     for number in range(len(own)):
-                        joined.add(found[kind, persona_id, number])
-                drawn[kind].append(joined)
+                        joined.add(outputs[name, persona_id, number])
+                drawn[name].append(joined)
+        told_apart = identification.results()
         return [
             SystemRow(
-                *(kind, shots, tuple(drawn[kind]), *(cost.each if kind in OF_WEIGHTS else (0.0, 0.0))),
-                distances=cost.drift.distances() if kind == ADAPTED else None,
-                masks=cost.masks if kind == ADAPTED else {},
+                *(name, shots, tuple(drawn[name]), *(cost.each if name in OF_WEIGHTS else (0.0, 0.0))),
+                distances=cost.drift.distances() if name == ADAPTED else None,
+                masks=cost.masks if name == ADAPTED else {},
+                identified=told_apart.get(name, ()),
             )
-            for kind in kinds
+            for name in names
         ]
 
+    @property
+    def parts(self) -> frozenset[Part]:
+        """The parts of a persona that are made here."""
+        config = self.config
+        wanted: dict[Part, bool] = {
+            "weights": self.method.has_inner_loop,
+            "prompt": config.prompt,
+            "memory": bool(config.memory_tokens),
+            "cache": bool(config.cache_weight),
+        }
+        return frozenset(part for part, made in wanted.items() if made)
+
     def _one_draw(
-        self, shots: int, draw: int, folds: Mapping[str, Sequence[Fold]], cost: "_Cost"
+        self,
+        shots: int,
+        draw: int,
+        folds: Mapping[str, Sequence[Fold]],
+        cost: "_Cost",
+        identification: Identification,
     ) -> dict[tuple[str, str, int], Outputs]:
         """Return outputs by row, persona and fold: each fold's own, and those of its receivers."""
-        found: dict[tuple[str, str, int], Outputs] = {}
+        outputs: dict[tuple[str, str, int], Outputs] = {}
         for done, (persona_id, own) in enumerate(folds.items(), start=1):
             for index, fold in enumerate(own):
-                for kind, wrong, weights, before in self._ways(fold, shots, draw, cost):
-                    found[kind, persona_id, index] = self._outputs_of(fold, weights, before)
-                    for other, number in self._receivers(persona_id, index, folds) if wrong else ():
-                        found[wrong, other, number] = self._outputs_of(folds[other][number], weights, before)
+                for system in self._systems(fold, shots, draw, cost):
+                    kind = system.kind
+                    outputs[kind.name, persona_id, index] = self._outputs_of(fold, system)
+                    if self.config.identify and not draw and not index:
+                        identification.judge(system)
+                    for other, number in self._receivers(persona_id, index, folds) if kind.wrong else ():
+                        outputs[kind.wrong, other, number] = self._outputs_of(folds[other][number], system)
             if done % 8 == 0 or done == len(folds):
                 drawn = f", draw {draw + 1}" if draw else ""
                 self.say(f"{number_of(shots, 'shot')}: {done} of {number_of(len(folds), 'persona')}{drawn}")
-        return found
+        return outputs
 
-    def _ways(
-        self, fold: Fold, shots: int, draw: int, cost: "_Cost"
-    ) -> Iterator[tuple[str, str, PersonaWeights, Before | None]]:
-        """Yield the systems of a persona: its row, the row of its receivers, weights, what is read before a context."""
+    def _systems(self, fold: Fold, shots: int, draw: int, cost: "_Cost") -> Iterator[System]:
+        """Yield a persona as each row has it."""
         support = fold.support(shots)
-        recalled = self._recalled(support) if self.config.memory_tokens else None
-        if self.method.has_inner_loop:
-            weights = self._adapted(fold, shots, draw, cost)
-            yield ADAPTED, WRONG, weights, None
-            if self.config.prompt:
-                yield BOTH, "", weights, lambda exchange: support
-            if recalled:
-                yield ADAPTED_RECALLED, "", weights, recalled
-        if self.config.prompt:
-            yield PROMPT, WRONG_PROMPT, {}, lambda exchange: support
-        if recalled:
-            yield RECALLED, WRONG_RECALLED, {}, recalled
+        weights = self._adapted(fold, shots, draw, cost) if "weights" in self.parts else {}
+        before: dict[Part, Before] = {"prompt": lambda exchange: support, "memory": self._recalled(support)}
+        cache = None
+        if "cache" in self.parts:
+            cache = cache_of(self.model, weights, support).weighing(self.config.cache_weight)
+        for kind in kinds_with(self.parts):
+            yield System(
+                kind,
+                weights if "weights" in kind.parts else {},
+                next((before[part] for part in before if part in kind.parts), None),
+                cache if "cache" in kind.parts else None,
+            )
 
     def _recalled(self, support: Sequence[EncodedDialogue]) -> Before:
         memory, budget = memory_of(support), self.config.memory_tokens
@@ -309,10 +331,8 @@ class Evaluation:
             cost.drift.add(dict(self.model.named_parameters()), weights)
         return weights
 
-    def _outputs_of(self, fold: Fold, weights: PersonaWeights, before: Before | None = None) -> Outputs:
-        return self.evaluator.evaluate(
-            [fold.exchanges], weights, before=before, prompt_limit=self.config.max_prompt_tokens
-        )
+    def _outputs_of(self, fold: Fold, system: System) -> Outputs:
+        return self.evaluator.evaluate([fold.exchanges], system, prompt_limit=self.config.max_prompt_tokens)
 
     def _scored(self, row: SystemRow) -> SystemRow:
         metrics = catalogue.named(self.config.metrics)

@@ -3,18 +3,20 @@
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from menura.adaptation.weights import PersonaWeights, swapped_weights
+from menura.adaptation.weights import swapped_weights
 from menura.batches.batch import Batch
-from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
+from menura.batches.encode import EncodedExchange, Encoder
 from menura.decoding.candidates import RankedReply, Ranker, Ranking, candidates
 from menura.decoding.generate import Decoding, generate
+from menura.evaluation.systems import UNCHANGED, System
 from menura.metrics.hits import draw_candidates, rank_of
 from menura.metrics.score import Sample
 from menura.models.dialogue_model import (
@@ -22,11 +24,11 @@ from menura.models.dialogue_model import (
     DialogueModel,
     HasAuxiliaryTask,
     HasLatents,
+    caching,
     nll_of,
     weighing,
 )
 
-Before = Callable[[EncodedExchange], Sequence[EncodedDialogue]]
 ROWS_AT_ONCE = 16  # prompts generated in one batch: bounds memory, changes no reply
 
 
@@ -71,20 +73,16 @@ class Evaluator:
     second_task: bool = False  # whether the model's auxiliary task is scored, too
 
     @torch.no_grad()
-    def evaluate(
-        self,
-        folds: Sequence[Sequence[EncodedExchange]],
-        weights: PersonaWeights,
-        *,
-        before: Before | None = None,
-        prompt_limit: int = 0,
-    ) -> Outputs:
-        """Evaluate each fold's exchanges, with the dialogues that ``before`` gives each placed before its context."""
+    def evaluate(self, folds: Sequence[Sequence[EncodedExchange]], system: System, *, prompt_limit: int = 0) -> Outputs:
+        """Evaluate each fold's exchanges under a persona's weights, with what it reads before a context, and its cache.
+
+        What it reads before a context leaves a sequence at ``prompt_limit`` tokens.
+        """
         found = Outputs()
         chosen: list[tuple[int, EncodedExchange, Sample]] = []
-        with swapped_weights(self.model, weights), weighing(self.model, self.strength):
+        with self._under(system):
             for own in folds:
-                exchanges = [self.encoder.after(e, before(e), prompt_limit) for e in own] if before else list(own)
+                exchanges = self._read_before(own, system, prompt_limit)
                 samples = self._likelihoods(exchanges, found)
                 if self.second_task and isinstance(self.model, HasAuxiliaryTask) and self.model.has_second_task:
                     samples = self._auxiliary(self.model, exchanges, samples)
@@ -95,6 +93,27 @@ class Evaluator:
             if self.generates:
                 self._generate(chosen, found)
         return found
+
+    @torch.no_grad()
+    def nll(
+        self, folds: Sequence[Sequence[EncodedExchange]], system: System = UNCHANGED, *, prompt_limit: int = 0
+    ) -> list[list[float]]:
+        """Return −log p (nats) of each fold's replies under a persona, and nothing else."""
+        with self._under(system):
+            return [
+                self.model.loss(self.model.batch(self._read_before(own, system, prompt_limit))).nll.tolist()
+                for own in folds
+            ]
+
+    @contextmanager
+    def _under(self, system: System) -> Iterator[None]:
+        model = self.model
+        with swapped_weights(model, system.weights), weighing(model, self.strength), caching(model, system.cache):
+            yield
+
+    def _read_before(self, own: Sequence[EncodedExchange], system: System, limit: int) -> list[EncodedExchange]:
+        before = system.before
+        return [self.encoder.after(e, before(e), limit) for e in own] if before else list(own)
 
     def _likelihoods(self, exchanges: Sequence[EncodedExchange], found: Outputs) -> list[Sample]:
         """Return each reference's NLL; with latents, also under the best and the posterior's likeliest latent."""

@@ -74,6 +74,8 @@ class EvaluateConfig:
     epochs: tuple[int, ...] = setting((), "Inner epochs to choose from on held-back personas: 1,2,4")
     prompt: bool = setting(False, "Rows with the support dialogues in the context.")
     memory_tokens: int = setting(0, "Rows with exchanges that are recalled, in so many tokens of context.", minimum=0)
+    cache_weight: float = setting(0.0, "Rows with a cache of the person's own words, of so much weight.")
+    identify: bool = setting(False, "Whose persona makes each person's held-out replies likeliest.")
     max_prompt_tokens: int = 2048  # tokens of a sequence with support dialogues in its context
     replies: int = setting(4, "Exchanges a persona to reply to and to rank; 0 = all.")
     candidates: int = setting(20, "Replies that the real one is ranked among, itself included.")
@@ -113,6 +115,8 @@ class EvaluateConfig:
         for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}: {getattr(self, name)}, must be at least {least}")
+        if not 0 <= self.cache_weight < 1:
+            raise ConfigError(f"cache_weight: {self.cache_weight:g}, must be at least 0 and below 1")
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise ConfigError(f"strength: {self.strength}, must be between 0 and 1")
 

@@ -15,6 +15,7 @@ from menura.batches.encode import EncodedExchange
 from menura.batches.padded import PaddedBatch
 from menura.errors import ConfigError
 from menura.models.layers.latent import mixture_nll
+from menura.models.layers.neural_cache import NeuralCache
 
 State = TypeVar("State")
 
@@ -102,6 +103,17 @@ class RanksReplies(Protocol):
 
         ``prefilled`` is the one-row state of a context that all exchanges share, if it was read before.
         """
+
+
+@runtime_checkable
+class HasNeuralCache(Protocol):
+    """A model whose distribution can be mixed with a cache of what a person said in like states."""
+
+    def reply_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (N, D) the last hidden state before each token of the replies, and (N,) these tokens."""
+
+    def using_cache(self, cache: NeuralCache | None) -> AbstractContextManager[None]:
+        """Mix a cache into every distribution while the block runs; None changes nothing."""
 
 
 @runtime_checkable
@@ -326,6 +338,21 @@ def weighing(model: DialogueModel[Any], strength: float | None) -> AbstractConte
     """Set every persona's weight while the block runs (None: the model's own); raises as ``check_strength`` does."""
     check_strength(model, strength)
     return model.at_strength(strength) if isinstance(model, HasStrength) else nullcontext()
+
+
+def check_caches(model: DialogueModel[Any]) -> None:
+    """Raise ConfigError for a model whose distribution takes no cache."""
+    if not isinstance(model, HasNeuralCache):
+        raise ConfigError(f"{type(model).__name__} takes no cache of a person's words", hint="leave the cache out")
+
+
+def caching(model: DialogueModel[Any], cache: NeuralCache | None) -> AbstractContextManager[None]:
+    """Mix a cache into every distribution while the block runs (None: nothing); raises as ``check_caches`` does."""
+    if cache is None:
+        return nullcontext()
+    check_caches(model)
+    assert isinstance(model, HasNeuralCache)
+    return model.using_cache(cache)
 
 
 def nll_of(model: DialogueModel[Any], batch: Batch, prefilled: Any = None) -> Tensor:

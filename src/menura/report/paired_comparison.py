@@ -8,8 +8,8 @@ from typing import Any
 from menura.artefacts import saved_samples
 from menura.artefacts.saved_samples import LIKELIHOODS, PREDICTIONS
 from menura.errors import ConfigError, shown
-from menura.evaluation.evaluate import ADAPTED, UNADAPTED
 from menura.evaluation.settings import OF_LIKELIHOOD
+from menura.evaluation.systems import ADAPTED, UNADAPTED
 from menura.metrics import catalogue
 from menura.metrics.score import Sample
 from menura.metrics.significance import paired_difference

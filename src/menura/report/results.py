@@ -9,7 +9,7 @@ from typing import Any
 from menura.artefacts.files import write_text
 from menura.artefacts.saved_samples import LIKELIHOODS, PREDICTIONS
 from menura.evaluation.evaluate import Results, SystemRow
-from menura.metrics import catalogue
+from menura.metrics import catalogue, identification
 from menura.metrics.score import Sample, by_persona
 from menura.metrics.statistics_json import as_json
 from menura.report.table import DifferenceRow, TableRow, csv_text, differences_markdown, json_text, markdown
@@ -20,7 +20,10 @@ STATISTICS = "statistics.json"
 def table(results: Results) -> str:
     """Return the scores, the paired differences to the adapted rows, and the conditions of the evaluation."""
     about = "\n".join(f"{key}: {value}" for key, value in results.about.items())
-    return f"{markdown(_rows(results))}\n\n{differences_markdown(_differences(results))}\n\n{about}\n"
+    tables = [markdown(_rows(results)), differences_markdown(_differences(results))]
+    if told_apart := {row.label: row.identified for row in results.rows if row.identified}:
+        tables.append(identification.table(told_apart))
+    return "\n\n".join([*tables, about]) + "\n"
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -51,7 +54,8 @@ def _statistics(row: SystemRow) -> dict[str, Any]:
             "gathered": [as_json(metric.gather(group)) for group in groups.values()],
             "samples": len(row.samples(metric.name)),
         }
-    return {"label": row.label, "metrics": by_metric}
+    told_apart = {"identified": [one.record() for one in row.identified]} if row.identified else {}
+    return {"label": row.label, "metrics": by_metric, **told_apart}
 
 
 def _lines(samples: Iterable[tuple[str, Mapping[str, Any]]]) -> str:

@@ -16,9 +16,10 @@ def with_recalled(
 ) -> list[EncodedTask]:
     """Return tasks in which a ``share`` of the dialogues is read with at most ``tokens`` tokens of recalled exchanges.
 
-    Personas with fewer than three other dialogues stay as they are. Such a dialogue is left with its exchanges from one of them on, drawn at random. What fits that one is recalled from
-    up to five other dialogues of the persona, and stands before all that follow, so that they are read in one pass. To
-    recall by a later exchange would tell an earlier one what is to come.
+    Personas with fewer than three other dialogues stay as they are. Such a dialogue is left with its exchanges from one
+    of them on, drawn at random. What fits that one is recalled from up to five other dialogues of the persona, and
+    stands before all that follow, so that they are read in one pass. To recall by a later exchange would tell an
+    earlier one what is to come.
     """
     return [
         EncodedTask(task.persona_id, tuple(_read_with_memory(task, encoder, tokens=tokens, share=share, seed=seed)))

@@ -33,9 +33,7 @@ class Prepared:
         made, data = encoded(tasks, encoder), self.config.data
         if name != "train" or not data.memory_tokens:
             return made
-        return with_recalled(
-            made, encoder, tokens=data.memory_tokens, share=data.memory_share, seed=self.config.seed
-        )
+        return with_recalled(made, encoder, tokens=data.memory_tokens, share=data.memory_share, seed=self.config.seed)
 
     @property
     def origin(self) -> dict[str, str]:

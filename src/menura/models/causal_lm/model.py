@@ -34,6 +34,7 @@ from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softene
 from menura.models.layers.adapters import Adapters
 from menura.models.layers.argmax import suppress_tokens
 from menura.models.layers.embeddings_and_heads import wide
+from menura.models.layers.neural_cache import NeuralCache
 
 PASS_TOKENS = 2048  # tokens in one forward pass: bounds memory, changes no result
 REPLIES_AT_ONCE = 5  # candidates in one forward pass after a shared context
@@ -94,6 +95,7 @@ class CausalLm(DialogueModel[CausalState]):
         self._kept_bytes = 0
         self._attachment = Attachment(config.adapters, self._blocks, network.config.hidden_size)
         self._adapters_in_use: BatchedAdapters | None = None
+        self._cache_in_use: NeuralCache | None = None
         self._backbone = backbone_of(network, self._blocks, self._first)
         self.adapters = self._attachment.adapters.to(next(network.parameters()).device)
         self.special_rows = self._make_special_rows() if config.chat_format == "special" else None
@@ -304,6 +306,22 @@ class CausalLm(DialogueModel[CausalState]):
             finally:
                 self._adapters_in_use = None
 
+    @contextmanager
+    def using_cache(self, cache: NeuralCache | None) -> Iterator[None]:
+        """Mix a cache into every distribution while the block runs; None changes nothing."""
+        before, self._cache_in_use = self._cache_in_use, cache
+        try:
+            yield
+        finally:
+            self._cache_in_use = before
+
+    @torch.no_grad()
+    def reply_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (N, D) the last hidden state before each token of the replies, and (N,) these tokens."""
+        parts = batch.packed.chunks(PASS_TOKENS)
+        states = [self._hidden(part, part.predict_index) for part in parts]
+        return torch.cat(states), torch.cat([part.labels for part in parts])
+
     def _with_adapters(self, persona_rows: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
         if persona_rows is None:
             return nullcontext()
@@ -376,7 +394,8 @@ class CausalLm(DialogueModel[CausalState]):
         return torch.where((ids >= self._vocabulary)[..., None], self.special_rows[own].to(old.dtype), old)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return wide(self._head(hidden, self.special_rows))
+        logits = wide(self._head(hidden, self.special_rows))
+        return logits if self._cache_in_use is None else self._cache_in_use.mixed(logits, hidden)
 
     def _make_special_rows(self) -> nn.Parameter:
         """Return trainable embeddings of the chat format's own tokens: the mean embedding plus a little noise."""

@@ -1,0 +1,24 @@
+"""A person's replies become a cache of what followed in which state, beside the persona's weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from menura.adaptation.weights import PersonaWeights, swapped_weights
+from menura.batches.encode import EncodedDialogue
+from menura.errors import EpisodeError
+from menura.models.dialogue_model import DialogueModel, HasNeuralCache, check_caches
+from menura.models.layers.neural_cache import NeuralCache
+
+
+def cache_of(model: DialogueModel[Any], weights: PersonaWeights, support: Sequence[EncodedDialogue]) -> NeuralCache:
+    """Return the cache of a person's replies, read under the persona's weights.
+
+    Raises ConfigError for a model that takes none, EpisodeError where the person replies in none of the dialogues.
+    """
+    check_caches(model)
+    assert isinstance(model, HasNeuralCache)
+    exchanges = [exchange for dialogue in support for exchange in dialogue]
+    if not exchanges:
+        raise EpisodeError("a cache takes at least one reply of the person")
+    with swapped_weights(model, weights):
+        return NeuralCache.of(*model.reply_states(model.batch(exchanges)))
