@@ -11,7 +11,14 @@ from menura.models.layers.neural_cache import NeuralCache
 
 
 def cache_of(model: DialogueModel[Any], weights: PersonaWeights, support: Sequence[EncodedDialogue]) -> NeuralCache:
-    """Return the cache of a person's replies, read under the persona's weights.
+    """Return the cache of a person's replies, read under the persona's weights; raises as ``cache_and_places``."""
+    return cache_and_places(model, weights, support)[0]
+
+
+def cache_and_places(
+    model: DialogueModel[Any], weights: PersonaWeights, support: Sequence[EncodedDialogue]
+) -> tuple[NeuralCache, list[int]]:
+    """Return the cache of a person's replies, and the place among all exchanges of each token in it.
 
     Raises ConfigError for a model that takes none, EpisodeError where the person replies in none of the dialogues.
     """
@@ -21,4 +28,5 @@ def cache_of(model: DialogueModel[Any], weights: PersonaWeights, support: Sequen
     if not exchanges:
         raise EpisodeError("a cache takes at least one reply of the person")
     with swapped_weights(model, weights):
-        return NeuralCache.of(*model.reply_states(model.batch(exchanges)))
+        states, tokens, places = model.reply_states(model.batch(exchanges))
+    return NeuralCache.of(states, tokens), places.tolist()

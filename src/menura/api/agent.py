@@ -22,8 +22,10 @@ from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.corpus.strict_json import SURROGATE
 from menura.decoding.generate import Decoding, several, stream
 from menura.decoding.sampling import Greedy, Nucleus
-from menura.errors import DataError
-from menura.models.dialogue_model import HasLatents, check_strength, nll_of, weighing
+from menura.errors import ConfigError, DataError
+from menura.memory.recall import MEMORY_TOKENS, ExchangeMemory
+from menura.models.dialogue_model import HasLatents, caching, check_strength, nll_of, weighing
+from menura.models.layers.neural_cache import NeuralCache
 from menura.personas.adapt_persona import adapt_persona, check_persona, encoded
 from menura.personas.held_out import Check
 from menura.personas.selection import Collected, Pick, find_speaker, unknown_speaker
@@ -57,7 +59,8 @@ class Agent:
 
     ``loaded`` has the model and the encoder that turns dialogues into token ids (no network). ``strength`` is the
     persona's weight, ``profile`` its attributes for models that read them (``at_strength``, ``with_profile``),
-    ``facts`` are prepended to each dialogue, ``weights`` replace those of the model.
+    ``facts`` are prepended to each dialogue, ``weights`` replace those of the model. Of ``memory`` the exchanges that
+    fit are read before a dialogue, in at most ``memory_tokens`` tokens, and ``cache`` is mixed into each distribution.
     """
 
     loaded: LoadedModel
@@ -65,6 +68,23 @@ class Agent:
     profile: Profile = field(default_factory=dict, kw_only=True)
     facts: tuple[str, ...] = field(default=(), kw_only=True)
     weights: PersonaWeights = field(default_factory=dict, repr=False, kw_only=True)
+    memory: ExchangeMemory | None = field(default=None, repr=False, kw_only=True)
+    memory_tokens: int = field(default=0, kw_only=True)
+    cache: NeuralCache | None = field(default=None, repr=False, kw_only=True)
+
+    def remembering(self, tokens: int) -> Self:
+        """Return the agent with another budget of recalled exchanges; with 0 it uses neither memory nor cache.
+
+        Raises ConfigError for a number below 0, and for an agent that remembers nothing.
+        """
+        if tokens < 0:
+            raise ConfigError(f"memory tokens {tokens}: 0 or more wanted", hint=f"--memory-tokens {MEMORY_TOKENS}")
+        if tokens and self.memory is None:
+            hint = "adapt it again with --remember, or leave --memory-tokens out"
+            raise ConfigError(
+                "there is no memory: this persona keeps none of what was said", hint=hint, code="no_memory"
+            )
+        return replace(self, memory_tokens=tokens, cache=self.cache if tokens else None)
 
     def at_strength(self, strength: float | None) -> Self:
         """Return the agent with another persona weight, 0 to 1 (None: the model's own); ConfigError otherwise."""
@@ -191,7 +211,12 @@ class Agent:
             )
         # Half of a surrogate pair is no character, and no tokenizer reads it.
         turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
-        return self.loaded.encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
+        encoder = self.loaded.encoder
+        prompt = encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
+        if self.memory is None or not self.memory_tokens:
+            return prompt
+        recalled = self.memory.recalled(turns, encoder, self.memory_tokens)
+        return encoder.after(prompt, recalled, encoder.max_length - max_new_tokens) if recalled else prompt
 
     def _bounded(self, max_new_tokens: int) -> int:
         """Return a length of reply that leaves the context half of what the model reads; some read very little."""
@@ -199,8 +224,9 @@ class Agent:
 
     @contextmanager
     def _as_agent(self) -> Iterator[None]:
-        """Use this agent's weights and strength while the block runs."""
-        with swapped_weights(self.loaded.model, self.weights), weighing(self.loaded.model, self.strength):
+        """Use this agent's weights, strength and cache while the block runs."""
+        model = self.loaded.model
+        with swapped_weights(model, self.weights), weighing(model, self.strength), caching(model, self.cache):
             yield
 
 
@@ -293,6 +319,8 @@ def persona_on(
     """Return a persona that replies through a model it fits."""
     profile = {key: tuple(values) for key, values in artefact.recipe.get("profile", {}).items()}
     own = Persona(loaded, profile=profile, facts=artefact.facts, weights=artefact.weights, artefact=artefact)
+    if artefact.memory:
+        own = replace(own, memory=artefact.memory.recall, memory_tokens=MEMORY_TOKENS, cache=artefact.memory.cache)
     return replace(own, check=check, path=path)
 
 

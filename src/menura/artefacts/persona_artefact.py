@@ -17,6 +17,7 @@ from menura.adaptation.weights import PersonaWeights, adaptable_parameters, filt
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
+from menura.artefacts.persona_memory import CACHE, EXCHANGES, PersonaMemory, sha256_of_memory
 from menura.artefacts.tensors import with_zeros, without_zeros
 from menura.corpus.atomic_files import reporting
 from menura.corpus.chats.cards.writing import new_card
@@ -56,6 +57,7 @@ class PersonaArtefact:
     recipe: Mapping[str, Any]
     card: Mapping[str, Any] = field(default_factory=dict)  # the character card it was made from (V3); empty: none
     chat_format_sha256: str = ""  # of the chat format that it learnt in; empty: made before it was kept
+    memory: PersonaMemory | None = field(default=None, repr=False)  # its exchanges, where that was asked for
 
     @property
     def first_lines(self) -> tuple[str, ...]:
@@ -98,10 +100,11 @@ class PersonaArtefact:
         """Write the package atomically."""
         write_bytes(path, self.packed())
 
-    def packed(self) -> bytes:
-        """Return the package; the same persona gives the same bytes."""
+    def packed(self, *, with_memory: bool = True) -> bytes:
+        """Return the package, with the texts that it remembers or without; the same persona gives the same bytes."""
         packed = without_zeros({name: value.detach().cpu().contiguous() for name, value in self.weights.items()})
         weights_sha256 = tensors.content_sha256(self.weights)
+        remembered = self.memory.packed() if self.memory and with_memory else {}
         about = {
             "schema": SCHEMA,
             "name": self.name,
@@ -110,6 +113,7 @@ class PersonaArtefact:
             "weights_sha256": weights_sha256,
             "chat_format_sha256": self.chat_format_sha256,
             "from_card": bool(self.card),
+            **({"memory_sha256": sha256_of_memory(remembered)} if remembered else {}),
             "model": self.model,
             "facts": list(self.facts),
             "recipe": self.recipe,
@@ -119,6 +123,8 @@ class PersonaArtefact:
             for name, content in ((CARD, _json(self.as_card())), (ABOUT, _json(about))):
                 archive.writestr(zipfile.ZipInfo(name), content)
             archive.writestr(zipfile.ZipInfo(WEIGHTS), save(packed))
+            for name, content in remembered.items():
+                archive.writestr(zipfile.ZipInfo(name), content)
         return package.getvalue()
 
     def as_card(self, *, with_weights: bool = True) -> dict[str, Any]:
@@ -151,8 +157,11 @@ def read(path: Path) -> PersonaArtefact:
             about = _about(archive, path)
             weights = _weights(archive, path)
             card = _own_card(archive, path) if about.get("from_card") else {}
+            remembered = _memory_files(archive, path)
         if tensors.content_sha256(weights) != about["weights_sha256"]:
             raise DataError("the weights are damaged (checksum)", place=str(path), code="persona_damaged")
+        if sha256_of_memory(remembered) != about.get("memory_sha256", ""):
+            raise DataError("the memory is damaged (checksum)", place=str(path), code="persona_damaged")
         if about["schema"] <= EARLIER_NAMES:
             about, weights = _under_names_of_now(about, weights, path)
         return PersonaArtefact(
@@ -165,6 +174,7 @@ def read(path: Path) -> PersonaArtefact:
             about["recipe"],
             card,
             about.get("chat_format_sha256", ""),
+            PersonaMemory.read(remembered, path) if remembered else None,
         )
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
@@ -209,6 +219,15 @@ def _own_card(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     card: dict[str, Any] = json.loads(archive.read(CARD))
     card["data"]["extensions"].pop(EXTENSION, None)
     return card
+
+
+def _memory_files(archive: zipfile.ZipFile, path: Path) -> dict[str, bytes]:
+    """Return the files of a memory by name, none where there is none."""
+    names = [name for name in (EXCHANGES, CACHE) if name in archive.namelist()]
+    size = sum(archive.getinfo(name).file_size for name in names)
+    if size > LARGEST:
+        raise UnsafeError(f"its memory unpacks to {size} bytes, limit {LARGEST}", place=str(path), code="card_bomb")
+    return {name: archive.read(name) for name in names}
 
 
 def _weights(archive: zipfile.ZipFile, path: Path) -> PersonaWeights:

@@ -17,6 +17,7 @@ from menura.corpus.dialogue import Turn
 from menura.tasks.task import Exchange
 
 K1, B = 1.2, 0.75  # of BM25 (Robertson and Zaragoza, 2009)
+MEMORY_TOKENS = 256  # of recalled exchanges before a context, unless asked otherwise
 QUERY_TURNS = 2  # the last turns of a context ask
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 

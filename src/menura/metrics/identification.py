@@ -88,7 +88,8 @@ def _mean_effect(owners: Sequence[HeldOutReplies], index: int) -> Numbers:
     change = numpy.array([(own.nll - own.unadapted).sum(1) / own.tokens.sum() for own in owners])  # (owners, judges)
     others = ~numpy.eye(len(owners), dtype=bool)
     others[index] = False
-    return numpy.where(others, change, 0).sum(0) / numpy.maximum(others.sum(0), 1)
+    mean: Numbers = numpy.where(others, change, 0).sum(0) / numpy.maximum(others.sum(0), 1)
+    return mean
 
 
 def _summary(by: str, ranks: Sequence[Numbers], *, corrected: bool, seed: int) -> Identified:

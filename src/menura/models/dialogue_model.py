@@ -109,8 +109,8 @@ class RanksReplies(Protocol):
 class HasNeuralCache(Protocol):
     """A model whose distribution can be mixed with a cache of what a person said in like states."""
 
-    def reply_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (N, D) the last hidden state before each token of the replies, and (N,) these tokens."""
+    def reply_states(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (N, D) the last hidden state before each token of the replies, (N,) these tokens, their exchanges."""
 
     def using_cache(self, cache: NeuralCache | None) -> AbstractContextManager[None]:
         """Mix a cache into every distribution while the block runs; None changes nothing."""

@@ -316,11 +316,11 @@ class CausalLm(DialogueModel[CausalState]):
             self._cache_in_use = before
 
     @torch.no_grad()
-    def reply_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (N, D) the last hidden state before each token of the replies, and (N,) these tokens."""
+    def reply_states(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (N, D) the last hidden state before each token of the replies, (N,) these tokens, their exchanges."""
         parts = batch.packed.chunks(PASS_TOKENS)
-        states = [self._hidden(part, part.predict_index) for part in parts]
-        return torch.cat(states), torch.cat([part.labels for part in parts])
+        states = torch.cat([self._hidden(part, part.predict_index) for part in parts])
+        return states, torch.cat([part.labels for part in parts]), torch.cat([part.label_exchange for part in parts])
 
     def _with_adapters(self, persona_rows: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
         if persona_rows is None:

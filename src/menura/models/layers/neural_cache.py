@@ -34,8 +34,8 @@ class NeuralCache:
 
     @classmethod
     def of(cls, states: Tensor, tokens: Tensor) -> "NeuralCache":
-        """Return the cache of states (N, D) and the tokens (N,) that followed them."""
-        return cls(nn.functional.normalize(states.detach().float(), dim=-1), tokens)
+        """Return the cache of states (N, D) and the tokens (N,) that followed them; keys have half precision."""
+        return cls(nn.functional.normalize(states.detach().float(), dim=-1).half().float(), tokens)
 
     def weighing(self, weight: float) -> "NeuralCache":
         """Return the cache with another weight."""
