@@ -31,7 +31,7 @@ from menura.personas.held_out import Check
 from menura.personas.selection import Collected, Pick, find_speaker, unknown_speaker
 
 if TYPE_CHECKING:
-    from menura.decoding.candidates import Ranking
+    from menura.decoding.candidates import RankBy, Ranking
 
 REPLY_TOKENS = 60
 YOU, PERSONA = "you", "persona"
@@ -111,6 +111,13 @@ class Agent:
         return ""
 
     @property
+    def usual_ranking(self) -> "RankBy":
+        """How candidates are ranked unless asked otherwise."""
+        if self.num_latents:
+            return "rs"
+        return "persona" if self.weights or self.memory is not None else "lm-norm"
+
+    @property
     def num_latents(self) -> int:
         """The number of latents; 0 for a model without."""
         return self.loaded.model.latents if isinstance(self.loaded.model, HasLatents) else 0
@@ -136,9 +143,9 @@ class Agent:
         prompt = self._prompt(context, max_new_tokens)
         if self.num_latents or ranking is not None:
             ways = ranking or Ranking()
-            return self._ranked(
-                prompt, ways if self.num_latents else replace(ways, each=count), decoding, max_new_tokens, seed
-            )[:count]
+            ways = ways if self.num_latents else replace(ways, each=count)
+            plain = replace(self, memory=None)._prompt(context, max_new_tokens) if ways.by == "persona" else prompt
+            return self._ranked((prompt, plain), ways, decoding, max_new_tokens, seed)[:count]
         model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         seeds = list(range(seed, seed + count))
         with self._as_agent():
@@ -149,14 +156,30 @@ class Agent:
         return sorted(made, key=lambda candidate: candidate.nll)
 
     def _ranked(
-        self, prompt: EncodedExchange, ranking: "Ranking", decoding: Decoding | None, max_new_tokens: int, seed: int
+        self,
+        prompts: tuple[EncodedExchange, EncodedExchange],
+        ranking: "Ranking",
+        decoding: Decoding | None,
+        max_new_tokens: int,
+        seed: int,
     ) -> list[Candidate]:
+        """Return replies to a prompt, the best first; the second prompt is that which the un-adapted model reads."""
         from menura.decoding.candidates import candidates
+        from menura.personas.likelihood_ratio import likelihood_ratio, weights_now
 
+        prompt, plain = prompts
         model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
+        rank = None
+        if ranking.by == "persona":
+            ranking.check_persona(adapted=bool(self.weights) or self.memory is not None)
+            rank = likelihood_ratio(model, weights_now(model, self.weights), plain)
         with self._as_agent():
             (chosen,) = candidates(
-                model, [prompt], decoding or Greedy(), ranking, end=ends, max_new_tokens=max_new_tokens, seeds=[seed]
+                *(model, [prompt], decoding or (Nucleus() if rank else Greedy()), ranking),
+                end=ends,
+                max_new_tokens=max_new_tokens,
+                seeds=[seed],
+                rank=rank,
             )
             batch = model.batch([replace(prompt, reply=(*one.ids, ends[0])) for one in chosen])
             latents = [one.latent for one in chosen if one.latent is not None]

@@ -69,7 +69,7 @@ def chat(
     screen.say(f"{' and '.join(agents)} · {decoding.signature} · /help")
     shown = None
     if candidates:
-        ways = {n: api.ranking(rank_by or ("rs" if agent.num_latents else "lm-norm")) for n, agent in agents.items()}
+        ways = {name: api.ranking(rank_by or agent.usual_ranking) for name, agent in agents.items()}
         for name, agent in agents.items():
             ways[name].check(agent.loaded.model)
             if ways[name].caution and agent.num_latents:
@@ -217,7 +217,12 @@ def _candidates(
 
 def _give_candidates(screen: Screen, name: str, found: "Sequence[Candidate]", by: str) -> None:
     """Show candidates with their latents and scores, which one was chosen, and why."""
-    why = {"rs": "the most coherent", "mixture": "the likeliest over all latents"}.get(by, "the likeliest")
+    reasons = {
+        "rs": "the most coherent",
+        "mixture": "the likeliest over all latents",
+        "persona": "the persona makes it likelier than anybody",
+    }
+    why = reasons.get(by, "the likeliest")
     rows = []
     for number, one in enumerate(found):
         latent = "" if one.latent is None else f"z={one.latent}"

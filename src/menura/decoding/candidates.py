@@ -14,7 +14,7 @@ from menura.decoding.generate import Decoding, generate
 from menura.errors import ConfigError, shown
 from menura.models.dialogue_model import ChoosesReplies, DialogueModel, HasLatents, nll_of
 
-RankBy = Literal["rs", "lm", "lm-norm", "mixture"]
+RankBy = Literal["rs", "lm", "lm-norm", "mixture", "persona"]
 Ranker = Callable[[Batch], Tensor]  # exchanges with candidates as replies -> (B,) scores, the higher the better
 ROWS_AT_ONCE = 64  # candidates generated in one batch: bounds memory, changes no reply
 
@@ -24,8 +24,10 @@ class Ranking:
     """Which candidates are generated, and by which score they are ranked.
 
     ``by``: ``rs`` is response selection, ``lm`` log p(r | c, z), ``lm-norm`` the same per token, ``mixture``
-    log p(r | c) per token. ``top`` takes only the likeliest latents of the prior (0 = all), with ``each`` replies per
-    latent. Candidates that are unfinished, empty, or repeat ``repeats`` tokens in a row (0 = not checked) come last.
+    log p(r | c) per token, ``persona`` how much likelier the persona makes r than the un-adapted model, which only
+    whoever has both can score (``rank`` of ``candidates``). ``top`` takes only the likeliest latents of the prior
+    (0 = all), with ``each`` replies per latent. Candidates that are unfinished, empty, or repeat ``repeats`` tokens in
+    a row (0 = not checked) come last.
     """
 
     by: RankBy = "rs"
@@ -54,6 +56,12 @@ class Ranking:
                 "ranked by rs, but this model has no response selection",
                 hint="rank by lm-norm, or take a model with latents",
             )
+
+    def check_persona(self, *, adapted: bool) -> None:
+        """Raise ConfigError where replies are to be ranked by a persona and there is none."""
+        if self.by == "persona" and not adapted:
+            message = "ranked by persona, but this is the un-adapted model: it has none"
+            raise ConfigError(message, hint="rank by lm-norm, or take a persona")
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ def candidates(  # noqa: PLR0913  # each one changes the candidates, so none may
     """
     if rank is None:
         ranking.check(model)
+        ranking.check_persona(adapted=False)
     latents = [_latents(model, prompt, ranking) for prompt in prompts]
     found = []
     for prompt, acts, seed in zip(prompts, latents, seeds, strict=True):
@@ -196,6 +205,6 @@ def _spoilt(candidate: RankedReply, repeats: int) -> bool:
 def ranking(by: str, *, top: int = 0) -> Ranking:
     """Return a ranking of candidates by its name; ConfigError for an unknown one."""
     match by:
-        case "rs" | "lm" | "lm-norm" | "mixture":
+        case "rs" | "lm" | "lm-norm" | "mixture" | "persona":
             return Ranking(by, top)
-    raise ConfigError(f"--rank-by {shown(by)}: one of rs, lm, lm-norm, mixture wanted")
+    raise ConfigError(f"--rank-by {shown(by)}: one of rs, lm, lm-norm, mixture, persona wanted")

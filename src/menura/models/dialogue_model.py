@@ -113,7 +113,7 @@ class HasNeuralCache(Protocol):
         """Return (N, D) the last hidden state before each token of the replies, (N,) these tokens, their exchanges."""
 
     def using_cache(self, cache: NeuralCache | None) -> AbstractContextManager[None]:
-        """Mix a cache into every distribution while the block runs; None changes nothing."""
+        """Mix a cache into every distribution while the block runs; with None, none is."""
 
 
 @runtime_checkable
@@ -347,8 +347,8 @@ def check_caches(model: DialogueModel[Any]) -> None:
 
 
 def caching(model: DialogueModel[Any], cache: NeuralCache | None) -> AbstractContextManager[None]:
-    """Mix a cache into every distribution while the block runs (None: nothing); raises as ``check_caches`` does."""
-    if cache is None:
+    """Mix a cache into every distribution while the block runs (None: none is); raises as ``check_caches`` does."""
+    if cache is None and not isinstance(model, HasNeuralCache):
         return nullcontext()
     check_caches(model)
     assert isinstance(model, HasNeuralCache)

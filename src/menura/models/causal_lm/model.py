@@ -308,7 +308,7 @@ class CausalLm(DialogueModel[CausalState]):
 
     @contextmanager
     def using_cache(self, cache: NeuralCache | None) -> Iterator[None]:
-        """Mix a cache into every distribution while the block runs; None changes nothing."""
+        """Mix a cache into every distribution while the block runs; with None, none is."""
         before, self._cache_in_use = self._cache_in_use, cache
         try:
             yield
