@@ -78,7 +78,7 @@ def test_weights_beside_the_model_and_inside_it_give_the_same_loss(name: str, va
 
 
 @every_method
-@every_place
+@pytest.mark.parametrize("variant", PLACES[: count(full_count=len(PLACES), quick_count=1)])
 def test_the_same_seed_gives_the_same_first_losses(name: str, variant: str) -> None:
     runs = []
     for _ in range(2):

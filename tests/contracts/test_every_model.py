@@ -29,7 +29,14 @@ in_both_precisions = pytest.mark.parametrize(
 DIALOGUES = (
     *SUPPORT,
     *QUERY,
-    part("long", "tell me of the goat " * 6, "she is old, and she eats " * 3, "what?", "string.", facts=FACTS),
+    part(
+        "long",
+        "tell me of the goat " * 6,
+        "she is old, and she eats " * count(full_count=3, quick_count=1),
+        "what?",
+        "string.",
+        facts=FACTS,
+    ),
     part("short", "a", "b"),
 )
 
@@ -46,12 +53,13 @@ def nll(toy: Toy, rows: Sequence[EncodedExchange]) -> Tensor:
         return toy.model.loss(toy.model.batch(rows)).nll
 
 
+REPLY_TOKENS = count(full_count=12, quick_count=6)
 CHOICES = [Nucleus(0.95), Greedy(), Nucleus(1.0, temperature=1.5)][: count(full_count=3, quick_count=1)]
 
 
 def texts(toy: Toy, rows: Sequence[EncodedExchange], choice: Choice, seeds: Sequence[int]) -> list[list[int]]:
     """Return each row's generated ids."""
-    return generate(toy.model, toy.model.batch(rows), choice, end=toy.end, max_new_tokens=12, seeds=seeds)
+    return generate(toy.model, toy.model.batch(rows), choice, end=toy.end, max_new_tokens=REPLY_TOKENS, seeds=seeds)
 
 
 def assert_near(found: Tensor, wanted: Tensor) -> None:

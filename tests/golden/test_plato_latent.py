@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from counts import count
 from small_plato import END, EXCHANGES, FIRST_WORD, SIZES, plato, said
 from torch import Tensor
 
@@ -79,7 +80,7 @@ def test_p18_one_draw_a_context_is_enough(baseline: str, monkeypatch: pytest.Mon
     assert steps < 300, f"{chances} after {steps} steps"
 
 
-def gradients(method: LatentPolicy, draws: int = 200) -> Tensor:
+def gradients(method: LatentPolicy, draws: int = count(full_count=200, quick_count=80)) -> Tensor:
     """Return (draws, K): by draw, the gradient of the policy's own bias."""
     model = plato(seed=3)
     bias = model.prior.out.bias  # type: ignore[union-attr]
@@ -105,7 +106,8 @@ def test_p18_leaving_one_out_lowers_the_variance_and_keeps_the_direction(monkeyp
 
 # P15: eight contexts, each with three replies that are all right
 
-STEPS, RATE, CONTEXTS, REPLIES, SEED = 500, 5e-3, 8, 3, 5
+STEPS = count(full_count=500, quick_count=250)
+RATE, CONTEXTS, REPLIES, SEED = 5e-3, 8, 3, 5
 
 
 def one_to_many() -> list[EncodedDialogue]:

@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 import torch
+from counts import count
 
 from menura.adaptation.cmaml import Cmaml
 from menura.adaptation.finetune import Finetune, PretrainOnly
@@ -46,7 +47,7 @@ ASKED = {
         ["lake", "mill", "port", "wood", "hill", "dam", "farm", "cliff"],
     ),
 }
-STEPS, TASKS_A_STEP = 120, 4
+STEPS, TASKS_A_STEP = count(full_count=120, quick_count=80), 4
 INNER = InnerLoop(lr=0.2, epochs=2, batch_size=0)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from counts import count
 from made_up_chat import name_of, settings, write
 
 import menura
@@ -152,17 +153,32 @@ def test_what_is_known_is_listed(typed: Answer) -> None:
     assert menura.__version__ in typed("doctor")
 
 
+# A quick run learns a speaker from one dialogue, and judges by less; what is typed, run and printed is the same.
+SHOTS = count(full_count=5, quick_count=1)
+DEMO = f"""from functools import partial
+from menura.api import runs
+from menura.cli.main import main
+from menura.evaluation import demo
+made = demo.EvaluateConfig
+less = {{"queries": 1, "candidates": 2, "max_new_tokens": 8}} if {SHOTS} < runs.SHOTS else {{}}
+demo.EvaluateConfig = lambda **table: made(**table | less)
+demo.REPLY_TOKENS = {count(full_count=30, quick_count=8)}
+runs.Demo = partial(runs.Demo, shots={SHOTS})
+main()
+"""
+
+
 @pytest.mark.weights
 @pytest.mark.slow
 def test_the_demo_ends_by_itself_where_there_is_no_terminal(weights_workspace: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-m", "menura", "demo", "--personas", "2", "--no-talk", "--offline"]
+    words = [sys.executable, "-c", DEMO, "demo", "--personas", "2", "--no-talk", "--offline"]
     done = subprocess.run(
         words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for row in ("base", "un-adapted", "wrong persona, K=5", "adapted, K=5"):
+    for row in ("base", "un-adapted", f"wrong persona, K={SHOTS}", f"adapted, K={SHOTS}"):
         assert row in done.stdout
     for line in ("speaker-1", "really", "next   menura adapt"):
         assert line in done.stdout

@@ -1,14 +1,16 @@
 """A package outside of Menura adds a model and a method, which every command then knows."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from counts import count
 from made_up_chat import QUICK, write
 
 import menura
@@ -21,30 +23,60 @@ PACKAGE = Path(__file__).parent / "toy_package"
 SETTINGS = tuple(setting for setting in QUICK if not setting.startswith("model."))
 
 
-def typed(folder: Path, *words: str, lines: str = "") -> str:
-    """Type a command in a process that has the package on its path; return what it printed."""
+# Each line prints between two marks, and ends the process if it fails.
+TYPED = """import json, sys
+from menura.cli.main import run
+for words in json.loads(sys.argv[1]):
+    code = run(words)
+    if code:
+        sys.exit(code)
+    print(sys.argv[2], end="", flush=True)
+"""
+MARK = "\x1e"
+
+
+def typed(folder: Path, *commands: Sequence[str], lines: str) -> list[str]:
+    """Type commands where the package is on the path, each in a process of its own in a full run.
+
+    A quick run has two processes, so that what the first one wrote is read by another. Returns what each printed.
+    """
+    size = count(full_count=1, quick_count=4)
+    parts = [commands[start : start + size] for start in range(0, len(commands), size)]
+    return [printed for part in parts for printed in process(folder, part, lines)]
+
+
+def process(folder: Path, commands: Sequence[Sequence[str]], lines: str) -> list[str]:
+    """Type commands in one new process; return what each printed."""
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "MENURA_HOME": str(folder / "home")}
-    command = [sys.executable, "-m", "menura", *words]
+    command = [sys.executable, "-c", TYPED, json.dumps(commands), MARK]
     done = subprocess.run(command, input=lines, text=True, capture_output=True, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout.split(MARK)[:-1]
 
 
 @pytest.mark.slow
 def test_a_model_and_a_method_of_another_package_are_trained_adapted_evaluated_and_chatted_with(tmp_path: Path) -> None:
     corpus = write(tmp_path / "chat.jsonl")
-    assert "toy-bigram" in typed(tmp_path, "model", "list")
     run = ["--set", "model=toy-bigram", "--set", "method=toy-step", "--set", f"data.corpus={corpus}"]
     run += [word for setting in (*SETTINGS, "outer.steps=4", "outer.lr=0.5") for word in ("--set", setting)]
-    assert "done: runs/toy" in typed(tmp_path, "train", "tiny/finetune", "--out", "runs/toy", *run)
-    table = typed(tmp_path, "eval", "runs/toy", "-k", "1", "--personas", "2", "--metrics", "ppl", "--replies", "0")
-    assert "model: toy-bigram" in table
-    assert "method: toy-step" in table
-    assert "adapted, K=1" in table
-    chat = ["adapt", "person", str(corpus), "--speaker", "person-00", "-k", "2", "--base", "runs/toy"]
-    assert "held-out replies became" in typed(tmp_path, *chat)
-    assert "person>" in typed(tmp_path, "chat", "person", "--greedy", lines="what do you do?\n/quit\n")
-    assert "held-out replies became" in typed(tmp_path, *chat, "--method", "toy-step")
+    adapt = ["adapt", "person", str(corpus), "--speaker", "person-00", "-k", "2", "--base", "runs/toy"]
+    listed, trained, table, adapted, talk, adapted_by_it = typed(
+        tmp_path,
+        ["model", "list"],
+        ["train", "tiny/finetune", "--out", "runs/toy", *run],
+        ["eval", "runs/toy", "-k", "1", "--personas", "2", "--metrics", "ppl", "--replies", "0"],
+        adapt,
+        ["chat", "person", "--greedy"],
+        [*adapt, "--method", "toy-step"],
+        lines="what do you do?\n/quit\n",
+    )
+    assert "toy-bigram" in listed
+    assert "done: runs/toy" in trained
+    for label in ("model: toy-bigram", "method: toy-step", "adapted, K=1"):
+        assert label in table
+    assert "held-out replies became" in adapted
+    assert "person>" in talk
+    assert "held-out replies became" in adapted_by_it
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from rank_processes import begin
 import menura
 from menura.artefacts import tensors
 
-STEPS = count(full_count=100, quick_count=60)
-RUNS, KILLS = count(full_count=4, quick_count=2), count(full_count=5, quick_count=3)  # 20 kills, or 6
+STEPS = count(full_count=100, quick_count=40)
+RUNS, KILLS = count(full_count=4, quick_count=1), count(full_count=5, quick_count=3)  # 20 kills, or 3
 AT_A_SAVE = 0.4  # share of kills aimed at the moment a checkpoint is being written
 PATIENCE = 60.0  # seconds
 

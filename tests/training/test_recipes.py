@@ -1,5 +1,6 @@
 """Every named experiment can be made, at each of its sizes, and says which one it is."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.training.config import RunConfig
 from menura.training.recipes import RECIPES, SIZED, SIZES, recipe
+from menura.training.recipes.plato_baselines import ROWS as BASELINES
 
 ROWS = tuple(name for name in SIZED if name.startswith("mamlviapp/"))
 
@@ -70,20 +72,34 @@ def test_a_size_that_is_none_and_a_size_of_what_has_none_are_told() -> None:
         recipe("tiny/maml", "cpu")
 
 
-def rows_to_train() -> list[str]:
-    """Return all rows; in a quick run, of those that are one and the same run at tiny size only the first.
+OF_A_KIND = 2
+TRAINED_ELSEWHERE = ("cmaml/", "quoted/", "plato-grid/", *BASELINES)
 
-    The rows of cmaml are left to test_cmaml_recipes.py then, which trains, judges and adapts each.
+
+def rows_to_train() -> list[str]:
+    """Return all rows; in a quick run two of each kind of model, method and adapters, each another run at tiny size.
+
+    Rows that their own files train and judge are left to them then: those of cmaml to test_cmaml_recipes.py, the
+    quoted ones to test_mamlviapp_baselines.py and test_plato_baselines.py, the grid's to test_plato_grid.py.
     """
     names = [name for name in SIZED if name != "mamlviapp/prompt"]
     if counts.full:
         return names
-    found: dict[str, RunConfig] = {}
+    kept: dict[str, RunConfig] = {}
+    kinds: Counter[tuple[str, ...]] = Counter()
     for name in names:
         config = replace(recipe(name, "tiny"), recipe="")
-        if config not in found.values():
-            found[name] = config
-    return [name for name in found if not name.startswith("cmaml/")]
+        kind = (name.partition("/")[0], *kind_of(config))
+        if not name.startswith(TRAINED_ELSEWHERE) and config not in kept.values() and kinds[kind] < OF_A_KIND:
+            kept[name] = config
+            kinds[kind] += 1
+    return [*kept]
+
+
+def kind_of(config: RunConfig) -> tuple[str, ...]:
+    """Return what a run is made of: its model, its method and the kind of its adapters, if it has any."""
+    adapters = getattr(config.model, "adapters", None)
+    return config.model.name, config.method.name, adapters.kind if adapters else ""
 
 
 @pytest.mark.parametrize("name", rows_to_train())

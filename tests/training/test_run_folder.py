@@ -1,13 +1,12 @@
 import json
 import os
-import subprocess
-import sys
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rank_processes import ended
 
-import menura
 from menura.errors import BusyError, DataError, StorageError
 from menura.training.recipes.tiny import maml
 from menura.training.run_folder import Run
@@ -130,16 +129,15 @@ def test_a_failure_frees_the_run(run: Run) -> None:
         pass
 
 
-def test_a_dead_process_holds_nothing(run: Run) -> None:
-    code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom menura.training.run_folder import Run\n"
-        "with Run(Path(sys.argv[1])).locked(): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(run.folder)], env=environment, capture_output=True, check=False, timeout=60
-    )
-    assert done.returncode == -9, done.stderr
+def dies_holding(folder: Path) -> None:
+    """Be killed while this process holds a run."""
+    with Run(folder).locked():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_dead_process_holds_nothing(run: Run, tmp_path: Path) -> None:
+    done = ended([(dies_holding, (run.folder,))], tmp_path)
+    assert done.codes == [-signal.SIGKILL], done.said
     assert (run.folder / "lock").read_bytes().startswith(b"pid ")
     with run.locked():
         pass

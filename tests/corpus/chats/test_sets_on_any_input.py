@@ -92,14 +92,14 @@ def refused_at_most(text: str, format: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=count(full_count=10_000, quick_count=60))
+@settings(max_examples=count(full_count=10_000, quick_count=30))
 @given(text=st.text(st.characters(exclude_categories=[])))
 def test_any_text_is_read_or_refused(format: str, text: str) -> None:
     refused_at_most(text, format)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=count(full_count=10_000, quick_count=60))
+@settings(max_examples=count(full_count=10_000, quick_count=30))
 @given(values=st.lists(JSON, max_size=3), style=st.sampled_from(["lines", "array", "object", "pretty"]))
 def test_any_json_is_read_or_refused(format: str, values: list[object], style: str) -> None:
     if style == "lines":
@@ -111,7 +111,7 @@ def test_any_json_is_read_or_refused(format: str, values: list[object], style: s
 
 
 @pytest.mark.parametrize(("format", "example"), EXAMPLES_BY_FORMAT)
-@settings(max_examples=count(full_count=10_000, quick_count=60))
+@settings(max_examples=count(full_count=10_000, quick_count=30))
 @given(edits=EDITS)
 def test_examples_with_slips_are_read_or_refused(format: str, example: str, edits: list[tuple[int, int, str]]) -> None:
     for place, length, text in edits:
@@ -121,7 +121,7 @@ def test_examples_with_slips_are_read_or_refused(format: str, example: str, edit
 
 
 @pytest.mark.parametrize(("format", "example"), EXAMPLES_BY_FORMAT)
-@settings(max_examples=count(full_count=10_000, quick_count=60))
+@settings(max_examples=count(full_count=10_000, quick_count=30))
 @given(value=JSON, at=st.integers(0, 10**6))
 def test_examples_with_another_value_somewhere_are_read_or_refused(
     format: str, example: str, value: object, at: int

@@ -530,7 +530,7 @@ CARDS = DATA.filter(lambda data: "spec" not in data) | st.builds(
 )
 
 
-@settings(max_examples=count(full_count=10_000, quick_count=100), deadline=None)
+@settings(max_examples=count(full_count=10_000, quick_count=40), deadline=None)
 @given(CARDS)
 def test_a_card_comes_back_from_each_file_as_it_went_in(card: dict[str, Any]) -> None:
     ours = read(card)
@@ -545,7 +545,7 @@ def test_a_card_comes_back_from_each_file_as_it_went_in(card: dict[str, Any]) ->
     assert json.dumps(extensions, ensure_ascii=False) == json.dumps(data.get("extensions", {}), ensure_ascii=False)
 
 
-@settings(max_examples=count(full_count=10_000, quick_count=100), deadline=None)
+@settings(max_examples=count(full_count=10_000, quick_count=40), deadline=None)
 @given(CARDS)
 def test_no_placeholder_is_left_in_what_is_learnt(card: dict[str, Any]) -> None:
     ours = read({**card, "data": {**card["data"], "name": "Tomo"}} if "spec" in card else {**card, "name": "Tomo"})
@@ -560,7 +560,7 @@ SEEDS = [json.dumps(V2).encode(), card_png(V3), card_charx(V3, {"assets/icon/ima
 SEEDS += [png(chunk(b"zTXt", b"chara\0\0" + zlib.compress(packed(V2)))), zipped(("card.json", json.dumps(V3).encode()))]
 
 
-@settings(max_examples=count(full_count=10_000, quick_count=100), deadline=None)
+@settings(max_examples=count(full_count=10_000, quick_count=40), deadline=None)
 @given(
     st.binary(max_size=200),
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"PK\x03\x04", b"PK\x05\x06", b"{", b"[", b"\xff\xfe"]),
@@ -571,7 +571,7 @@ def test_random_bytes_end_in_no_other_error_than_ours(content: bytes, start: byt
         read_card(start + content, "card")
 
 
-@settings(max_examples=count(full_count=10_000, quick_count=300), deadline=None)
+@settings(max_examples=count(full_count=10_000, quick_count=100), deadline=None)
 @given(st.data())
 def test_a_card_changed_anywhere_ends_in_no_other_error_than_ours(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(SEEDS)))
@@ -586,7 +586,7 @@ def test_a_card_changed_anywhere_ends_in_no_other_error_than_ours(data: st.DataO
     assert card.name
 
 
-@settings(max_examples=count(full_count=10_000, quick_count=100), deadline=None)
+@settings(max_examples=count(full_count=10_000, quick_count=40), deadline=None)
 @given(st.dictionaries(st.sampled_from(["spec", "spec_version", "data", *V3["data"], "avatar"]), VALUES), st.booleans())
 def test_fields_of_any_type_end_in_no_other_error_than_ours(fields: dict[str, Any], nested: bool) -> None:
     card = with_data(V3, **fields) if nested else {**V1, **fields}

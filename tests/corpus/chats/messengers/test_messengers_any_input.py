@@ -15,7 +15,7 @@ from menura.corpus.chats.messengers.catalogue import MESSENGERS, NEARLY
 from menura.errors import MenuraError
 
 MANY = settings(
-    max_examples=count(full_count=10_000, quick_count=60),
+    max_examples=count(full_count=10_000, quick_count=30),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
