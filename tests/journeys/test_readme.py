@@ -225,7 +225,7 @@ def test_a_plato_says_candidates_and_which_one_is_chosen_and_becomes_a_persona(t
     assert rows[:4] == ["un-adapted", "upper bound", "wrong persona, K=2", "adapted, K=2"]
     assert "latents: information" in table
 
-    for most, count in (("1", 1), ("3", 3)):
+    for most, replies in (("1", 1), ("3", 3)):
         typed("eval", "run", "--personas", "2", "--top-latents", most, *flags, "--out", f"top-{most}")
         lines = Path("top-" + most, "run", "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        assert {len(json.loads(line)["said"]) for line in lines} == {count}
+        assert {len(json.loads(line)["said"]) for line in lines} == {replies}
