@@ -15,6 +15,7 @@ from menura.evaluation.generation import Evaluator
 from menura.evaluation.run import evaluate_prepared
 from menura.evaluation.scorer_labels import scorer_labels_for
 from menura.evaluation.settings import EvaluateConfig
+from menura.evaluation.systems import UNCHANGED
 from menura.models.attention_routing.model import AttentionRouting
 from menura.training.overrides import with_settings
 from menura.training.recipes import recipe
@@ -97,12 +98,12 @@ def test_the_second_task_is_told_by_the_exchange_whoever_is_judged_beside_it(giv
         loaded.model, loaded.encoder, QUICK.decoding, 4, 1, 0, (), 0, generates=False, second_task=True
     )
     folds = [[e for d in task.dialogues[1:2] for e in d] for task in given.tasks("test")[:2]]
-    alone = [s for fold in reversed(folds) for s in evaluate_run.evaluate([fold], {}).scored]
+    alone = [s for fold in reversed(folds) for s in evaluate_run.evaluate([fold], UNCHANGED).scored]
     assert len(alone) == len(own)
     for sample in alone:
         wanted = own[sample.persona_id, sample.dialogue_id, sample.reference]
         assert sample.auxiliary_nll == pytest.approx(wanted.auxiliary_nll)
-    other = replace(evaluate_run, seed=1).evaluate(list(reversed(folds)), {}).scored
+    other = replace(evaluate_run, seed=1).evaluate(list(reversed(folds)), UNCHANGED).scored
     assert [sample.auxiliary_nll for sample in other] != [sample.auxiliary_nll for sample in alone]
 
 

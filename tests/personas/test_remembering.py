@@ -13,7 +13,7 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.api.agent import Persona, persona_on
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact, read
-from menura.artefacts.persona_memory import CACHE, EXCHANGES, PersonaMemory
+from menura.artefacts.persona_memory import CACHE, EXCHANGES, RememberedExchanges
 from menura.corpus.dialogue import Turn
 from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, DataError
@@ -43,7 +43,7 @@ def mira(loaded: LoadedModel) -> PersonaArtefact:
     return remembering(loaded, bare, list(OLDER.exchanges()), support)
 
 
-def memory_in(artefact: PersonaArtefact) -> PersonaMemory:
+def memory_in(artefact: PersonaArtefact) -> RememberedExchanges:
     assert artefact.memory is not None
     return artefact.memory
 
@@ -89,7 +89,7 @@ def test_a_damaged_memory_is_refused(mira: PersonaArtefact, tmp_path: Path) -> N
     files = memory_in(mira).packed()
     for damage in ({EXCHANGES: b'{"dialogue": 1}\n'}, {EXCHANGES: b"\xff"}, {CACHE: files[CACHE][:-8]}):
         with pytest.raises(DataError):
-            PersonaMemory.read({**files, **damage}, tmp_path)
+            RememberedExchanges.read({**files, **damage}, tmp_path)
     content = mira.packed().replace(b"fern the goat", b"fern the boat")
     (tmp_path / "changed.persona").write_bytes(content)
     with pytest.raises(DataError):

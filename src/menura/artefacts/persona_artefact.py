@@ -17,7 +17,7 @@ from menura.adaptation.weights import PersonaWeights, adaptable_parameters, filt
 from menura.artefacts import tensors
 from menura.artefacts.files import write_bytes
 from menura.artefacts.loading import LoadedModel
-from menura.artefacts.persona_memory import CACHE, EXCHANGES, PersonaMemory, sha256_of_memory
+from menura.artefacts.persona_memory import CACHE, EXCHANGES, RememberedExchanges, sha256_of_memory
 from menura.artefacts.tensors import with_zeros, without_zeros
 from menura.corpus.atomic_files import reporting
 from menura.corpus.chats.cards.writing import new_card
@@ -57,7 +57,7 @@ class PersonaArtefact:
     recipe: Mapping[str, Any]
     card: Mapping[str, Any] = field(default_factory=dict)  # the character card it was made from (V3); empty: none
     chat_format_sha256: str = ""  # of the chat format that it learnt in; empty: made before it was kept
-    memory: PersonaMemory | None = field(default=None, repr=False)  # its exchanges, where that was asked for
+    memory: RememberedExchanges | None = field(default=None, repr=False)  # its exchanges, where that was asked for
 
     @property
     def first_lines(self) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ def read(path: Path) -> PersonaArtefact:
             about["recipe"],
             card,
             about.get("chat_format_sha256", ""),
-            PersonaMemory.read(remembered, path) if remembered else None,
+            RememberedExchanges.read(remembered, path) if remembered else None,
         )
     except DAMAGE as error:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error

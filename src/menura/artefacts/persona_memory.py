@@ -28,7 +28,7 @@ CACHE = "assets/x_memory/ai/cache.safetensors"
 
 
 @dataclass(frozen=True)
-class PersonaMemory:
+class RememberedExchanges:
     """A persona's exchanges, in the order in which they were said, and the cache of its words in some of them.
 
     ``places`` (N,) are the exchanges that the cached tokens are from, so that they are forgotten with them.
@@ -41,7 +41,7 @@ class PersonaMemory:
     @classmethod
     def of(
         cls, exchanges: tuple[Exchange, ...], cache: NeuralCache | None = None, cached: tuple[Exchange, ...] = ()
-    ) -> "PersonaMemory":
+    ) -> "RememberedExchanges":
         """Return a memory; ``cached`` is the exchange of each token of the cache."""
         if cache is None:
             return cls(exchanges)
@@ -54,13 +54,13 @@ class PersonaMemory:
         """The exchanges, to recall them by what is being answered."""
         return ExchangeMemory(self.exchanges)
 
-    def without(self, forgotten: Collection[int]) -> "PersonaMemory":
+    def without(self, forgotten: Collection[int]) -> "RememberedExchanges":
         """Return the memory without the exchanges at these places, and without their words in the cache."""
         kept = [place for place in range(len(self.exchanges)) if place not in forgotten]
         numbers = {place: number for number, place in enumerate(kept)}
         return self._keeping(tuple(self.exchanges[place] for place in kept), numbers)
 
-    def rewritten(self, write: Callable[[str], str]) -> tuple["PersonaMemory", int]:
+    def rewritten(self, write: Callable[[str], str]) -> tuple["RememberedExchanges", int]:
         """Return the memory with each text rewritten, and how many exchanges changed.
 
         What changed is no longer in the cache: its tokens are of the old text.
@@ -69,16 +69,16 @@ class PersonaMemory:
         same = {place: place for place, one in enumerate(written) if one == self.exchanges[place]}
         return self._keeping(written, same), len(written) - len(same)
 
-    def _keeping(self, exchanges: tuple[Exchange, ...], numbers: Mapping[int, int]) -> "PersonaMemory":
+    def _keeping(self, exchanges: tuple[Exchange, ...], numbers: Mapping[int, int]) -> "RememberedExchanges":
         """Return a memory of exchanges, with the cached tokens of those that ``numbers`` gives a new place alone."""
         if self.cache is None or self.places is None:
-            return PersonaMemory(exchanges)
+            return RememberedExchanges(exchanges)
         stays = torch.isin(self.places, torch.tensor(list(numbers), dtype=torch.long))
         if not stays.any():
-            return PersonaMemory(exchanges)
+            return RememberedExchanges(exchanges)
         places = torch.tensor([numbers[int(place)] for place in self.places[stays]])
         cache = replace(self.cache, keys=self.cache.keys[stays], tokens=self.cache.tokens[stays])
-        return PersonaMemory(exchanges, cache, places)
+        return RememberedExchanges(exchanges, cache, places)
 
     def packed(self) -> dict[str, bytes]:
         """Return the files of a package, by name."""
@@ -96,7 +96,7 @@ class PersonaMemory:
         return files
 
     @classmethod
-    def read(cls, files: Mapping[str, bytes], path: Path) -> "PersonaMemory":
+    def read(cls, files: Mapping[str, bytes], path: Path) -> "RememberedExchanges":
         """Return the memory in a package's files; DataError that names ``path`` for what is damaged."""
         try:
             exchanges = tuple(_exchange(json.loads(line)) for line in files[EXCHANGES].decode().splitlines())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from menura.adaptation.own_words import cache_and_places
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import PersonaArtefact
-from menura.artefacts.persona_memory import PersonaMemory
+from menura.artefacts.persona_memory import RememberedExchanges
 from menura.batches.encode import EncodedDialogue
 from menura.models.dialogue_model import HasNeuralCache
 from menura.tasks.task import Exchange
@@ -27,10 +27,10 @@ def remembering(
     learnt_from = [_trimmed(exchange.source) for dialogue in support for exchange in dialogue if exchange.source]
     remembered = tuple(dict.fromkeys([*map(_trimmed, exchanges), *learnt_from]))
     if not (isinstance(loaded.model, HasNeuralCache) and learnt_from):
-        return replace(artefact, memory=PersonaMemory.of(remembered))
+        return replace(artefact, memory=RememberedExchanges.of(remembered))
     cache, places = cache_and_places(loaded.model, artefact.weights, support)
     cached = tuple(learnt_from[place] for place in places)
-    return replace(artefact, memory=PersonaMemory.of(remembered, cache, cached))
+    return replace(artefact, memory=RememberedExchanges.of(remembered, cache, cached))
 
 
 def _trimmed(exchange: Exchange) -> Exchange:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -103,3 +104,14 @@ def _grown(room: Tensor, used: int, needed: int) -> Tensor:
     larger = _room_like(room, max(needed, 2 * room.shape[1] - ROOM))
     larger[:, :used] = room[:, :used]
     return larger
+
+
+def joined_mask(cached: Tensor | None, used: int, ids: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Return which tokens are real after ids (B, L) have been read behind ``used`` cached ones; None if all are.
+
+    ``cached`` (B, used) and ``mask`` (B, L) are those of the cached tokens and of the ids, None where all are real.
+    """
+    if cached is None and mask is None:
+        return None
+    before = ids.new_ones((len(ids), used)) if cached is None else cached
+    return torch.cat([before.bool(), torch.ones_like(ids, dtype=torch.bool) if mask is None else mask], 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from menura.batches.batch import Batch, SoftTargets
-from menura.batches.chat_format import SPECIAL_TOKENS, ChatFormatName
+from menura.batches.chat_format import ChatFormatName
 from menura.batches.collate import indices_by_key
 from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.padded import PaddedBatch, padded
@@ -29,11 +29,12 @@ from menura.models.causal_lm.base_checks import check_trainable
 from menura.models.causal_lm.functional_networks import functional_network
 from menura.models.causal_lm.head import head_of
 from menura.models.causal_lm.hf_modules import blocks_of
+from menura.models.causal_lm.kv_cache import joined_mask
 from menura.models.causal_lm.padded_forward import padded_forward, padded_forward_above
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.adapters import Adapters
 from menura.models.layers.argmax import suppress_tokens
-from menura.models.layers.embeddings_and_heads import wide
+from menura.models.layers.embeddings_and_heads import special_rows, wide
 from menura.models.layers.neural_cache import NeuralCache
 
 PASS_TOKENS = 2048  # tokens in one forward pass: bounds memory, changes no result
@@ -98,7 +99,7 @@ class CausalLm(DialogueModel[CausalState]):
         self._cache_in_use: NeuralCache | None = None
         self._backbone = backbone_of(network, self._blocks, self._first)
         self.adapters = self._attachment.adapters.to(next(network.parameters()).device)
-        self.special_rows = self._make_special_rows() if config.chat_format == "special" else None
+        self.special_rows = special_rows(self._table[0], self.dtype) if config.chat_format == "special" else None
         self.token_type_embeddings: nn.Parameter | None = None
         extra_place = config.adapters.kind != "none"
         check_trainable(network, train=config.train_base or not extra_place)
@@ -109,8 +110,6 @@ class CausalLm(DialogueModel[CausalState]):
     def lm(self) -> "CausalLm":
         """The causal language model itself; models that wrap one have the same property."""
         return self
-
-    # What it computes
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of the batch's replies, each dialogue read once."""
@@ -145,10 +144,10 @@ class CausalLm(DialogueModel[CausalState]):
     def check_padded(self) -> None:
         """Raise ConfigError if the network has no functional layers here."""
         if functional_network(self.network.base_model) is None:
-            raise ConfigError(
-                f"{type(self.network).__name__}: only layers of the fast backbone can be compiled with their gradient",
-                hint="leave outer.compile out",
+            message = (
+                f"{type(self.network).__name__}: only layers of the fast backbone can be compiled with their gradient"
             )
+            raise ConfigError(message, hint="leave outer.compile out")
 
     def padded(self, batch: Batch) -> PaddedBatch:
         """Return a batch as padded tensors; frozen lower layers are run here."""
@@ -274,8 +273,7 @@ class CausalLm(DialogueModel[CausalState]):
     @property
     def ids(self) -> int:
         """How many tokens there are, the chat format's own included."""
-        own = 0 if self.special_rows is None else len(self.special_rows)
-        return int(self._vocabulary + own)
+        return int(self._vocabulary + (0 if self.special_rows is None else len(self.special_rows)))
 
     def logits(self, ids: Tensor) -> Tensor:
         """Return logits (1, L, V) of one whole sequence of ids (1, L), computed the way ``loss`` does."""
@@ -329,11 +327,9 @@ class CausalLm(DialogueModel[CausalState]):
         layout = SequenceLayout(lengths, self.device)
         return self._adapters_in_use.reading(persona_rows, layout, packed=self._backbone.packed)
 
-    # Forward passes
-
     def _read(self, state: CausalState, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, CausalState]:
         """Read ids (B, L), all real where there is no mask; return their hidden states (B, L, D) and the new state."""
-        seen = _joined(state, ids, mask)
+        seen = joined_mask(state.mask, state.cache.used, ids, mask)
         with self._with_adapters(state.persona_rows, (ids.shape[1],) * len(ids)):
             hidden = self._backbone.extend(state.cache, self._embedded(ids), seen)
         return hidden, CausalState(state.cache, seen, state.persona_rows)
@@ -396,19 +392,6 @@ class CausalLm(DialogueModel[CausalState]):
     def _logits(self, hidden: Tensor) -> Tensor:
         logits = wide(self._head(hidden, self.special_rows))
         return logits if self._cache_in_use is None else self._cache_in_use.mixed(logits, hidden)
-
-    def _make_special_rows(self) -> nn.Parameter:
-        """Return trainable embeddings of the chat format's own tokens: the mean embedding plus a little noise."""
-        mean = self._table[0].weight.detach().to(self.dtype).mean(0)
-        return nn.Parameter(mean + 0.01 * mean.std() * torch.randn(len(SPECIAL_TOKENS), len(mean), device=mean.device))
-
-
-def _joined(state: CausalState, ids: Tensor, mask: Tensor | None) -> Tensor | None:
-    """Return which tokens are real after ids (B, L) have been read; None if all are."""
-    if state.mask is None and mask is None:
-        return None
-    before = ids.new_ones((len(ids), state.cache.used)) if state.mask is None else state.mask
-    return torch.cat([before.bool(), torch.ones_like(ids, dtype=torch.bool) if mask is None else mask], 1)
 
 
 def without_adapters(config: CausalLmConfig) -> CausalLmConfig:

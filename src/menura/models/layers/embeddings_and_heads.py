@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from menura.batches.chat_format import SPECIAL_TOKENS
 from menura.batches.plato_inputs import PlatoInputs
 from menura.models.layers.packed_linear import PackedLinear, PackedWeight
 from menura.models.layers.transformer import Sizes
@@ -112,3 +113,9 @@ class Prior(nn.Module):
 def wide(values: Tensor) -> Tensor:
     """Return values in at least float32, which sums over the vocabulary need."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def special_rows(table: nn.Embedding, dtype: torch.dtype) -> nn.Parameter:
+    """Return trainable embeddings (S, D) of the chat format's own tokens: the mean embedding plus a little noise."""
+    mean = table.weight.detach().to(dtype).mean(0)
+    return nn.Parameter(mean + 0.01 * mean.std() * torch.randn(len(SPECIAL_TOKENS), len(mean), device=mean.device))
