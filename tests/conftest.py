@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[name] = "1"
     counts.full = config.getoption("full")
     # Examples are the same on every machine, and a busy machine is no fault of the code.
-    examples = counts.count(full_count=100, quick_count=40)
+    examples = counts.count(full_count=100, quick_count=30)
     settings.register_profile("menura", max_examples=examples, deadline=None, derandomize=True, database=None)
     settings.load_profile("menura")
 

@@ -27,6 +27,7 @@ NEVER_MEANT = {"usage", "unknown_setting", "renamed", "internal"}
 GLOBAL = {"-c": True, "--config": True, "--set": True, "--seed": True, "--device": True}
 GLOBAL |= {"--dry-run": False, "-n": False, "--json": False, "--offline": False, "--debug": False}
 # What takes long or a network: asked what it would do, or kept from the network, or only its words are checked.
+QUICK = count(full_count=0, quick_count=1)
 PLANNED = {"train", "eval", "adapt", "data add", "data convert", "data split", "base prepare"}
 OFFLINE = {"base pull", "base prepare", "base check"}
 CHECKED = {"demo", "chat"}
@@ -209,10 +210,11 @@ class Walk:
 
     def _run(self, words: list[str]) -> tuple[int, str]:
         # The packaged corpus, read where none is named, takes seconds.
-        reads_much = words[:1] == ["train"] and not any(word.startswith("data.corpus=") for word in words)
+        named = any(word.startswith("data.corpus=") for word in words)
+        reads_much = words[:1] == ["train"] and not named or words[:1] == ["reproduce"] and bool(QUICK)
         self._capsys.readouterr()
         with self._patch.context() as patch:
-            if count(full_count=0, quick_count=1):
+            if QUICK:
                 stop_before_the_work(patch)
             code = run([*words, *["--dry-run"] * reads_much])
         return code, "".join(self._capsys.readouterr())

@@ -122,7 +122,7 @@ def test_a_derived_format_writes_every_conversation_as_its_template_does(name: s
     found = base_format(given, ours, ())
     assert not found.warning
     assert found.chat_format.name == "template"
-    compared = compare(ChatTemplate(given), found.chat_format, ours, count(full_count=200, quick_count=25), seed=9)
+    compared = compare(ChatTemplate(given), found.chat_format, ours, count(full_count=200, quick_count=60), seed=9)
     assert not compared.difference
     assert compared.compared >= 20
 

@@ -452,7 +452,7 @@ SETTINGS = (
     Bad("corpus of no name", "data add a/b chat.jsonl", 2, "config", "corpus name 'a/b': letters, digits"),
     Bad(
         "no test split in the corpus",
-        "train tiny/maml --out new --set data.test_id_prefixes=valid",
+        f"{TRAIN} --set data.test_id_prefixes=valid",
         *(3, "data", "none of the .* begins? with 'valid'"),
     ),
     Bad(

@@ -239,6 +239,8 @@ def test_real_persona_chat_counts_as_published(data: Path, capsys: Captured, tmp
     with lzma.open(data / "real_persona_chat/dialogues.jsonl.xz", "rt", encoding="utf-8") as file:
         some = [next(file) for _ in range(500)]
     (tmp_path / "dialogues.jsonl").write_text("".join(some), encoding="utf-8")
+    people = lzma.decompress((data / "real_persona_chat/interlocutors.json.xz").read_bytes())
+    (tmp_path / "interlocutors.json").write_bytes(people)
     facts = added(capsys, "rpc", tmp_path / "dialogues.jsonl")
     assert counts(facts) == {"all": (500, sum(len(json.loads(line)["utterances"]) for line in some))}
     assert facts["missing"] == []

@@ -27,8 +27,8 @@ OPTIONS: dict[str, Adaptation] = {
 }
 
 every_method = pytest.mark.parametrize("name", [*METHODS, *OPTIONS])
-PLACES = ["houlsby", "lora-upper", "in-place", "special", "gpt2-houlsby"]
-every_place = pytest.mark.parametrize("variant", PLACES[:: count(full_count=1, quick_count=2)])
+PLACES = ["houlsby", "lora-upper", "special", "in-place", "gpt2-houlsby"]
+every_place = pytest.mark.parametrize("variant", PLACES[:: count(full_count=1, quick_count=3)])
 
 
 def method_named(name: str) -> Adaptation:

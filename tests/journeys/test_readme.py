@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import counts
 import pytest
-from counts import count
 from made_up_chat import name_of, settings, write
 
 import menura
@@ -154,7 +154,7 @@ def test_what_is_known_is_listed(typed: Answer) -> None:
 
 
 # A quick run learns a speaker from one dialogue, and judges by less; what is typed, run and printed is the same.
-SHOTS = count(full_count=5, quick_count=1)
+SHOTS = counts.count(full_count=5, quick_count=1)
 DEMO = f"""from functools import partial
 from menura.api import runs
 from menura.cli.main import main
@@ -162,7 +162,7 @@ from menura.evaluation import demo
 made = demo.EvaluateConfig
 less = {{"queries": 1, "candidates": 2, "max_new_tokens": 8}} if {SHOTS} < runs.SHOTS else {{}}
 demo.EvaluateConfig = lambda **table: made(**table | less)
-demo.REPLY_TOKENS = {count(full_count=30, quick_count=8)}
+demo.REPLY_TOKENS = {counts.count(full_count=30, quick_count=8)}
 runs.Demo = partial(runs.Demo, shots={SHOTS})
 main()
 """

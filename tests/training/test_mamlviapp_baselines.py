@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counts import count
 from made_up_chat import name_of, settings, write
 from small_training import config_for, ended, train
 
@@ -47,7 +48,7 @@ def samples_in(table: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("system", PARTS)
+@pytest.mark.parametrize("system", [*PARTS][:: count(full_count=1, quick_count=2)])
 def test_it_trains_and_goes_on_to_the_same_bits(corpus: Path, tmp_path: Path, system: str) -> None:
     config = config_for(corpus, *ROOM, recipe=f"quoted/{system}@tiny")
     train(config, tmp_path / "whole")

@@ -90,10 +90,10 @@ def rows_to_train() -> list[str]:
     for name in names:
         config = replace(recipe(name, "tiny"), recipe="")
         kind = (name.partition("/")[0], *kind_of(config))
-        if not name.startswith(TRAINED_ELSEWHERE) and config not in kept.values() and kinds[kind] < OF_A_KIND:
+        if config not in kept.values() and kinds[kind] < OF_A_KIND:
             kept[name] = config
-            kinds[kind] += 1
-    return [*kept]
+            kinds[kind] += not name.startswith(TRAINED_ELSEWHERE)
+    return [name for name in kept if not name.startswith(TRAINED_ELSEWHERE)]
 
 
 def kind_of(config: RunConfig) -> tuple[str, ...]:

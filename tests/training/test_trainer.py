@@ -27,6 +27,10 @@ RECIPES = ("tiny/finetune", "tiny/maml", "tiny/in-place", "tiny/maml-exact", "ti
 ]
 
 
+STOPS = [(signal.SIGTERM, 1), (signal.SIGINT, 3), (signal.SIGTERM, 4)]
+STOPS += [(signal.SIGINT, 1), (signal.SIGTERM, 3), (signal.SIGINT, 4)]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("corpus") / "chat.jsonl")
@@ -69,8 +73,7 @@ def test_the_trace_has_every_step_once_with_its_exact_loss(whole: dict[str, Any]
     assert whole["status"]["best"] == min(entry["valid_after"] for entry in whole["trace"] if "valid_after" in entry)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("at", [1, 3, 4])
+@pytest.mark.parametrize(("number", "at"), STOPS[: count(full_count=6, quick_count=3)])
 def test_a_stopped_run_goes_on_to_the_same_bits(
     corpus: Path, whole: dict[str, Any], tmp_path: Path, number: signal.Signals, at: int
 ) -> None:
