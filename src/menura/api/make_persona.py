@@ -11,7 +11,7 @@ from typing import Any
 from menura import registry
 from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation
-from menura.api.agent import Persona, persona_on
+from menura.api.agent import Model, Persona, persona_on
 from menura.api.loading import load, method_on, usual_method
 from menura.api.options import overridden
 from menura.artefacts import persona_store
@@ -34,6 +34,66 @@ from menura.personas.stranger_control import Control, control_for
 CONSENT = "the person whose words these are must agree to it; what is read stays on this machine"
 MODEL = "model."  # begins the path of a setting of the model
 ChooseSpeaker = Callable[[Sequence[str]], str | None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AdaptRequest:
+    """Whose dialogues become which persona, and how: the name, the files, and all settings, as ``adapt`` has them."""
+
+    name: str
+    files: tuple[Path, ...]
+    speaker: str | None = None
+    k: int = 5
+    pick: Pick = "recent"
+    format: str | None = None
+    options: ReadOptions = NO_OPTIONS
+    base: str = DEFAULT
+    method: str = ""
+    config: Path | None = None
+    assignments: tuple[str, ...] = ()
+    device: str = "auto"
+    offline: bool = False
+    dtype: Dtype = "float32"
+    replace_old: bool = False
+
+    def chosen_method(self) -> Adaptation | None:
+        """Return the method if it is known without the model, None if not; ConfigError for a bad setting of it."""
+        return None if self.method else overridden(usual_method(self.base), self.config, self._of_method)
+
+    def loaded(self, say: Say = lambda line: None) -> tuple[Model, Adaptation]:
+        """Return the model, and the method that is attached to it."""
+        model = load(
+            self.base,
+            device=registry.device_of(self.device),
+            offline=self.offline,
+            dtype=self.dtype,
+            assignments=self._of_model,
+            say=say,
+        )
+        method = self.chosen_method()
+        method = method or overridden(method_on(model, self.base, self.method), self.config, self._of_method)
+        for note in model.loaded.notes:
+            say(f"note   base {self.base}: {note}")
+        method.attach(model.loaded.model)
+        return model, method
+
+    @property
+    def _of_model(self) -> list[str]:
+        """The assignments to settings of the model, without their ``model.``."""
+        return [one.strip().removeprefix(MODEL) for one in self.assignments if one.strip().startswith(MODEL)]
+
+    @property
+    def _of_method(self) -> list[str]:
+        return [one for one in self.assignments if not one.strip().startswith(MODEL)]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is called after each step: with the replies done, the replies in all and the loss in nats per token."""
+
+    own: StepCallback | None = None
+    control: StepCallback | None = None  # while a stranger's persona is adapted
 
 
 @dataclass(frozen=True)
@@ -123,47 +183,75 @@ def adapt(  # each one changes the persona, or where it is written
     Raises ConfigError for a name, speaker, base or setting that cannot be meant, DataError for files that cannot be
     read, EpisodeError for too few dialogues.
     """
+    request = AdaptRequest(
+        *(name, tuple(files), speaker, k, pick, format, options, base, method, config, tuple(assignments)),
+        *(device, offline, dtype, replace_old),
+    )
     persona_store.check_new(name)  # a bad name is reported before anything takes time
-    # A bad setting too, if the method is known without the model.
-    of_model, of_method = _by_what_they_set(assignments)
-    chosen = None if method else overridden(usual_method(base), config, of_method)
-    read = _read(inputs(files, format, options), Collected(k, pick), say)
-    selection = _selection(name, speaker, read, choose_speaker)
-    for warning in _warnings(read, selection, base):
-        say(str(warning))
+    request.chosen_method()  # a bad setting too
+    person = read_person(request, choose_speaker, say)
     if dry_run:
-        say(f"would adapt {name!r}: {_planned(selection)}")
+        say(f"would adapt {name!r}: {person.planned}")
         return None
     began = time.perf_counter()
-    model = load(base, device=registry.device_of(device), offline=offline, dtype=dtype, assignments=of_model, say=say)
-    for note in model.loaded.notes:
-        say(f"note   base {base}: {note}")
-    chosen = chosen or overridden(method_on(model, base, method), config, of_method)
-    chosen.attach(model.loaded.model)
-    support = encoded(model.loaded, selection.support, selection.speaker)
-    for line in _notes(read, model.loaded, base):
+    model, chosen = request.loaded(say)
+    steps = Steps(on_step, on_control_step)
+    return learn(request, person, model, chosen, steps=steps, say=say, spent=time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Person:
+    """The files of one person, read to their end, and what is learnt from and checked on."""
+
+    read: "_ReadFiles"
+    selection: Selection
+
+    @property
+    def planned(self) -> str:
+        """Return in how many dialogues who is learnt from."""
+        return _planned(self.selection)
+
+
+def read_person(request: AdaptRequest, choose_speaker: ChooseSpeaker, say: Say) -> Person:
+    """Read a person's files, and say what was read, left out and is doubtful; raises as ``adapt``."""
+    read = _read(inputs(request.files, request.format, request.options), Collected(request.k, request.pick), say)
+    selection = _selection(request.name, request.speaker, read, choose_speaker)
+    for warning in _warnings(read, selection, request.base):
+        say(str(warning))
+    return Person(read, selection)
+
+
+def learn(
+    request: AdaptRequest,
+    person: Person,
+    model: Model,
+    method: Adaptation,
+    *,
+    steps: Steps = Steps(),
+    say: Say = lambda line: None,
+    spent: float = 0.0,
+) -> Adapted:
+    """Adapt to a person, check the persona, and keep it in the workspace; ``spent`` seconds went into loading."""
+    began = time.perf_counter() - spent
+    loaded, selection = model.loaded, person.selection
+    support = encoded(loaded, selection.support, selection.speaker)
+    for line in _notes(person.read, loaded, request.base):
         say(line)
-    control = control_for(model.loaded, chosen) if selection.held_out else None
-    for line in _Plan(model.loaded, chosen, selection, support, control).lines(time.perf_counter() - began):
+    control = control_for(loaded, method) if selection.held_out else None
+    for line in _Plan(loaded, method, selection, support, control).lines(time.perf_counter() - began):
         say(line)
-    stranger = control.adapted(model.loaded, chosen, _by_reply(control.support, on_control_step)) if control else None
+    stranger = control.adapted(loaded, method, _by_reply(control.support, steps.control)) if control else None
     began = time.perf_counter()
-    by_reply = _by_reply(support, on_step)
-    artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, on_step=by_reply)
-    artefact, check = check_persona(model.loaded, artefact, selection, stranger.artefact.weights if stranger else None)
-    recipe, card = _from_files(read, selection, files)
+    by_reply = _by_reply(support, steps.own)
+    artefact = adapt_persona(loaded, method, selection, name=request.name, support=support, on_step=by_reply)
+    artefact, check = check_persona(loaded, artefact, selection, stranger.artefact.weights if stranger else None)
+    recipe, card = _from_files(person.read, selection, request.files)
     artefact = replace(artefact, recipe={**artefact.recipe, **recipe}, card=card)
-    saved = persona_store.save(artefact, replace_old=replace_old)
+    saved = persona_store.save(artefact, replace_old=request.replace_old)
     if stranger:
         stranger.keep()
     say(verdict(check, selection.speaker, time.perf_counter() - began))
-    return Adapted(persona_on(model.loaded, artefact, check, saved.path), saved)
-
-
-def _by_what_they_set(assignments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the assignments to settings of the model, without their ``model.``, and those of the method."""
-    model = [one.strip().removeprefix(MODEL) for one in assignments if one.strip().startswith(MODEL)]
-    return model, [one for one in assignments if not one.strip().startswith(MODEL)]
+    return Adapted(persona_on(loaded, artefact, check, saved.path), saved)
 
 
 def _read(files: Sequence[Input], collected: Collected, say: Callable[[str], None]) -> _ReadFiles:
