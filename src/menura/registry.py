@@ -214,6 +214,13 @@ def settings_from(plain: Mapping[str, Any]) -> Any:
     return _made(model(str(named.pop("name"))).entry.settings, named, "model.")
 
 
+def method_from(plain: Mapping[str, Any]) -> "Adaptation":
+    """Return a method from its name and settings as a persona's record has them; raises as ``settings_from``."""
+    named = dict(plain)
+    made: Adaptation = _made(method(str(named.pop("name"))), named, "method.")
+    return made
+
+
 def _made(kind: Any, plain: Mapping[str, Any], path: str) -> Any:
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from menura.api import adapt, make_persona
+from menura.api import adapt, adapt_settings, make_persona
 from menura.artefacts import persona_store
 from menura.corpus.chats.cards.writing import new_card
 from menura.errors import EpisodeError
@@ -193,7 +193,7 @@ def test_the_control_is_foretold_and_its_steps_are_shown_the_one_time_that_it_is
 def test_loading_and_the_control_are_counted_in_the_time_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make_persona, "seconds_foretold", lambda loaded, method, support: 100.0)
     monkeypatch.setattr(stranger_control, "seconds_foretold", lambda loaded, method, support: 1000.0)
-    slowly = make_persona.load
+    slowly = adapt_settings.load
 
     def loading(*words: Any, **more: Any) -> Any:
         clock.append(10_000.0)
@@ -201,7 +201,7 @@ def test_loading_and_the_control_are_counted_in_the_time_foretold(monkeypatch: p
 
     clock: list[float] = []
     monkeypatch.setattr(make_persona.time, "perf_counter", lambda: sum(clock))
-    monkeypatch.setattr(make_persona, "load", loading)
+    monkeypatch.setattr(adapt_settings, "load", loading)
     seen: list[str] = []
     adapt("noa", [written()], speaker="Tomo", base="tiny", say=seen.append)
     assert any(line.endswith("· about 11100 s") for line in seen), seen

@@ -92,6 +92,16 @@ class Alternating:
         """Return the weights after the inner loop."""
         return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
+    def adapt_further(
+        self,
+        model: DialogueModel[Any],
+        weights: PersonaWeights,
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return a persona's weights after the inner loop from them."""
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
+
 
 def _turn(
     name: Literal["generator", "critic"],

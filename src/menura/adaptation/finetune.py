@@ -51,9 +51,14 @@ def finetuned_weights(
     inner: InnerLoop,
     on_step: StepCallback | None,
     trainable: str = "",
+    start: PersonaWeights | None = None,
 ) -> PersonaWeights:
-    """Return the weights after the inner loop from the model's own; one copy of what adapts is made and reused."""
-    start = selected_parameters(model, trainable)
+    """Return the weights after the inner loop from the model's own, or from ``start``.
+
+    One copy of what adapts is made and reused. Soft targets of self-distillation are the model's own in any case.
+    """
+    selected = selected_parameters(model, trainable)
+    start = selected if start is None else {name: start[name].to(value) for name, value in selected.items()}
     with torch.enable_grad():
         weights = run_inner_loop(model, start, support, inner, on_step=on_step)
     # Without any step these are still the model's own tensors, which the next persona would overwrite.
@@ -118,3 +123,13 @@ class Finetune:
     ) -> PersonaWeights:
         """Return the weights after the inner loop."""
         return finetuned_weights(model, support, self.inner, on_step, self.trainable)
+
+    def adapt_further(
+        self,
+        model: DialogueModel[Any],
+        weights: PersonaWeights,
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return a persona's weights after the inner loop from them."""
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)

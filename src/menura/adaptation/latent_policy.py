@@ -125,6 +125,16 @@ class LatentPolicy:
         """Return the weights after the inner loop on the persona's real replies."""
         return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
+    def adapt_further(
+        self,
+        model: DialogueModel[Any],
+        weights: PersonaWeights,
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return a persona's weights after the inner loop from them."""
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
+
     @torch.no_grad()
     def _played(
         self, model: DialogueModel[Any], exchanges: Sequence[EncodedExchange], progress: float

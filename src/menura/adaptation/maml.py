@@ -149,6 +149,16 @@ class Maml:
         """Return the weights after the inner loop."""
         return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
+    def adapt_further(
+        self,
+        model: DialogueModel[Any],
+        weights: PersonaWeights,
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return a persona's weights after the inner loop from them."""
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
+
 
 def multi_step_loss_weight(done: int, steps: int, equal_weights: float) -> float:
     """Return the share of the query loss after ``done`` of ``steps`` steps in the objective (MAML++, multi-step loss).

@@ -52,3 +52,20 @@ class AdaptsPart(Protocol):
 
     def for_persona(self, model: DialogueModel[Any]) -> Self:
         """Return the method as it adapts a single persona: with its default ``trainable`` where none is set."""
+
+
+@runtime_checkable
+class GoesOn(Protocol):
+    """A method that can go on from a persona's weights with further dialogues."""
+
+    def adapt_further(
+        self,
+        model: DialogueModel[Any],
+        weights: PersonaWeights,
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return the weights learnt from the support set, beginning at a persona's; neither of the two is changed.
+
+        The model itself is the un-adapted one: what self-distillation holds a persona to.
+        """

@@ -111,6 +111,16 @@ class SelfPlay:
         """Return the weights after the inner loop on the persona's real replies."""
         return finetuned_weights(model, support, self.inner, on_step, self.trainable)
 
+    def adapt_further(
+        self,
+        model: DialogueModel[Any],
+        weights: PersonaWeights,
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return a persona's weights after the inner loop from them."""
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
+
     def _worth(self, rewards: Mapping[str, Tensor]) -> Tensor:
         """Return (B,) the weighted sum of rewards."""
         return torch.stack([getattr(self.rewards, name) * value for name, value in rewards.items()]).sum(0)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from menura.api.adapt_settings import AdaptSettings
     from menura.api.agent import PERSONA, YOU, Agent, Candidate, Model, Persona
     from menura.api.annotate import NewStudy, ScoredStudy, new_study, score_study
     from menura.api.corpora import add_corpus, published_counts, sources, sources_as_markdown
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
         workspace,
     )
     from menura.api.loading import agents, load, without_persona
-    from menura.api.make_persona import adapt
+    from menura.api.make_persona import AdaptRequest, adapt
+    from menura.api.many_personas import ManyAdapted, PersonRecord, adapt_all
     from menura.api.options import CommandOptions, overridden
+    from menura.api.persona_versions import back, persona_history
     from menura.api.prepared_bases import PreparedBase, prepare_base
     from menura.api.reproduction import Reproduction, experiments, report_page, reproduce, verify
     from menura.api.runs import (
@@ -64,9 +67,11 @@ if TYPE_CHECKING:
         register_model,
         unregister,
     )
+    from menura.workers.executors import Workers
 
 _WHERE = {  # the names of each module, separated by spaces
     "menura.api.reproduction": "Reproduction experiments report_page reproduce verify",
+    "menura.api.adapt_settings": "AdaptSettings",
     "menura.api.agent": "PERSONA YOU Agent Candidate Model Persona",
     "menura.api.loading": "agents load without_persona",
     "menura.api.options": "CommandOptions overridden",
@@ -83,7 +88,9 @@ _WHERE = {  # the names of each module, separated by spaces
     ),
     "menura.api.corpora": "add_corpus published_counts sources sources_as_markdown",
     "menura.api.data": "check_file convert count formats split",
-    "menura.api.make_persona": "adapt",
+    "menura.api.make_persona": "AdaptRequest adapt",
+    "menura.api.many_personas": "ManyAdapted PersonRecord adapt_all",
+    "menura.api.persona_versions": "back persona_history",
     "menura.corpus.chats.reading": "ReadOptions read_options",
     "menura.corpus.summary": "noted",
     "menura.artefacts.earlier_names": "FLAGS",
@@ -93,6 +100,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.decoding.generate": "decoding",
     "menura.evaluation.settings": "DecodingFlags EvaluateConfig",
     "menura.registry": "RegisteredModel device_of model_over_words register_method register_model unregister",
+    "menura.workers.executors": "Workers",
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names.split()}
 __all__ = sorted(_MODULE)  # strings, by the table

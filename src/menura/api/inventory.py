@@ -188,7 +188,7 @@ def personas() -> list[dict[str, Any]]:
 
     listed = []
     for name in persona_store.names():
-        facts = {"name": name, "version": len(persona_store.versions(name)) + 1}
+        facts = {"name": name, "version": persona_store.current_version(name)}
         path = persona_store.path_of(name)
         try:
             facts |= _made_of(persona_artefact.read_about(path))

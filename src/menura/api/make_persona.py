@@ -11,9 +11,8 @@ from typing import Any
 from menura import registry
 from menura.adaptation.inner_loop import StepCallback
 from menura.adaptation.protocol import Adaptation
-from menura.api.agent import Persona, persona_on
-from menura.api.loading import load, method_on, usual_method
-from menura.api.options import overridden
+from menura.api.adapt_settings import AdaptSettings, Say
+from menura.api.agent import Model, Persona, persona_on
 from menura.artefacts import persona_store
 from menura.artefacts.bases.catalogue import BASES, SMOLLM2
 from menura.artefacts.bases.dtype import Dtype
@@ -25,15 +24,38 @@ from menura.corpus.inputs import Input, dialogues_of, inputs
 from menura.corpus.language import Language
 from menura.corpus.speakers import few
 from menura.corpus.summary import summaries
-from menura.errors import DataError, Problem, number_of, shown
+from menura.errors import ConfigError, DataError, EpisodeError, Problem, number_of, shown
+from menura.personas.adapt_further import Earlier, adapt_further, check_goes_on, than_before
 from menura.personas.adapt_persona import adapt_persona, check_persona, encoded, seconds_foretold
 from menura.personas.held_out import verdict
 from menura.personas.selection import Collected, Pick, Selection, find_speaker, unknown_speaker
 from menura.personas.stranger_control import Control, control_for
 
 CONSENT = "the person whose words these are must agree to it; what is read stays on this machine"
-MODEL = "model."  # begins the path of a setting of the model
 ChooseSpeaker = Callable[[Sequence[str]], str | None]
+
+
+@dataclass(frozen=True)
+class AdaptRequest:
+    """Whose dialogues become which persona, and how: the name, the files and all settings, as ``adapt`` has them."""
+
+    name: str
+    files: tuple[Path, ...]
+    speaker: str | None = None
+    k: int = 5
+    pick: Pick = "recent"
+    format: str | None = None
+    options: ReadOptions = NO_OPTIONS
+    settings: AdaptSettings = AdaptSettings()
+    replace_old: bool = False
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is called after each step: with the replies done, the replies in all and the loss in nats per token."""
+
+    own: StepCallback | None = None
+    control: StepCallback | None = None  # while a stranger's persona is adapted
 
 
 @dataclass(frozen=True)
@@ -108,6 +130,7 @@ def adapt(  # each one changes the persona, or where it is written
     dry_run: bool = False,
     replace_old: bool = False,
     choose_speaker: ChooseSpeaker = lambda speakers: None,
+    more: bool = False,
     on_step: StepCallback | None = None,
     on_control_step: StepCallback | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -119,51 +142,120 @@ def adapt(  # each one changes the persona, or where it is written
     ``on_control_step`` likewise while the control is adapted, a stranger's persona that is made once.
     ``say`` gets what was read and left out, what is planned and how the held-out dialogues fared. With ``dry_run``
     nothing is loaded or written, and None returned. A persona of the same name stays as an earlier version, unless
-    ``replace_old``. ``dtype`` as in ``load``.
+    ``replace_old``. ``dtype`` as in ``load``. With ``more`` the persona of this name goes on learning, on its own base
+    and by its own method: at most ``k`` dialogues that it has not learnt from, from the weights that it has.
     Raises ConfigError for a name, speaker, base or setting that cannot be meant, DataError for files that cannot be
-    read, EpisodeError for too few dialogues.
+    read, EpisodeError for too few dialogues, MismatchError for ``more`` on another base or with other settings.
     """
+    settings = AdaptSettings(base, method, config, tuple(assignments), device, offline, dtype)
+    request = AdaptRequest(name, tuple(files), speaker, k, pick, format, options, settings, replace_old)
     persona_store.check_new(name)  # a bad name is reported before anything takes time
-    # A bad setting too, if the method is known without the model.
-    of_model, of_method = _by_what_they_set(assignments)
-    chosen = None if method else overridden(usual_method(base), config, of_method)
-    read = _read(inputs(files, format, options), Collected(k, pick), say)
-    selection = _selection(name, speaker, read, choose_speaker)
-    for warning in _warnings(read, selection, base):
-        say(str(warning))
+    settings.known_method()  # a bad setting too
+    earlier = earlier_version(request) if more else None
+    person = read_person(request, choose_speaker, say, earlier)
     if dry_run:
-        say(f"would adapt {name!r}: {_planned(selection)}")
+        say(f"would {'go on with' if earlier else 'adapt'} {name!r}: {person.planned}")
         return None
     began = time.perf_counter()
-    model = load(base, device=registry.device_of(device), offline=offline, dtype=dtype, assignments=of_model, say=say)
-    for note in model.loaded.notes:
-        say(f"note   base {base}: {note}")
-    chosen = chosen or overridden(method_on(model, base, method), config, of_method)
-    chosen.attach(model.loaded.model)
-    support = encoded(model.loaded, selection.support, selection.speaker)
-    for line in _notes(read, model.loaded, base):
+    model, chosen = settings.loaded_for(earlier.artefact, say) if earlier else settings.loaded(say)
+    steps = Steps(on_step, on_control_step)
+    return learn(request, person, model, chosen, steps=steps, say=say, spent=time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Person:
+    """The files of one person, read to their end, and what is learnt from and checked on."""
+
+    read: "_ReadFiles"
+    selection: Selection
+    earlier: Earlier | None = None  # which version is gone on from
+
+    @property
+    def planned(self) -> str:
+        """Return in how many dialogues who is learnt from."""
+        return _planned(self.selection)
+
+
+def earlier_version(request: AdaptRequest) -> Earlier:
+    """Return the persona that is to go on; ConfigError if there is none, if it cannot, or is to be replaced as well."""
+    if request.replace_old:
+        message = "--more and --replace: the version that is gone on from stays"
+        raise ConfigError(message, hint="leave --replace out", code="usage")
+    earlier = Earlier(persona_store.load(request.name), persona_store.current_version(request.name))
+    check_goes_on(registry.method_from(earlier.artefact.recipe["method"]), request.name)
+    return earlier
+
+
+def read_person(
+    request: AdaptRequest, choose_speaker: ChooseSpeaker, say: Say, earlier: Earlier | None = None
+) -> Person:
+    """Read a person's files, and say what was read, left out and is doubtful; raises as ``adapt``."""
+    collected = Collected(request.k, request.pick)
+    if earlier:
+        collected.learnt, collected.at_most = frozenset(earlier.support_sha256), True
+    read = _read(inputs(request.files, request.format, request.options), collected, say)
+    speaker = request.speaker
+    if earlier:
+        speaker = speaker or next((who for who in collected.speakers() if who == earlier.speaker), None)
+    selection = _selection(request.name, speaker, read, choose_speaker)
+    if earlier:
+        _check_new(read, selection, say)
+    for warning in _warnings(read, selection, request.settings.base):
+        say(str(warning))
+    return Person(read, selection, earlier)
+
+
+def _check_new(read: _ReadFiles, selection: Selection, say: Say) -> None:
+    """Say how many dialogues were learnt from before; EpisodeError where there are no others."""
+    known = read.collected.left_out[selection.speaker]
+    if not selection.support:
+        message = f"nothing new: {selection.speaker!r} replies in no dialogue that was not learnt from"
+        if known:
+            message = f"nothing new: all {known} dialogues of {selection.speaker!r} were learnt from before"
+        raise EpisodeError(message, hint="give files with later dialogues", code="nothing_new")
+    if known:
+        say(f"note   left out: {number_of(known, 'dialogue')} that {selection.speaker}'s persona has learnt from")
+
+
+def learn(
+    request: AdaptRequest,
+    person: Person,
+    model: Model,
+    method: Adaptation,
+    *,
+    steps: Steps = Steps(),
+    say: Say = lambda line: None,
+    spent: float = 0.0,
+) -> Adapted:
+    """Adapt to a person, check the persona, and keep it in the workspace; ``spent`` seconds went into loading."""
+    began = time.perf_counter() - spent
+    loaded, selection = model.loaded, person.selection
+    support = encoded(loaded, selection.support, selection.speaker)
+    for line in _notes(person.read, loaded, request.settings.base):
         say(line)
-    control = control_for(model.loaded, chosen) if selection.held_out else None
-    for line in _Plan(model.loaded, chosen, selection, support, control).lines(time.perf_counter() - began):
+    control = control_for(loaded, method) if selection.held_out else None
+    for line in _Plan(loaded, method, selection, support, control).lines(time.perf_counter() - began):
         say(line)
-    stranger = control.adapted(model.loaded, chosen, _by_reply(control.support, on_control_step)) if control else None
+    stranger = control.adapted(loaded, method, _by_reply(control.support, steps.control)) if control else None
     began = time.perf_counter()
-    by_reply = _by_reply(support, on_step)
-    artefact = adapt_persona(model.loaded, chosen, selection, name=name, support=support, on_step=by_reply)
-    artefact, check = check_persona(model.loaded, artefact, selection, stranger.artefact.weights if stranger else None)
-    recipe, card = _from_files(read, selection, files)
-    artefact = replace(artefact, recipe={**artefact.recipe, **recipe}, card=card)
-    saved = persona_store.save(artefact, replace_old=replace_old)
+    by_reply = _by_reply(support, steps.own)
+    earlier = person.earlier
+    if earlier:
+        artefact = adapt_further(loaded, method, earlier, selection, support=support, on_step=by_reply)
+    else:
+        artefact = adapt_persona(loaded, method, selection, name=request.name, support=support, on_step=by_reply)
+    artefact, check = check_persona(loaded, artefact, selection, stranger.artefact.weights if stranger else None)
+    recipe, card = _from_files(person.read, selection, request.files)
+    if earlier:
+        recipe["files"] = [*dict.fromkeys([*earlier.artefact.recipe.get("files", ()), *recipe["files"]])]
+    artefact = replace(artefact, recipe={**artefact.recipe, **recipe}, card=card or artefact.card)
+    saved = persona_store.save(artefact, replace_old=request.replace_old)
     if stranger:
         stranger.keep()
     say(verdict(check, selection.speaker, time.perf_counter() - began))
-    return Adapted(persona_on(model.loaded, artefact, check, saved.path), saved)
-
-
-def _by_what_they_set(assignments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the assignments to settings of the model, without their ``model.``, and those of the method."""
-    model = [one.strip().removeprefix(MODEL) for one in assignments if one.strip().startswith(MODEL)]
-    return model, [one for one in assignments if not one.strip().startswith(MODEL)]
+    if earlier and selection.held_out:
+        say(than_before(loaded, earlier, check, encoded(loaded, selection.held_out, selection.speaker)))
+    return Adapted(persona_on(loaded, artefact, check, saved.path), saved)
 
 
 def _read(files: Sequence[Input], collected: Collected, say: Callable[[str], None]) -> _ReadFiles:
@@ -193,7 +285,7 @@ def _selection(name: str, speaker: str | None, read: _ReadFiles, choose_speaker:
     if speaker is None:
         raise unknown_speaker(None, replies)
     # A card has few examples or none: its facts make a persona.
-    read.collected.at_most = bool(read.character) and speaker == read.character
+    read.collected.at_most |= bool(read.character) and speaker == read.character
     return read.collected.selection(speaker)
 
 

@@ -1,5 +1,6 @@
 """The personas of a workspace, by name; an earlier version of a persona stays until it is replaced or deleted."""
 
+import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -63,16 +64,26 @@ def versions(name: str) -> list[str]:
     return sorted((one for one in found if VERSIONED.fullmatch(one)), key=lambda one: int(one.rpartition("@")[2]))
 
 
+def current_version(name: str) -> int:
+    """Return the number of a persona's last version: the one after its earlier versions, 1 for the first."""
+    earlier = versions(name)
+    return int(earlier[-1].rpartition("@")[2]) + 1 if earlier else 1
+
+
 def load(name: str) -> PersonaArtefact:
     """Read a persona of the workspace, or the package at a path; ConfigError with the nearest name if there is none."""
     if name.endswith(SUFFIX) and Path(name).exists():
         return read(Path(name))
-    path = path_of(name)
-    if not path.exists():
+    check_there(name)
+    return read(path_of(name))
+
+
+def check_there(name: str) -> None:
+    """Raise ConfigError, with the nearest name, unless there is a persona of this name."""
+    if not path_of(name).exists():
         near = get_close_matches(name, names(), n=1)
         hint = f"did you mean {near[0]}?" if near else "menura persona list; menura adapt NAME FILES makes one"
         raise ConfigError(f"unknown persona {shown(name)}", hint=hint, code="model_not_found")
-    return read(path)
 
 
 def save(artefact: PersonaArtefact, *, replace_old: bool = False) -> Saved:
@@ -92,10 +103,10 @@ def save(artefact: PersonaArtefact, *, replace_old: bool = False) -> Saved:
                 path_of(version).unlink(missing_ok=True)
             return Saved(path)
         if path.exists():
-            last = versions(artefact.name)
-            number = int(last[-1].rpartition("@")[2]) + 1 if last else 1
-            earlier = f"{artefact.name}@{number}"
+            earlier = f"{artefact.name}@{current_version(artefact.name)}"
             write_bytes(path_of(earlier), path.read_bytes())
+            made = path.stat().st_mtime_ns
+            os.utime(path_of(earlier), ns=(made, made))  # when that version was made is nowhere else
         try:
             write_bytes(path, content)
         except StorageError:

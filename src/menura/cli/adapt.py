@@ -1,25 +1,36 @@
-"""``menura adapt NAME FILES``."""
+"""``menura adapt NAME FILES``, and ``menura adapt --all FOLDER`` for many people at once."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from menura import api
 from menura.cli.globals import Globals
-from menura.cli.options import DTYPE
+from menura.cli.options import DTYPE, EXECUTOR, JOBS
 from menura.cli.reading import DATES, DROP_LINKS, ENCODING, GAP, REDACT, SAME, options_of
 from menura.cli.terminal import Screen
+from menura.errors import ConfigError
 
+if TYPE_CHECKING:
+    from menura.api import AdaptRequest, PersonRecord, Workers
+
+ALL = typer.Option("--all", help="A folder with a file, or a sub-folder, for each person: a persona for each.")
+MORE = typer.Option("--more", help="Go on from the persona NAME with dialogues that it has not learnt from.")
 PICK = typer.Option(help="Which dialogues: the most recent before those held out, or spread over all.")
 REPLACE = typer.Option("--replace", help="Discard a persona of this name; else it stays as an earlier version.")
 
 
 def adapt(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What the persona is to be called.")],
-    files: Annotated[list[Path], typer.Argument(help="Chat exports, character cards, folders, zip archives.")],
+    name: Annotated[str, typer.Argument(help="What the persona is to be called.", show_default=False)] = "",
+    files: Annotated[list[Path] | None, typer.Argument(help="Chat exports, cards, folders, zip archives.")] = None,
+    folder: Annotated[Path | None, ALL] = None,
+    more: Annotated[bool, MORE] = False,
+    executor: EXECUTOR = "local",
+    jobs: Annotated[int, JOBS] = 1,
     speaker: Annotated[str | None, typer.Option(help="Whose persona it is, where NAME does not say.")] = None,
     shots: Annotated[int, typer.Option("-k", "--shots", help="Dialogues to learn from.")] = 5,
     pick: Annotated[str, PICK] = "recent",
@@ -38,13 +49,30 @@ def adapt(
     """Learn a persona from a handful of dialogues, and say whether it helped."""
     given: Globals = context.obj
     screen = Screen(as_json=given.as_json)
+    _check_usage(name, files, folder, more=more)
+    options = options_of(gap, dates, same, encoding, redact=redact, drop_links=drop_links)
+    if folder is not None:
+        settings = api.AdaptSettings(
+            *(base, method, given.config, given.assignments, given.device, given.offline),
+            dtype,  # type: ignore[arg-type]  # checked where it is used
+        )
+        request = api.AdaptRequest(
+            *("", (), speaker, shots),
+            pick=pick,  # type: ignore[arg-type]  # checked where it is used
+            format=format,
+            options=options,
+            settings=settings,
+            replace_old=replace,
+        )
+        _adapt_all(folder, request, api.Workers(executor, jobs), screen, dry_run=given.dry_run)
+        return
     made = api.adapt(
-        *(name, files),
+        *(name, files or ()),
         speaker=speaker,
         k=shots,
         pick=pick,  # type: ignore[arg-type]  # checked where it is used
         format=format,
-        options=options_of(gap, dates, same, encoding, redact=redact, drop_links=drop_links),
+        options=options,
         base=base,
         method=method,
         config=given.config,
@@ -54,6 +82,7 @@ def adapt(
         dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
         dry_run=given.dry_run,
         replace_old=replace,
+        more=more,
         choose_speaker=lambda speakers: _asked(speakers, screen),
         on_step=lambda reply, replies, loss: screen.bar("adapt  reply", reply, replies, f"loss {loss:.2f}"),
         on_control_step=lambda reply, replies, loss: screen.bar("control  reply", reply, replies, f"loss {loss:.2f}"),
@@ -86,3 +115,37 @@ def _asked(speakers: Sequence[str], screen: Screen) -> str | None:
     if answer.isdigit() and 1 <= int(answer) <= len(speakers):
         return speakers[int(answer) - 1]
     return answer if answer in speakers else None
+
+
+def _check_usage(name: str, files: Sequence[Path] | None, folder: Path | None, *, more: bool) -> None:
+    """Raise ConfigError for a line that names no persona and no folder, or both."""
+    if folder is not None and (name or more):
+        message = "--all and --more: one persona goes on at a time"
+        if name:
+            message = f"--all and NAME {name}: the personas are named after the files of the folder"
+        raise ConfigError(message, hint="menura adapt --all FOLDER", code="usage")
+    if folder is None and not files:
+        message = f"Missing argument '{'FILES...' if name else 'NAME'}'."
+        raise ConfigError(message, hint="menura adapt --help", code="usage")
+
+
+def _adapt_all(folder: Path, request: "AdaptRequest", workers: "Workers", screen: Screen, *, dry_run: bool) -> None:
+    """Adapt to everybody in a folder, and leave with an error that lists all whose persona was not made."""
+
+    def told(done: int, people: int, record: "PersonRecord") -> None:
+        if screen.as_json or dry_run:
+            screen.give("person", asdict(record), f"{record.state}  {record.name}: {_said(record)}")
+        else:
+            screen.bar("adapt  person", done, people, f"{record.name} {record.state}")
+
+    adapted = api.adapt_all(folder, request, workers, dry_run=dry_run, on_record=told)
+    for record in adapted.records:
+        for line in record.said if not dry_run else ():
+            screen.say(f"{record.name}: {line}")
+    counts = {state: adapted.count(state) for state in ("made", "kept", "planned", "failed")}
+    screen.give("done", {"people": len(adapted.records), **counts}, str(adapted))
+    adapted.check()
+
+
+def _said(record: "PersonRecord") -> str:
+    return " · ".join([*record.said, *(problem.message for problem in record.problems)])

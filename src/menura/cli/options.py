@@ -10,6 +10,8 @@ import typer
 from menura.errors import ConfigError, shown
 
 DTYPE = Annotated[str, typer.Option(help="Numbers of the base: float32, bfloat16, or auto: what the memory takes.")]
+EXECUTOR = Annotated[str, typer.Option(help="Who starts worker processes: local, ray or dask.")]
+JOBS = typer.Option("-j", "--jobs", help="Worker processes, each with a base of its own in memory.", min=1)
 EXAMPLES = {"shots": "0,1,3,5,10", "epochs": "1,2,4"}  # of options that take numbers
 
 

@@ -1,4 +1,4 @@
-"""``menura persona list | show | export | rm``."""
+"""``menura persona list | show | history | back | export | rm``."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,6 +59,50 @@ def _page(facts: Mapping[str, Any]) -> Iterator[list[str]]:
     for what, lines in told.items():
         for number, line in enumerate(line for line in lines if line):
             yield [what if not number else "", " ".join(line.split())]
+
+
+@app.command(epilog=EPILOG)
+def history(context: typer.Context, name: NAME) -> None:
+    """Show the versions of a persona, the current one last."""
+    given: Globals = context.obj
+    versions = api.persona_history(name)
+    rows = [["version", "made", "learnt from", "held-out check", ""]]
+    rows += [[str(one["version"]), one["made"], *_told_of(one)] for one in versions]
+    Screen(as_json=given.as_json).give("history", {"name": name, "versions": versions}, columns(rows))
+
+
+def _told_of(version: Mapping[str, Any]) -> list[str]:
+    """Return what a version learnt from, its check, and what it is among the versions."""
+    place = ["current"] if version["current"] else []
+    place += [f"the same as version {version['same_as']}"] if version["same_as"] else []
+    if "error" in version:
+        return [f"cannot be read: {version['error']}", "", ", ".join(place)]
+    if version["from_version"] and not version["same_as"]:
+        added = number_of(version["added_dialogues"], "dialogue")
+        place.append(f"version {version['from_version']} and {added} more")
+    before, after = version["ppl_before"], version["ppl_after"]
+    check = "none held out" if before is None or after is None else f"PPL {before:.1f} -> {after:.1f}"
+    return [_learnt_from(version), check, ", ".join(place)]
+
+
+@app.command(epilog=EPILOG)
+def back(
+    context: typer.Context,
+    name: NAME,
+    version: Annotated[
+        int | None, typer.Argument(help="Its number; the one before the current one if left out.")
+    ] = None,
+) -> None:
+    """Make an earlier version of a persona the current one; the current one stays as a version."""
+    given: Globals = context.obj
+    number, saved = api.back(name, version, dry_run=given.dry_run)
+    told = f"{name} is as version {number} was"
+    if given.dry_run:
+        told = f"would make version {number} of {name} the current one"
+    elif saved.earlier:
+        told += f"; what it was until now is {saved.earlier} (menura persona back {name})"
+    facts = {"name": name, "version": number, "earlier": saved.earlier, "changed": saved.changed}
+    Screen(as_json=given.as_json).give("back", facts, told)
 
 
 def _learnt_from(facts: Mapping[str, Any]) -> str:

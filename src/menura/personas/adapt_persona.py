@@ -1,11 +1,8 @@
 """One person's dialogues become one persona, with the check that says whether it helped."""
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
@@ -19,7 +16,7 @@ from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError, number_of
 from menura.models.catalogue import named_settings
 from menura.personas.held_out import Check, checked
-from menura.personas.selection import Selection
+from menura.personas.selection import Selection, dialogue_sha256
 from menura.tasks.task import DialogueView
 
 SMALLER_RATE = "learn more slowly: --set inner.lr=1e-4"
@@ -110,28 +107,51 @@ def adapt_persona(
         raise EpisodeError(
             f"{speaker!r} never replies in the {number_of(len(selection.support), 'dialogue')} to learn from"
         )
-    curve: list[float] = []
+    curve = LossCurve(on_step)
+    weights = method.adapt(loaded.model, support, curve) if support else {}
+    return artefact_of(loaded, method, selection, Learnt(name, weights, sum(map(len, support)), tuple(curve.losses)))
 
-    def noting(step: int, steps: int, loss: float) -> None:
-        curve.append(loss)
-        if on_step:
-            on_step(step, steps, loss)
 
-    weights = method.adapt(loaded.model, support, noting) if support else {}
-    check_finite(weights, f"persona {name!r}", SMALLER_RATE)
+@dataclass(frozen=True)
+class Learnt:
+    """What learning gave: a persona's name and weights, from how many replies, and the loss at each step."""
+
+    name: str
+    weights: PersonaWeights
+    replies: int
+    losses: tuple[float, ...]
+
+
+@dataclass
+class LossCurve:
+    """Notes the loss of each step (nats per token), and calls another callback."""
+
+    on_step: StepCallback | None = None
+    losses: list[float] = field(default_factory=list)
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        """Note the loss of a step."""
+        self.losses.append(loss)
+        if self.on_step:
+            self.on_step(step, steps, loss)
+
+
+def artefact_of(loaded: LoadedModel, method: Adaptation, selection: Selection, learnt: Learnt) -> PersonaArtefact:
+    """Return what was learnt as a persona with its record; NumericalError for weights that are not finite."""
+    check_finite(learnt.weights, f"persona {learnt.name!r}", SMALLER_RATE)
     recipe = {
         "method": {"name": method.name, **asdict(method)},
         "shots": len(selection.support),
-        "replies": sum(map(len, support)),
+        "replies": learnt.replies,
         "pick": selection.pick,
-        "speaker": speaker,
-        "support_sha256": [_sha256(part) for part in selection.support],
-        "support_loss": curve,
+        "speaker": selection.speaker,
+        "support_sha256": [dialogue_sha256(part) for part in selection.support],
+        "support_loss": list(learnt.losses),
     }
-    if encoder.profile and selection.profile:  # lists, as JSON reads them
+    if loaded.encoder.profile and selection.profile:  # lists, as JSON reads them
         recipe["profile"] = {key: list(values) for key, values in selection.profile.items()}
     return PersonaArtefact(
-        *(name, weights, loaded.base.sha256, loaded.init_sha256),
+        *(learnt.name, learnt.weights, loaded.base.sha256, loaded.init_sha256),
         *(named_settings(loaded.config), selection.facts, recipe),
         chat_format_sha256=loaded.encoder.chat_format.sha256,
     )
@@ -144,8 +164,3 @@ def check_persona(
     held_out = encoded(loaded, selection.held_out, selection.speaker)
     check = checked(loaded, artefact.weights, held_out, stranger)
     return replace(artefact, recipe={**artefact.recipe, "held_out": check.record()}), check
-
-
-def _sha256(part: DialogueView) -> str:
-    said: list[Any] = [[turn.speaker, turn.text] for turn in part.dialogue.turns]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

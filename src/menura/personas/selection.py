@@ -1,11 +1,13 @@
 """Whose persona a chat becomes, and which of its dialogues are learnt from."""
 
+import hashlib
+import json
 import re
 import unicodedata
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.corpus.speakers import speaker_hint
@@ -75,7 +77,8 @@ def unknown_speaker(speaker: str | None, replies: Sequence[tuple[str, int]]) -> 
 class Collected:
     """The dialogues of each speaker as they come, of which only those that may be selected are kept.
 
-    ``recent`` keeps the last ones; ``spread`` keeps every second one whenever there are too many.
+    ``recent`` keeps the last ones; ``spread`` keeps every second one whenever there are too many. Dialogues whose hash
+    is in ``learnt`` are left out, and counted.
     """
 
     shots: int
@@ -83,6 +86,8 @@ class Collected:
     replies: dict[str, int] = field(default_factory=dict)
     facts: dict[str, set[str]] = field(default_factory=dict)
     at_most: bool = False  # whether fewer dialogues do, even none where there are facts
+    learnt: frozenset[str] = frozenset()
+    left_out: Counter[str] = field(default_factory=Counter)  # dialogues of ``learnt``, by speaker
     _held: "dict[str, _Kept]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,6 +108,9 @@ class Collected:
             self.facts.setdefault(speaker, set()).update(facts)
         for speaker in dialogue.speakers:
             view = DialogueView(dialogue, speaker)
+            if self.learnt and dialogue_sha256(with_names(view)) in self.learnt:
+                self.left_out[speaker] += 1
+                continue
             count = sum(1 for _ in view.exchanges())
             self.replies[speaker] = self.replies.get(speaker, 0) + count
             if count:
@@ -115,10 +123,15 @@ class Collected:
         replies = [(name, count) for name, count in self.replies.items() if count]
         return [pair for pair in replies if pair[0] not in GENERIC_SPEAKERS] or replies
 
+    def speakers(self) -> set[str]:
+        """Return who replies, in dialogues that were left out, too."""
+        return {*self.left_out, *(name for name, count in self.replies.items() if count)}
+
     def selection(self, speaker: str) -> Selection:
         """Return what one speaker's persona is made of; EpisodeError where there are too few dialogues."""
         facts = tuple(sorted(self.facts.get(speaker, ())))
-        if not self.replies.get(speaker) and not (self.at_most and facts):
+        nothing_new = self.left_out[speaker] and not self.replies.get(speaker)
+        if not self.replies.get(speaker) and not (self.at_most and facts) and not nothing_new:
             raise unknown_speaker(speaker, self.repliers())
         kept = self._held.get(speaker) or _Kept(self.shots, self.pick)
         if not self.at_most:
@@ -196,6 +209,12 @@ def with_names(view: DialogueView) -> DialogueView:
     )
     told = Dialogue(dialogue.dialogue_id, tuple(turns), dialogue.facts, context_only=dialogue.context_only)
     return DialogueView(told, view.speaker, view.unread)
+
+
+def dialogue_sha256(view: DialogueView) -> str:
+    """Return the hash of who says what in a dialogue, by which a persona's record knows what it learnt from."""
+    said: list[Any] = [[turn.speaker, turn.text] for turn in view.dialogue.turns]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _same_name(name: str, speaker: str) -> bool:
