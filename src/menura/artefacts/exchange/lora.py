@@ -3,6 +3,7 @@
 Shape letters: R rank, D width.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from shlex import quote
@@ -21,6 +22,7 @@ from menura.errors import ConfigError, MismatchError, Problem, shown
 from menura.models.causal_lm.hf_modules import ALL_LINEAR, blocks_of, linear_maps, lora_maps
 from menura.models.causal_lm.model import CausalLmConfig
 
+LAYER = re.compile(r"\.(\d+)\.")
 MAX_RANK = 16  # what vLLM takes unless it is told otherwise
 ADAPTERS = "adapters."  # begins the names of our adapters
 WHY = {  # what an adapter is that no engine takes
@@ -46,6 +48,12 @@ class PortableLora:
     def target_modules(self) -> list[str]:
         """The last names of the maps, as peft and the engines list them."""
         return sorted({name.rpartition(".")[2] for name in self.maps})
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers that have a map, by the first number in the maps' names."""
+        numbered = (LAYER.search(name) for name in self.maps)
+        return sorted({int(match[1]) for match in numbered if match})
 
 
 def reasons_to_stay(settings: Any) -> list[str]:

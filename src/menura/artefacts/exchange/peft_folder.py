@@ -99,6 +99,7 @@ def _settings(lora: PortableLora, base_name: str) -> dict[str, Any]:
         "lora_alpha": lora.rank,
         "lora_dropout": 0.0,
         "target_modules": lora.target_modules,
+        "layers_to_transform": lora.layers,  # for peft, which makes maps in all layers else; engines go by the tensors
         "bias": "none",
         "fan_in_fan_out": False,
         "init_lora_weights": True,
