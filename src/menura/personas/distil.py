@@ -55,8 +55,8 @@ class Fidelity:
         if not self.replies:
             return "no dialogue was held out, so what was lost is not known"
         return (
-            f"KL from the persona on {self.replies} held-out replies: {self.kl_before:.3f} nats per token of the base, "
-            f"{self.kl_after:.3f} of the LoRA\n"
+            f"KL from the persona on {self.replies} held-out replies: {self.kl_before:.3g} nats per token of the base, "
+            f"{self.kl_after:.3g} of the LoRA\n"
             f"perplexity of these replies: base {self.perplexity_base:.2f}, persona {self.perplexity_persona:.2f}, "
             f"LoRA {self.perplexity_lora:.2f}"
         )
