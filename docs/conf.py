@@ -18,6 +18,7 @@ html_theme = "furo"
 html_title = f"Menura {__version__}"
 myst_heading_anchors = 3
 
+autodoc_mock_imports = ["vllm"]  # the plug-in of vLLM is read without it
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # Settings are shown as they are written in the source: NUCLEUS, not its repr.

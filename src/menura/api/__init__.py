@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from menura.api.annotate import NewStudy, ScoredStudy, new_study, score_study
     from menura.api.corpora import add_corpus, published_counts, sources, sources_as_markdown
     from menura.api.data import check_file, convert, count, formats, split
+    from menura.api.exchange import EngineOptions, Exported, export_base, export_persona, import_persona
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
         bases,
         count_parameters,
         delete_persona,
-        export_persona,
         mask_similarity,
         models,
         other_models,
@@ -83,9 +83,10 @@ _WHERE = {  # the names of each module, separated by spaces
         "report settings_of train train_scorer "
     ),
     "menura.api.inventory": (
-        "bases count_parameters delete_persona export_persona mask_similarity models persona_facts personas "
+        "bases count_parameters delete_persona mask_similarity models persona_facts personas "
         "pull_base show_base workspace other_models "
     ),
+    "menura.api.exchange": "EngineOptions Exported export_base export_persona import_persona",
     "menura.api.corpora": "add_corpus published_counts sources sources_as_markdown",
     "menura.api.data": "check_file convert count formats split",
     "menura.api.make_persona": "AdaptRequest adapt",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.api.options import overridden
-from menura.errors import ConfigError, DataError, MenuraError, number_of, shown
+from menura.errors import ConfigError, DataError, MenuraError, number_of
 
 if TYPE_CHECKING:
     from menura.artefacts.bases.base import Base
@@ -269,27 +269,6 @@ def delete_persona(name: str) -> None:
     from menura.artefacts import persona_store
 
     persona_store.remove(name)
-
-
-def export_persona(name: str, to: str, out: Path) -> Path:
-    """Write a persona as a character card: ``json``, ``png``, or ``charx`` with our weights in it.
-
-    A card that the persona was made from comes out with every field that it had. Raises ConfigError for another form.
-    """
-    from menura.artefacts import persona_store
-    from menura.artefacts.files import write_bytes
-    from menura.corpus.chats.cards.writing import card_json, card_png
-
-    persona = persona_store.load(name)
-    forms: dict[str, Callable[[], bytes]] = {
-        "json": lambda: card_json(persona.as_card(with_weights=False)),
-        "png": lambda: card_png(persona.as_card(with_weights=False)),
-        "charx": persona.packed,
-    }
-    if to not in forms:
-        raise ConfigError(f"--to {shown(to)}: one of {', '.join(forms)} wanted")
-    write_bytes(out, forms[to]())
-    return out
 
 
 def workspace() -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""``menura base list | pull | show | check | prepare``."""
+"""``menura base list | pull | show | check | prepare | export``."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from menura import api
+from menura.cli.exported import MERGED_DTYPE, engine_facts, engine_lines
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.options import DTYPE
 from menura.cli.terminal import Screen, StepProgress, columns
@@ -127,3 +129,28 @@ def prepare(
         "trained": result.trained,
     }
     screen.give("prepared", facts, text)
+
+
+@app.command(epilog=EPILOG)
+def export(
+    context: typer.Context,
+    name: NAME,
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    original: Annotated[bool, typer.Option("--original", help="Without its checkpoint: what LoRA goes with.")] = False,
+    dtype: MERGED_DTYPE = "auto",
+) -> None:
+    """Write a base as a model folder for engines, with its chat template; its LoRA checkpoint is merged into it."""
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    if flags.dry_run:
+        screen.say(f"would write {out}")
+        return
+    result = api.export_base(
+        *(name, out),
+        original=original,
+        dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
+        offline=flags.offline,
+        say=screen.say,
+    )
+    facts = {"name": name, "path": str(result.path), **engine_facts(result)}
+    screen.give("exported", facts, "\n".join([f"wrote {result.path}", *engine_lines(result)]))

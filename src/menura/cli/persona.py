@@ -1,4 +1,4 @@
-"""``menura persona list | show | history | back | export | rm``."""
+"""``menura persona list | show | history | back | export | import | rm``."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,12 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from menura import api
+from menura.cli.exported import MERGED_DTYPE, engine_facts, engine_lines
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.terminal import Screen, columns
 from menura.errors import number_of
 
 app = typer.Typer(help="Personas of this workspace.", epilog=EPILOG, no_args_is_help=True)
 NAME = Annotated[str, typer.Argument(help="A persona's name.")]
+TO = typer.Option(
+    help="charx (a card with our weights in it), png or json (a card alone); peft (LoRA as peft, SGLang and Ray read "
+    "it), vllm (such a folder in a folder of them) or merged (a whole model)."
+)
+BASE_NAME = typer.Option(help="What the engine calls the base, to the letter; else its folder or hub id.")
+DISTIL = typer.Option("--distil", help="Train LoRA that answers as a persona does whose weights cannot leave.")
+DIALOGUES = typer.Option("--dialogues", help="The person's dialogues, for --distil; more than once if need be.")
+ALONE = ("png", "json")
 
 
 @app.command("list", epilog=EPILOG)
@@ -118,20 +127,62 @@ def _kib(size: int) -> str:
 def export(
     context: typer.Context,
     name: NAME,
-    to: Annotated[
-        str, typer.Option(help="charx (a card with our weights in it), png or json (a card alone).")
-    ] = "charx",
-    out: Annotated[Path | None, typer.Option("--out", help="The file to write; else NAME.charx and so on.")] = None,
+    to: Annotated[str, TO] = "charx",
+    out: Annotated[Path | None, typer.Option("--out", help="What to write; else NAME.charx, NAME-peft, …")] = None,
+    base_name: Annotated[str, BASE_NAME] = "",
+    max_rank: Annotated[int, typer.Option(min=1, help="The highest rank of LoRA that the engine takes.")] = 16,
+    dtype: MERGED_DTYPE = "auto",
+    distil: Annotated[bool, DISTIL] = False,
+    dialogues: Annotated[list[Path] | None, DIALOGUES] = None,
+    speaker: Annotated[str | None, typer.Option(help="Whose replies --distil learns from.")] = None,
 ) -> None:
-    """Write a persona as a character card that other programs read."""
-    given: Globals = context.obj
-    path = out or Path(f"{name}.{to}")
-    if not given.dry_run:
-        api.export_persona(name, to, path)
+    """Write a persona for other programs: as a character card, as LoRA for engines, or as a whole model."""
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    endings = {"peft": "-peft", "vllm": "-vllm", "merged": "-merged"}
+    path = out or Path(f"{name}{endings.get(to, f'.{to}')}")
+    options = api.EngineOptions(
+        base_name=base_name,
+        max_rank=max_rank,
+        dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
+        distil=distil,
+        dialogues=tuple(dialogues or ()),
+        speaker=speaker,
+    )
     # What a card alone leaves out must not be found out in another program.
-    alone = "" if to == "charx" else " (the card alone: what the persona learnt is in its weights, which charx holds)"
-    told = f"{'would write' if given.dry_run else 'wrote'} {path}{alone}"
-    Screen(as_json=given.as_json).give("exported", {"name": name, "path": str(path), "weights": not alone}, told)
+    alone = " (the card alone: what the persona learnt is in its weights, which charx holds)" if to in ALONE else ""
+    if flags.dry_run:
+        screen.give("exported", {"name": name, "path": str(path)}, f"would write {path}{alone}")
+        return
+    result = api.export_persona(
+        *(name, to, path, options),
+        offline=flags.offline,
+        on_step=lambda step, steps, loss: screen.bar("distil  step", step, steps, f"loss {loss:.2f}"),
+        say=screen.say,
+    )
+    facts = {"name": name, "path": str(result.path), "weights": not alone, **engine_facts(result)}
+    lines = [f"wrote {result.path}{alone}", *engine_lines(result)]
+    screen.give("exported", facts, "\n".join(lines))
+
+
+@app.command("import", epilog=EPILOG)
+def import_folder(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A folder of LoRA as peft writes it.")],
+    name: Annotated[str, typer.Option("--name", help="What the persona is to be called.")],
+    base: Annotated[str, typer.Option(help="The base that it was trained on.")] = "shipped",
+) -> None:
+    """Make a persona of LoRA that peft or another program trained."""
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    if flags.dry_run:
+        screen.say(f"would make persona {name} of {folder}")
+        return
+    saved = api.import_persona(folder, name, base, offline=flags.offline, say=screen.say)
+    kept = f"\n       the persona before it is {saved.earlier}" if saved.earlier else ""
+    text = f"wrote  {saved.path} ({_kib(saved.path.stat().st_size)}){kept}\ntry    menura chat {name}"
+    facts = {"name": name, "path": str(saved.path), "earlier": saved.earlier, "changed": saved.changed}
+    screen.give("imported", facts, text)
 
 
 @app.command(epilog=EPILOG)

@@ -1,0 +1,170 @@
+"""``menura persona export`` and ``import``: LoRA leaves and comes back, and what cannot leave says so."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from menura.api import agents
+from menura.api.served_personas import served_folder
+from menura.artefacts import persona_store
+from menura.artefacts.bases import base as bases
+from menura.artefacts.exchange.peft_folder import CONFIG, FILES
+from menura.artefacts.tensors import content_sha256
+from menura.cli.main import run
+from menura.models.causal_lm.model import CausalLmConfig
+
+Captured = pytest.CaptureFixture[str]
+SAID = ("did you water the fern?", "yes, twice", "and the basil?", "it sulks")
+LORA = ["adapters.kind=lora", "adapters.rank=4", "adapters.target_modules=all-linear"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in an empty folder with a workspace of its own, beside a chat of two people."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MENURA_HOME", str(tmp_path / "home"))
+    lines = [
+        f"2023-12-{day:02} 19:{minute:02} - {('Ines', 'Tomo')[minute % 2]}: {text} {day}"
+        for day in range(1, 9)
+        for minute, text in enumerate(SAID)
+    ]
+    Path("chat.txt").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path
+
+
+def typed(capsys: Captured, line: str, exit_code: int = 0) -> str:
+    """Return what a line prints."""
+    capsys.readouterr()
+    assert run(line.split()) == exit_code
+    told = capsys.readouterr()
+    return told.out if exit_code == 0 else told.err
+
+
+def made(capsys: Captured, name: str, *settings: str) -> None:
+    """Make a persona of Tomo on the random base."""
+    sets = " ".join(f"--set model.{one}" for one in settings)
+    typed(capsys, f"adapt {name} chat.txt --speaker Tomo --base tiny -k 3 --set inner.lr=0.05 {sets}")
+
+
+def test_lora_leaves_for_peft_and_comes_back_bit_for_bit(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    told = typed(capsys, "persona export tomo --to peft --out out/anna")
+    assert {path.name for path in Path("out/anna").iterdir()} == FILES
+    assert f"model    {bases.folder_of('tiny').resolve()}" in told
+    assert "  | hello<|im_end|>\n" in told
+    assert "<|im_start|>" in Path("out/anna.chat_template.jinja").read_text(encoding="utf-8")
+    typed(capsys, "persona import out/anna --name back --base tiny")
+    before, after = (persona_store.load(name) for name in ("tomo", "back"))
+    assert content_sha256(before.weights) == content_sha256(after.weights)
+    assert after.base_sha256 == before.base_sha256
+    assert "method  peft" in typed(capsys, "persona show back")
+    typed(capsys, "persona export back --to peft --out out/again")
+    for name in FILES - {CONFIG}:
+        assert Path("out/anna", name).read_bytes() == Path("out/again", name).read_bytes()
+
+
+def test_for_vllm_a_folder_lies_in_a_folder_under_the_base_s_name_there(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    typed(capsys, "persona export tomo --to vllm --out served --base-name some/base")
+    assert json.loads(Path("served/tomo", CONFIG).read_text())["base_model_name_or_path"] == "some/base"
+    assert {path.name for path in Path("served").iterdir()} == {"tomo", "chat_template.jinja"}
+
+
+def test_a_merged_model_is_loaded_by_transformers_and_has_our_logits(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    typed(capsys, "persona export tomo --to merged --out whole --dtype float32")
+    theirs = AutoModelForCausalLM.from_pretrained("whole", dtype=torch.float32).eval()
+    words = AutoTokenizer.from_pretrained("whole")
+    persona = agents(["tomo"])["tomo"]
+    ids = torch.tensor([words("hello, how are the ferns?")["input_ids"]])
+    assert ids[0].tolist() == list(persona.loaded.encoder.tokenizer.encode("hello, how are the ferns?"))
+    with torch.no_grad(), persona._as_agent():
+        assert torch.allclose(persona.loaded.model.logits(ids), theirs(input_ids=ids).logits, atol=2e-5)
+    assert theirs.generation_config.eos_token_id == [258]
+
+
+def test_a_base_leaves_byte_by_byte_and_its_personas_fit_it(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    typed(capsys, "base export tiny --original --out copy")
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        assert Path("copy", name).read_bytes() == (bases.folder_of("tiny") / name).read_bytes()
+    assert AutoTokenizer.from_pretrained("copy").chat_template
+    folder = served_folder(str(Path("copy").resolve()), "tomo")
+    assert folder is not None
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_an_engine_gets_another_path_for_another_version_and_none_for_a_stranger(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    base = str(bases.folder_of("tiny").resolve())
+    first = served_folder(base, "tomo")
+    assert first == served_folder(base, "tomo")
+    made(capsys, "tomo", *LORA, "adapters.layers=1")
+    second = served_folder(base, "tomo")
+    assert second != first
+    assert first is not None
+    assert {path.name for path in first.iterdir()} == FILES
+    assert served_folder(base, "nobody") is None
+    assert served_folder(base, "a:b") is None
+
+
+@pytest.mark.parametrize("kind", ["houlsby", "ia3", "prompt", "none"])
+def test_what_cannot_leave_says_so_and_can_be_distilled(capsys: Captured, kind: str) -> None:
+    made(capsys, "tomo", f"adapters.kind={kind}", "adapters.target_modules=query_value")
+    told = typed(capsys, "persona export tomo --to peft", 2)
+    assert told.startswith("error[cannot_leave]: persona 'tomo' cannot leave as LoRA: ")
+    assert "menura persona export tomo --to peft --distil --dialogues FILES" in told
+    assert "some minutes and is not exact" in told
+    told = typed(capsys, "persona export tomo --to peft --distil", 2)
+    assert told.startswith("error[no_dialogues]: ")
+    told = typed(capsys, "persona export tomo --to peft --distil --dialogues chat.txt")
+    kl = re.search(r"([\d.e-]+) nats per token of the base, ([\d.e-]+) of the LoRA", told)
+    assert kl is not None, told
+    assert float(kl[2]) < float(kl[1])
+    assert {path.name for path in Path("tomo-peft").iterdir()} == FILES
+    assert json.loads(Path("tomo-peft", CONFIG).read_text())["r"] == 8
+
+
+def test_a_rank_above_what_engines_take_is_refused_unless_they_take_it(capsys: Captured) -> None:
+    made(capsys, "tomo", "adapters.kind=lora", "adapters.rank=32")
+    told = typed(capsys, "persona export tomo --to vllm", 2)
+    assert "LoRA of rank 32, and engines take 16" in told
+    typed(capsys, "persona export tomo --to vllm --max-rank 32")
+    typed(capsys, "persona export tomo --to merged")
+
+
+def test_a_persona_of_another_base_does_not_leave(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    persona = persona_store.load("tomo")
+    object.__setattr__(persona, "base_sha256", "0" * 64)
+    persona_store.save(persona)
+    assert typed(capsys, "persona export tomo --to peft", 3).startswith("error[base_mismatch]: persona 'tomo' was made")
+
+
+def test_lora_on_a_part_of_the_maps_becomes_a_persona_that_changes_nothing_else(capsys: Captured) -> None:
+    made(capsys, "tomo", "adapters.rank=4", "adapters.layers=2", "adapters.target_modules=query_value")
+    typed(capsys, "persona export tomo --to peft --out part")
+    held = load_file("part/adapter_model.safetensors")
+    gone = "base_model.model.model.layers.3.self_attn.v_proj.lora_"
+    save_file(
+        {name: value for name, value in held.items() if not name.startswith(gone)}, "part/adapter_model.safetensors"
+    )
+    typed(capsys, "persona import part --name half --base tiny")
+    half, whole = (persona_store.load(name).weights for name in ("half", "tomo"))
+    assert len(half) == len(whole) == 8
+    assert not half["adapters.3.self_attn.v_proj.up.weight"].any()
+    assert half["adapters.3.self_attn.v_proj.down.weight"].any()
+    assert torch.equal(half["adapters.2.self_attn.v_proj.up.weight"], whole["adapters.2.v_proj.up.weight"])
+
+
+def test_a_houlsby_checkpoint_is_not_merged_into_a_base(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CausalLmConfig("tiny", init_from="shipped")
+    monkeypatch.setattr("menura.api.exchange.settings_for", lambda name, **options: settings)
+    told = typed(capsys, "base export tiny --out copy", 2)
+    assert told.startswith("error[cannot_leave]: the checkpoint of base 'tiny' is houlsby")
+    assert not Path("copy").exists()
