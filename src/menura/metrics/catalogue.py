@@ -22,6 +22,7 @@ from menura.metrics.reference_metrics import ReferenceBleu, ReferenceDistinct, R
 from menura.metrics.rouge import RougeL
 from menura.metrics.score import Metric
 from menura.metrics.smoothed_bleu import SmoothedBleu
+from menura.metrics.style import OwnWords, StyleDistance
 from menura.metrics.word_f1 import WordF1
 
 METRICS: dict[str, Metric] = {
@@ -75,6 +76,12 @@ METRICS: dict[str, Metric] = {
     "dist-1-char": Distinct(1, cut="char"),
     "dist-2-char": Distinct(2, cut="char"),
     "attribute-overlap": AttributeOverlap(),
+    # How near replies are to the person's held-out turns in what does not depend on the subject.
+    "style-length": StyleDistance("length"),
+    "style-capitals": StyleDistance("capitals"),
+    "style-punctuation": StyleDistance("punctuation"),
+    "style-emoji": StyleDistance("emoji"),
+    "own-words": OwnWords(),
     # As the tables of AR and AR+ were made: of little worth but beside those.
     "ppl-release-sum": ReferencePerplexity(),
     "f1-release-macro": ReferenceF1(),
