@@ -124,3 +124,14 @@ def test_in_a_group_the_others_turns_say_who_speaks_and_the_personas_do_not() ->
     assert told.context_only == {1}
     pair = DialogueView(talk("a"), "Tomo")
     assert with_names(pair) is pair
+
+
+def test_a_memory_keeps_the_last_exchanges_of_all_dialogues_but_those_held_out() -> None:
+    collected = Collected(2, remember=True)
+    for index in range(1005):
+        collected.add(talk(str(index)))
+    remembered = collected.selection("Tomo").remembered
+    assert [remembered[0].dialogue_id, remembered[-1].dialogue_id] == ["5", "1002"]
+    assert len(remembered) == 2 * 998
+    assert all(len(exchange.context) == 1 for exchange in remembered)
+    assert Collected(2).remember is False

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from menura.api.options import CommandOptions, overridden
     from menura.api.persona_versions import back, persona_history
     from menura.api.prepared_bases import PreparedBase, prepare_base
+    from menura.api.remembered import MemoryChange, change_memory, persona_memory
     from menura.api.reproduction import Reproduction, experiments, report_page, reproduce, verify
     from menura.api.runs import (
         Evaluated,
@@ -73,6 +74,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.reproduction": "Reproduction experiments report_page reproduce verify",
     "menura.api.adapt_settings": "AdaptSettings",
     "menura.api.agent": "PERSONA YOU Agent Candidate Model Persona",
+    "menura.api.remembered": "MemoryChange change_memory persona_memory",
     "menura.api.loading": "agents load without_persona",
     "menura.api.options": "CommandOptions overridden",
     "menura.api.annotate": "NewStudy ScoredStudy new_study score_study",

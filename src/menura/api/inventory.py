@@ -228,6 +228,7 @@ def persona_facts(name: str) -> dict[str, Any]:
             "model": dict(persona.model),
             "facts": [str(fact) for fact in persona.facts],
             "recipe": recipe,
+            "remembered": len(persona.memory.exchanges) if persona.memory else 0,
             "versions": persona_store.versions(persona.name),
             "values": sum(value.numel() for value in persona.weights.values()),
         }

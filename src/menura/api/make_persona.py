@@ -17,6 +17,7 @@ from menura.artefacts import persona_store
 from menura.artefacts.bases.catalogue import BASES, SMOLLM2
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel
+from menura.artefacts.persona_memory import RememberedExchanges
 from menura.artefacts.persona_store import Saved
 from menura.batches.encode import EncodedDialogue
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
@@ -28,6 +29,7 @@ from menura.errors import ConfigError, DataError, EpisodeError, Problem, number_
 from menura.personas.adapt_further import Earlier, adapt_further, check_goes_on, than_before
 from menura.personas.adapt_persona import adapt_persona, check_persona, encoded, seconds_foretold
 from menura.personas.held_out import verdict
+from menura.personas.remembering import remembering
 from menura.personas.selection import Collected, Pick, Selection, find_speaker, unknown_speaker
 from menura.personas.stranger_control import Control, control_for
 
@@ -48,6 +50,7 @@ class AdaptRequest:
     options: ReadOptions = NO_OPTIONS
     settings: AdaptSettings = AdaptSettings()
     replace_old: bool = False
+    remember: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def adapt(  # each one changes the persona, or where it is written
     replace_old: bool = False,
     choose_speaker: ChooseSpeaker = lambda speakers: None,
     more: bool = False,
+    remember: bool = False,
     on_step: StepCallback | None = None,
     on_control_step: StepCallback | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -143,12 +147,14 @@ def adapt(  # each one changes the persona, or where it is written
     ``say`` gets what was read and left out, what is planned and how the held-out dialogues fared. With ``dry_run``
     nothing is loaded or written, and None returned. A persona of the same name stays as an earlier version, unless
     ``replace_old``. ``dtype`` as in ``load``. With ``more`` the persona of this name goes on learning, on its own base
-    and by its own method: at most ``k`` dialogues that it has not learnt from, from the weights that it has.
+    and by its own method: at most ``k`` dialogues that it has not learnt from, from the weights that it has. With
+    ``remember`` the persona keeps its exchanges of all dialogues but those held out, the last 2,000; one that remembers
+    goes on remembering.
     Raises ConfigError for a name, speaker, base or setting that cannot be meant, DataError for files that cannot be
     read, EpisodeError for too few dialogues, MismatchError for ``more`` on another base or with other settings.
     """
     settings = AdaptSettings(base, method, config, tuple(assignments), device, offline, dtype)
-    request = AdaptRequest(name, tuple(files), speaker, k, pick, format, options, settings, replace_old)
+    request = AdaptRequest(name, tuple(files), speaker, k, pick, format, options, settings, replace_old, remember)
     persona_store.check_new(name)  # a bad name is reported before anything takes time
     settings.known_method()  # a bad setting too
     earlier = earlier_version(request) if more else None
@@ -190,7 +196,7 @@ def read_person(
     request: AdaptRequest, choose_speaker: ChooseSpeaker, say: Say, earlier: Earlier | None = None
 ) -> Person:
     """Read a person's files, and say what was read, left out and is doubtful; raises as ``adapt``."""
-    collected = Collected(request.k, request.pick)
+    collected = Collected(request.k, request.pick, remember=remembers(request, earlier))
     if earlier:
         collected.learnt, collected.at_most = frozenset(earlier.support_sha256), True
     read = _read(inputs(request.files, request.format, request.options), collected, say)
@@ -203,6 +209,11 @@ def read_person(
     for warning in _warnings(read, selection, request.settings.base):
         say(str(warning))
     return Person(read, selection, earlier)
+
+
+def remembers(request: AdaptRequest, earlier: Earlier | None) -> bool:
+    """Return whether a persona is to keep its exchanges: where that is asked for, or the version before does."""
+    return request.remember or bool(earlier and earlier.artefact.memory)
 
 
 def _check_new(read: _ReadFiles, selection: Selection, say: Say) -> None:
@@ -244,6 +255,9 @@ def learn(
         artefact = adapt_further(loaded, method, earlier, selection, support=support, on_step=by_reply)
     else:
         artefact = adapt_persona(loaded, method, selection, name=request.name, support=support, on_step=by_reply)
+    if remembers(request, earlier):
+        kept = earlier.artefact.memory if earlier else None
+        artefact = remembering(loaded, artefact, [*(kept.exchanges if kept else ()), *selection.remembered], support)
     artefact, check = check_persona(loaded, artefact, selection, stranger.artefact.weights if stranger else None)
     recipe, card = _from_files(person.read, selection, request.files)
     if earlier:
@@ -253,9 +267,16 @@ def learn(
     if stranger:
         stranger.keep()
     say(verdict(check, selection.speaker, time.perf_counter() - began))
+    if artefact.memory:
+        say(_remembered(artefact.memory, request.name))
     if earlier and selection.held_out:
         say(than_before(loaded, earlier, check, encoded(loaded, selection.held_out, selection.speaker)))
     return Adapted(persona_on(loaded, artefact, check, saved.path), saved)
+
+
+def _remembered(memory: RememberedExchanges, name: str) -> str:
+    kept = number_of(len(memory.exchanges), "exchange")
+    return f"note   it remembers {kept}, word for word: menura persona memory {name} shows them and forgets"
 
 
 def _read(files: Sequence[Input], collected: Collected, say: Callable[[str], None]) -> _ReadFiles:

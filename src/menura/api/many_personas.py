@@ -170,7 +170,9 @@ def adapt_one(request: AdaptRequest) -> PersonRecord:
     model.loaded.encoder.cut.clear()  # it counts what is left out of one person's dialogues
     try:
         person = _read(request, said)
-        if not request.replace_old and (there := made_already(request.name, person, model, method)):
+        remembers = request.remember
+        there = None if request.replace_old else made_already(request.name, person, model, method, remembers=remembers)
+        if there:
             return PersonRecord(request.name, str(request.files[0]), "kept", str(there), said=tuple(said))
         made = learn(request, person, model, method)
     except MenuraError as error:
@@ -198,10 +200,13 @@ def _read(request: AdaptRequest, said: list[str]) -> Person:
         said += [line for told in heard for line in told.splitlines() if line.startswith("warn")]
 
 
-def made_already(name: str, person: Person, model: Model, method: Adaptation) -> Path | None:
+def made_already(
+    name: str, person: Person, model: Model, method: Adaptation, *, remembers: bool = False
+) -> Path | None:
     """Return the version of a persona that was made of the same dialogues, base and settings; None: there is none.
 
-    An earlier one counts: whoever went on from it, or back behind it, meant to.
+    Where it is to remember, it must have a memory. An earlier one counts: whoever went on from it, or back behind it,
+    meant to.
     """
     loaded, selection = model.loaded, person.selection
     wanted: dict[str, Any] = {
@@ -220,7 +225,8 @@ def made_already(name: str, person: Person, model: Model, method: Adaptation) ->
             about = persona_artefact.read_about(path) if path.exists() else {"recipe": {}}
         except (MenuraError, KeyError, TypeError, ValueError):
             continue  # damaged: it is made again
-        if {key: about.get(key, about["recipe"].get(key)) for key in wanted} == wanted:
+        same = {key: about.get(key, about["recipe"].get(key)) for key in wanted} == wanted
+        if same and (about.get("memory_sha256") or not remembers):
             return path
     return None
 

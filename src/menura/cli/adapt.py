@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ALL = typer.Option("--all", help="A folder with a file, or a sub-folder, for each person: a persona for each.")
 MORE = typer.Option("--more", help="Go on from the persona NAME with dialogues that it has not learnt from.")
 PICK = typer.Option(help="Which dialogues: the most recent before those held out, or spread over all.")
+REMEMBER = typer.Option(
+    "--remember", help="Keep the person's exchanges, word for word, and recall those that fit in replies."
+)
 REPLACE = typer.Option("--replace", help="Discard a persona of this name; else it stays as an earlier version.")
 
 
@@ -44,6 +47,7 @@ def adapt(
     base: Annotated[str, typer.Option(help="shipped, a base's name, a run's or another folder, a hub id.")] = "shipped",
     method: Annotated[str, typer.Option(help="How to learn: finetune, maml, cmaml. Else what serves best here.")] = "",
     dtype: DTYPE = "auto",
+    remember: Annotated[bool, REMEMBER] = False,
     replace: Annotated[bool, REPLACE] = False,
 ) -> None:
     """Learn a persona from a handful of dialogues, and say whether it helped."""
@@ -63,6 +67,7 @@ def adapt(
             options=options,
             settings=settings,
             replace_old=replace,
+            remember=remember,
         )
         _adapt_all(folder, request, api.Workers(executor, jobs), screen, dry_run=given.dry_run)
         return
@@ -83,6 +88,7 @@ def adapt(
         dry_run=given.dry_run,
         replace_old=replace,
         more=more,
+        remember=remember,
         choose_speaker=lambda speakers: _asked(speakers, screen),
         on_step=lambda reply, replies, loss: screen.bar("adapt  reply", reply, replies, f"loss {loss:.2f}"),
         on_control_step=lambda reply, replies, loss: screen.bar("control  reply", reply, replies, f"loss {loss:.2f}"),

@@ -37,6 +37,10 @@ HELP = (
 )
 PROFILE = typer.Option(metavar="KEY=VALUE", help="What is known of the persona; several times for more, or several.")
 
+MEMORY = typer.Option(
+    min=0, help="So many tokens of recalled exchanges before each reply; 0 for none. Usually 256, with a memory."
+)
+
 
 def chat(
     context: typer.Context,
@@ -47,6 +51,7 @@ def chat(
     num_beams: Annotated[int, typer.Option(help="Search the likeliest reply with a beam of this width.", min=0)] = 0,
     candidates: Annotated[int, typer.Option(help="Show so many replies, and which was chosen.", min=0, max=64)] = 0,
     rank_by: RANK_BY = "",
+    memory_tokens: Annotated[int | None, MEMORY] = None,
     strength: Annotated[float | None, typer.Option(help="How much the persona weighs, 0 to 1, where it can.")] = None,
     profile: Annotated[list[str] | None, PROFILE] = None,
     dtype: DTYPE = "auto",
@@ -64,6 +69,8 @@ def chat(
         say=screen.say,
     )
     agents = {name: agent.at_strength(strength) for name, agent in agents.items()}
+    if memory_tokens is not None:
+        agents = {name: _recalling(agent, memory_tokens) for name, agent in agents.items()}
     if told:
         agents = {name: agent.with_profile(told) for name, agent in agents.items()}
     screen.say(f"{' and '.join(agents)} · {decoding.signature} · /help")
@@ -76,6 +83,11 @@ def chat(
                 screen.say(ways[name].caution)
         shown = ShownCandidates(candidates, ways)
     talk(screen, agents, decoding, seed=given.seed, shown=shown)
+
+
+def _recalling(agent: "Agent", tokens: int) -> "Agent":
+    """Return an agent with another budget of recalled exchanges; the un-adapted model beside a persona has none."""
+    return agent.remembering(tokens) if agent.memory is not None or agent.weights else agent
 
 
 def talk(

@@ -1,6 +1,7 @@
-"""``menura persona list | show | history | back | export | import | rm``."""
+"""``menura persona list | show | history | back | memory | export | import | rm``."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from menura import api
 from menura.cli.exported import MERGED_DTYPE, engine_facts, engine_lines
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.terminal import Screen, columns
-from menura.errors import number_of
+from menura.errors import number_of, printable
 
 app = typer.Typer(help="Personas of this workspace.", epilog=EPILOG, no_args_is_help=True)
 NAME = Annotated[str, typer.Argument(help="A persona's name.")]
@@ -21,6 +22,7 @@ TO = typer.Option(
 BASE_NAME = typer.Option(help="What the engine calls the base, to the letter; else its folder or hub id.")
 DISTIL = typer.Option("--distil", help="Train LoRA that answers as a persona does whose weights cannot leave.")
 DIALOGUES = typer.Option("--dialogues", help="The person's dialogues, for --distil; more than once if need be.")
+FORGET = typer.Option("--forget", help="The number of an exchange to forget; several times for more.")
 ALONE = ("png", "json")
 
 
@@ -59,6 +61,7 @@ def _page(facts: Mapping[str, Any]) -> Iterator[list[str]]:
         "learnt from": [learnt],
         "method": [facts["method"]],
         "check": facts["check"] or ["no dialogue was held out, so whether it helped is not known"],
+        "memory": [_remembered(facts)],
         "greetings": facts["first_lines"],
         "facts": facts["facts"],
         "made": [facts["made"]],
@@ -68,6 +71,12 @@ def _page(facts: Mapping[str, Any]) -> Iterator[list[str]]:
     for what, lines in told.items():
         for number, line in enumerate(line for line in lines if line):
             yield [what if not number else "", " ".join(line.split())]
+
+
+def _remembered(facts: Mapping[str, Any]) -> str:
+    if not facts["remembered"]:
+        return ""
+    return f"{number_of(facts['remembered'], 'exchange')}, word for word: menura persona memory {facts['name']}"
 
 
 @app.command(epilog=EPILOG)
@@ -112,6 +121,32 @@ def back(
         told += f"; what it was until now is {saved.earlier} (menura persona back {name})"
     facts = {"name": name, "version": number, "earlier": saved.earlier, "changed": saved.changed}
     Screen(as_json=given.as_json).give("back", facts, told)
+
+
+@app.command(epilog=EPILOG)
+def memory(
+    context: typer.Context,
+    name: NAME,
+    line: Annotated[str, typer.Option("--for", help="Show those alone that are recalled for this line.")] = "",
+    forget: Annotated[list[int] | None, FORGET] = None,
+    redact: Annotated[bool, typer.Option("--redact", help="Replace numbers, addresses and the like in all.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Forget all.")] = False,
+) -> None:
+    """Show what a persona remembers word for word, or take it out of all versions."""
+    flags: Globals = context.obj
+    screen = Screen(as_json=flags.as_json)
+    if forget or redact or clear:
+        change = api.change_memory(name, forget=forget or (), redact=redact, clear=clear, dry_run=flags.dry_run)
+        text = f"would have: {change}" if flags.dry_run else f"{change}. What the weights learnt from them stays"
+        screen.give("memory", {"name": name, **asdict(change)}, text)
+        return
+    exchanges = api.persona_memory(name, line)
+    shown = [f"{one['number']:>4}  {_one_line(one['before'])}\n      > {_one_line(one['reply'])}" for one in exchanges]
+    screen.give("memory", {"name": name, "exchanges": exchanges}, "\n".join(shown) or "nothing fits this line")
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _learnt_from(facts: Mapping[str, Any]) -> str:

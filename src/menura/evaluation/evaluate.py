@@ -14,7 +14,7 @@ from menura.adaptation.own_words import cache_of
 from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weight_distance import Distances, WeightDistances
 from menura.adaptation.weights import PersonaWeights
-from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
+from menura.batches.encode import EncodedDialogue, Encoder
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.folds import Fold, folds_of
@@ -301,13 +301,8 @@ class Evaluation:
             )
 
     def _recalled(self, support: Sequence[EncodedDialogue]) -> Before:
-        memory, budget = memory_of(support), self.config.memory_tokens
-
-        def before(exchange: EncodedExchange) -> Sequence[EncodedDialogue]:
-            context = exchange.source.context if exchange.source else ()
-            return memory.recalled(context, self.encoder, budget)
-
-        return before
+        memory = memory_of(support)
+        return lambda exchange: memory.recalled_for(exchange, self.encoder, self.config.memory_tokens)
 
     def _receivers(self, stranger: str, index: int, folds: Mapping[str, Sequence[Fold]]) -> Iterator[tuple[str, int]]:
         """Yield the persona and fold for which a fold serves as wrong persona; a fold of few serves several."""

@@ -12,7 +12,7 @@ from functools import cached_property
 import bm25s
 import numpy
 
-from menura.batches.encode import EncodedDialogue, Encoder
+from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.corpus.dialogue import Turn
 from menura.tasks.task import Exchange
 
@@ -35,7 +35,7 @@ class ExchangeMemory:
         is passed over.
         """
         chosen: list[EncodedDialogue] = []
-        for place in self._ranked(context):
+        for place in self.ranked(context):
             dialogue = (encoder.exchange(replace(self.exchanges[place], facts=()), ""),)
             length = encoder.length_before(dialogue)
             if length <= budget:
@@ -43,7 +43,12 @@ class ExchangeMemory:
                 chosen.append(dialogue)
         return tuple(reversed(chosen))
 
-    def _ranked(self, context: Sequence[Turn]) -> list[int]:
+    def recalled_for(self, exchange: EncodedExchange, encoder: Encoder, budget: int) -> tuple[EncodedDialogue, ...]:
+        """Return what is recalled for the context of an encoded exchange; nothing where its text is not known."""
+        return self.recalled(exchange.source.context, encoder, budget) if exchange.source else ()
+
+    def ranked(self, context: Sequence[Turn]) -> list[int]:
+        """Return the places of the exchanges that share a word with the last turns of a context, the best first."""
         asked = [word for turn in context[-QUERY_TURNS:] for word in words(turn.text)]
         if not asked or self._index is None:
             return []

@@ -82,7 +82,8 @@ def adapt_further(
 
 def than_before(loaded: LoadedModel, earlier: Earlier, check: Check, held_out: tuple[EncodedDialogue, ...]) -> str:
     """Return the perplexity of the held-out dialogues under the earlier version beside that of a check, as text."""
-    before = checked(loaded, earlier.artefact.weights, held_out).after
+    old = earlier.artefact
+    before = checked(loaded, old.weights, held_out, memory=old.memory).after
     return f"       version {earlier.version} had PPL {before:.1f} on them, this one has {check.after:.1f}"
 
 

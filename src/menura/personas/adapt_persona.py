@@ -160,7 +160,10 @@ def artefact_of(loaded: LoadedModel, method: Adaptation, selection: Selection, l
 def check_persona(
     loaded: LoadedModel, artefact: PersonaArtefact, selection: Selection, stranger: PersonaWeights | None = None
 ) -> tuple[PersonaArtefact, Check]:
-    """Return a persona with its check on the dialogues held out in its record; ``stranger`` is somebody else's."""
+    """Return a persona with its check on the dialogues held out in its record; ``stranger`` is somebody else's.
+
+    A persona that remembers is checked with what it recalls.
+    """
     held_out = encoded(loaded, selection.held_out, selection.speaker)
-    check = checked(loaded, artefact.weights, held_out, stranger)
+    check = checked(loaded, artefact.weights, held_out, stranger, artefact.memory)
     return replace(artefact, recipe={**artefact.recipe, "held_out": check.record()}), check

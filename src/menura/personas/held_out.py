@@ -10,8 +10,11 @@ import torch
 
 from menura.adaptation.weights import PersonaWeights, check_finite, loss_with
 from menura.artefacts.loading import LoadedModel
-from menura.batches.encode import EncodedDialogue
+from menura.artefacts.persona_memory import RememberedExchanges
+from menura.batches.encode import EncodedDialogue, EncodedExchange
 from menura.errors import number_of
+from menura.memory.recall import MEMORY_TOKENS
+from menura.models.dialogue_model import caching
 
 ROUNDS = 2000  # of the bootstrap
 SHARE = 95  # per cent of the interval
@@ -109,13 +112,22 @@ def checked(
     weights: PersonaWeights,
     held_out: tuple[EncodedDialogue, ...],
     stranger: PersonaWeights | None = None,
+    memory: RememberedExchanges | None = None,
 ) -> Check:
-    """Return the check on held-out dialogues; NumericalError where a loss is not finite."""
+    """Return the check on held-out dialogues; NumericalError where a loss is not finite.
+
+    With a ``memory`` the adapted model reads before each what the persona recalls, and mixes its cache in.
+    """
     exchanges = tuple(exchange for dialogue in held_out for exchange in dialogue)
     if not exchanges:
         return Check(0, (), (), ())
     batch = loaded.model.batch(exchanges)
-    before, after = loaded.model.loss(batch), loss_with(loaded.model, weights, batch)
+    before = loaded.model.loss(batch)
+    read = (
+        loaded.model.batch([_after_recalled(exchange, memory, loaded) for exchange in exchanges]) if memory else batch
+    )
+    with caching(loaded.model, memory.cache if memory else None):
+        after = loss_with(loaded.model, weights, read)
     check_finite({"loss": after.total}, "held-out dialogues", "learn more slowly: --set inner.lr=1e-4")
     other = loss_with(loaded.model, stranger, batch).nll.tolist() if stranger else ()
     return Check(
@@ -125,6 +137,11 @@ def checked(
         tuple(after.nll.tolist()),
         tuple(other),
     )
+
+
+def _after_recalled(exchange: EncodedExchange, memory: RememberedExchanges, loaded: LoadedModel) -> EncodedExchange:
+    recalled = memory.recall.recalled_for(exchange, loaded.encoder, MEMORY_TOKENS)
+    return loaded.encoder.after(exchange, recalled, loaded.encoder.max_length) if recalled else exchange
 
 
 def verdict(check: Check | None, speaker: str, seconds: float) -> str:

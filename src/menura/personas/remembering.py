@@ -24,15 +24,12 @@ def remembering(
 
     The words of ``support`` make the cache, where the model takes one.
     """
-    learnt_from = [_trimmed(exchange.source) for dialogue in support for exchange in dialogue if exchange.source]
-    remembered = tuple(dict.fromkeys([*map(_trimmed, exchanges), *learnt_from]))
+    learnt_from = [
+        exchange.source.last_turns(CONTEXT_TURNS) for dialogue in support for exchange in dialogue if exchange.source
+    ]
+    remembered = tuple(dict.fromkeys([*(one.last_turns(CONTEXT_TURNS) for one in exchanges), *learnt_from]))
     if not (isinstance(loaded.model, HasNeuralCache) and learnt_from):
         return replace(artefact, memory=RememberedExchanges.of(remembered))
     cache, places = cache_and_places(loaded.model, artefact.weights, support)
     cached = tuple(learnt_from[place] for place in places)
     return replace(artefact, memory=RememberedExchanges.of(remembered, cache, cached))
-
-
-def _trimmed(exchange: Exchange) -> Exchange:
-    """Return what is remembered of an exchange: the turn before and the reply."""
-    return Exchange(exchange.dialogue_id, exchange.context[-CONTEXT_TURNS:], exchange.reply)

@@ -14,12 +14,13 @@ from menura.corpus.speakers import speaker_hint
 from menura.errors import ConfigError, EpisodeError, Problem, number_of, shown
 from menura.personas.profiles import profile_of, told_in
 from menura.tasks.persona_groups import GENERIC_SPEAKERS
-from menura.tasks.task import DialogueView, Task
+from menura.tasks.task import DialogueView, Exchange, Task
 
 Pick = Literal["recent", "spread"]
 HELD_OUT = 2  # dialogues that are checked on
 HELD_OUT_EXCHANGES = 2  # that such a dialogue has at least
 SPREAD_AT_MOST = 1024  # dialogues that are kept in memory to spread over
+REMEMBERED_AT_MOST = 2000  # exchanges of a persona with a memory: the last ones
 GROUP = 3  # people from which on a turn says who speaks
 WORD = re.compile(r"[^\W_]+")
 
@@ -35,6 +36,7 @@ class Selection:
     pick: str = "first"
     facts: tuple[str, ...] = ()
     profile: Profile = field(default_factory=dict)
+    remembered: tuple[Exchange, ...] = ()  # of all dialogues that are not held out, where that was asked for
 
     @classmethod
     def first_of(cls, task: Task, shots: int, held_out: int = 4) -> "Selection":
@@ -78,7 +80,7 @@ class Collected:
     """The dialogues of each speaker as they come, of which only those that may be selected are kept.
 
     ``recent`` keeps the last ones; ``spread`` keeps every second one whenever there are too many. Dialogues whose hash
-    is in ``learnt`` are left out, and counted.
+    is in ``learnt`` are left out, and counted. With ``remember`` the last 2,000 exchanges of everybody are kept, too.
     """
 
     shots: int
@@ -88,6 +90,7 @@ class Collected:
     at_most: bool = False  # whether fewer dialogues do, even none where there are facts
     learnt: frozenset[str] = frozenset()
     left_out: Counter[str] = field(default_factory=Counter)  # dialogues of ``learnt``, by speaker
+    remember: bool = False
     _held: "dict[str, _Kept]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,7 +118,7 @@ class Collected:
             self.replies[speaker] = self.replies.get(speaker, 0) + count
             if count:
                 if speaker not in self._held:
-                    self._held[speaker] = _Kept(self.shots, self.pick)
+                    self._held[speaker] = _Kept(self.shots, self.pick, remember=self.remember)
                 self._held[speaker].add(view, count)
 
     def repliers(self) -> list[tuple[str, int]]:
@@ -137,20 +140,21 @@ class Collected:
         if not self.at_most:
             _enough(speaker, kept.total, self.shots)
         support, held_out = (tuple(with_names(view) for view in views) for views in kept.parted())
-        return Selection(speaker, support, held_out, kept.total, self.pick, facts, kept.profile())
+        return Selection(speaker, support, held_out, kept.total, self.pick, facts, kept.profile(), kept.remembered())
 
 
 class _Kept:
     """One speaker's dialogues that may still be selected, each with its place among all of theirs."""
 
-    def __init__(self, shots: int, pick: Pick) -> None:
-        self.shots, self.pick, self.total = shots, pick, 0
+    def __init__(self, shots: int, pick: Pick, *, remember: bool = False) -> None:
+        self.shots, self.pick, self.total, self.remember = shots, pick, 0, remember
         self._last: deque[tuple[int, DialogueView]] = deque(maxlen=shots + HELD_OUT)
         self._fit: deque[tuple[int, DialogueView]] = deque(maxlen=HELD_OUT)  # to check on
         self._before: deque[deque[tuple[int, DialogueView]]] = deque(maxlen=HELD_OUT)  # the last ones before those
         self._spread: list[tuple[int, DialogueView]] = []
         self._every = 1
         self._told: dict[str, dict[str, None]] = {}  # values of the profile by key
+        self._exchanges: deque[tuple[int, Exchange]] = deque(maxlen=REMEMBERED_AT_MOST)
 
     def profile(self) -> Profile:
         """Return what all dialogues say of the persona: all values of each key, in order of first appearance."""
@@ -169,16 +173,25 @@ class _Kept:
             if len(self._spread) > SPREAD_AT_MOST:
                 self._spread = self._spread[::2]
                 self._every *= 2
+        if self.remember:
+            self._exchanges += [(self.total, exchange.last_turns(1)) for exchange in with_names(view).exchanges()]
         self.total += 1
+
+    def remembered(self) -> tuple[Exchange, ...]:
+        """Return the exchanges of all dialogues but those to check on."""
+        held_out = {place for place, _ in self._held_out()}
+        return tuple(exchange for place, exchange in self._exchanges if place not in held_out)
 
     def parted(self) -> tuple[tuple[DialogueView, ...], tuple[DialogueView, ...]]:
         """Return the dialogues to learn from, and those to check on: as many as leave enough to learn from."""
-        for first in range(len(self._fit)):
-            place, _ = self._fit[first]
-            if place >= self.shots:
-                held_out = tuple(view for _, view in list(self._fit)[first:])
-                return self._picked(place, self._before[first]), held_out
-        return self._picked(self.total, self._last), ()
+        held_out = self._held_out()
+        if not held_out:
+            return self._picked(self.total, self._last), ()
+        before = self._before[len(self._fit) - len(held_out)]
+        return self._picked(held_out[0][0], before), tuple(view for _, view in held_out)
+
+    def _held_out(self) -> list[tuple[int, DialogueView]]:
+        return [placed for placed in self._fit if placed[0] >= self.shots]
 
     def _picked(self, end: int, last: Iterable[tuple[int, DialogueView]]) -> tuple[DialogueView, ...]:
         recent = [view for place, view in last if place < end][-self.shots :]
