@@ -15,6 +15,7 @@ from menura.metrics.significance import bootstrap, paired_difference, score
 # A new unit adds a line.
 BEST = {"per token": 1.0, "per word": 1.0, "bits": 0.0, "%": 100.0, "share": 1.0, "sum over facts": 3.0}
 BEST |= {"mean over facts": 1.0, "per character": 1.0, "of 10": 10.0, "small share": 1.0, "nats": math.log(2)}
+BEST |= dict.fromkeys(("words a reply", "% of letters", "% of characters", "emoji a reply"), 0.0)
 # Where the best value of a perfect system depends on its replies, here of six different words each.
 BEST_OF = {"bleu-1-chencherry": 4 / 3, "bleu-2-chencherry": (4 / 3 * 10 / 9) ** 0.5, "dist-2-words": 5 / 6}
 # And of 48 different characters each and an end; six such replies have 289 classes of AR's 9489 between them.
@@ -35,7 +36,7 @@ def best_of(metric: Metric) -> float:
 def flawed_samples(personas: int = 8) -> list[Sample]:
     """Replies that share some words with their references, some ranks missing, personas of unequal size.
 
-    Some facts are said, some contradicted, some emojis guessed.
+    Some facts are said, some contradicted, some emojis guessed; some replies have a manner that no reference has.
     """
     rng = random.Random(11)
     words = ["rain", "tea", "violin", "harbour", "lantern", "seven", "gently", "walks", "under", "moon", "we", "they"]
@@ -52,7 +53,8 @@ def flawed_samples(personas: int = 8) -> list[Sample]:
             nli_labels = (1, rng.choice([-1, 0]), 0)
             guessed = (rng.randrange(9), rng.randrange(2), 8, "emoji")
             read = (facts, nli_labels, "nli", *guessed)
-            sample = Sample(*where, " ".join(reply), " ".join(reference), nll, 9, *ranked, *read)
+            manner = " Ha! \N{SPARKLES}" * (index % 3)
+            sample = Sample(*where, " ".join(reply) + manner, " ".join(reference), nll, 9, *ranked, *read)
             chance = rng.uniform(0.1, 0.9)
             log_posterior = (math.log(chance), math.log(1 - chance))
             latent = replace(sample, posterior_nll=nll * 0.9, best_nll=nll * 0.8, log_posterior=log_posterior)

@@ -17,7 +17,7 @@ def test_each_feature_is_the_distance_of_all_replies_from_all_turns() -> None:
     one = samples(("HI there", "well, no! \N{SPARKLES}"), ("ok", "I see you, all of you."))
     wanted = {
         "length": abs((2 + 1) / 2 - (2 + 6) / 2),
-        "capitals": 100 * abs(2 / 9 - 1 / 22),
+        "capitals": 100 * abs(2 / 9 - 1 / 21),
         "punctuation": 100 * abs(0 / 10 - 4 / 33),
         "emoji": 0.5,
     }

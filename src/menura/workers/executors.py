@@ -138,7 +138,7 @@ def surroundings() -> dict[str, Any]:
     return {"folder": os.getcwd(), "variables": {k: v for k, v in os.environ.items() if k.startswith("MENURA_")}}
 
 
-def enter(shared: dict[str, Any]) -> None:
+def take_over(shared: dict[str, Any]) -> None:
     """Take over the surroundings of another process, and compute with one thread from now on."""
     os.environ.update(dict.fromkeys(THREADS, "1"))
     if torch := sys.modules.get("torch"):  # else it reads these when it is imported

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from menura.errors import NumericalError
-from menura.workers.executors import Workers, enter, surroundings
+from menura.workers.executors import Workers, surroundings, take_over
 
 DEATHS_AT_MOST = 5  # one after the other, with nothing done between them
 HANDFUL = 4  # jobs a worker that are given at once to an executor whose results come together
@@ -113,7 +113,7 @@ class _Pool(Generic[Job, Result]):
 
 def _done(task: Callable[[Job], Result], shared: dict[str, Any], place: int, job: Job) -> tuple[int, Result]:
     """Do one job in a worker."""
-    enter(shared)
+    take_over(shared)
     return place, task(job)
 
 
