@@ -44,7 +44,7 @@ def flawed_samples(personas: int = 8) -> list[Sample]:
     for persona in range(personas):
         for index in range(3 + persona % 4):
             reference = rng.choices(words, k=8)
-            reply = [*reference[:5], *rng.choices(words, k=2)]
+            reply = [*reference[:5], *rng.choices(words, k=2)] if index != 1 or persona % 2 else ["submarines", "again"]
             rank = None if index == 2 else rng.randrange(4)
             nll = rng.uniform(5, 30)
             where = (f"p{persona}", f"d{index // 2}")

@@ -429,3 +429,24 @@ def test_settings_can_be_chosen_by_held_back_personas_without_a_look_at_the_test
 def test_who_epochs_are_chosen_by_does_not_judge_them() -> None:
     with pytest.raises(ConfigError, match="held-back personas, who are those to be judged"):
         replace(QUICK, split="valid", epochs=(1, 2))
+
+
+def test_what_the_support_says_of_the_persona_is_asked_for_in_place_of_queries(corpus: Path) -> None:
+    told = corpus.with_name("told.jsonl")
+    told.write_text(corpus.read_text(encoding="utf-8").replace("i bake", "i live in"), encoding="utf-8")
+    prepared = prepare(config_for(told))
+    settings = replace(QUICK, shots=(2,), memory_tokens=200, ask_facts=True, metrics=("recalled-facts",), replies=0)
+    found = evaluate_prepared(prepared, settings, personas=0, say=quiet)
+    tellers = {task.persona_id for task in prepared.tasks("test") if int(task.persona_id[-2:]) % 10 == 0}
+    assert tellers, "one of the test personas tells where they live"
+    for row in found.rows:
+        assert {sample.persona_id for sample in row.generated} == tellers
+        assert {sample.context for sample in row.generated} == {(("you", "where do you live?"),)}
+    reading = {row.label: row.draws[0].context_tokens for row in found.rows}
+    assert reading["recalled, K=2"] > reading["un-adapted"], "the statement is recalled"
+
+
+def test_facts_are_asked_for_where_they_can_be_and_identify_nobody() -> None:
+    for wrong in ({"identify": True}, {"shots": (0,)}):
+        with pytest.raises(ConfigError, match="--ask-facts"):
+            replace(QUICK, ask_facts=True, **wrong)

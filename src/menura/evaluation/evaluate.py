@@ -36,6 +36,7 @@ from menura.evaluation.systems import (
     kinds_with,
 )
 from menura.memory.recall import memory_of
+from menura.memory.stated_facts import asked_of
 from menura.metrics import catalogue
 from menura.metrics.identification import Identified
 from menura.metrics.nearest_candidate import best_of
@@ -203,12 +204,22 @@ class Evaluation:
     def _folds(self, draw: int) -> dict[str, list[Fold]]:
         config = self.config
         drawn = f"{config.seed}:{draw}" if draw else ""
-        return {
+        folds = {
             task.persona_id: folds_of(
                 task, config.protocol, first=max(config.shots), queries=config.queries, draw=drawn
             )
             for task in self.tasks
         }
+        if config.ask_facts:
+            shots = min(shots for shots in config.shots if shots)  # all that is asked was said in each row's support
+            return {name: [self._asked(fold, shots) for fold in own] for name, own in folds.items()}
+        return folds
+
+    def _asked(self, fold: Fold, shots: int) -> Fold:
+        """Return a fold whose queries ask for what the persona said of itself in its support."""
+        said = [exchange.source for part in fold.support(shots) for exchange in part if exchange.source]
+        asked = [(self.encoder.exchange(exchange, fold.persona_id),) for exchange in asked_of(said)]
+        return replace(fold, query=tuple(asked))
 
     def _unadapted_rows(self) -> Iterator[SystemRow]:
         for kind, weights in (("base", self.bare), (UNADAPTED, {})):

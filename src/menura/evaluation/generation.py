@@ -81,7 +81,7 @@ class Evaluator:
         found = Outputs()
         chosen: list[tuple[int, EncodedExchange, Sample]] = []
         with self._under(system):
-            for own in folds:
+            for own in filter(None, folds):  # a persona that said nothing of itself is asked nothing
                 exchanges = self._read_before(own, system, prompt_limit)
                 samples = self._likelihoods(exchanges, found)
                 if self.second_task and isinstance(self.model, HasAuxiliaryTask) and self.model.has_second_task:

@@ -64,7 +64,8 @@ class EvaluateConfig:
     adds a row in which each reply is the candidate nearest to the reference. ``ranker`` is the file, or run, of a
     ranker that replaces ``ranking``. ``split`` is the evaluated split: test, or valid, the personas on which settings
     may be chosen. Without ``metrics`` the usual ones for the text are taken. ``dtype`` is the number type of the base
-    of a run that is loaded to be evaluated.
+    of a run that is loaded to be evaluated. With ``ask_facts`` the queries are questions after what the persona said of
+    itself in the support dialogues (``memory.stated_facts``), and its answers the references.
     """
 
     shots: tuple[int, ...] = setting((5,), "Support dialogues, one or a sweep: 0,1,3,5,10", "--k", "-k")
@@ -76,6 +77,7 @@ class EvaluateConfig:
     memory_tokens: int = setting(0, "Rows with exchanges that are recalled, in so many tokens of context.", minimum=0)
     cache_weight: float = setting(0.0, "Rows with a cache of the person's own words, of so much weight.")
     identify: bool = setting(False, "Whose persona makes each person's held-out replies likeliest.")
+    ask_facts: bool = setting(False, "Ask for what the persona said of itself in the support, in place of queries.")
     max_prompt_tokens: int = 2048  # tokens of a sequence with support dialogues in its context
     replies: int = setting(4, "Exchanges a persona to reply to and to rank; 0 = all.")
     candidates: int = setting(20, "Replies that the real one is ranked among, itself included.")
@@ -99,6 +101,11 @@ class EvaluateConfig:
             raise ConfigError(
                 "epochs are chosen on held-back personas, who are those to be judged here",
                 hint="leave --epochs out, or --split test",
+            )
+        if self.ask_facts and (self.identify or not any(self.shots)):
+            raise ConfigError(
+                "--ask-facts: what was said in at least one support dialogue is asked for, and identifies nobody",
+                hint="-k 5, without --identify",
             )
         if not self.shots or min(self.shots) < 0:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")

@@ -18,6 +18,7 @@ from menura.metrics.knowledge import Knowledge
 from menura.metrics.latent import LatentInformation
 from menura.metrics.meteor import MeteorExactStem
 from menura.metrics.perplexity import Perplexity
+from menura.metrics.recalled_facts import RecalledFacts
 from menura.metrics.reference_metrics import ReferenceBleu, ReferenceDistinct, ReferenceF1, ReferencePerplexity
 from menura.metrics.rouge import RougeL
 from menura.metrics.score import Metric
@@ -76,6 +77,8 @@ METRICS: dict[str, Metric] = {
     "dist-1-char": Distinct(1, cut="char"),
     "dist-2-char": Distinct(2, cut="char"),
     "attribute-overlap": AttributeOverlap(),
+    # Of questions after what the person said of themselves (--ask-facts): whether the reply knows.
+    "recalled-facts": RecalledFacts(),
     # How near replies are to the person's held-out turns in what does not depend on the subject.
     "style-length": StyleDistance("length"),
     "style-capitals": StyleDistance("capitals"),
