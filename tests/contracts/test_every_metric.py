@@ -58,7 +58,8 @@ def flawed_samples(personas: int = 8) -> list[Sample]:
             chance = rng.uniform(0.1, 0.9)
             log_posterior = (math.log(chance), math.log(1 - chance))
             latent = replace(sample, posterior_nll=nll * 0.9, best_nll=nll * 0.8, log_posterior=log_posterior)
-            samples.append(replace(latent, auxiliary_nll=nll * 0.5, auxiliary_tokens=8))
+            labelled = replace(latent, persona_rank=rng.randrange(3), identified_by="classifier")
+            samples.append(replace(labelled, auxiliary_nll=nll * 0.5, auxiliary_tokens=8))
     return samples
 
 
@@ -79,6 +80,7 @@ def perfect_samples() -> list[Sample]:
             *(f"p{i % 3}", f"d{i}", text, text, 0.0, 7, 0, 20, 0),
             *(facts_of(text.split()), (1, 1, 1), "nli", 0, 0, 8, "emoji"),
             *((), (), 0.0, 0.0, CERTAIN[i % 2], 0.0, 7),
+            persona_rank=0,
         )
         for i, text in enumerate(texts)
     ]

@@ -1,4 +1,5 @@
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from made_up_chat import name_of, write
+from small_scorers import encoder
 from small_training import config_for, train
 from torch import Tensor
 
@@ -23,6 +25,7 @@ from menura.evaluation.systems import System
 from menura.metrics.catalogue import BY_CHARACTERS, DEFAULT
 from menura.metrics.score import Sample
 from menura.report import results as report_files
+from menura.scorers.persona_classifier import PersonaClassifier
 from menura.tasks.split import strangers
 from menura.tasks.task import Task
 from menura.training.config import RunConfig
@@ -431,16 +434,20 @@ def test_who_epochs_are_chosen_by_does_not_judge_them() -> None:
         replace(QUICK, split="valid", epochs=(1, 2))
 
 
-def test_what_the_support_says_of_the_persona_is_asked_for_in_place_of_queries(corpus: Path) -> None:
+def test_what_the_support_says_of_the_persona_is_asked_for_in_place_of_queries(corpus: Path, given: Prepared) -> None:
+    teller = given.tasks("test")[1].persona_id
+    lines = corpus.read_text(encoding="utf-8").splitlines()
     told = corpus.with_name("told.jsonl")
-    told.write_text(corpus.read_text(encoding="utf-8").replace("i bake", "i live in"), encoding="utf-8")
+    told.write_text(
+        "\n".join(re.sub(r'"i \w+ ', '"i live in ', line) if f'"{teller}"' in line else line for line in lines),
+        encoding="utf-8",
+    )
     prepared = prepare(config_for(told))
+    assert teller in {task.persona_id for task in prepared.tasks("test")}
     settings = replace(QUICK, shots=(2,), memory_tokens=200, ask_facts=True, metrics=("recalled-facts",), replies=0)
     found = evaluate_prepared(prepared, settings, personas=0, say=quiet)
-    tellers = {task.persona_id for task in prepared.tasks("test") if int(task.persona_id[-2:]) % 10 == 0}
-    assert tellers, "one of the test personas tells where they live"
     for row in found.rows:
-        assert {sample.persona_id for sample in row.generated} == tellers
+        assert {sample.persona_id for sample in row.generated} == {teller}
         assert {sample.context for sample in row.generated} == {(("you", "where do you live?"),)}
     reading = {row.label: row.draws[0].context_tokens for row in found.rows}
     assert reading["recalled, K=2"] > reading["un-adapted"], "the statement is recalled"
@@ -450,3 +457,34 @@ def test_facts_are_asked_for_where_they_can_be_and_identify_nobody() -> None:
     for wrong in ({"identify": True}, {"shots": (0,)}):
         with pytest.raises(ConfigError, match="--ask-facts"):
             replace(QUICK, ask_facts=True, **wrong)
+
+
+def test_a_classifier_of_the_other_dialogues_says_whose_replies_are_and_what_it_makes_of_the_real_ones(
+    given: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[Mapping[str, Sequence[str]]] = []
+    trained = PersonaClassifier.trained
+
+    def small(replies: Mapping[str, Sequence[str]]) -> PersonaClassifier:
+        learnt.append(replies)
+        return trained(replies, str(encoder(tmp_path / "encoder")))
+
+    monkeypatch.setattr(PersonaClassifier, "trained", small)
+    settings = replace(QUICK, metrics=("whose-reply",), shots=(1,), queries=2)
+    found = evaluate_prepared(given, settings, personas=0, say=quiet)
+    rows = {row.label: row for row in found.rows}
+    assert list(rows) == ["un-adapted", "real replies", "wrong persona, K=1", "adapted, K=1"]
+    (by_whom,) = learnt
+    for task in given.tasks("test"):
+        others = [text for part in task.dialogues[3:] for e in part if e.source for text in [e.source.reply.text]]
+        assert by_whom[task.persona_id] == others
+    assert [sample.reply for sample in rows["real replies"].generated] == [
+        sample.reference for sample in rows["un-adapted"].generated
+    ]
+    assert all(sample.persona_rank is not None for row in found.rows for sample in row.generated)
+
+
+def test_whose_reply_wants_dialogues_beside_support_and_query() -> None:
+    for wrong in ({"draws": 2}, {"protocol": "leave-one-out"}):
+        with pytest.raises(ConfigError, match="whose-reply: "):
+            replace(QUICK, metrics=("whose-reply",), **wrong)

@@ -27,6 +27,7 @@ from menura.evaluation.systems import (
     ADAPTED,
     COMPARED,
     OF_WEIGHTS,
+    REAL,
     UNADAPTED,
     UNCHANGED,
     UPPER,
@@ -228,9 +229,10 @@ class Evaluation:
                 yield SystemRow(kind, 0, (outputs,))
                 self.say(f"{kind}: {number_of(len(self.tasks), 'persona')}")
                 if self.config.upper_bound and kind == UNADAPTED:
-                    yield SystemRow(
-                        UPPER, 0, (replace(outputs, generated=[_nearest(sample) for sample in outputs.generated]),)
-                    )
+                    yield SystemRow(UPPER, 0, (replace(outputs, generated=list(map(_nearest, outputs.generated))),))
+                if self.scorer_labels.whose and kind == UNADAPTED:
+                    real = [replace(sample, reply=sample.reference) for sample in outputs.generated]
+                    yield SystemRow(REAL, 0, (replace(outputs, generated=real),))
 
     def _rows(self, shots: int) -> list[SystemRow]:
         """Adapt every persona once per fold; its parts serve its own rows and another persona's wrong-persona rows."""

@@ -20,7 +20,7 @@ from menura.evaluation.drawn_replies import with_drawn_replies
 from menura.evaluation.evaluate import Evaluation, Results, SystemRow
 from menura.evaluation.mask_similarity import likeness
 from menura.evaluation.ranker import load_ranker, rank_by
-from menura.evaluation.scorer_labels import check_trained, scorer_labels_for
+from menura.evaluation.scorer_labels import check_trained, persona_classifier, scorer_labels_for
 from menura.evaluation.settings import EvaluateConfig
 from menura.metrics import catalogue
 from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
@@ -89,7 +89,10 @@ def evaluate_prepared(
         settings = replace(settings, metrics=catalogue.usual(said))
     if not config.method.has_inner_loop and not settings.prompt:
         settings = replace(settings, shots=tuple(shots for shots in settings.shots if not shots) or (0,))
-    scorer_labels = scorer_labels_for(settings.metrics, held_out, settings.scorers, str(loaded.model.device))
+    scorer_labels = replace(
+        scorer_labels_for(settings.metrics, held_out, settings.scorers, str(loaded.model.device)),
+        whose=persona_classifier(settings.metrics, held_out, max(settings.shots) + settings.queries),
+    )
     chosen = chosen_epochs(prepared, settings.epochs, max(settings.shots), say)
     evaluation = Evaluation(
         loaded.model,

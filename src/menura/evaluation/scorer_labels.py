@@ -13,10 +13,12 @@ from menura.metrics.attribute_overlap import AttributeOverlap
 from menura.metrics.consistency import OfFacts
 from menura.metrics.knowledge import Knowledge
 from menura.metrics.score import NeedsScorer, Sample
+from menura.metrics.whose_reply import WhoseReply
 from menura.personas.profiles import told_in
 from menura.scorers import store
 from menura.scorers.emoji import EmojiClassifier
 from menura.scorers.entailment import Entailment
+from menura.scorers.persona_classifier import PersonaClassifier
 from menura.tasks.task import DialogueView, Task
 
 Facts = Mapping[tuple[str, str], tuple[str, ...]]  # by persona and dialogue
@@ -42,7 +44,10 @@ class Guesses(Protocol):
 
 @dataclass(frozen=True)
 class ScorerLabels:
-    """The scorers that label samples; ``entailed_by`` and ``classified_by`` name them in signatures."""
+    """The scorers that label samples; ``entailed_by`` and ``classified_by`` name them in signatures.
+
+    ``whose`` tells the personas' replies apart.
+    """
 
     entails: Entails | None = None
     entailed_by: str = ""
@@ -50,12 +55,15 @@ class ScorerLabels:
     classified_by: str = ""
     facts: Facts = field(default_factory=dict)
     personas: tuple[str, ...] = ()  # the emojis that are ranked
+    whose: PersonaClassifier | None = None
 
     def read(self, samples: Sequence[Sample]) -> list[Sample]:
         """Return the samples with labels; equal pairs of reply and fact are scored once."""
         told = [replace(s, facts=self.facts.get((s.persona_id, s.dialogue_id), ())) for s in samples]
         if self.entails:
             told = self._judged(told, self.entails)
+        if self.whose:
+            told = _identified(told, self.whose)
         return self._guessed(told, self.guesses) if self.guesses else told
 
     def _judged(self, samples: Sequence[Sample], entails: Entails) -> list[Sample]:
@@ -81,6 +89,26 @@ class ScorerLabels:
             )
             for s in samples
         ]
+
+
+def _identified(samples: Sequence[Sample], whose: PersonaClassifier) -> list[Sample]:
+    ranks = whose.ranks([sample.reply for sample in samples], [sample.persona_id for sample in samples])
+    return [
+        replace(sample, persona_rank=rank, identified_by=whose.line)
+        for sample, rank in zip(samples, ranks, strict=True)
+    ]
+
+
+def persona_classifier(metrics: Sequence[str], tasks: Sequence[Task], first: int) -> PersonaClassifier | None:
+    """Return a classifier of these personas, trained on their dialogues after the ``first`` ones, if a metric needs it.
+
+    Raises as ``PersonaClassifier.trained``.
+    """
+    if WhoseReply().name not in metrics:
+        return None
+    return PersonaClassifier.trained(
+        {task.persona_id: [e.reply.text for view in task.dialogues[first:] for e in view.exchanges()] for task in tasks}
+    )
 
 
 def _rank(likely: Sequence[float], own: int, among: Sequence[int]) -> int:

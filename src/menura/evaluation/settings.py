@@ -107,6 +107,11 @@ class EvaluateConfig:
                 "--ask-facts: what was said in at least one support dialogue is asked for, and identifies nobody",
                 hint="-k 5, without --identify",
             )
+        if "whose-reply" in self.metrics and (self.protocol != "following" or self.draws > 1):
+            raise ConfigError(
+                "whose-reply: its classifier learns from dialogues that are neither support nor query, and none are",
+                hint="--protocol following, without --draws",
+            )
         if not self.shots or min(self.shots) < 0:
             raise ConfigError(f"shots {self.shots}: give at least one number, none negative")
         if self.epochs and min(self.epochs) < 1:

@@ -12,6 +12,7 @@ Before = Callable[[EncodedExchange], Sequence[EncodedDialogue]]  # what is read 
 Part = Literal["weights", "prompt", "memory", "cache"]
 UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
 UPPER = "upper bound"  # the row with the candidates nearest to the references: an oracle
+REAL = "real replies"  # the row with the references as replies: what a classifier makes of the persons themselves
 PROMPT, BOTH = "prompt", "adapted + prompt"
 RECALLED, ADAPTED_RECALLED = "recalled", "adapted + recalled"
 CACHED, RECALLED_CACHED = "adapted + cache", "adapted + recalled + cache"

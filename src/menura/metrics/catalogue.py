@@ -24,6 +24,7 @@ from menura.metrics.rouge import RougeL
 from menura.metrics.score import Metric
 from menura.metrics.smoothed_bleu import SmoothedBleu
 from menura.metrics.style import OwnWords, StyleDistance
+from menura.metrics.whose_reply import WhoseReply
 from menura.metrics.word_f1 import WordF1
 
 METRICS: dict[str, Metric] = {
@@ -79,6 +80,8 @@ METRICS: dict[str, Metric] = {
     "attribute-overlap": AttributeOverlap(),
     # Of questions after what the person said of themselves (--ask-facts): whether the reply knows.
     "recalled-facts": RecalledFacts(),
+    # Which persona wrote a reply, by a classifier that is trained on the personas' other dialogues.
+    "whose-reply": WhoseReply(),
     # How near replies are to the person's held-out turns in what does not depend on the subject.
     "style-length": StyleDistance("length"),
     "style-capitals": StyleDistance("capitals"),

@@ -28,6 +28,8 @@ class Sample:
     ``context`` are the turns before the reply as (speaker, text), whole and in order, ``speaker`` is the persona's name
     in them; a sample of an earlier version has no context.
 
+    ``persona_rank`` is the rank of the persona among those that the classifier ``identified_by`` tells apart.
+
     Of a model with an auxiliary task, ``auxiliary_nll`` is the summed NLL of that task in this exchange,
     ``auxiliary_tokens`` its number of tokens.
     """
@@ -57,6 +59,8 @@ class Sample:
     auxiliary_tokens: int = 0
     speaker: str = ""
     context: tuple[tuple[str, str], ...] | None = None
+    persona_rank: int | None = None
+    identified_by: str = ""
 
     @property
     def all_references(self) -> tuple[str, ...]:
