@@ -1,6 +1,7 @@
 """``menura persona export`` and ``import``: LoRA leaves and comes back, and what cannot leave says so."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from menura.api import agents
+from menura.api import EngineOptions, agents, export_persona
 from menura.api.served_personas import served_folder
 from menura.artefacts import persona_store
 from menura.artefacts.bases import base as bases
 from menura.artefacts.exchange.peft_folder import CONFIG, FILES
 from menura.artefacts.tensors import content_sha256
 from menura.cli.main import run
+from menura.errors import NumericalError
 from menura.models.causal_lm.model import CausalLmConfig
+from menura.personas.distil import Distillation
 
 Captured = pytest.CaptureFixture[str]
 SAID = ("did you water the fern?", "yes, twice", "and the basil?", "it sulks")
@@ -168,3 +171,13 @@ def test_a_houlsby_checkpoint_is_not_merged_into_a_base(capsys: Captured, monkey
     told = typed(capsys, "base export tiny --out copy", 2)
     assert told.startswith("error[cannot_leave]: the checkpoint of base 'tiny' is houlsby")
     assert not Path("copy").exists()
+
+
+def test_distilling_that_diverges_says_what_can_be_typed_in_its_place(capsys: Captured) -> None:
+    made(capsys, "tomo", "adapters.kind=ia3", "adapters.target_modules=query_value")
+    options = EngineOptions(distil=True, dialogues=(Path("chat.txt"),), how=Distillation(epochs=1, lr=math.inf))
+    with pytest.raises(NumericalError) as caught:
+        export_persona("tomo", "peft", Path("out"), options)
+    hints = [problem.hint for problem in caught.value.problems]
+    assert hints == ["adapt it with LoRA on a base instead: menura adapt NAME FILES"]
+    assert not Path("out").exists()
