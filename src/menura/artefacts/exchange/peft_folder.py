@@ -27,7 +27,6 @@ from menura.models.causal_lm.hf_modules import widths
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FILES = frozenset({CONFIG, WEIGHTS})
 PREFIX = "base_model.model."  # stands before a module's name in the network
-HEADER_LIMIT = 1 << 20  # bytes, enough for all maps of a hundred layers
 SECONDS, MEMORY = 5.0, 256_000_000  # that matching names may take, and bytes of memory
 KEY = re.compile(rf"{re.escape(PREFIX)}(?P<module>.+)\.lora_(?P<which>[AB])\.weight")
 OTHERS = "peft's merge_and_unload makes a whole model of it, which is a base: --base FOLDER"
@@ -127,7 +126,7 @@ def read_peft(folder: Path, network: PreTrainedModel) -> tuple[PortableLora, dic
     if not (folder / WEIGHTS).is_file():
         problems.append(_no_weights(folder))
         raise DataError.of(problems)
-    found = tensors.load(folder / WEIGHTS, header_limit=HEADER_LIMIT)
+    found = tensors.load(folder / WEIGHTS)
     pairs = _pairs(found)
     problems += _problems_of_weights(found, pairs, network, str(folder / WEIGHTS))
     if problems:
