@@ -1,13 +1,14 @@
 """``menura persona list | show | history | back | export | import | rm``."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from menura import api
-from menura.cli.exported import MERGED_DTYPE, engine_facts, engine_lines
+from menura.cli.exported import MERGED_DTYPE, engine_facts, engine_lines, memory_line
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.terminal import Screen, columns
 from menura.errors import number_of
@@ -21,6 +22,7 @@ TO = typer.Option(
 BASE_NAME = typer.Option(help="What the engine calls the base, to the letter; else its folder or hub id.")
 DISTIL = typer.Option("--distil", help="Train LoRA that answers as a persona does whose weights cannot leave.")
 DIALOGUES = typer.Option("--dialogues", help="The person's dialogues, for --distil; more than once if need be.")
+WITH_MEMORY = typer.Option("--with-memory", help="Put what the persona remembers, word for word, in a charx as well.")
 ALONE = ("png", "json")
 
 
@@ -134,6 +136,7 @@ def export(
     dtype: MERGED_DTYPE = "auto",
     distil: Annotated[bool, DISTIL] = False,
     dialogues: Annotated[list[Path] | None, DIALOGUES] = None,
+    with_memory: Annotated[bool, WITH_MEMORY] = False,
     speaker: Annotated[str | None, typer.Option(help="Whose replies --distil learns from.")] = None,
 ) -> None:
     """Write a persona for other programs: as a character card, as LoRA for engines, or as a whole model."""
@@ -156,13 +159,15 @@ def export(
         return
     result = api.export_persona(
         *(name, to, path, options),
+        with_memory=with_memory,
         offline=flags.offline,
         on_step=lambda step, steps, loss: screen.bar("distil  step", step, steps, f"loss {loss:.2f}"),
         say=screen.say,
     )
-    facts = {"name": name, "path": str(result.path), "weights": not alone, **engine_facts(result)}
-    lines = [f"wrote {result.path}{alone}", *engine_lines(result)]
-    screen.give("exported", facts, "\n".join(lines))
+    memory = asdict(result.memory) if result.memory else None
+    facts = {"name": name, "path": str(result.path), "weights": not alone, "memory": memory, **engine_facts(result)}
+    lines = [f"wrote {result.path}{alone}", *engine_lines(result), memory_line(result)]
+    screen.give("exported", facts, "\n".join(filter(None, lines)))
 
 
 @app.command("import", epilog=EPILOG)
