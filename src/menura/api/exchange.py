@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,9 @@ def export_persona(
     """
     persona = persona_store.load(name)
     if to not in (*CARDS, *ENGINES):
-        raise ConfigError(f"--to {shown(to)}: one of {', '.join((*CARDS, *ENGINES))} wanted")
+        near = get_close_matches(to, (*CARDS, *ENGINES), n=1)
+        message = f"--to {shown(to)}: one of {', '.join((*CARDS, *ENGINES))} wanted"
+        raise ConfigError(message, hint=f"did you mean {near[0]}?" if near else "")
     if with_memory:
         _check_memory(persona, to)
     if to in CARDS:
