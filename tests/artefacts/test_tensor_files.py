@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -126,16 +127,41 @@ def test_tensors_that_overlap_or_leave_a_hole_are_refused() -> None:
             tensors.parsed(file_of(header, b"abc"), Path("x"))
 
 
+def test_lora_on_all_maps_of_a_deep_base_is_read(tmp_path: Path) -> None:
+    names = [
+        f"base_model.model.model.layers.{layer}.{part}.lora_{which}.weight"
+        for layer in range(48)
+        for part in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+        + ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+        for which in "AB"
+    ]
+    tensors.save(tmp_path / "t", {name: torch.full((1, 4), 0.5) for name in names})
+    assert struct.unpack("<Q", (tmp_path / "t").read_bytes()[:8])[0] > 64 * 1024
+    assert tensors.load(tmp_path / "t").keys() == set(names)
+
+
 def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "t").open("wb") as file:
+        file.write(struct.pack("<Q", 100 << 20) + b"{")
+        file.truncate(8 + (100 << 20))  # zeros, which take no place on the disk
+    tracemalloc.start()
+    for read in (tensors.load, tensors.metadata):
+        with pytest.raises(DataError, match="a header of 104,857,600 bytes, limit 1,048,576"):
+            read(tmp_path / "t")  # type: ignore[operator]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    (tmp_path / "t").write_bytes(struct.pack("<Q", 2**63) + b"{}")
+    with pytest.raises(DataError, match="not a whole safetensors file"):
+        tensors.load(tmp_path / "t")
+
+
+def test_a_caller_may_take_a_longer_header(tmp_path: Path) -> None:
     header = json.dumps({"__metadata__": {"a": "x" * tensors.HEADER_LIMIT}}).encode()
     (tmp_path / "t").write_bytes(file_of(header))
-    for read in (tensors.load, tensors.metadata):
-        with pytest.raises(DataError, match="not a whole safetensors file"):
-            read(tmp_path / "t")  # type: ignore[operator]
-    assert tensors.load(tmp_path / "t", header_limit=2 * tensors.HEADER_LIMIT) == {}
-    (tmp_path / "t").write_bytes(struct.pack("<Q", 2**63) + b"{}")
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="a header of "):
         tensors.load(tmp_path / "t")
+    assert tensors.load(tmp_path / "t", header_limit=2 * tensors.HEADER_LIMIT) == {}
 
 
 def test_a_full_disk_is_a_storage_error_and_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,15 +64,16 @@ def chat(content: str | bytes) -> Callable[[], None]:
 
 def forged_persona() -> None:
     """Say of a persona that it was made for another base."""
-    _repacked(PERSONAS / "mira.persona", lambda about: about | {"base_sha256": "0" * 64})
+    repacked(PERSONAS / "mira.persona", lambda about: about | {"base_sha256": "0" * 64})
 
 
 def newer_persona() -> None:
     """Say of a persona that a later program wrote it."""
-    _repacked(PERSONAS / "mira.persona", lambda about: about | {"schema": 99})
+    repacked(PERSONAS / "mira.persona", lambda about: about | {"schema": 99})
 
 
-def _repacked(path: Path, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
+def repacked(path: Path, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
+    """Change what a persona's file says of it."""
     with zipfile.ZipFile(path) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     held[ABOUT] = json.dumps(change(json.loads(held[ABOUT]))).encode()

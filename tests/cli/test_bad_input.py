@@ -10,15 +10,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import bad_inputs
 import pytest
 import torch
-from bad_inputs import ROWS, TRAIN, Bad
+from bad_exchange import EXPORTS, IMPORT, IMPORTS, lora_folder
+from bad_inputs import TRAIN, Bad
 from hints import Walk
 from made_up_chat import settings, write
 
 import menura
 from menura.cli.main import run
 from menura.training.run_folder import Run
+
+ROWS = [*bad_inputs.ROWS, *IMPORTS, *EXPORTS]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,11 @@ def test_bad_input_is_told_and_changes_nothing_and_its_hint_works(
 
 def test_every_row_is_another_case() -> None:
     assert len({row.case for row in ROWS}) == len(ROWS)
+
+
+def test_the_lora_that_the_rows_make_worse_is_good(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lora_folder()()
+    assert first_line_of(IMPORT.split(), capsys)[0] == 0
 
 
 def test_as_json_an_error_is_one_object_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
 """``menura persona export`` and ``import``: LoRA leaves and comes back, and what cannot leave says so."""
 
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,14 +11,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from menura.api import agents
+from menura.api import EngineOptions, agents, export_persona
+from menura.api.exchange import CARDS, ENGINES
 from menura.api.served_personas import served_folder
-from menura.artefacts import persona_store
+from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.bases import base as bases
 from menura.artefacts.exchange.peft_folder import CONFIG, FILES
+from menura.artefacts.persona_memory import RememberedExchanges
 from menura.artefacts.tensors import content_sha256
 from menura.cli.main import run
+from menura.corpus.dialogue import Turn
+from menura.errors import NumericalError
 from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.layers.neural_cache import NeuralCache
+from menura.personas.distil import Distillation
+from menura.tasks.task import Exchange
 
 Captured = pytest.CaptureFixture[str]
 SAID = ("did you water the fern?", "yes, twice", "and the basil?", "it sulks")
@@ -168,3 +177,77 @@ def test_a_houlsby_checkpoint_is_not_merged_into_a_base(capsys: Captured, monkey
     told = typed(capsys, "base export tiny --out copy", 2)
     assert told.startswith("error[cannot_leave]: the checkpoint of base 'tiny' is houlsby")
     assert not Path("copy").exists()
+
+
+def test_distilling_that_diverges_says_what_can_be_typed_in_its_place(capsys: Captured) -> None:
+    made(capsys, "tomo", "adapters.kind=ia3", "adapters.target_modules=query_value")
+    options = EngineOptions(distil=True, dialogues=(Path("chat.txt"),), how=Distillation(epochs=1, lr=math.inf))
+    with pytest.raises(NumericalError) as caught:
+        export_persona("tomo", "peft", Path("out"), options)
+    hints = [problem.hint for problem in caught.value.problems]
+    assert hints == ["adapt it with LoRA on a base instead: menura adapt NAME FILES"]
+    assert not Path("out").exists()
+
+
+REMEMBERED = "the key is under the third pot"
+
+
+def remembering_persona(capsys: Captured) -> None:
+    """Make a persona that remembers an exchange, its words in a cache."""
+    made(capsys, "tomo", *LORA)
+    exchange = Exchange("one", (Turn("Ines", "where is it?"),), Turn("Tomo", REMEMBERED))
+    cache = NeuralCache.of(torch.eye(2, 64), torch.tensor([104, 105]))
+    persona_store.save(
+        replace(persona_store.load("tomo"), memory=RememberedExchanges.of((exchange,), cache, (exchange,) * 2))
+    )
+
+
+def all_bytes(path: Path) -> bytes:
+    """Return what stands in a file, or in all files of a folder."""
+    return path.read_bytes() if path.is_file() else b"".join(map(all_bytes, sorted(path.iterdir())))
+
+
+@pytest.mark.parametrize("to", [*CARDS, *ENGINES])
+def test_what_a_persona_remembers_stays_behind_whatever_is_written(capsys: Captured, to: str) -> None:
+    remembering_persona(capsys)
+    assert REMEMBERED.encode() in all_bytes(Path("home/personas/tomo.persona"))
+    told = typed(capsys, f"persona export tomo --to {to} --out out")
+    why = "no engine has a place for it" if to in ENGINES else "--to charx --with-memory takes it along"
+    line = f"memory   what it remembers (1 exchange, and a cache of words) stays behind: {why}"
+    assert told.splitlines().count(line) == 1, told
+    assert REMEMBERED.encode() not in all_bytes(Path("out"))
+    assert to != "charx" or persona_artefact.read(Path("out")).memory is None
+
+
+def test_a_charx_has_the_memory_where_that_is_asked_for(capsys: Captured) -> None:
+    remembering_persona(capsys)
+    told = typed(capsys, "persona export tomo --with-memory --out out")
+    assert told == "wrote out\nmemory   what it remembers (1 exchange, and a cache of words) is in it, word for word\n"
+    assert REMEMBERED.encode() in all_bytes(Path("out"))
+    assert persona_artefact.read(Path("out")).packed() == persona_store.load("tomo").packed()
+    told = typed(capsys, "--json persona export tomo --with-memory --out out")
+    assert json.loads(told)["memory"] == {"exchanges": 1, "cache": True, "written": True}
+
+
+def test_no_memory_leaves_for_a_program_that_has_no_place_for_one(capsys: Captured) -> None:
+    remembering_persona(capsys)
+    for to in [*CARDS[1:], *ENGINES]:
+        told = typed(capsys, f"persona export tomo --to {to} --with-memory --out out", 2)
+        assert told.startswith("error[config]: --with-memory: what a persona remembers leaves in a charx alone"), told
+    assert not Path("out").exists()
+
+
+def test_a_persona_that_remembers_nothing_has_no_memory_to_write(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    told = typed(capsys, "persona export tomo --with-memory", 2)
+    assert told.startswith("error[no_memory]: --with-memory: persona 'tomo' remembers nothing"), told
+    assert not Path("tomo.charx").exists()
+    assert "memory" not in typed(capsys, "persona export tomo")
+
+
+def test_a_package_given_by_its_path_leaves_into_the_folder_that_is_named(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    source = Path("home/personas/tomo.persona")
+    typed(capsys, f"persona export {source.resolve()} --to vllm --out served")
+    assert {path.name for path in Path("served/tomo").iterdir()} == FILES
+    assert {path.name for path in source.parent.iterdir()} == {"tomo.persona"}

@@ -1,7 +1,7 @@
 """Every hint works: what it says to type, typed after the line that printed it, is understood and goes further.
 
-The tables of bad input (``bad_inputs.py``, ``bad_chats.py``) are walked by their own tests. Here stand bases, warnings,
-and all strings of the source by their shape.
+The tables of bad input (``bad_inputs.py``, ``bad_exchange.py``, ``bad_chats.py``) are walked by their own tests. Here
+stand bases, warnings, and all strings of the source by their shape.
 """
 
 import ast

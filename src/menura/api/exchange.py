@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +64,21 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
+class ExportedMemory:
+    """What a persona remembers: so many exchanges, a cache of its words or none, in what was ``written`` or not."""
+
+    exchanges: int
+    cache: bool
+    written: bool
+
+
+@dataclass(frozen=True)
 class Exported:
     """What was written, and how an engine is asked; ``base_name`` is what the engine must call the base.
 
     ``chat`` and ``base_name`` are None and empty for a card. ``template`` is the file with the chat template, if there
     is one. ``facts`` are to be sent as the system message: no weights hold them. ``fidelity`` is what distilling lost.
+    ``memory`` is None for a persona that remembers nothing.
     """
 
     path: Path
@@ -76,6 +87,7 @@ class Exported:
     template: Path | None = None
     facts: tuple[str, ...] = ()
     fidelity: Fidelity | None = None
+    memory: ExportedMemory | None = None
 
 
 def export_persona(
@@ -84,6 +96,7 @@ def export_persona(
     out: Path,
     options: EngineOptions | None = None,
     *,
+    with_memory: bool = False,
     offline: bool = False,
     on_step: "StepCallback | None" = None,
     say: Say = lambda line: None,
@@ -92,15 +105,49 @@ def export_persona(
 
     ``to`` is a character card, ``json``, ``png``, or ``charx`` with our weights in it; or what engines serve: ``peft``,
     a folder of its LoRA; ``vllm``, that folder within ``out`` as vLLM's resolver looks for it; ``merged``, a whole
-    model. A card that the persona was made from comes out with every field that it had. Raises ConfigError for another
-    form, for a persona that cannot leave so and for a folder that is not empty.
+    model. A card that the persona was made from comes out with every field that it had. What the persona remembers is
+    what somebody wrote, and stays; ``with_memory`` puts it in a ``charx``. Raises ConfigError for another form, for a
+    persona that cannot leave so and for a folder that is not empty.
     """
     persona = persona_store.load(name)
+    if to not in (*CARDS, *ENGINES):
+        near = get_close_matches(to, (*CARDS, *ENGINES), n=1)
+        message = f"--to {shown(to)}: one of {', '.join((*CARDS, *ENGINES))} wanted"
+        raise ConfigError(message, hint=f"did you mean {near[0]}?" if near else "")
+    if with_memory:
+        _check_memory(persona, to)
     if to in CARDS:
-        return Exported(_card(persona, to, out))
-    if to not in ENGINES:
-        raise ConfigError(f"--to {shown(to)}: one of {', '.join((*CARDS, *ENGINES))} wanted")
-    asked = options or EngineOptions()
+        result = Exported(_card(persona, to, out, with_memory=with_memory))
+    else:
+        # ``name`` may be a path of a package, of which the folder is called as the file.
+        folder = out / Path(name).name.removesuffix(persona_store.SUFFIX) if to == "vllm" else out
+        result = _for_engine(persona, to, folder, options or EngineOptions(), offline, on_step, say)
+    if persona.memory is None:
+        return result
+    memory = ExportedMemory(len(persona.memory.exchanges), persona.memory.cache is not None, with_memory)
+    return replace(result, memory=memory)
+
+
+def _check_memory(persona: PersonaArtefact, to: str) -> None:
+    """Raise ConfigError where a memory is to leave that is not there, or in a form that holds none."""
+    if to != "charx":
+        message = f"--with-memory: what a persona remembers leaves in a charx alone, not with --to {to}"
+        raise ConfigError(message, hint="--to charx, or leave --with-memory out")
+    if persona.memory is None:
+        message = f"--with-memory: persona {shown(persona.name)} remembers nothing"
+        raise ConfigError(message, hint="leave --with-memory out", code="no_memory")
+
+
+def _for_engine(
+    persona: PersonaArtefact,
+    to: str,
+    folder: Path,
+    asked: EngineOptions,
+    offline: bool,
+    on_step: "StepCallback | None",
+    say: Say,
+) -> Exported:
+    """Write a persona's LoRA to a folder, or the whole model; for vLLM, the chat template lies beside all folders."""
     settings = registry.settings_from(persona.model)
     fidelity = None
     if asked.distil:
@@ -113,11 +160,10 @@ def export_persona(
     if to == "merged":
         merge(base.network, lora)
         files = base_files(bases.folder_of(settings.base))
-        write_model(out, base, chat.template, stored_dtype(files, asked.dtype))
-        return Exported(out, chat, str(out), _written_template(out / TEMPLATE), persona.facts, fidelity)
-    folder = out if to == "peft" else out / name
+        write_model(folder, base, chat.template, stored_dtype(files, asked.dtype))
+        return Exported(folder, chat, str(folder), _written_template(folder / TEMPLATE), persona.facts, fidelity)
     write_peft(folder, lora, called)
-    beside = out.with_name(f"{out.name}.{TEMPLATE}") if to == "peft" else out / TEMPLATE
+    beside = folder.with_name(f"{folder.name}.{TEMPLATE}" if to == "peft" else TEMPLATE)
     if chat.template:
         write_text(beside, chat.template)
     return Exported(folder, chat, called, _written_template(beside), persona.facts, fidelity)
@@ -191,11 +237,11 @@ def engine_name(base: str, record: "bases.Base") -> str:
     return record.name if record.source == "hub" else str(bases.folder_of(base).resolve())
 
 
-def _card(persona: PersonaArtefact, to: str, out: Path) -> Path:
+def _card(persona: PersonaArtefact, to: str, out: Path, *, with_memory: bool) -> Path:
     forms: dict[str, Callable[[], bytes]] = {
         "json": lambda: card_json(persona.as_card(with_weights=False)),
         "png": lambda: card_png(persona.as_card(with_weights=False)),
-        "charx": persona.packed,
+        "charx": lambda: persona.packed(with_memory=with_memory),
     }
     write_bytes(out, forms[to]())
     return out

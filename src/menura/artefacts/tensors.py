@@ -19,7 +19,8 @@ from menura.artefacts.files import write_bytes
 from menura.corpus.atomic_files import reporting
 from menura.errors import DataError, MismatchError, NumericalError, UnsafeError, number_of
 
-HEADER_LIMIT = 64 * 1024  # bytes, for a persona or adapters; a larger header is not ours, or made to be slow
+# Bytes. LoRA on seven maps of each of a hundred layers takes a fifth of it, and the whole is parsed in a second.
+HEADER_LIMIT = 1 << 20
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -30,9 +31,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
 
 
 def load(path: Path, *, header_limit: int = HEADER_LIMIT) -> dict[str, Tensor]:
-    """Read tensors; DataError if the file is incomplete, UnsafeError if it is a pickle or a zip."""
-    with reporting(path):
-        content = path.read_bytes()
+    """Read tensors; DataError if the file is incomplete or its header too long, UnsafeError for a pickle or a zip."""
+    with reporting(path), path.open("rb") as file:
+        _header_length(file.read(9), path.stat().st_size, path, header_limit)  # before the rest is read
+        file.seek(0)
+        content = file.read()
     return parsed(content, path, header_limit=header_limit)
 
 
@@ -53,7 +56,10 @@ def _header_length(beginning: bytes, size: int, path: Path, limit: int = HEADER_
         return int(length)
     if beginning[:2] == b"PK" or beginning[:1] == b"\x80":
         raise UnsafeError("pickle files can run code and are not read", place=str(path))
-    found = f"not a whole safetensors file ({size} bytes)"
+    too_long = limit < length <= size - 8
+    found = (
+        f"a header of {length:,} bytes, limit {limit:,}" if too_long else f"not a whole safetensors file ({size} bytes)"
+    )
     raise DataError(found, place=str(path), code="delta_format", hint="write it again")
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from menura.errors import number_of
+
 if TYPE_CHECKING:
     from menura.api import Exported
 
@@ -29,6 +31,18 @@ def engine_lines(result: "Exported") -> Iterator[str]:
     yield f"end      token {' or '.join(map(str, chat.stop_token_ids))}"
     if result.facts:
         yield "facts    are in no weights; the prompt has them as its system message, so send them with each chat"
+
+
+def memory_line(result: "Exported") -> str:
+    """Return whether what a persona remembers left with it; empty where it remembers nothing."""
+    memory = result.memory
+    if memory is None:
+        return ""
+    what = f"what it remembers ({number_of(memory.exchanges, 'exchange')}{', and a cache of words' * memory.cache})"
+    if memory.written:
+        return f"memory   {what} is in it, word for word"
+    why = "no engine has a place for it" if result.chat else "--to charx --with-memory takes it along"
+    return f"memory   {what} stays behind: {why}"
 
 
 def engine_facts(result: "Exported") -> dict[str, Any]:

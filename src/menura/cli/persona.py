@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from menura import api
-from menura.cli.exported import MERGED_DTYPE, engine_facts, engine_lines
+from menura.cli.exported import MERGED_DTYPE, engine_facts, engine_lines, memory_line
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.terminal import Screen, columns
 from menura.errors import number_of, printable
@@ -23,6 +23,7 @@ BASE_NAME = typer.Option(help="What the engine calls the base, to the letter; el
 DISTIL = typer.Option("--distil", help="Train LoRA that answers as a persona does whose weights cannot leave.")
 DIALOGUES = typer.Option("--dialogues", help="The person's dialogues, for --distil; more than once if need be.")
 FORGET = typer.Option("--forget", help="The number of an exchange to forget; several times for more.")
+WITH_MEMORY = typer.Option("--with-memory", help="Put what the persona remembers, word for word, in a charx as well.")
 ALONE = ("png", "json")
 
 
@@ -169,6 +170,7 @@ def export(
     dtype: MERGED_DTYPE = "auto",
     distil: Annotated[bool, DISTIL] = False,
     dialogues: Annotated[list[Path] | None, DIALOGUES] = None,
+    with_memory: Annotated[bool, WITH_MEMORY] = False,
     speaker: Annotated[str | None, typer.Option(help="Whose replies --distil learns from.")] = None,
 ) -> None:
     """Write a persona for other programs: as a character card, as LoRA for engines, or as a whole model."""
@@ -191,13 +193,15 @@ def export(
         return
     result = api.export_persona(
         *(name, to, path, options),
+        with_memory=with_memory,
         offline=flags.offline,
         on_step=lambda step, steps, loss: screen.bar("distil  step", step, steps, f"loss {loss:.2f}"),
         say=screen.say,
     )
-    facts = {"name": name, "path": str(result.path), "weights": not alone, **engine_facts(result)}
-    lines = [f"wrote {result.path}{alone}", *engine_lines(result)]
-    screen.give("exported", facts, "\n".join(lines))
+    memory = asdict(result.memory) if result.memory else None
+    facts = {"name": name, "path": str(result.path), "weights": not alone, "memory": memory, **engine_facts(result)}
+    lines = [f"wrote {result.path}{alone}", *engine_lines(result), memory_line(result)]
+    screen.give("exported", facts, "\n".join(filter(None, lines)))
 
 
 @app.command("import", epilog=EPILOG)

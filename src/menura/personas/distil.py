@@ -21,7 +21,7 @@ from menura.models.layers.adapters import Adapters
 
 LORA = Adapters(kind="lora", rank=8, target_modules="all-linear", layers="all")
 SEED = 0
-SLOWER = "learn more slowly: --lr 5e-4"
+INSTEAD = "adapt it with LoRA on a base instead: menura adapt NAME FILES"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def distilled(
         if on_step:
             on_step(step + 1, steps, loss)
     learnt = {name: value.detach() for name, value in trajectory.weights().items()}
-    check_finite(learnt, "the distilled LoRA", SLOWER)
+    check_finite(learnt, "the distilled LoRA", INSTEAD)
     return learnt, fidelity(teacher, weights, student, initial, learnt, held_out)
 
 

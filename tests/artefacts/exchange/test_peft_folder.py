@@ -22,7 +22,7 @@ from menura.artefacts.exchange.merged import merge
 from menura.artefacts.exchange.peft_folder import CONFIG, FILES, WEIGHTS, read_peft, write_peft
 from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.artefacts.loading import LoadedModel
-from menura.errors import ConfigError, DataError, MenuraError
+from menura.errors import ConfigError, DataError, MenuraError, UnsafeError
 from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.registry import load_model
@@ -294,7 +294,7 @@ def test_a_folder_that_lacks_a_file_is_told(folder: Path, missing: str) -> None:
 
 def test_pickled_weights_are_not_read(folder: Path) -> None:
     shutil.move(folder / WEIGHTS, folder / "adapter_model.bin")
-    with pytest.raises(DataError, match="pickle files can run code"):
+    with pytest.raises(UnsafeError, match="pickle files can run code"):
         read_peft(folder, network())
 
 

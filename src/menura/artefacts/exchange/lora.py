@@ -91,6 +91,8 @@ def check_can_leave(persona: PersonaArtefact, settings: Any, to: str, max_rank: 
         f"menura persona export {quote(persona.name)} --to {to} --distil --dialogues FILES trains LoRA of rank 8 to "
         "answer as it does, which takes some minutes and is not exact; what is lost is printed"
     )
+    if rank > max_rank:  # with no other reason
+        distilled = f"--max-rank {rank} where the engine is told so; else {distilled}"
     hint = "adapt it with LoRA on a base: menura adapt NAME FILES" if lost else distilled
     message = f"persona {shown(persona.name)} cannot leave as LoRA: "
     raise ConfigError.of([Problem("cannot_leave", message + reason, hint=hint) for reason in reasons])

@@ -21,16 +21,16 @@ from menura.artefacts.exchange.lora import PortableLora, all_maps
 from menura.artefacts.files import new_folder
 from menura.batches.limited_process import call_limited
 from menura.corpus.atomic_files import reporting
-from menura.errors import ConfigError, DataError, Problem, StorageError, shown
+from menura.errors import ConfigError, DataError, Problem, StorageError, UnsafeError, shown
 from menura.models.causal_lm.hf_modules import widths
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 FILES = frozenset({CONFIG, WEIGHTS})
 PREFIX = "base_model.model."  # stands before a module's name in the network
-HEADER_LIMIT = 1 << 20  # bytes, enough for all maps of a hundred layers
 SECONDS, MEMORY = 5.0, 256_000_000  # that matching names may take, and bytes of memory
 KEY = re.compile(rf"{re.escape(PREFIX)}(?P<module>.+)\.lora_(?P<which>[AB])\.weight")
 OTHERS = "peft's merge_and_unload makes a whole model of it, which is a base: --base FOLDER"
+OWN_BASE = "--base BASE, the one that it was trained on"
 PLAIN_STARTS = (True, False, "true", "gaussian", "eva", "orthogonal")  # that leave the base's weights as they are
 # Settings of peft that no A and B alone stand for, and what each is.
 REFUSED = {
@@ -115,8 +115,8 @@ def read_peft(folder: Path, network: PreTrainedModel) -> tuple[PortableLora, dic
     """Return a folder's LoRA for a network, the scale folded into B, and its settings.
 
     Where ranks differ, smaller maps are filled with zeros up to the highest, which changes nothing. ``network`` may be
-    without weights. Raises StorageError or DataError for what cannot be read, and DataError with everything that is not
-    plain LoRA on maps of this network.
+    without weights. Raises StorageError, UnsafeError (pickles) or DataError for what cannot be read, and DataError with
+    everything that is not plain LoRA on maps of this network.
     """
     if not (folder / CONFIG).is_file():
         raise StorageError(
@@ -125,9 +125,9 @@ def read_peft(folder: Path, network: PreTrainedModel) -> tuple[PortableLora, dic
     settings = read_config(folder / CONFIG)
     problems = list(_problems_of_settings(settings, str(folder / CONFIG)))
     if not (folder / WEIGHTS).is_file():
-        problems.append(_no_weights(folder))
-        raise DataError.of(problems)
-    found = tensors.load(folder / WEIGHTS, header_limit=HEADER_LIMIT)
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        raise (UnsafeError if pickles else DataError).of([_no_weights(folder, pickles), *problems])
+    found = tensors.load(folder / WEIGHTS)
     pairs = _pairs(found)
     problems += _problems_of_weights(found, pairs, network, str(folder / WEIGHTS))
     if problems:
@@ -142,10 +142,10 @@ def read_peft(folder: Path, network: PreTrainedModel) -> tuple[PortableLora, dic
     return PortableLora(maps), settings
 
 
-def _no_weights(folder: Path) -> Problem:
-    pickles = [path.name for path in folder.glob("*.bin")]
+def _no_weights(folder: Path, pickles: Sequence[str]) -> Problem:
     message = f"{pickles[0]}: pickle files can run code and are not read" if pickles else f"no {WEIGHTS} in it"
-    return Problem("weights_missing", message, place=str(folder), hint="save it with peft's save_pretrained")
+    code = "unsafe_format" if pickles else "weights_missing"
+    return Problem(code, message, place=str(folder), hint="save it with peft's save_pretrained")
 
 
 def _problems_of_settings(settings: Mapping[str, Any], place: str) -> Iterator[Problem]:
@@ -197,7 +197,7 @@ def _problems_of_weights(
         yield Problem("not_plain_lora", "no LoRA in it", place=place, hint=OTHERS)
     if unknown := sorted(pairs.keys() - maps.keys()):
         message = f"the base has no linear map {listed(unknown)}"
-        yield Problem("layers_missing", message, place=place, hint="--base with the base that it was trained on")
+        yield Problem("layers_missing", message, place=place, hint=OWN_BASE)
     for module, (down, up) in sorted(pairs.items()):
         if module not in maps:
             continue
@@ -209,7 +209,7 @@ def _problems_of_weights(
             message = (
                 f"{module}: it maps {down.shape[1]} to {up.shape[0]} numbers, the base's {width_in} to {width_out}"
             )
-            yield Problem("tensor_shape", message, place=place, hint="--base with the base that it was trained on")
+            yield Problem("tensor_shape", message, place=place, hint=OWN_BASE)
         if not all(bool(torch.isfinite(value).all()) for value in (down, up)):
             yield Problem("not_finite", f"{module}: values are not finite", place=place, hint=OTHERS)
 
