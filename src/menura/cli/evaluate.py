@@ -46,8 +46,8 @@ def evaluate(
     workers = api.Workers(executor, jobs)
     if all(is_scorer(target) for target in targets):
         if jobs > 1:
-            message = f"-j {jobs}: a scorer has no personas to share among workers"
-            raise ConfigError(message, hint="leave -j out", code="usage")
+            message = f"--jobs {jobs}: a scorer has no personas to share among workers"
+            raise ConfigError(message, hint="leave --jobs out", code="usage")
         for target in targets:
             check_scorer(target, options["scorers"], given)
         return

@@ -93,7 +93,8 @@ def _built(source: Source, folder: Path, workspace: Path) -> Evaluation:
     prepared = prepare(source.config, device=source.device, offline=True, dtype=source.settings.dtype)
     if json.dumps(prepared.sources) != source.hashes:
         message = "a worker reads another base or other data than the process that began the evaluation"
-        raise MismatchError(message, hint="give all machines the same files, or --executor local")
+        hint = "give all machines the same files, or --executor local"
+        raise MismatchError(message, hint=hint, code="other_sources")
     held_out = [t for t in prepared.split.splits[source.settings.split] if t.persona_id in source.persona_ids]
     return build_evaluation(prepared, source.settings, held_out)
 
