@@ -20,7 +20,7 @@ from menura.cli.main import run
 from menura.errors import MismatchError, NumericalError
 from menura.evaluation import in_workers
 from menura.evaluation.evaluate import Results
-from menura.evaluation.in_workers import Done, Job, Source, do
+from menura.evaluation.in_workers import Done, EvaluationSource, Job, do
 from menura.evaluation.run import config_of, evaluate_run
 from menura.evaluation.settings import EvaluateConfig
 from menura.report import results as report_files
@@ -144,7 +144,7 @@ def test_whom_no_worker_survives_is_named(config: RunConfig, monkeypatch: pytest
 
 
 def test_a_worker_refuses_other_data_than_the_evaluation_began_with(config: RunConfig) -> None:
-    job = Job(Source(config, PLAIN, ("person-00", "person-01"), "cpu", "{}"), "un-adapted")
+    job = Job(EvaluationSource(config, PLAIN, ("person-00", "person-01"), "cpu", "{}"), "un-adapted")
     with pytest.raises(MismatchError, match="another base or other data"):
         do(job)
 

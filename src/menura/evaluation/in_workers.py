@@ -29,7 +29,7 @@ Judged = dict[str, list[list[list[float]]]]  # by row: judges, owners, replies
 
 
 @dataclass(frozen=True)
-class Source:
+class EvaluationSource:
     """From what each worker builds the evaluation anew; ``hashes`` are those that base, data and split must have."""
 
     config: RunConfig
@@ -43,7 +43,7 @@ class Source:
 class Job:
     """What a worker does at once: a persona's rows, or of all personas a row in which nobody is adapted."""
 
-    source: Source
+    source: EvaluationSource
     part: PersonaDraw | str  # a string is the name of the row
 
     @property
@@ -62,11 +62,11 @@ class Done:
     cut: Counter[str]
 
 
-def source_of(prepared: Prepared, settings: EvaluateConfig, held_out: Sequence[Task]) -> Source:
+def source_of(prepared: Prepared, settings: EvaluateConfig, held_out: Sequence[Task]) -> EvaluationSource:
     """Return from what workers build the evaluation of these personas."""
     persona_ids = tuple(task.persona_id for task in held_out)
     device = str(prepared.loaded.model.device)
-    return Source(prepared.config, settings, persona_ids, device, json.dumps(prepared.sources))
+    return EvaluationSource(prepared.config, settings, persona_ids, device, json.dumps(prepared.sources))
 
 
 def do(job: Job) -> Done:
@@ -83,7 +83,7 @@ def do(job: Job) -> Done:
 
 
 @lru_cache(maxsize=1)
-def _built(source: Source, folder: Path, workspace: Path) -> Evaluation:
+def _built(source: EvaluationSource, folder: Path, workspace: Path) -> Evaluation:
     """Return the evaluation, built once a process; elsewhere the same names may be of other files.
 
     Raises MismatchError where base, data or split are not those that the evaluation was begun with.
@@ -107,7 +107,7 @@ class EvaluationInWorkers(Evaluation):
     stays whole, as its replies are generated in batches over all personas.
     """
 
-    source: Source = field(kw_only=True)
+    source: EvaluationSource = field(kw_only=True)
     workers: Workers = field(kw_only=True)
 
     def rows(self) -> list[SystemRow]:
