@@ -47,7 +47,7 @@ PLAIN = replace(
     ALL_ROWS, shots=(2,), draws=1, prompt=False, memory_tokens=0, cache_weight=0.0, identify=False, metrics=("ppl",)
 )
 TWO = Workers("local", 2)
-TIMES = {"seconds", "notes", "peak_memory", "words"}  # which are of a run and not of what was found
+TIMES = {"seconds", "notes", "peak_memory", "words", "commit", "code"}  # of a run, and not of what was found
 
 
 @pytest.fixture
