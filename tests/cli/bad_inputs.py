@@ -487,6 +487,13 @@ SETTINGS = (
     Bad(
         "personas below none", "eval runs/tiny-maml --personas -1", 2, "usage", "--personas.*greater than or equal to 0"
     ),
+    Bad("no workers", "eval runs/tiny-maml -j 0", 2, "usage", "'--jobs'.*greater than or equal to 1|x>=1"),
+    Bad(
+        "no such executor",
+        "eval runs/tiny-maml --executor slurm",
+        *(2, "config", "--executor 'slurm': local, ray, dask wanted .hint: --executor local"),
+    ),
+    Bad("workers for a scorer", "eval scorer/nli -j 2", 2, "usage", "--jobs 2: .*no personas .*leave --jobs out"),
     Bad("no share", "chat mira --top-p 0", 2, "config", "nucleus p: 0.*must be above 0"),
     Bad("no such device", "chat mira --device nowhere", 2, "config", "--device nowhere: .*--device cpu"),
     Bad("bad yaml", f"{TRAIN} -c c.yaml", 2, "yaml_syntax", "c.yaml: not valid YAML", file("c.yaml", "outer: [1")),

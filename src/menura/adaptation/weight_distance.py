@@ -42,6 +42,7 @@ class WeightDistances:
     """Accumulates distances of adapted weights; keeps one sum of steps and the first few personas' steps."""
 
     num_parameters: int  # M
+    keeps: int = COMPARED_BY_L2  # personas whose steps are kept
     _squares: list[float] = field(default_factory=list)  # of each persona's step
     _sum: dict[str, Tensor] = field(default_factory=dict)
     _first: list[dict[str, Tensor]] = field(default_factory=list)
@@ -49,10 +50,18 @@ class WeightDistances:
     @torch.no_grad()
     def add(self, start: Mapping[str, Tensor], adapted: Mapping[str, Tensor]) -> None:
         """Add one persona's weights; names missing in ``adapted`` did not move."""
-        step = {name: (value - start[name]).float() for name, value in adapted.items()}
+        self._add({name: (value - start[name]).float() for name, value in adapted.items()})
+
+    def add_all(self, other: "WeightDistances") -> None:
+        """Add the personas of another, which has kept all of their steps."""
+        assert len(other._first) == len(other._squares), "a step was not kept"
+        for step in other._first:
+            self._add(step)
+
+    def _add(self, step: dict[str, Tensor]) -> None:
         self._squares.append(_dot(step, step))
         self._sum = {name: self._sum.get(name, 0) + value for name, value in step.items()} if step else self._sum
-        if len(self._first) < COMPARED_BY_L2:
+        if len(self._first) < self.keeps:
             self._first.append(step)
 
     def distances(self) -> Distances:

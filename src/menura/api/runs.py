@@ -15,7 +15,7 @@ from menura.artefacts.files import home, write_text
 from menura.artefacts.runs import run_path, runs_folder
 from menura.errors import ConfigError, number_of
 from menura.evaluation.evaluate import Results
-from menura.evaluation.run import config_of, evaluate_prepared, evaluate_run
+from menura.evaluation.run import HERE, config_of, evaluate_prepared, evaluate_run
 from menura.evaluation.settings import EvaluateConfig
 from menura.metrics import catalogue as metrics
 from menura.registry import device_of
@@ -26,6 +26,7 @@ from menura.training.overrides import paths_of, with_file, with_settings
 from menura.training.recipes import RECIPES, SIZED, SIZES, recipe
 from menura.training.run_folder import Run
 from menura.training.run_setup import Prepared, prepare
+from menura.workers.executors import Workers
 
 if TYPE_CHECKING:
     from menura.batches.encode import Encoder
@@ -92,12 +93,17 @@ def evaluate_target(
     options: CommandOptions,
     *,
     personas: int = 0,
+    workers: Workers = HERE,
     say: Callable[[str], None] = print,
 ) -> Evaluated:
-    """Score the held-out personas of a recipe or a run, as ``plan_evaluation`` returned it."""
-    device = device_of(options.device)
-    results = evaluate_run(config, settings, personas=personas, device=device, offline=options.offline, say=say)
-    return Evaluated(results)
+    """Score the held-out personas of a recipe or a run, as ``plan_evaluation`` returned it.
+
+    Scores depend neither on the number of ``workers`` nor on the executor, where one process has one thread, too.
+    """
+    device, offline = device_of(options.device), options.offline
+    return Evaluated(
+        evaluate_run(config, settings, personas=personas, device=device, offline=offline, say=say, workers=workers)
+    )
 
 
 def check_scorer(

@@ -7,14 +7,15 @@ import typer
 
 from menura import api
 from menura.cli.globals import Globals
-from menura.cli.options import values_of, with_options
+from menura.cli.options import EXECUTOR, JOBS, values_of, with_options
 from menura.cli.scorer import check_scorer, is_scorer
 from menura.cli.terminal import Screen
 from menura.cli.train import SIZE
 from menura.errors import ConfigError
 
 RANK_BY = Annotated[
-    str, typer.Option(help="What candidates of a model with latents are ranked by: rs, lm, lm-norm or mixture.")
+    str,
+    typer.Option(help="What candidates are ranked by: rs, lm, lm-norm, mixture, or in a chat persona."),
 ]
 
 TOP_LATENTS = Annotated[
@@ -36,11 +37,17 @@ def evaluate(
     rank_by: RANK_BY = "rs",
     top_latents: TOP_LATENTS = 0,
     out: OUT = None,
+    executor: EXECUTOR = "local",
+    jobs: Annotated[int, JOBS] = 1,
     **options: Any,
 ) -> None:
     """Score held-out personas: un-adapted, wrong persona and adapted rows, with 95 % intervals."""
     given: Globals = context.obj
+    workers = api.Workers(executor, jobs)
     if all(is_scorer(target) for target in targets):
+        if jobs > 1:
+            message = f"--jobs {jobs}: a scorer has no personas to share among workers"
+            raise ConfigError(message, hint="leave --jobs out", code="usage")
         for target in targets:
             check_scorer(target, options["scorers"], given)
         return
@@ -57,7 +64,7 @@ def evaluate(
         screen.say(f"would evaluate {', '.join(targets)} with K = {options['shots']} into {out}")
         return
     for target, config in plan.items():
-        found = api.evaluate_target(config, settings, given.options, personas=personas, say=screen.say)
+        found = api.evaluate_target(config, settings, given.options, personas=personas, workers=workers, say=screen.say)
         written = found.save(out / api.results_name(target))
         facts = {"target": target, "files": [str(path) for path in written]}
         screen.give("results", facts, f"\n{found.table()}")

@@ -17,7 +17,8 @@ from menura.adaptation.weights import PersonaWeights
 from menura.batches.encode import EncodedDialogue, Encoder
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
-from menura.evaluation.folds import Fold, folds_of
+from menura.evaluation.cost import Cost
+from menura.evaluation.folds import Fold, PersonaDraw, folds_of
 from menura.evaluation.generation import Evaluator, Outputs, text_of
 from menura.evaluation.identify import Identification
 from menura.evaluation.mask_similarity import Likeness
@@ -25,6 +26,7 @@ from menura.evaluation.scorer_labels import ScorerLabels
 from menura.evaluation.settings import OF_LIKELIHOOD, EvaluateConfig
 from menura.evaluation.systems import (
     ADAPTED,
+    BASE,
     COMPARED,
     OF_WEIGHTS,
     REAL,
@@ -49,6 +51,7 @@ from menura.training.data import EncodedTask
 from menura.training.precision import Precision, approximately
 
 OF_SECOND_TASK = "ppl-release-sum"  # the metric of the auxiliary task
+OutputsByFold = dict[tuple[str, str, int], Outputs]  # by row, persona and fold
 
 
 @dataclass(frozen=True)
@@ -182,12 +185,16 @@ class Evaluation:
 
     def results(self) -> Results:
         """Run every row and score it."""
+        scored = [self._scored(row) for row in self._read(self.rows())]
+        return Results(tuple(scored), tuple(self._differences(scored)))
+
+    def rows(self) -> list[SystemRow]:
+        """Run every row."""
         rows = [row for row in (self._unadapted_rows()) if row.scored]
         for shots in self.config.shots:
             if shots:
                 rows += self._rows(shots)
-        scored = [self._scored(row) for row in self._read(rows)]
-        return Results(tuple(scored), tuple(self._differences(scored)))
+        return rows
 
     def _read(self, rows: Sequence[SystemRow]) -> list[SystemRow]:
         """Label the replies of all rows at once: many occur in several rows."""
@@ -223,25 +230,31 @@ class Evaluation:
         return replace(fold, query=tuple(asked))
 
     def _unadapted_rows(self) -> Iterator[SystemRow]:
-        for kind, weights in (("base", self.bare), (UNADAPTED, {})):
-            if kind == UNADAPTED or weights:
-                outputs = self.evaluator.evaluate(self.queries, replace(UNCHANGED, weights=weights))
-                yield SystemRow(kind, 0, (outputs,))
-                self.say(f"{kind}: {number_of(len(self.tasks), 'persona')}")
-                if self.config.upper_bound and kind == UNADAPTED:
-                    yield SystemRow(UPPER, 0, (replace(outputs, generated=list(map(_nearest, outputs.generated))),))
-                if self.scorer_labels.whose and kind == UNADAPTED:
-                    real = [replace(sample, reply=sample.reference) for sample in outputs.generated]
-                    yield SystemRow(REAL, 0, (replace(outputs, generated=real),))
+        for kind in self.kinds_unadapted:
+            outputs = self.unadapted(kind)
+            yield SystemRow(kind, 0, (outputs,))
+            self.say(f"{kind}: {number_of(len(self.tasks), 'persona')}")
+            if self.config.upper_bound and kind == UNADAPTED:
+                yield SystemRow(UPPER, 0, (replace(outputs, generated=list(map(_nearest, outputs.generated))),))
+            if self.scorer_labels.whose and kind == UNADAPTED:
+                real = [replace(sample, reply=sample.reference) for sample in outputs.generated]
+                yield SystemRow(REAL, 0, (replace(outputs, generated=real),))
+
+    @property
+    def kinds_unadapted(self) -> tuple[str, ...]:
+        """The rows in which nobody is adapted."""
+        return (BASE, UNADAPTED) if self.bare else (UNADAPTED,)
+
+    def unadapted(self, kind: str) -> Outputs:
+        """Return the outputs of all personas in a row in which nobody is adapted."""
+        return self.evaluator.evaluate(self.queries, replace(UNCHANGED, weights=self.bare if kind == BASE else {}))
 
     def _rows(self, shots: int) -> list[SystemRow]:
         """Adapt every persona once per fold; its parts serve its own rows and another persona's wrong-persona rows."""
         kinds = list(kinds_with(self.parts))
         names = [name for kind in kinds for name in (kind.wrong, kind.name) if name]
         drawn: dict[str, list[Outputs]] = {name: [] for name in names}
-        cost = _Cost(WeightDistances(sum(p.numel() for p in self.model.parameters())))
-        queries = [own[0].exchanges for own in self.folds[0].values()]
-        identification = Identification(self.evaluator, queries, self.config.max_prompt_tokens, self.config.seed)
+        cost, identification = self.cost_of(shots), self.identification()
         for draw, folds in enumerate(self.folds):
             outputs = self._one_draw(shots, draw, folds, cost, identification)
             for name in names:
@@ -261,6 +274,16 @@ class Evaluation:
             for name in names
         ]
 
+    def cost_of(self, shots: int) -> Cost:
+        """Return the cost of adapting, still of nobody."""
+        del shots
+        return Cost(WeightDistances(sum(p.numel() for p in self.model.parameters())))
+
+    def identification(self) -> Identification:
+        """Return what tells the personas apart, still under no persona."""
+        queries = [own[0].exchanges for own in self.folds[0].values()]
+        return Identification(self.evaluator, queries, self.config.max_prompt_tokens, self.config.seed)
+
     @property
     def parts(self) -> frozenset[Part]:
         """The parts of a persona that are made here."""
@@ -278,26 +301,32 @@ class Evaluation:
         shots: int,
         draw: int,
         folds: Mapping[str, Sequence[Fold]],
-        cost: "_Cost",
+        cost: Cost,
         identification: Identification,
-    ) -> dict[tuple[str, str, int], Outputs]:
-        """Return outputs by row, persona and fold: each fold's own, and those of its receivers."""
-        outputs: dict[tuple[str, str, int], Outputs] = {}
-        for done, (persona_id, own) in enumerate(folds.items(), start=1):
-            for index, fold in enumerate(own):
-                for system in self._systems(fold, shots, draw, cost):
-                    kind = system.kind
-                    outputs[kind.name, persona_id, index] = self._outputs_of(fold, system)
-                    if self.config.identify and not draw and not index:
-                        identification.judge(system)
-                    for other, number in self._receivers(persona_id, index, folds) if kind.wrong else ():
-                        outputs[kind.wrong, other, number] = self._outputs_of(folds[other][number], system)
+    ) -> OutputsByFold:
+        outputs: OutputsByFold = {}
+        for done, persona_id in enumerate(folds, start=1):
+            outputs |= self.one_persona(PersonaDraw(shots, draw, persona_id), cost, identification)
             if done % 8 == 0 or done == len(folds):
                 drawn = f", draw {draw + 1}" if draw else ""
                 self.say(f"{number_of(shots, 'shot')}: {done} of {number_of(len(folds), 'persona')}{drawn}")
         return outputs
 
-    def _systems(self, fold: Fold, shots: int, draw: int, cost: "_Cost") -> Iterator[System]:
+    def one_persona(self, drawn: PersonaDraw, cost: Cost, identification: Identification) -> OutputsByFold:
+        """Return outputs by row, persona and fold: those of one persona's folds, and of their receivers."""
+        shots, draw, persona_id = drawn.shots, drawn.draw, drawn.persona_id
+        folds, outputs = self.folds[draw], {}
+        for index, fold in enumerate(folds[persona_id]):
+            for system in self._systems(fold, shots, draw, cost):
+                kind = system.kind
+                outputs[kind.name, persona_id, index] = self._outputs_of(fold, system)
+                if self.config.identify and not draw and not index:
+                    identification.judge(system)
+                for other, number in self._receivers(persona_id, index, folds) if kind.wrong else ():
+                    outputs[kind.wrong, other, number] = self._outputs_of(folds[other][number], system)
+        return outputs
+
+    def _systems(self, fold: Fold, shots: int, draw: int, cost: Cost) -> Iterator[System]:
         """Yield a persona as each row has it."""
         support = fold.support(shots)
         weights = self._adapted(fold, shots, draw, cost) if "weights" in self.parts else {}
@@ -323,7 +352,7 @@ class Evaluation:
             for number in range(index, len(folds[receiver]), len(folds[stranger])):
                 yield receiver, number
 
-    def _adapted(self, fold: Fold, shots: int, draw: int, cost: "_Cost") -> PersonaWeights:
+    def _adapted(self, fold: Fold, shots: int, draw: int, cost: Cost) -> PersonaWeights:
         if not draw and self.config.protocol == "following" and (fold.persona_id, shots) in self.precomputed:
             return self.precomputed[fold.persona_id, shots]
         began = time.perf_counter()
@@ -371,17 +400,3 @@ def _nearest(sample: Sample) -> Sample:
     if not sample.said:
         raise ConfigError("upper bound: this model says no candidates", hint="leave --upper-bound out")
     return replace(sample, reply=sample.said[best_of(sample.said, sample.references or (sample.reference,))])
-
-
-@dataclass
-class _Cost:
-    """The cost of adapting, and distances of adapted weights."""
-
-    drift: WeightDistances
-    masks: dict[str, PersonaMask] = field(default_factory=dict)  # of each persona's first adaptation
-    seconds: list[float] = field(default_factory=list)
-    kilobytes: float = 0.0
-
-    @property
-    def each(self) -> tuple[float, float]:
-        return sum(self.seconds) / max(len(self.seconds), 1), self.kilobytes

@@ -27,6 +27,15 @@ class Fold:
         return [exchange for dialogue in self.query for exchange in dialogue]
 
 
+@dataclass(frozen=True)
+class PersonaDraw:
+    """What is adapted at once: one persona, on so many dialogues of one draw of the support."""
+
+    shots: int
+    draw: int
+    persona_id: str
+
+
 def folds_of(task: EncodedTask, protocol: Protocol, *, first: int, queries: int, draw: str = "") -> list[Fold]:
     """Return a task's folds; the queries do not depend on ``draw``.
 

@@ -5,6 +5,7 @@ import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from menura import registry
@@ -13,28 +14,27 @@ from menura.artefacts.code_path import code_path, commit
 from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.runs import run_path
-from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
+from menura.evaluation.build_evaluation import build_evaluation
 from menura.evaluation.choose_epochs import Chosen, chosen_epochs
 from menura.evaluation.drawn_replies import with_drawn_replies
 from menura.evaluation.evaluate import Evaluation, Results, SystemRow
+from menura.evaluation.in_workers import EvaluationInWorkers, source_of
 from menura.evaluation.mask_similarity import likeness
-from menura.evaluation.ranker import load_ranker, rank_by
 from menura.evaluation.scorer_labels import check_trained, persona_classifier, scorer_labels_for
 from menura.evaluation.settings import EvaluateConfig
 from menura.metrics import catalogue
-from menura.models.dialogue_model import HasLatents, check_strength, neutral_weights
-from menura.models.plato.model import Plato
-from menura.tasks.split import strangers
+from menura.models.dialogue_model import HasLatents, check_strength
 from menura.tasks.task import Task
 from menura.training.config import RunConfig, as_json
-from menura.training.data import encoded
 from menura.training.overrides import of_written
 from menura.training.recipes import recipe
 from menura.training.run_folder import environment
 from menura.training.run_setup import Prepared, prepare
+from menura.workers.executors import Workers
 
 KIBIBYTE = 1024
+HERE = Workers()  # in this process
 
 
 def config_of(target: str, size: str | None = None) -> RunConfig:
@@ -48,7 +48,7 @@ def config_of(target: str, size: str | None = None) -> RunConfig:
     return replace(config, model=replace(config.model, init_from=str(folder)))
 
 
-def evaluate_run(
+def evaluate_run(  # noqa: PLR0913  # what is evaluated, on what, by whom
     config: RunConfig,
     settings: EvaluateConfig,
     *,
@@ -56,11 +56,12 @@ def evaluate_run(
     device: str = "cpu",
     offline: bool = False,
     say: Callable[[str], None] = print,
+    workers: Workers = HERE,
 ) -> Results:
     """Evaluate a method on the first ``personas`` of a held-out split (0 = all), the training ones never looked at."""
     check_trained(settings.metrics, settings.scorers)
     prepared = prepare(config, device=device, offline=offline, say=say, dtype=settings.dtype)
-    return evaluate_prepared(prepared, settings, personas=personas, say=say)
+    return evaluate_prepared(prepared, settings, personas=personas, say=say, workers=workers)
 
 
 def evaluate_prepared(
@@ -70,8 +71,12 @@ def evaluate_prepared(
     personas: int,
     say: Callable[[str], None],
     precomputed: Mapping[tuple[str, int], PersonaWeights] | None = None,
+    workers: Workers = HERE,
 ) -> Results:
-    """Evaluate a loaded model; ``precomputed`` are weights adapted already, by persona and shots."""
+    """Evaluate a loaded model; ``precomputed`` are weights adapted already, by persona and shots.
+
+    Several ``workers`` load the model again each, and do not know those weights.
+    """
     config, loaded = prepared.config, prepared.loaded
     prepared.check_unseen()
     check_strength(loaded.model, settings.strength)
@@ -94,20 +99,13 @@ def evaluate_prepared(
         whose=persona_classifier(settings.metrics, held_out, max(settings.shots) + settings.queries),
     )
     chosen = chosen_epochs(prepared, settings.epochs, max(settings.shots), say)
-    evaluation = Evaluation(
-        loaded.model,
-        loaded.encoder,
-        chosen.method if chosen else config.method,
-        encoded(held_out, loaded.encoder),
-        strangers(held_out),
-        settings,
-        bare=neutral_weights(loaded.model) if config.model.init_from else {},
-        precomputed=precomputed or {},
-        dtype=config.dtype,
-        scorer_labels=scorer_labels,
-        rank=_ranker(loaded, settings.ranker) if settings.ranker else None,
-        say=say,
-    )
+    made_with = prepared if chosen is None else replace(prepared, config=replace(config, method=chosen.method))
+    make: Callable[..., Evaluation] = partial(Evaluation, precomputed=precomputed or {})
+    if workers.count > 1:
+        assert not precomputed, "workers adapt everybody"
+        make = partial(EvaluationInWorkers, source=source_of(made_with, settings, held_out), workers=workers)
+    make = partial(make, scorer_labels=scorer_labels, say=say)
+    evaluation = build_evaluation(made_with, settings, held_out, make)
     found = evaluation.results()
     every = [task for tasks in prepared.split.splits.values() for task in tasks]
     rows = tuple(with_drawn_replies([_with_likeness(row, held_out) for row in found.rows], every))
@@ -142,12 +140,6 @@ def _precision(loaded: LoadedModel) -> str:
     for value in loaded.model.parameters():
         sizes[str(value.dtype)] = sizes.get(str(value.dtype), 0) + value.numel()
     return max(sizes, key=lambda name: sizes[name]).removeprefix("torch.")
-
-
-def _ranker(loaded: LoadedModel, file: str) -> Ranker:
-    if not (isinstance(loaded.model, Plato) and loaded.model.latents):
-        raise ConfigError("a ranker ranks candidates, and this model says none", hint="leave --ranker out")
-    return rank_by(loaded.model, load_ranker(run_path(file), loaded.init_sha256))
 
 
 def _about(prepared: Prepared, settings: EvaluateConfig, personas: int, chosen: Chosen | None) -> dict[str, Any]:

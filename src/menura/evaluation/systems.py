@@ -10,7 +10,7 @@ from menura.models.layers.neural_cache import NeuralCache
 
 Before = Callable[[EncodedExchange], Sequence[EncodedDialogue]]  # what is read before a context
 Part = Literal["weights", "prompt", "memory", "cache"]
-UNADAPTED, WRONG, ADAPTED = "un-adapted", "wrong persona", "adapted"
+BASE, UNADAPTED, WRONG, ADAPTED = "base", "un-adapted", "wrong persona", "adapted"
 UPPER = "upper bound"  # the row with the candidates nearest to the references: an oracle
 REAL = "real replies"  # the row with the references as replies: what a classifier makes of the persons themselves
 PROMPT, BOTH = "prompt", "adapted + prompt"
