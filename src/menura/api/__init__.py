@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from menura.api.annotate import NewStudy, ScoredStudy, new_study, score_study
     from menura.api.corpora import add_corpus, published_counts, sources, sources_as_markdown
     from menura.api.data import check_file, convert, count, formats, split
+    from menura.api.demonstration import demo
     from menura.api.exchange import EngineOptions, Exported, export_base, export_persona, import_persona
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from menura.api.runs import (
         Evaluated,
         check_scorer,
-        demo,
         evaluate,
         evaluate_target,
         find_lr,
@@ -80,8 +80,9 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.annotate": "NewStudy ScoredStudy new_study score_study",
     "menura.api.inspect_base": "BaseCheck check_base",
     "menura.api.prepared_bases": "PreparedBase prepare_base",
+    "menura.api.demonstration": "demo",
     "menura.api.runs": (
-        "Evaluated check_scorer demo evaluate evaluate_target find_lr fit_ranker plan_evaluation rank recipes "
+        "Evaluated check_scorer evaluate evaluate_target find_lr fit_ranker plan_evaluation rank recipes "
         "report settings_of train train_scorer "
     ),
     "menura.api.inventory": (

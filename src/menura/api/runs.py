@@ -1,7 +1,7 @@
-"""Recipes become runs, runs become tables, tables become reports; and the demo."""
+"""Recipes become runs, runs become tables, tables become reports."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from menura.adaptation.default_methods import DEFAULT_PERSONA
-from menura.api.agent import Model, Persona, persona_on
+from menura.api.agent import Model
 from menura.api.options import CommandOptions, overridden
-from menura.artefacts.files import home, write_text
+from menura.artefacts.files import write_text
 from menura.artefacts.runs import run_path, runs_folder
 from menura.errors import ConfigError, number_of
 from menura.evaluation.evaluate import Results
@@ -30,13 +30,11 @@ from menura.workers.executors import Workers
 
 if TYPE_CHECKING:
     from menura.batches.encode import Encoder
-    from menura.evaluation.demo import Demonstration, DemoReply
     from menura.scorers.check import ScorerEvaluation
     from menura.training.recipes.mamlviapp import Size
     from menura.training.trainer import Progress
 
 RANKER, SCORER = "ranker/", "scorer/"  # before what is trained and is no dialogue model
-SHOWN, SHOTS = 3, 5  # of the demo: personas adapted before your eyes, dialogues each
 
 
 # Evaluating
@@ -338,65 +336,3 @@ def _say_unread(say: Callable[[str], None], encoder: "Encoder") -> None:
         say(f"left out to fit {encoder.max_length} tokens: {cut}")
     if unknown := encoder.unknown_text:
         say(unknown)
-
-
-# The demo
-
-
-@dataclass(frozen=True)
-class Demo:
-    """The steps of the demo."""
-
-    say: Callable[[str], None]
-    demonstration: "Demonstration"
-    personas: int
-    shots: int = SHOTS
-
-    @property
-    def speakers(self) -> int:
-        """How many are adapted and shown before the table."""
-        return min(SHOWN, self.personas)
-
-    def adapt(
-        self, on_step: Callable[[str, int, int, float], None]
-    ) -> "Iterator[tuple[str, Persona, list[DemoReply]]]":
-        """Adapt some held-out speakers; yield each one's name, persona, and replies beside the real one.
-
-        The second reply, where there is one, is to a question after what the speaker said in the support.
-
-        ``on_step`` is called after each step of a speaker: name, steps done, steps in all, support loss.
-        """
-        shown = self.demonstration
-        for number, task in enumerate(shown.shown(self.speakers, self.personas, self.shots), start=1):
-            name = f"speaker-{number}"
-            artefact = shown.adapt(task, name, self.shots, lambda *step, name=name: on_step(name, *step))
-            recalled = shown.recalled(task, artefact, self.shots)
-            replies = [shown.example(task, artefact, self.shots), *([recalled] if recalled else [])]
-            yield name, persona_on(shown.given.loaded, artefact), replies
-
-    def table(self, adapted: Sequence[Persona]) -> Evaluated:
-        """Score held-out speakers and keep the files in the workspace; those adapted before are not adapted again."""
-        evaluated = Evaluated(
-            self.demonstration.table(self.personas, self.shots, [one.artefact for one in adapted], self.say)
-        )
-        evaluated.save(self.folder)
-        return evaluated
-
-    @property
-    def introduction(self) -> str:
-        """The data and the model as text."""
-        return self.demonstration.introduction
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the table."""
-        return home() / "demo"
-
-
-def demo(options: CommandOptions, personas: int, say: Callable[[str], None] = print) -> Demo:
-    """Load corpus, split, base and the default adapter checkpoint for a demo whose table has that many personas."""
-    from menura.evaluation.demo import Demonstration
-
-    device = device_of(options.device)
-    demonstration = Demonstration.prepared(device=device, offline=options.offline, seed=options.seed, say=say)
-    return Demo(say, demonstration, personas)

@@ -16,7 +16,7 @@ LOG = logging.getLogger("vllm.menura")  # below vLLM's own, so that it is shown 
 class MenuraResolver(LoRAResolver):  # type: ignore[misc]  # vLLM need not be installed where types are checked
     """Finds a persona of ``$MENURA_HOME`` when a request names it as its model."""
 
-    async def resolve_lora(self, base_model_name: str, lora_name: str) -> LoRARequest | None:
+    async def resolve_lora(self, base_model_name: str, lora_name: str) -> "LoRARequest | None":
         """Return where vLLM finds the persona's LoRA; None where there is no such persona, or none that fits."""
         try:
             folder = await asyncio.to_thread(served_folder, base_model_name, lora_name)

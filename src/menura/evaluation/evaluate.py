@@ -18,7 +18,7 @@ from menura.batches.encode import EncodedDialogue, Encoder
 from menura.decoding.candidates import Ranker
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.cost import Cost
-from menura.evaluation.folds import Fold, PersonaDraw, folds_of
+from menura.evaluation.folds import Fold, PersonaDraw, asking_for_facts, folds_of
 from menura.evaluation.generation import Evaluator, Outputs, text_of
 from menura.evaluation.identify import Identification
 from menura.evaluation.mask_similarity import Likeness
@@ -39,7 +39,6 @@ from menura.evaluation.systems import (
     kinds_with,
 )
 from menura.memory.recall import memory_of
-from menura.memory.stated_facts import asked_of
 from menura.metrics import catalogue
 from menura.metrics.identification import Identified
 from menura.metrics.nearest_candidate import best_of
@@ -220,14 +219,8 @@ class Evaluation:
         }
         if config.ask_facts:
             shots = min(shots for shots in config.shots if shots)  # all that is asked was said in each row's support
-            return {name: [self._asked(fold, shots) for fold in own] for name, own in folds.items()}
+            return {name: [asking_for_facts(fold, self.encoder, shots) for fold in own] for name, own in folds.items()}
         return folds
-
-    def _asked(self, fold: Fold, shots: int) -> Fold:
-        """Return a fold whose queries ask for what the persona said of itself in its support."""
-        said = [exchange.source for part in fold.support(shots) for exchange in part if exchange.source]
-        asked = [(self.encoder.exchange(exchange, fold.persona_id),) for exchange in asked_of(said)]
-        return replace(fold, query=tuple(asked))
 
     def _unadapted_rows(self) -> Iterator[SystemRow]:
         for kind in self.kinds_unadapted:

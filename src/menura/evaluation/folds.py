@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from menura.batches.encode import EncodedDialogue, EncodedExchange
+from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.evaluation.settings import Protocol
+from menura.memory.stated_facts import asked_of
 from menura.training.data import EncodedTask
 
 
@@ -56,3 +57,10 @@ def _fold(task: EncodedTask, query: Sequence[int], draw: str) -> Fold:
     if draw:
         random.Random(f"{draw}:{task.persona_id}:{query[0]}").shuffle(others)
     return Fold(task.persona_id, tuple(others), tuple(task.dialogues[index] for index in query))
+
+
+def asking_for_facts(fold: Fold, encoder: Encoder, shots: int) -> Fold:
+    """Return a fold whose queries ask for what the persona said of itself in the first ``shots`` support dialogues."""
+    said = [exchange.source for part in fold.support(shots) for exchange in part if exchange.source]
+    asked = [(encoder.exchange(exchange, fold.persona_id),) for exchange in asked_of(said)]
+    return replace(fold, query=tuple(asked))
