@@ -18,6 +18,7 @@ from benchmarks import (
     candidates,
     environment,
     generating,
+    half_precision,
     many_personas,
     memory,
     meta_step,
@@ -32,7 +33,18 @@ from menura.errors import MenuraError
 
 ROUNDS = 5
 RESULTS = Path("results/benchmarks.json")
-GROUPS = (meta_step, recurrent, adapting, generating, many_personas, memory, candidates, routing, routing_profile)
+GROUPS = (
+    meta_step,
+    recurrent,
+    adapting,
+    generating,
+    half_precision,
+    many_personas,
+    memory,
+    candidates,
+    routing,
+    routing_profile,
+)
 
 
 def main(words: list[str]) -> int:

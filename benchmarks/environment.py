@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+VECTORS = frozenset({"avx2", "fma", "f16c", "avx_vnni"})
 PACKAGES = ("torch", "transformers", "peft", "higher")
 
 
@@ -14,6 +15,7 @@ def described() -> dict[str, object]:
     """Return processor, threads, how busy the machine is, and versions."""
     return {
         "processor": _processor(),
+        "flags": _flags(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -29,6 +31,14 @@ def _processor() -> str:
     lines = table.read_text().splitlines() if table.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor())
+
+
+def _flags() -> list[str]:
+    """Return the flags of the processor that say how it computes with vectors and with 16 bits."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().splitlines() if table.exists() else []
+    named = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return sorted(flag for flag in named if flag in VECTORS or flag.startswith(("avx512", "amx")))
 
 
 def _version(package: str) -> str:
