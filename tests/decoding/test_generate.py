@@ -1,17 +1,19 @@
 import warnings
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
 from made_up import QUERY, SUPPORT, VARIANTS, Toy, part, read_by_their_own_network
 
 from menura.adaptation.weights import adaptable_parameters, swapped_weights
-from menura.decoding.generate import generate, stream
-from menura.decoding.sampling import Choice, Greedy, Nucleus, TopK
+from menura.decoding.generate import decoding, generate, stream
+from menura.decoding.sampling import Choice, Greedy, MinP, Nucleus, Penalised, TopK
+from menura.errors import ConfigError
 from menura.models.causal_lm.model import CausalLm
 
 PARTS = (*SUPPORT, *QUERY, part("x", "a very long thing to say about goats", "no", "why?", "because"))
-CHOICES = [Greedy(), Nucleus(0.9), TopK(5, 1.3)]
+CHOICES = [Greedy(), Nucleus(0.9), TopK(5, 1.3), MinP(0.1), Penalised(Greedy(), 1.5), Penalised(Nucleus(0.9), 1.2)]
 
 
 def written(toy: Toy, choice: Choice, limit: int = 15, end: int | None = None) -> list[list[int]]:
@@ -160,3 +162,24 @@ def test_a_persona_held_in_the_model_speaks_and_leaves_no_trace() -> None:
     with swapped_weights(toy.model, weights):
         assert written(toy, Greedy()) != before
     assert written(toy, Greedy()) == before
+
+
+def test_a_penalised_reply_repeats_fewer_of_its_own_tokens() -> None:
+    toy = VARIANTS["houlsby"].toy(double=True)
+    plain, penalised = (written(toy, choice, 40, end=-1) for choice in (Greedy(), Penalised(Greedy(), 5.0)))
+    assert sum(len(set(row)) for row in penalised) > sum(len(set(row)) for row in plain)
+    assert [row[0] for row in penalised] == [row[0] for row in plain], "nothing is repeated yet"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"greedy": True, "min_p": 0.1}, {"num_beams": 2, "repetition_penalty": 1.2}, {"min_p": 2.0}],
+)
+def test_settings_that_contradict_one_another_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        decoding(**wrong)
+
+
+def test_settings_become_the_choice_that_they_name() -> None:
+    assert decoding(min_p=0.1, temperature=1.5) == MinP(0.1, 1.5)
+    assert decoding(greedy=True, repetition_penalty=1.2) == Penalised(Greedy(), 1.2)

@@ -1,3 +1,5 @@
+import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -5,11 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor
 
-from menura.decoding.sampling import FIRST_LOOK, Choice, Greedy, Nucleus, TopK, uniforms
+from menura.decoding.sampling import FIRST_LOOK, Choice, Greedy, MinP, Nucleus, Penalised, TopK, uniforms
 from menura.errors import ConfigError
 
 CHOICES = [Greedy(), Nucleus(0.9), Nucleus(1.0), Nucleus(0.5, 2.0), TopK(1), TopK(3), TopK(1000, 0.7)]
+CHOICES += [MinP(0.05), MinP(0.3, 2.0), MinP(1.0), Penalised(Nucleus(0.9), 1.3)]
 every_choice = pytest.mark.parametrize("choice", CHOICES, ids=lambda c: c.signature)
 seeds = st.integers(0, 2**31)
 shares = st.floats(0.01, 1.0)
@@ -177,3 +181,29 @@ def test_streams_of_two_seeds_differ_and_touch_no_other() -> None:
     before = torch.get_rng_state()
     assert not torch.equal(uniforms(1, 8), uniforms(2, 8))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(seeds, st.floats(0.01, 1.0), st.integers(2, 600), st.sampled_from([0.5, 1.0, 2.0]))
+def test_min_p_keeps_what_transformers_keeps(seed: int, p: float, vocabulary: int, temperature: float) -> None:
+    scores = drawn(3, vocabulary, seed)
+    kept = MinPLogitsWarper(p)(torch.zeros(3, 1, dtype=torch.long), scores) > -math.inf
+    every = (torch.arange(400) + 0.5) / 400
+    chosen = [set(MinP(p, temperature).choose(row.expand(400, -1), every).tolist()) for row in scores]
+    for row, ids in enumerate(chosen):
+        likely = (scores[row] / temperature).masked_fill(~kept[row], -math.inf).softmax(-1)
+        assert kept[row][sorted(ids)].all()
+        assert {int(token) for token in (likely > 1 / 200).nonzero()} <= ids
+
+
+@given(seeds, st.floats(1.0, 3.0), st.integers(2, 60))
+def test_tokens_of_the_reply_become_less_likely_as_in_transformers(seed: int, penalty: float, vocabulary: int) -> None:
+    log_probs = drawn(3, vocabulary, seed)
+    written = torch.randint(vocabulary, (3, 5), generator=torch.Generator().manual_seed(seed))
+    expected = RepetitionPenaltyLogitsProcessor(penalty)(written, log_probs)
+    torch.testing.assert_close(Penalised(Greedy(), penalty).penalised(log_probs + 7, written), expected)
+
+
+@pytest.mark.parametrize("wrong", [lambda: MinP(0.0), lambda: MinP(1.5), lambda: Penalised(Greedy(), 0.9)])
+def test_shares_and_penalties_that_are_none_are_refused(wrong: Callable[[], Choice]) -> None:
+    with pytest.raises(ConfigError):
+        wrong()

@@ -1,5 +1,6 @@
 """A person's exchanges are kept where that is asked for, and can be read, forgotten and redacted in all versions."""
 
+import io
 import json
 from pathlib import Path
 
@@ -166,3 +167,15 @@ def test_the_command_shows_numbers_lines_and_replies_and_what_is_recalled(capsys
     assert capsys.readouterr().out == "forgot 2 exchanges; 2 exchanges left. What the weights learnt from them stays\n"
     assert run(["persona", "show", "ann"]) == 0
     assert "2 exchanges, word for word" in capsys.readouterr().out
+
+
+def test_a_chat_takes_another_budget_where_somebody_remembers_and_says_so_where_nobody_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(*range(4))
+    adapt("bare", [chat(*range(4))], speaker="person-00", base="tiny", k=2)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(["chat", "ann,bare", "--memory-tokens", "64"]) == 0
+    for names in ("bare", "tiny"):
+        assert run(["chat", names, "--memory-tokens", "64"]) == 2
+        assert "error[no_memory]: there is no memory" in capsys.readouterr().err

@@ -48,6 +48,8 @@ def chat(
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest reply.")] = False,
     top_p: Annotated[float, typer.Option(help="Sample from this share of the likeliest tokens.")] = 0.92,
     temperature: Annotated[float, typer.Option(help="Below 1 is more sober, above 1 wilder.")] = 0.8,
+    min_p: Annotated[float, typer.Option(help="Sample from tokens so many times as likely as the likeliest.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1, a reply repeats fewer tokens of itself.")] = 1.0,
     num_beams: Annotated[int, typer.Option(help="Search the likeliest reply with a beam of this width.", min=0)] = 0,
     candidates: Annotated[int, typer.Option(help="Show so many replies, and which was chosen.", min=0, max=64)] = 0,
     rank_by: RANK_BY = "",
@@ -58,7 +60,13 @@ def chat(
 ) -> None:
     """Talk in the terminal; two names answer side by side."""
     given: Globals = context.obj
-    decoding = api.decoding(top_p, temperature, greedy=greedy, num_beams=num_beams)
+    decoding = api.decoding(
+        *(top_p, temperature),
+        greedy=greedy,
+        num_beams=num_beams,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+    )
     told = _profile(profile or ())
     screen = Screen(as_json=given.as_json)
     agents = api.agents(
@@ -70,7 +78,7 @@ def chat(
     )
     agents = {name: agent.at_strength(strength) for name, agent in agents.items()}
     if memory_tokens is not None:
-        agents = {name: _recalling(agent, memory_tokens) for name, agent in agents.items()}
+        agents = _recalling(agents, memory_tokens)
     if told:
         agents = {name: agent.with_profile(told) for name, agent in agents.items()}
     screen.say(f"{' and '.join(agents)} · {decoding.signature} · /help")
@@ -85,9 +93,10 @@ def chat(
     talk(screen, agents, decoding, seed=given.seed, shown=shown)
 
 
-def _recalling(agent: "Agent", tokens: int) -> "Agent":
-    """Return an agent with another budget of recalled exchanges; the un-adapted model beside a persona has none."""
-    return agent.remembering(tokens) if agent.memory is not None or agent.weights else agent
+def _recalling(agents: "dict[str, Agent]", tokens: int) -> "dict[str, Agent]":
+    """Return agents with another budget of recalled exchanges; ConfigError where none remembers."""
+    those = {name: agent for name, agent in agents.items() if agent.memory is not None} or agents
+    return {**agents, **{name: agent.remembering(tokens) for name, agent in those.items()}}
 
 
 def talk(

@@ -10,7 +10,7 @@ from torch import Tensor
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
 from menura.decoding.beam import Beam, EndIds, Hypothesis, beam_search, collapsed, end_ids, unended
-from menura.decoding.sampling import Choice, Greedy, Nucleus, uniforms
+from menura.decoding.sampling import Choice, Greedy, MinP, Nucleus, Penalised, uniforms
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasStepArgmax
 
@@ -77,6 +77,7 @@ class _Speaking:
         self._finder = model if isinstance(choice, Greedy) and isinstance(model, HasStepArgmax) else None
         self._state: Any = prefilled
         self._scores: Tensor | None = None  # logits of the next token, if the prefill gave them
+        self._written: Tensor | None = None  # (B, T) the replies so far
         if prefilled is None and self._finder is not None:
             self._state = model.prefill(batch)
         elif prefilled is None:
@@ -90,12 +91,22 @@ class _Speaking:
         scores, self._scores = self._scores, None
         if scores is None:
             scores, self._state = self.model.step_logits(self._state, last)
+        if isinstance(self.choice, Penalised):
+            return self._unlike_before(self.choice, scores, uniform, unless)
         scores = scores if unless is None else unended(scores, unless)
         return self.choice.choose(scores, uniform.to(scores.device))
+
+    def _unlike_before(self, choice: Penalised, scores: Tensor, uniform: Tensor, unless: EndIds | None) -> Tensor:
+        scores = scores if self._written is None else choice.penalised(scores, self._written)
+        scores = scores if unless is None else unended(scores, unless)
+        chosen = choice.choose(scores, uniform.to(scores.device))[:, None]
+        self._written = chosen if self._written is None else torch.cat([self._written, chosen], 1)
+        return chosen[:, 0]
 
     def go_on_with(self, rows: Tensor) -> None:
         """Keep some rows alone."""
         self._state = self.model.reorder_cache(self._state, rows)
+        self._written = None if self._written is None else self._written[rows]
 
 
 def several(
@@ -142,7 +153,7 @@ def _ids(beam: Beam, found: Hypothesis) -> list[int]:
     return collapsed(found.ids) if beam.collapse else list(found.ids)
 
 
-def decoding(
+def decoding(  # noqa: PLR0913  # each one changes the reply
     top_p: float = 0.92,
     temperature: float = 1.0,
     *,
@@ -150,10 +161,12 @@ def decoding(
     num_beams: int = 0,
     collapse: bool = False,
     length_penalty: float = 0.0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
 ) -> Decoding:
     """Return how replies are decoded: top-p sampling, greedy, or a beam (``num_beams`` above 0).
 
-    Raises ConfigError for settings that contradict one another.
+    ``min_p`` above 0 takes the place of ``top_p``. Raises ConfigError for settings that contradict one another.
     """
     if greedy and num_beams:
         raise ConfigError(
@@ -163,6 +176,12 @@ def decoding(
         raise ConfigError("--collapse: it is a beam's reply that is collapsed", hint="add --num-beams 5")
     if length_penalty and not num_beams:
         raise ConfigError("--length-penalty: it is a beam's replies that are long or short", hint="add --num-beams 5")
+    if repetition_penalty != 1 and num_beams:
+        raise ConfigError("--repetition-penalty: a beam takes none", hint="leave --num-beams out")
+    if greedy and min_p:
+        raise ConfigError("--greedy and --min-p: two ways to choose a token", hint="leave one of them out")
     if num_beams:
         return Beam(num_beams, length_penalty, collapse)
-    return Greedy() if greedy else Nucleus(top_p, temperature)
+    sampled = MinP(min_p, temperature) if min_p else Nucleus(top_p, temperature)
+    choice = Greedy() if greedy else sampled
+    return choice if repetition_penalty == 1 else Penalised(choice, repetition_penalty)

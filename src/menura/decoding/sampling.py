@@ -4,6 +4,7 @@ Every choice turns logits, log-probabilities up to a constant per row, and one u
 token per row. Each row has its own seed, so its reply does not depend on the rest of the batch.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,6 +103,69 @@ class TopK:
     def signature(self) -> str:
         """The line that identifies this decoding."""
         return f"top-k(k={self.k}, temperature={self.temperature})"
+
+
+@dataclass(frozen=True)
+class MinP:
+    """Sample from the tokens at least ``p`` times as likely as the likeliest (Nguyen et al., 2024).
+
+    Where the model is sure few tokens are kept, where it is not many. The temperature comes after the choice of tokens,
+    so that a high one brings in no unlikely token.
+    """
+
+    p: float = 0.05
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a ``p`` that is no share."""
+        if not 0 < self.p <= 1:
+            raise ConfigError(f"min-p: {self.p}, must be above 0 and at most 1")
+        _check_temperature(self.temperature)
+
+    def choose(self, scores: Tensor, uniform: Tensor) -> Tensor:
+        """Return (B,) sampled ids."""
+        least = scores.max(-1, keepdim=True).values + math.log(self.p)
+        kept = scores >= least
+        probabilities = (scores / self.temperature).masked_fill(~kept, -math.inf).softmax(-1)
+        most = int(kept.sum(-1).max())
+        probabilities, ids = probabilities.topk(most, -1)
+        return _drawn(probabilities, ids, uniform)
+
+    @property
+    def signature(self) -> str:
+        """The line that identifies this decoding."""
+        return f"min-p(p={self.p}, temperature={self.temperature})"
+
+
+@dataclass(frozen=True)
+class Penalised:
+    """Another choice, after the tokens that a reply has already became less likely (Keskar et al., 2019).
+
+    Their log-probability is multiplied by ``penalty``. Tokens of the context are not penalised: a person's own words
+    are there.
+    """
+
+    choice: Choice
+    penalty: float = 1.1
+
+    def __post_init__(self) -> None:
+        """Refuse a penalty that would reward."""
+        if self.penalty < 1:
+            raise ConfigError(f"repetition penalty: {self.penalty}, must be at least 1", hint="1 is none")
+
+    def choose(self, scores: Tensor, uniform: Tensor) -> Tensor:
+        """Return (B,) token ids where nothing was written yet."""
+        return self.choice.choose(scores, uniform)
+
+    def penalised(self, scores: Tensor, written: Tensor) -> Tensor:
+        """Return (B, V) log-probabilities up to a constant, from scores and the tokens (B, T) of the replies so far."""
+        log_probs = scores.log_softmax(-1)
+        return log_probs.scatter(-1, written, self.penalty * log_probs.gather(-1, written))
+
+    @property
+    def signature(self) -> str:
+        """The line that identifies this decoding."""
+        return f"{self.choice.signature}, repetition_penalty={self.penalty}"
 
 
 def _drawn(probabilities: Tensor, ids: Tensor, uniform: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class DecodingFlags:
     temperature: float = setting(1.0, "Below 1 is more sober, above 1 wilder.")
     num_beams: int = setting(0, "Decode by a beam of this width.", minimum=0)
     collapse: bool = setting(False, "Leave out words the beam's reply repeats.")
+    min_p: float = setting(0.0, "Sample from tokens so many times as likely as the likeliest, in place of top-p.")
+    repetition_penalty: float = setting(1.0, "Above 1, tokens that a reply has already become less likely.")
     length_penalty: float = setting(0.0, "Of the beam: 0 the summed log-probability, 1 its mean.")
 
 
