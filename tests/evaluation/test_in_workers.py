@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counts import count
 from made_up_chat import settings, write
 from scoring import killed_once
 from small_training import config_for
@@ -110,8 +111,7 @@ def test_two_workers_find_what_one_process_finds_and_one_killed_loses_nothing(
         {},
         {"protocol": "leave-one-out", "queries": 2, "shots": (1,), "memory_tokens": 0, "identify": False},
         {"epochs": (1, 3), "draws": 1, "shots": (2,)},
-    ],
-    ids=["following", "leave-one-out", "epochs"],
+    ][: count(full_count=3, quick_count=2)],
 )
 def test_the_order_in_which_jobs_are_done_changes_nothing(
     changed: dict[str, Any], config: RunConfig, monkeypatch: pytest.MonkeyPatch
@@ -159,7 +159,7 @@ def test_an_executor_that_is_not_installed_says_what_to_install(
     assert 'pip install "menura[ray]"' in told
 
 
-@pytest.mark.parametrize("executor", ["ray", "dask"])
+@pytest.mark.parametrize("executor", ["dask", "ray"][: count(full_count=2, quick_count=1)])
 def test_other_executors_find_what_one_process_finds(executor: str, config: RunConfig) -> None:
     if find_spec({"ray": "ray", "dask": "distributed"}[executor]) is None:
         pytest.skip(f"{executor} is not installed")

@@ -56,7 +56,7 @@ REFUSED = {
     "odd-no-tokenizer": Refused(3, "no_tokenizer", "tokenizer.json is missing"),
     "odd-own-code": Refused(4, "own_code", "needs code of its own"),
     "odd-pickled": Refused(4, "unsafe_format", "pickle files can run code"),
-    "odd-sentencepiece-only": Refused(3, "package_missing", "pip install sentencepiece protobuf"),
+    "odd-sentencepiece-only": Refused(3, "package_missing", "pip install sentencepiece"),
     "odd-truncated": Refused(3, "weights_damaged", "not a whole safetensors file"),
     "other-bert": Refused(3, "masked_lm", "is a masked language model"),
     "other-classifier": Refused(3, "classifier", "is a classifier"),

@@ -156,14 +156,14 @@ def test_what_is_known_is_listed(typed: Answer) -> None:
 # A quick run learns a speaker from one dialogue, and judges by less; what is typed, run and printed is the same.
 SHOTS = counts.count(full_count=5, quick_count=1)
 DEMO = f"""from functools import partial
-from menura.api import runs
+from menura.api import demonstration
 from menura.cli.main import main
 from menura.evaluation import demo
 made = demo.EvaluateConfig
-less = {{"queries": 1, "candidates": 2, "max_new_tokens": 8}} if {SHOTS} < runs.SHOTS else {{}}
+less = {{"queries": 1, "candidates": 2, "max_new_tokens": 8}} if {SHOTS} < demonstration.SHOTS else {{}}
 demo.EvaluateConfig = lambda **table: made(**table | less)
 demo.REPLY_TOKENS = {counts.count(full_count=30, quick_count=8)}
-runs.Demo = partial(runs.Demo, shots={SHOTS})
+demonstration.Demo = partial(demonstration.Demo, shots={SHOTS})
 main()
 """
 

@@ -73,7 +73,7 @@ def test_weights_are_the_same_with_one_worker_and_two_and_with_one_killed(monkey
     assert hashes() == alone
 
 
-@pytest.mark.parametrize("executor", ["ray", "dask"])
+@pytest.mark.parametrize("executor", ["ray", "dask"][: count(full_count=2, quick_count=1)])
 def test_weights_are_the_same_with_other_executors(executor: str) -> None:
     if find_spec({"ray": "ray", "dask": "distributed"}[executor]) is None:
         pytest.skip(f"{executor} is not installed")
@@ -88,7 +88,6 @@ def test_weights_are_the_same_with_other_executors(executor: str) -> None:
     assert hashes() == alone
 
 
-@pytest.mark.weights
 @pytest.mark.slow
 @pytest.mark.skipif(count(full_count=0, quick_count=1), reason="with --full only")
 def test_weights_are_the_same_on_the_real_base(weights_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ REFUSED: dict[str, tuple[Change, int, str, str]] = {  # exit code, code, message
     "shard missing": (missing_shard, 3, "shard_missing", "1 of 2 files of weights.*00002-of-00002"),
     "index leads out": (lying_index, 3, "weights_damaged", r"it names \.\./elsewhere"),
     "no tokenizer": (without_tokenizer, 3, "no_tokenizer", "tokenizer.json is missing"),
-    "tokenizer.model only": (sentencepiece, 3, "package_missing", "tokenizer.model.*needs sentencepiece and protobuf"),
+    "tokenizer.model only": (sentencepiece, 3, "package_missing", "tokenizer.model.*needs sentencepiece"),
     "damaged tokenizer": (
         lambda f: (f / "tokenizer.json").write_text("{"),
         3,
