@@ -31,22 +31,19 @@ class Demo:
         """How many are adapted and shown before the table."""
         return min(SHOWN, self.personas)
 
-    def adapt(
-        self, on_step: Callable[[str, int, int, float], None]
-    ) -> "Iterator[tuple[str, Persona, list[DemoReply]]]":
-        """Adapt some held-out speakers; yield each one's name, persona, and replies beside the real one.
-
-        The second reply, where there is one, is to a question after what the speaker said in the support.
+    def adapt(self, on_step: Callable[[str, int, int, float], None]) -> "Iterator[tuple[str, Persona, DemoReply]]":
+        """Adapt some held-out speakers; yield each one's name, persona and replies beside the real one.
 
         ``on_step`` is called after each step of a speaker: name, steps done, steps in all, support loss.
         """
-        shown = self.demonstration
-        for number, task in enumerate(shown.shown(self.speakers, self.personas, self.shots), start=1):
+        for number, task in enumerate(self.demonstration.held_out[: self.speakers], start=1):
             name = f"speaker-{number}"
-            artefact = shown.adapt(task, name, self.shots, lambda *step, name=name: on_step(name, *step))
-            recalled = shown.recalled(task, artefact, self.shots)
-            replies = [shown.example(task, artefact, self.shots), *([recalled] if recalled else [])]
-            yield name, persona_on(shown.given.loaded, artefact), replies
+            artefact = self.demonstration.adapt(task, name, self.shots, lambda *step, name=name: on_step(name, *step))
+            yield (
+                name,
+                persona_on(self.demonstration.given.loaded, artefact),
+                self.demonstration.example(task, artefact, self.shots),
+            )
 
     def table(self, adapted: Sequence[Persona]) -> Evaluated:
         """Score held-out speakers and keep the files in the workspace; those adapted before are not adapted again."""

@@ -27,12 +27,11 @@ def demo(
         return
     screen.say(shown.introduction)
     agents = {}
-    for name, persona, examples in shown.adapt(
+    for name, persona, example in shown.adapt(
         lambda name, step, steps, loss: screen.bar(f"adapt  {name}", step, steps, f"loss {loss:.2f}")
     ):
         agents[name] = persona
-        for example in examples:
-            screen.give("example", vars(example), example.as_text(name))
+        screen.give("example", vars(example), example.as_text(name))
     shots = shown.shots
     screen.say(
         f"table over {number_of(personas, 'held-out speaker')}, {number_of(shots, 'dialogue')} each, "
