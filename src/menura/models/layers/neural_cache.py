@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from menura.errors import ConfigError
 
-WEIGHT, TEMPERATURE = 0.05, 0.02  # docs/results/persona.md says how the weight was chosen
+WEIGHT, TEMPERATURE = 0.05, 0.02  # what they give: docs/results/adaptation.md
 
 
 @dataclass(frozen=True)
