@@ -1,16 +1,16 @@
 """Alternating training: on each batch several objectives are minimised in turn, each by networks of its own."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
-from menura.adaptation.inner_loop import InnerLoop, StepCallback
-from menura.adaptation.weights import PersonaWeights, selected_parameters
-from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
+from menura.adaptation.finetune import AdaptsByInnerLoop, support_and_query_loss
+from menura.adaptation.inner_loop import InnerLoop
+from menura.adaptation.weights import selected_parameters
+from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, TrainsAlternately
 
@@ -34,7 +34,7 @@ class HasPhases(Protocol):
 
 
 @dataclass(frozen=True)
-class Alternating:
+class Alternating(AdaptsByInnerLoop):
     """Minimise the reconstruction loss, then the divergence (generators), then fit its estimate (critic; iVAE, C3).
 
     An outer step has ``generator_steps`` and ``critic_steps`` further optimiser steps on the same dialogues, at
@@ -85,22 +85,6 @@ class Alternating:
         """Yield the generators' phases, then the critic's."""
         yield from (Phase(partial(_turn, "generator", n), self.generator_lr_scale) for n in range(self.generator_steps))
         yield from (Phase(partial(_turn, "critic", n), self.critic_lr_scale) for n in range(self.critic_steps))
-
-    def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
-    ) -> PersonaWeights:
-        """Return the weights after the inner loop."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
-
-    def adapt_further(
-        self,
-        model: DialogueModel[Any],
-        weights: PersonaWeights,
-        support: Sequence[EncodedDialogue],
-        on_step: StepCallback | None = None,
-    ) -> PersonaWeights:
-        """Return a persona's weights after the inner loop from them."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
 
 
 def _turn(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -65,6 +65,41 @@ def finetuned_weights(
     return {name: value.detach().clone() if value is start[name] else value for name, value in weights.items()}
 
 
+class HasInnerLoop(Protocol):
+    """A method with an inner loop over the parameters that ``trainable`` selects."""
+
+    @property
+    def inner(self) -> InnerLoop:
+        """The inner loop."""
+
+    @property
+    def trainable(self) -> str:
+        """Parts of parameter names, comma-separated; empty for all."""
+
+
+class AdaptsByInnerLoop:
+    """How a method adapts whose persona is what the inner loop gives on the person's real replies."""
+
+    def adapt(
+        self: HasInnerLoop,
+        model: DialogueModel[Any],
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return the weights after the inner loop."""
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
+
+    def adapt_further(
+        self: HasInnerLoop,
+        model: DialogueModel[Any],
+        weights: PersonaWeights,
+        support: Sequence[EncodedDialogue],
+        on_step: StepCallback | None = None,
+    ) -> PersonaWeights:
+        """Return a persona's weights after the inner loop from them."""
+        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
+
+
 @dataclass(frozen=True)
 class PretrainOnly:
     """Pooled training without adaptation: the baseline of every table.
@@ -96,7 +131,7 @@ class PretrainOnly:
 
 
 @dataclass(frozen=True)
-class Finetune:
+class Finetune(AdaptsByInnerLoop):
     """Pooled training, then the inner loop on the persona's support set.
 
     ``trainable``: parts of parameter names, comma-separated; only parameters whose name contains one adapt ("" = all).
@@ -117,19 +152,3 @@ class Finetune:
     def objective(self, model: DialogueModel[Any], episode: EncodedEpisode, progress: float = 1.0) -> Loss:
         """Return the pooled loss; ``progress`` (share of training done, 0 to 1) seeds dropout."""
         return support_and_query_loss(model, episode, progress)
-
-    def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
-    ) -> PersonaWeights:
-        """Return the weights after the inner loop."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
-
-    def adapt_further(
-        self,
-        model: DialogueModel[Any],
-        weights: PersonaWeights,
-        support: Sequence[EncodedDialogue],
-        on_step: StepCallback | None = None,
-    ) -> PersonaWeights:
-        """Return a persona's weights after the inner loop from them."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
-from menura.adaptation.inner_loop import InnerLoop, StepCallback
+from menura.adaptation.finetune import AdaptsByInnerLoop, support_and_query_loss
+from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.rewards import rewards_named
 from menura.adaptation.weights import (
     PersonaWeights,
@@ -23,7 +23,7 @@ from menura.adaptation.weights import (
     selected_parameters,
     swapped_weights,
 )
-from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
+from menura.batches.encode import EncodedEpisode, EncodedExchange, Ids
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, HasLatents, Loss
 from menura.models.layers.latent import gumbel_noise
@@ -34,7 +34,7 @@ INITIAL = "initial_weights"  # the name of the module
 
 
 @dataclass(frozen=True)
-class LatentPolicy:
+class LatentPolicy(AdaptsByInnerLoop):
     """Minimise −(R − b) log π(z | c) − ``entropy_bonus`` · H(π) + ``supervised_weight`` · pooled loss; π is the prior.
 
     Each query exchange is answered greedily under all latents, or ``num_latents`` of them, in at most
@@ -118,22 +118,6 @@ class LatentPolicy:
             supervised.tokens,
             {**supervised.parts, "reward": played.rewards.mean(), "uncertainty": uncertainty.detach()},
         )
-
-    def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
-    ) -> PersonaWeights:
-        """Return the weights after the inner loop on the persona's real replies."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
-
-    def adapt_further(
-        self,
-        model: DialogueModel[Any],
-        weights: PersonaWeights,
-        support: Sequence[EncodedDialogue],
-        on_step: StepCallback | None = None,
-    ) -> PersonaWeights:
-        """Return a persona's weights after the inner loop from them."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
 
     @torch.no_grad()
     def _played(

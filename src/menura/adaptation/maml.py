@@ -1,6 +1,5 @@
 """Model-agnostic meta-learning (Finn et al., 2017) with MAML++ (Antoniou et al., 2019), Meta-SGD, ANIL and Reptile."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar, Literal
@@ -8,19 +7,19 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from menura.adaptation.finetune import finetuned_weights
+from menura.adaptation.finetune import AdaptsByInnerLoop
 from menura.adaptation.inner_gradients import with_gradients
-from menura.adaptation.inner_loop import InnerLoop, Order, StepCallback, iterate_inner_loop, run_inner_loop
+from menura.adaptation.inner_loop import InnerLoop, Order, iterate_inner_loop, run_inner_loop
 from menura.adaptation.inner_step import attach_inner_lrs
-from menura.adaptation.weights import PersonaWeights, selected_parameters
+from menura.adaptation.weights import selected_parameters
 from menura.batches.batch import Batch
-from menura.batches.encode import EncodedDialogue, EncodedEpisode
+from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss
 
 
 @dataclass(frozen=True)
-class Maml:
+class Maml(AdaptsByInnerLoop):
     """Minimise the query loss after the inner loop on the support set.
 
     ``order`` exact differentiates through the inner loop, first treats its steps as constants; reptile (Nichol et al.,
@@ -142,22 +141,6 @@ class Maml:
             back = [value - end[name] for name, value in start.items()]
             distance = torch.stack([(way**2).sum() for way in back]).sum() / 2
         return Loss(with_gradients(distance, list(start.values()), back), before.nll, before.tokens)
-
-    def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
-    ) -> PersonaWeights:
-        """Return the weights after the inner loop."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
-
-    def adapt_further(
-        self,
-        model: DialogueModel[Any],
-        weights: PersonaWeights,
-        support: Sequence[EncodedDialogue],
-        on_step: StepCallback | None = None,
-    ) -> PersonaWeights:
-        """Return a persona's weights after the inner loop from them."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
 
 
 def multi_step_loss_weight(done: int, steps: int, equal_weights: float) -> float:

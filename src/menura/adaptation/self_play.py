@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from menura.adaptation.finetune import finetuned_weights, support_and_query_loss
-from menura.adaptation.inner_loop import InnerLoop, StepCallback
-from menura.adaptation.weights import PersonaWeights, selected_parameters
+from menura.adaptation.finetune import AdaptsByInnerLoop, support_and_query_loss
+from menura.adaptation.inner_loop import InnerLoop
+from menura.adaptation.weights import selected_parameters
 from menura.batches.chat_format import ChatFormat, turn_ids
-from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange, Ids
+from menura.batches.encode import EncodedEpisode, EncodedExchange, Ids
 from menura.errors import ConfigError
 from menura.models.dialogue_model import DialogueModel, Loss, RewardsReplies
 
@@ -37,7 +37,7 @@ class Rewards:
 
 
 @dataclass(frozen=True)
-class SelfPlay:
+class SelfPlay(AdaptsByInnerLoop):
     """Minimise the pooled loss plus ``policy_loss_weight`` times the policy loss of self-play.
 
     After the share ``start_after`` (0..1) of training, ``num_games`` games continue a dialogue of the episode at an
@@ -104,22 +104,6 @@ class SelfPlay:
         policy = (torch.cat([advantages(value) for _, _, value in learnt]) * model.loss(said).nll).mean()
         total = supervised.total + self.policy_loss_weight * policy
         return Loss(total, supervised.nll, supervised.tokens, {**supervised.parts, **_means(found)})
-
-    def adapt(
-        self, model: DialogueModel[Any], support: Sequence[EncodedDialogue], on_step: StepCallback | None = None
-    ) -> PersonaWeights:
-        """Return the weights after the inner loop on the persona's real replies."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable)
-
-    def adapt_further(
-        self,
-        model: DialogueModel[Any],
-        weights: PersonaWeights,
-        support: Sequence[EncodedDialogue],
-        on_step: StepCallback | None = None,
-    ) -> PersonaWeights:
-        """Return a persona's weights after the inner loop from them."""
-        return finetuned_weights(model, support, self.inner, on_step, self.trainable, weights)
 
     def _worth(self, rewards: Mapping[str, Tensor]) -> Tensor:
         """Return (B,) the weighted sum of rewards."""
