@@ -72,11 +72,10 @@ def change_memory(
         for path in changed:
             after[path].write(path)
     left = after[files[-1]].memory
+    kept = [exchange for exchange in memory.exchanges if exchange not in unwanted]
+    now = left.exchanges if left else ()
     return MemoryChange(
-        len(left.exchanges) if left else 0,
-        len(unwanted),
-        memory.without(_places(memory, unwanted)).rewritten(redacted)[1] if redact else 0,
-        len(changed),
+        len(now), len(unwanted), sum(old != new for old, new in zip(kept, now, strict=True)), len(changed)
     )
 
 
