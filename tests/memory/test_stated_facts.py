@@ -3,7 +3,7 @@
 import pytest
 
 from menura.corpus.dialogue import Turn
-from menura.memory.stated_facts import asked_of, stated_facts
+from menura.memory.stated_facts import stated_facts
 from menura.tasks.task import Exchange
 
 
@@ -49,7 +49,7 @@ def test_what_says_nothing_of_the_speaker_is_no_fact(reply: str) -> None:
 
 
 def test_each_question_is_asked_once_and_outside_of_any_dialogue() -> None:
-    first, second = asked_of(said("i live in graz. i play chess", "i live in linz"))
+    first, second = (fact.asked for fact in stated_facts(said("i live in graz. i play chess", "i live in linz")))
     assert [first.context, second.context] == [
         (Turn("you", "where do you live?"),),
         (Turn("you", "what do you play?"),),

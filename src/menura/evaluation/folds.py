@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.evaluation.settings import Protocol
-from menura.memory.stated_facts import asked_of
+from menura.memory.stated_facts import stated_facts
 from menura.training.data import EncodedTask
 
 
@@ -62,5 +62,5 @@ def _fold(task: EncodedTask, query: Sequence[int], draw: str) -> Fold:
 def asking_for_facts(fold: Fold, encoder: Encoder, shots: int) -> Fold:
     """Return a fold whose queries ask for what the persona said of itself in the first ``shots`` support dialogues."""
     said = [exchange.source for part in fold.support(shots) for exchange in part if exchange.source]
-    asked = [(encoder.exchange(exchange, fold.persona_id),) for exchange in asked_of(said)]
+    asked = [(encoder.exchange(fact.asked, fold.persona_id),) for fact in stated_facts(said)]
     return replace(fold, query=tuple(asked))

@@ -5,7 +5,7 @@ are few and strict: they are there to count how much is recalled, not to find al
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from menura.corpus.dialogue import Turn
@@ -75,8 +75,3 @@ def _stated_in(text: str) -> Iterator[tuple[str, str]]:
         for match in pattern.finditer(text):
             *named, answer = match.groups()
             yield question.format(*named), answer.strip()
-
-
-def asked_of(exchanges: Sequence[Exchange]) -> list[Exchange]:
-    """Return the questions to which the replies hold the answers."""
-    return [fact.asked for fact in stated_facts(exchanges)]
