@@ -20,6 +20,7 @@ from menura.artefacts.exchange.lora import (
     check_can_leave,
     checkpoint_lora,
     persona_lora,
+    places,
     reasons_against_distilling,
     target_modules_of,
 )
@@ -269,8 +270,6 @@ def _settings_of(lora: PortableLora, start: CausalLmConfig) -> CausalLmConfig:
 
 def _weights_of(lora: PortableLora, settings: CausalLmConfig, own: Callable[[str], Any]) -> dict[str, Any]:
     """Return a LoRA under our names; where it has no map, B is zero and A the model's own, which may still learn."""
-    from menura.artefacts.exchange.lora import places
-
     weights = {}
     for ours, module in places(bases.without_weights(settings.base), settings):
         down, up = (f"{ADAPTERS}{ours}.{part}.weight" for part in ("down", "up"))

@@ -11,8 +11,6 @@ from menura.batches.encode import EncodedDialogue
 from menura.models.dialogue_model import HasNeuralCache
 from menura.tasks.task import Exchange
 
-CONTEXT_TURNS = 1  # of an exchange that is remembered: the turn that was answered
-
 
 def remembering(
     loaded: LoadedModel,
@@ -24,10 +22,8 @@ def remembering(
 
     The words of ``support`` make the cache, where the model takes one.
     """
-    learnt_from = [
-        exchange.source.last_turns(CONTEXT_TURNS) for dialogue in support for exchange in dialogue if exchange.source
-    ]
-    remembered = tuple(dict.fromkeys([*(one.last_turns(CONTEXT_TURNS) for one in exchanges), *learnt_from]))
+    learnt_from = [exchange.source.as_remembered() for dialogue in support for exchange in dialogue if exchange.source]
+    remembered = tuple(dict.fromkeys([*(one.as_remembered() for one in exchanges), *learnt_from]))
     if not (isinstance(loaded.model, HasNeuralCache) and learnt_from):
         return replace(artefact, memory=RememberedExchanges.of(remembered))
     cache, places = cache_and_places(loaded.model, artefact.weights, support)

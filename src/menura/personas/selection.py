@@ -174,7 +174,7 @@ class _Kept:
                 self._spread = self._spread[::2]
                 self._every *= 2
         if self.remember:
-            self._exchanges += [(self.total, exchange.last_turns(1)) for exchange in with_names(view).exchanges()]
+            self._exchanges += [(self.total, exchange.as_remembered()) for exchange in with_names(view).exchanges()]
         self.total += 1
 
     def remembered(self) -> tuple[Exchange, ...]:

@@ -22,9 +22,9 @@ class Exchange:
     candidates: tuple[str, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict, hash=False)
 
-    def last_turns(self, turns: int) -> "Exchange":
-        """Return what a memory keeps: the last turns of the context and the reply, without all else that is known."""
-        return Exchange(self.dialogue_id, self.context[-turns:], self.reply)
+    def as_remembered(self) -> "Exchange":
+        """Return what a memory keeps: the turn that was answered and the reply."""
+        return Exchange(self.dialogue_id, self.context[-1:], self.reply)
 
 
 @dataclass(frozen=True)
