@@ -3,9 +3,9 @@
 Shape letters: B examples, N all examples, L labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from menura.batches.tokenizer import Tokenizer
 
 Texts = tuple[str, ...]  # one text, or a pair of them
+Text = TypeVar("Text", str, Texts)
 READ_AT_ONCE = 64  # examples in one batch without gradient: bounds memory, changes no label
 
 
@@ -57,16 +58,24 @@ class Classifier(Protocol):
 @torch.no_grad()
 def log_probs(classifier: Classifier, texts: Sequence[Texts]) -> Tensor:
     """Return log-probabilities (N, L) in the given order; equal texts are read once, batched by length."""
-    different = list(dict.fromkeys(texts))
-    encoded = [classifier.encode(one) for one in different]
-    order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
     classifier.network.eval()
-    found: dict[Texts, Tensor] = {}
+    rows = read_once(texts, classifier.encode, lambda batch: classifier.logits(batch).log_softmax(-1))
+    return rows if texts else torch.zeros(0, len(classifier.labels))
+
+
+def read_once(
+    texts: Sequence[Text], encode: Callable[[Text], Encoded], read: Callable[[Sequence[Encoded]], Tensor]
+) -> Tensor:
+    """Return a row for each text (N, …), in the given order; equal texts are read once, batched by length."""
+    different = list(dict.fromkeys(texts))
+    encoded = [encode(one) for one in different]
+    order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
+    found: dict[Text, Tensor] = {}
     for start in range(0, len(order), READ_AT_ONCE):
         places = order[start : start + READ_AT_ONCE]
-        rows = classifier.logits([encoded[place] for place in places]).log_softmax(-1).cpu()
+        rows = read([encoded[place] for place in places]).cpu()
         found |= {different[place]: row for place, row in zip(places, rows, strict=True)}
-    return torch.stack([found[one] for one in texts]) if texts else torch.zeros(0, len(classifier.labels))
+    return torch.stack([found[one] for one in texts]) if texts else torch.zeros(0)
 
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from menura.batches.tokenizer import Tokenizer
 from menura.errors import EpisodeError
-from menura.scorers.classifier import READ_AT_ONCE, device_of, padded
+from menura.scorers.classifier import Encoded, device_of, padded, read_once
 from menura.scorers.encoders import load_encoder
 
 ENCODER = "minilm"
@@ -77,18 +77,17 @@ class PersonaClassifier:
 @torch.no_grad()
 def _embedded(network: nn.Module, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     """Return the mean of a text's last states, of length 1 (N, D); equal texts are read once."""
-    different = list(dict.fromkeys(texts))
     opened, closed = tokenizer.control("[CLS]"), tokenizer.control("[SEP]")
-    ids = {text: (opened, *tokenizer.encode(text)[: LONGEST - 2], closed) for text in different}
-    different.sort(key=lambda text: len(ids[text]))
-    found: dict[str, Tensor] = {}
-    for start in range(0, len(different), READ_AT_ONCE):
-        part = different[start : start + READ_AT_ONCE]
-        rows, mask = padded([ids[text] for text in part], device_of(network))
+
+    def encoded(text: str) -> Encoded:
+        return Encoded((opened, *tokenizer.encode(text)[: LONGEST - 2], closed))
+
+    def means(batch: Sequence[Encoded]) -> Tensor:
+        rows, mask = padded([one.ids for one in batch], device_of(network))
         states = network(input_ids=rows, attention_mask=mask.long()).last_hidden_state * mask[..., None]
-        means = functional.normalize(states.sum(1) / mask.sum(1, keepdim=True), dim=-1).cpu()
-        found |= dict(zip(part, means, strict=True))
-    return torch.stack([found[text] for text in texts]) if texts else torch.zeros(0, 0)
+        return functional.normalize(states.sum(1) / mask.sum(1, keepdim=True), dim=-1)
+
+    return read_once(texts, encoded, means)
 
 
 def _logistic(embeddings: Tensor, labels: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
