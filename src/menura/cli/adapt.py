@@ -138,13 +138,13 @@ def _check_usage(name: str, files: Sequence[Path] | None, folder: Path | None, *
 def _adapt_all(folder: Path, request: "AdaptRequest", workers: "Workers", screen: Screen, *, dry_run: bool) -> None:
     """Adapt to everybody in a folder, and leave with an error that lists all whose persona was not made."""
 
-    def told(done: int, people: int, record: "PersonRecord") -> None:
+    def show(done: int, people: int, record: "PersonRecord") -> None:
         if screen.as_json or dry_run:
-            screen.give("person", asdict(record), f"{record.state}  {record.name}: {_said(record)}")
+            screen.give("person", asdict(record), f"{record.state}  {record.name}: {_summary(record)}")
         else:
             screen.bar("adapt  person", done, people, f"{record.name} {record.state}")
 
-    adapted = api.adapt_all(folder, request, workers, dry_run=dry_run, on_record=told)
+    adapted = api.adapt_all(folder, request, workers, dry_run=dry_run, on_record=show)
     for record in adapted.records:
         for line in record.said if not dry_run else ():
             screen.say(f"{record.name}: {line}")
@@ -153,5 +153,5 @@ def _adapt_all(folder: Path, request: "AdaptRequest", workers: "Workers", screen
     adapted.check()
 
 
-def _said(record: "PersonRecord") -> str:
+def _summary(record: "PersonRecord") -> str:
     return " · ".join([*record.said, *(problem.message for problem in record.problems)])

@@ -9,7 +9,7 @@ from menura.errors import NumericalError
 from menura.workers.executors import Workers, surroundings, take_over
 
 DEATHS_AT_MOST = 5  # one after the other, with nothing done between them
-HANDFUL = 4  # jobs a worker that are given at once to an executor whose results come together
+JOBS_AT_ONCE = 4  # a worker, of an executor whose results come together
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -67,18 +67,20 @@ class _Pool(Generic[Job, Result]):
     def results(self, *, first_alone: bool) -> Iterator[tuple[int, Result | Lost]]:
         waiting = list(range(len(self.jobs)))
         suspects: list[int] = []  # under way when a worker died
-        barren = 0  # deaths since a job was done
+        deaths_in_a_row = 0
         while waiting or suspects:
             alone = not waiting
             batch = suspects[:1] if alone else waiting
             try:
-                for place, result in self._round(batch, first_alone=first_alone and barren == 0 and 0 in batch):
+                for place, result in self._round(
+                    batch, first_alone=first_alone and deaths_in_a_row == 0 and 0 in batch
+                ):
                     (suspects if alone else waiting).remove(place)
-                    barren = 0
+                    deaths_in_a_row = 0
                     yield place, result
             except self.workers.kind.deaths() as error:
-                barren += 1
-                if barren == DEATHS_AT_MOST:
+                deaths_in_a_row += 1
+                if deaths_in_a_row == DEATHS_AT_MOST:
                     raise _dying() from error
                 lost = [place for place in batch if place in self._under_way]
                 if alone:
@@ -97,7 +99,7 @@ class _Pool(Generic[Job, Result]):
         settings["return_as"] = "generator_unordered" if as_done else "list"
         self._under_way.clear()
         with Parallel(**settings) as parallel:
-            for part in _parts(places, len(places) if as_done else HANDFUL * count, first_alone=first_alone):
+            for part in _parts(places, len(places) if as_done else JOBS_AT_ONCE * count, first_alone=first_alone):
                 for place, result in parallel(self._calls(part)):
                     self._under_way.discard(place)
                     yield place, result
