@@ -115,26 +115,33 @@ def people_of(folder: Path) -> list[tuple[str, Path]]:
     files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     if not files:
         raise DataError("no files in it", place=str(folder), hint="put a file for each person there", code="empty")
-    named: dict[str, list[Path]] = {}
-    problems = []
-    for file in files:
-        name = legal_name(file.stem if file.is_file() else file.name)
-        named.setdefault(name.casefold(), []).append(file)
-        try:
-            persona_store.check_new(name)
-        except ConfigError:
-            message = (
-                f"no persona can be called {shown(name)}" if name else "no letter of its name can be in a persona's"
-            )
-            problems.append(Problem("bad_name", message, place=str(file), hint="rename the file"))
-    for same in named.values():
+    people = [(legal_name(file.stem if file.is_file() else file.name), file) for file in files]
+    problems = [problem for name, file in people for problem in _problems_of_name(name, file)]
+    for name, same in _by_name(people).items():
         if len(same) > 1:
-            listed, name = ", ".join(file.name for file in same), legal_name(same[0].stem)
+            listed = ", ".join(file.name for file in same)
             message = f"{listed} would all be persona {shown(name)}"
             problems.append(Problem("bad_name", message, place=str(folder), hint="rename all but one"))
     if problems:
         raise ConfigError.of(problems)
-    return [(legal_name(file.stem if file.is_file() else file.name), file) for file in files]
+    return people
+
+
+def _problems_of_name(name: str, file: Path) -> Iterator[Problem]:
+    try:
+        persona_store.check_new(name)
+    except ConfigError:
+        message = f"no persona can be called {shown(name)}" if name else "no letter of its name can be in a persona's"
+        yield Problem("bad_name", message, place=str(file), hint="rename the file")
+
+
+def _by_name(people: Sequence[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """Return the files of each name, by its first spelling: a file system may not tell capitals apart."""
+    spelled: dict[str, str] = {}
+    files: dict[str, list[Path]] = {}
+    for name, file in people:
+        files.setdefault(spelled.setdefault(name.casefold(), name), []).append(file)
+    return files
 
 
 def legal_name(stem: str) -> str:
