@@ -10,6 +10,9 @@ MenuraError
 ├── NumericalError      6  not-a-number, divergence, out of memory
 ├── PeerError           7  another process of the same run was lost
 ├── BusyError           8  the same run or workspace is in use
+│   ├── OverloadedError 8  more is asked of the server than it may run and queue
+│   ├── UnavailableError 8  the server is starting or stopping
+│   └── PersonaChangedError 8  a persona was deleted while it replied
 ├── BelowTargetError    9  a score below what ``--fail-if`` asked for
 └── Stopped       130/143  stopped by a signal, state saved
 """
@@ -132,6 +135,28 @@ class BusyError(MenuraError):
 
     exit_code = 8
     code = "locked"
+
+
+class OverloadedError(BusyError):
+    """The server runs and queues as much as it may; ``retry_after`` is in seconds."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after: int = 1, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after
+
+
+class UnavailableError(BusyError):
+    """The server is starting, or stopping and takes nothing new."""
+
+    code = "unavailable"
+
+
+class PersonaChangedError(BusyError):
+    """The persona was deleted while it replied."""
+
+    code = "persona_changed"
 
 
 class BelowTargetError(MenuraError):

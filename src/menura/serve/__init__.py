@@ -1,0 +1,1 @@
+"""Requests over HTTP become replies, of thousands of personas from one process."""
