@@ -16,7 +16,8 @@ from menura.batches.batch import Batch
 from menura.decoding.generate import generate
 from menura.decoding.sampling import Choice, Greedy, Nucleus
 from menura.errors import MismatchError
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
+from menura.models.causal_lm.config import CausalLmConfig, without_adapters
+from menura.models.causal_lm.model import CausalLm
 from menura.registry import load_model
 
 PROMPT, NEW = 32, 32  # tokens

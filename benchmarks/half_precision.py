@@ -20,7 +20,8 @@ from menura.artefacts.bases.base import on_disk
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import LoadOptions
 from menura.decoding.sampling import Greedy
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
+from menura.models.causal_lm.config import CausalLmConfig, without_adapters
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 from menura.registry import load_model
 

@@ -20,7 +20,8 @@ from menura.batches.batch import Batch
 from menura.decoding.sampling import Greedy
 from menura.errors import MismatchError
 from menura.models.causal_lm.adapter_bank import AdapterBank
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
+from menura.models.causal_lm.config import CausalLmConfig, without_adapters
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 
 PERSONAS, RANK = 32, 8

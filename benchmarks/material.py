@@ -10,7 +10,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from menura.batches.encode import EncodedDialogue, EncodedEpisode, EncodedExchange
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 
 SHORTEST, LONGEST = 24, 64  # tokens a sequence

@@ -14,7 +14,7 @@ import torch
 
 from menura.artefacts.loaders.causal_lm import LORA
 from menura.batches.encode import EncodedExchange
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.dialogue_model import DialogueModel
 from menura.training.config import RunConfig
 from menura.training.data import DataConfig

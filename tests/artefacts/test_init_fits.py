@@ -14,7 +14,7 @@ from menura.artefacts.bases.base import LoadedBase
 from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.batches.tokenizer import byte_tokenizer
 from menura.errors import MismatchError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.registry import load_model
 

@@ -13,7 +13,8 @@ from menura.artefacts import tensors
 from menura.artefacts.loaders.causal_lm import PROBE, init_file, write_adapters
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.errors import ConfigError, DataError, MismatchError, StorageError, UnsafeError
-from menura.models.causal_lm.model import CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import check_starts_as_base
 from menura.models.layers.adapters import Adapters
 from menura.registry import load_model
 

@@ -19,7 +19,7 @@ from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_artefact import ABOUT, CARD, WEIGHTS, PersonaArtefact, plain_config, read
 from menura.artefacts.tensors import content_sha256
 from menura.errors import DataError, MismatchError, NumericalError, StorageError, UnsafeError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import adapt_persona
 from menura.personas.selection import Selection

@@ -22,7 +22,7 @@ from menura.artefacts.tensors import content_sha256
 from menura.cli.main import run
 from menura.corpus.dialogue import Turn
 from menura.errors import NumericalError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.neural_cache import NeuralCache
 from menura.personas.distil import Distillation
 from menura.tasks.task import Exchange

@@ -19,7 +19,8 @@ from menura.decoding.sampling import Nucleus
 from menura.errors import DataError, MismatchError
 from menura.models.causal_lm.adapter_hooks import check_can_learn
 from menura.models.causal_lm.base_checks import NEAR
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm, check_starts_as_base
 from menura.models.layers.adapters import Adapters
 from menura.tasks.task import Exchange
 

@@ -11,7 +11,7 @@ from menura.batches.encode import EncodedExchange
 from menura.corpus import jsonl
 from menura.corpus.dialogue import Dialogue, Turn
 from menura.errors import EpisodeError, NumericalError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.personas.adapt_persona import (
     EXCHANGES_AT_MOST,
     TURNS_BEFORE,

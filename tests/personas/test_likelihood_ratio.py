@@ -12,7 +12,7 @@ from menura.adaptation.weights import swapped_weights
 from menura.api.agent import Model, Persona, persona_on
 from menura.decoding.candidates import Ranking
 from menura.errors import ConfigError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import adapt_persona, encoded
 from menura.personas.likelihood_ratio import likelihood_ratio, weights_now

@@ -17,7 +17,7 @@ from menura.artefacts.persona_memory import CACHE, EXCHANGES, RememberedExchange
 from menura.corpus.dialogue import Turn
 from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError, DataError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import adapt_persona, encoded
 from menura.personas.remembering import remembering

@@ -33,7 +33,7 @@ from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.corpus.chats.cards.writing import card_json, card_png
 from menura.errors import ConfigError, shown
 from menura.models.catalogue import named_settings
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.personas.distil import USUAL, Distillation, Fidelity, distilled, student_settings
 

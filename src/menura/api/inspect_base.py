@@ -22,7 +22,8 @@ from menura.corpus.dialogue import Turn
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError
 from menura.metrics.perplexity import Perplexity
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 from menura.personas.adapt_persona import encoded, seconds_foretold
 from menura.personas.stranger_control import packaged_speaker

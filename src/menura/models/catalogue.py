@@ -94,7 +94,8 @@ class Catalogue(Mapping[str, T], Generic[T]):
 
 
 def _causal_lm() -> ModelEntry:
-    from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+    from menura.models.causal_lm.config import CausalLmConfig
+    from menura.models.causal_lm.model import CausalLm
 
     return ModelEntry(
         CausalLmConfig,

@@ -16,7 +16,8 @@ from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedDialogue
 from menura.errors import EpisodeError
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 
 LORA = Adapters(kind="lora", rank=8, target_modules="all-linear", layers="all")

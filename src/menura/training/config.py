@@ -10,7 +10,7 @@ from menura.adaptation.protocol import Adaptation
 from menura.adaptation.weights import Decaying
 from menura.errors import ConfigError
 from menura.models.catalogue import ModelSettings, named_settings
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.training.data import DataConfig
 from menura.training.precision import Precision
 

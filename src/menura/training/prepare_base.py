@@ -14,7 +14,7 @@ from menura.artefacts import tensors
 from menura.artefacts.files import read_json, write_json
 from menura.artefacts.loaders.causal_lm import LORA, write_adapters
 from menura.errors import NumericalError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.dialogue_model import neutral_weights
 from menura.training.config import Outer, RunConfig, fingerprint
 from menura.training.data import DataConfig, EncodedTask

@@ -7,7 +7,7 @@ from menura.artefacts.bases import dtype as base_dtype
 from menura.artefacts.bases.dtype import chosen_dtype, free_memory
 from menura.artefacts.loading import LoadOptions
 from menura.errors import ConfigError, NumericalError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.registry import load_model
 

@@ -12,7 +12,7 @@ from menura.artefacts.bases import base as bases
 from menura.artefacts.bases.catalogue import DEFAULT
 from menura.batches.chat_format import chat
 from menura.batches.chat_template import ChatTemplate, base_format, compare
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.registry import load_model
 
 pytestmark = pytest.mark.weights

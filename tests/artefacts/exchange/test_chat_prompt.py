@@ -11,7 +11,7 @@ from menura.artefacts.loaders.causal_lm import chat_format_of
 from menura.batches.chat_format import ChatFormatName
 from menura.batches.encode import Encoder
 from menura.corpus.dialogue import Turn
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 
 FACTS = ("i mend clocks", "my goat is called fern")
 TALK = ("hello!", "tick, tock.", "and your goat?")

@@ -23,7 +23,7 @@ from menura.artefacts.exchange.peft_folder import CONFIG, FILES, WEIGHTS, read_p
 from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.artefacts.loading import LoadedModel
 from menura.errors import ConfigError, DataError, MenuraError, UnsafeError
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.registry import load_model
 

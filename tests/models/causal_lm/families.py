@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from menura.batches.encode import EncodedExchange
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 
 VOCABULARY = 288

@@ -15,8 +15,9 @@ from menura.batches.encode import EncodedEpisode
 from menura.errors import ConfigError, DataError, MismatchError
 from menura.models.causal_lm.adapter_hooks import check_can_learn, neutral_weights
 from menura.models.causal_lm.base_checks import check_identity, check_reading
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.hf_modules import blocks_of
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig, check_starts_as_base
+from menura.models.causal_lm.model import CausalLm, check_starts_as_base
 from menura.models.causal_lm.prompt_vectors import PromptVectors
 from menura.models.layers.adapters import Adapters, Houlsby, Ia3, Lora
 

@@ -27,9 +27,10 @@ from menura.batches.encode import EncodedEpisode, EncodedExchange
 from menura.batches.varlen import SequenceLayout, packed_chunks
 from menura.models.causal_lm import attention
 from menura.models.causal_lm.backbone import FastBackbone, HFBackbone, backbone_of
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.functional_layers import AttentionInputs
 from menura.models.causal_lm.hf_modules import blocks_of
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 
 LLAMA = partial(

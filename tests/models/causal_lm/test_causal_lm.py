@@ -11,8 +11,9 @@ from menura.batches.encode import EncodedExchange
 from menura.errors import ConfigError
 from menura.models.catalogue import counted
 from menura.models.causal_lm import model as causal_lm
+from menura.models.causal_lm.config import CausalLmConfig, without_adapters
 from menura.models.causal_lm.hf_modules import blocks_of
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig, without_adapters
+from menura.models.causal_lm.model import CausalLm
 from menura.models.dialogue_model import HasFrozenLower, RanksReplies
 from menura.models.layers.adapters import Adapters
 

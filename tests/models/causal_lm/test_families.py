@@ -35,9 +35,10 @@ from menura.errors import ConfigError, MismatchError
 from menura.models.causal_lm import backbone
 from menura.models.causal_lm.backbone import FastBackbone, HFBackbone, RecomputedBackbone, backbone_name, backbone_of
 from menura.models.causal_lm.base_checks import check_starts_as_base
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.hf_networks import max_positions
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 
 ALL = [*FAMILIES, *SHAPES]

@@ -13,7 +13,8 @@ from menura.decoding.sampling import Greedy
 from menura.errors import ConfigError
 from menura.models.causal_lm.adapter_bank import AdapterBank
 from menura.models.causal_lm.base_checks import check_starts_as_base
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.causal_lm.p2_bot import P2Bot, P2BotConfig
 from menura.models.causal_lm.transfer_transfo import TransferTransfo, TransferTransfoConfig
 from menura.models.layers.adapters import Adapters

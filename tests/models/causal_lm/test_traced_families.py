@@ -12,7 +12,8 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.weights import trainable_parameters
 from menura.batches.encode import EncodedEpisode
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 
 TWO_LAYERS = {"gemma3": {"layer_types": ["sliding_attention", "full_attention"]}, "granite": {}}

@@ -9,7 +9,7 @@ from menura.artefacts.bases.catalogue import CHATML
 from menura.artefacts.loaders.causal_lm import chat_format_of
 from menura.batches.chat_template import composed
 from menura.batches.tokenizer import Tokenizer
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 
 TEMPLATE = "chat_template.jinja"
 # Our plain format: BOS where the tokenizer puts one, a line for the facts, a line for each turn.

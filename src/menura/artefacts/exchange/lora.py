@@ -19,8 +19,8 @@ from menura.artefacts.earlier_names import renamed_weights
 from menura.artefacts.loaders.causal_lm import init_file
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.errors import ConfigError, MismatchError, Problem, shown
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.hf_modules import ALL_LINEAR, blocks_of, linear_maps, lora_maps
-from menura.models.causal_lm.model import CausalLmConfig
 
 LAYER = re.compile(r"\.(\d+)\.")
 MAX_RANK = 16  # what vLLM takes unless it is told otherwise

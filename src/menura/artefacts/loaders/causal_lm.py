@@ -25,8 +25,8 @@ from menura.errors import ConfigError, MismatchError
 from menura.models.catalogue import MODELS, BuildInputs
 from menura.models.causal_lm.adapter_hooks import check_can_learn
 from menura.models.causal_lm.base_checks import check_starts_as_base
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.hf_networks import max_positions
-from menura.models.causal_lm.model import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 
 LORA = Adapters(kind="lora", rank=8, target_modules="all-linear", layers="upper")  # of a persona on any base

@@ -6,16 +6,15 @@ Shape letters: B exchanges, T tokens side by side, L tokens of each row, N label
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from menura.batches.batch import Batch, SoftTargets
-from menura.batches.chat_format import ChatFormatName
 from menura.batches.collate import indices_by_key
 from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.padded import PaddedBatch, padded
@@ -26,13 +25,13 @@ from menura.models.causal_lm.adapter_hooks import Attachment, neutral_weights
 from menura.models.causal_lm.backbone import BackboneName, backbone_name, backbone_of
 from menura.models.causal_lm.base_checks import check_starts_as_base as check_starts_as_base  # the loader asks here
 from menura.models.causal_lm.base_checks import check_trainable
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.functional_networks import functional_network
 from menura.models.causal_lm.head import head_of
 from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.kv_cache import joined_mask
 from menura.models.causal_lm.padded_forward import padded_forward, padded_forward_above
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
-from menura.models.layers.adapters import Adapters
 from menura.models.layers.argmax import suppress_tokens
 from menura.models.layers.embeddings_and_heads import special_rows, wide
 from menura.models.layers.neural_cache import NeuralCache
@@ -40,34 +39,6 @@ from menura.models.layers.neural_cache import NeuralCache
 PASS_TOKENS = 2048  # tokens in one forward pass: bounds memory, changes no result
 REPLIES_AT_ONCE = 5  # candidates in one forward pass after a shared context
 KEPT_BYTES = 1 << 30  # of cached frozen-layer output for sequences seen before
-
-
-@dataclass(frozen=True)
-class CausalLmConfig:
-    """Settings of a causal language model that replies as a persona.
-
-    ``base`` is a name of ``menura base list``, a folder or a hub id. ``chat_format`` auto is the one that the base was
-    trained in, by its chat template. Without adapters all weights adapt (in-place);
-    with them only the adapters do (extra-place), unless ``train_base`` (the paper's "phi not fixed").
-    ``init_from`` names initial adapter weights: a file, or ``shipped``; empty is the identity initialisation of Eq. 2.
-    ``reinit`` drops the pretrained weights (MAMLviaPP's REINIT): random weights in the ``same`` network, or, as
-    ``small``, in a network of four layers 256 wide over the same vocabulary.
-    """
-
-    name: ClassVar[str] = "causal_lm"
-
-    base: str = "smollm2-135m"
-    chat_format: ChatFormatName = "auto"
-    max_length: int = 512  # tokens a sequence, reply included
-    adapters: Adapters = field(default_factory=Adapters)
-    train_base: bool = False
-    init_from: str = ""
-    reinit: Literal["none", "same", "small"] = "none"
-
-    def __post_init__(self) -> None:
-        """Refuse a length in which no exchange fits."""
-        if self.max_length < 32:
-            raise ConfigError(f"model.max_length: {self.max_length}, must be at least 32 tokens")
 
 
 @dataclass(frozen=True)
@@ -392,8 +363,3 @@ class CausalLm(DialogueModel[CausalState]):
     def _logits(self, hidden: Tensor) -> Tensor:
         logits = wide(self._head(hidden, self.special_rows))
         return logits if self._cache_in_use is None else self._cache_in_use.mixed(logits, hidden)
-
-
-def without_adapters(config: CausalLmConfig) -> CausalLmConfig:
-    """Return the in-place variant: no adapters, all weights adapt."""
-    return replace(config, adapters=replace(config.adapters, kind="none"))

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange, Ids
 from menura.errors import ConfigError
-from menura.models.causal_lm.model import CausalLm, CausalLmConfig, CausalState
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.causal_lm.model import CausalLm, CausalState
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss
 
 TOKEN_TYPES = OWN, PARTNER, FACTS = range(3)  # own is 0, so that a token without a type is the persona's own

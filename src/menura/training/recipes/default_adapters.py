@@ -12,7 +12,7 @@ from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.artefacts.bases.prepared import PREPARED
 from menura.artefacts.loaders.causal_lm import LORA, default_settings
-from menura.models.causal_lm.model import CausalLmConfig
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from menura.adaptation.finetune import Finetune, PretrainOnly
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
-from menura.models.causal_lm.model import CausalLmConfig, without_adapters
+from menura.models.causal_lm.config import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
 from menura.training.config import Outer, RunConfig, with_inner_loop, with_model
 from menura.training.data import DataConfig

@@ -6,7 +6,7 @@ from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
 from menura.adaptation.protocol import Adaptation
-from menura.models.causal_lm.model import CausalLmConfig, without_adapters
+from menura.models.causal_lm.config import CausalLmConfig, without_adapters
 from menura.models.layers.adapters import Adapters
 from menura.training.config import Outer, RunConfig
 from menura.training.data import DataConfig
