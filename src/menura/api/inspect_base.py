@@ -22,6 +22,7 @@ from menura.corpus.dialogue import Turn
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError
 from menura.metrics.perplexity import Perplexity
+from menura.models.causal_lm.backbone import backbone_name
 from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
@@ -83,7 +84,7 @@ def check_base(
         "architecture": type(network).__name__,
         "parameters": loaded.base.parameters,
         "computes in": str(network.dtype).removeprefix("torch."),
-        "backbone": model.lm.backbone,
+        "backbone": backbone_name(network),
         "reads at most": f"{loaded.encoder.max_length} tokens",
         "chat format": "plain text, one line a turn" if chat_format.name == "plain" else "its own chat template",
         "adapters": ", ".join(possible_adapters(name)),

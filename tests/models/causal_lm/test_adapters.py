@@ -338,7 +338,7 @@ def test_soft_targets_are_the_present_distribution_and_stay_small_beside_a_froze
     softened = toy.model.with_soft_targets(batch, 0.5)
     (part,) = batch.packed.chunks(10_000)
     with torch.no_grad():
-        wanted = toy.model._logits(toy.model._hidden(part, part.predict_index)).softmax(-1)
+        wanted = toy.model.logits_of(toy.model._hidden(part, part.predict_index)).softmax(-1)
     assert torch.equal(toy.model._soft_target(softened.soft_targets, 0), wanted)
     assert bool(softened.soft_targets.states) == (kind == "houlsby")
     loss = toy.model.loss(softened)

@@ -293,7 +293,7 @@ def test_rotations_that_change_with_the_length_are_bounded_by_their_original_len
         rotation |= {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4, "original_max_position_embeddings": 40}
     sizes = {"rope_parameters": rotation, "max_position_embeddings": 160 if kind == "longrope" else 40}
     made = CausalLm(network("llama3", **sizes), CausalLmConfig("x", adapters=Adapters("none"))).double()
-    assert (made.backbone, max_positions(made.network)) == ("own forward pass", 40)
+    assert (backbone_name(made.network), max_positions(made.network)) == ("own forward pass", 40)
     rows = exchanges((40, 12, 39))
     wanted = stacked([own_nll(made, row) for row in rows])
     assert near(made.loss(made.batch(rows)).nll.detach(), wanted)

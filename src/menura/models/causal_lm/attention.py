@@ -5,6 +5,7 @@ E width of a head.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,12 +13,19 @@ from torch.nn import functional
 
 from menura.batches.varlen import SequenceLayout
 from menura.models.causal_lm.functional_layers import AttentionInputs, FunctionalLayer
-from menura.models.causal_lm.kv_cache import RoomyLayer
 
 # Where attention of one query per row is cheaper without matrix products; measured on a CPU, at batch 1 to 32.
 MANY_NUMBERS = 1 << 18  # keys of a layer, at least: they come from memory, not from a cache
 SHORT_PRODUCT = 1 << 13  # keys of a head, at most
 LEAST_WIDTH = 32
+
+
+class Appends(Protocol):
+    """One layer's keys and values so far."""
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append (B, L, K, E) and return all read so far, (B, tokens, K, E)."""
+
 
 Masks = Sequence[Tensor | None]  # (L, L) of each run of rows, True where a token attends to another; None if causal
 
@@ -101,7 +109,7 @@ def cached_positions_and_masks(
     return positions, masks
 
 
-def attended_after(held: RoomyLayer, inputs: AttentionInputs, length: int, mask: Tensor | None) -> Tensor:
+def attended_after(held: Appends, inputs: AttentionInputs, length: int, mask: Tensor | None) -> Tensor:
     """Return attention outputs (B * L, H E); each new token attends to the cache and to new tokens up to itself."""
     batch, key_heads, width = len(inputs.queries) // length, *inputs.keys.shape[1:]
     shape = (batch, length, key_heads, width)

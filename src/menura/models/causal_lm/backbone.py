@@ -23,6 +23,7 @@ from menura.models.causal_lm.functional_networks import functional_network
 from menura.models.causal_lm.hf_backbone import HFBackbone, RecomputedBackbone
 from menura.models.causal_lm.hf_networks import is_recurrent
 from menura.models.causal_lm.kv_cache import RoomyLayer, prefilled_layer
+from menura.models.causal_lm.slot_cache import CachedPrefix, SlotCache
 
 BackboneName = Literal["fast", "own forward pass", "own forward pass, recomputed at each step"]
 
@@ -87,6 +88,11 @@ class FastCache:
     def used(self) -> int:
         """The tokens read so far."""
         return self.layers[0].used
+
+    def prefix(self, ids: tuple[int, ...]) -> CachedPrefix:
+        """Return a copy of what the only row has read, which are ``ids``."""
+        read = (layer.read() for layer in self.layers)
+        return CachedPrefix(ids, tuple((keys[0].clone(), values[0].clone()) for keys, values in read))
 
 
 class FastBackbone:
@@ -171,6 +177,25 @@ class FastBackbone:
             inputs = layer.qkv(hidden, rope)
             hidden = layer.finish(hidden, inputs.inputs, attended_after(held, inputs, length, masks[layer.window]))
         return self._form.final_norm(hidden).view(batch, length, width)
+
+    def slot_cache(self) -> SlotCache:
+        """Return the cache of a running batch without rows."""
+        layers = self._form.layers()
+        return SlotCache(len(layers), layers)
+
+    def extend_slots(self, cache: SlotCache, vectors: Tensor) -> Tensor:
+        """Run all layers on one more token of each row of a running batch, (B, D); return hidden states (B, D)."""
+        positions, masks = cache.step(vectors, {layer.window for layer in cache.functional})
+        hidden = self._form.embed(vectors, positions)
+        rope = self._form.rope(hidden, positions)
+        for layer, held in zip(cache.functional, cache.layers, strict=True):
+            inputs = layer.qkv(hidden, rope)
+            hidden = layer.finish(hidden, inputs.inputs, attended_after(held, inputs, 1, masks[layer.window]))
+        return self._form.final_norm(hidden)
+
+    def after(self, prefix: CachedPrefix) -> FastCache:
+        """Return the cache of one row that has read a prefix."""
+        return FastCache(prefix.as_layers(), self._form.layers())
 
     def reorder(self, cache: FastCache, rows: Tensor) -> FastCache:
         """Copy the rows."""

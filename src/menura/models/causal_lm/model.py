@@ -22,7 +22,7 @@ from menura.batches.varlen import PackedChunk, SequenceLayout
 from menura.errors import ConfigError
 from menura.models.causal_lm.adapter_bank import AdapterBank, BatchedAdapters, batched_adapters
 from menura.models.causal_lm.adapter_hooks import Attachment, neutral_weights
-from menura.models.causal_lm.backbone import BackboneName, backbone_name, backbone_of
+from menura.models.causal_lm.backbone import backbone_of
 from menura.models.causal_lm.base_checks import check_starts_as_base as check_starts_as_base  # the loader asks here
 from menura.models.causal_lm.base_checks import check_trainable
 from menura.models.causal_lm.config import CausalLmConfig
@@ -68,7 +68,7 @@ class CausalLm(DialogueModel[CausalState]):
         self._attachment = Attachment(config.adapters, self._blocks, network.config.hidden_size)
         self._adapters_in_use: BatchedAdapters | None = None
         self._cache_in_use: NeuralCache | None = None
-        self._backbone = backbone_of(network, self._blocks, self._first)
+        self.backbone = backbone_of(network, self._blocks, self._first)
         self.adapters = self._attachment.adapters.to(next(network.parameters()).device)
         self.special_rows = special_rows(self._table[0], self.dtype) if config.chat_format == "special" else None
         self.token_type_embeddings: nn.Parameter | None = None
@@ -89,7 +89,7 @@ class CausalLm(DialogueModel[CausalState]):
         nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
         softened = []
         for number, part in enumerate(batch.packed.chunks(PASS_TOKENS)):
-            logits = self._logits(self._hidden(part, part.predict_index))  # (N, V), at labels only
+            logits = self.logits_of(self._hidden(part, part.predict_index))  # (N, V), at labels only
             token_nll = nn.functional.cross_entropy(logits, part.labels, reduction="none")
             nll = nll.index_add(0, part.label_exchange, token_nll.to(nll.dtype))
             if batch.soft_targets:
@@ -102,7 +102,7 @@ class CausalLm(DialogueModel[CausalState]):
         """Return the batch with the model's present distribution at each label as soft target."""
         states = tuple(self._hidden(part, part.predict_index) for part in batch.packed.chunks(PASS_TOKENS))
         learns = self.special_rows is not None or self._table[0].weight.requires_grad  # an in-place base does
-        probabilities = tuple(self._logits(hidden).softmax(-1) for hidden in states) if learns else ()
+        probabilities = tuple(self.logits_of(hidden).softmax(-1) for hidden in states) if learns else ()
         return replace(batch, soft_targets=SoftTargets(share, probabilities, () if learns else states))
 
     @torch.no_grad()
@@ -110,7 +110,7 @@ class CausalLm(DialogueModel[CausalState]):
         """Return (N, V) the soft targets of a chunk."""
         if targets.probabilities:
             return targets.probabilities[chunk]
-        return self._logits(targets.states[chunk]).softmax(-1)
+        return self.logits_of(targets.states[chunk]).softmax(-1)
 
     def check_padded(self) -> None:
         """Raise ConfigError if the network has no functional layers here."""
@@ -134,7 +134,7 @@ class CausalLm(DialogueModel[CausalState]):
                 hidden = padded_forward_above(form, self._first, part)
             else:
                 hidden = padded_forward(form, self._embedded(part.packed), part)
-            token_nll = nn.functional.cross_entropy(self._logits(hidden), part.labels, reduction="none")
+            token_nll = nn.functional.cross_entropy(self.logits_of(hidden), part.labels, reduction="none")
             nll.append(token_nll * part.label_mask)
         return mean_loss(torch.cat(nll), wide(torch.cat([part.label_mask for part in batch.parts])))
 
@@ -144,7 +144,7 @@ class CausalLm(DialogueModel[CausalState]):
         mask = None if len(rows.runs) == 1 else batch.prefix.mask[:, :-1]
         persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
         with self._with_adapters(persona_rows, rows.lengths):
-            return CausalState(self._backbone.prefill(self._embedded(packed), rows), mask, persona_rows)
+            return CausalState(self.backbone.prefill(self._embedded(packed), rows), mask, persona_rows)
 
     def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
         """Read each whole prefix; return logits (B, V), −inf at ``suppress_ids``, and the state."""
@@ -152,20 +152,26 @@ class CausalLm(DialogueModel[CausalState]):
         mask = None if len(rows.runs) == 1 else batch.prefix.mask
         persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
         with self._with_adapters(persona_rows, rows.lengths):
-            hidden, cache = self._backbone.prefill_last(self._embedded(packed), rows)
-        return self._spoken(self._logits(hidden)), CausalState(cache, mask, persona_rows)
+            hidden, cache = self.backbone.prefill_last(self._embedded(packed), rows)
+        return self.suppressed(self.logits_of(hidden)), CausalState(cache, mask, persona_rows)
 
     def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return log-probabilities (B, V) of all tokens and the new state."""
         hidden, state = self._read(state, last[:, None])
-        return self._logits(hidden[:, -1]).log_softmax(-1), state
+        return self.logits_of(hidden[:, -1]).log_softmax(-1), state
 
     def step_logits(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return logits (B, V), −inf at ``suppress_ids``, and the new state."""
         hidden, state = self._read(state, last[:, None])
-        return self._spoken(self._logits(hidden[:, -1])), state
+        return self.suppressed(self.logits_of(hidden[:, -1])), state
 
-    def _spoken(self, logits: Tensor) -> Tensor:
+    def extend_logits(self, state: CausalState, ids: Tensor) -> tuple[Tensor, CausalState]:
+        """Read ids (B, L); return logits (B, V) behind the last one, −inf at ``suppress_ids``, and the new state."""
+        hidden, state = self._read(state, ids)
+        return self.suppressed(self.logits_of(hidden[:, -1])), state
+
+    def suppressed(self, logits: Tensor) -> Tensor:
+        """Return logits (…, V) with −inf at tokens that no reply may contain."""
         return suppress_tokens(logits, self.suppress_ids) if self.suppress_ids else logits
 
     def reorder_cache(self, state: CausalState, rows: Tensor) -> CausalState:
@@ -173,7 +179,7 @@ class CausalLm(DialogueModel[CausalState]):
         mask = None if state.mask is None else state.mask[rows]
         full = mask is None or bool(mask.all())
         persona_rows = None if state.persona_rows is None else state.persona_rows[rows]
-        return CausalState(self._backbone.reorder(state.cache, rows), None if full else mask, persona_rows)
+        return CausalState(self.backbone.reorder(state.cache, rows), None if full else mask, persona_rows)
 
     @torch.no_grad()
     def reply_nll(self, batch: Batch, prefilled: CausalState | None = None) -> Tensor:
@@ -199,7 +205,7 @@ class CausalLm(DialogueModel[CausalState]):
         read = torch.cat([last, members.reply.ids[:, :-1]], 1)
         hidden, _ = self._read(state, read, torch.cat([torch.ones_like(last, dtype=torch.bool), kept[:, :-1]], 1))
         token_nll = torch.zeros(kept.shape, device=self.device, dtype=self.dtype)
-        scored = nn.functional.cross_entropy(self._logits(hidden[kept]), members.reply.ids[kept], reduction="none")
+        scored = nn.functional.cross_entropy(self.logits_of(hidden[kept]), members.reply.ids[kept], reduction="none")
         token_nll[kept] = scored.to(self.dtype)
         return token_nll.sum(1)
 
@@ -210,11 +216,11 @@ class CausalLm(DialogueModel[CausalState]):
         """
         nll = torch.zeros(replies, device=self.device, dtype=self.dtype)
         ends, persona_rows = [], []
-        for part in (batch.prefix_tree if self._backbone.packed else batch.packed).chunks(PASS_TOKENS):
+        for part in (batch.prefix_tree if self.backbone.packed else batch.packed).chunks(PASS_TOKENS):
             of_replies, (at, exchange) = part.label_exchange < replies, part.ends
             predict_index = part.predict_index[of_replies]
             states, end = torch.split(self._hidden(part, torch.cat([predict_index, at])), [len(predict_index), len(at)])
-            token_nll = nn.functional.cross_entropy(self._logits(states), part.labels[of_replies], reduction="none")
+            token_nll = nn.functional.cross_entropy(self.logits_of(states), part.labels[of_replies], reduction="none")
             nll = nll.index_add(0, part.label_exchange[of_replies], token_nll.to(nll.dtype))
             ends.append(end)
             persona_rows.append(exchange)
@@ -249,7 +255,7 @@ class CausalLm(DialogueModel[CausalState]):
     def logits(self, ids: Tensor) -> Tensor:
         """Return logits (1, L, V) of one whole sequence of ids (1, L), computed the way ``loss`` does."""
         rows = SequenceLayout((ids.shape[1],), self.device)
-        return self._logits(self._at((tuple(ids[0].tolist()),), ids[0], rows, rows.positions))[None]
+        return self.logits_of(self._at((tuple(ids[0].tolist()),), ids[0], rows, rows.positions))[None]
 
     def neutral_weights(self) -> dict[str, Tensor]:
         """Return adapter weights under which the model computes what its base does."""
@@ -259,11 +265,6 @@ class CausalLm(DialogueModel[CausalState]):
     def dtype(self) -> torch.dtype:
         """The dtype of losses, scores and all that trains: that of the base, but at least float32."""
         return torch.promote_types(self._table[0].weight.dtype, torch.float32)
-
-    @property
-    def backbone(self) -> BackboneName:
-        """Which code runs the base's layers."""
-        return backbone_name(self.network)
 
     @contextmanager
     def using_adapters(self, bank: AdapterBank, rows: Sequence[int]) -> Iterator[None]:
@@ -296,13 +297,13 @@ class CausalLm(DialogueModel[CausalState]):
             return nullcontext()
         assert self._adapters_in_use is not None, "prefilled as several personas, so no one else can go on"
         layout = SequenceLayout(lengths, self.device)
-        return self._adapters_in_use.reading(persona_rows, layout, packed=self._backbone.packed)
+        return self._adapters_in_use.reading(persona_rows, layout, packed=self.backbone.packed)
 
     def _read(self, state: CausalState, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, CausalState]:
         """Read ids (B, L), all real where there is no mask; return their hidden states (B, L, D) and the new state."""
         seen = joined_mask(state.mask, state.cache.used, ids, mask)
         with self._with_adapters(state.persona_rows, (ids.shape[1],) * len(ids)):
-            hidden = self._backbone.extend(state.cache, self._embedded(ids), seen)
+            hidden = self.backbone.extend(state.cache, self._embedded(ids), seen)
         return hidden, CausalState(state.cache, seen, state.persona_rows)
 
     def _hidden(self, part: PackedChunk, at: Tensor) -> Tensor:
@@ -311,13 +312,13 @@ class CausalLm(DialogueModel[CausalState]):
 
     def _at(self, ids: Sequence[tuple[int, ...]], packed: Tensor, rows: SequenceLayout, at: Tensor) -> Tensor:
         if not self.lower_is_frozen:
-            return self._backbone.rows(self._embedded(packed), rows, at)
+            return self.backbone.rows(self._embedded(packed), rows, at)
         if any(rows.branches):  # such rows hardly ever come again, so nothing of them is cached
             with torch.no_grad():
-                lower = self._backbone.forward_lower(self._embedded(packed), rows)
+                lower = self.backbone.forward_lower(self._embedded(packed), rows)
         else:
             lower = torch.cat([self._lower(row) for row in ids])
-        return self._backbone.forward_upper(lower, rows, at)
+        return self.backbone.forward_upper(lower, rows, at)
 
     def _lower(self, row: tuple[int, ...]) -> Tensor:
         """Return (L, D), the input of the first adapted layer, run alone so that no neighbour changes its last bit."""
@@ -326,7 +327,7 @@ class CausalLm(DialogueModel[CausalState]):
             return self._kept[row]
         with torch.no_grad():
             vectors = self._embedded(torch.tensor(row, device=self.device))
-            lower = self._backbone.forward_lower(vectors, SequenceLayout((len(row),), self.device))
+            lower = self.backbone.forward_lower(vectors, SequenceLayout((len(row),), self.device))
         self._keep(row, lower)
         return lower
 
@@ -360,6 +361,7 @@ class CausalLm(DialogueModel[CausalState]):
         old = table(ids.clamp(max=self._vocabulary - 1))
         return torch.where((ids >= self._vocabulary)[..., None], self.special_rows[own].to(old.dtype), old)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
+    def logits_of(self, hidden: Tensor) -> Tensor:
+        """Return logits (…, V) of all tokens, from last hidden states (…, D); a cache in use is mixed in."""
         logits = wide(self._head(hidden, self.special_rows))
         return logits if self._cache_in_use is None else self._cache_in_use.mixed(logits, hidden)

@@ -1,0 +1,132 @@
+"""Continuous batching: rows of different personas enter and leave a running batch of one causal language model.
+
+Each row has a slot: its key-value cache, its adapters in a bank, and its cache of a person's words. What a row computes
+does not depend on the other rows, but for rounding.
+
+Shape letters: B rows in use, S slots, L tokens of a prompt, V vocabulary, D width.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from menura.batches.encode import EncodedExchange
+from menura.batches.varlen import SequenceLayout
+from menura.models.causal_lm.adapter_bank import AdapterBank, batched_adapters
+from menura.models.causal_lm.backbone import FastBackbone
+from menura.models.causal_lm.model import CausalLm, CausalState
+from menura.models.causal_lm.slot_cache import CachedPrefix
+from menura.models.layers.neural_cache import NeuralCache
+
+PREFIX = "adapters."  # of the names of weights that rows of one batch may differ in
+
+
+class CausalSlots:
+    """The running batch of a causal language model with a fast backbone; rows are numbered 0 to B − 1."""
+
+    def __init__(self, model: CausalLm, backbone: FastBackbone) -> None:
+        self._model = model
+        self._backbone = backbone
+        self._cache = backbone.slot_cache()
+        self._own = {f"{PREFIX}{name}": value.detach() for name, value in model.adapters.named_parameters()}
+        self._stacked: dict[str, Tensor] = {}  # (S, …) of each adapter weight
+        self._caches: list[NeuralCache | None] = []
+
+    def __len__(self) -> int:
+        return len(self._cache.lengths)
+
+    def fits(self, weights: Mapping[str, Tensor]) -> bool:
+        """Return whether a persona differs from the model in adapters alone, so that a row can have its weights."""
+        return weights.keys() <= self._own.keys()
+
+    @torch.inference_mode()
+    def read(
+        self,
+        ids: Sequence[int],
+        weights: Mapping[str, Tensor],
+        cache: NeuralCache | None = None,
+        known: CachedPrefix | None = None,
+    ) -> tuple[Tensor, CachedPrefix]:
+        """Read a prompt of L ids as a persona; return logits (1, V) of the next token, and what was read.
+
+        ``known`` is what an earlier reading with the same weights kept of the first of these ids, but not of all.
+        """
+        model, whole = self._model, tuple(ids)
+        own = {name: weights.get(name, value)[None] for name, value in self._own.items()}
+        with model.using_adapters(AdapterBank(own), [0]), model.using_cache(cache):
+            if known is None:
+                logits, state = model.prefill_logits(model.batch([EncodedExchange("", "", (), whole, ())]))
+            else:
+                row = torch.zeros(1, dtype=torch.long, device=model.device)
+                rest = torch.tensor([whole[len(known.ids) :]], device=model.device)
+                logits, state = model.extend_logits(CausalState(self._backbone.after(known), None, row), rest)
+        return logits, state.cache.prefix(whole)
+
+    @torch.inference_mode()
+    def put(self, prefix: CachedPrefix, weights: Mapping[str, Tensor], cache: NeuralCache | None = None) -> int:
+        """Let a row run that has read a prefix; return its number, B before the call."""
+        row = self._cache.put(prefix)
+        for name, value in self._own.items():
+            self._room_for(name, row)[row] = weights.get(name, value)
+        self._caches.append(cache)
+        return row
+
+    def _room_for(self, name: str, row: int) -> Tensor:
+        stacked = self._stacked.get(name)
+        if stacked is None or row >= len(stacked):
+            like = self._own[name]
+            grown = like.new_empty((max(1, 2 * row), *like.shape))
+            if stacked is not None:
+                grown[: len(stacked)] = stacked
+            stacked = self._stacked[name] = grown
+        return stacked
+
+    @torch.inference_mode()
+    def step(self, last: Tensor) -> Tensor:
+        """Read one more token of each row, ``last`` (B,); return logits (B, V), −inf at tokens that no reply has."""
+        count = len(self)
+        bank = AdapterBank({name: stacked[:count] for name, stacked in self._stacked.items()})
+        rows = torch.arange(count, device=last.device)
+        with self._one_each(bank, rows):
+            hidden = self._backbone.extend_slots(self._cache, self._model.token_vectors(last))
+        logits = self._model.logits_of(hidden)
+        for row, cache in enumerate(self._caches):
+            if cache is not None:
+                logits[row] = cache.mixed(logits[row], hidden[row])
+        return self._model.suppressed(logits)
+
+    @contextmanager
+    def _one_each(self, bank: AdapterBank, rows: Tensor) -> Iterator[None]:
+        if not self._own:
+            yield
+            return
+        layout = SequenceLayout((1,) * len(rows), rows.device)
+        with (
+            batched_adapters(bank, rows, self._model.adapters, PREFIX) as adapters,
+            adapters.reading(rows, layout, packed=True),
+        ):
+            yield
+
+    def prefix(self, row: int, ids: Sequence[int]) -> CachedPrefix:
+        """Return what a row has read, for a later ``read``; ``ids`` are its prompt and reply."""
+        return self._cache.prefix(row, ids)
+
+    @torch.inference_mode()
+    def remove(self, row: int) -> int:
+        """Remove a row; return the number that the last row had, which has this row's number now."""
+        last = self._cache.remove(row)
+        if row != last:
+            for stacked in self._stacked.values():
+                stacked[row] = stacked[last]
+            self._caches[row] = self._caches[last]
+        self._caches.pop()
+        return last
+
+
+def slots_of(model: object) -> CausalSlots | None:
+    """Return an empty running batch of a model; None for one whose replies cannot be continued in one batch."""
+    if type(model) is not CausalLm or not isinstance(model.backbone, FastBackbone):
+        return None
+    return CausalSlots(model, model.backbone)
