@@ -13,6 +13,7 @@ MenuraError
 │   ├── OverloadedError 8  more is asked of the server than it may run and queue
 │   ├── UnavailableError 8  the server is starting or stopping
 │   └── PersonaChangedError 8  a persona was deleted while it replied
+├── EngineError         1  the server's engine failed at a request that had nothing wrong
 ├── BelowTargetError    9  a score below what ``--fail-if`` asked for
 └── Stopped       130/143  stopped by a signal, state saved
 """
@@ -157,6 +158,12 @@ class PersonaChangedError(BusyError):
     """The persona was deleted while it replied."""
 
     code = "persona_changed"
+
+
+class EngineError(MenuraError):
+    """The engine failed at a request that had nothing wrong; the request may be sent again."""
+
+    code = "engine_error"
 
 
 class BelowTargetError(MenuraError):

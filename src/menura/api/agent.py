@@ -16,7 +16,7 @@ from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
-from menura.batches.encode import EncodedExchange
+from menura.batches.encode import EncodedDialogue, EncodedExchange
 from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue, Profile, Turn
 from menura.corpus.strict_json import SURROGATE
@@ -139,12 +139,12 @@ class Agent:
         """
         from menura.decoding.candidates import Ranking
 
-        max_new_tokens = self._bounded(max_new_tokens)
-        prompt = self._prompt(context, max_new_tokens)
+        max_new_tokens = self.bounded(max_new_tokens)
+        prompt = self.prompt(context, max_new_tokens)
         if self.num_latents or ranking is not None:
             ways = ranking or Ranking()
             ways = ways if self.num_latents else replace(ways, each=count)
-            plain = replace(self, memory=None)._prompt(context, max_new_tokens) if ways.by == "persona" else prompt
+            plain = replace(self, memory=None).prompt(context, max_new_tokens) if ways.by == "persona" else prompt
             return self._ranked((prompt, plain), ways, decoding, max_new_tokens, seed)[:count]
         model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
         seeds = list(range(seed, seed + count))
@@ -206,8 +206,8 @@ class Agent:
             yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
             return
         model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
-        max_new_tokens = self._bounded(max_new_tokens)
-        prompt = model.batch([self._prompt(context, max_new_tokens)])
+        max_new_tokens = self.bounded(max_new_tokens)
+        prompt = model.batch([self.prompt(context, max_new_tokens)])
         with self._as_agent():
             ids: list[int] = []
             shown = 0
@@ -222,26 +222,25 @@ class Agent:
             if rest:  # it ended within a character
                 yield rest
 
-    def _prompt(self, context: Context, max_new_tokens: int) -> EncodedExchange:
-        turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)
-        if not turns:
-            raise DataError("nothing to reply to: the context is empty", code="empty")
-        wrong = next((turn for turn in turns if not isinstance(turn, Turn)), None)
-        if wrong is not None:
-            message = f"a {type(wrong).__name__} in the context where a Turn was wanted"
-            raise DataError(
-                message, hint='one line of text, or [menura.corpus.dialogue.Turn("you", "hello"), …]', code="schema"
-            )
-        # Half of a surrogate pair is no character, and no tokenizer reads it.
-        turns = tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
-        encoder = self.loaded.encoder
+    def prompt(
+        self, context: Context, max_new_tokens: int, recalled: Sequence[EncodedDialogue] | None = None
+    ) -> EncodedExchange:
+        """Return what is read before a reply of so many tokens: facts, recalled exchanges and the dialogue so far.
+
+        ``recalled`` is what ``recalled`` returned, if it was asked for before. Raises DataError for no context.
+        """
+        encoder, turns = self.loaded.encoder, _turns(context)
         prompt = encoder.prompt(turns, PERSONA, self.facts, {PERSONA: self.profile}, room=max_new_tokens)
-        if self.memory is None or not self.memory_tokens:
-            return prompt
-        recalled = self.memory.recalled(turns, encoder, self.memory_tokens)
+        recalled = self.recalled(turns) if recalled is None else recalled
         return encoder.after(prompt, recalled, encoder.max_length - max_new_tokens) if recalled else prompt
 
-    def _bounded(self, max_new_tokens: int) -> int:
+    def recalled(self, context: Context) -> tuple[EncodedDialogue, ...]:
+        """Return the exchanges of its memory that fit a dialogue so far, the best one last; each has its text."""
+        if self.memory is None or not self.memory_tokens:
+            return ()
+        return self.memory.recalled(_turns(context), self.loaded.encoder, self.memory_tokens)
+
+    def bounded(self, max_new_tokens: int) -> int:
         """Return a length of reply that leaves the context half of what the model reads; some read very little."""
         return min(max_new_tokens, self.loaded.encoder.max_length // 2)
 
@@ -251,6 +250,20 @@ class Agent:
         model = self.loaded.model
         with swapped_weights(model, self.weights), weighing(model, self.strength), caching(model, self.cache):
             yield
+
+
+def _turns(context: Context) -> tuple[Turn, ...]:
+    """Return a line, or a dialogue so far, as turns; DataError where there is none, or what is in it is no turn."""
+    turns = (Turn(YOU, context),) if isinstance(context, str) else tuple(context)
+    if not turns:
+        raise DataError("nothing to reply to: the context is empty", code="empty")
+    wrong = next((turn for turn in turns if not isinstance(turn, Turn)), None)
+    if wrong is not None:
+        message = f"a {type(wrong).__name__} in the context where a Turn was wanted"
+        hint = 'one line of text, or [menura.corpus.dialogue.Turn("you", "hello"), …]'
+        raise DataError(message, hint=hint, code="schema")
+    # Half of a surrogate pair is no character, and no tokenizer reads it.
+    return tuple(Turn(turn.speaker, SURROGATE.sub("\N{REPLACEMENT CHARACTER}", turn.text)) for turn in turns)
 
 
 @dataclass(frozen=True)
