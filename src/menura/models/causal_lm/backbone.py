@@ -89,10 +89,15 @@ class FastCache:
         """The tokens read so far."""
         return self.layers[0].used
 
-    def prefix(self, ids: tuple[int, ...]) -> CachedPrefix:
-        """Return a copy of what the only row has read, which are ``ids``."""
-        read = (layer.read() for layer in self.layers)
-        return CachedPrefix(ids, tuple((keys[0].clone(), values[0].clone()) for keys, values in read))
+    def prefixes(self, rows: Sequence[tuple[int, ...]]) -> list[CachedPrefix]:
+        """Return copies of what each row has read, which are these ids; shorter rows were padded on the left."""
+        read = [layer.read() for layer in self.layers]
+        made = []
+        for row, ids in enumerate(rows):
+            start = self.used - len(ids)
+            layers = ((keys[row, start:].clone(), values[row, start:].clone()) for keys, values in read)
+            made.append(CachedPrefix(ids, tuple(layers)))
+        return made
 
 
 class FastBackbone:

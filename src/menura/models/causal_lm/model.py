@@ -148,12 +148,17 @@ class CausalLm(DialogueModel[CausalState]):
 
     def prefill_logits(self, batch: Batch) -> tuple[Tensor, CausalState]:
         """Read each whole prefix; return logits (B, V), −inf at ``suppress_ids``, and the state."""
+        hidden, state = self.prefill_hidden(batch)
+        return self.suppressed(self.logits_of(hidden)), state
+
+    def prefill_hidden(self, batch: Batch) -> tuple[Tensor, CausalState]:
+        """Read each whole prefix; return the last hidden state (B, D) behind each, and the state."""
         packed, rows = self._side_by_side([exchange.prefix for exchange in batch.exchanges])
         mask = None if len(rows.runs) == 1 else batch.prefix.mask
         persona_rows = self._adapters_in_use.rows if self._adapters_in_use else None
         with self._with_adapters(persona_rows, rows.lengths):
             hidden, cache = self.backbone.prefill_last(self._embedded(packed), rows)
-        return self.suppressed(self.logits_of(hidden)), CausalState(cache, mask, persona_rows)
+        return hidden, CausalState(cache, mask, persona_rows)
 
     def step(self, state: CausalState, last: Tensor) -> tuple[Tensor, CausalState]:
         """Read ``last`` (B,); return log-probabilities (B, V) of all tokens and the new state."""
@@ -165,10 +170,10 @@ class CausalLm(DialogueModel[CausalState]):
         hidden, state = self._read(state, last[:, None])
         return self.suppressed(self.logits_of(hidden[:, -1])), state
 
-    def extend_logits(self, state: CausalState, ids: Tensor) -> tuple[Tensor, CausalState]:
-        """Read ids (B, L); return logits (B, V) behind the last one, −inf at ``suppress_ids``, and the new state."""
+    def extend_hidden(self, state: CausalState, ids: Tensor) -> tuple[Tensor, CausalState]:
+        """Read ids (B, L); return the last hidden state (B, D) behind the last one, and the new state."""
         hidden, state = self._read(state, ids)
-        return self.suppressed(self.logits_of(hidden[:, -1])), state
+        return hidden[:, -1], state
 
     def suppressed(self, logits: Tensor) -> Tensor:
         """Return logits (…, V) with −inf at tokens that no reply may contain."""

@@ -8,6 +8,7 @@ Shape letters: B rows in use, S slots, L tokens of a prompt, V vocabulary, D wid
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +22,19 @@ from menura.models.causal_lm.slot_cache import CachedPrefix
 from menura.models.layers.neural_cache import NeuralCache
 
 PREFIX = "adapters."  # of the names of weights that rows of one batch may differ in
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A prompt of L ids, to be read as a persona: its weights, and its cache of words.
+
+    ``known`` is what an earlier reading with the same weights kept of the first of these ids, but not of all.
+    """
+
+    ids: tuple[int, ...]
+    weights: Mapping[str, Tensor]
+    cache: NeuralCache | None = None
+    known: CachedPrefix | None = None
 
 
 class CausalSlots:
@@ -42,27 +56,44 @@ class CausalSlots:
         return weights.keys() <= self._own.keys()
 
     @torch.inference_mode()
-    def read(
-        self,
-        ids: Sequence[int],
-        weights: Mapping[str, Tensor],
-        cache: NeuralCache | None = None,
-        known: CachedPrefix | None = None,
-    ) -> tuple[Tensor, CachedPrefix]:
-        """Read a prompt of L ids as a persona; return logits (1, V) of the next token, and what was read.
+    def read(self, prompts: Sequence[Unread]) -> list[tuple[Tensor, CachedPrefix]]:
+        """Read prompts, each as its persona; return for each the logits (V,) of its next token, and what was read.
 
-        ``known`` is what an earlier reading with the same weights kept of the first of these ids, but not of all.
+        Prompts of which nothing is known are read in one pass.
         """
-        model, whole = self._model, tuple(ids)
-        own = {name: weights.get(name, value)[None] for name, value in self._own.items()}
-        with model.using_adapters(AdapterBank(own), [0]), model.using_cache(cache):
-            if known is None:
-                logits, state = model.prefill_logits(model.batch([EncodedExchange("", "", (), whole, ())]))
-            else:
-                row = torch.zeros(1, dtype=torch.long, device=model.device)
-                rest = torch.tensor([whole[len(known.ids) :]], device=model.device)
-                logits, state = model.extend_logits(CausalState(self._backbone.after(known), None, row), rest)
-        return logits, state.cache.prefix(whole)
+        read: dict[int, tuple[Tensor, CachedPrefix]] = {}
+        new = [place for place, prompt in enumerate(prompts) if prompt.known is None]
+        for places in [new] * bool(new) + [[place] for place in range(len(prompts)) if place not in new]:
+            some = [prompts[place] for place in places]
+            with self._model.using_adapters(self._bank(some), range(len(some))):
+                hidden, state = self._read(some)
+            logits = self._logits(hidden, [prompt.cache for prompt in some])
+            whole = state.cache.prefixes([prompt.ids for prompt in some])
+            read.update(zip(places, zip(logits, whole, strict=True), strict=True))
+        return [read[place] for place in range(len(prompts))]
+
+    def _bank(self, prompts: Sequence[Unread]) -> AdapterBank:
+        rows = [{name: prompt.weights.get(name, own) for name, own in self._own.items()} for prompt in prompts]
+        return AdapterBank.of(rows)
+
+    def _read(self, prompts: Sequence[Unread]) -> tuple[Tensor, CausalState]:
+        """Read prompts of which nothing is known, or one on from what is known of it."""
+        model, known = self._model, prompts[0].known
+        if known is None:
+            return model.prefill_hidden(
+                model.batch([EncodedExchange("", "", (), prompt.ids, ()) for prompt in prompts])
+            )
+        row = torch.zeros(1, dtype=torch.long, device=model.device)
+        rest = torch.tensor([prompts[0].ids[len(known.ids) :]], device=model.device)
+        return model.extend_hidden(CausalState(self._backbone.after(known), None, row), rest)
+
+    def _logits(self, hidden: Tensor, caches: Sequence[NeuralCache | None]) -> Tensor:
+        """Return logits (B, V) from hidden states (B, D), each row's cache mixed in."""
+        logits = self._model.logits_of(hidden)
+        for row, cache in enumerate(caches):
+            if cache is not None:
+                logits[row] = cache.mixed(logits[row], hidden[row])
+        return self._model.suppressed(logits)
 
     @torch.inference_mode()
     def put(self, prefix: CachedPrefix, weights: Mapping[str, Tensor], cache: NeuralCache | None = None) -> int:
@@ -91,11 +122,7 @@ class CausalSlots:
         rows = torch.arange(count, device=last.device)
         with self._one_each(bank, rows):
             hidden = self._backbone.extend_slots(self._cache, self._model.token_vectors(last))
-        logits = self._model.logits_of(hidden)
-        for row, cache in enumerate(self._caches):
-            if cache is not None:
-                logits[row] = cache.mixed(logits[row], hidden[row])
-        return self._model.suppressed(logits)
+        return self._logits(hidden, self._caches)
 
     @contextmanager
     def _one_each(self, bank: AdapterBank, rows: Tensor) -> Iterator[None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from menura.decoding.generate import Decoding
 from menura.serve.engine.running import check_batchable
-from menura.serve.engine.ticket import Ticket
+from menura.serve.engine.ticket import Ticket, prepared
 from menura.serve.engine.token_choice import seed_of, token_choices
 from menura.serve.generation import Begun, Delta, Finished, Ranked
 
@@ -16,9 +16,7 @@ def reply_alone(ticket: Ticket) -> Iterator[None]:
     can do.
     """
     check_batchable(ticket)
-    resident, prompt, request = ticket.resident, ticket.prompt, ticket.request
-    assert resident is not None, "a ticket that runs was prepared"
-    assert prompt is not None, "a ticket that runs was prepared"
+    request, (resident, prompt) = ticket.request, prepared(ticket)
     ticket.give(Begun(request.model, resident.version, len(prompt.ids), 0, prompt.recalled, prompt.notes))
     choice, first = _choice(ticket), seed_of(request.sampling)
     agent, tokenizer, most = prompt.agent, prompt.agent.loaded.encoder.tokenizer, prompt.max_new_tokens

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from menura.api.agent import Agent
 from menura.artefacts.loading import LoadedModel
-from menura.errors import ConfigError, EngineError
-from menura.models.causal_lm.slots import CausalSlots, slots_of
+from menura.errors import ConfigError, EngineError, MenuraError
+from menura.models.causal_lm.slot_cache import CachedPrefix
+from menura.models.causal_lm.slots import CausalSlots, Unread, slots_of
 from menura.serve.engine.prefix_cache import PrefixCache
 from menura.serve.engine.prompts import Prompt
 from menura.serve.engine.reply_text import ReplyText
-from menura.serve.engine.residents import Resident
 from menura.serve.engine.scoring import echoed, ranked
-from menura.serve.engine.ticket import Ticket
+from menura.serve.engine.ticket import Ticket, prepared
 from menura.serve.engine.token_choice import TokenChoice, chosen, token_choices, with_logprob
 from menura.serve.generation import Begun, Delta, Finished, FinishReason, TokenLogprob
 
@@ -54,24 +54,34 @@ class RunningModel:
         """Return whether an agent can have a row: its weights are adapters, and its strength is the model's own."""
         return agent.strength is None and self._slots.fits(agent.weights)
 
-    def admit(self, ticket: Ticket, resident: Resident, prompt: Prompt) -> None:
-        """Read a ticket's prompt and give each of its replies a row and its first token."""
-        request, agent = ticket.request, prompt.agent
-        known = self._prefixes.longest(resident.key, prompt.ids)
-        logits, prefix = self._slots.read(prompt.ids, agent.weights, agent.cache, known)
-        cached = len(known.ids) if known else 0
+    def admit(self, tickets: Sequence[Ticket]) -> None:
+        """Read the prompts of tickets in one pass, and give each of their replies a row and its first token."""
+        known = [self._prefixes.longest(one.resident.key, one.prompt.ids) for one in map(prepared, tickets)]
+        unread = [
+            Unread(one.prompt.ids, one.prompt.agent.weights, one.prompt.agent.cache, before)
+            for one, before in zip(map(prepared, tickets), known, strict=True)
+        ]
+        for ticket, asked, (logits, prefix) in zip(tickets, unread, self._slots.read(unread), strict=True):
+            try:
+                self._begin(ticket, asked, logits, prefix)
+            except MenuraError as error:
+                self.fail(ticket, error)
+
+    def _begin(self, ticket: Ticket, asked: Unread, logits: Tensor, prefix: CachedPrefix) -> None:
+        request, (resident, prompt) = ticket.request, prepared(ticket)
+        cached = len(asked.known.ids) if asked.known else 0
         ticket.give(Begun(request.model, resident.version, len(prompt.ids), cached, prompt.recalled, prompt.notes))
         self._groups[ticket] = Group(request.count)
         rows = [self._row(ticket, index, choice, prompt) for index, choice in enumerate(self._choices(ticket, prompt))]
         if request.prompt is not None and request.echo:
             for row in rows:
-                ticket.give(echoed(self.loaded, agent, prompt.ids, row.index, request.top_logprobs))
+                ticket.give(echoed(self.loaded, prompt.agent, prompt.ids, row.index, request.top_logprobs))
         if prompt.max_new_tokens == 0:
             for row in rows:
                 self._end(row, "length", None)
             return
         for row in rows:
-            self._slots.put(prefix, agent.weights, agent.cache)
+            self._slots.put(prefix, asked.weights, asked.cache)
             self.rows.append(row)
         if request.count > 1:
             self._prefixes.keep(resident.key, prefix)
@@ -141,9 +151,7 @@ class RunningModel:
         if rest or row.logprobs:
             ticket.give(Delta(row.index, rest, tuple(row.logprobs)))
         ticket.give(Finished(row.index, reason, len(written)))
-        group, resident, prompt = self._groups[ticket], ticket.resident, ticket.prompt
-        assert resident is not None, "a ticket that runs was prepared"
-        assert prompt is not None, "a ticket that runs was prepared"
+        group, (resident, prompt) = self._groups[ticket], prepared(ticket)
         if place is not None and ticket.request.count == 1:
             self._prefixes.keep(resident.key, self._slots.prefix(place, (*prompt.ids, *written)))
         group.running -= 1

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Condition, Thread
 from typing import cast
 
@@ -29,7 +30,7 @@ from menura.serve.engine.prefix_cache import PrefixCache
 from menura.serve.engine.prompts import prompt_of
 from menura.serve.engine.residents import Residents, is_there, served_model, served_models
 from menura.serve.engine.running import RunningModel, running_model
-from menura.serve.engine.ticket import Ticket
+from menura.serve.engine.ticket import Ticket, prepared
 from menura.serve.generation import EngineState, Event, GenerationRequest, ServedModel
 from menura.serve.settings import ServerSettings
 
@@ -162,8 +163,7 @@ class BatchingEngine:
     def _turn(self) -> None:
         """Take in what may run, and give each running reply a token; wait if there is nothing to do."""
         self._check()
-        for ticket in self._admissible():
-            self._guarded(ticket, self._admit)
+        self._admit(self._admissible())
         for key, model in list(self._models.items()):
             if model is not None and model.rows:
                 self._step(key, model)
@@ -174,68 +174,83 @@ class BatchingEngine:
 
     def _step(self, key: int, model: RunningModel) -> None:
         model.sweep()
-        try:
+        tickets = {row.ticket for row in model.rows}
+        with self._failing(tickets):
             model.step()
-        except Exception:  # the replies of this batch fail, the server goes on
-            logger.exception("a step failed")
-            for ticket in {row.ticket for row in model.rows}:
-                ticket.end(EngineError("the engine failed at this reply", hint="send it again"))
-            del self._models[key]  # a new batch is begun with the next request
+            return
+        del self._models[key]  # its batch may be half changed: a new one is begun with the next request
 
     def _may_run(self) -> bool:
-        """Return whether the first that waits fits beside what runs."""
-        free = self._settings.slots - self._busy()
-        return any(ticket.request.count <= free or ticket.cancelled for ticket in self._waiting)
+        """Return whether any that waits fits beside what runs."""
+        busy = self._busy()
+        return any(self._fits(ticket, busy) for ticket in self._waiting)
 
-    def _busy(self) -> int:
-        return sum(len(model.rows) for model in self._models.values() if model)
+    def _busy(self) -> Counter[str]:
+        """Return the number of rows of each owner."""
+        return Counter(row.ticket.request.owner for model in self._models.values() if model for row in model.rows)
 
-    def _admissible(self) -> Iterator[Ticket]:
-        """Yield tickets that wait, in their order, while they fit; those of an owner with enough rows stay."""
-        tokens = 0
+    def _admissible(self) -> list[Ticket]:
+        """Take out of the queue what fits beside what runs, in its order; those of an owner with enough rows stay."""
+        tokens, busy, found = 0, self._busy(), []
         while tokens < TOKENS_BETWEEN_STEPS:
             with self._wake:
-                ticket = next(filter(self._fits, self._waiting), None)
+                ticket = next((one for one in self._waiting if self._fits(one, busy)), None)
                 if ticket is None:
-                    return
+                    break
                 self._waiting.remove(ticket)
             if ticket.cancelled:
                 ticket.end()
                 continue
-            tokens += len(ticket.prompt.ids) if ticket.prompt else 0
-            yield ticket
+            found.append(ticket)
+            tokens += len(prepared(ticket).prompt.ids)
+            busy[ticket.request.owner] += ticket.request.count
+        return found
 
-    def _fits(self, ticket: Ticket) -> bool:
+    def _fits(self, ticket: Ticket, busy: Counter[str]) -> bool:
+        """Return whether a ticket may run beside so many rows of each owner; what nobody waits for may, to its end."""
+        own, count, owner = self._settings, ticket.request.count, ticket.request.owner
         if ticket.cancelled:
             return True
-        own, count, owner = self._settings, ticket.request.count, ticket.request.owner
-        if own.slots_per_owner and owner:
-            rows = (row for model in self._models.values() if model for row in model.rows)
-            if sum(row.ticket.request.owner == owner for row in rows) + count > max(own.slots_per_owner, count):
-                return False
-        return self._busy() + count <= own.slots
+        # Who has nothing running may have one request that is larger than its share.
+        if own.slots_per_owner and owner and busy[owner] and busy[owner] + count > own.slots_per_owner:
+            return False
+        return busy.total() + count <= own.slots
 
-    def _guarded(self, ticket: Ticket, work: Callable[[Ticket], None]) -> None:
-        """Do something for one ticket, whose own error it is if it fails."""
+    def _admit(self, tickets: Sequence[Ticket]) -> None:
+        """Let tickets run: those of one model are read in one pass, of models that reply alone each runs to its end."""
+        together: dict[int, list[Ticket]] = {}
+        for ticket in tickets:
+            resident, _ = prepared(ticket)
+            loaded = resident.agent.loaded
+            key = id(loaded.model)
+            if key not in self._models:
+                self._models[key] = running_model(loaded, self._prefixes)
+            model = self._models[key]
+            if model is not None and model.fits(resident.agent):
+                together.setdefault(key, []).append(ticket)
+            else:
+                with self._failing([ticket]):
+                    self._reply_alone(ticket)
+        for key, some in together.items():
+            model = self._models[key]
+            assert model is not None, "those that reply alone were"
+            with self._failing(some):
+                model.admit(some)
+
+    @contextmanager
+    def _failing(self, tickets: Iterable[Ticket]) -> Iterator[None]:
+        """End tickets with the error of what is done for them, whatever it is: the others and the server go on."""
         try:
-            work(ticket)
+            yield
         except MenuraError as error:
-            ticket.end(error)
-        except Exception:  # as in ``_step``
+            for ticket in tickets:
+                ticket.end(error)
+        except Exception:  # as said above
             logger.exception("a request failed")
-            ticket.end(EngineError("the engine failed at this reply", hint="send it again"))
+            for ticket in tickets:
+                ticket.end(EngineError("the engine failed at this reply", hint="send it again"))
 
-    def _admit(self, ticket: Ticket) -> None:
-        resident, prompt = ticket.resident, ticket.prompt
-        assert resident is not None, "what waits was prepared"
-        assert prompt is not None, "what waits was prepared"
-        loaded = resident.agent.loaded
-        if id(loaded.model) not in self._models:
-            self._models[id(loaded.model)] = running_model(loaded, self._prefixes)
-        model = self._models[id(loaded.model)]
-        if model is not None and model.fits(resident.agent):
-            model.admit(ticket, resident, prompt)
-            return
+    def _reply_alone(self, ticket: Ticket) -> None:
         self._alone_runs = True
         try:
             for _ in reply_alone(ticket):

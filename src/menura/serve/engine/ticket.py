@@ -3,10 +3,18 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from menura.serve.engine.prompts import Prompt
 from menura.serve.engine.residents import Resident
 from menura.serve.generation import Event, GenerationRequest
+
+
+class Prepared(NamedTuple):
+    """Who is to reply, and what is read before."""
+
+    resident: Resident
+    prompt: Prompt
 
 
 @dataclass(eq=False)
@@ -49,3 +57,10 @@ class Ticket:
         if isinstance(event, Exception):
             raise event
         return event
+
+
+def prepared(ticket: Ticket) -> Prepared:
+    """Return what a ticket got before it waited."""
+    assert ticket.resident is not None, "what waits was prepared"
+    assert ticket.prompt is not None, "what waits was prepared"
+    return Prepared(ticket.resident, ticket.prompt)
