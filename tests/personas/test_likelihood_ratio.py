@@ -37,7 +37,7 @@ def persona() -> Persona:
 def test_the_score_is_the_difference_of_log_likelihoods_per_token(persona: Persona) -> None:
     model, encoder = persona.loaded.model, persona.loaded.encoder
     bare = replace(persona, memory=None, cache=None)
-    prompt, plain = (agent._prompt(LINE, 60) for agent in (persona, bare))
+    prompt, plain = (agent.prompt(LINE, 60) for agent in (persona, bare))
     assert len(prompt.prefix) > len(plain.prefix), "something is recalled"
     replies = [encoder.reply_ids(text) for text in ("my clocks, all forty.", "no idea.")]
     own, anybodys = (model.batch([replace(context, reply=reply) for reply in replies]) for context in (prompt, plain))

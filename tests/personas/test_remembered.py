@@ -92,8 +92,8 @@ def test_its_replies_read_what_fits_within_a_budget_or_nothing() -> None:
     made(*range(6))
     persona = Persona.load("ann")
     line = memory_of("ann").exchanges[0].reply.text
-    with_all, bare = persona._prompt(line, 8), persona.remembering(0)._prompt(line, 8)
-    little = persona.remembering(90)._prompt(line, 8)
+    with_all, bare = persona.prompt(line, 8), persona.remembering(0).prompt(line, 8)
+    little = persona.remembering(90).prompt(line, 8)
     assert len(bare.context) < len(little.context) < len(with_all.context)
     assert len(little.context) - len(bare.context) <= 90
 

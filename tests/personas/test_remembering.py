@@ -124,14 +124,14 @@ def test_what_is_redacted_is_gone_from_text_and_cache(mira: PersonaArtefact) -> 
 def test_what_fits_is_read_before_the_line_within_the_budget(mira: PersonaArtefact, loaded: LoadedModel) -> None:
     persona = persona_on(loaded, mira)
     line = [Turn("you", "do you grow parsnips?")]
-    spelled = loaded.encoder.tokenizer.decode(list(persona._prompt(line, 10).prefix))
+    spelled = loaded.encoder.tokenizer.decode(list(persona.prompt(line, 10).prefix))
     assert "parsnips, call" in spelled
     assert spelled.index("parsnips, call") < spelled.index("do you grow parsnips?")
     forgetful = persona.remembering(0)
     assert forgetful.cache is None
     plain = replace(persona, memory=None, cache=None)
-    assert forgetful._prompt(line, 10) == plain._prompt(line, 10)
-    assert len(persona.remembering(40)._prompt(line, 10).prefix) <= len(plain._prompt(line, 10).prefix) + 40
+    assert forgetful.prompt(line, 10) == plain.prompt(line, 10)
+    assert len(persona.remembering(40).prompt(line, 10).prefix) <= len(plain.prompt(line, 10).prefix) + 40
 
 
 def test_memory_asked_of_a_persona_without_says_how_to_get_one(mira: PersonaArtefact, loaded: LoadedModel) -> None:

@@ -150,10 +150,13 @@ class PersonaArtefact:
         return card
 
 
-def read(path: Path) -> PersonaArtefact:
-    """Read a package; DataError if it is damaged or newer than this program, UnsafeError if it is too large."""
+def read(path: Path, content: bytes | None = None) -> PersonaArtefact:
+    """Read a package, or its ``content`` where somebody has read it before.
+
+    Raises DataError if it is damaged or newer than this program, UnsafeError if it is too large.
+    """
     try:
-        with reporting(path), zipfile.ZipFile(path) as archive:
+        with reporting(path), zipfile.ZipFile(path if content is None else io.BytesIO(content)) as archive:
             about = _about(archive, path)
             weights = _weights(archive, path)
             card = _own_card(archive, path) if about.get("from_card") else {}
@@ -180,10 +183,10 @@ def read(path: Path) -> PersonaArtefact:
         raise DataError("not a whole persona package", place=str(path), code="persona_damaged") from error
 
 
-def read_about(path: Path) -> dict[str, Any]:
+def read_about(path: Path, content: bytes | None = None) -> dict[str, Any]:
     """Return what a package says of itself, without its weights and under the names of when it was made."""
     try:
-        with reporting(path), zipfile.ZipFile(path) as archive:
+        with reporting(path), zipfile.ZipFile(path if content is None else io.BytesIO(content)) as archive:
             said = _about(archive, path)
         return {**said, "model": dict(said["model"]), "recipe": dict(said["recipe"])}
     except DAMAGE as error:

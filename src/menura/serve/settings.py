@@ -67,6 +67,8 @@ class ServerSettings:
 
     ``host`` other than a loopback address needs a key. ``hosts`` and ``origins`` are allowed beside those of the
     address it listens on. ``raw_prompts`` allows ``/v1/completions``; None: on loopback alone.
+    ``store`` is a folder or an address of fsspec (``s3://bucket/personas``) whose personas are served and never
+    changed; empty: those of the workspace.
     """
 
     host: str = "127.0.0.1"
@@ -74,6 +76,7 @@ class ServerSettings:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     raw_prompts: bool | None = None
+    store: str = ""
     device: str = "cpu"
     dtype: str = "float32"
     offline: bool = False

@@ -9,42 +9,44 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from menura.api.agent import Agent, Model, model_of, persona_on
 from menura.api.loading import load
-from menura.artefacts import persona_artefact, persona_store
+from menura.artefacts import persona_artefact
 from menura.artefacts.bases import base as bases
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
-from menura.errors import ConfigError, MenuraError, shown
+from menura.errors import ConfigError, MenuraError, StorageError, shown
+from menura.serve.engine.stores import PersonaFiles, Stamp, path_in, persona_files
 from menura.serve.generation import ServedModel
-
-Stamp = tuple[int, int, int]  # of a file: when it was changed, its size, its inode
 
 
 @dataclass(frozen=True)
 class Resident:
-    """An agent in memory. ``key`` is the hash of what it is; ``path`` is its file, None for a base."""
+    """An agent in memory. ``key`` is the hash of what it is; ``stamp`` is its file's, None for a base."""
 
     name: str
     agent: Agent
     key: str
-    path: Path | None = None
     version: int = 0
-    stamp: Stamp = (0, 0, 0)
+    stamp: Stamp | None = None
     bytes: int = 0
 
 
 class Residents:
-    """The bases in memory, all of them, and as many personas as fit into ``most_bytes``, the last used ones."""
+    """The bases in memory, all of them, and as many personas as fit into ``most_bytes``, the last used ones.
 
-    def __init__(self, most_bytes: int, *, device: str, dtype: Dtype, offline: bool) -> None:
+    ``store`` is where personas are read from; empty: the workspace.
+    """
+
+    def __init__(self, most_bytes: int, *, device: str, dtype: Dtype, offline: bool, store: str = "") -> None:
         self._most_bytes = most_bytes
         self._device = device
         self._options = LoadOptions(offline=offline, dtype=dtype, device=device)
+        self._store = store
+        self._files: PersonaFiles = persona_files(store)
         self._bases: dict[str, LoadedModel] = {}
         self._personas: OrderedDict[str, Resident] = OrderedDict()
         self._lock = Lock()  # of the two dictionaries
@@ -64,16 +66,18 @@ class Residents:
         if is_base(name):
             loaded = self._loaded(name, lambda: load(name, **self._how).loaded)
             return Resident(name, Model(loaded), f"base {loaded.base.sha256} {loaded.init_sha256}")
-        path = path_of(name)
-        stamp = _stamp(path)
+        stamp = self._stamp(name)
         with self._lock:
             held = self._personas.get(name)
             if held is not None and held.stamp == stamp:
                 self._personas.move_to_end(name)
                 return held
-        made = self._read(name, path, stamp)
-        while not is_as_read(made):  # written anew meanwhile: the hash might be that of other weights
-            made = self._read(name, path, _stamp(path_of(name)))
+        try:
+            made = self._read(name, stamp)
+        except FileNotFoundError:
+            raise self._unknown(name) from None
+        except StorageError as error:
+            raise self._unknown(name) if error.problems[0].code == "missing" else error from None
         self._keep(made)
         return made
 
@@ -82,17 +86,29 @@ class Residents:
         options = self._options
         return {"device": self._device, "offline": options.offline, "dtype": options.dtype}
 
-    def _read(self, name: str, path: Path, stamp: Stamp) -> Resident:
-        content = path.read_bytes()
-        artefact = persona_artefact.read(path)
+    def _stamp(self, name: str) -> Stamp:
+        stamp = self._files.stamp(name)
+        if stamp is None:
+            raise self._unknown(name)
+        return stamp
+
+    def _unknown(self, name: str) -> ConfigError:
+        known = [*self._files.stamps(), *(record.name for record in bases.on_disk())]
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists all"
+        return ConfigError(f"unknown model {shown(name)}", hint=hint, code="model_not_found")
+
+    def _read(self, name: str, stamp: Stamp) -> Resident:
+        content = self._files.read(name)
+        artefact = persona_artefact.read(path_in(self._store, name), content)
         loaded = self._loaded(str(artefact.model), lambda: model_of(artefact, self._device, self._options))
         artefact.check_fits(loaded)
         agent = persona_on(loaded, artefact)
         cache = 0 if agent.cache is None else agent.cache.keys.nbytes + agent.cache.tokens.nbytes
         held = sum(value.nbytes for value in agent.weights.values()) + cache
-        plain = name.partition("@")[0]
-        version = int(name.partition("@")[2] or persona_store.current_version(plain))
-        return Resident(name, agent, hashlib.sha256(content).hexdigest(), path, version, stamp, held)
+        plain, _, number = name.partition("@")
+        version = int(number or self._files.current_version(plain))
+        return Resident(name, agent, hashlib.sha256(content).hexdigest(), version, stamp, held)
 
     def _loaded(self, key: str, make: Callable[[], LoadedModel]) -> LoadedModel:
         with self._loading:
@@ -111,68 +127,40 @@ class Residents:
     def forget_deleted(self) -> list[str]:
         """Let go of personas whose files are gone or were written anew; return their keys."""
         with self._lock:
-            gone = [one for one in self._personas.values() if one.path is not None and not is_as_read(one)]
+            held = list(self._personas.values())
+        gone = [one for one in held if self._files.stamp(one.name) != one.stamp]
+        with self._lock:
             for one in gone:
-                del self._personas[one.name]
-                self.bytes -= one.bytes
+                if self._personas.get(one.name) is one:
+                    del self._personas[one.name]
+                    self.bytes -= one.bytes
         return [one.key for one in gone]
+
+    def is_there(self, resident: Resident) -> bool:
+        """Return whether a persona of this name is still in the store, be it another version."""
+        return resident.stamp is None or self._files.stamp(resident.name) is not None
+
+    def served(self) -> list[ServedModel]:
+        """Return bases and personas by name; reads no file of a persona."""
+        made = [ServedModel(record.name, 0) for record in bases.on_disk()]
+        return made + [ServedModel(name, int(stamp.changed)) for name, stamp in self._files.stamps().items()]
+
+    def find(self, name: str) -> ServedModel:
+        """Return a base, a persona or a version, with its base; ConfigError ``model_not_found`` with the nearest."""
+        if is_base(name):
+            return ServedModel(name, 0)
+        stamp = self._stamp(name)
+        with self._lock:
+            held = self._personas.get(name)
+        if held is not None and held.stamp == stamp:
+            return ServedModel(name, int(stamp.changed), held.agent.loaded.base.name)
+        try:
+            model = persona_artefact.read_about(path_in(self._store, name), self._files.read(name))["model"]
+        except (MenuraError, FileNotFoundError):  # damaged: it is there, and says so when it is asked to reply
+            model = {}
+        return ServedModel(name, int(stamp.changed), str(model.get("base") or model.get("name", "")))
 
 
 def is_base(name: str) -> bool:
     """Return whether a name is that of a base on this machine, or of the default one."""
     return name == DEFAULT or any(record.name == name for record in bases.on_disk())
-
-
-def path_of(name: str) -> Path:
-    """Return the file of a persona, or of a version of it; ConfigError ``model_not_found`` if there is none."""
-    try:
-        path = persona_store.path_of(name)
-    except ConfigError:
-        path = None
-    if path is None or not path.exists():
-        known = [*persona_store.names(), *(record.name for record in bases.on_disk())]
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists all"
-        raise ConfigError(f"unknown model {shown(name)}", hint=hint, code="model_not_found")
-    return path
-
-
-def is_as_read(resident: Resident) -> bool:
-    """Return whether a persona's file is still the one that was read."""
-    try:
-        return resident.path is None or _stamp(resident.path) == resident.stamp
-    except FileNotFoundError:
-        return False
-
-
-def is_there(resident: Resident) -> bool:
-    """Return whether a persona of this name is still in the store, be it another version."""
-    return resident.path is None or resident.path.exists()
-
-
-def _stamp(path: Path) -> Stamp:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def served_models() -> list[ServedModel]:
-    """Return bases and personas by name; reads no file of a persona."""
-    made = [ServedModel(record.name, 0) for record in bases.on_disk()]
-    for name in persona_store.names():
-        try:
-            made.append(ServedModel(name, int(persona_store.path_of(name).stat().st_mtime)))
-        except FileNotFoundError:  # deleted meanwhile
-            continue
-    return made
-
-
-def served_model(name: str) -> ServedModel:
-    """Return a base, a persona or a version of one, with its base; ConfigError ``model_not_found`` with the nearest."""
-    if is_base(name):
-        return ServedModel(name, 0)
-    path = path_of(name)
-    try:
-        model = persona_artefact.read_about(path)["model"]
-    except MenuraError:  # damaged: it is there, and says so when it is asked to reply
-        model = {}
-    return ServedModel(name, int(path.stat().st_mtime), str(model.get("base") or model.get("name", "")))

@@ -28,7 +28,7 @@ from menura.errors import (
 from menura.serve.engine.alone import reply_alone
 from menura.serve.engine.prefix_cache import PrefixCache
 from menura.serve.engine.prompts import prompt_of
-from menura.serve.engine.residents import Residents, is_there, served_model, served_models
+from menura.serve.engine.residents import Residents
 from menura.serve.engine.running import RunningModel, running_model
 from menura.serve.engine.ticket import Ticket, prepared
 from menura.serve.generation import EngineState, Event, GenerationRequest, ServedModel
@@ -46,8 +46,13 @@ class BatchingEngine:
     def __init__(self, settings: ServerSettings) -> None:
         own = settings.engine
         self._settings = own
-        dtype = cast(Dtype, settings.dtype)
-        self._residents = Residents(own.resident_bytes, device=settings.device, dtype=dtype, offline=settings.offline)
+        self._residents = Residents(
+            own.resident_bytes,
+            device=settings.device,
+            dtype=cast(Dtype, settings.dtype),
+            offline=settings.offline,
+            store=settings.store,
+        )
         self._prefixes = PrefixCache(own.prefix_bytes)
         self._models: dict[int, RunningModel | None] = {}  # by the identity of a loaded model
         self._waiting: deque[Ticket] = deque()
@@ -82,11 +87,11 @@ class BatchingEngine:
 
     def served(self) -> Sequence[ServedModel]:
         """Return the bases and personas, by name."""
-        return served_models()
+        return self._residents.served()
 
     def find(self, name: str) -> ServedModel:
         """Return a base, a persona or a version of one; ConfigError ``model_not_found`` with the nearest."""
-        return served_model(name)
+        return self._residents.find(name)
 
     def state(self) -> EngineState:
         """Return what it is doing."""
@@ -273,7 +278,7 @@ class BatchingEngine:
         self._prefixes.forget(self._residents.forget_deleted())
         for model in self._models.values():
             for ticket in {row.ticket for row in model.rows} if model else ():
-                if ticket.resident and not is_there(ticket.resident):
+                if ticket.resident and not self._residents.is_there(ticket.resident):
                     ticket.end(PersonaChangedError(f"persona {ticket.resident.name!r} was deleted"))
             if model:
                 model.sweep()
