@@ -25,6 +25,7 @@ from benchmarks import (
     recurrent,
     routing,
     routing_profile,
+    serving,
 )
 from benchmarks.paired import HEAD, Ratio, Row
 from menura.artefacts.files import write_json, write_text
@@ -44,6 +45,7 @@ GROUPS = (
     candidates,
     routing,
     routing_profile,
+    serving,
 )
 
 

@@ -155,8 +155,11 @@ def first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
 
 
 @contextmanager
-def served(python: Path, folder: Path, log: Path) -> Iterator[str]:
-    """Run a vLLM server for a base while the block runs; yield its address. What it prints is in ``log``."""
+def served(python: Path, folder: Path, log: Path, *, at_once: int = 4) -> Iterator[str]:
+    """Run a vLLM server for a base while the block runs; yield its address. What it prints is in ``log``.
+
+    ``at_once`` personas may be in one of its batches.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -174,8 +177,8 @@ def served(python: Path, folder: Path, log: Path) -> Iterator[str]:
         "--dtype",
         "float32",
     ]
-    words += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--max-loras", "4"]
-    words += ["--max-cpu-loras", str(PERSONAS), "--max-lora-rank", "16"]
+    words += ["--max-model-len", "512", "--enforce-eager", "--enable-lora", "--max-loras", str(at_once)]
+    words += ["--max-cpu-loras", str(max(PERSONAS, at_once)), "--max-lora-rank", "16"]
     environment = {
         **os.environ,
         "VLLM_PLUGINS": "menura-vllm",
@@ -188,13 +191,13 @@ def served(python: Path, folder: Path, log: Path) -> Iterator[str]:
         # In a session of its own, so that its workers end with it.
         process = subprocess.Popen(words, env=environment, stdout=file, stderr=file, start_new_session=True)
         try:
-            _wait(process, f"http://127.0.0.1:{port}", log)
+            wait(process, f"http://127.0.0.1:{port}", log)
             yield f"http://127.0.0.1:{port}"
         finally:
-            _ended(process)
+            ended(process)
 
 
-def _ended(process: "subprocess.Popen[bytes]") -> None:
+def ended(process: "subprocess.Popen[bytes]") -> None:
     """End a server with its workers."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
@@ -202,17 +205,18 @@ def _ended(process: "subprocess.Popen[bytes]") -> None:
             process.wait(60)
 
 
-def _wait(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+def wait(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    """Wait until a server answers; SystemExit if it ends, or does not in time."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise SystemExit(f"vLLM ended with {process.returncode}; what it printed is in {log}")
+            raise SystemExit(f"the server ended with {process.returncode}; what it printed is in {log}")
         try:
             urlopen(f"{address}/health", timeout=5).close()
             return
         except (URLError, OSError):
             time.sleep(2)
-    raise SystemExit(f"vLLM is not there after {START_SECONDS} s; what it printed is in {log}")
+    raise SystemExit(f"the server is not there after {START_SECONDS} s; what it printed is in {log}")
 
 
 def asked(address: str, name: str, prompt: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:
