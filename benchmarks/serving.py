@@ -1,4 +1,4 @@
-"""Row group: 32 clients over HTTP, each with a persona of its own, against vLLM without a GPU and the same LoRA folders.
+"""Row group: 32 clients over HTTP, each with a persona of its own, against vLLM without a GPU and the same LoRA.
 
 Both servers run meanwhile, each on as many threads as there are cores, and are asked in turn. vLLM is in an environment
 of its own (``make interop`` makes it); the time to the first token is printed beside the ratios.

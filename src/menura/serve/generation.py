@@ -118,11 +118,15 @@ Event = Begun | Delta | Finished | Ranked
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A persona or a base as the list of models has it; ``parent`` is a persona's base, empty where unknown."""
+    """A persona or a base as the list of models has it.
+
+    ``parent`` is a persona's base; empty in lists, which read no file of a persona.
+    """
 
     name: str
-    created: int  # seconds since 1970
+    created: int  # seconds since 1970; 0 for a base
     parent: str = ""
+    is_persona: bool = True
 
 
 @dataclass(frozen=True)

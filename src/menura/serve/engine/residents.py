@@ -142,13 +142,13 @@ class Residents:
 
     def served(self) -> list[ServedModel]:
         """Return bases and personas by name; reads no file of a persona."""
-        made = [ServedModel(record.name, 0) for record in bases.on_disk()]
+        made = [ServedModel(record.name, 0, is_persona=False) for record in bases.on_disk()]
         return made + [ServedModel(name, int(stamp.changed)) for name, stamp in self._files.stamps().items()]
 
     def find(self, name: str) -> ServedModel:
         """Return a base, a persona or a version, with its base; ConfigError ``model_not_found`` with the nearest."""
         if is_base(name):
-            return ServedModel(name, 0)
+            return ServedModel(name, 0, is_persona=False)
         stamp = self._stamp(name)
         with self._lock:
             held = self._personas.get(name)
