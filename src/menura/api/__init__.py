@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         train,
         train_scorer,
     )
+    from menura.api.workspace_care import WorkspaceFinding, back_up_workspace, examine_workspace
     from menura.artefacts.earlier_names import FLAGS
     from menura.artefacts.runs import results_folder, results_name
     from menura.corpus.chats.reading import ReadOptions, read_options
@@ -95,6 +96,7 @@ _WHERE = {  # the names of each module, separated by spaces
     "menura.api.make_persona": "AdaptRequest adapt",
     "menura.api.many_personas": "ManyAdapted PersonRecord adapt_all",
     "menura.api.persona_versions": "back persona_history",
+    "menura.api.workspace_care": "WorkspaceFinding back_up_workspace examine_workspace",
     "menura.corpus.chats.reading": "ReadOptions read_options",
     "menura.corpus.summary": "noted",
     "menura.artefacts.earlier_names": "FLAGS",

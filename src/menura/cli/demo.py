@@ -1,4 +1,4 @@
-"""``menura demo`` adapts real speakers and shows a table of scores; ``menura doctor`` shows versions and machine."""
+"""``menura demo`` adapts real speakers and shows a table of scores."""
 
 import time
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from menura import api
 from menura.cli.chat import talk as chat
 from menura.cli.globals import Globals
-from menura.cli.terminal import Screen, columns
+from menura.cli.terminal import Screen
 from menura.errors import number_of
 
 
@@ -45,10 +45,3 @@ def demo(
         first = next(iter(agents))
         screen.say(f"\nYou are talking to {first}; /quit leaves, /base lets the base answer too.")
         chat(screen, {first: agents[first]}, api.decoding(0.92, 0.8), seed=given.seed)
-
-
-def doctor(context: typer.Context) -> None:
-    """Show what to paste into an issue: versions, device, disk, workspace, bases."""
-    given: Globals = context.obj
-    facts = api.workspace()
-    Screen(as_json=given.as_json).give("doctor", facts, columns([[key, value] for key, value in facts.items()]))

@@ -11,7 +11,21 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from menura import __version__, api
-from menura.cli import adapt, annotate, base, chat, config, data, demo, evaluate, model, persona, reproduce, train
+from menura.cli import (
+    adapt,
+    annotate,
+    base,
+    chat,
+    config,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    model,
+    persona,
+    reproduce,
+    train,
+)
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.cli.hints import as_typed
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
@@ -25,7 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 VERBS = (
-    *(demo.demo, demo.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, evaluate.report),
+    *(demo.demo, doctor.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, evaluate.report),
     *(reproduce.reproduce, reproduce.verify),
 )
 for verb in VERBS:
