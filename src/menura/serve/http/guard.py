@@ -86,7 +86,7 @@ class Guard:
             await self._app(scope, body.receive, reply.send)
         except MenuraError as error:
             await self._refuse(scope, body, reply, error)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told no more than that it was
+        except Exception as error:  # whatever it is, the client is told no more than that it was
             LOG.error("error", exc_info=error, extra={"request_id": reply.request_id})
             await self._refuse(scope, body, reply, internal_error())
 

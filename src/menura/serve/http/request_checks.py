@@ -105,7 +105,7 @@ def allowed_hosts(settings: ServerSettings, port: int, local_address: str = "") 
     allowed too, as no name that somebody points here is an address.
     """
     names = {"127.0.0.1", "localhost", "::1"}
-    everywhere = settings.host in ("0.0.0.0", "::", "")  # noqa: S104  # compared, not listened on
+    everywhere = settings.host in ("0.0.0.0", "::", "")  # compared, not listened on
     names.add(local_address if everywhere else settings.host)
     ours = {_bracketed(name.lower()) for name in names if name}
     hosts = {f"{name}:{port}" for name in ours} | (ours if port == DEFAULT_PORTS["http"] else set())

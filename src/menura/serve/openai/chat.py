@@ -188,7 +188,7 @@ class _ChatReply:
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self._id, "object": kind, "created": self._created, "model": self._body.model}
 
-    def _chunk(self, choices: list[Facts]) -> dict[str, Any]:
+    def _chunk(self, choices: Sequence[Facts]) -> dict[str, Any]:
         usage = {"usage": None} if self._body.wants_usage else {}
         return self._head("chat.completion.chunk") | {"choices": choices} | usage
 
