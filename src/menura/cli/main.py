@@ -21,9 +21,11 @@ from menura.cli import (
     demo,
     doctor,
     evaluate,
+    key,
     model,
     persona,
     reproduce,
+    serve,
     train,
 )
 from menura.cli.globals import EPILOG, taken_from, warn
@@ -40,7 +42,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(demo.demo, doctor.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, evaluate.report),
-    *(reproduce.reproduce, reproduce.verify),
+    *(reproduce.reproduce, reproduce.verify, serve.serve),
 )
 for verb in VERBS:
     app.command(name="eval" if verb is evaluate.evaluate else None, epilog=EPILOG)(verb)
@@ -51,6 +53,7 @@ for name, group in (
     ("data", data.app),
     ("persona", persona.app),
     ("annotate", annotate.app),
+    ("key", key.app),
 ):
     app.add_typer(group, name=name)
 
