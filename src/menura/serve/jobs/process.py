@@ -46,7 +46,7 @@ class WorkerProcess:
     """A process that does one task; it is started anew, and never forked from a server that has run torch."""
 
     def __init__(self, task: WorkerTask) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  # our own module
+        self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "menura.serve.jobs.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
