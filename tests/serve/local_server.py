@@ -2,18 +2,22 @@
 
 import asyncio
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from menura.serve.app import create_app
+from menura.serve.database.database import Database
 from menura.serve.generation import Engine
 from menura.serve.http.keys import KeyStore
+from menura.serve.jobs.jobs import Jobs
 from menura.serve.server import DrainingServer, bound
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
@@ -23,8 +27,15 @@ BEARER = {"Authorization": "Bearer anything"}  # as clients send it where no key
 HELLO = {"model": "anna", "messages": [{"role": "user", "content": "hi"}]}
 
 
+def services_for(engine: Engine, keys: KeyStore, settings: ServerSettings | None = None) -> Services:
+    """Return services with a database that nobody else has."""
+    chosen = settings or ServerSettings()
+    database = Database(Path(tempfile.mkdtemp(prefix="menura-test-")) / "menura.db")
+    return Services(engine, chosen, keys, database, Jobs(chosen.jobs))
+
+
 def app_of(engine: Engine, keys: KeyStore, settings: ServerSettings | None = None) -> FastAPI:
-    return create_app(Services(engine, settings or ServerSettings(), keys))
+    return create_app(services_for(engine, keys, settings))
 
 
 def ask(app: FastAPI, method: str, path: str, *, base: str = HERE, **named: Any) -> httpx.Response:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from menura.api.data import check_file, convert, count, formats, split
     from menura.api.demonstration import demo
     from menura.api.exchange import EngineOptions, Exported, export_base, export_persona, import_persona
+    from menura.api.imported_packages import import_package
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
         bases,
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
         models,
         other_models,
         persona_facts,
+        persona_row,
         personas,
         pull_base,
+        rename_persona,
         show_base,
         workspace,
     )
@@ -88,9 +91,10 @@ _WHERE = {  # the names of each module, separated by spaces
     ),
     "menura.api.inventory": (
         "bases count_parameters delete_persona mask_similarity models persona_facts personas "
-        "pull_base show_base workspace other_models "
+        "pull_base show_base workspace other_models persona_row rename_persona "
     ),
     "menura.api.exchange": "EngineOptions Exported export_base export_persona import_persona",
+    "menura.api.imported_packages": "import_package",
     "menura.api.corpora": "add_corpus published_counts sources sources_as_markdown",
     "menura.api.data": "check_file convert count formats split",
     "menura.api.make_persona": "AdaptRequest adapt",

@@ -4,9 +4,8 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from importlib import import_module
+from contextlib import closing
 from types import FrameType
-from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,11 +14,14 @@ from menura import __version__
 from menura.errors import ConfigError, shown
 from menura.serve import logs
 from menura.serve.app import create_app
+from menura.serve.database.database import Database
+from menura.serve.engine.scheduler import BatchingEngine
 from menura.serve.generation import Engine
 from menura.serve.http.keys import KeyStore
 from menura.serve.http.protocol import protocol_with
 from menura.serve.http.request_checks import is_loopback
 from menura.serve.http.traffic import Traffic
+from menura.serve.jobs.jobs import Jobs
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 
@@ -73,15 +75,12 @@ def run(settings: ServerSettings, say: Callable[[str], None], *, verbose: bool =
     """Serve until a signal. ConfigError for an address that other machines reach while there is no key."""
     keys = KeyStore()
     check_keys(settings, keys)
-    listening = bound(settings)
-    try:
+    with closing(bound(settings)) as listening, closing(Database()) as database, closing(Jobs(settings.jobs)) as jobs:
         logs.set_up(verbose=verbose)
-        engine = _engine(settings)
-        app = create_app(Services(engine, settings, keys))
+        engine = BatchingEngine(settings)
+        app = create_app(Services(engine, settings, keys, database, jobs))
         server = DrainingServer(app, settings, lambda: say(listening_line(listening, engine)))
         server.run([listening])
-    finally:
-        listening.close()
 
 
 def check_keys(settings: ServerSettings, keys: KeyStore) -> None:
@@ -132,11 +131,6 @@ def listening_line(listening: socket.socket, engine: Engine) -> str:
     """Return what is printed once the server listens."""
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    personas = sum(bool(model.parent) for model in engine.served())
+    personas = sum(model.is_persona for model in engine.served())
     version = ".".join(__version__.split(".")[:2])
     return f"menura {version}   {url}     OpenAI base URL {url}/v1   personas {personas}   (Ctrl-C stops)"
-
-
-def _engine(settings: ServerSettings) -> Engine:
-    scheduler = import_module("menura.serve.engine.scheduler")
-    return cast("Engine", scheduler.BatchingEngine(settings))

@@ -1,24 +1,25 @@
 """What every route may use, made once when the server starts."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.requests import HTTPConnection
 
+from menura.serve.database.database import Database
 from menura.serve.generation import Engine
 from menura.serve.http.keys import KeyStore
+from menura.serve.jobs.jobs import Jobs
 from menura.serve.settings import ServerSettings
 
 
 @dataclass(frozen=True)
 class Services:
-    """The engine, the settings, the keys; the database of chats and the adaptation jobs where there are such."""
+    """The engine, settings, keys, database and adaptation jobs of one server; whoever made them closes them."""
 
     engine: Engine
     settings: ServerSettings
     keys: KeyStore
-    database: Any = None
-    jobs: Any = None
+    database: Database
+    jobs: Jobs
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -163,7 +163,9 @@ def test_two_requests_sent_at_once_are_answered_in_turn(quick: str) -> None:
 
 
 def test_a_large_body_is_refused_before_it_is_sent_and_its_sender_hears_so(quick: str) -> None:
-    reply = httpx.post(f"{quick}{CHAT}", content=b" " * 3_000_000, headers=BEARER | {"Content-Type": "application/json"})
+    reply = httpx.post(
+        f"{quick}{CHAT}", content=b" " * 3_000_000, headers=BEARER | {"Content-Type": "application/json"}
+    )
     assert reply.status_code == 413
     chunked = (b" " * 65_536 for _ in range(40))
     reply = httpx.post(f"{quick}{CHAT}", content=chunked, headers=BEARER | {"Content-Type": "application/json"})
@@ -200,7 +202,7 @@ sys.path[:0] = {paths!r}
 from fake_engine import FakeEngine
 import menura.serve.server as server
 from menura.serve.settings import ServerSettings
-server._engine = lambda settings: FakeEngine(delay=0.2)
+server.BatchingEngine = lambda settings: FakeEngine(delay=0.2)
 server.run(ServerSettings(port=0), lambda line: print(line, flush=True))
 """
 

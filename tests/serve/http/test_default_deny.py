@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import pytest
 from fake_engine import FakeEngine
 from fastapi import APIRouter, FastAPI
-from local_server import BEARER, HELLO, app_of, ask
+from local_server import BEARER, HELLO, app_of, ask, services_for
 
 from menura.serve.app import ROUTERS, create_app
 from menura.serve.http.keys import KeyStore
-from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 
 PUBLIC = {"/healthz", "/readyz", "/health", "/v1/health", "/sign-in"}
@@ -32,7 +31,16 @@ def paths_in(router: APIRouter) -> set[str]:
 
 def test_every_route_and_method_needs_a_key_unless_it_is_listed(app: FastAPI, keys: KeyStore) -> None:
     keys.new("laptop")
-    for path in [*routes_of(app), "/", "/nothing/here", "/static", "/v1", "/healthz/", "//healthz", "/static/../metrics"]:
+    for path in [
+        *routes_of(app),
+        "/",
+        "/nothing/here",
+        "/static",
+        "/v1",
+        "/healthz/",
+        "//healthz",
+        "/static/../metrics",
+    ]:
         for method in METHODS:
             status = ask(app, method, path, headers=ORIGIN).status_code
             assert (status == 401) == (path not in PUBLIC), (method, path, status)
@@ -46,7 +54,7 @@ def test_a_new_route_needs_a_key_without_anybody_saying_so(engine: FakeEngine, k
     async def new() -> str:
         return "secret"
 
-    app = create_app(Services(engine, ServerSettings(), keys), (*ROUTERS, router))
+    app = create_app(services_for(engine, keys), (*ROUTERS, router))
     assert ask(app, "GET", "/api/new").status_code == 401
 
 

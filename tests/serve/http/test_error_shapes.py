@@ -6,7 +6,7 @@ import logging
 import pytest
 from fake_engine import FakeEngine
 from fastapi import APIRouter, FastAPI
-from local_server import BEARER, HELLO, app_of, ask, post
+from local_server import BEARER, HELLO, app_of, ask, post, services_for
 from pydantic import BaseModel, ConfigDict
 
 from menura import errors
@@ -28,13 +28,15 @@ from menura.serve.app import ROUTERS, create_app
 from menura.serve.http.errors import STATUS, status_of
 from menura.serve.http.keys import KeyStore
 from menura.serve.logs import JsonLines
-from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 
 CHAT = "/v1/chat/completions"
 TYPES = {
     **dict.fromkeys((400, 405, 408, 409, 410, 413, 414, 415, 421, 422, 431), "invalid_request_error"),
-    **{401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"},
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
     **dict.fromkeys((500, 503, 507), "server_error"),
 }
 
@@ -93,7 +95,7 @@ def test_elsewhere_errors_are_problem_details_with_every_problem(engine: FakeEng
     async def broken() -> None:
         raise DataError.of([Problem("schema", f"field {n} is missing", f"talk.jsonl:{n}") for n in range(25)])
 
-    app = create_app(Services(engine, ServerSettings(), keys), (*ROUTERS, router))
+    app = create_app(services_for(engine, keys), (*ROUTERS, router))
     reply = ask(app, "GET", "/api/broken")
     assert reply.status_code == 422
     assert reply.headers["Content-Type"] == "application/problem+json"
@@ -116,7 +118,7 @@ def test_a_body_that_does_not_fit_is_told_place_by_place(engine: FakeEngine, key
     async def items(body: Item) -> None:
         assert body
 
-    app = create_app(Services(engine, ServerSettings(), keys), (*ROUTERS, router))
+    app = create_app(services_for(engine, keys), (*ROUTERS, router))
     reply = post(app, "/api/items", {"counts": [1, "2"], "nmae": "x"})
     assert (reply.status_code, reply.json()["code"]) == (422, "schema")
     found = {one["pointer"]: one["code"] for one in reply.json()["errors"]}

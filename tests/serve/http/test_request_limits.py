@@ -50,9 +50,9 @@ def test_pasted_text_and_files_have_limits_of_their_own(engine: FakeEngine, keys
     limits = replace(LIMITS, paste_bytes=10, upload_bytes=100, body_bytes=1)
     app = app_of(engine, keys, ServerSettings(http=limits))
     for kind, size, status in (
-        ("text/plain", 10, 404),
+        ("text/plain", 10, 201),
         ("text/plain", 11, 413),
-        ("application/zip", 100, 404),
+        ("application/zip", 100, 201),
         ("application/zip", 101, 413),
     ):
         reply = ask(app, "POST", "/api/uploads", content=b"x" * size, headers=BEARER | {"Content-Type": kind})

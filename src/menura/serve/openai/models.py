@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 
 from menura.errors import ConfigError, RequestError, shown
+from menura.serve.database import persona_owners
 from menura.serve.generation import ServedModel
 from menura.serve.http.caller import Caller, caller_of
 from menura.serve.openai.replies import ERRORS
@@ -63,17 +64,14 @@ def model_of(services: Services, caller: Caller, name: str) -> ServedModel:
     raise RequestError(f"no model {shown(name)}", code="model_not_found", place="model", hint=hint)
 
 
-def _made_with(services: Services, caller: Caller) -> frozenset[str]:
+def _made_with(services: Services, caller: Caller) -> set[str]:
     """Return the names of the personas that were made with a caller's key, which the database knows."""
-    if services.database is None or not caller.key_id:
-        return frozenset()
-    return frozenset(services.database.personas_of(caller.key_id))
+    return persona_owners.owned(services.database, caller.key_id) if caller.key_id else set()
 
 
-def _bases(services: Services) -> frozenset[str]:
+def _bases(services: Services) -> set[str]:
     """Return the names of bases, which are nobody's."""
-    parents = (model.parent for model in services.engine.served() if model.parent)
-    return frozenset(parents) | frozenset(services.engine.state().models)
+    return {model.name for model in services.engine.served() if not model.is_persona}
 
 
 def _row(model: ServedModel) -> dict[str, Any]:
