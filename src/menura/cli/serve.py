@@ -19,6 +19,7 @@ ALLOW_ORIGIN = typer.Option(metavar="URL", help="Another site whose pages may us
 RAW_PROMPTS = typer.Option(help="Allow /v1/completions. Usually on 127.0.0.1 alone.", show_default=False)
 SLOTS = typer.Option(min=1, max=4096, help="Replies that are generated at once.")
 RESIDENT = typer.Option(metavar="SIZE", help="Memory for personas, such as 512MiB or 2GiB; the rest wait on the disk.")
+STORE = typer.Option(metavar="URL", help="Serve the personas of a folder or an address of fsspec, and change none.")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 UNITS = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 
@@ -32,6 +33,7 @@ def serve(
     raw_prompts: Annotated[bool | None, RAW_PROMPTS] = None,
     slots: Annotated[int, SLOTS] = 32,
     resident: Annotated[str, RESIDENT] = "2GiB",
+    store: Annotated[str, STORE] = "",
     dtype: DTYPE = "float32",
 ) -> None:
     """Serve personas: a web page, and OpenAI's API for any client of it."""
@@ -46,6 +48,7 @@ def serve(
         hosts=tuple(allow_host or ()),
         origins=tuple(allow_origin or ()),
         raw_prompts=raw_prompts,
+        store=store,
         device=str(api.device_of(given.device)),
         dtype=dtype,
         offline=given.offline,
