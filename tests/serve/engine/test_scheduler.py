@@ -1,6 +1,7 @@
 """The engine replies to many requests at once as each persona does alone."""
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
@@ -195,6 +196,21 @@ BAD = [
     (request("p0", prompt=(10**6,)), ConfigError, "invalid_value"),
     (request("p0", prompt=""), DataError, "empty"),
     (request("p0", memory_tokens=5), ConfigError, "no_memory"),
+    *(
+        (request("p0", sampling=Sampling(**wrong)), ConfigError, "invalid_value")
+        for wrong in (
+            {"temperature": -1},
+            {"temperature": math.nan},
+            {"top_p": 0},
+            {"top_p": 1.5},
+            {"top_k": -1},
+            {"min_p": 2},
+            {"repetition_penalty": 0.5},
+            {"presence_penalty": math.inf},
+            {"logit_bias": {-1: 5}},
+            {"logit_bias": {1: math.nan}},
+        )
+    ),
 ]
 
 

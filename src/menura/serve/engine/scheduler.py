@@ -31,6 +31,7 @@ from menura.serve.engine.prompts import prompt_of
 from menura.serve.engine.residents import Residents
 from menura.serve.engine.running import RunningModel, running_model
 from menura.serve.engine.ticket import Ticket, prepared
+from menura.serve.engine.token_choice import check_sampling
 from menura.serve.generation import EngineState, Event, GenerationRequest, ServedModel
 from menura.serve.settings import ServerSettings
 
@@ -122,6 +123,7 @@ class BatchingEngine:
         if not 1 <= count <= min(own.max_count, own.slots):
             message = f"n {count}: 1 to {min(own.max_count, own.slots)} wanted"
             raise ConfigError(message, code="invalid_value")
+        check_sampling(ticket.request.sampling)
         with self._wake:
             if self._closing or not self._alive:
                 raise UnavailableError("the server is stopping", hint="send it again in a moment")

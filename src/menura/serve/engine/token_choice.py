@@ -14,6 +14,7 @@ from torch import Tensor
 
 from menura.batches.tokenizer import Tokenizer
 from menura.decoding.sampling import Choice, Greedy, MinP, Nucleus, Penalised, TopK, uniforms
+from menura.errors import ConfigError
 from menura.serve.generation import Sampling, TokenLogprob
 
 SEEDS = 1 << 31
@@ -73,6 +74,31 @@ class TokenChoice:
         if asked.top_k and asked.top_k < len(logits):
             logits[logits < logits.topk(asked.top_k).values[-1]] = -math.inf
         return logits
+
+
+def check_sampling(sampling: Sampling) -> None:
+    """Raise ConfigError ``invalid_value`` for settings that no token can be chosen by, before others run beside them."""
+    numbers = {
+        "temperature": (sampling.temperature, 0.0, math.inf),
+        "top_p": (sampling.top_p, 0.0, 1.0),
+        "min_p": (sampling.min_p, 0.0, 1.0),
+        "presence_penalty": (sampling.presence_penalty, -math.inf, math.inf),
+        "frequency_penalty": (sampling.frequency_penalty, -math.inf, math.inf),
+        "repetition_penalty": (sampling.repetition_penalty, 1.0, math.inf),
+        "top_k": (sampling.top_k, 0, math.inf),
+    }
+    for name, (value, least, most) in numbers.items():
+        if not (math.isfinite(value) and least <= value <= most) or (name == "top_p" and value == 0):
+            raise ConfigError(f"{name} {value}: {_range(least, most)} wanted", code="invalid_value")
+    wrong = next((token for token, bias in sampling.logit_bias.items() if token < 0 or not math.isfinite(bias)), None)
+    if wrong is not None:
+        raise ConfigError(f"logit_bias of {wrong}: a token id and a finite number wanted", code="invalid_value")
+
+
+def _range(least: float, most: float) -> str:
+    if math.isinf(least):
+        return "a finite number"
+    return f"{least:g} or more" if math.isinf(most) else f"above {least:g}, at most {most:g}"
 
 
 def seed_of(sampling: Sampling) -> int:
