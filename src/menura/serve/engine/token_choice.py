@@ -77,7 +77,7 @@ class TokenChoice:
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Raise ConfigError ``invalid_value`` for settings that no token can be chosen by, before others run beside them."""
+    """Raise ConfigError ``invalid_value`` for settings that no token can be chosen by, before any other runs beside."""
     numbers = {
         "temperature": (sampling.temperature, 0.0, math.inf),
         "top_p": (sampling.top_p, 0.0, 1.0),
