@@ -143,12 +143,13 @@ def requests(url: str) -> Iterator[tuple[str, bytes]]:
     yield "TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 64 + b"\r\n\r\n"
     yield "HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     yield "nonsense", b"\r\n\r\n\r\n" + b"nonsense\r\n\r\n"
-    yield "a web socket", head(url, "GET /v1/models/none HTTP/1.1", "Upgrade: websocket", "Connection: Upgrade")
+    yield "a web socket", head(url, "GET /v1/models/none HTTP/1.1", "Upgrade: websocket", "Connection: Upgrade, close")
 
 
 def test_what_is_no_proper_http_is_refused_and_the_next_client_answered(quick: str, engine: FakeEngine) -> None:
     for what, sent in requests(quick):
-        got = raw(quick, sent, seconds=3)
+        last = sent.replace(b"Authorization: Bearer x", b"Authorization: Bearer x\r\nConnection: close", 1)
+        got = raw(quick, last, seconds=3)
         assert 400 <= status(got) < 500, (what, got[:200])
         assert b"x-request-id" in got.lower(), what
     assert not engine.asked
@@ -163,7 +164,9 @@ def test_two_requests_sent_at_once_are_answered_in_turn(quick: str) -> None:
 
 
 def test_a_large_body_is_refused_before_it_is_sent_and_its_sender_hears_so(quick: str) -> None:
-    reply = httpx.post(f"{quick}{CHAT}", content=b" " * 3_000_000, headers=BEARER | {"Content-Type": "application/json"})
+    reply = httpx.post(
+        f"{quick}{CHAT}", content=b" " * 3_000_000, headers=BEARER | {"Content-Type": "application/json"}
+    )
     assert reply.status_code == 413
     chunked = (b" " * 65_536 for _ in range(40))
     reply = httpx.post(f"{quick}{CHAT}", content=chunked, headers=BEARER | {"Content-Type": "application/json"})

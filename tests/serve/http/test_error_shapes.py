@@ -34,7 +34,10 @@ from menura.serve.settings import ServerSettings
 CHAT = "/v1/chat/completions"
 TYPES = {
     **dict.fromkeys((400, 405, 408, 409, 410, 413, 414, 415, 421, 422, 431), "invalid_request_error"),
-    **{401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"},
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
     **dict.fromkeys((500, 503, 507), "server_error"),
 }
 
@@ -130,10 +133,12 @@ def test_an_unexpected_error_is_logged_and_not_told(
     with caplog.at_level(logging.ERROR, "menura.serve"):
         reply = post(app, CHAT, HELLO)
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal")
-    assert "secret" not in reply.text and "Traceback" not in reply.text
+    assert "secret" not in reply.text
+    assert "Traceback" not in reply.text
     record = next(record for record in caplog.records if record.exc_info)
     line = JsonLines().format(record)
-    assert "\n" not in line and "secret" not in line
+    assert "\n" not in line
+    assert "secret" not in line
     told = json.loads(line)
     assert told["error"] == "ZeroDivisionError"
     assert told["request_id"] == reply.headers["X-Request-Id"]

@@ -118,8 +118,15 @@ def test_every_field_of_sampling_reaches_the_engine(app: FastAPI, engine: FakeEn
     assert (asked.count, asked.max_new_tokens, asked.stop, asked.memory_tokens) == (2, 9, ("a", "b"), 64)
     sampling = vars(asked.sampling)
     assert sampling == {
-        **{"temperature": 0, "top_p": 0.5, "top_k": 5, "min_p": 0.1, "presence_penalty": 1, "frequency_penalty": -1},
-        **{"repetition_penalty": 1.2, "logit_bias": {12: -100}, "seed": 7},
+        "temperature": 0,
+        "top_p": 0.5,
+        "top_k": 5,
+        "min_p": 0.1,
+        "presence_penalty": 1,
+        "frequency_penalty": -1,
+        "repetition_penalty": 1.2,
+        "logit_bias": {12: -100},
+        "seed": 7,
     }
     assert not asked.ranked
     assert asked.top_logprobs is None
@@ -151,7 +158,9 @@ def test_logprobs_are_those_of_each_token_with_the_likeliest(app: FastAPI, engin
     ]
     assert whole == streamed
     assert whole[1] == {
-        **{"token": " there", "logprob": -1.5, "bytes": [32, 116, 104, 101, 114, 101]},
+        "token": " there",
+        "logprob": -1.5,
+        "bytes": [32, 116, 104, 101, 114, 101],
         "top_logprobs": [
             {"token": "likely", "logprob": -0.25, "bytes": [108, 105, 107, 101, 108, 121]},
             {"token": " there", "logprob": -1.5, "bytes": [32, 116, 104, 101, 114, 101]},
@@ -225,9 +234,21 @@ def test_what_silly_tavern_sends_is_answered(app: FastAPI, engine: FakeEngine) -
             {"role": "system", "content": ""},
         ],
         "model": "anna",
-        **{"temperature": 1, "max_tokens": 300, "stream": True, "presence_penalty": 0, "frequency_penalty": 0},
-        **{"top_p": 1, "top_k": 0, "stop": [], "logit_bias": {}, "seed": 1234, "n": 1, "logprobs": False},
-        **{"reasoning_effort": "medium", "tools": [], "tool_choice": "auto"},
+        "temperature": 1,
+        "max_tokens": 300,
+        "stream": True,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "top_p": 1,
+        "top_k": 0,
+        "stop": [],
+        "logit_bias": {},
+        "seed": 1234,
+        "n": 1,
+        "logprobs": False,
+        "reasoning_effort": "medium",
+        "tools": [],
+        "tool_choice": "auto",
     }
     chunks_of(app, body)
     assert engine.asked[0].turns == (Turn("persona", "hey you"), Turn("you", "hi"))

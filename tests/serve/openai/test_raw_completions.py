@@ -47,8 +47,13 @@ def test_choices_of_the_first_prompt_come_before_those_of_the_next(app: FastAPI,
 def test_lm_eval_reads_the_score_of_a_prompt_s_end(app: FastAPI, engine: FakeEngine) -> None:
     """What lm-eval's local-completions sends, and how it reads the reply."""
     body = {
-        **{"model": "anna", "prompt": [[1, 2, 3, 4], [5, 6, 7]], "temperature": 0, "max_tokens": 1},
-        **{"logprobs": 1, "seed": 1234, "echo": True},
+        "model": "anna",
+        "prompt": [[1, 2, 3, 4], [5, 6, 7]],
+        "temperature": 0,
+        "max_tokens": 1,
+        "logprobs": 1,
+        "seed": 1234,
+        "echo": True,
     }
     reply = post(app, COMPLETIONS, body).json()
     for choice, length in zip(sorted(reply["choices"], key=itemgetter("index")), (4, 3), strict=True):

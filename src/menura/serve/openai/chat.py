@@ -59,10 +59,10 @@ def sampling_of(body: SamplingFields, extras: Extras | None = None) -> Sampling:
     )
 
 
-def usage_of(begun: Sequence[Begun], completion_tokens: int) -> Facts:
+def usage_of(prompts: Sequence[Begun], completion_tokens: int) -> Facts:
     """Return the tokens that were read and generated."""
-    prompt = sum(one.prompt_tokens for one in begun)
-    cached = sum(one.cached_tokens for one in begun)
+    prompt = sum(one.prompt_tokens for one in prompts)
+    cached = sum(one.cached_tokens for one in prompts)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion_tokens,
