@@ -16,12 +16,6 @@ from menura.serve.http.wrong_keys import WrongKeys
 from menura.serve.openai import chat, completions, models
 from menura.serve.services import Services
 
-BEARER = {"type": "http", "scheme": "bearer", "description": "A key, where one is needed: `menura key new NAME`."}
-PROBLEM = {"content": {"application/problem+json": {"schema": {"type": "object", "required": ["status", "code"]}}}}
-REFUSALS = {
-    "4XX": {"description": "the request cannot be answered", **PROBLEM},
-    "5XX": {"description": "the server cannot answer it now", **PROBLEM},
-}
 ROUTERS = (health.router, sessions.router, models.router, chat.router, completions.router)
 
 
@@ -45,6 +39,14 @@ def create_app(services: Services, routers: Sequence[APIRouter] = ROUTERS) -> Fa
     app.add_middleware(Guard, owner=app)
     _describe_guard(app)
     return app
+
+
+BEARER = {"type": "http", "scheme": "bearer", "description": "A key, where one is needed: `menura key new NAME`."}
+PROBLEM = {"content": {"application/problem+json": {"schema": {"type": "object", "required": ["status", "code"]}}}}
+REFUSALS = {
+    "4XX": {"description": "the request cannot be answered", **PROBLEM},
+    "5XX": {"description": "the server cannot answer it now", **PROBLEM},
+}
 
 
 def _describe_guard(app: FastAPI) -> None:

@@ -39,7 +39,8 @@ STATUS = {
     "method_not_allowed": 405,
     "too_slow": 408,
     **dict.fromkeys(
-        ("base_mismatch", "persona_changed", "persona_damaged", "already_rated", "locked", "name_in_use"), 409
+        ("base_mismatch", "persona_changed", "persona_damaged", "already_rated", "locked", "name_taken", "unfinished"),
+        409,
     ),
     "closed": 410,
     **dict.fromkeys(("too_large", "card_bomb"), 413),
