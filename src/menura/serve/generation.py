@@ -16,10 +16,11 @@ class Sampling:
     ``temperature`` 0 is greedy. ``presence_penalty`` is subtracted once, ``frequency_penalty`` times its count, from
     the logit of each token that the reply has; ``logit_bias`` is added by token id. ``repetition_penalty`` multiplies
     log-probabilities of such tokens (Keskar et al., 2019). ``seed`` None is drawn anew for each request.
+    Temperature and top_p are by default those of ``menura chat``: a small model that samples from all tokens wanders.
     """
 
-    temperature: float = 1.0
-    top_p: float = 1.0
+    temperature: float = 0.8
+    top_p: float = 0.92
     top_k: int = 0
     min_p: float = 0.0
     presence_penalty: float = 0.0
@@ -117,11 +118,15 @@ Event = Begun | Delta | Finished | Ranked
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A persona or a base as the list of models has it; ``parent`` is a persona's base, empty where unknown."""
+    """A persona or a base as the list of models has it.
+
+    ``parent`` is a persona's base; empty in lists, which read no file of a persona.
+    """
 
     name: str
-    created: int  # seconds since 1970
+    created: int  # seconds since 1970; 0 for a base
     parent: str = ""
+    is_persona: bool = True
 
 
 @dataclass(frozen=True)

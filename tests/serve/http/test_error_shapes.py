@@ -153,6 +153,21 @@ def test_unknown_paths_and_methods_are_told_in_the_form_of_their_place(app: Fast
     assert wrong.headers["Allow"] == "GET"
 
 
+def test_all_methods_of_a_path_are_named_where_another_is_not_allowed(engine: FakeEngine, keys: KeyStore) -> None:
+    router = APIRouter()
+
+    @router.get("/api/things/{name}")
+    async def show(name: str) -> str:
+        return name
+
+    @router.delete("/api/things/{name}")
+    async def delete(name: str) -> str:
+        return name
+
+    app = create_app(Services(engine, ServerSettings(), keys), (*ROUTERS, router))
+    assert ask(app, "OPTIONS", "/api/things/x").headers["Allow"] == "DELETE, GET"
+
+
 def test_control_characters_are_escaped_and_long_input_is_cut(app: FastAPI) -> None:
     name = "\x1b[31m\u202e" + "x" * 200
     reply = post(app, CHAT, HELLO | {"model": name})
