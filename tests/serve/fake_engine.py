@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from menura.errors import ConfigError
 from menura.serve.generation import (
@@ -18,7 +18,11 @@ from menura.serve.generation import (
 )
 
 BASE = "tiny"
-MODELS = (ServedModel("anna", 1_700_000_000, BASE), ServedModel("bob", 1_700_000_001, BASE), ServedModel(BASE, 1))
+MODELS = (
+    ServedModel("anna", 1_700_000_000, BASE),
+    ServedModel("bob", 1_700_000_001, BASE),
+    ServedModel(BASE, 1, is_persona=False),
+)
 
 
 @dataclass
@@ -78,7 +82,7 @@ class FakeEngine:
     def find(self, name: str) -> ServedModel:
         for model in self.models:
             if model.name == name.partition("@")[0]:
-                return ServedModel(name, model.created, model.parent)
+                return replace(model, name=name)
         raise ConfigError(f"unknown model {name!r}", hint="did you mean anna?", code="model_not_found")
 
     def state(self) -> EngineState:

@@ -1,6 +1,7 @@
 """Services become an app: every route behind the guard, every error in its form."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
@@ -8,6 +9,7 @@ from menura import __version__
 from menura.serve import health
 from menura.serve.http import errors, sessions
 from menura.serve.http.guard import Guard
+from menura.serve.http.request_checks import PUBLIC
 from menura.serve.http.sessions import SessionStore
 from menura.serve.http.traffic import Traffic
 from menura.serve.http.wrong_keys import WrongKeys
@@ -39,4 +41,25 @@ def create_app(services: Services, routers: Sequence[APIRouter] = ROUTERS) -> Fa
     for router in routers:
         app.include_router(router)
     app.add_middleware(Guard, owner=app)
+    _describe_guard(app)
     return app
+
+
+BEARER = {"type": "http", "scheme": "bearer", "description": "A key, where one is needed: `menura key new NAME`."}
+PROBLEM = {"content": {"application/problem+json": {"schema": {"type": "object", "required": ["status", "code"]}}}}
+REFUSALS = {
+    "4XX": {"description": "the request cannot be answered", **PROBLEM},
+    "5XX": {"description": "the server cannot answer it now", **PROBLEM},
+}
+
+
+def _describe_guard(app: FastAPI) -> None:
+    """Let the OpenAPI file say what the guard does for all routes: which need a key, and that it may refuse."""
+    found = app.openapi()
+    found.setdefault("components", {})["securitySchemes"] = {"bearer": BEARER}
+    for path, methods in found["paths"].items():
+        operations: list[dict[str, Any]] = list(methods.values())
+        for operation in operations:
+            operation["security"] = [] if path in PUBLIC else [{"bearer": []}]
+            operation["responses"].pop("422", None)  # FastAPI's own form, which nothing here answers in
+            operation["responses"] = {**REFUSALS, **operation["responses"]}

@@ -28,7 +28,7 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"description": "starting, stopping, or without an engine"}})
+@router.get("/readyz")
 async def ready(request: Request) -> dict[str, str]:
     """Answer 200 if requests for replies are taken, 503 if not."""
     traffic: Traffic = request.app.state.traffic

@@ -132,10 +132,12 @@ def test_an_unexpected_error_is_logged_and_not_told(
     with caplog.at_level(logging.ERROR, "menura.serve"):
         reply = post(app, CHAT, HELLO)
     assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal")
-    assert "secret" not in reply.text and "Traceback" not in reply.text
+    assert "secret" not in reply.text
+    assert "Traceback" not in reply.text
     record = next(record for record in caplog.records if record.exc_info)
     line = JsonLines().format(record)
-    assert "\n" not in line and "secret" not in line
+    assert "\n" not in line
+    assert "secret" not in line
     told = json.loads(line)
     assert told["error"] == "ZeroDivisionError"
     assert told["request_id"] == reply.headers["X-Request-Id"]
@@ -148,6 +150,21 @@ def test_unknown_paths_and_methods_are_told_in_the_form_of_their_place(app: Fast
     wrong = ask(app, "DELETE", "/v1/models", headers=BEARER)
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
     assert wrong.headers["Allow"] == "GET"
+
+
+def test_all_methods_of_a_path_are_named_where_another_is_not_allowed(engine: FakeEngine, keys: KeyStore) -> None:
+    router = APIRouter()
+
+    @router.get("/api/things/{name}")
+    async def show(name: str) -> str:
+        return name
+
+    @router.delete("/api/things/{name}")
+    async def delete(name: str) -> str:
+        return name
+
+    app = create_app(Services(engine, ServerSettings(), keys), (*ROUTERS, router))
+    assert ask(app, "OPTIONS", "/api/things/x").headers["Allow"] == "DELETE, GET"
 
 
 def test_control_characters_are_escaped_and_long_input_is_cut(app: FastAPI) -> None:

@@ -12,6 +12,7 @@ from local_server import HELLO, post
 
 from menura.corpus.dialogue import Turn
 from menura.errors import NumericalError, PersonaChangedError
+from menura.serve.generation import Sampling
 from menura.serve.openai.chat_body import ChatCompletionBody
 
 CHAT = "/v1/chat/completions"
@@ -130,6 +131,13 @@ def test_every_field_of_sampling_reaches_the_engine(app: FastAPI, engine: FakeEn
     }
     assert not asked.ranked
     assert asked.top_logprobs is None
+
+
+def test_what_is_not_said_of_sampling_is_as_the_engine_has_it(app: FastAPI, engine: FakeEngine) -> None:
+    post(app, CHAT, HELLO)
+    assert engine.asked[0].sampling == Sampling()
+    post(app, CHAT, HELLO | {"top_p": 0})
+    assert 0 < engine.asked[1].sampling.top_p < 1e-3, "the likeliest token alone"
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])

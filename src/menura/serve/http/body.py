@@ -6,7 +6,7 @@ import time
 from starlette.types import Message, Receive
 
 from menura.errors import RequestError
-from menura.serve.http.request_checks import Head
+from menura.serve.http.request_checks import RequestHead
 from menura.serve.settings import HttpLimits, ServerSettings
 
 SLOWEST = 64 * 1024  # bytes a second of a file, beyond the time that any body has
@@ -20,7 +20,7 @@ class LimitedBody:
     ``complete`` is whether the whole body has come in; from then on ``receive`` waits for the client to leave.
     """
 
-    def __init__(self, receive: Receive, head: Head, settings: ServerSettings) -> None:
+    def __init__(self, receive: Receive, head: RequestHead, settings: ServerSettings) -> None:
         self._receive = receive
         self._limit = limit_of(head, settings.http)
         self._seconds = settings.http.body_seconds
@@ -85,7 +85,7 @@ class LimitedBody:
         return RequestError(f"body larger than {self._limit:,} bytes", code="too_large")
 
 
-def limit_of(head: Head, limits: HttpLimits) -> int:
+def limit_of(head: RequestHead, limits: HttpLimits) -> int:
     """Return how many bytes a request's body may have."""
     if not head.is_raw:
         return limits.body_bytes

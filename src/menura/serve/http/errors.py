@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from menura.corpus.strict_json import step
 from menura.errors import (
@@ -39,7 +40,8 @@ STATUS = {
     "method_not_allowed": 405,
     "too_slow": 408,
     **dict.fromkeys(
-        ("base_mismatch", "persona_changed", "persona_damaged", "already_rated", "locked", "name_in_use"), 409
+        ("base_mismatch", "persona_changed", "persona_damaged", "already_rated", "locked", "name_taken", "unfinished"),
+        409,
     ),
     "closed": 410,
     **dict.fromkeys(("too_large", "card_bomb"), 413),
@@ -152,7 +154,19 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     code = CODE_OF_STATUS.get(error.status_code, "invalid_request_error")
     words = {404: f"nothing is at {printable(request.url.path[:80])}", 405: f"no {request.method[:16]} here"}
     message = words.get(error.status_code, HTTPStatus(error.status_code).phrase)
-    return error_response(RequestError(message, code=code), request.url.path, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request, headers.get("Allow", ""))
+    return error_response(RequestError(message, code=code), request.url.path, headers)
+
+
+def _allowed(request: Request, known_to_one: str) -> str:
+    """Return all methods of a path; the router names those of the first of its routes alone."""
+    methods = {method for method in known_to_one.split(", ") if method}
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            methods |= {method.upper() for method in operations}
+    return ", ".join(sorted(methods))
 
 
 def _problem(found: Mapping[str, Any], body: Any, *, openai: bool) -> Problem:

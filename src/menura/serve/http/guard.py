@@ -16,7 +16,7 @@ from menura.serve.http.body import LimitedBody
 from menura.serve.http.caller import Caller
 from menura.serve.http.errors import error_response, internal_error
 from menura.serve.http.json_body import check_json
-from menura.serve.http.request_checks import Head
+from menura.serve.http.request_checks import RequestHead
 from menura.serve.http.sessions import COOKIE, SessionStore
 from menura.serve.http.traffic import Traffic
 from menura.serve.http.wrong_keys import WrongKeys
@@ -63,7 +63,7 @@ class Guard:
             return
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        head = Head.of(scope)
+        head = RequestHead.of(scope)
         body = LimitedBody(receive, head, self._settings)
         reply = _Reply(send, request_id, body)
         began = time.monotonic()
@@ -72,10 +72,9 @@ class Guard:
         self._traffic.done(scope, reply.status)
         self._log(scope, reply, time.monotonic() - began)
 
-    async def _answer(self, scope: Scope, head: Head, body: LimitedBody, reply: "_Reply") -> None:
+    async def _answer(self, scope: Scope, head: RequestHead, body: LimitedBody, reply: "_Reply") -> None:
         try:
-            self._check(scope, head)
-            scope["state"]["caller"] = self._caller(head)
+            scope["state"]["caller"] = self._check(scope, head)
             body.check_length()
             if head.has_body and not head.is_raw:
                 whole = await body.whole()
@@ -90,18 +89,21 @@ class Guard:
             LOG.error("error", exc_info=error, extra={"request_id": reply.request_id})
             await self._refuse(scope, body, reply, internal_error())
 
-    def _check(self, scope: Scope, head: Head) -> None:
+    def _check(self, scope: Scope, head: RequestHead) -> Caller:
+        """Return who asks, if all that the head says is as it must be."""
         checks.check_line_and_size(scope, self._settings.http)
         checks.check_target(head)
         server = scope.get("server") or ("", None)
         hosts = checks.allowed_hosts(self._settings, server[1] or self._settings.port, server[0])
         checks.check_host(head, hosts)
+        caller = self._caller(head)
         checks.check_site(head, hosts, self._settings)
         if self._traffic.draining and not head.is_public:
             raise UnavailableError("the server is stopping")
         checks.check_content(head)
+        return caller
 
-    def _caller(self, head: Head) -> Caller:
+    def _caller(self, head: RequestHead) -> Caller:
         """Return who asks; RequestError where a key is needed and this is none."""
         keys = self._keys.list()
         if not keys and checks.is_loopback(self._settings.host):

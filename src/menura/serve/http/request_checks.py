@@ -26,7 +26,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Head:
+class RequestHead:
     """A request without its body: ``headers`` are in lower case, values of a name that stands twice are joined."""
 
     method: str
@@ -36,7 +36,7 @@ class Head:
     address: str  # of the client
 
     @classmethod
-    def of(cls, scope: Scope) -> "Head":
+    def of(cls, scope: Scope) -> "RequestHead":
         """Return the head of an ASGI request."""
         headers: dict[str, str] = {}
         for name, value in scope["headers"]:
@@ -90,7 +90,7 @@ def check_line_and_size(scope: Scope, limits: HttpLimits) -> None:
         raise RequestError(f"{found}, limit {limit}", code="headers_too_large")
 
 
-def check_target(head: Head) -> None:
+def check_target(head: RequestHead) -> None:
     """Refuse a path that is none of ours whatever it names, and a key in the query, where logs would keep it."""
     if not head.path.startswith("/") or UNSAFE_PATH.search(head.path):
         raise RequestError("the path must begin with / and hold no control characters", code="invalid_request_error")
@@ -117,7 +117,7 @@ def allowed_hosts(settings: ServerSettings, port: int, local_address: str = "") 
     return frozenset(hosts)
 
 
-def check_host(head: Head, hosts: frozenset[str]) -> None:
+def check_host(head: RequestHead, hosts: frozenset[str]) -> None:
     """Refuse a Host that is not exactly one of ``hosts``: a page's own name, pointed here, is none of them."""
     host = head.headers.get("host", "")
     if host.lower() not in hosts:
@@ -125,7 +125,7 @@ def check_host(head: Head, hosts: frozenset[str]) -> None:
         raise RequestError(message, code="bad_host", hint="menura serve --allow-host NAME")
 
 
-def check_site(head: Head, hosts: frozenset[str], settings: ServerSettings) -> None:
+def check_site(head: RequestHead, hosts: frozenset[str], settings: ServerSettings) -> None:
     """Refuse what another site's page could have sent.
 
     What changes something needs an Origin of ours, or an ``Authorization`` header, which no page sends to another site
@@ -145,7 +145,7 @@ def check_site(head: Head, hosts: frozenset[str], settings: ServerSettings) -> N
     raise RequestError("what changes something needs an Origin of ours or a key", code="cross_site", hint=hint)
 
 
-def check_content(head: Head) -> None:
+def check_content(head: RequestHead) -> None:
     """Refuse a body that is neither JSON nor, where files are taken, raw bytes."""
     if head.headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError("compressed bodies are not read", code="unsupported_media_type")
@@ -157,7 +157,7 @@ def check_content(head: Head) -> None:
     raise RequestError(f"content type {shown(kind)}", code="unsupported_media_type", hint=_wanted(head))
 
 
-def bearer_of(head: Head) -> str | None:
+def bearer_of(head: RequestHead) -> str | None:
     """Return the secret of an ``Authorization: Bearer`` header, None where there is no such header."""
     given = head.headers.get("authorization")
     if given is None:
@@ -187,7 +187,7 @@ def _allow(origin: str) -> str:
     return "menura serve --allow-origin ORIGIN" if origin != "null" else ""
 
 
-def _wanted(head: Head) -> str:
+def _wanted(head: RequestHead) -> str:
     return "application/octet-stream, with the file as it is" if head.is_raw else "Content-Type: application/json"
 
 

@@ -44,25 +44,25 @@ async def chat_completions(request: Request, body: ChatCompletionBody) -> Respon
 
 def sampling_of(body: SamplingFields, extras: Extras | None = None) -> Sampling:
     """Return how tokens are chosen; what ``extras`` say goes before the fields of the same names."""
-    fields = extras or Extras()
-    top_p = _first(body.top_p, 1.0)
+    fields, usual = extras or Extras(), Sampling()
+    top_p = _first(body.top_p, usual.top_p)
     return Sampling(
-        temperature=_first(body.temperature, 1.0),
+        temperature=_first(body.temperature, usual.temperature),
         top_p=max(top_p, SMALLEST_TOP_P),
-        top_k=int(_first(fields.top_k, body.top_k, 0)),
-        min_p=_first(fields.min_p, body.min_p, 0.0),
-        presence_penalty=_first(body.presence_penalty, 0.0),
-        frequency_penalty=_first(body.frequency_penalty, 0.0),
-        repetition_penalty=_first(fields.repetition_penalty, body.repetition_penalty, 1.0),
+        top_k=int(_first(fields.top_k, body.top_k, usual.top_k)),
+        min_p=_first(fields.min_p, body.min_p, usual.min_p),
+        presence_penalty=_first(body.presence_penalty, usual.presence_penalty),
+        frequency_penalty=_first(body.frequency_penalty, usual.frequency_penalty),
+        repetition_penalty=_first(fields.repetition_penalty, body.repetition_penalty, usual.repetition_penalty),
         logit_bias={int(token): bias for token, bias in (body.logit_bias or {}).items()},
         seed=body.seed,
     )
 
 
-def usage_of(begun: Sequence[Begun], completion_tokens: int) -> Facts:
+def usage_of(prompts: Sequence[Begun], completion_tokens: int) -> Facts:
     """Return the tokens that were read and generated."""
-    prompt = sum(one.prompt_tokens for one in begun)
-    cached = sum(one.cached_tokens for one in begun)
+    prompt = sum(one.prompt_tokens for one in prompts)
+    cached = sum(one.cached_tokens for one in prompts)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion_tokens,

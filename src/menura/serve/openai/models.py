@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 
 from menura.errors import ConfigError, RequestError, shown
@@ -20,6 +20,7 @@ router = APIRouter(tags=["openai"], responses=ERRORS)
 MOST = HttpLimits().listed_models
 NEAREST = 3
 Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many.")]
+Name = Annotated[str, Path(pattern=r"^[^\x00-\x1f\x7f\\\ufffd]+$", max_length=256)]
 After = Annotated[str, Query(max_length=256, description="Those after this name, in the order of names.")]
 
 
@@ -33,7 +34,7 @@ async def list_models(request: Request, limit: Limit = MOST, after: After = "") 
 
 
 @router.get("/v1/models/{name:path}")
-async def show_model(request: Request, name: str) -> dict[str, Any]:
+async def show_model(request: Request, name: Name) -> dict[str, Any]:
     """Show one persona, one version of it (``anna@1``), or one base."""
     return _row(model_of(services_of(request), caller_of(request), name))
 
