@@ -163,7 +163,7 @@ def test_all_methods_of_a_path_are_named_where_another_is_not_allowed(engine: Fa
     async def delete(name: str) -> str:
         return name
 
-    app = create_app(Services(engine, ServerSettings(), keys), (*ROUTERS, router))
+    app = create_app(services_for(engine, keys), (*ROUTERS, router))
     assert ask(app, "OPTIONS", "/api/things/x").headers["Allow"] == "DELETE, GET"
 
 
