@@ -96,15 +96,17 @@ def init_file(settings: CausalLmConfig, base: Base | None = None) -> Path:
         return path
     if settings.init_from != DEFAULT:
         return run_weights(settings)
-    path = _default_file(settings.base)
+    path = _default_file(settings.base, settings.adapters.kind)
     if not path.exists():
-        message = f"base {settings.base!r} has no default adapter checkpoint"
+        message = f"base {settings.base!r} has no default checkpoint of {settings.adapters.kind} adapters"
         raise ConfigError(message, hint='--set model.init_from="" begins afresh')
     return path
 
 
-def _default_file(base: str) -> Path:
-    return Path(str(files("menura.artefacts") / "default_adapters" / f"{base}.safetensors"))
+def _default_file(base: str, kind: str = LORA.kind) -> Path:
+    """Return the file of a base's default checkpoint, or of an earlier one of another kind of adapters."""
+    name = base if kind == LORA.kind else f"{base}.{kind}"
+    return Path(str(files("menura.artefacts") / "default_adapters" / f"{name}.safetensors"))
 
 
 def settings_for(base: str, *, offline: bool = False, say: Say = print) -> CausalLmConfig:
@@ -121,9 +123,10 @@ def settings_for(base: str, *, offline: bool = False, say: Say = print) -> Causa
     return default_settings(base) if _default_file(base).exists() else CausalLmConfig(base=base, adapters=LORA)
 
 
-def default_settings(base: str = "smollm2-135m") -> CausalLmConfig:
-    """Return the settings that the default adapter checkpoint of a base was made with."""
-    return checkpoint_settings(base, init_file(CausalLmConfig(base=base, init_from=DEFAULT)), DEFAULT)
+def default_settings(base: str = "smollm2-135m", adapters: Adapters = LORA) -> CausalLmConfig:
+    """Return the settings that the default checkpoint of a base was made with; ``adapters`` say of which kind."""
+    path = init_file(CausalLmConfig(base=base, adapters=adapters, init_from=DEFAULT))
+    return checkpoint_settings(base, path, DEFAULT)
 
 
 def checkpoint_settings(base: str, path: Path, init_from: str) -> CausalLmConfig:

@@ -1,12 +1,13 @@
-"""The default adapter checkpoint: warmed up on pooled dialogues, then trained further by meta-learning or by pooling.
+"""What is adapted from: the default checkpoint, that of a base, the bare base; and how the earlier default was made.
 
-Both continuations see the same episodes, so the same training tokens; the one that is better on validation personas is
-shipped (docs/results/default-adapters.md).
+``menura base prepare`` trains the default checkpoint, which is LoRA. The earlier one, Houlsby adapters, was warmed up on
+pooled dialogues, then trained further by meta-learning or by pooling. Both continuations see the same episodes, so the
+same training tokens; the one that is better on validation personas ships (docs/results/default-adapters.md).
 """
 
 from dataclasses import replace
 
-from menura.adaptation.default_methods import ANCHORED
+from menura.adaptation.default_methods import ANCHORED, HOULSBY
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.adaptation.maml import Maml
@@ -19,7 +20,6 @@ from menura.training.data import DataConfig
 
 # The inner loop that the checkpoint was trained and chosen with.
 INNER = InnerLoop(lr=1e-3, epochs=1, batch_size=16, optimizer="adam")
-# How a persona is adapted from that checkpoint; chosen on held-back personas (docs/results/adaptation.md).
 MODEL = CausalLmConfig(max_length=768, adapters=Adapters(bottleneck=16, layers="upper"))
 DATA = DataConfig(max_turns=16)
 
@@ -49,6 +49,11 @@ def meta() -> RunConfig:
 def shipped() -> RunConfig:
     """Adapt from the default adapter checkpoint."""
     return RunConfig("shipped", default_settings(), Finetune(ANCHORED), DATA)
+
+
+def houlsby() -> RunConfig:
+    """Adapt from the default checkpoint of earlier versions: Houlsby adapters."""
+    return RunConfig("default-adapters/houlsby", default_settings(adapters=MODEL.adapters), Finetune(HOULSBY), DATA)
 
 
 def prepared() -> RunConfig:
