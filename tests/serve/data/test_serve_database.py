@@ -118,9 +118,7 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(empty_workspace: Path) -> N
     assert (empty_workspace / "menura.db").read_bytes() == before
 
 
-def test_a_migration_that_breaks_leaves_the_old_schema(
-    empty_workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_migration_that_breaks_leaves_the_old_schema(empty_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(Database()) as made:
         chat = chats.new_chat(made, "", "anna", 1, "")["id"]
     further = ("ALTER TABLE chats ADD COLUMN tag TEXT", "CREATE TABLE nonsense (a, a)")
