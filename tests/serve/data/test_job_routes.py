@@ -249,7 +249,7 @@ def test_what_cannot_be_meant_starts_no_job_and_keeps_no_name(
     assert (answer.status_code >= 400, answer.json()["code"]) == (True, code)
     assert server.services.jobs.of("a1") == []
     assert persona_owners.owner_of(server.services.database, "anna-2") is None
-    assert not [path for path in (empty_workspace / "uploads").glob("*")]
+    assert not list((empty_workspace / "uploads").glob("*"))
 
 
 @pytest.mark.parametrize(
