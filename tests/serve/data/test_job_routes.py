@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from data_app import Server, events_of, names_of, serving, written_persona
 
+from menura import api
 from menura.artefacts import persona_store
 from menura.serve.database import chats, persona_owners
 from menura.serve.jobs import jobs as jobs_module
@@ -120,6 +121,11 @@ def test_a_pasted_chat_becomes_a_persona(server: Server, empty_workspace: Path) 
     assert server.as_().post(url, content=package).status_code == 201
     assert persona_store.load("twin").weights.keys() == persona_store.load("tomo").weights.keys()
     assert server.as_().post(url, content=package).status_code == 200
+    peft = server.as_().get("/api/personas/tomo/export?format=peft").content
+    answer = server.as_().post("/api/personas/import?name=third&filename=tomo.zip&base=tiny", content=peft)
+    assert answer.status_code == 201, answer.text
+    assert api.persona_facts("third")["recipe"]["base_by_its_own_account"] == "tiny"
+    assert not list((empty_workspace / "uploads").iterdir())
 
 
 def test_the_events_of_a_job_are_numbered_and_replayed(stand_in: Server) -> None:
