@@ -153,3 +153,37 @@ def test_a_card_of_what_was_learnt_from_a_chat_says_whether_it_carries_the_weigh
     assert data["description"] == "", "a model would read it as a fact of the persona"
     text = json.dumps(data)
     assert not any(line in text for line in SAID), "no sentence of the chat"
+
+
+def test_a_persona_is_renamed_with_its_versions(capsys: Captured) -> None:
+    made(capsys, "noa", "-k", "1")
+    made(capsys, "noa", "-k", "2")
+    assert typed(capsys, "persona", "rename", "noa", "mia", "--dry-run") == "would call noa mia\n"
+    assert typed(capsys, "persona", "rename", "noa", "mia") == "noa is now mia\n"
+    versions = typed(capsys, "persona", "history", "mia").splitlines()
+    assert len(versions) == 3
+    assert run(["persona", "show", "noa"]) == 2
+    assert run(["persona", "rename", "noa", "other"]) == 2
+    made(capsys, "noa", "-k", "1")
+    assert run(["persona", "rename", "noa", "mia"]) == 2
+    assert "name_taken" in capsys.readouterr().err
+
+
+def test_a_package_from_another_machine_becomes_a_persona_under_a_name_of_its_own(capsys: Captured) -> None:
+    made(capsys, "noa", "-k", "1")
+    typed(capsys, "persona", "export", "noa", "--out", "from-noa.charx")
+    assert "wrote  " in typed(capsys, "persona", "import", "from-noa.charx", "--name", "mia")
+    page = typed(capsys, "persona", "show", "mia")
+    assert page.splitlines()[0].split() == ["name", "mia"]
+    Path("bad.persona").write_text("hello", encoding="utf-8")
+    assert run(["persona", "import", "bad.persona", "--name", "eva"]) == 3
+    assert not Path("home/personas/eva.persona").exists()
+
+
+def test_deleting_a_persona_deletes_what_was_written_for_engines(capsys: Captured) -> None:
+    made(capsys, "noa", "-k", "1")
+    served = Path("home/served/noa/v1")
+    served.mkdir(parents=True)
+    (served / "adapter_model.safetensors").write_bytes(b"weights")
+    typed(capsys, "persona", "rm", "noa")
+    assert not Path("home/served/noa").exists()

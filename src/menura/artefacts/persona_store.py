@@ -170,10 +170,10 @@ def remove(name: str) -> None:
     """Delete a persona with its earlier versions, if it exists, and what a killed process left of writing them."""
     path = path_of(name)
     with reporting(path):
-        path.unlink(missing_ok=True)
         for version in versions(name) if NAME.fullmatch(name) else []:
             path_of(version).unlink(missing_ok=True)
         remove_unfinished(name)
+        path.unlink(missing_ok=True)  # last, as a persona that is listed can be deleted again
 
 
 def remove_unfinished(name: str) -> None:

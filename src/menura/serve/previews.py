@@ -50,11 +50,11 @@ def plain_problem(problem: Problem) -> dict[str, Any]:
     return {**plain, "file": file, "line": line}
 
 
-def suggested_name(speaker: str, taken: Sequence[str]) -> str:
-    """Return a name that the persona of a speaker may have, and no other in ``taken`` has; empty without letters."""
+def suggested_name(speaker: str, others: Sequence[str]) -> str:
+    """Return a name that the persona of a speaker may have, and none of ``others``; empty without letters."""
     letters = unicodedata.normalize("NFKD", speaker).encode("ascii", "ignore").decode().lower()
     name = NOT_IN_NAMES.sub("-", letters).strip("-")[: NAME_LENGTH - 4].strip("-")
-    free = (one for one in (name, *(f"{name}-{number}" for number in range(2, 1000))) if one not in taken)
+    free = (one for one in (name, *(f"{name}-{number}" for number in range(2, 1000))) if one not in others)
     return next(free, "") if name else ""
 
 

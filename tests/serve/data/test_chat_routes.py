@@ -2,16 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from data_app import Server, events_of, names_of, serving, written_persona
+from scripted_engine import ScriptedEngine
+from starlette.requests import Request
 
 from menura.corpus.inputs import read
 from menura.serve.database.chats import NewMessage, add_message, messages_of, new_chat
-from menura.serve.generation import Delta
+from menura.serve.generation import Delta, Event, GenerationRequest
+from menura.serve.routes.event_stream import EventStream, first_events
 from menura.serve.routes.replies import KeptReply
 
 
@@ -127,6 +130,49 @@ def test_a_client_that_leaves_frees_the_engine_and_what_it_saw_is_kept(empty_wor
         assert server.engine.closed == 1
         (_, message) = messages_of(server.services.database, "", chat)
         assert (message["text"], message["finished"]) == ("it ", False)
+
+
+def test_a_client_that_leaves_before_the_first_event_frees_the_engine(empty_workspace: Path) -> None:
+    left: list[str] = []
+
+    async def waits() -> AsyncGenerator[Event, None]:
+        try:
+            await asyncio.Event().wait()
+            yield Delta(0, "")
+        finally:
+            left.append("closed")
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http"}, receive)
+    assert asyncio.run(first_events(request, [waits(), waits()])) is None
+    assert left == ["closed"] * 2
+
+
+def test_a_stream_that_was_never_begun_is_closed_too(empty_workspace: Path) -> None:
+    engine = ScriptedEngine()
+    written_persona("anna")
+
+    async def leaves() -> None:
+        events = engine.generate(GenerationRequest("anna"))
+        await anext(events)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            await asyncio.Event().wait()
+
+        async def sent() -> AsyncGenerator[bytes, None]:
+            async for _ in events:
+                yield b""
+
+        await EventStream(sent(), [events])({"type": "http"}, receive, send)
+        assert engine.closed == 1  # before the loop closes what is left
+
+    asyncio.run(leaves())
 
 
 def test_a_reply_is_stored_once_however_often_it_is_kept(server: Server) -> None:

@@ -59,7 +59,7 @@ class AdaptationJob:
             self.events.append(JobEvent(len(self.events) + 1, name, data))
             self._wake()
 
-    def enter(self, state: JobState, **data: Any) -> None:
+    def change_state(self, state: JobState, **data: Any) -> None:
         """Change the state, which is an event too."""
         with self._changed:
             self.state = state

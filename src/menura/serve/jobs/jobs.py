@@ -45,7 +45,7 @@ class Jobs:
                 raise OverloadedError(f"{waiting} jobs wait already", retry_after=RETRY_SECONDS)
             job = AdaptationJob(secrets.token_hex(16), request)
             self._jobs[job.id] = job
-            job.enter("waiting")
+            job.change_state("waiting")
             self._start_next()
             return job
 
@@ -102,7 +102,7 @@ class Jobs:
             if self._running() >= self.limits.running or self._closed:
                 return
             if job.state == "waiting":
-                job.enter("running")
+                job.change_state("running")
                 threading.Thread(target=self._run, args=(job,), name=f"job {job.id}", daemon=True).start()
 
     def _run(self, job: AdaptationJob) -> None:
@@ -133,7 +133,7 @@ class Jobs:
         except MenuraError as error:  # an upload that could not be deleted goes after a day
             logger.warning("job %s: %s", job.id, error.problems[0].code)
         job.process = None
-        job.enter(state, **data)
+        job.change_state(state, **data)
 
     def _forget_old(self) -> None:
         oldest = time.time() - self.limits.kept_seconds

@@ -24,6 +24,8 @@ from menura.errors import (
     UnsafeError,
 )
 
+# Of the folder that the server was started in, no module is imported.
+COMMAND = (sys.executable, "-P", "-m", "menura.serve.jobs.worker")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 ERRORS: Mapping[str, type[MenuraError]] = {
     kind.__name__: kind
@@ -47,7 +49,7 @@ class WorkerProcess:
 
     def __init__(self, task: WorkerTask) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "menura.serve.jobs.worker"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ from menura.serve.database.database import Database
 from menura.serve.generation import Begun, Delta, Event, GenerationRequest
 from menura.serve.http.caller import caller_of
 from menura.serve.ownership import check_model
-from menura.serve.routes.event_stream import EventStream, sent, sent_error
+from menura.serve.routes.event_stream import CLIENT_LEFT, EventStream, first_events, sent, sent_error
 from menura.serve.routes.replies import event_bytes
 from menura.serve.routes.sampling_body import TURN_CHARACTERS, SamplingBody, TurnBody
 from menura.serve.services import services_of
@@ -60,8 +60,8 @@ class VoteBody(BaseModel):
     choice: str | int
 
 
-@router.post("")
-async def compare(request: Request, body: CompareBody) -> EventStream:
+@router.post("", response_class=EventStream)
+async def compare(request: Request, body: CompareBody) -> Response:
     """Send ``compared`` with the id, then the events of all lanes, each with its ``lane``, then ``ended``.
 
     Names of a blind comparison come after the vote.
@@ -74,16 +74,13 @@ async def compare(request: Request, body: CompareBody) -> EventStream:
         SystemRandom().shuffle(names)
     turns = [(turn.role, turn.text) for turn in body.turns] or [("user", str(body.prompt))]
     lanes = [services.engine.generate(_request(name, turns, body, caller.key_id)) for name in names]
-    # Errors before the first event are a status, not an event.
-    first = await asyncio.gather(*(anext(lane) for lane in lanes), return_exceptions=True)
-    if wrong := [one for one in first if isinstance(one, BaseException)]:
-        await _close(lanes)
-        raise wrong[0]
-    begun = [one for one in first if not isinstance(one, BaseException)]
+    first = await first_events(request, lanes)
+    if first is None:
+        return Response(status_code=CLIENT_LEFT)
     database = services.database
     made = await run_in_threadpool(comparisons.new_comparison, database, caller.key_id, turns, names, blind=body.blind)
     kept = KeptReplies(database, made, names, blind=body.blind)
-    return EventStream(_sent(begun, lanes, kept), lanes)
+    return EventStream(_sent(first, lanes, kept), lanes)
 
 
 @router.get("")
@@ -167,13 +164,13 @@ class KeptReplies:
         return event_bytes(event, lane=lane)
 
 
-async def _sent(begun: Sequence[Event], lanes: Lanes, kept: KeptReplies) -> AsyncGenerator[bytes, None]:
+async def _sent(firsts: Sequence[Event], lanes: Lanes, kept: KeptReplies) -> AsyncGenerator[bytes, None]:
     pieces: asyncio.Queue[tuple[int, Event | Exception | None]] = asyncio.Queue(maxsize=len(lanes))
     tasks = [asyncio.create_task(_read(lane, events, pieces)) for lane, events in enumerate(lanes)]
     try:
         names = None if kept.blind else list(kept.names)
         yield sent("compared", {"id": kept.comparison, "lanes": len(lanes), "models": names})
-        for lane, first in enumerate(begun):
+        for lane, first in enumerate(firsts):
             yield kept.shown(lane, first)
         running = len(lanes)
         while running:
@@ -202,11 +199,6 @@ async def _read(
     except Exception as error:  # noqa: BLE001  # of one lane; the others go on
         await pieces.put((lane, error))
     await pieces.put((lane, None))
-
-
-async def _close(lanes: Lanes) -> None:
-    for lane in lanes:
-        await lane.aclose()
 
 
 def _request(name: str, turns: Sequence[tuple[str, str]], body: CompareBody, owner: str) -> GenerationRequest:

@@ -1,14 +1,18 @@
 """Server-sent events: what happens while a request runs, one event at a time."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from menura.errors import MenuraError, Problem, printable
+from menura.serve.generation import Event
 
+CLIENT_LEFT = 499  # the status of an answer that nobody reads
 HEARTBEAT = b": nothing new\n\n"  # a comment, which keeps proxies from closing the stream
 
 
@@ -27,6 +31,37 @@ def sent_error(error: Exception, **data: Any) -> bytes:
     return sent("error", {**data, "error": told})
 
 
+async def first_events(request: Request, sources: Sequence[AsyncGenerator[Event, None]]) -> list[Event] | None:
+    """Return the first event of each source; None where the client left before, and then all are closed.
+
+    What a source raises before its first event is raised here, so that it becomes a status; all are closed then, too.
+    """
+    reading: asyncio.Future[Any] = asyncio.gather(*(anext(source) for source in sources), return_exceptions=True)
+    leaving: asyncio.Future[Any] = asyncio.ensure_future(_left(request))
+    firsts: list[Event | BaseException] = []
+    try:
+        await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        firsts = reading.result() if reading.done() else []
+        found = [first for first in firsts if not isinstance(first, BaseException)]
+    finally:
+        leaving.cancel()
+        reading.cancel()
+        await asyncio.gather(reading, leaving, return_exceptions=True)
+        if not firsts or any(isinstance(first, BaseException) for first in firsts):
+            for source in sources:
+                await source.aclose()
+    for first in firsts:
+        if isinstance(first, BaseException):
+            raise first
+    return found if firsts else None
+
+
+async def _left(request: Request) -> None:
+    """Return once the client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 class EventStream(StreamingResponse):
     """A response of events.
 
@@ -34,9 +69,15 @@ class EventStream(StreamingResponse):
     a client that leaves holds nothing.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], sources: Sequence[AsyncGenerator[Any, None]] = ()) -> None:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(events, headers=headers, media_type="text/event-stream")
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        sources: Sequence[AsyncGenerator[Any, None]] = (),
+        status_code: int = 200,
+    ) -> None:
+        super().__init__(events, status_code, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._closed_at_end = (events, *sources)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -39,7 +39,7 @@ def show_job(request: Request, job_id: str) -> dict[str, Any]:
     return services_of(request).jobs.find(job_id, caller_of(request).key_id).shown()
 
 
-@router.get("/{job_id}/events")
+@router.get("/{job_id}/events", response_class=EventStream)
 async def follow_job(
     request: Request, job_id: str, last_event_id: Annotated[str, Header(max_length=32)] = ""
 ) -> EventStream:

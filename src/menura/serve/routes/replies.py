@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -16,7 +16,7 @@ from menura.serve.database.database import Database
 from menura.serve.generation import Begun, Delta, Event, Finished, GenerationRequest, Ranked
 from menura.serve.http.caller import caller_of
 from menura.serve.ownership import check_model
-from menura.serve.routes.event_stream import EventStream, sent, sent_error
+from menura.serve.routes.event_stream import CLIENT_LEFT, EventStream, first_events, sent, sent_error
 from menura.serve.routes.sampling_body import TURN_CHARACTERS, SamplingBody
 from menura.serve.services import Services, services_of
 
@@ -41,8 +41,8 @@ class ReplyBody(BaseModel):
     sampling: SamplingBody = SamplingBody()
 
 
-@router.post("/{chat_id}/reply")
-async def reply(request: Request, chat_id: str, body: ReplyBody) -> EventStream:
+@router.post("/{chat_id}/reply", response_class=EventStream)
+async def reply(request: Request, chat_id: str, body: ReplyBody) -> Response:
     """Send ``begun``, ``delta``, ``finished`` and ``ranked`` events, then ``stored`` with the message as it is kept.
 
     What the person says is kept before anything else, and of a stream that is cut short what was sent.
@@ -56,14 +56,11 @@ async def reply(request: Request, chat_id: str, body: ReplyBody) -> EventStream:
         await run_in_threadpool(chats.add_message, services.database, owner, chat_id, said)
     messages = await run_in_threadpool(chats.messages_of, services.database, owner, chat_id)
     events = services.engine.generate(_request(services, model, messages, body, owner))
-    # Errors before the first event are a status, not an event.
-    try:
-        first = await anext(events)
-    except BaseException:
-        await events.aclose()
-        raise
+    first = await first_events(request, [events])
+    if first is None:
+        return Response(status_code=CLIENT_LEFT)
     keeping = KeptReply(services.database, owner, chat_id)
-    return EventStream(_sent(first, events, keeping), [events])
+    return EventStream(_sent(first[0], events, keeping), [events])
 
 
 @dataclass
@@ -73,7 +70,7 @@ class KeptReply:
     database: Database
     owner: str
     chat: str
-    begun: Begun | None = None
+    read: Begun | None = None
     texts: dict[int, str] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
     ranked: Ranked | None = None
@@ -83,7 +80,7 @@ class KeptReply:
         """Add what an event says."""
         match event:
             case Begun():
-                self.begun = event
+                self.read = event
             case Delta():
                 self.texts[event.index] = self.texts.get(event.index, "") + event.text
             case Finished():
@@ -100,10 +97,10 @@ class KeptReply:
         candidates = [self.texts[index] for index in sorted(self.texts)]
         best = self.ranked.best if self.ranked else 0
         scores = self.ranked.scores if self.ranked else ()
-        begun = self.begun or Begun("", 0, 0)
+        read = self.read or Begun("", 0, 0)
         shown = candidates[best] if best < len(candidates) else ""
         several = candidates if len(candidates) > 1 else ()
-        message = chats.NewMessage("persona", shown, several, scores, begun.recalled, finished, begun.version)
+        message = chats.NewMessage("persona", shown, several, scores, read.recalled, finished, read.version)
         return chats.add_message(self.database, self.owner, self.chat, message)
 
 
