@@ -52,7 +52,10 @@ def test_whatever_is_sent_the_reply_is_one_that_the_file_has(case: schemathesis.
     # of the file fit a URL, more methods are allowed than either of them has.
     queries = [negative_data_rejection] if case.method in ("GET", "DELETE") else []
     excluded = [positive_data_acceptance, allow_header_conformance, *queries]
-    case.call_and_validate(headers=SENT, excluded_checks=excluded)
+    reply = case.call(headers=SENT)
+    if reply.status_code == 413:  # what is wrong with a body that is too large is never looked at
+        excluded.append(negative_data_rejection)
+    case.validate_response(reply, headers=SENT, excluded_checks=excluded)
 
 
 def test_the_file_says_which_routes_need_a_key(app: FastAPI) -> None:

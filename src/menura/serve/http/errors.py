@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
+from menura.artefacts.files import home
 from menura.corpus.strict_json import step
 from menura.errors import (
     LISTED_AT_MOST,
@@ -205,12 +207,23 @@ def _place(location: Sequence[str | int], body: Any) -> str:
 
 def _words(error: MenuraError, problem: Problem) -> str:
     # A request's own words name the field where that helps; a file and its line are told with what was found there.
-    place = f"{printable(problem.place)}: " if problem.place and not isinstance(error, RequestError) else ""
+    told = "" if isinstance(error, RequestError) else _told_place(problem.place)
+    place = f"{printable(told)}: " if told else ""
     return f"{place}{printable(problem.message)}" + (f" ({printable(problem.hint)})" if problem.hint else "")
 
 
+def _told_place(place: str) -> str:
+    """Return a place without the folders that lead to it, which are nobody's business who asks over HTTP."""
+    return PurePath(place).name if place.startswith(str(home())) else place
+
+
 def _detail(problem: Problem) -> dict[str, Any]:
-    return {"pointer": problem.place, "code": problem.code, "detail": printable(problem.message), "hint": problem.hint}
+    return {
+        "pointer": _told_place(problem.place),
+        "code": problem.code,
+        "detail": printable(problem.message),
+        "hint": problem.hint,
+    }
 
 
 def _more(error: MenuraError) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from menura.artefacts import persona_store
@@ -15,6 +15,7 @@ from menura.serve.ownership import check_model
 from menura.serve.routes.sampling_body import TURN_CHARACTERS, TurnBody
 from menura.serve.services import services_of
 
+Place = Annotated[int, Path(ge=0, lt=2**31)]  # of a message in its chat; SQLite takes no larger numbers than 2^63
 router = APIRouter(prefix="/api/chats", tags=["chats"])
 TITLE_LIMIT = 200
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -41,7 +42,7 @@ class MessageChanges(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     rating: Literal["good", "bad"] | None = None
     text: str | None = Field(default=None, min_length=1, max_length=TURN_CHARACTERS)
-    candidate: int | None = Field(default=None, ge=0)
+    candidate: int | None = Field(default=None, ge=0, lt=64)
 
 
 @router.post("", status_code=201)
@@ -130,7 +131,7 @@ def add_message(request: Request, chat_id: str, body: TurnBody) -> dict[str, Any
 
 
 @router.patch("/{chat_id}/messages/{place}")
-def change_message(request: Request, chat_id: str, place: int, body: MessageChanges) -> dict[str, Any]:
+def change_message(request: Request, chat_id: str, place: Place, body: MessageChanges) -> dict[str, Any]:
     """Rate a message, change its text, or choose another of its candidates; all that is given changes."""
     database, owner = services_of(request).database, caller_of(request).key_id
     message = chats.message_of(database, owner, chat_id, place)
@@ -150,7 +151,7 @@ def change_message(request: Request, chat_id: str, place: int, body: MessageChan
 
 
 @router.delete("/{chat_id}/messages/{place}", status_code=204)
-def delete_messages(request: Request, chat_id: str, place: int) -> Response:
+def delete_messages(request: Request, chat_id: str, place: Place) -> Response:
     """Delete a message and all behind it, so that the chat goes on from before it."""
     chats.delete_messages(services_of(request).database, caller_of(request).key_id, chat_id, place)
     return Response(status_code=204)

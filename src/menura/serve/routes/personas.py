@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
@@ -185,7 +186,7 @@ def clear_memory(request: Request, name: str) -> Response:
 
 
 @router.delete("/{name}/memory/{number}", status_code=204)
-def forget_exchange(request: Request, name: str, number: int) -> Response:
+def forget_exchange(request: Request, name: str, number: Annotated[int, PathParameter(ge=1, lt=2**31)]) -> Response:
     """Forget one exchange, in all versions; those behind it move up by one number."""
     return _forget(request, name, number=number)
 

@@ -31,6 +31,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "tiny/reptile": tiny.reptile,
     "tiny/in-place": tiny.in_place,
     "base-prepare": prepare_base.recipe,
+    "default-adapters/houlsby": default_adapters.houlsby,
     "default-adapters/warm": default_adapters.warm,
     "default-adapters/pooled": default_adapters.pooled,
     "default-adapters/meta": default_adapters.meta,

@@ -1,8 +1,8 @@
 """What is adapted from: the default checkpoint, that of a base, the bare base; and how the earlier default was made.
 
-``menura base prepare`` trains the default checkpoint, which is LoRA. The earlier one, Houlsby adapters, was warmed up on
-pooled dialogues, then trained further by meta-learning or by pooling. Both continuations see the same episodes, so the
-same training tokens; the one that is better on validation personas ships (docs/results/default-adapters.md).
+``menura base prepare`` trains the default checkpoint, which is LoRA. The earlier one, Houlsby adapters, was warmed up
+on pooled dialogues, then trained further by meta-learning or by pooling. Both continuations see the same episodes, so
+the same training tokens; the one that is better on validation personas ships (docs/results/default-adapters.md).
 """
 
 from dataclasses import replace
