@@ -2,13 +2,22 @@
 
 from difflib import get_close_matches
 
+from fastapi import Request
+
 from menura.artefacts import persona_store
 from menura.errors import ConfigError, shown
 from menura.serve.database import persona_owners
 from menura.serve.http.caller import Caller
-from menura.serve.services import Services
+from menura.serve.services import Services, services_of
 
 STALE_SECONDS = 3600.0  # after which a name whose persona is not there, and is not being made, is free again
+
+
+def check_workspace(request: Request) -> None:
+    """Raise ConfigError ``read_only`` where the personas are those of a shared store, which no server changes."""
+    if services_of(request).settings.store:
+        message = "these personas are in a shared store, which this server only reads"
+        raise ConfigError(message, hint="change them where the store is filled", code="read_only")
 
 
 def may_use(services: Services, caller: Caller, name: str) -> bool:
@@ -21,7 +30,10 @@ def may_use(services: Services, caller: Caller, name: str) -> bool:
 
 def usable_names(services: Services, caller: Caller) -> list[str]:
     """Return the names of the personas that a caller may use, sorted."""
-    names = persona_store.names()
+    shared = services.settings.store
+    names = (
+        persona_store.names() if not shared else sorted(one.name for one in services.engine.served() if one.is_persona)
+    )
     if caller.all_personas:
         return names
     own = persona_owners.owned(services.database, caller.key_id) if caller.key_id else set()

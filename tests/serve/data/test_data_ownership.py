@@ -256,3 +256,22 @@ def test_no_id_leads_out_of_the_folder_of_uploads(server: Server, tmp_path: Path
         assert server.as_("anna").get(f"{url}/preview").status_code in (404, 405), name
         assert server.as_("anna").delete(url).status_code in (204, 307, 404, 405), name
     assert everything(tmp_path) == before
+
+
+def test_personas_of_a_shared_store_are_listed_and_never_changed(empty_workspace: Path) -> None:
+    del empty_workspace
+    with serving(ServerSettings(store="memory://shared")) as server:
+        client = server.as_()
+        listed = client.get("/api/personas").json()
+        assert [one["name"] for one in listed["personas"]] == sorted(
+            model.name for model in server.engine.served() if model.is_persona
+        )
+        for method, path in (
+            ("GET", "/api/personas/anna"),
+            ("PATCH", "/api/personas/anna"),
+            ("DELETE", "/api/personas/anna"),
+            ("POST", "/api/personas/anna/adapt"),
+            ("POST", "/api/personas/import"),
+            ("DELETE", "/api/personas/anna/memory/1"),
+        ):
+            assert client.request(method, path).json()["code"] == "read_only", (method, path)

@@ -37,7 +37,7 @@ STATUS = {
         ("invalid_request_error", "invalid_value", "unsupported_parameter", "context_length_exceeded", "truncated"), 400
     ),
     "invalid_api_key": 401,
-    "cross_site": 403,
+    **dict.fromkeys(("cross_site", "read_only"), 403),
     **dict.fromkeys(("model_not_found", "not_found"), 404),
     "method_not_allowed": 405,
     "too_slow": 408,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
@@ -19,12 +19,12 @@ from menura.serve.file_kinds import kind_of, unpack_peft
 from menura.serve.http.caller import Caller, caller_of
 from menura.serve.jobs.adaptation_job import ENDED, AdaptationJob, JobRequest
 from menura.serve.jobs.process import WorkerTask, error_of
-from menura.serve.ownership import check_persona, claim, release
+from menura.serve.ownership import check_persona, check_workspace, claim, release
 from menura.serve.routes.uploads import ReadingBody, preview_of
 from menura.serve.services import Services, services_of
 from menura.serve.uploads import Upload, discard, find_upload, receive
 
-router = APIRouter(prefix="/api/personas", tags=["personas"])
+router = APIRouter(prefix="/api/personas", tags=["personas"], dependencies=[Depends(check_workspace)])
 USUAL_SHOTS = 5
 IMPORT_SECONDS = 60.0  # after which an import that waits for others goes on as a job
 # What a client may set of a method, with the range of each: no path, and nothing that takes hours.

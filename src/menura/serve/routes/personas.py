@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
@@ -20,10 +20,11 @@ from menura.errors import BusyError, ConfigError, shown
 from menura.serve.database import persona_owners
 from menura.serve.http.caller import caller_of
 from menura.serve.jobs.process import WorkerTask, result_of
-from menura.serve.ownership import check_persona, claim, may_use, release, usable_names
+from menura.serve.ownership import check_persona, check_workspace, claim, may_use, release, usable_names
 from menura.serve.services import Services, services_of
 from menura.serve.uploads import FOLDER
 
+CHANGED_HERE = [Depends(check_workspace)]
 router = APIRouter(prefix="/api/personas", tags=["personas"])
 CACHED_ROWS = 20_000
 EXPORT_SECONDS = 300.0
@@ -85,13 +86,16 @@ def list_personas(
     services, caller = services_of(request), caller_of(request)
     names = [name for name in usable_names(services, caller) if q.casefold() in name.casefold()]
     page = [name for name in names if name > after][: limit + 1]
-    versions = persona_store.current_versions()
-    rows = [row for name in page[:limit] if (row := _rows.row(name, versions.get(name, 1)))]
+    if services.settings.store:
+        rows: list[dict[str, Any]] = [{"name": name} for name in page[:limit]]
+    else:
+        versions = persona_store.current_versions()
+        rows = [row for name in page[:limit] if (row := _rows.row(name, versions.get(name, 1)))]
     following = page[limit - 1] if len(page) > limit else None
     return {"personas": rows, "total": len(names), "next": following}
 
 
-@router.get("/{name}")
+@router.get("/{name}", dependencies=CHANGED_HERE)
 def show_persona(request: Request, name: str) -> dict[str, Any]:
     """Return how a persona was made, how it did on held-out dialogues, and its versions, the oldest first."""
     services = services_of(request)
@@ -101,7 +105,7 @@ def show_persona(request: Request, name: str) -> dict[str, Any]:
     return {**facts, "version": history[-1]["version"], "history": history, "adapting": services.jobs.working_on(name)}
 
 
-@router.patch("/{name}")
+@router.patch("/{name}", dependencies=CHANGED_HERE)
 def rename_persona(request: Request, name: str, body: RenameBody) -> dict[str, Any]:
     """Give a persona, with all its versions and chats, another name."""
     services, caller = services_of(request), caller_of(request)
@@ -118,7 +122,7 @@ def rename_persona(request: Request, name: str, body: RenameBody) -> dict[str, A
     return {"name": body.name}
 
 
-@router.delete("/{name}", status_code=204)
+@router.delete("/{name}", dependencies=CHANGED_HERE, status_code=204)
 def delete_persona(request: Request, name: str, chats: bool = False) -> Response:
     """Delete a persona, all its versions and what it remembers; with ``chats`` also what the caller said to it.
 
@@ -132,7 +136,7 @@ def delete_persona(request: Request, name: str, chats: bool = False) -> Response
     return Response(status_code=204)
 
 
-@router.get("/{name}/export")
+@router.get("/{name}/export", dependencies=CHANGED_HERE)
 def export_persona(
     request: Request, name: str, form: Annotated[CardForm, Query(alias="format")] = "charx", with_memory: bool = False
 ) -> FileResponse:
@@ -158,7 +162,7 @@ def export_persona(
     return FileResponse(path, media_type=MEDIA[form], filename=called, background=cleaning)
 
 
-@router.get("/{name}/memory")
+@router.get("/{name}/memory", dependencies=CHANGED_HERE)
 def show_memory(
     request: Request,
     name: str,
@@ -179,13 +183,13 @@ def show_memory(
     return {"exchanges": page, "total": len(found)}
 
 
-@router.delete("/{name}/memory", status_code=204)
+@router.delete("/{name}/memory", dependencies=CHANGED_HERE, status_code=204)
 def clear_memory(request: Request, name: str) -> Response:
     """Forget all that a persona remembers, in all its versions."""
     return _forget(request, name, clear=True)
 
 
-@router.delete("/{name}/memory/{number}", status_code=204)
+@router.delete("/{name}/memory/{number}", dependencies=CHANGED_HERE, status_code=204)
 def forget_exchange(request: Request, name: str, number: Annotated[int, PathParameter(ge=1, lt=2**31)]) -> Response:
     """Forget one exchange, in all versions; those behind it move up by one number."""
     return _forget(request, name, number=number)
