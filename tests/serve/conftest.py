@@ -1,10 +1,10 @@
 """Servers with an engine that has no model, in process or on a port of their own."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
+from fastapi import FastAPI
 from local_server import app_of
 
 from menura.serve.http.keys import KeyStore
@@ -22,5 +22,5 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def app(engine: FakeEngine, keys: KeyStore) -> Callable[..., object]:
+def app(engine: FakeEngine, keys: KeyStore) -> FastAPI:
     return app_of(engine, keys)

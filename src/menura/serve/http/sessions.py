@@ -23,7 +23,7 @@ router = APIRouter(tags=["access"])
 
 
 class SessionStore:
-    """Sessions of a running server, in memory; ``clock`` is in seconds."""
+    """Sessions of a running server, in memory: each with its key's id and when it ends."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, tuple[str, float]] = OrderedDict()
