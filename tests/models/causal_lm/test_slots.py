@@ -62,10 +62,10 @@ class Running:
         exchange: EncodedExchange,
         weights: Weights,
         cache: NeuralCache | None = None,
-        known: CachedPrefix | None = None,
+        prefix: CachedPrefix | None = None,
     ) -> None:
-        ((logits, prefix),) = self.slots.read([Unread(exchange.prefix, weights, cache, known)])
-        assert self.slots.put(prefix, weights, cache) == len(self.whose)
+        ((logits, read),) = self.slots.read([Unread(exchange.prefix, weights, cache, prefix)])
+        assert self.slots.put(read, weights, cache) == len(self.whose)
         self.whose.append(name)
         self.scored[name], self.read[name] = [logits.clone()], list(exchange.prefix)
 
@@ -110,7 +110,7 @@ def test_prompts_read_in_one_pass_are_read_as_each_alone() -> None:
     cache = NeuralCache.of(states, torch.tensor([70, 71, 72])).weighing(0.5)
     known = slots(toy).read([Unread(exchanges[-1].prefix[:9], spoken[0])])[0][1]
     asked = [Unread(one.prefix, spoken[place % 3]) for place, one in enumerate(exchanges)]
-    asked += [Unread(exchanges[-1].prefix, spoken[0], known=known), Unread(exchanges[0].prefix, spoken[1], cache)]
+    asked += [Unread(exchanges[-1].prefix, spoken[0], prefix=known), Unread(exchanges[0].prefix, spoken[1], cache)]
     for one, (logits, prefix) in zip(asked, slots(toy).read(asked), strict=True):
         ((wanted, whole),) = slots(toy).read([Unread(one.ids, one.weights, one.cache)])
         assert torch.allclose(logits.log_softmax(-1), wanted.log_softmax(-1), atol=1e-4)
@@ -138,15 +138,15 @@ def test_a_conversation_that_goes_on_reads_only_what_is_new() -> None:
     assert len(known.ids) == len(exchange.prefix) + 1
     longer = EncodedExchange("", "", (), (*known.ids, 70, 71, 72), ())
     again = Running(toy)
-    again.enter(0, longer, spoken, known=known)
-    again.enter(1, longer, spoken, known=known.shortened(3))
+    again.enter(0, longer, spoken, prefix=known)
+    again.enter(1, longer, spoken, prefix=known.shortened(3))
     while again.whose:
         again.step()
     wanted = alone(toy, longer, spoken)
     assert same(again.scored[0], wanted)
     assert same(again.scored[1], wanted)
     other = Running(toy)
-    other.enter(0, longer, personas(toy)[1], known=known)
+    other.enter(0, longer, personas(toy)[1], prefix=known)
     assert not same(other.scored[0], alone(toy, longer, personas(toy)[1])[:1]), "another persona's keys are not its own"
 
 

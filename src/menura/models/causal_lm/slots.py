@@ -28,13 +28,13 @@ PREFIX = "adapters."  # of the names of weights that rows of one batch may diffe
 class Unread:
     """A prompt of L ids, to be read as a persona: its weights, and its cache of words.
 
-    ``known`` is what an earlier reading with the same weights kept of the first of these ids, but not of all.
+    ``prefix`` is what an earlier reading with the same weights kept of the first of these ids, but not of all.
     """
 
     ids: tuple[int, ...]
     weights: Mapping[str, Tensor]
     cache: NeuralCache | None = None
-    known: CachedPrefix | None = None
+    prefix: CachedPrefix | None = None
 
 
 class CausalSlots:
@@ -62,7 +62,7 @@ class CausalSlots:
         Prompts of which nothing is known are read in one pass.
         """
         read: dict[int, tuple[Tensor, CachedPrefix]] = {}
-        new = [place for place, prompt in enumerate(prompts) if prompt.known is None]
+        new = [place for place, prompt in enumerate(prompts) if prompt.prefix is None]
         for places in [new] * bool(new) + [[place] for place in range(len(prompts)) if place not in new]:
             some = [prompts[place] for place in places]
             with self._model.using_adapters(self._bank(some), range(len(some))):
@@ -78,14 +78,14 @@ class CausalSlots:
 
     def _read(self, prompts: Sequence[Unread]) -> tuple[Tensor, CausalState]:
         """Read prompts of which nothing is known, or one on from what is known of it."""
-        model, known = self._model, prompts[0].known
-        if known is None:
+        model, prefix = self._model, prompts[0].prefix
+        if prefix is None:
             return model.prefill_hidden(
                 model.batch([EncodedExchange("", "", (), prompt.ids, ()) for prompt in prompts])
             )
         row = torch.zeros(1, dtype=torch.long, device=model.device)
-        rest = torch.tensor([prompts[0].ids[len(known.ids) :]], device=model.device)
-        return model.extend_hidden(CausalState(self._backbone.after(known), None, row), rest)
+        rest = torch.tensor([prompts[0].ids[len(prefix.ids) :]], device=model.device)
+        return model.extend_hidden(CausalState(self._backbone.after(prefix), None, row), rest)
 
     def _logits(self, hidden: Tensor, caches: Sequence[NeuralCache | None]) -> Tensor:
         """Return logits (B, V) from hidden states (B, D), each row's cache mixed in."""

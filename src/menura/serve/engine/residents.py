@@ -19,7 +19,7 @@ from menura.artefacts.bases import base as bases
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel, LoadOptions
 from menura.errors import ConfigError, MenuraError, StorageError, shown
-from menura.serve.engine.stores import PersonaFiles, Stamp, path_in, persona_files
+from menura.serve.engine.stores import FileStamp, PersonaFiles, path_in, persona_files
 from menura.serve.generation import ServedModel
 
 
@@ -31,7 +31,7 @@ class Resident:
     agent: Agent
     key: str
     version: int = 0
-    stamp: Stamp | None = None
+    stamp: FileStamp | None = None
     bytes: int = 0
 
 
@@ -86,7 +86,7 @@ class Residents:
         options = self._options
         return {"device": self._device, "offline": options.offline, "dtype": options.dtype}
 
-    def _stamp(self, name: str) -> Stamp:
+    def _stamp(self, name: str) -> FileStamp:
         stamp = self._files.stamp(name)
         if stamp is None:
             raise self._unknown(name)
@@ -98,7 +98,7 @@ class Residents:
         hint = f"did you mean {near[0]}?" if near else "GET /v1/models lists all"
         return ConfigError(f"unknown model {shown(name)}", hint=hint, code="model_not_found")
 
-    def _read(self, name: str, stamp: Stamp) -> Resident:
+    def _read(self, name: str, stamp: FileStamp) -> Resident:
         content = self._files.read(name)
         artefact = persona_artefact.read(path_in(self._store, name), content)
         loaded = self._loaded(str(artefact.model), lambda: model_of(artefact, self._device, self._options))

@@ -21,7 +21,7 @@ from menura.serve.generation import Begun, Delta, Finished, FinishReason, TokenL
 
 
 @dataclass(eq=False)
-class Row:
+class RunningReply:
     """One reply that runs: choice ``index`` of a ticket."""
 
     ticket: Ticket
@@ -32,7 +32,7 @@ class Row:
 
 
 @dataclass(eq=False)
-class Group:
+class ReplyGroup:
     """The replies of one ticket: those that run, and the tokens of those that have ended."""
 
     running: int
@@ -44,11 +44,11 @@ class RunningModel:
 
     def __init__(self, loaded: LoadedModel, slots: CausalSlots, prefixes: PrefixCache) -> None:
         self.loaded = loaded
-        self.rows: list[Row] = []  # row i stands in slot i
+        self.rows: list[RunningReply] = []  # row i stands in slot i
         self.tokens = 0
         self._slots = slots
         self._prefixes = prefixes
-        self._groups: dict[Ticket, Group] = {}
+        self._groups: dict[Ticket, ReplyGroup] = {}
 
     def fits(self, agent: Agent) -> bool:
         """Return whether an agent can have a row: its weights are adapters, and its strength is the model's own."""
@@ -56,10 +56,10 @@ class RunningModel:
 
     def admit(self, tickets: Sequence[Ticket]) -> None:
         """Read the prompts of tickets in one pass, and give each of their replies a row and its first token."""
-        known = [self._prefixes.longest(one.resident.key, one.prompt.ids) for one in map(prepared, tickets)]
+        cached = [self._prefixes.longest(one.resident.key, one.prompt.ids) for one in map(prepared, tickets)]
         unread = [
             Unread(one.prompt.ids, one.prompt.agent.weights, one.prompt.agent.cache, before)
-            for one, before in zip(map(prepared, tickets), known, strict=True)
+            for one, before in zip(map(prepared, tickets), cached, strict=True)
         ]
         for ticket, asked, (logits, prefix) in zip(tickets, unread, self._slots.read(unread), strict=True):
             try:
@@ -69,9 +69,9 @@ class RunningModel:
 
     def _begin(self, ticket: Ticket, asked: Unread, logits: Tensor, prefix: CachedPrefix) -> None:
         request, (resident, prompt) = ticket.request, prepared(ticket)
-        cached = len(asked.known.ids) if asked.known else 0
+        cached = len(asked.prefix.ids) if asked.prefix else 0
         ticket.give(Begun(request.model, resident.version, len(prompt.ids), cached, prompt.recalled, prompt.notes))
-        self._groups[ticket] = Group(request.count)
+        self._groups[ticket] = ReplyGroup(request.count)
         rows = [self._row(ticket, index, choice, prompt) for index, choice in enumerate(self._choices(ticket, prompt))]
         if request.prompt is not None and request.echo:
             for row in rows:
@@ -98,9 +98,9 @@ class RunningModel:
             min_new_tokens=request.min_new_tokens,
         )
 
-    def _row(self, ticket: Ticket, index: int, choice: TokenChoice, prompt: Prompt) -> Row:
+    def _row(self, ticket: Ticket, index: int, choice: TokenChoice, prompt: Prompt) -> RunningReply:
         text = ReplyText(self.loaded.encoder.tokenizer, ticket.request.stop, strip=prompt.exchange is not None)
-        return Row(ticket, index, choice, text)
+        return RunningReply(ticket, index, choice, text)
 
     def step(self) -> None:
         """Give each row its next token."""
@@ -126,7 +126,7 @@ class RunningModel:
         failed = [place for place, row in enumerate(self.rows) if row.ticket.ended and place not in ended]
         self._remove([*ended, *failed])
 
-    def _taken(self, row: Row, token: int, logits: Tensor) -> FinishReason | None:
+    def _taken(self, row: RunningReply, token: int, logits: Tensor) -> FinishReason | None:
         """Add a token to a row; return why it has ended, if it has."""
         if token in row.choice.ends:
             return "stop"
@@ -139,12 +139,12 @@ class RunningModel:
             return "stop"
         return "length" if len(row.choice.written) == len(row.choice.uniforms) else None
 
-    def _give(self, row: Row, text: str) -> None:
+    def _give(self, row: RunningReply, text: str) -> None:
         if text:
             row.ticket.give(Delta(row.index, text, tuple(row.logprobs)))
             row.logprobs.clear()
 
-    def _end(self, row: Row, reason: FinishReason, place: int | None) -> None:
+    def _end(self, row: RunningReply, reason: FinishReason, place: int | None) -> None:
         """Give a row's rest and its end, and that of its ticket with the last of its rows."""
         ticket, written = row.ticket, row.choice.written
         rest = row.text.rest()
@@ -181,7 +181,7 @@ class RunningModel:
             self.rows.pop()
 
 
-def rows_choices(rows: Sequence[Row]) -> list[TokenChoice]:
+def rows_choices(rows: Sequence[RunningReply]) -> list[TokenChoice]:
     """Return the choice of each row."""
     return [row.choice for row in rows]
 

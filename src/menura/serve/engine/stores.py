@@ -18,7 +18,7 @@ REFRESH_SECONDS = 5.0  # how old a listing of a shared store may be
 
 
 @dataclass(frozen=True)
-class Stamp:
+class FileStamp:
     """What tells one content of a file from another without reading it; ``changed`` is in seconds since 1970."""
 
     changed: float
@@ -29,10 +29,10 @@ class Stamp:
 class PersonaFiles(Protocol):
     """The files of personas by name; ``anna@1`` is an earlier version."""
 
-    def stamps(self) -> Mapping[str, Stamp]:
+    def stamps(self) -> Mapping[str, FileStamp]:
         """Return all last versions by name."""
 
-    def stamp(self, name: str) -> Stamp | None:
+    def stamp(self, name: str) -> FileStamp | None:
         """Return the stamp of a persona or a version; None where there is none, or no persona can have the name."""
 
     def read(self, name: str) -> bytes:
@@ -45,18 +45,18 @@ class PersonaFiles(Protocol):
 class WorkspaceFiles:
     """The personas of the workspace."""
 
-    def stamps(self) -> Mapping[str, Stamp]:
+    def stamps(self) -> Mapping[str, FileStamp]:
         """Return all last versions by name."""
         found = {name: self.stamp(name) for name in persona_store.names()}
         return {name: stamp for name, stamp in found.items() if stamp}
 
-    def stamp(self, name: str) -> Stamp | None:
+    def stamp(self, name: str) -> FileStamp | None:
         """Return the stamp of a persona or a version."""
         try:
             stat = persona_store.path_of(name).stat()
         except (ConfigError, FileNotFoundError):
             return None
-        return Stamp(stat.st_mtime, stat.st_size, f"{stat.st_mtime_ns} {stat.st_ino}")
+        return FileStamp(stat.st_mtime, stat.st_size, f"{stat.st_mtime_ns} {stat.st_ino}")
 
     def read(self, name: str) -> bytes:
         """Return the package."""
@@ -78,15 +78,15 @@ class SharedFiles:
             hint = "a folder, or pip install s3fs for s3://bucket/folder"
             raise ConfigError(f"--store {url}: {error}", hint=hint) from error
         self._lock = Lock()
-        self._listed: dict[str, Stamp] = {}
+        self._listed: dict[str, FileStamp] = {}
         self._listed_at = -REFRESH_SECONDS
         self._all()  # a store that is not there is said at once
 
-    def stamps(self) -> Mapping[str, Stamp]:
+    def stamps(self) -> Mapping[str, FileStamp]:
         """Return all last versions by name, at most five seconds old."""
         return {name: stamp for name, stamp in sorted(self._all().items()) if NAME.fullmatch(name)}
 
-    def stamp(self, name: str) -> Stamp | None:
+    def stamp(self, name: str) -> FileStamp | None:
         """Return the stamp of a persona or a version, at most five seconds old."""
         return self._all().get(name)
 
@@ -102,7 +102,7 @@ class SharedFiles:
         earlier = [int(match[2]) for match in matches if match and match[1] == name]
         return max(earlier, default=0) + 1
 
-    def _all(self) -> Mapping[str, Stamp]:
+    def _all(self) -> Mapping[str, FileStamp]:
         with self._lock:
             if self._clock() >= self._listed_at + REFRESH_SECONDS:
                 with self._reporting():
@@ -130,12 +130,12 @@ def _is_a_name(name: str) -> bool:
     return bool(NAME.fullmatch(name) or VERSIONED.fullmatch(name))
 
 
-def _stamp_of(entry: Mapping[str, Any]) -> Stamp:
+def _stamp_of(entry: Mapping[str, Any]) -> FileStamp:
     """Return a listed file's stamp; what a store says of changes differs by its kind."""
     when = next((entry[key] for key in ("mtime", "LastModified", "created") if entry.get(key)), 0.0)
     changed = when.timestamp() if hasattr(when, "timestamp") else float(when)
     tag = " ".join(str(entry[key]) for key in ("ETag", "etag", "md5", "ino") if entry.get(key))
-    return Stamp(changed, int(entry["size"] or 0), f"{when} {tag}")
+    return FileStamp(changed, int(entry["size"] or 0), f"{when} {tag}")
 
 
 def persona_files(url: str) -> PersonaFiles:

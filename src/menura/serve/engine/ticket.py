@@ -10,7 +10,7 @@ from menura.serve.engine.residents import Resident
 from menura.serve.generation import Event, GenerationRequest
 
 
-class Prepared(NamedTuple):
+class PreparedTicket(NamedTuple):
     """Who is to reply, and what is read before."""
 
     resident: Resident
@@ -59,8 +59,8 @@ class Ticket:
         return event
 
 
-def prepared(ticket: Ticket) -> Prepared:
+def prepared(ticket: Ticket) -> PreparedTicket:
     """Return what a ticket got before it waited."""
     assert ticket.resident is not None, "what waits was prepared"
     assert ticket.prompt is not None, "what waits was prepared"
-    return Prepared(ticket.resident, ticket.prompt)
+    return PreparedTicket(ticket.resident, ticket.prompt)
