@@ -98,7 +98,7 @@ def init_file(settings: CausalLmConfig, base: Base | None = None) -> Path:
         return run_weights(settings)
     path = _default_file(settings.base, settings.adapters.kind)
     if not path.exists():
-        message = f"base {settings.base!r} has no default checkpoint of {settings.adapters.kind} adapters"
+        message = f"base {settings.base!r} has no default adapter checkpoint of kind {settings.adapters.kind}"
         raise ConfigError(message, hint='--set model.init_from="" begins afresh')
     return path
 
