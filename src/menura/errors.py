@@ -15,6 +15,7 @@ MenuraError
 │   └── PersonaChangedError 8  a persona was deleted while it replied
 ├── EngineError         1  the server's engine failed at a request that had nothing wrong
 ├── BelowTargetError    9  a score below what ``--fail-if`` asked for
+├── RequestError        2  a request over HTTP that says what it may not, or comes from whom it may not
 └── Stopped       130/143  stopped by a signal, state saved
 """
 
@@ -171,6 +172,22 @@ class BelowTargetError(MenuraError):
 
     exit_code = 9
     code = "below_target"
+
+
+class RequestError(MenuraError):
+    """A request over HTTP that cannot be answered: by what it says, how it says it, or who asks.
+
+    ``place`` is the field of the body, such as ``messages[3].role``; ``retry_after`` is in seconds, None: do not.
+    """
+
+    exit_code = 2
+    code = "invalid_value"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, place: str = "", hint: str = "", retry_after: int | None = None
+    ) -> None:
+        super().__init__(message, code=code, place=place, hint=hint)
+        self.retry_after = retry_after
 
 
 class Stopped(MenuraError):  # noqa: N818  # nothing went wrong

@@ -8,12 +8,12 @@ import pytest
 import menura
 from menura.cli.main import run
 
-HEAVY = ("torch", "transformers", "numpy", "pydantic", "sacrebleu", "yaml", "tokenizers")
+HEAVY = ("torch", "transformers", "numpy", "pydantic", "sacrebleu", "yaml", "tokenizers", "fastapi", "uvicorn")
 VERBS = (
     *("demo", "doctor", "train", "adapt", "chat", "eval"),
     *("base list", "base pull", "base show", "model list", "model show", "config list", "config show"),
     *("data check", "data stats", "data split", "data convert", "persona list", "persona show", "persona rm"),
-    *("annotate new", "annotate score"),
+    *("annotate new", "annotate score", "serve", "key new", "key list", "key revoke"),
 )
 FLAGS = ("-c FILE", "--set", "--dry-run", "--json", "--seed", "--device", "--offline", "--debug")
 

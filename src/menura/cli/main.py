@@ -11,7 +11,22 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from menura import __version__, api
-from menura.cli import adapt, annotate, base, chat, config, data, demo, evaluate, model, persona, reproduce, train
+from menura.cli import (
+    adapt,
+    annotate,
+    base,
+    chat,
+    config,
+    data,
+    demo,
+    evaluate,
+    key,
+    model,
+    persona,
+    reproduce,
+    serve,
+    train,
+)
 from menura.cli.globals import EPILOG, taken_from, warn
 from menura.cli.hints import as_typed
 from menura.errors import MenuraError, NumericalError, Problem, StorageError
@@ -26,7 +41,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(demo.demo, demo.doctor, train.train, adapt.adapt, chat.chat, evaluate.evaluate, evaluate.report),
-    *(reproduce.reproduce, reproduce.verify),
+    *(reproduce.reproduce, reproduce.verify, serve.serve),
 )
 for verb in VERBS:
     app.command(name="eval" if verb is evaluate.evaluate else None, epilog=EPILOG)(verb)
@@ -37,6 +52,7 @@ for name, group in (
     ("data", data.app),
     ("persona", persona.app),
     ("annotate", annotate.app),
+    ("key", key.app),
 ):
     app.add_typer(group, name=name)
 

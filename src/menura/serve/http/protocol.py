@@ -1,0 +1,133 @@
+"""A connection's bytes become requests, within deadlines: who sends or reads too slowly is cut off.
+
+uvicorn's own protocol on h11 with what it has no setting for: an absolute deadline for the headers of each request, one
+for a reader that stops reading, and a cap on the connections of one address.
+"""
+
+import asyncio
+import sys
+from collections import Counter
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import h11
+import orjson
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from menura.errors import RequestError
+from menura.serve.http.errors import problem_details
+from menura.serve.settings import HttpLimits
+
+CODES = {408: "too_slow", 431: "headers_too_large", 503: "unavailable"}
+
+
+def protocol_with(limits: HttpLimits) -> type[H11Protocol]:
+    """Return the class of connections with these limits, for one server."""
+    return type("LimitedConnection", (DeadlineProtocol,), {"limits": limits, "counts": Counter()})
+
+
+class DeadlineProtocol(H11Protocol):
+    """One connection. ``counts`` are of open connections by address, shared by all connections of a server."""
+
+    limits = HttpLimits()
+    counts: Counter[str] = Counter()
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._reading_deadline: asyncio.TimerHandle | None = None
+        self._address = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin; refuse an address, or everybody, with too many connections."""
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self.counts[self._address] += 1
+        if (
+            self.counts[self._address] > self.limits.connections_per_address
+            or self.counts.total() > self.limits.connections
+        ):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            return
+        self._start_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self.counts[self._address] -= 1
+        if self.counts[self._address] <= 0:
+            del self.counts[self._address]
+        self._stop_deadline()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; from the first byte of a request its headers have so many seconds."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, of which some may be here already."""
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read, so many seconds."""
+        super().pause_writing()
+        if self._reading_deadline is None:
+            self._reading_deadline = self.loop.call_later(self.limits.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        if self._reading_deadline is not None:
+            self._reading_deadline.cancel()
+            self._reading_deadline = None
+        if self.flow is not None:
+            super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, with the status that h11 names: 431 for headers without an end."""
+        status = getattr(sys.exc_info()[1], "error_status_hint", HTTPStatus.BAD_REQUEST)
+        self._refuse(HTTPStatus(status), msg)
+
+    def _watch(self) -> None:
+        """Let the deadline run while a request's headers are on their way, and at no other time."""
+        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
+            self._stop_deadline()
+        elif self._deadline is None and self.conn.trailing_data[0]:
+            self._start_deadline()
+
+    def _start_deadline(self) -> None:
+        self._deadline = self.loop.call_later(self.limits.header_seconds, self._too_slow)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the headers came in too slowly")
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        """Answer without the app and close; in the middle of a reply there is nothing left to say."""
+        self._stop_deadline()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not self.transport.is_closing():
+            error = RequestError(message, code=CODES.get(status, "invalid_request_error"))
+            body = orjson.dumps(problem_details(error))
+            self.transport.write(_raw_reply(status, body))
+        self.transport.close()
+
+
+def _raw_reply(status: HTTPStatus, body: bytes) -> bytes:
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "X-Request-Id": uuid4().hex,
+        **({"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}),
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body

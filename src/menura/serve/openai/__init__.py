@@ -1,0 +1,1 @@
+"""Requests in OpenAI's form become requests to the engine, its events replies in that form."""
