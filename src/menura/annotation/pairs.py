@@ -65,7 +65,7 @@ def compared(
     notes = [_left_side(votes, question) for question in key.protocol.questions]
     if key.same:
         notes.append(f"{number_of(len(key.same), 'pair')} of the same replies: not asked, each counts as a tie")
-    evalica = _evalica()
+    evalica = installed_evalica()
     if evalica is None:
         notes.append(f"no Bradley-Terry strengths: evalica is not installed ({INSTALL})")
     for question in key.protocol.questions:
@@ -96,8 +96,8 @@ def bradley_terry(counts: Counts, evalica: Any) -> NDArray[numpy.float64]:
     return strengths
 
 
-def _evalica() -> Any:
-    """Return the library; None where it is not installed."""
+def installed_evalica() -> Any:
+    """Return the library of Bradley-Terry strengths; None where it is not installed."""
     try:
         return importlib.import_module("evalica")
     except ImportError:

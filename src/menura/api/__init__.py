@@ -24,12 +24,15 @@ if TYPE_CHECKING:
         models,
         other_models,
         persona_facts,
+        persona_row,
         personas,
         pull_base,
+        rename_persona,
         show_base,
         workspace,
     )
     from menura.api.loading import agents, load, without_persona
+    from menura.api.imported_packages import import_package
     from menura.api.make_persona import AdaptRequest, adapt
     from menura.api.many_personas import ManyAdapted, PersonRecord, adapt_all
     from menura.api.options import CommandOptions, overridden
@@ -87,9 +90,10 @@ _WHERE = {  # the names of each module, separated by spaces
     ),
     "menura.api.inventory": (
         "bases count_parameters delete_persona mask_similarity models persona_facts personas "
-        "pull_base show_base workspace other_models "
+        "pull_base show_base workspace other_models persona_row rename_persona "
     ),
     "menura.api.exchange": "EngineOptions Exported export_base export_persona import_persona",
+    "menura.api.imported_packages": "import_package",
     "menura.api.corpora": "add_corpus published_counts sources sources_as_markdown",
     "menura.api.data": "check_file convert count formats split",
     "menura.api.make_persona": "AdaptRequest adapt",

@@ -184,20 +184,24 @@ def personas() -> list[dict[str, Any]]:
     (None where that was not noted), ``made`` and ``bytes``; of a file that cannot be read there is ``error`` in place
     of what it says.
     """
+    from menura.artefacts import persona_store
+
+    return [persona_row(name, version) for name, version in sorted(persona_store.current_versions().items())]
+
+
+def persona_row(name: str, version: int) -> dict[str, Any]:
+    """Return one persona as ``personas`` lists it; ``version`` is the number of its last one."""
     from menura.artefacts import persona_artefact, persona_store
 
-    listed = []
-    for name in persona_store.names():
-        facts = {"name": name, "version": persona_store.current_version(name)}
-        path = persona_store.path_of(name)
-        try:
-            facts |= _made_of(persona_artefact.read_about(path))
-        except MenuraError as error:
-            facts["error"] = error.problems[0].message
-        except (KeyError, TypeError, ValueError):
-            facts["error"] = "its record is not as Menura writes it"
-        listed.append({**facts, **_on_disk(path)})
-    return listed
+    facts: dict[str, Any] = {"name": name, "version": version}
+    path = persona_store.path_of(name)
+    try:
+        facts |= _made_of(persona_artefact.read_about(path))
+    except MenuraError as error:
+        facts["error"] = error.problems[0].message
+    except (KeyError, TypeError, ValueError):
+        facts["error"] = "its record is not as Menura writes it"
+    return {**facts, **_on_disk(path)}
 
 
 def persona_facts(name: str) -> dict[str, Any]:
@@ -266,10 +270,25 @@ def _on_disk(path: Path) -> dict[str, Any]:
 
 
 def delete_persona(name: str) -> None:
-    """Delete a persona; one that is not there is no error."""
+    """Delete a persona and what was written of it for engines; one that is not there is no error."""
+    from menura.api.served_personas import remove_served
     from menura.artefacts import persona_store
 
     persona_store.remove(name)
+    remove_served(name)
+
+
+def rename_persona(old: str, new: str) -> Path:
+    """Give a persona, with all its versions, another name; return its file.
+
+    Raises ConfigError for a name that is in use or may not be used, and where there is no persona of the old one.
+    """
+    from menura.api.served_personas import remove_served
+    from menura.artefacts import persona_store
+
+    path = persona_store.rename(old, new)
+    remove_served(old)
+    return path
 
 
 def workspace() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A persona of the workspace becomes the peft folder that an engine is handed."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 from menura import registry
@@ -9,6 +10,7 @@ from menura.artefacts.bases import base as bases
 from menura.artefacts.exchange.lora import check_can_leave, persona_lora
 from menura.artefacts.exchange.peft_folder import FILES, write_peft
 from menura.artefacts.files import home, sha256_of
+from menura.corpus.atomic_files import reporting
 from menura.errors import ConfigError
 
 CACHE = "served"  # of the workspace; may be deleted while no engine runs
@@ -38,3 +40,14 @@ def served_folder(base_name: str, name: str) -> Path | None:
     record = bases.pull(base_name, offline=True)
     write_peft(folder, persona_lora(persona, settings, record, bases.without_weights(base_name)), base_name)
     return folder
+
+
+def remove_served(name: str) -> None:
+    """Delete what was written of a persona for engines, of all its versions."""
+    persona_store.path_of(name)
+    folder = home() / CACHE / name
+    with reporting(folder):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)

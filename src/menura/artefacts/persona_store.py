@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from menura.artefacts.files import home, write_bytes
 from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_artefact import PersonaArtefact, read
 from menura.corpus.atomic_files import reporting
-from menura.errors import ConfigError, StorageError, shown
+from menura.errors import ConfigError, DataError, MenuraError, StorageError, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSIONED = re.compile(rf"({NAME.pattern})@(\d{{1,6}})")
@@ -54,8 +54,18 @@ def check_new(name: str) -> None:
 
 def names() -> list[str]:
     """Return the names of all personas, each at its last version."""
-    found = (path.stem for path in (home() / "personas").glob(f"*{SUFFIX}"))
-    return sorted(name for name in found if NAME.fullmatch(name))
+    return sorted(current_versions())
+
+
+def current_versions() -> dict[str, int]:
+    """Return the number of each persona's last version by its name, from one look at the folder."""
+    found = [path.stem for path in (home() / "personas").glob(f"*{SUFFIX}")]
+    current = {name: 1 for name in found if NAME.fullmatch(name)}
+    for match in filter(None, map(VERSIONED.fullmatch, found)):
+        name, number = match[1], int(match[2])
+        if name in current:
+            current[name] = max(current[name], number + 1)
+    return current
 
 
 def versions(name: str) -> list[str]:
@@ -116,10 +126,60 @@ def save(artefact: PersonaArtefact, *, replace_old: bool = False) -> Saved:
     return Saved(path, earlier)
 
 
+def rename(old: str, new: str) -> Path:
+    """Give a persona, with its earlier versions, another name; return where it is now.
+
+    All files are written under the new name before one of the old is deleted, so that the persona is whole at any
+    moment. A damaged earlier version is moved as it is. Raises ConfigError for a name that is in use or may not be
+    used, DataError for a persona that is damaged.
+    """
+    check_there(old)
+    check_new(new)
+    if path_of(new).exists():
+        raise ConfigError(f"there is a persona {shown(new)} already", hint="choose another name", code="name_taken")
+    files = {path_of(version): path_of(f"{new}@{version.rpartition('@')[2]}") for version in versions(old)}
+    contents = {path: _renamed(path, new) or path.read_bytes() for path in files}
+    files[path_of(old)] = path_of(new)
+    contents[path_of(old)] = replace(read(path_of(old)), name=new).packed()
+    for version in versions(new):  # of a rename that was cut short
+        path_of(version).unlink(missing_ok=True)
+    written: list[Path] = []
+    try:
+        for path, target in files.items():
+            written.append(target)
+            write_bytes(target, contents[path])
+            made = path.stat().st_mtime_ns
+            os.utime(target, ns=(made, made))
+    except (MenuraError, OSError):
+        for target in reversed(written):
+            target.unlink(missing_ok=True)
+        raise
+    remove(old)
+    return path_of(new)
+
+
+def _renamed(path: Path, name: str) -> bytes:
+    """Return a package under another name; no bytes where it is damaged."""
+    try:
+        return replace(read(path), name=name).packed()
+    except DataError:
+        return b""
+
+
 def remove(name: str) -> None:
-    """Delete a persona with its earlier versions, if it exists."""
+    """Delete a persona with its earlier versions, if it exists, and what a killed process left of writing them."""
     path = path_of(name)
     with reporting(path):
+        path.unlink(missing_ok=True)
         for version in versions(name) if NAME.fullmatch(name) else []:
             path_of(version).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        remove_unfinished(name)
+
+
+def remove_unfinished(name: str) -> None:
+    """Delete what a process that was killed left of writing a persona."""
+    path = path_of(name)
+    with reporting(path):
+        for pattern in (f".{name}{SUFFIX}.*", f".{name}@*{SUFFIX}.*"):
+            for unfinished in path.parent.glob(pattern):
+                unfinished.unlink(missing_ok=True)

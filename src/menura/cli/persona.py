@@ -1,4 +1,4 @@
-"""``menura persona list | show | history | back | memory | export | import | rm``."""
+"""``menura persona list | show | history | back | memory | rename | export | import | rm``."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -207,17 +207,20 @@ def export(
 @app.command("import", epilog=EPILOG)
 def import_folder(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="A folder of LoRA as peft writes it.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of LoRA as peft writes it, or a .persona file.")],
     name: Annotated[str, typer.Option("--name", help="What the persona is to be called.")],
     base: Annotated[str, typer.Option(help="The base that it was trained on.")] = "shipped",
 ) -> None:
-    """Make a persona of LoRA that peft or another program trained."""
+    """Make a persona of LoRA that peft or another program trained, or of a package from another machine."""
     flags: Globals = context.obj
     screen = Screen(as_json=flags.as_json)
     if flags.dry_run:
         screen.say(f"would make persona {name} of {folder}")
         return
-    saved = api.import_persona(folder, name, base, offline=flags.offline, say=screen.say)
+    if folder.is_file():
+        saved = api.import_package(folder, name, offline=flags.offline, say=screen.say)
+    else:
+        saved = api.import_persona(folder, name, base, offline=flags.offline, say=screen.say)
     kept = f"\n       the persona before it is {saved.earlier}" if saved.earlier else ""
     text = f"wrote  {saved.path} ({_kib(saved.path.stat().st_size)}){kept}\ntry    menura chat {name}"
     facts = {"name": name, "path": str(saved.path), "earlier": saved.earlier, "changed": saved.changed}
@@ -233,3 +236,19 @@ def rm(context: typer.Context, name: NAME) -> None:
         api.delete_persona(name)
     told = f"removed {name}" if there else f"{name} is not in this workspace"
     Screen(as_json=given.as_json).give("removed", {"name": name, "was_there": there}, told)
+
+
+@app.command(epilog=EPILOG)
+def rename(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(help="What the persona is called.")],
+    new: Annotated[str, typer.Argument(help="What it is to be called.")],
+) -> None:
+    """Give a persona, with all its versions, another name."""
+    given: Globals = context.obj
+    screen = Screen(as_json=given.as_json)
+    if given.dry_run:
+        screen.say(f"would call {old} {new}")
+        return
+    path = api.rename_persona(old, new)
+    screen.give("renamed", {"name": new, "before": old, "path": str(path)}, f"{old} is now {new}")

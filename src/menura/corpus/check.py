@@ -1,5 +1,6 @@
 """A file becomes a report: what is in it, and everything that is wrong, without using any of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,15 @@ class Report:
 
 
 def check(
-    path: Path, format: str | None = None, speaker: str | None = None, options: ReadOptions = NO_OPTIONS
+    path: Path,
+    format: str | None = None,
+    speaker: str | None = None,
+    options: ReadOptions = NO_OPTIONS,
+    each: Callable[[Dialogue], object] = lambda dialogue: None,
 ) -> list[Report]:
     """Return a report on each file that a path holds, bad or good; ``speaker`` is who should be found in it.
 
+    ``each`` is called with every sound dialogue, in the order of the files.
     Raises ConfigError for an unknown format, StorageError for a file that cannot be read and UnsafeError for one that
     must not be.
     """
@@ -53,10 +59,10 @@ def check(
     except DataError as error:
         nothing = statistics(())
         return [Report(str(path), "", "", "", nothing, tuple(merged(error.problems)))]
-    return [_report(one, speaker) for one in found]
+    return [_report(one, speaker, each) for one in found]
 
 
-def _report(one: Input, speaker: str | None) -> Report:
+def _report(one: Input, speaker: str | None, each_too: Callable[[Dialogue], object]) -> Report:
     counting, copies, language, name = Counting(), _Copies(), Language(), one.file.name
     replied_in = 0  # dialogues in which the speaker does
 
@@ -68,6 +74,7 @@ def _report(one: Input, speaker: str | None) -> Report:
             language.add(turn.text)
         if one.notes is None:  # a chat's are noted when it is read
             copies.add(dialogue)
+        each_too(dialogue)
 
     problems = one.findings(each)
     counted = counting.result()

@@ -1,0 +1,128 @@
+"""One job as its owner sees it: what it is, and what has happened so far, which may be followed while it goes on."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from menura.serve.jobs.process import WorkerProcess, WorkerTask
+
+JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
+ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled")
+HEARTBEAT_SECONDS = 15.0  # after which a reader who waits is told that nothing happened
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One event: ``number`` from 1, ``name`` is ``state`` or what the worker calls it."""
+
+    number: int
+    name: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What is to be done, for whom; ``told`` turns a text about files into one that the owner understands.
+
+    ``on_end`` is called once the job has ended, whichever way, before anybody is told so.
+    """
+
+    task: WorkerTask
+    owner: str
+    persona: str
+    told: Callable[[str], str] = lambda text: text
+    on_end: Callable[[], None] = lambda: None
+
+
+@dataclass
+class AdaptationJob:
+    """A job while it waits, runs or is remembered."""
+
+    id: str
+    request: JobRequest
+    created: float = field(default_factory=time.time)
+    state: JobState = "waiting"
+    ended: float | None = None
+    events: list[JobEvent] = field(default_factory=list)
+    cancelled: bool = False
+    process: WorkerProcess | None = None
+    _readers: set[Callable[[], None]] = field(default_factory=set)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def note(self, name: str, data: dict[str, Any]) -> None:
+        """Add an event and wake who follows."""
+        with self._changed:
+            self.events.append(JobEvent(len(self.events) + 1, name, data))
+            self._wake()
+
+    def enter(self, state: JobState, **data: Any) -> None:
+        """Change the state, which is an event too."""
+        with self._changed:
+            self.state = state
+            self.ended = time.time() if state in ENDED else None
+            self.events.append(JobEvent(len(self.events) + 1, "state", {"state": state, **data}))
+            self._wake()
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait until the job has ended; return whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.state in ENDED, seconds)
+
+    def shown(self) -> dict[str, Any]:
+        """Return the job as plain data: its state and the last of its steps."""
+        with self._changed:
+            events = list(self.events)
+        last = {event.name: event.data for event in events}
+        return {
+            "id": self.id,
+            "persona": self.request.persona,
+            "kind": self.request.task.kind,
+            "state": self.state,
+            "created": self.created,
+            "ended": self.ended,
+            "events": len(events),
+            "step": last.get("step"),
+            "check": last.get("check"),
+            "problems": last.get("state", {}).get("problems", []),
+        }
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[JobEvent | None, None]:
+        """Yield the events behind number ``after``, then those to come, until the job has ended.
+
+        None says every fifteen seconds that nothing has happened.
+        """
+        changed, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(changed.set)
+
+        with self._changed:
+            self._readers.add(wake)
+        try:
+            while True:
+                changed.clear()
+                with self._changed:
+                    new, ended = self.events[after:], self.state in ENDED
+                for event in new:
+                    yield event
+                after += len(new)
+                if ended:
+                    return
+                if not new:
+                    try:
+                        await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+                    except TimeoutError:
+                        yield None
+        finally:
+            with self._changed:
+                self._readers.discard(wake)
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        for wake in self._readers:
+            wake()

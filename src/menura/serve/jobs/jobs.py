@@ -1,0 +1,175 @@
+"""All jobs of a server: so many run, so many wait, and those that have ended are remembered for a day."""
+
+import logging
+import secrets
+import threading
+import time
+from typing import Any
+
+from menura.artefacts import persona_store
+from menura.errors import BusyError, MenuraError, OverloadedError, UnavailableError, shown
+from menura.serve.database.chats import unknown
+from menura.serve.jobs.adaptation_job import ENDED, AdaptationJob, JobRequest
+from menura.serve.jobs.process import WorkerProcess
+from menura.serve.settings import JobLimits
+
+logger = logging.getLogger(__name__)
+CANCEL_SECONDS = 10.0  # in which a killed process is gone
+RETRY_SECONDS = 60  # after which somebody may ask again where too many jobs wait
+
+
+class Jobs:
+    """Starts a process for each job, one persona at a time; ``close`` kills those that run."""
+
+    def __init__(self, limits: JobLimits) -> None:
+        self.limits = limits
+        self._lock = threading.RLock()
+        self._jobs: dict[str, AdaptationJob] = {}
+        self._closed = False
+
+    def submit(self, request: JobRequest) -> AdaptationJob:
+        """Start a job, or let it wait its turn.
+
+        Raises BusyError where another job makes a persona of the same name, OverloadedError where too many wait, and
+        UnavailableError where the server stops.
+        """
+        with self._lock:
+            if self._closed:
+                raise UnavailableError("the server stops")
+            self._forget_old()
+            if self.working_on(request.persona):
+                message = f"persona {shown(request.persona)} is being adapted"
+                raise BusyError(message, hint="wait for that job, or cancel it")
+            waiting = sum(job.state == "waiting" for job in self._jobs.values())
+            if waiting >= self.limits.waiting and self._running() >= self.limits.running:
+                raise OverloadedError(f"{waiting} jobs wait already", retry_after=RETRY_SECONDS)
+            job = AdaptationJob(secrets.token_hex(16), request)
+            self._jobs[job.id] = job
+            job.enter("waiting")
+            self._start_next()
+            return job
+
+    def of(self, owner: str) -> list[AdaptationJob]:
+        """Return the jobs of an owner, the latest first."""
+        with self._lock:
+            self._forget_old()
+            return [job for job in reversed(self._jobs.values()) if job.request.owner == owner]
+
+    def find(self, job: str, owner: str) -> AdaptationJob:
+        """Return a job; ConfigError ``not_found`` for one that is not there, or another's."""
+        with self._lock:
+            found = self._jobs.get(job)
+        if found is None or found.request.owner != owner:
+            raise unknown("job")
+        return found
+
+    def working_on(self, persona: str) -> bool:
+        """Return whether a job of a persona waits or runs."""
+        with self._lock:
+            return any(job.request.persona == persona and job.state not in ENDED for job in self._jobs.values())
+
+    def cancel(self, job: AdaptationJob) -> None:
+        """End a job; nothing of what it was about to write is left. One that has ended stays as it is."""
+        with self._lock:
+            if job.state == "waiting":
+                self._end(job, "cancelled")
+                return
+            job.cancelled = True
+            if job.process is not None:
+                job.process.kill()
+        job.wait_for_end(CANCEL_SECONDS)
+
+    def cancel_all_of(self, persona: str) -> None:
+        """End all jobs of a persona."""
+        with self._lock:
+            found = [job for job in self._jobs.values() if job.request.persona == persona]
+        for job in found:
+            self.cancel(job)
+
+    def close(self) -> None:
+        """End all jobs and take no more."""
+        with self._lock:
+            self._closed = True
+            found = list(self._jobs.values())
+        for job in reversed(found):  # those that wait first, so that none of them is started
+            self.cancel(job)
+
+    def _running(self) -> int:
+        return sum(job.state == "running" for job in self._jobs.values())
+
+    def _start_next(self) -> None:
+        for job in list(self._jobs.values()):
+            if self._running() >= self.limits.running or self._closed:
+                return
+            if job.state == "waiting":
+                job.enter("running")
+                threading.Thread(target=self._run, args=(job,), name=f"job {job.id}", daemon=True).start()
+
+    def _run(self, job: AdaptationJob) -> None:
+        before = _files_of(job.request.persona)
+        name, data = "failed", _not_started()
+        try:
+            with self._lock:
+                if not job.cancelled:
+                    job.process = WorkerProcess(job.request.task)
+            for name, data in job.process.events() if job.process else ():
+                told = _told(data, job)
+                if name not in ("done", "failed"):
+                    job.note(name, told)
+        except OSError:
+            name, data = "failed", _not_started()
+        if name != "done":
+            _undo_half(job.request.persona, before)
+        with self._lock:
+            if job.cancelled and name != "done":
+                self._end(job, "cancelled")
+            else:
+                self._end(job, "done" if name == "done" else "failed", **_told(data, job))
+            self._start_next()
+
+    def _end(self, job: AdaptationJob, state: Any, **data: Any) -> None:
+        try:
+            job.request.on_end()
+        except MenuraError as error:  # an upload that could not be deleted goes after a day
+            logger.warning("job %s: %s", job.id, error.problems[0].code)
+        job.process = None
+        job.enter(state, **data)
+
+    def _forget_old(self) -> None:
+        oldest = time.time() - self.limits.kept_seconds
+        for job in [job for job in self._jobs.values() if job.ended is not None and job.ended < oldest]:
+            del self._jobs[job.id]
+
+
+def _told(data: dict[str, Any], job: AdaptationJob) -> dict[str, Any]:
+    """Return an event's data with files called as the owner calls them."""
+    told = job.request.told
+    plain = {key: told(value) if isinstance(value, str) else value for key, value in data.items()}
+    if "problems" in data:
+        plain["problems"] = [
+            {key: told(value) if isinstance(value, str) else value for key, value in one.items()}
+            for one in data["problems"]
+        ]
+    return plain
+
+
+def _files_of(persona: str) -> dict[str, int]:
+    """Return the files of a persona with the times of their last change, in nanoseconds."""
+    names = [*persona_store.versions(persona), persona]
+    paths = [persona_store.path_of(name) for name in names]
+    return {path.stem: path.stat().st_mtime_ns for path in paths if path.exists()}
+
+
+def _undo_half(persona: str, before: dict[str, int]) -> None:
+    """Delete what a killed process left: files that are not whole, and a copy for a version that was not written."""
+    persona_store.remove_unfinished(persona)
+    after = _files_of(persona)
+    if after.get(persona) != before.get(persona):
+        return  # the new version is there, whole
+    for name in after.keys() - before.keys():
+        persona_store.path_of(name).unlink(missing_ok=True)
+
+
+def _not_started() -> dict[str, Any]:
+    problem = {"level": "error", "code": "lost_worker", "message": "the process could not be started", "hint": ""}
+    return {"error": "PeerError", "problems": [{**problem, "count": 1, "file": "", "line": None}]}

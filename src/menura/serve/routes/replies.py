@@ -1,0 +1,158 @@
+"""``/api/chats/{id}/reply``: the persona replies in a chat, as a stream, and the reply is kept."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from menura.api import PERSONA, YOU
+from menura.corpus.dialogue import Turn
+from menura.errors import DataError
+from menura.serve.database import chats
+from menura.serve.database.database import Database
+from menura.serve.generation import Begun, Delta, Event, Finished, GenerationRequest, Ranked
+from menura.serve.http.caller import caller_of
+from menura.serve.ownership import check_model
+from menura.serve.routes.event_stream import EventStream, sent, sent_error
+from menura.serve.routes.sampling_body import TURN_CHARACTERS, SamplingBody
+from menura.serve.services import Services, services_of
+
+router = APIRouter(prefix="/api/chats", tags=["chats"])
+
+
+class ReplyBody(BaseModel):
+    """What is said to the persona, and how it replies.
+
+    Without ``text`` it replies to the messages that are there. ``candidates`` replies are made and the best is kept.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    text: str | None = Field(None, min_length=1, max_length=TURN_CHARACTERS)
+    candidates: int = Field(1, ge=1, le=32)
+    system: str = Field("", max_length=TURN_CHARACTERS)
+    max_new_tokens: int | None = Field(None, ge=1)
+    memory_tokens: int | None = Field(None, ge=0)
+    persona: str | None = Field(None, max_length=72)  # another model for this reply alone, the base for instance
+    sampling: SamplingBody = Field(default_factory=SamplingBody)
+
+
+@router.post("/{chat_id}/reply")
+async def reply(request: Request, chat_id: str, body: ReplyBody) -> EventStream:
+    """Send ``begun``, ``delta``, ``finished`` and ``ranked`` events, then ``stored`` with the message as it is kept.
+
+    What the person says is kept before anything else, and of a stream that is cut short what was sent.
+    """
+    services, owner = services_of(request), caller_of(request).key_id
+    chat = await run_in_threadpool(chats.chat_of, services.database, owner, chat_id)
+    model = body.persona or chat["persona"]
+    await run_in_threadpool(check_model, services, caller_of(request), model)
+    if body.text is not None:
+        said = chats.NewMessage("user", body.text)
+        await run_in_threadpool(chats.add_message, services.database, owner, chat_id, said)
+    messages = await run_in_threadpool(chats.messages_of, services.database, owner, chat_id)
+    events = services.engine.generate(_request(services, model, messages, body, owner))
+    # Errors before the first event are a status, not an event.
+    try:
+        first = await anext(events)
+    except BaseException:
+        await events.aclose()
+        raise
+    keeping = KeptReply(services.database, owner, chat_id)
+    return EventStream(_sent(first, events, keeping), [events])
+
+
+@dataclass
+class KeptReply:
+    """A reply while it is made; ``keep`` stores it once."""
+
+    database: Database
+    owner: str
+    chat: str
+    begun: Begun | None = None
+    texts: dict[int, str] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)
+    ranked: Ranked | None = None
+    kept: bool = False
+
+    def take(self, event: Event) -> None:
+        """Add what an event says."""
+        match event:
+            case Begun():
+                self.begun = event
+            case Delta():
+                self.texts[event.index] = self.texts.get(event.index, "") + event.text
+            case Finished():
+                self.ended.add(event.index)
+                self.texts.setdefault(event.index, "")
+            case Ranked():
+                self.ranked = event
+
+    def keep(self, *, finished: bool) -> dict[str, Any] | None:
+        """Store the reply and return the message; None where there is nothing, or it was stored before."""
+        if self.kept or not (finished or any(self.texts.values())):
+            return None
+        self.kept = True
+        candidates = [self.texts[index] for index in sorted(self.texts)]
+        best = self.ranked.best if self.ranked else 0
+        scores = self.ranked.scores if self.ranked else ()
+        begun = self.begun or Begun("", 0, 0)
+        shown = candidates[best] if best < len(candidates) else ""
+        several = candidates if len(candidates) > 1 else ()
+        message = chats.NewMessage("persona", shown, several, scores, begun.recalled, finished, begun.version)
+        return chats.add_message(self.database, self.owner, self.chat, message)
+
+
+def _request(
+    services: Services, model: str, messages: Sequence[dict[str, Any]], body: ReplyBody, owner: str
+) -> GenerationRequest:
+    last = messages[-services.settings.http.messages :]
+    turns = tuple(Turn(PERSONA if one["role"] == "persona" else YOU, one["text"]) for one in last if one["text"])
+    if not turns:
+        raise DataError("the chat has no message to reply to", hint='say something: "text"', code="empty")
+    return GenerationRequest(
+        model,
+        turns,
+        system=body.system,
+        count=body.candidates,
+        max_new_tokens=body.max_new_tokens,
+        sampling=body.sampling.chosen(),
+        memory_tokens=body.memory_tokens,
+        ranked=body.candidates > 1,
+        owner=owner,
+    )
+
+
+async def _sent(first: Event, events: AsyncGenerator[Event, None], reply: KeptReply) -> AsyncGenerator[bytes, None]:
+    event: Event | None = first
+    try:
+        while event is not None:
+            reply.take(event)
+            yield event_bytes(event)
+            event = await anext(events, None)
+        message = await run_in_threadpool(reply.keep, finished=True)
+        yield sent("stored", {"message": message})
+    except Exception as error:  # noqa: BLE001  # the status was sent already, so that an event must tell
+        message = await run_in_threadpool(reply.keep, finished=False)
+        yield sent_error(error, message=message)
+    finally:
+        # The client has left. Nothing can be awaited any more, and one row takes milliseconds.
+        reply.keep(finished=False)
+
+
+def event_bytes(event: Event, **data: Any) -> bytes:
+    """Return an event of the engine as one of the stream, with further data."""
+    match event:
+        case Begun():
+            told: dict[str, Any] = {"model": event.model, "version": event.version, "notes": list(event.notes)}
+            told |= {"prompt_tokens": event.prompt_tokens, "cached_tokens": event.cached_tokens}
+            told["recalled"] = [list(pair) for pair in event.recalled]
+            return sent("begun", {**data, **told})
+        case Delta():
+            return sent("delta", {**data, "index": event.index, "text": event.text})
+        case Finished():
+            return sent("finished", {**data, "index": event.index, "reason": event.reason, "tokens": event.tokens})
+        case Ranked():
+            return sent("ranked", {**data, "scores": list(event.scores), "best": event.best})
