@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from menura import __version__
+from menura.artefacts.loading import DEFAULT
+from menura.artefacts.persona_store import BUILT_IN
 from menura.errors import RequestError, printable
 from menura.serve.page.labels import LANGUAGES, chosen_language, labels
 from menura.serve.page.static_files import static_files
@@ -32,7 +34,7 @@ def personas(request: Request) -> HTMLResponse:
 @router.get("/new")
 def new_persona(request: Request) -> HTMLResponse:
     """A new persona, or with ``?more=NAME`` a further version of one, from a chat."""
-    return _page(request, "new")
+    return _page(request, "new", bases=sorted(BUILT_IN), base=DEFAULT)
 
 
 @router.get("/personas/{name}")
