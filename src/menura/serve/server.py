@@ -93,6 +93,7 @@ def check_keys(settings: ServerSettings, keys: KeyStore) -> None:
 
 def bound(settings: ServerSettings) -> socket.socket:
     """Return a socket that listens as the settings say; ConfigError where the address is none, or in use."""
+    listening: socket.socket | None = None
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -100,6 +101,8 @@ def bound(settings: ServerSettings) -> socket.socket:
         listening.bind((settings.host, settings.port))
         listening.listen(BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:
+        if listening is not None:
+            listening.close()
         said = getattr(error, "strerror", None) or str(error)
         message = f"{shown(settings.host)} port {settings.port}: {said}"
         raise ConfigError(message, hint="--port 8766") from error

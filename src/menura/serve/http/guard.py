@@ -91,7 +91,7 @@ class Guard:
             await self._refuse(scope, body, reply, internal_error())
 
     def _check(self, scope: Scope, head: Head) -> None:
-        checks.check_size(scope, self._settings.http)
+        checks.check_line_and_size(scope, self._settings.http)
         checks.check_target(head)
         server = scope.get("server") or ("", None)
         hosts = checks.allowed_hosts(self._settings, server[1] or self._settings.port, server[0])

@@ -88,9 +88,10 @@ class DeadlineProtocol(H11Protocol):
             super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, with the status that h11 names: 431 for headers without an end."""
-        status = getattr(sys.exc_info()[1], "error_status_hint", HTTPStatus.BAD_REQUEST)
-        self._refuse(HTTPStatus(status), msg)
+        """Refuse what is not HTTP; h11 names headers that have no end."""
+        too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        hint = getattr(sys.exc_info()[1], "error_status_hint", None)
+        self._refuse(too_large if hint == too_large else HTTPStatus.BAD_REQUEST, msg)
 
     def _watch(self) -> None:
         """Let the deadline run while a request's headers are on their way, and at no other time."""

@@ -75,8 +75,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_size(scope: Scope, limits: HttpLimits) -> None:
-    """Refuse a URL or headers beyond the limits."""
+def check_line_and_size(scope: Scope, limits: HttpLimits) -> None:
+    """Refuse a version of HTTP that nobody speaks here, and a URL or headers beyond the limits."""
+    if scope.get("http_version", "1.1") not in ("1.0", "1.1"):
+        raise RequestError("HTTP/1.1 wanted", code="invalid_request_error")
     url = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if url > limits.url_bytes:
         raise RequestError(f"URL of {url:,} bytes, limit {limits.url_bytes:,}", code="url_too_long")
