@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from menura.api.data import check_file, convert, count, formats, split
     from menura.api.demonstration import demo
     from menura.api.exchange import EngineOptions, Exported, export_base, export_persona, import_persona
+    from menura.api.imported_packages import import_package
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
         bases,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         workspace,
     )
     from menura.api.loading import agents, load, without_persona
-    from menura.api.imported_packages import import_package
     from menura.api.make_persona import AdaptRequest, adapt
     from menura.api.many_personas import ManyAdapted, PersonRecord, adapt_all
     from menura.api.options import CommandOptions, overridden

@@ -49,9 +49,7 @@ def _sessions(messages: Messages) -> Iterator[list[Mapping[str, Any]]]:
         yield session
 
 
-def _turns(
-    persona: str, session: Sequence[Mapping[str, Any]], *, only_good: bool
-) -> tuple[tuple[Turn, ...], set[int]]:
+def _turns(persona: str, session: Sequence[Mapping[str, Any]], *, only_good: bool) -> tuple[tuple[Turn, ...], set[int]]:
     """Return the turns, what one side says in a row joined, and the indices of those that are context alone."""
     turns: list[Turn] = []
     context_only: set[int] = set()

@@ -12,7 +12,7 @@ from menura.annotation.pairs import INSTALL, bradley_terry, installed_evalica
 from menura.metrics.significance import percentile_interval
 from menura.serve.database.comparisons import BAD, TIE, ComparisonRecord
 
-RESAMPLES = 500
+RESAMPLES = 200
 FEWEST_FOR_INTERVALS = 5  # comparisons; of fewer the interval would be too narrow to mean anything
 
 
@@ -24,7 +24,9 @@ def results_of(voted: Sequence[ComparisonRecord], seed: int = 0) -> dict[str, An
     """
     models = sorted({name for one in voted for name in one.lanes})
     places = {name: place for place, name in enumerate(models)}
-    counts = numpy.array([_wins(one, places) for one in voted]).reshape(-1, len(models), len(models))
+    counts = numpy.zeros((len(voted), len(models), len(models)))
+    for number, one in enumerate(voted):
+        counts[number] = _wins(one, places)
     rows = _rows(models, voted)
     note = _strengths(rows, counts, numpy.random.default_rng(seed))
     return {"models": rows, "pairs": _pairs(models, counts.sum(axis=0)), "votes": len(voted), "note": note}

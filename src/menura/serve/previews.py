@@ -78,7 +78,8 @@ class _Seen:
         most = sorted(self.turns, key=lambda name: (-self.replies[name], -self.turns[name], name))
         counts: Mapping[str, Counter[str]] = {"turns": self.turns, "replies": self.replies, "dialogues": self.talks}
         return [
-            {"name": name, **{what: counted[name] for what, counted in counts.items()}} for name in most[:SPEAKERS_SHOWN]
+            {"name": name, **{what: counted[name] for what, counted in counts.items()}}
+            for name in most[:SPEAKERS_SHOWN]
         ]
 
 

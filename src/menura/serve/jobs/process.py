@@ -24,6 +24,8 @@ from menura.errors import (
     UnsafeError,
 )
 
+# Of the folder that the server was started in, no module is imported.
+COMMAND = (sys.executable, "-P", "-m", "menura.serve.jobs.worker")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 ERRORS: Mapping[str, type[MenuraError]] = {
     kind.__name__: kind
@@ -46,8 +48,8 @@ class WorkerProcess:
     """A process that does one task; it is started anew, and never forked from a server that has run torch."""
 
     def __init__(self, task: WorkerTask) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  # our own module
-            [sys.executable, "-P", "-m", "menura.serve.jobs.worker"],
+        self._process = subprocess.Popen(
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

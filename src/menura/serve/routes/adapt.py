@@ -20,7 +20,7 @@ from menura.serve.http.caller import Caller, caller_of
 from menura.serve.jobs.adaptation_job import ENDED, AdaptationJob, JobRequest
 from menura.serve.jobs.process import WorkerTask, error_of
 from menura.serve.ownership import check_persona, claim, release
-from menura.serve.routes.uploads import preview_of
+from menura.serve.routes.uploads import ReadingBody, preview_of
 from menura.serve.services import Services, services_of
 from menura.serve.uploads import Upload, discard, find_upload, receive
 
@@ -37,37 +37,25 @@ SETTINGS: dict[str, tuple[float, float]] = {
 COUNTS = ("inner.epochs", "inner.batch_size")
 
 
-class ReadingBody(BaseModel):
-    """How a chat is read; the words and their meaning are those of ``menura adapt``."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    gap: str | None = Field(None, max_length=16)
-    dates: str = Field("", max_length=3)
-    same: list[str] = Field(default_factory=list, max_length=100)
-    encoding: str = Field("", max_length=32)
-    redact: bool = False
-    drop_links: bool = False
-
-
 class AdaptBody(BaseModel):
     """From what a persona is to be made, one of ``upload``, ``text`` and ``chat``, and how."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    upload: str | None = Field(None, max_length=32)
-    text: str | None = Field(None, max_length=1 << 20)
-    chat: str | None = Field(None, max_length=32)
+    upload: str | None = Field(default=None, max_length=32)
+    text: str | None = Field(default=None, max_length=1 << 20)
+    chat: str | None = Field(default=None, max_length=32)
     only_good: bool = True
-    speaker: str | None = Field(None, max_length=128)
-    k: int | None = Field(None, ge=1, le=1000)
+    speaker: str | None = Field(default=None, max_length=128)
+    k: int | None = Field(default=None, ge=1, le=1000)
     pick: Literal["recent", "spread"] = "recent"
     more: bool = False
     replace: bool = False
     remember: bool = False
-    format: str | None = Field(None, max_length=64)
-    base: str = Field(DEFAULT, max_length=64)
+    format: str | None = Field(default=None, max_length=64)
+    base: str = Field(default=DEFAULT, max_length=64)
     method: Literal["", "finetune", "maml", "cmaml"] = ""
-    settings: dict[str, float] = Field(default_factory=dict)
-    reading: ReadingBody = Field(default_factory=ReadingBody)
+    settings: dict[str, float] = Field(default={}, max_length=16)
+    reading: ReadingBody = ReadingBody()
 
     @model_validator(mode="after")
     def _one_source(self) -> "AdaptBody":
@@ -172,16 +160,13 @@ def _assignments(body: AdaptBody) -> list[str]:
     return [f"{path}={int(value) if path in COUNTS else value!r}" for path, value in body.settings.items()]
 
 
-def _submitted(
-    services: Services, name: str, upload: Upload, body: AdaptBody, assignments: list[str]
-) -> AdaptationJob:
+def _submitted(services: Services, name: str, upload: Upload, body: AdaptBody, assignments: list[str]) -> AdaptationJob:
     """Submit the job of an upload; the upload goes where that is refused, unless it was there before."""
-    settings = {"speaker": body.speaker, "k": body.k or USUAL_SHOTS, "pick": body.pick, "format": body.format}
-    settings |= {"more": body.more, "replace_old": body.replace, "remember": body.remember}
-    settings |= {"base": body.base, "method": body.method, "assignments": assignments}
-    settings["device"] = services.settings.device
-    arguments = {"name": name, "file": str(upload.path), "filename": upload.filename}
-    arguments |= {"reading": body.reading.model_dump(), "settings": settings}
+    plain = body.model_dump(include={"speaker", "pick", "format", "more", "remember", "base", "method"})
+    own = {"k": body.k or USUAL_SHOTS, "replace_old": body.replace, "assignments": assignments}
+    arguments: dict[str, Any] = {"name": name, "file": str(upload.path), "filename": upload.filename}
+    arguments["reading"] = body.reading.model_dump()
+    arguments["settings"] = {**plain, **own, "device": services.settings.device}
     try:
         return services.jobs.submit(_request(services, name, upload, WorkerTask("adapt", arguments)))
     except BaseException:

@@ -25,7 +25,7 @@ class NewChatBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     persona: str = Field(max_length=72)
-    title: str = Field("", max_length=TITLE_LIMIT)
+    title: str = Field(default="", max_length=TITLE_LIMIT)
 
 
 class TitleBody(BaseModel):
@@ -40,8 +40,8 @@ class MessageChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     rating: Literal["good", "bad"] | None = None
-    text: str | None = Field(None, min_length=1, max_length=TURN_CHARACTERS)
-    candidate: int | None = Field(None, ge=0)
+    text: str | None = Field(default=None, min_length=1, max_length=TURN_CHARACTERS)
+    candidate: int | None = Field(default=None, ge=0)
 
 
 @router.post("", status_code=201)

@@ -30,16 +30,19 @@ Lanes = Sequence[AsyncGenerator[Event, None]]
 
 
 class CompareBody(BaseModel):
-    """What is said, as one ``prompt`` or as ``turns``, and to which models; ``blind`` hides and shuffles their names."""
+    """What is said, as one ``prompt`` or as ``turns``, and to which models.
+
+    ``blind`` hides and shuffles their names.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    prompt: str | None = Field(None, min_length=1, max_length=TURN_CHARACTERS)
-    turns: list[TurnBody] = Field(default_factory=list, max_length=256)
+    prompt: str | None = Field(default=None, min_length=1, max_length=TURN_CHARACTERS)
+    turns: list[TurnBody] = Field(default=[], max_length=256)
     models: list[Annotated[str, Field(max_length=72)]] = Field(min_length=2, max_length=4)
     blind: bool = True
-    system: str = Field("", max_length=TURN_CHARACTERS)
-    max_new_tokens: int | None = Field(None, ge=1)
-    sampling: SamplingBody = Field(default_factory=SamplingBody)
+    system: str = Field(default="", max_length=TURN_CHARACTERS)
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    sampling: SamplingBody = SamplingBody()
 
     @model_validator(mode="after")
     def _can_be_compared(self) -> "CompareBody":
@@ -208,5 +211,10 @@ async def _close(lanes: Lanes) -> None:
 
 def _request(name: str, turns: Sequence[tuple[str, str]], body: CompareBody, owner: str) -> GenerationRequest:
     said = tuple(Turn(PERSONA if role == "persona" else YOU, text) for role, text in turns)
-    how = {"max_new_tokens": body.max_new_tokens, "sampling": body.sampling.chosen(), "owner": owner}
-    return GenerationRequest(name, said, system=body.system, **how)
+    return GenerationRequest(
+        *(name, said),
+        system=body.system,
+        max_new_tokens=body.max_new_tokens,
+        sampling=body.sampling.chosen(),
+        owner=owner,
+    )

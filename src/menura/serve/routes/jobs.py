@@ -23,7 +23,9 @@ def list_jobs(
 ) -> dict[str, Any]:
     """List the caller's jobs of the last day, the latest first; ``q`` is part of a persona's name."""
     services = services_of(request)
-    found = [job for job in services.jobs.of(caller_of(request).key_id) if q.casefold() in job.request.persona.casefold()]
+    found = [
+        job for job in services.jobs.of(caller_of(request).key_id) if q.casefold() in job.request.persona.casefold()
+    ]
     ids = [job.id for job in found]
     start = ids.index(after) + 1 if after in ids else 0
     page = found[start : start + limit]

@@ -194,7 +194,11 @@ def _forget(request: Request, name: str, *, number: int = 0, clear: bool = False
     services = services_of(request)
     check_persona(services, caller_of(request), name)
     _check_idle(services, name)
-    api.change_memory(name, forget=() if clear else (number,), clear=clear)
+    try:
+        api.change_memory(name, forget=() if clear else (number,), clear=clear)
+    except ConfigError as error:  # deleting what is not there is no error
+        if error.problems[0].code not in ("no_memory", "unknown_exchange"):
+            raise
     return Response(status_code=204)
 
 

@@ -30,13 +30,15 @@ class ReplyBody(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    text: str | None = Field(None, min_length=1, max_length=TURN_CHARACTERS)
-    candidates: int = Field(1, ge=1, le=32)
-    system: str = Field("", max_length=TURN_CHARACTERS)
-    max_new_tokens: int | None = Field(None, ge=1)
-    memory_tokens: int | None = Field(None, ge=0)
-    persona: str | None = Field(None, max_length=72)  # another model for this reply alone, the base for instance
-    sampling: SamplingBody = Field(default_factory=SamplingBody)
+    text: str | None = Field(default=None, min_length=1, max_length=TURN_CHARACTERS)
+    candidates: int = Field(default=1, ge=1, le=32)
+    system: str = Field(default="", max_length=TURN_CHARACTERS)
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    memory_tokens: int | None = Field(default=None, ge=0)
+    persona: str | None = Field(
+        default=None, max_length=72
+    )  # another model for this reply alone, the base for instance
+    sampling: SamplingBody = SamplingBody()
 
 
 @router.post("/{chat_id}/reply")

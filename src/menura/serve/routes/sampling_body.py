@@ -11,14 +11,14 @@ class SamplingBody(BaseModel):
     """The names and ranges of OpenAI's API, and of transformers for the rest."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    temperature: float = Field(1.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0, le=100_000)
-    min_p: float = Field(0.0, ge=0, le=1)
-    presence_penalty: float = Field(0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(0.0, ge=-2, le=2)
-    repetition_penalty: float = Field(1.0, gt=0, le=2)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0, le=100_000)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    repetition_penalty: float = Field(default=1.0, gt=0, le=2)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
 
     def chosen(self) -> Sampling:
         """Return them as the engine takes them."""

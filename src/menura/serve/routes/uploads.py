@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from menura import api
@@ -20,6 +21,24 @@ router = APIRouter(prefix="/api/uploads", tags=["uploads"])
 PREVIEW_SECONDS = 180.0
 AT_ONCE = 256 * 1024  # bytes of plain text that are read by the server itself; all else by a process of its own
 PASTED = "pasted.txt"
+
+
+class ReadingBody(BaseModel):
+    """How a chat is read; the words and their meaning are those of ``menura adapt``."""
+
+    model_config = ConfigDict(extra="forbid")
+    gap: str | None = Field(default=None, max_length=16)
+    dates: str = Field(default="", max_length=3)
+    same: list[str] = Field(default=[], max_length=100)
+    encoding: str = Field(default="", max_length=32)
+    redact: bool = False
+    drop_links: bool = False
+
+
+class PreviewQuery(ReadingBody):
+    """How a chat is read, and its format where it is not to be detected."""
+
+    format: str | None = Field(default=None, max_length=64)
 
 
 @router.post("", status_code=201)
@@ -43,21 +62,10 @@ async def upload(
 
 
 @router.get("/{upload_id}/preview")
-def preview_upload(
-    request: Request,
-    upload_id: str,
-    form: Annotated[str | None, Query(alias="format", max_length=64)] = None,
-    gap: Annotated[str | None, Query(max_length=16)] = None,
-    dates: Annotated[str, Query(max_length=3)] = "",
-    same: Annotated[list[str] | None, Query(max_length=100)] = None,
-    encoding: Annotated[str, Query(max_length=32)] = "",
-    redact: bool = False,
-    drop_links: bool = False,
-) -> dict[str, Any]:
+def preview_upload(request: Request, upload_id: str, query: Annotated[PreviewQuery, Query()]) -> dict[str, Any]:
     """Return what ``menura data check`` says of an upload, its first dialogues, and which persona it may become."""
-    reading = {"gap": gap, "dates": dates, "same": same or [], "encoding": encoding}
-    reading |= {"redact": redact, "drop_links": drop_links}
-    return preview_of(find_upload(upload_id, caller_of(request).key_id), reading, form)
+    reading = query.model_dump(exclude={"format"})
+    return preview_of(find_upload(upload_id, caller_of(request).key_id), reading, query.format)
 
 
 @router.delete("/{upload_id}", status_code=204)
@@ -93,5 +101,3 @@ def _suggested(found: dict[str, Any], upload: Upload) -> dict[str, Any]:
     stem = PurePosixPath(upload.filename).stem or "chat"
     speaker = find_speaker(stem, replies, owner=owner, files=[upload.filename]) or (owner or None)
     return {"speaker": speaker, "name": suggested_name(speaker, [*persona_store.BUILT_IN]) if speaker else ""}
-
-
