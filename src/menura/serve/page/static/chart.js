@@ -5,6 +5,7 @@ import { decimal, percent } from "./labels.js";
 
 const WIDE = 560;
 const HIGH = 160;
+const FEW = 20; // points that are drawn as they are
 const EDGE = { left: 44, right: 14, top: 14, bottom: 24 };
 
 const text = (words, attributes) => {
@@ -51,19 +52,27 @@ export function lossCurve(label) {
   };
 }
 
-// Losses of single replies jump about, so that the line is their running mean.
+// Losses of single replies jump about, so that the line of many is their running mean.
 function smoothed(losses) {
+  const weight = losses.length > FEW ? 0.25 : 1;
   let mean = losses[0];
-  return losses.map((loss) => (mean = 0.7 * mean + 0.3 * loss));
+  return losses.map((loss) => (mean += weight * (loss - mean)));
 }
 
+// A curve through all points that goes no higher and no lower than they do (Fritsch and Carlson, 1980).
 function smooth(points) {
+  const slope = points.slice(1).map(([x, y], place) => (y - points[place][1]) / (x - points[place][0] || 1));
+  const tangent = (place) => {
+    const [before, after] = [slope[place - 1] ?? slope[place] ?? 0, slope[place] ?? slope[place - 1] ?? 0];
+    return before * after <= 0 ? 0 : (2 * before * after) / (before + after);
+  };
+  const at = (x, y) => `${x.toFixed(1)} ${y.toFixed(1)}`;
   return points
     .map(([x, y], place) => {
-      if (!place) return `M${x.toFixed(1)} ${y.toFixed(1)}`;
-      const [before, height] = points[place - 1];
-      const middle = ((before + x) / 2).toFixed(1);
-      return `C${middle} ${height.toFixed(1)} ${middle} ${y.toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)}`;
+      if (!place) return `M${at(x, y)}`;
+      const [from, height] = points[place - 1];
+      const third = (x - from) / 3;
+      return `C${at(from + third, height + third * tangent(place - 1))} ${at(x - third, y - third * tangent(place))} ${at(x, y)}`;
     })
     .join("");
 }
@@ -85,7 +94,7 @@ export function intervals(rows, label, show = (value) => percent(value, true)) {
     if (row.low !== null && row.low !== undefined) chart.append(drawing("path", { class: "interval", d: `M${across(row.low)} ${y}H${across(row.high)}` }));
     chart.append(drawing("circle", { class: row.value < 0 ? "point worse" : "point", cx: across(row.value), cy: y, r: 4.5 }));
   }
-  for (const [value, anchor] of [[from, "start"], [to, "end"]]) if (value) chart.append(text(show(value), { x: across(value), y: high - 4, "text-anchor": anchor }));
+  for (const [value, anchor] of [[from, "start"], [to, "end"]]) if (Math.abs(across(value) - across(0)) > 34) chart.append(text(show(value), { x: across(value), y: high - 4, "text-anchor": anchor }));
   chart.append(text("0", { x: across(0), y: high - 4, "text-anchor": "middle" }));
   return chart;
 }

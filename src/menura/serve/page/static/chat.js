@@ -124,6 +124,7 @@ async function begin(text) {
   const made = await ask("POST", "/api/chats", { json: { persona: name, title: text.slice(0, TITLE) } });
   now.chat = made.id;
   history.replaceState(null, "", `${chatPath(name)}?chat=${made.id}`);
+  earlierChats().catch(fail);
 }
 
 function bodyOf(text) {

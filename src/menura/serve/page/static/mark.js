@@ -4,13 +4,14 @@ import { drawing } from "./dom.js";
 
 const TONES = 6; // of which the style sheet has the colours
 
-// FNV-1a: small, and the same everywhere.
+// Numbers that follow from a text: FNV-1a, mixed as murmur3 does, then xorshift; the same on every machine.
 function numbers(name) {
   let state = 0x811c9dc5;
   for (const character of name) {
     state ^= character.codePointAt(0);
     state = Math.imul(state, 0x01000193) >>> 0;
   }
+  for (const factor of [0x85ebca6b, 0xc2b2ae35]) state = Math.imul(state ^ (state >>> 15), factor) >>> 0;
   return () => {
     state ^= state << 13;
     state ^= state >>> 17;

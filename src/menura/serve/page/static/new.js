@@ -1,6 +1,6 @@
 // A new persona: what was said is read, shown and learnt from.
 
-import { ask, personaPath, withQuery } from "./api.js";
+import { ask, get, personaPath, withQuery } from "./api.js";
 import { at, element, settled } from "./dom.js";
 import { copy, fail, wordsOf } from "./frame.js";
 import { follow } from "./job.js";
@@ -65,6 +65,7 @@ function show(upload) {
 function showPersons() {
   showPreview(at("preview-content"), now.preview, now.speaker, (speaker) => {
     now.speaker = speaker;
+    suggest();
     showPersons();
     at("preview-content").querySelector("input[name=speaker]:checked")?.focus();
   });
@@ -79,8 +80,24 @@ function showPersons() {
 // The name that the server suggests, until one is typed.
 function suggest() {
   if (more || now.typed || now.source.rows) return;
-  at("name").value = now.preview.suggested.name || "";
+  const { speaker, name } = now.preview.suggested;
+  at("name").value = (speaker === now.speaker && name) || nameOf(now.speaker ?? "").toLowerCase();
+  tellWhetherThere();
 }
+
+// A name that a persona may have, of a speaker's or a file's.
+const nameOf = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^[-_]+|-+$/g, "").slice(0, 64);
+
+// Of a name that is there already a further version is made, which one should know before.
+const tellWhetherThere = settled(250, async () => {
+  const name = at("name").value;
+  let there = null;
+  if (name && !more) {
+    const { personas } = await get("/api/personas", { q: name, limit: 100 }).catch(() => ({ personas: [] }));
+    there = personas.find((row) => row.name === name);
+  }
+  at("name-hint").textContent = there ? t("new.name_there", { name, version: there.version + 1 }) : t("new.name_hint");
+});
 
 function showPackage(source) {
   show(null);
@@ -88,7 +105,7 @@ function showPackage(source) {
   showFields(false);
   at("preview-empty").hidden = true;
   at("preview-content").replaceChildren(element("p", { class: "found" }, element("strong", { dir: "auto" }, source.filename)), element("p", { class: "quiet" }, t("new.package")));
-  if (!now.typed) at("name").value = source.filename.replace(PACKAGES, "").replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^[-_]+/, "").slice(0, 64);
+  if (!now.typed) at("name").value = nameOf(source.filename.replace(PACKAGES, ""));
   showCommand();
 }
 
@@ -185,6 +202,7 @@ tabs((tab) => {
 const usualBase = at("base").selectedIndex;
 at("name").addEventListener("input", () => {
   now.typed = true;
+  tellWhetherThere();
   showCommand();
 });
 at("name").addEventListener("change", () => now.source?.rows && readRows());

@@ -39,7 +39,7 @@ function heldOut(facts) {
 }
 
 function madeOf(facts) {
-  const rows = [["base", facts.base], ["method", facts.method], ["dialogues", facts.dialogues === null ? "–" : whole(facts.dialogues)], ["made", day(facts.made)], ["bytes", size(facts.bytes)], ["values", whole(facts.values)], ["files", facts.files.join(", ") || "–"]];
+  const rows = [["base", facts.base], ["method", facts.method], ["dialogues", facts.dialogues === null ? "–" : whole(facts.dialogues)], ["made_on", day(facts.made)], ["bytes", size(facts.bytes)], ["values", whole(facts.values)], ["files", facts.files.join(", ") || "–"]];
   return section(t("persona.made"), element("dl", { class: "facts" }, ...rows.map(([key, value]) => element("div", {}, element("dt", {}, t(`persona.${key}`)), element("dd", { dir: "auto" }, value)))));
 }
 
@@ -49,7 +49,7 @@ function versionsOf(facts) {
   const rows = [...facts.history].reverse().map((one) => element("tr", {}, element("td", {}, String(one.version)), element("td", {}, day(one.made)), element("td", {}, one.error ? told(one.error) : one.replies === null || one.replies === undefined ? "–" : whole(one.replies)),
     element("td", {}, Number.isFinite(one.ppl_before) && Number.isFinite(one.ppl_after) ? `${decimal(one.ppl_before, 1)} → ${decimal(one.ppl_after, 1)}` : "–"),
     element("td", {}, element("a", { href: chatPath(one.current ? name : `${name}@${one.version}`) }, t("personas.chat")))));
-  const head = ["version", "made", "replies", "perplexity", "talk"].map((key) => element("th", { scope: "col" }, t(`persona.${key}`)));
+  const head = ["version", "made_on", "replies", "perplexity", "talk"].map((key) => element("th", { scope: "col" }, t(`persona.${key}`)));
   return section(t("persona.versions"), element("div", { class: "table-frame" }, element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows))));
 }
 

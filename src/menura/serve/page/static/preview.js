@@ -4,11 +4,16 @@ import { bar } from "./chart.js";
 import { element, named, told } from "./dom.js";
 import { counted, has, t, whole } from "./labels.js";
 
+const PRIVATE = ["links", "email_addresses", "ibans", "card_numbers", "phone_numbers", "postal_addresses"];
 const KINDS = ["dropped", "context_only", "changed", "private"];
 
 // Shows a preview in an element; `chosen` is the speaker, `choose` is called with another one.
 export function showPreview(place, preview, chosen, choose) {
-  place.replaceChildren(...headOf(preview), ...problemsOf(preview), speakersOf(preview, chosen, choose), leftOut(preview), dialoguesOf(preview, chosen));
+  const problems = problemsOf(preview);
+  const parts = [speakersOf(preview, chosen, choose), leftOut(preview)];
+  // What must be mended comes first, what is only doubtful after who speaks.
+  const ordered = preview.errors ? [...problems, ...parts] : [...parts, ...problems];
+  place.replaceChildren(...[...headOf(preview), ...ordered, dialoguesOf(preview, chosen)].filter(Boolean));
 }
 
 function headOf(preview) {
@@ -33,7 +38,7 @@ function leftOut(preview) {
   const lines = KINDS.map((kind) => {
     const counts = {};
     for (const file of preview.files) for (const [what, count] of Object.entries(file[kind] || {})) counts[what] = (counts[what] || 0) + count;
-    const told_ = Object.entries(counts).map(([what, count]) => `${whole(count)} ${has(`kind.${what}`) ? t(`kind.${what}`) : what}`);
+    const told_ = Object.entries(counts).map(([what, count]) => `${has(`kind.${what}`) ? t(`kind.${what}`) : what} ${whole(count)}`);
     return told_.length ? element("div", {}, element("dt", {}, t(`preview.${kind}`)), element("dd", {}, told_.join(", "))) : null;
   });
   return lines.some(Boolean) ? element("dl", { class: "facts" }, ...lines) : null;
@@ -45,10 +50,16 @@ function problemsOf(preview) {
     element("li", { class: problem.level === "error" ? "wrong" : "doubtful" },
       problem.line ? element("span", { class: "line" }, t("preview.line", { line: whole(problem.line) })) : null, " ", told(problem.message),
       problem.count > 1 ? element("span", { class: "quiet" }, ` ×${whole(problem.count)}`) : null,
-      problem.hint ? element("small", { class: "hint", dir: "auto" }, problem.hint) : null));
+      hintOf(problem)));
   const more = preview.problems_left_out ? element("p", { class: "quiet" }, t("preview.more_problems", { count: whole(preview.problems_left_out) })) : null;
   const title = preview.errors ? "preview.errors" : "preview.warnings";
   return [element("section", { class: `problems ${preview.errors ? "has-errors" : ""}` }, element("h3", {}, t(title)), element("ul", {}, ...lines), more)];
+}
+
+// Hints are written for a terminal: one that names an option says nothing here.
+function hintOf({ code, hint }) {
+  const told_ = PRIVATE.includes(code) ? t("preview.redact") : /(^|\s)(--|menura )/.test(hint) ? "" : hint;
+  return told_ ? element("small", { class: "hint", dir: "auto" }, told_) : null;
 }
 
 function dialoguesOf(preview, chosen) {
