@@ -12,6 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 PATIENCE = 15.0  # seconds until something that must come has come
+ASKED = ("requestWillBeSent", "loadingFailed")
 WORDS = (
     *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
@@ -83,9 +84,11 @@ class PageVisitor:
         return [one["message"] for one in entries if one["level"] in ("SEVERE", "WARNING")]
 
     def requested(self) -> list[str]:
-        """Return the addresses of all requests."""
+        """Return the addresses of all requests but those that the page's policy kept from being sent."""
         messages = [json.loads(one["message"])["message"] for one in self.driver.get_log("performance")]
-        sent = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
+        told = {kind: [one["params"] for one in messages if one["method"] == f"Network.{kind}"] for kind in ASKED}
+        kept = {one["requestId"] for one in told["loadingFailed"] if one.get("blockedReason") == "csp"}
+        sent = [one["request"]["url"] for one in told["requestWillBeSent"] if one["requestId"] not in kept]
         return [url for url in sent if not url.startswith(("data:", "chrome:", "chrome-extension:"))]
 
     def too_wide(self) -> int:

@@ -4,6 +4,8 @@ import { bar } from "./chart.js";
 import { button, element, told } from "./dom.js";
 import { counted, decimal, t } from "./labels.js";
 
+const NEAR = 160; // pixels from the end of the page, within which one follows what is written
+
 // How long each bar is: the worst a little, the best all of it.
 export function shares(scores) {
   const low = Math.min(...scores);
@@ -41,9 +43,22 @@ export function recalled(message) {
   return element("details", { class: "strip" }, element("summary", {}, counted("chat.recalled", message.recalled.length)), element("ol", { class: "recalled" }, ...pairs));
 }
 
-// Candidates while they are written, side by side; `grow` adds a piece to one of them.
+// Candidates while they are written, side by side; `grow` adds a piece to one of them, which is seen with the next frame.
 export function growing(count) {
+  const waiting = new Map();
+  let frame = 0;
   const texts = Array.from({ length: count }, () => told("", { class: "words" }));
   const view = count === 1 ? element("p", { class: "words" }, texts[0]) : element("ol", { class: "growing" }, ...texts.map((text) => element("li", { class: "candidate" }, text)));
-  return { view, grow: (index, piece) => texts[index]?.append(piece), text: () => texts.map((one) => one.textContent) };
+  const flush = () => {
+    frame = 0;
+    const near = scrollY + innerHeight > document.documentElement.scrollHeight - NEAR;
+    for (const [index, piece] of waiting) texts[index]?.append(piece);
+    waiting.clear();
+    if (near) scrollTo(0, document.documentElement.scrollHeight);
+  };
+  const grow = (index, piece) => {
+    waiting.set(index, (waiting.get(index) ?? "") + piece);
+    frame ||= requestAnimationFrame(flush);
+  };
+  return { view, grow };
 }

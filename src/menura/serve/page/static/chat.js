@@ -68,7 +68,7 @@ function draw() {
 }
 
 const greeting = () => element("p", { class: "greeting quiet" }, t("chat.greeting", { name }));
-const toEnd = () => at("log").lastElementChild?.scrollIntoView({ block: "end" });
+const toEnd = () => at("log").childElementCount > 1 && scrollTo(0, document.documentElement.scrollHeight);
 
 function change(message, changes) {
   return ask("PATCH", chatUrl(`/messages/${message.place}`), { json: changes }).then((changed) => {
@@ -157,14 +157,9 @@ async function reply(text) {
 }
 
 async function take(body, live) {
-  const follows = at("log");
   for await (const { event, data } of streamed(chatUrl("/reply"), body, now.stop.signal)) {
     if (event === "error") throw errorOf(data.error);
-    if (event === "delta") {
-      const near = follows.scrollHeight - follows.scrollTop - follows.clientHeight < 80;
-      live.grow(data.index, data.text);
-      if (near) follows.scrollTop = follows.scrollHeight;
-    }
+    if (event === "delta") live.grow(data.index, data.text);
     if (event === "begun") for (const note of data.notes) at("log").lastElementChild.append(element("p", { class: "hint", dir: "auto" }, note));
     if (event === "stored") {
       if (body.text !== undefined) now.messages = (await get(chatUrl("/messages"))).messages;

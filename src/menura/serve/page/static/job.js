@@ -19,7 +19,7 @@ export function follow(id, place, { name, speaker, ended = () => {} }) {
   const progress = element("progress", { "aria-label": t("job.progress"), max: 1, value: 0 });
   place.replaceChildren(element("h2", {}, t("job.heading", { name })), state, progress, curve.chart, result, element("p", { class: "links" }, cancel), element("details", { class: "further" }, element("summary", {}, t("job.said")), lines));
   place.hidden = false;
-  curve.chart.setAttribute("visibility", "hidden");
+  curve.chart.toggleAttribute("hidden", true);
   const source = new EventSource(`/api/jobs/${encodeURIComponent(id)}/events`);
   const on = (event, act) => source.addEventListener(event, (message) => act(JSON.parse(message.data)));
 
@@ -31,7 +31,7 @@ export function follow(id, place, { name, speaker, ended = () => {} }) {
   on("step", ({ reply, replies, loss }) => {
     state.textContent = t("job.step", { reply, replies });
     progress.value = reply / replies;
-    curve.chart.setAttribute("visibility", "visible");
+    curve.chart.toggleAttribute("hidden", false);
     curve.add(reply, replies, loss);
   });
   on("check", (check) => result.replaceChildren(...verdict(check, speaker || name)));
@@ -59,7 +59,6 @@ export function follow(id, place, { name, speaker, ended = () => {} }) {
     progress.remove();
     place.dataset.state = data.state;
     state.textContent = t(data.state === "done" && data.changed === false ? "job.unchanged" : `job.${data.state}`, { name });
-    if (data.state !== "done") curve.chart.setAttribute("visibility", curve.points.length ? "visible" : "hidden");
     for (const problem of data.problems || []) result.append(element("p", { class: "wrong", role: "alert", dir: "auto" }, wordsOf(errorOf(problem))));
     ended(data.state, data);
   }

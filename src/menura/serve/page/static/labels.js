@@ -23,8 +23,9 @@ export const decimal = (value, digits = 2, signed = false) =>
     signDisplay: signed ? "exceptZero" : "auto",
   }).format(value);
 
+// Of less than one percent a tenth is told too.
 export const percent = (share, signed = false) =>
-  new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0, signDisplay: signed ? "exceptZero" : "auto" }).format(share);
+  new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: Math.abs(share) < 0.0095 ? 1 : 0, signDisplay: signed ? "exceptZero" : "auto" }).format(share);
 
 export function size(bytes) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];

@@ -11,9 +11,10 @@ import { marked, showPreview } from "./preview.js";
 import { asDialogues, dropped, pasted, tabs, written } from "./sources.js";
 
 const PACKAGES = /\.(persona|charx)$/i; // a file that may be a whole persona, which is imported as it is
+const [USUAL, HELD_OUT] = [5, 2]; // conversations
 const more = new URLSearchParams(location.search).get("more") ?? "";
 const margin = numbered(at("paste"), at("margin"));
-const now = { tab: "paste", source: null, upload: null, preview: null, speaker: null, started: false, typed: false };
+const now = { tab: "paste", source: null, upload: null, preview: null, speaker: null, started: false, typed: false, counted: false };
 const sources = {}; // by tab
 let asked = 0;
 
@@ -71,11 +72,15 @@ function showPersons() {
   });
   const found = Object.values(now.preview.files.reduce((sum, file) => ({ ...sum, ...file.private }), {})).length;
   at("redact-hint").textContent = found ? t("new.redact_found") : t("new.redact_hint");
-  const dialogues = now.preview.files.reduce((sum, file) => sum + file.dialogues, 0);
+  const dialogues = now.preview.speakers.find((speaker) => speaker.name === now.speaker)?.dialogues ?? 1;
   at("k").max = Math.max(1, dialogues);
+  if (!now.counted) at("k").value = usual(dialogues);
   at("k-hint").textContent = t("new.k_hint_of", { dialogues: counted("preview.dialogues", dialogues) });
   showCommand();
 }
+
+// Five, and fewer where there are few: two more tell whether it helped.
+const usual = (dialogues) => Math.max(1, Math.min(USUAL, dialogues > HELD_OUT ? dialogues - HELD_OUT : dialogues));
 
 // The name that the server suggests, until one is typed.
 function suggest() {
@@ -127,7 +132,7 @@ function showCommand() {
   }
   const words = ["menura", "adapt", quoted(name), quoted(file)];
   if (now.speaker) words.push("--speaker", quoted(now.speaker));
-  if (at("k").value !== "5") words.push("-k", at("k").value);
+  if (at("k").value !== String(USUAL)) words.push("-k", at("k").value);
   for (const [id, option] of [["remember", "--remember"], ["redact", "--redact"]]) if (at(id).checked) words.push(option);
   if (at("pick").value !== "recent") words.push("--pick", at("pick").value);
   if (at("base").selectedIndex !== usualBase) words.push("--base", at("base").value);
@@ -143,9 +148,10 @@ async function adapt() {
     if (!job) return ended(name, "done");
     now.started = true;
     at("how").hidden = true;
-    at("making").classList.add("settled");
+    at("making").hidden = true;
     follow(job, at("job"), { name, speaker: now.speaker, ended: (state) => ended(name, state) });
-    at("job").scrollIntoView({ block: "center" });
+    at("main").focus();
+    scrollTo(0, 0);
   } catch (error) {
     fail(error);
   }
@@ -178,7 +184,7 @@ function ended(name, state) {
   } else {
     now.started = false;
     now.upload = null; // a job's upload goes with it
-    at("making").classList.remove("settled");
+    at("making").hidden = false;
     read(now.source);
   }
   at("job").append(further);
@@ -206,6 +212,7 @@ at("name").addEventListener("input", () => {
   showCommand();
 });
 at("name").addEventListener("change", () => now.source?.rows && readRows());
+at("k").addEventListener("input", () => (now.counted = true));
 for (const id of ["k", "remember", "redact", "pick", "base"]) at(id).addEventListener("change", showCommand);
 at("copy-command").addEventListener("click", () => copy(at("command").textContent));
 at("how").addEventListener("submit", (event) => {

@@ -16,7 +16,7 @@ async function more() {
   at("further").disabled = true;
   try {
     const found = await get("/api/personas", { limit: PAGE, after: next });
-    for (const one of found.personas) if (!one.error) rows.push(rowOf(await get(personaPath(one.name))));
+    for (const one of found.personas) rows.push(rowOf(one, one.error ? null : await factsOf(one.name)));
     next = found.next ?? "";
     show();
   } catch (error) {
@@ -25,10 +25,13 @@ async function more() {
   at("further").disabled = false;
 }
 
-function rowOf(facts) {
-  const check = facts.recipe.held_out || {};
+// One that cannot be read, or was deleted meanwhile, keeps the others from nothing.
+const factsOf = (name) => get(personaPath(name)).catch(() => null);
+
+function rowOf({ name }, facts) {
+  const check = facts?.recipe.held_out || {};
   const [low, high] = check.likelier_interval || [null, null];
-  return { name: facts.name, dialogues: facts.dialogues, replies: check.replies || 0, before: check.ppl_before, after: check.ppl_after, likelier: check.likelier, stranger: check.likelier_as_stranger, low, high };
+  return { name, dialogues: facts?.dialogues, replies: check.replies || 0, before: check.ppl_before, after: check.ppl_after, likelier: check.likelier, stranger: check.likelier_as_stranger, low, high };
 }
 
 function show() {
