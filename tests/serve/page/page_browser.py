@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -40,6 +41,14 @@ def resize(driver: webdriver.Chrome, width: int, high: int = 900) -> None:
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
+def is_seen(element: WebElement) -> bool:
+    """Return whether an element is on the screen; one that was replaced meanwhile is not."""
+    try:
+        return element.is_displayed()
+    except StaleElementReferenceException:
+        return False
+
+
 class PageVisitor:
     """Somebody at the pages; ``complaints`` and ``requested`` are of all that was opened since they were last asked."""
 
@@ -58,11 +67,11 @@ class PageVisitor:
 
     def one(self, selector: str) -> WebElement:
         """Return the first element that a selector means, once it is on the screen."""
-        return self.wait(lambda: next((found for found in self.all(selector) if found.is_displayed()), None), selector)
+        return self.wait(lambda: next((found for found in self.all(selector) if is_seen(found)), None), selector)
 
-    def wait(self, found: Callable[[], Any], what: str = "") -> Any:
+    def wait(self, found: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> Any:
         """Return what a function returns as soon as it is true."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             if result := found():
                 return result
@@ -72,7 +81,8 @@ class PageVisitor:
 
     def wait_for_text(self, selector: str, text: str) -> None:
         """Wait until an element says something."""
-        self.wait(lambda: any(text in one.text for one in self.all(selector)), f"{text!r} in {selector}")
+        script = "return [...document.querySelectorAll(arguments[0])].some((one) => one.innerText.includes(arguments[1]))"
+        self.wait(lambda: self.run(script, selector, text), f"{text!r} in {selector}")
 
     def run(self, script: str, *values: Any) -> Any:
         """Run a script in the page and return its result."""
@@ -83,12 +93,12 @@ class PageVisitor:
         entries = self.driver.get_log("browser")
         return [one["message"] for one in entries if one["level"] in ("SEVERE", "WARNING")]
 
-    def requested(self) -> list[str]:
-        """Return the addresses of all requests but those that the page's policy kept from being sent."""
+    def requested(self, but: str = "") -> list[str]:
+        """Return the addresses of all requests, without those that the browser kept back and those of one type."""
         messages = [json.loads(one["message"])["message"] for one in self.driver.get_log("performance")]
         told = {kind: [one["params"] for one in messages if one["method"] == f"Network.{kind}"] for kind in ASKED}
-        kept = {one["requestId"] for one in told["loadingFailed"] if one.get("blockedReason") == "csp"}
-        sent = [one["request"]["url"] for one in told["requestWillBeSent"] if one["requestId"] not in kept]
+        kept = {one["requestId"] for one in told["loadingFailed"] if one.get("blockedReason")}
+        sent = [one["request"]["url"] for one in told["requestWillBeSent"] if one["requestId"] not in kept and one["type"] != but]
         return [url for url in sent if not url.startswith(("data:", "chrome:", "chrome-extension:"))]
 
     def too_wide(self) -> int:
