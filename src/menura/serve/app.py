@@ -18,11 +18,11 @@ from menura.serve.page import routes as page_routes
 from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
 from menura.serve.services import Services
 
-ROUTERS = (
+API_ROUTERS = (
     *(health.router, sessions.router, models.router, chat.router, completions.router),
     *(personas.router, uploads.router, adapt.router, jobs.router, chats.router, replies.router, compare.router),
-    page_routes.router,
 )
+ROUTERS = (*API_ROUTERS, page_routes.router)
 
 
 def create_app(services: Services, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:

@@ -9,7 +9,7 @@ from counts import count
 from fake_engine import FakeEngine
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
-from local_server import app_of, ask
+from local_server import ask, services_for
 from schemathesis.openapi.loaders import from_asgi
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
+from menura.serve.app import API_ROUTERS, create_app
 from menura.serve.http.keys import ApiKey, KeyStore
 from menura.serve.http.request_checks import PUBLIC
 from menura.serve.settings import HttpLimits, ServerSettings
@@ -38,7 +39,9 @@ class OneKey(KeyStore):
 
 # Wrong keys are meant to be slowed down; here each must be told that it is wrong.
 LIMITS = replace(HttpLimits(), wrong_keys_per_minute=100_000)
-APP = app_of(FakeEngine(), OneKey(), ServerSettings(hosts=("testserver",), http=LIMITS))
+SETTINGS = ServerSettings(hosts=("testserver",), http=LIMITS)
+# The pages are in no API file, and stand at one path that is in it.
+APP = create_app(services_for(FakeEngine(), OneKey(), SETTINGS), API_ROUTERS)
 schema = from_asgi("/openapi.json", APP, headers=SENT)
 schema.config.checks.negative_data_rejection.expected_statuses = ["4xx"]  # also 413
 
