@@ -1,6 +1,11 @@
-"""Trained runs become the default adapter checkpoint: the best one on validation personas, with a record of all."""
+"""What was trained becomes the default adapter checkpoint of the default base, with a record of how.
+
+The default is LoRA, as ``menura base prepare`` trains it. That of earlier versions, Houlsby adapters, is the best of
+several runs on validation personas; personas that were made from it are still read.
+"""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +13,9 @@ from typing import Any
 from menura import registry
 from menura.adaptation.finetune import Finetune
 from menura.artefacts import tensors
-from menura.artefacts.files import read_json, sha256_of, write_json
+from menura.artefacts.bases import base as bases
+from menura.artefacts.bases.prepared import prepared_file
+from menura.artefacts.files import read_json, sha256_of, write_bytes, write_json
 from menura.artefacts.loaders.causal_lm import write_adapters
 from menura.artefacts.loading import LoadOptions
 from menura.artefacts.runs import run_path
@@ -23,8 +30,19 @@ CONTINUATIONS = ("default-adapters-pooled", "default-adapters-meta")
 FOLDER = Path(__file__).parent.parent / "artefacts" / "default_adapters"
 
 
-def ship(folders: Sequence[str], record: Path) -> Path:
-    """Write the best run's adapters as the default checkpoint, and a record of the comparison; return its path.
+def ship_prepared(name: str, record: Path) -> Path:
+    """Write the checkpoint that was prepared for a base as its default, and a record of its run; return its path."""
+    prepared = prepared_file(bases.pull(name, offline=True))
+    file = FOLDER / f"{name}.safetensors"
+    write_bytes(file, prepared.read_bytes())
+    file.chmod(0o644)
+    shipped = {"file": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size, **tensors.metadata(file)}
+    write_json(record, {"shipped": shipped, "run": _checks(Run(prepared.parent / "run"))})
+    return file
+
+
+def ship_houlsby(folders: Sequence[str], record: Path) -> Path:
+    """Write the best run's adapters as the Houlsby checkpoint, and a record of the comparison; return its path.
 
     All validation personas are adapted from each run's best weights, in float32; test personas are not used. Raises
     DataError if a run is not finished, as a comparison would be unfair.
@@ -34,7 +52,7 @@ def ship(folders: Sequence[str], record: Path) -> Path:
     config = config_of(chosen)
     loaded = registry.load_model(config.model, LoadOptions(offline=True))
     weights = tensors.load(Run(run_path(chosen)).best)
-    file = FOLDER / f"{loaded.base.name}.safetensors"
+    file = FOLDER / f"{loaded.base.name}.houlsby.safetensors"
     origin = {"corpus": config.data.corpus, "split_sha256": str(found[chosen]["split_sha256"])}
     write_adapters(file, weights, loaded, {"recipe": config.recipe, **origin})
     shipped = {"file": file.name, "sha256": sha256_of(file), "bytes": file.stat().st_size, "recipe": config.recipe}
@@ -73,4 +91,7 @@ def _checks(run: Run) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    ship(CONTINUATIONS, Path("docs/results/default-adapters.json"))
+    if sys.argv[1:] == ["houlsby"]:
+        ship_houlsby(CONTINUATIONS, Path("docs/results/houlsby-adapters.json"))
+    else:
+        ship_prepared("smollm2-135m", Path("docs/results/default-adapters.json"))
