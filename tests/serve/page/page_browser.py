@@ -54,6 +54,7 @@ class PageVisitor:
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver, self.url = driver, url
+        driver.get("about:blank")  # a page that is open still asks a server that is gone
         self.complaints()
         self.requested()
 
