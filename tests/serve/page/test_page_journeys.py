@@ -20,14 +20,16 @@ CHAT = Path(__file__).parents[3] / "docs" / "example" / "WhatsApp Chat with Mara
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PAGES = ("/", "/new", "/chats", "/chat/anna", "/personas/anna", "/compare", "/results", "/settings", "/sign-in")
 HELD_OUT = {
-    **{"dialogues": 2, "replies": 9, "ppl_before": 40.0, "ppl_after": 36.0},
-    **{"likelier": 0.12, "likelier_interval": [0.07, 0.17], "likelier_as_stranger": -0.03},
+    "dialogues": 2, "replies": 9, "ppl_before": 40.0, "ppl_after": 36.0,
+    "likelier": 0.12, "likelier_interval": [0.07, 0.17], "likelier_as_stranger": -0.03,
 }
 
 
 @pytest.fixture
 def engine() -> TalkingEngine:
-    return TalkingEngine(said={"anna": ("haha no", "which one?", "yes!!", "no ."), "bob": ("Good evening.",), "": ("Hello.",)})
+    return TalkingEngine(
+        said={"anna": ("haha no", "which one?", "yes!!", "no ."), "bob": ("Good evening.",), "": ("Hello.",)}
+    )
 
 
 @pytest.fixture
@@ -75,7 +77,9 @@ def test_every_page_fits_the_screen_and_has_no_barrier_that_axe_finds(
             site.open(path)
             site.wait(lambda: site.run("return document.readyState === 'complete'"))
             site.wait(lambda: "Loading" not in site.all("main")[0].text)
-            site.wait(lambda: not site.run("return performance.getEntriesByType('resource').some((one) => !one.responseEnd)"))
+            site.wait(
+                lambda: not site.run("return performance.getEntriesByType('resource').some((one) => !one.responseEnd)")
+            )
             assert site.too_wide() == 0, path
             for one in axe(site):
                 found[f"{path} {theme} {one['id']}"] = [node["html"][:200] for node in one["nodes"]]
@@ -134,7 +138,9 @@ def test_escape_stops_a_reply_and_what_was_said_is_kept(site: "PageVisitor", eng
 def test_the_base_can_speak_instead_of_the_persona(site: "PageVisitor", engine: TalkingEngine) -> None:
     site.open("/chat/anna")
     site.wait(lambda: site.one("#who-base + span") and site.run("return !document.getElementById('who-base').disabled"))
-    site.run("document.getElementById('who-base').click(); document.querySelector('input[name=candidates][value=\"1\"]').click()")
+    site.run(
+        "document.getElementById('who-base').click(); document.querySelector('input[name=candidates][value=\"1\"]').click()"
+    )
     site.run("document.getElementById('seed').value = '7'")
     say(site, "hi", 1)
     asked = engine.asked[-1]
@@ -156,7 +162,9 @@ def test_a_deleted_persona_is_there_until_ten_seconds_are_over_on_whichever_page
     site.wait_for_text("#rows", "bob")
     site.open("/settings")
     site.one(".notice.undo")
-    site.run("const now = JSON.parse(sessionStorage.getItem('menura.pending')); now[0].until = Date.now(); sessionStorage.setItem('menura.pending', JSON.stringify(now))")
+    site.run(
+        "const now = JSON.parse(sessionStorage.getItem('menura.pending')); now[0].until = Date.now(); sessionStorage.setItem('menura.pending', JSON.stringify(now))"
+    )
     site.open("/")
     site.wait(lambda: persona_store.names() == ["bob"], "anna to be deleted")
 
@@ -215,7 +223,10 @@ def test_a_chat_is_pasted_shown_and_learnt_and_the_persona_is_talked_to(site: "P
     assert "1 phone" in site.one("#preview-content").text or "phone numbers 1" in site.one("#preview-content").text
     site.wait(lambda: site.all("#margin .warn") or site.run("document.getElementById('paste').scrollTop += 200"))
     site.wait(lambda: site.one("#name").get_attribute("value") == "mara")
-    site.run("document.getElementById('base').value = arguments[0]; document.getElementById('base').dispatchEvent(new Event('change'))", BASE)
+    site.run(
+        "document.getElementById('base').value = arguments[0]; document.getElementById('base').dispatchEvent(new Event('change'))",
+        BASE,
+    )
     assert site.one("#command").text == f"menura adapt mara pasted.txt --speaker Mara --base {BASE}"
     site.one("#adapt").click()
     assert not site.all("#job:not([hidden])")  # without consent nothing begins
@@ -256,7 +267,9 @@ def test_rows_are_written_and_a_job_is_cancelled(site: "PageVisitor") -> None:
 
 def test_a_chat_that_cannot_be_read_says_where_and_nothing_can_be_learnt(site: "PageVisitor") -> None:
     site.open("/new")
-    paste(site, '{"turns": [{"speaker": "a", "text": "x"}, {"speaker": "b", "text": "y"}]}\n{"turns": [{"speaker": 7}]}\n')
+    paste(
+        site, '{"turns": [{"speaker": "a", "text": "x"}, {"speaker": "b", "text": "y"}]}\n{"turns": [{"speaker": 7}]}\n'
+    )
     site.wait_for_text("#preview-content .has-errors", "line 2")
     assert site.all("#margin .error")[0].text == "2"
     assert not site.all("#how")[0].is_displayed()
