@@ -22,8 +22,8 @@ PAGES = ("/", "/new", "/chats", "/chat/anna", "/personas/anna", "/compare", "/re
 TEMPLATES = Path(routes.__file__).parent / "templates"
 # Calls that make code, markup or styles of a text. (`style.setProperty` and single properties are none of them.)
 FORBIDDEN = re.compile(
-    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|setHTML|createContextualFragment"
-    r"|cssText|srcdoc|setTimeout\(['\"`]|import\(|Worker\(|\.on[a-z]+ ="
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|setHTML"
+    r"|createContextualFragment|cssText|srcdoc|setTimeout\(['\"`]|import\(|Worker\(|\.on[a-z]+ ="
 )
 ASKED = re.compile(r"""\b(?:t|counted)\(\s*["'`]([\w.-]+)["'`](?! ~)""")
 TEXTS = re.compile(r"""["'`]([\w.-]+)["'`]""")

@@ -1,7 +1,7 @@
 // A chat with one persona.
 
 import { ask, beforeSignIn, errorOf, get, personaPath, streamed } from "./api.js";
-import { growing } from "./candidates.js";
+import { growing, toEnd } from "./candidates.js";
 import { at, button, element, named } from "./dom.js";
 import { copy, fail, wordsOf } from "./frame.js";
 import { follow } from "./job.js";
@@ -65,11 +65,10 @@ function draw() {
     at(id).hidden = !now.chat || !shown.length;
     if (now.chat) at(id).href = chatUrl(`/export?format=${form}`);
   }
-  toEnd();
+  if (shown.length) toEnd();
 }
 
 const greeting = () => element("p", { class: "greeting quiet" }, t("chat.greeting", { name }));
-const toEnd = () => at("log").childElementCount > 1 && scrollTo(0, document.documentElement.scrollHeight);
 
 function change(message, changes) {
   return ask("PATCH", chatUrl(`/messages/${message.place}`), { json: changes }).then((changed) => {
