@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_server import ask
+from local_server import ask, services_for
 from payloads import PAYLOADS
 
 from menura.serve.app import create_app
@@ -14,9 +14,7 @@ from menura.serve.generation import Engine
 from menura.serve.http.keys import KeyStore
 from menura.serve.page import routes
 from menura.serve.page.labels import LANGUAGES, chosen_language, labels
-from menura.serve.page.static_files import FOLDER, static_files
-from menura.serve.services import Services
-from menura.serve.settings import ServerSettings
+from menura.serve.page.routes import FOLDER, static_files
 
 PAGES = ("/", "/new", "/chats", "/chat/anna", "/personas/anna", "/compare", "/results", "/settings", "/sign-in")
 TEMPLATES = Path(routes.__file__).parent / "templates"
@@ -33,7 +31,7 @@ LAST_PARTS = re.compile(r"""~ ["'](\.\w+)["']""")
 
 
 def pages(keys: KeyStore, engine: Engine) -> Any:
-    return create_app(Services(engine, ServerSettings(), keys), (routes.router,))
+    return create_app(services_for(engine, keys), (routes.router,))
 
 
 def placeholders(text: str) -> list[str]:
