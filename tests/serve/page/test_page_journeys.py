@@ -88,6 +88,7 @@ def paste(site: "PageVisitor", text: str) -> None:
     site.run(PASTE, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 360])
 def test_every_page_fits_the_screen_and_has_no_barrier_that_axe_finds(
     browser: Any, site: "PageVisitor", width: int
@@ -235,6 +236,7 @@ def test_results_show_the_checks_that_are_there(site: "PageVisitor") -> None:
     assert len(site.all("#chart .point.worse")) == 1
 
 
+@pytest.mark.slow
 def test_a_chat_is_pasted_shown_and_learnt_and_the_persona_is_talked_to(site: "PageVisitor") -> None:
     site.open("/new")
     paste(site, CHAT.read_text("utf-8"))
