@@ -14,7 +14,7 @@ from menura.serve.generation import Engine
 from menura.serve.http.keys import KeyStore
 from menura.serve.page import routes
 from menura.serve.page.labels import LANGUAGES, chosen_language, labels
-from menura.serve.page.static_files import FOLDER, static_files
+from menura.serve.page.routes import FOLDER, static_files
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 

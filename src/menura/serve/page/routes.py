@@ -1,9 +1,12 @@
 """The pages: each is the same whoever asks, save for language and theme; what it shows comes from ``/api``."""
 
+import hashlib
 import json
 import platform
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
@@ -16,13 +19,29 @@ from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_store import BUILT_IN
 from menura.errors import RequestError, printable
 from menura.serve.page.labels import LANGUAGES, chosen_language, labels
-from menura.serve.page.static_files import static_files
 from menura.serve.services import services_of
 
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE, THEME_COOKIE = "menura_language", "menura_theme"
 THEMES = ("auto", "light", "dark")
+FOLDER = Path(__file__).parent / "static"
+MEDIA = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn")
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file of the page's own with its media type, and the tag by which a browser asks whether it has changed."""
+
+    content: bytes
+    media: str
+    tag: str
+
+
+@cache
+def static_files() -> dict[str, StaticFile]:
+    """Return all of them by name, read once: a path that is none of these is not there, whatever it names."""
+    return {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA}
 
 
 @router.get("/")
@@ -122,3 +141,8 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _read(path: Path) -> StaticFile:
+    content = path.read_bytes()
+    return StaticFile(content, MEDIA[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
