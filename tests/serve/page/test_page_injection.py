@@ -11,7 +11,7 @@ from page_server import page_server
 from payloads import PAYLOADS
 
 from menura.serve.http import guard
-from menura.serve.page.routes import StaticFile, static_files
+from menura.serve.page import routes
 
 if TYPE_CHECKING:
     from page_browser import PageVisitor
@@ -144,15 +144,15 @@ def test_lanes_votes_and_errors_are_shown_and_do_not_run(browser: Any, hostile: 
 def test_the_policy_holds_where_the_renderer_is_broken(
     browser: Any, page_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = dict(static_files())
+    files = dict(routes.static_files())
     whole = files["dom.js"].content.decode()
     broken = whole.replace(
         "made.append(",
         "for (const one of children.flat()) if (typeof one === 'string') made.innerHTML += one;\n  made.append(",
     )
     assert broken != whole
-    files["dom.js"] = StaticFile(broken.encode(), files["dom.js"].media, '"broken"')
-    monkeypatch.setattr("menura.serve.page.routes.static_files", lambda: files)
+    files["dom.js"] = routes.StaticFile(broken.encode(), files["dom.js"].media, '"broken"')
+    monkeypatch.setattr(routes, "static_files", lambda: files)
     # Without Trusted Types, which not every browser has, the rest of the policy must do.
     for without in ("", "; require-trusted-types-for 'script'"):
         policy = guard.CSP.replace(without, "") if without else guard.CSP

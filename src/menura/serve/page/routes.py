@@ -24,9 +24,24 @@ from menura.serve.services import services_of
 router = APIRouter(include_in_schema=False)
 LANGUAGE_COOKIE, THEME_COOKIE = "menura_language", "menura_theme"
 THEMES = ("auto", "light", "dark")
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn")
 FOLDER = Path(__file__).parent / "static"
 MEDIA = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn")
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file of the page's own with its media type, and the tag by which a browser asks whether it has changed."""
+
+    content: bytes
+    media: str
+    tag: str
+
+
+@cache
+def static_files() -> dict[str, StaticFile]:
+    """Return all of them by name, read once: a path that is none of these is not there, whatever it names."""
+    return {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA}
 
 
 @router.get("/")
@@ -126,21 +141,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-@dataclass(frozen=True)
-class StaticFile:
-    """A file with its media type, and the tag by which a browser asks whether it has changed."""
-
-    content: bytes
-    media: str
-    tag: str
-
-
-@cache
-def static_files() -> dict[str, StaticFile]:
-    """Return all files by name."""
-    return {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA}
 
 
 def _read(path: Path) -> StaticFile:
