@@ -30,14 +30,16 @@ def previewed(path: Path, format: str | None, options: ReadOptions) -> dict[str,
     reports = check(path, format, None, options, seen.add)
     problems = [problem for report in reports for problem in report.problems]
     problems.sort(key=lambda problem: problem.level)
+    owners = sorted({report.notes.persona for report in reports if report.notes and report.notes.persona})
     return {
         "files": [_file(report) for report in reports],
-        "speakers": seen.speakers(),
+        "speakers": seen.speakers(owners),
+        "facts": _card_facts(reports),
         "dialogues": seen.dialogues,
         "errors": sum(problem.level == "error" for problem in problems),
         "problems": [plain_problem(problem) for problem in problems[:LISTED_AT_MOST]],
         "problems_left_out": max(0, len(problems) - LISTED_AT_MOST),
-        "owners": sorted({report.notes.persona for report in reports if report.notes and report.notes.persona}),
+        "owners": owners,
         "card": any(report.notes is not None and bool(report.notes.card) for report in reports),
     }
 
@@ -74,13 +76,22 @@ class _Seen:
         if len(self.dialogues) < DIALOGUES_SHOWN:
             self.dialogues.append(_shown(dialogue))
 
-    def speakers(self) -> list[dict[str, Any]]:
-        most = sorted(self.turns, key=lambda name: (-self.replies[name], -self.turns[name], name))
+    def speakers(self, owners: Sequence[str]) -> list[dict[str, Any]]:
+        """Return who speaks, and whose card it is: a card may have no word of its own."""
+        names = {*self.turns, *owners}
+        most = sorted(names, key=lambda name: (-self.replies[name], -self.turns[name], name))
         counts: Mapping[str, Counter[str]] = {"turns": self.turns, "replies": self.replies, "dialogues": self.talks}
         return [
             {"name": name, **{what: counted[name] for what, counted in counts.items()}}
             for name in most[:SPEAKERS_SHOWN]
         ]
+
+
+def _card_facts(reports: Sequence[Report]) -> list[str]:
+    """Return the first facts that cards tell of whom they are of."""
+    cards = [report.notes for report in reports if report.notes and report.notes.card]
+    facts = [fact for notes in cards for fact in notes.facts.get(notes.persona, ())]
+    return [fact[:CHARACTERS_SHOWN] for fact in facts[:TURNS_SHOWN]]
 
 
 def _shown(dialogue: Dialogue) -> list[dict[str, Any]]:

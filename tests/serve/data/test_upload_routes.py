@@ -257,3 +257,12 @@ def test_a_picture_without_a_card_is_refused_before_any_job(server: Server, empt
     assert (answer.status_code, answer.json()["code"]) == (422, "card_missing")
     assert server.services.jobs.of("") == []
     assert not list((empty_workspace / "uploads").iterdir())
+
+
+def test_a_card_without_a_word_of_its_own_shows_whose_it_is_and_what_it_says(server: Server) -> None:
+    card = card_png(new_card("Otto", ("Otto is a cat.", "Otto sleeps on flour."), ("Mrrp.",), (), {}))
+    sent = server.as_().post("/api/uploads?filename=otto.png", content=card, headers={"content-type": "image/png"})
+    shown = server.as_().get(f"/api/uploads/{sent.json()['id']}/preview").json()
+    assert shown["speakers"] == [{"name": "Otto", "turns": 0, "replies": 0, "dialogues": 0}]
+    assert shown["facts"] == ["Otto is a cat.", "Otto sleeps on flour."]
+    assert shown["suggested"] == {"speaker": "Otto", "name": "otto"}

@@ -97,6 +97,7 @@ def upload() -> Any:
     turns = [{"speaker": text(), "text": said, "learnt": True} for said in PAYLOADS]
     preview = {
         "files": [{"name": text(), "format": text(), "title": text(), "turns": 3, "dialogues": 2, **kinds}],
+        "facts": list(PAYLOADS),
         "speakers": [{"name": name, "turns": 2, "replies": 2, "dialogues": 7} for name in PAYLOADS],
         "dialogues": [turns],
         "errors": 0,

@@ -10,7 +10,7 @@ const KINDS = ["dropped", "context_only", "changed", "private"];
 // Shows a preview in an element; `chosen` is the speaker, `choose` is called with another one.
 export function showPreview(place, preview, chosen, choose) {
   const problems = problemsOf(preview);
-  const parts = [speakersOf(preview, chosen, choose), leftOut(preview)];
+  const parts = [speakersOf(preview, chosen, choose), factsOf(preview), leftOut(preview)];
   // What must be mended comes first, what is only doubtful after who speaks.
   const ordered = preview.errors ? [...problems, ...parts] : [...parts, ...problems];
   place.replaceChildren(...[...headOf(preview), ...ordered, dialoguesOf(preview, chosen)].filter(Boolean));
@@ -31,6 +31,13 @@ function speakersOf(preview, chosen, choose) {
       element("span", { class: "who" }, named(speaker.name)), bar(speaker.replies / most),
       element("span", { class: "quiet" }, counted("preview.replies", speaker.replies))));
   return element("fieldset", { class: "speakers" }, element("legend", {}, t("preview.whose")), ...choices);
+}
+
+// What a character card tells of whom it is of.
+function factsOf(preview) {
+  if (!preview.facts.length) return null;
+  return element("section", { class: "card-facts" }, element("h3", {}, t("preview.facts")),
+    element("ul", {}, ...preview.facts.map((fact) => element("li", {}, told(fact)))));
 }
 
 // Counts by kind: what was left out and why, what is read but not learnt, and what looks private.
