@@ -101,7 +101,7 @@ def test_show_is_a_page_in_words(capsys: Captured) -> None:
     assert page["from"] == "chat.txt"
     assert page["base"] == "tiny"
     assert page["learnt from"] == "6 replies in 3 dialogues (spread over all)"
-    assert page["method"].startswith("finetune, 2 epochs, lr 0.0005, loss ")
+    assert page["method"].startswith("finetune, 2 epochs, lr 0.001, loss ")
     assert page["check"].startswith("Tomo's held-out replies became ")
     assert "a stranger's persona would have made them" in page["check"]
     assert page["file"].startswith(str(Path("home/personas/noa.persona").resolve()))

@@ -96,7 +96,7 @@ def test_an_unexpected_error_is_one_line_that_calls_itself_a_bug(
     def broken() -> None:
         raise ZeroDivisionError("made up")
 
-    monkeypatch.setattr("menura.artefacts.persona_store.names", broken)
+    monkeypatch.setattr("menura.artefacts.persona_store.current_versions", broken)
     assert run(["persona", "list"]) == 1
     assert capsys.readouterr().err == (
         "error[internal]: ZeroDivisionError: made up. This is a bug (hint: the same line with --debug)\n"

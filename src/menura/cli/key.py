@@ -9,7 +9,7 @@ import typer
 from menura.cli.globals import EPILOG, Globals
 from menura.cli.terminal import Screen, columns
 
-app = typer.Typer(help="Keys that let clients use `menura serve`.", epilog=EPILOG, no_args_is_help=True)
+app = typer.Typer(help="Keys that let clients use the server.", epilog=EPILOG, no_args_is_help=True)
 PERSONAS = typer.Option(help="Personas that the key may use: names or patterns, such as anna,bob-*.")
 
 
