@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # of the processes that tests start, too
         os.environ[name] = "1"
+    os.environ["MENURA_JOB_NICE"] = "0"  # beside other tests a job that gives way takes minutes
     counts.full = config.getoption("full")
     # Examples are the same on every machine, and a busy machine is no fault of the code.
     examples = counts.count(full_count=100, quick_count=30)

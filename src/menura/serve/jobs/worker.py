@@ -18,7 +18,8 @@ from menura.errors import ConfigError, MenuraError, Problem
 from menura.serve.previews import plain_problem
 
 Emit = Callable[..., None]
-NICE = 10  # so that chat goes on
+NICENESS = "MENURA_JOB_NICE"  # in the environment: how much a job gives way, 0 to 19
+USUAL_NICENESS = "10"  # so that chat goes on
 BETWEEN_STEPS = 0.05  # seconds between two events of steps
 READING_BYTES, READING_SECONDS = 4 << 30, 300  # of address space and of processor that reading a file may take
 
@@ -27,7 +28,7 @@ def main() -> None:
     """Do what the first line of the standard input asks, and report it on the standard output."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no event
-    os.nice(NICE)
+    os.nice(int(os.environ.get(NICENESS, USUAL_NICENESS)))
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     emit = _emitting(events)
