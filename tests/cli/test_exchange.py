@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,3 +253,9 @@ def test_a_package_given_by_its_path_leaves_into_the_folder_that_is_named(capsys
     typed(capsys, f"persona export {source.resolve()} --to vllm --out served")
     assert {path.name for path in Path("served/tomo").iterdir()} == FILES
     assert {path.name for path in source.parent.iterdir()} == {"tomo.persona"}
+
+
+def test_the_plug_in_of_vllm_brings_nothing_that_its_workers_trip_over() -> None:
+    # vLLM looks through every module that is loaded, and numba's compiler does not bear it.
+    code = "import sys, menura.api.served_personas; print(sorted({'bm25s', 'numba', 'llvmlite'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -8,13 +8,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import bm25s
 import numpy
 
 from menura.batches.encode import EncodedDialogue, EncodedExchange, Encoder
 from menura.corpus.dialogue import Turn
 from menura.tasks.task import Exchange
+
+if TYPE_CHECKING:
+    import bm25s
 
 K1, B = 1.2, 0.75  # of BM25 (Robertson and Zaragoza, 2009)
 MEMORY_TOKENS = 256  # of recalled exchanges before a context, unless asked otherwise
@@ -58,6 +61,9 @@ class ExchangeMemory:
 
     @cached_property
     def _index(self) -> "bm25s.BM25 | None":
+        # It loads numba where that is there: a second for whoever recalls nothing, and more than vLLM's workers bear.
+        import bm25s  # noqa: PLC0415  # as said above
+
         texts = [[*words(e.context[-1].text if e.context else ""), *words(e.reply.text)] for e in self.exchanges]
         if not any(texts):
             return None
