@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import menura
 from menura.api import EngineOptions, agents, export_persona
 from menura.api.exchange import CARDS, ENGINES
 from menura.api.served_personas import served_folder
@@ -258,4 +260,6 @@ def test_a_package_given_by_its_path_leaves_into_the_folder_that_is_named(capsys
 def test_the_plug_in_of_vllm_brings_nothing_that_its_workers_trip_over() -> None:
     # vLLM looks through every module that is loaded, and numba's compiler does not bear it.
     code = "import sys, menura.api.served_personas; print(sorted({'bm25s', 'numba', 'llvmlite'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    here = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1])}
+    told = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, check=True).stdout
+    assert told == "[]\n"
