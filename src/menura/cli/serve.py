@@ -10,7 +10,7 @@ from menura import api
 from menura.cli.globals import Globals
 from menura.cli.options import DTYPE
 from menura.cli.terminal import Screen
-from menura.errors import ConfigError, shown
+from menura.errors import ConfigError, StorageError, shown
 
 HOST = typer.Option(help="The address to listen on; any but a loopback address needs a key (menura key new NAME).")
 PORT = typer.Option(min=0, max=65535, help="The port; 0 for a free one.")
@@ -20,6 +20,7 @@ RAW_PROMPTS = typer.Option(help="Allow /v1/completions. Usually on 127.0.0.1 alo
 SLOTS = typer.Option(min=1, max=4096, help="Replies that are generated at once.")
 RESIDENT = typer.Option(metavar="SIZE", help="Memory for personas, such as 512MiB or 2GiB; the rest wait on the disk.")
 STORE = typer.Option(metavar="URL", help="Serve the personas of a folder or an address of fsspec, and change none.")
+DEFAULT_BASE = "smollm2-135m"
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)", re.IGNORECASE)
 UNITS = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 
@@ -54,7 +55,18 @@ def serve(
         offline=given.offline,
         engine=replace(EngineSettings(), slots=slots, resident_bytes=size),
     )
-    run(settings, Screen(as_json=given.as_json).say, verbose=given.debug)
+    screen = Screen(as_json=given.as_json)
+    if not (given.offline or store):
+        _fetch_default_base(screen)
+    run(settings, screen.say, verbose=given.debug)
+
+
+def _fetch_default_base(screen: Screen) -> None:
+    """Fetch what new personas are adapted on, once: a running server fetches nothing. Without a network, say so."""
+    try:
+        api.pull_base(DEFAULT_BASE, say=screen.say)
+    except StorageError as error:
+        screen.say(f"{error}\nnew personas need it; those that are here are served")
 
 
 def bytes_of(size: str) -> int:
