@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,11 @@ def asked(address: str, name: str, prompt: Sequence[int], more: Mapping[str, Any
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=interop.ANSWER_SECONDS)
     began, first, tokens = time.perf_counter(), 0.0, 0
     path = "/v1/completions"
-    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer any"}
+    connection.request("POST", path, json.dumps(body), headers)
     with connection.getresponse() as reply:
+        if reply.status != HTTPStatus.OK:
+            raise SystemExit(f"{address}: {reply.status} {reply.read(500)!r}")
         for line in reply:
             if not line.startswith(b"data: {"):
                 continue
