@@ -97,7 +97,14 @@ def asked(address: str, name: str, prompt: Sequence[int], more: Mapping[str, Any
 
     ``more`` is what the server has to be told beside: ours knows where a chat format ends, vLLM does not.
     """
-    body = {"model": name, "prompt": list(prompt), "max_tokens": NEW, "temperature": 0, "stream": True}
+    body = {
+        "model": name,
+        "prompt": list(prompt),
+        "max_tokens": NEW,
+        "min_tokens": NEW,
+        "temperature": 0,
+        "stream": True,
+    }
     body |= {"stream_options": {"include_usage": True}, **more}
     parts = urlsplit(address)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=interop.ANSWER_SECONDS)

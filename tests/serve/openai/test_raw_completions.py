@@ -6,7 +6,7 @@ from operator import itemgetter
 import pytest
 from fake_engine import FakeEngine
 from fastapi import FastAPI
-from local_server import app_of, post
+from local_server import HELLO, app_of, post
 
 from menura.serve.http.keys import KeyStore
 from menura.serve.settings import ServerSettings
@@ -140,3 +140,10 @@ def test_if_one_prompt_fails_all_end(app: FastAPI, engine: FakeEngine) -> None:
     engine.fails_after = ZeroDivisionError()
     assert post(app, COMPLETIONS, {"model": "tiny", "prompt": ["a", "b", "c"]}).status_code == 500
     assert engine.running == 0
+
+
+def test_a_reply_has_at_least_the_tokens_asked_for(engine: FakeEngine, app: FastAPI) -> None:
+    assert post(app, "/v1/completions", {"model": "anna", "prompt": "hi", "max_tokens": 9, "min_tokens": 4}).is_success
+    assert post(app, "/v1/completions", {"model": "anna", "prompt": "hi", "max_tokens": 2, "min_tokens": 4}).is_success
+    assert post(app, "/v1/chat/completions", HELLO | {"min_tokens": 3}).is_success
+    assert [request.min_new_tokens for request in engine.asked] == [4, 2, 3]

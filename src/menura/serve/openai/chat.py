@@ -82,6 +82,7 @@ def _generation(body: ChatCompletionBody, *, owner: str) -> GenerationRequest:
         body.system,
         count=body.count,
         max_new_tokens=body.max_new_tokens,
+        min_new_tokens=body.min_tokens or 0,
         sampling=sampling_of(body, body.extras),
         stop=body.stops,
         top_logprobs=(body.top_logprobs or 0) if body.logprobs else None,

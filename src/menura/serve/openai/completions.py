@@ -89,7 +89,8 @@ def allows_raw_prompts(settings: ServerSettings) -> bool:
 def _generation(body: CompletionBody, prompt: str | tuple[int, ...], *, owner: str) -> GenerationRequest:
     tokens = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
     # Who scores a prompt leaves out the last token, which is the one generated; so there must be one.
-    least = min(tokens, 1) if body.echo and body.logprobs is not None else 0
+    scored = 1 if body.echo and body.logprobs is not None else 0
+    least = min(tokens, max(scored, body.min_tokens or 0))
     return GenerationRequest(
         body.model,
         prompt=prompt,

@@ -71,6 +71,7 @@ class SamplingFields(StrictBody):
     top_k: TopK | None = None
     min_p: Share | None = None
     repetition_penalty: RepetitionPenalty | None = None
+    min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     user: Tolerated = None
     metadata: Tolerated = None
     safety_identifier: Tolerated = None
