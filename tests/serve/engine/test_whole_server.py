@@ -172,7 +172,7 @@ def test_a_server_that_is_told_to_end_lets_replies_finish(own_workspace: LoadedM
 
 
 def test_nothing_of_a_deleted_persona_is_left_in_the_workspace(own_workspace: LoadedModel) -> None:
-    names = [f"canary{number}" for number in range(count(full_count=200, quick_count=6))]
+    names = [f"canary{number}x" for number in range(count(full_count=200, quick_count=6))]
     for name in names:
         make_persona(own_workspace, name)
     home = persona_store.path_of("ana").parents[1]
@@ -197,17 +197,6 @@ def traces(home: Path, names: list[str]) -> set[str]:
         content = path.read_bytes() if path.is_file() else b""
         for name in names:
             forms = (name.encode(), name.encode("utf-16-le"), json.dumps(name)[1:-1].encode())
-            if name in path.name.split(".")[0].split("@") or any(end_of(form, content) for form in forms):
+            if name in path.name.split(".")[0].split("@") or any(form in content for form in forms):
                 found.add(name)
     return found
-
-
-def end_of(form: bytes, content: bytes) -> bool:
-    """Return whether a name occurs that is not the beginning of a longer one (canary1 in canary10)."""
-    at = content.find(form)
-    while at >= 0:
-        after = content[at + len(form) : at + len(form) + 1]
-        if not after.isdigit():
-            return True
-        at = content.find(form, at + 1)
-    return False

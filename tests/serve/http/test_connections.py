@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +21,12 @@ import menura
 from menura.cli.main import run
 from menura.errors import ConfigError
 from menura.serve.http.keys import KeyStore
+from menura.serve.http.protocol import too_many
 from menura.serve.server import bound, check_keys, listening_line
 from menura.serve.settings import HttpLimits, ServerSettings
 
 CHAT = "/v1/chat/completions"
-QUICK = replace(HttpLimits(), header_seconds=0.4, body_seconds=0.4, write_seconds=0.4, connections_per_address=8)
+QUICK = replace(HttpLimits(), header_seconds=0.4, body_seconds=0.4, write_seconds=0.4, connections=8)
 
 
 @pytest.fixture
@@ -95,15 +97,23 @@ def test_a_client_that_stops_reading_is_cut_off_and_its_reply_ends(engine: FakeE
     assert engine.running == 0
 
 
-def test_one_address_has_so_many_connections_and_no_more(quick: str) -> None:
+def test_there_are_so_many_connections_and_no_more(quick: str) -> None:
     host, port = quick.removeprefix("http://").split(":")
     held = [socket.create_connection((host, int(port))) for _ in range(8)]
     try:
-        assert eventually(lambda: status(raw(quick, head(quick, "GET /healthz HTTP/1.1", "Connection: close"))) == 503)
+        assert eventually(lambda: status(raw(quick, head(quick, "GET /healthz HTTP/1.1", "Connection: close"))) == 429)
     finally:
         for connection in held:
             connection.close()
     assert eventually(lambda: status(raw(quick, head(quick, "GET /healthz HTTP/1.1", "Connection: close"))) == 200)
+
+
+@pytest.mark.parametrize(("address", "refused"), [("203.0.113.7", True), ("127.0.0.1", False), ("::1", False)])
+def test_an_address_has_a_share_of_them_but_a_proxy_on_this_machine_has_all(address: str, *, refused: bool) -> None:
+    limits = replace(HttpLimits(), connections_per_address=2, connections=5)
+    assert not too_many(Counter({address: 2}), address, limits)
+    assert too_many(Counter({address: 3}), address, limits) == refused
+    assert too_many(Counter({address: 2, "198.51.100.1": 4}), address, limits)
 
 
 def requests(url: str) -> Iterator[tuple[str, bytes]]:

@@ -17,9 +17,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from menura.errors import RequestError
 from menura.serve.http.errors import problem_details
+from menura.serve.http.request_checks import is_loopback
 from menura.serve.settings import HttpLimits
 
-CODES = {408: "too_slow", 431: "headers_too_large", 503: "unavailable"}
+CODES = {408: "too_slow", 431: "headers_too_large", 429: "rate_limit_exceeded"}
 
 
 def protocol_with(limits: HttpLimits) -> type[H11Protocol]:
@@ -44,11 +45,8 @@ class DeadlineProtocol(H11Protocol):
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
         self.counts[self._address] += 1
-        if (
-            self.counts[self._address] > self.limits.connections_per_address
-            or self.counts.total() > self.limits.connections
-        ):
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+        if too_many(self.counts, self._address, self.limits):
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "too many connections")
             return
         self._start_deadline()
 
@@ -122,13 +120,22 @@ class DeadlineProtocol(H11Protocol):
         self.transport.close()
 
 
+def too_many(counts: Counter[str], address: str, limits: HttpLimits) -> bool:
+    """Return whether an address, or all together, have more connections than they may, the newest counted.
+
+    An address of this machine has a share of its own only of all: a proxy has it, and so have all clients behind it.
+    """
+    over_share = counts[address] > limits.connections_per_address and not is_loopback(address)
+    return over_share or counts.total() > limits.connections
+
+
 def _raw_reply(status: HTTPStatus, body: bytes) -> bytes:
     headers = {
         "Content-Type": "application/problem+json",
         "Content-Length": str(len(body)),
         "Connection": "close",
         "X-Request-Id": uuid4().hex,
-        **({"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}),
+        **({"Retry-After": "5"} if status is HTTPStatus.TOO_MANY_REQUESTS else {}),
     }
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
