@@ -1,6 +1,6 @@
 """Replies of models that cannot be continued in one batch: one request after the other, token by token."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from menura.decoding.generate import Decoding
 from menura.serve.engine.running import check_batchable
@@ -9,7 +9,7 @@ from menura.serve.engine.token_choice import seed_of, token_choices
 from menura.serve.generation import Begun, Delta, Finished, Ranked
 
 
-def reply_alone(ticket: Ticket) -> Iterator[None]:
+def reply_alone(ticket: Ticket) -> Generator[None, None, None]:
     """Give a ticket its replies, yielding after each piece so that the caller can see whether anybody still waits.
 
     The model has the persona's weights until the iteration ends or is closed. Raises ConfigError for what only a batch

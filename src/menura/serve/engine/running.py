@@ -112,7 +112,9 @@ class RunningModel:
         """Choose the next token of some rows by their logits (B, V); those that have ended leave."""
         rows = [self.rows[place] for place in places]
         whole = logits.amax(-1).isfinite().tolist()  # the largest of a row is NaN if any is
-        tokens = chosen(logits.nan_to_num(0.0, neginf=-torch.inf) if not all(whole) else logits, rows_choices(rows))
+        tokens = chosen(
+            logits.nan_to_num(0.0, neginf=-torch.inf) if not all(whole) else logits, [row.choice for row in rows]
+        )
         ended: list[int] = []
         for row, place, token, own, finite in zip(rows, places, tokens, logits, whole, strict=True):
             if not finite:
@@ -179,11 +181,6 @@ class RunningModel:
             last = self._slots.remove(place)
             self.rows[place] = self.rows[last]
             self.rows.pop()
-
-
-def rows_choices(rows: Sequence[RunningReply]) -> list[TokenChoice]:
-    """Return the choice of each row."""
-    return [row.choice for row in rows]
 
 
 def running_model(loaded: LoadedModel, prefixes: PrefixCache) -> RunningModel | None:

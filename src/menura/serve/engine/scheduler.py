@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Condition, Thread
 from typing import cast
 
@@ -126,7 +126,7 @@ class BatchingEngine:
         check_sampling(ticket.request.sampling)
         with self._wake:
             if self._closing or not self._alive:
-                raise UnavailableError("the server is stopping", hint="send it again in a moment")
+                raise _stopping()
             if len(self._waiting) + self._preparing >= own.max_waiting:
                 raise _overloaded(f"{own.max_waiting} requests wait already")
             self._preparing += 1
@@ -145,7 +145,9 @@ class BatchingEngine:
             ticket.end(EngineError("the request could not be prepared"))
         with self._wake:
             self._preparing -= 1
-            if not ticket.ended:
+            if self._closing or not self._alive:  # nobody looks at the queue any more
+                ticket.end(_stopping())
+            elif not ticket.ended:
                 self._queue(ticket)
             self._wake.notify()
 
@@ -165,7 +167,7 @@ class BatchingEngine:
             logger.exception("the engine stopped")
         finally:
             self._alive = False
-            self._end_all(UnavailableError("the server is stopping", hint="send it again in a moment"))
+            self._end_all(_stopping())
 
     def _turn(self) -> None:
         """Take in what may run, and give each running reply a token; wait if there is nothing to do."""
@@ -260,9 +262,11 @@ class BatchingEngine:
     def _reply_alone(self, ticket: Ticket) -> None:
         self._alone_runs = True
         try:
-            for _ in reply_alone(ticket):
-                if ticket.cancelled or self._closing:
-                    break
+            with closing(reply_alone(ticket)) as pieces:  # closed, the model has its own weights again
+                for _ in pieces:
+                    if ticket.cancelled or self._closing:
+                        ticket.end(_stopping() if self._closing else None)
+                        break
         finally:
             self._alone_runs = False
 
@@ -292,6 +296,10 @@ class BatchingEngine:
         running = [row.ticket for model in self._models.values() if model for row in model.rows]
         for ticket in (*waiting, *running):
             ticket.end(error)
+
+
+def _stopping() -> UnavailableError:
+    return UnavailableError("the server is stopping", hint="send it again in a moment")
 
 
 def _overloaded(message: str) -> OverloadedError:
