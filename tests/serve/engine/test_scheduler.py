@@ -356,3 +356,33 @@ def test_the_least_used_personas_leave_memory_and_come_back(loaded: LoadedModel)
             assert text(asked(small, request(f"p{number}"))[0]) == alone(f"p{number}", LINES[0])
             assert small.state().resident_bytes <= 2 * one
     small.close()
+
+
+@pytest.fixture
+def alone_engine(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchingEngine]:
+    """Give an engine whose models have no batch of rows."""
+    del loaded
+    monkeypatch.setattr("menura.serve.engine.scheduler.running_model", lambda loaded, prefixes: None)
+    made = BatchingEngine(settings())
+    yield made
+    made.close()
+
+
+def test_a_model_without_rows_replies_alone_and_refuses_what_only_a_batch_can_do(alone_engine: BatchingEngine) -> None:
+    assert text(asked(alone_engine, request("p0"))[0]) == alone("p0", LINES[0])
+    for wrong in ({"sampling": Sampling(presence_penalty=1.0)}, {"min_new_tokens": 2}, {"top_logprobs": 1}):
+        with pytest.raises(ConfigError) as caught:
+            asked(alone_engine, request("p0", **wrong))
+        assert caught.value.problems[0].code == "unsupported_parameter"
+
+
+def test_a_reply_that_runs_alone_ends_with_the_engine(alone_engine: BatchingEngine) -> None:
+    async def stop() -> None:
+        generator, _ = await first_event(alone_engine, request("p0", max_new_tokens=250, sampling=GREEDY))
+        await asyncio.to_thread(alone_engine.close)
+        async with asyncio.timeout(5):
+            with pytest.raises(UnavailableError):
+                async for _ in generator:
+                    pass
+
+    asyncio.run(stop())

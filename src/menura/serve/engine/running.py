@@ -191,7 +191,11 @@ def running_model(loaded: LoadedModel, prefixes: PrefixCache) -> RunningModel | 
 
 def check_batchable(ticket: Ticket) -> None:
     """Raise ConfigError for what only a batch can do, of a model that replies alone."""
-    request = ticket.request
-    if request.prompt is not None or request.top_logprobs is not None or request.sampling.logit_bias:
-        message = f"{request.model}: this kind of model takes no raw prompt, log-probabilities or logit_bias"
+    request, asked = ticket.request, ticket.request.sampling
+    penalised = asked.presence_penalty or asked.frequency_penalty or asked.repetition_penalty != 1
+    scored = request.prompt is not None or request.top_logprobs is not None
+    if scored or penalised or asked.logit_bias or request.min_new_tokens:
+        message = (
+            f"{request.model}: this kind of model takes no raw prompt, logprobs, logit_bias, min_tokens or penalties"
+        )
         raise ConfigError(message, hint="leave them out", code="unsupported_parameter")

@@ -98,7 +98,7 @@ def check_sampling(sampling: Sampling) -> None:
 def _range(least: float, most: float) -> str:
     if math.isinf(least):
         return "a finite number"
-    return f"{least:g} or more" if math.isinf(most) else f"above {least:g}, at most {most:g}"
+    return f"{least:g} or more" if math.isinf(most) else f"a number from {least:g} to {most:g}"
 
 
 def seed_of(sampling: Sampling) -> int:
