@@ -41,6 +41,10 @@ class RaterAtPage:
         self.driver = driver
         driver.get(page.resolve().as_uri())
 
+    def reload(self) -> None:
+        """Load the page again; opened anew, Chromium may give it a process that lacks what was just stored."""
+        self.driver.refresh()
+
     def type(self, *keys: str) -> None:
         """Press keys, one after the other."""
         for key in keys:

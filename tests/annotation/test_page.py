@@ -127,7 +127,7 @@ def test_after_a_reload_a_rater_goes_on_where_it_was_and_another_begins_anew(dri
     rater = at_page(driver, folder)
     rater.begin("Fay")
     rater.type("2", "1", ENTER, "0")
-    rater = at_page(driver, folder)
+    rater.reload()
     assert rater.focus.get_attribute("value") == "Fay"
     rater.type(ENTER)
     assert rater.text("place") == "Item 2 of 8"
@@ -135,7 +135,7 @@ def test_after_a_reload_a_rater_goes_on_where_it_was_and_another_begins_anew(dri
     assert rater.text("done-label") == "Fay: 3 of 16 answers"
     rater.type(BACK)
     assert rater.chosen() == ["2", "1"]
-    rater = at_page(driver, folder)
+    rater.reload()
     rater.begin("Gil")
     assert rater.text("done-label") == "Gil: 0 of 16 answers"
 
@@ -166,7 +166,7 @@ def test_what_is_missing_is_said_at_the_end_and_can_be_reached(driver: Any, tmp_
         study_id,
         first,
     )
-    rater = at_page(driver, folder)
+    rater.reload()
     rater.type(ENTER)
     assert rater.text("end-title") == "1 answer is missing"
     driver.find_element("id", "again").click()
