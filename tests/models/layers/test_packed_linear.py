@@ -47,12 +47,14 @@ def packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @needs_onednn
 @pytest.mark.parametrize("rows", [1, 2, 20, 300])
-def test_a_packed_matrix_multiplies_as_it_did(linear: PackedLinear, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_matrix_multiplies_as_it_did_packed_for_few_rows(
+    linear: PackedLinear, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, x = packs(monkeypatch), torch.randn(rows, 3, WIDTH)
     with torch.no_grad():
         for _ in range(2):
             torch.testing.assert_close(linear(x).double(), usual(linear, x), atol=1e-5, rtol=1e-5)
-    assert made == [1]
+    assert made == [1] * (3 * rows < packed.MANY_ROWS)
 
 
 def doubled(linear: PackedLinear) -> None:
@@ -155,3 +157,74 @@ def test_without_onednn_the_product_is_the_usual_one(linear: PackedLinear, monke
     with torch.no_grad():
         assert torch.equal(linear(x), nn.functional.linear(x, linear.weight, linear.bias))
     assert not made
+
+
+def calls_of_onednn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note in the returned list the rows of each product by oneDNN."""
+    rows: list[int] = []
+    known = packed._onednn
+
+    def product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+        rows.append(len(a))
+        return known(a, b, bias)
+
+    monkeypatch.setattr(packed, "_onednn", product)
+    return rows
+
+
+def squared(multiply: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return a number whose derivatives of every order depend on all three."""
+    return multiply(x, weight, bias).square().mean()
+
+
+@needs_onednn
+def test_first_and_second_derivatives_are_those_of_the_usual_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    given = torch.randn(40, 2, WIDTH), torch.randn(SIZE, WIDTH), torch.randn(SIZE)
+    calls, found = calls_of_onednn(monkeypatch), []
+    for multiply, dtype in ((packed.linear, torch.float32), (nn.functional.linear, torch.float64)):
+        parts = [value.to(dtype).requires_grad_() for value in given]
+        first = torch.autograd.grad(squared(multiply, *parts), parts, create_graph=True)
+        second = torch.autograd.grad(sum(part.square().sum() for part in first), parts)
+        found.append([part.detach().double() for part in (*first, *second)])
+    assert len(calls) > 3
+    for ours, reference in zip(*found, strict=True):
+        torch.testing.assert_close(ours, reference, atol=1e-6 * float(reference.abs().max()), rtol=1e-4)
+
+
+@needs_onednn
+def test_what_a_frozen_matrix_multiplies_is_not_kept_for_a_gradient() -> None:
+    weight, kept = torch.randn(SIZE, WIDTH), []
+    x = torch.randn(64, WIDTH, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda value: kept.append(value.shape) or value, lambda value: value):
+        made = packed.linear(x, weight)
+    assert kept == [weight.shape]
+    (gradient,) = torch.autograd.grad(made.sum(), x)
+    torch.testing.assert_close(gradient, weight.sum(0).expand(64, -1), atol=1e-4, rtol=1e-4)
+
+
+@needs_onednn
+def test_few_rows_small_matrices_and_transforms_are_multiplied_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, weight = calls_of_onednn(monkeypatch), torch.randn(SIZE, WIDTH)
+    few, many = torch.randn(packed.ROWS - 1, WIDTH), torch.randn(64, WIDTH)
+    assert torch.equal(packed.linear(few, weight), nn.functional.linear(few, weight))
+    assert torch.equal(packed.linear(many, weight[:99]), nn.functional.linear(many, weight[:99]))
+    each = torch.func.vmap(lambda row: packed.linear(row, weight))(many[None])
+    torch.testing.assert_close(each, nn.functional.linear(many, weight)[None])
+    assert not calls
+    packed.linear(many, weight)
+    assert calls == [64]
+
+
+@needs_onednn
+def test_a_map_of_a_base_keeps_its_copy_from_pass_to_pass_and_makes_none_for_one_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, base = packs(monkeypatch), nn.Linear(WIDTH, SIZE)
+    with torch.inference_mode():
+        packed.linear_of(base)(torch.randn(1, WIDTH))
+        assert not made
+        for _ in range(2):
+            x = torch.randn(8, WIDTH)
+            torch.testing.assert_close(packed.linear_of(base)(x).double(), usual(base, x), atol=1e-5, rtol=1e-5)
+    assert made == [1]

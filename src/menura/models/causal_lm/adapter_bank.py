@@ -97,6 +97,21 @@ class BatchedAdapters:
             row = here.stop
         return torch.cat(made)
 
+    def added(self, output: Tensor, inputs: Tensor, weight: Tensor) -> Tensor:
+        """Return a map's output with each row's own map of ``inputs`` added, of the output's dtype.
+
+        Without gradients it is added in place: nothing else reads the output.
+        """
+        if torch.is_grad_enabled() or output.dtype != weight.dtype or output.dim() == 3:
+            return (output + self.mapped(inputs, weight)).to(output.dtype)
+        row = token = 0
+        for count, length in self._runs(len(inputs)):
+            here, rows = slice(token, token + count * length), slice(row, row + count)
+            own = inputs[here].view(count, length, -1)
+            output[here].view(count, length, -1).baddbmm_(own, weight[rows].transpose(1, 2))
+            row, token = rows.stop, here.stop
+        return output
+
     def spread(self, inputs: Tensor, each: Tensor) -> Tensor:
         """Repeat (B, D) for each token of ``inputs``, so that both can be multiplied."""
         if inputs.dim() == 3:
@@ -161,7 +176,7 @@ def _houlsby(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tens
 
 
 def _lora(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor, output: Tensor) -> Tensor:
-    return (output + now.mapped(now.mapped(inputs, weight("down.weight")), weight("up.weight"))).to(output.dtype)
+    return now.added(output, now.mapped(inputs, weight("down.weight")), weight("up.weight"))
 
 
 def _ia3(weight: Callable[[str], Tensor], now: BatchedAdapters, inputs: Tensor) -> Tensor:

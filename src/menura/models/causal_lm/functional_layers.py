@@ -4,8 +4,8 @@ The forward pass of transformers spends much of a small network's time on masks,
 halves with the attention left out between them, so that the same code serves packed rows of unequal length and a
 single further token. The weights are those that the modules hold when a pass begins: ``functional_call`` swaps them.
 
-A linear map with hooks is called as a module, so that the hooks run; hooks on an attention or a feed-forward module
-are run here. Dropout is never applied: the network trains in evaluation mode.
+Hooks behind a linear map, an attention or a feed-forward module are run here; a map with hooks in front of it is
+called as a module, so that they run. Dropout is never applied: the network trains in evaluation mode.
 
 Shape letters: T tokens of all rows concatenated, D width, H heads, K key heads, E width of a head.
 """
@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from menura.models.layers.packed_linear import linear, linear_of
 
 Rope = Any  # the family's own: cosines and sines (T, 1, E) of the rotary position embedding, one pair or several
 LinearMap = Callable[[Tensor], Tensor]
@@ -66,16 +68,23 @@ def qualified_name(part: nn.Module) -> str:
 
 
 def linear_map(part: Any) -> LinearMap:
-    """Return the linear map of a module on (T, D) as a function; the module itself if it has hooks."""
-    if part._forward_hooks or part._forward_pre_hooks:
-        return part  # type: ignore[no-any-return]  # a module, called as one
+    """Return the linear map of a module on (T, D), with its forward hooks, as a function.
+
+    A module with hooks in front of it, or of a kind without a function, is called itself.
+    """
     fast = FAST_MAPS.get(qualified_name(part))
-    return fast(part) if fast else part.forward
+    if fast is None or part._forward_pre_hooks or part._forward_hooks_with_kwargs:
+        return part if part._forward_hooks or part._forward_pre_hooks else part.forward  # type: ignore[no-any-return]
+    mapped = fast(part)
+    if not part._forward_hooks:
+        return mapped
+    run = hooks_of(part)
+    return lambda states: run(states, mapped(states))
 
 
 def _transposed(part: Any) -> LinearMap:
     weight, bias = part.weight, part.bias
-    return lambda states: torch.addmm(bias, states, weight)
+    return lambda states: linear(states, weight.t(), bias)
 
 
 def _root_mean_square(part: Any) -> LinearMap:
@@ -107,7 +116,7 @@ ROOT_MEAN_SQUARE = (
 
 FAST_MAPS: dict[str, Callable[[Any], LinearMap]] = {
     "transformers.pytorch_utils.Conv1D": _transposed,
-    "torch.nn.modules.linear.Linear": lambda part: partial(functional.linear, weight=part.weight, bias=part.bias),
+    "torch.nn.modules.linear.Linear": linear_of,
     "torch.nn.modules.normalization.LayerNorm": _layer_norm,
     **{f"transformers.models.{name}RMSNorm": _root_mean_square for name in ROOT_MEAN_SQUARE},
     "transformers.models.gemma3.modeling_gemma3.Gemma3RMSNorm": _one_and_root_mean_square,

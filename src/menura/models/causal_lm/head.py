@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from menura.errors import MismatchError
-from menura.models.causal_lm.functional_layers import qualified_name
+from menura.models.causal_lm.functional_layers import linear_map, qualified_name
 from menura.models.causal_lm.hf_modules import standing_in
 
 # Whose logits are the output embedding's map of the last hidden state and nothing else.
@@ -50,7 +50,7 @@ class LinearHead:
 
     def __call__(self, hidden: Tensor, special_rows: Tensor | None) -> Tensor:
         """Map."""
-        return _beside(self._output(hidden), hidden, special_rows)
+        return _beside(linear_map(self._output)(hidden), hidden, special_rows)
 
 
 class OwnHead:

@@ -46,6 +46,7 @@ class CausalSlots:
         self._cache = backbone.slot_cache()
         self._own = {f"{PREFIX}{name}": value.detach() for name, value in model.adapters.named_parameters()}
         self._stacked: dict[str, Tensor] = {}  # (S, …) of each adapter weight
+        self._just_read: dict[int, Mapping[str, Tensor]] = {}  # whose weights ``read`` wrote for rows to come
         self._caches: list[NeuralCache | None] = []
 
     def __len__(self) -> int:
@@ -59,7 +60,8 @@ class CausalSlots:
     def read(self, prompts: Sequence[Unread]) -> list[tuple[Tensor, CachedPrefix]]:
         """Read prompts, each as its persona; return for each the logits (V,) of its next token, and what was read.
 
-        Prompts of which nothing is known are read in one pass.
+        Prompts of which nothing is known are read in one pass. Their weights are written where those of the next rows
+        stand, so that ``put`` finds them there if the prompts become rows in this order.
         """
         read: dict[int, tuple[Tensor, CachedPrefix]] = {}
         new = [place for place, prompt in enumerate(prompts) if prompt.prefix is None]
@@ -73,8 +75,17 @@ class CausalSlots:
         return [read[place] for place in range(len(prompts))]
 
     def _bank(self, prompts: Sequence[Unread]) -> AdapterBank:
-        rows = [{name: prompt.weights.get(name, own) for name, own in self._own.items()} for prompt in prompts]
-        return AdapterBank.of(rows)
+        first = len(self)
+        self._just_read.clear()
+        for row, prompt in enumerate(prompts, start=first):
+            self._write(row, prompt.weights)
+        return AdapterBank({name: stacked[first : first + len(prompts)] for name, stacked in self._stacked.items()})
+
+    def _write(self, row: int, weights: Mapping[str, Tensor]) -> None:
+        """Write a persona's adapters for a row."""
+        for name, own in self._own.items():
+            self._room_for(name, row)[row] = weights.get(name, own)
+        self._just_read[row] = weights
 
     def _read(self, prompts: Sequence[Unread]) -> tuple[Tensor, CausalState]:
         """Read prompts of which nothing is known, or one on from what is known of it."""
@@ -99,8 +110,9 @@ class CausalSlots:
     def put(self, prefix: CachedPrefix, weights: Mapping[str, Tensor], cache: NeuralCache | None = None) -> int:
         """Let a row run that has read a prefix; return its number, B before the call."""
         row = self._cache.put(prefix)
-        for name, value in self._own.items():
-            self._room_for(name, row)[row] = weights.get(name, value)
+        if self._just_read.pop(row, None) is not weights:
+            self._write(row, weights)
+            del self._just_read[row]
         self._caches.append(cache)
         return row
 
@@ -144,6 +156,7 @@ class CausalSlots:
     def remove(self, row: int) -> int:
         """Remove a row; return the number that the last row had, which has this row's number now."""
         last = self._cache.remove(row)
+        self._just_read.clear()
         if row != last:
             for stacked in self._stacked.values():
                 stacked[row] = stacked[last]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from menura.batches.chat_format import SPECIAL_TOKENS
 from menura.batches.plato_inputs import PlatoInputs
-from menura.models.layers.packed_linear import PackedLinear, PackedWeight
+from menura.models.layers.packed_linear import PackedLinear, PackedWeight, linear
 from menura.models.layers.transformer import Sizes
 
 DEVIATION = 0.02  # of weights that no base has: BERT's initialisation
@@ -88,7 +88,7 @@ class BagOfWords(nn.Module):
         """Return logits (…, V) of states (…, D)."""
         if self.transform is not None:
             states = self.transform(states)
-        return nn.functional.linear(states, table if self.weight is None else self.weight, self.bias)
+        return linear(states, table if self.weight is None else self.weight, self.bias)
 
 
 class Prior(nn.Module):

@@ -1,19 +1,68 @@
-"""A linear map with a prepacked weight: a second copy of its matrix, in the blocked layout of oneDNN.
+"""Linear maps by oneDNN: for few rows with a prepacked weight, a second copy of the matrix in oneDNN's blocked layout.
 
 This is about weights; packed sequences are in ``batches/varlen.py``.
 
-PyTorch's default (MKL) reorders a matrix at every call, and is slow on CPUs that are not Intel's: for the few rows of
-one decoding step it takes about three times as long.
+PyTorch's default for float32 (MKL) uses half of the width of the registers of CPUs that are not Intel's, and reorders a
+matrix at every call: it takes more than twice as long, for the few rows of one decoding step three times.
+
+Shape letters: R rows, M and N the widths of a matrix.
 """
 
+from collections.abc import Callable
 from typing import Any, Self
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 
 OPERATIONS = ("_reorder_linear_weight", "_linear_pointwise")  # of torch.ops.mkldnn; a build may lack them
 LEAST = 1 << 16  # numbers of a matrix: smaller ones gain nothing
+ROWS = 32  # from so many on it is quicker to reorder a matrix at every call than to call MKL,
+MANY_ROWS = 256  # and from so many on that takes no time to speak of, so that a copy is not worth its memory
+
+
+class _Product(torch.autograd.Function):
+    """a bᵀ (R, N) from (R, M) and (N, M), differentiable any number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        """Multiply; keep of both what the other's gradient needs."""
+        wanted = ctx.needs_input_grad
+        ctx.save_for_backward(a if wanted[1] else None, b if wanted[0] else None)
+        return _onednn(a, b, None)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the gradients of a and b."""
+        (of_product,) = gradients
+        a, b = ctx.saved_tensors
+        return (
+            None if b is None else _product(of_product, b.t()),
+            None if a is None else _product(of_product.t(), a.t()),
+        )
+
+
+def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(a.contiguous(), b.contiguous(), bias, "none", [], "")
+    return made
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    made: Tensor = _Product.apply(a, b)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return made
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x weightᵀ + bias (…, N), from x (…, M) and a weight (N, M), by oneDNN where that is quicker.
+
+    It is differentiable any number of times, as the usual product is, and equal to it up to rounding.
+    """
+    if not (onednn_serves(x, weight) and x.numel() >= ROWS * x.shape[-1]):
+        return nn.functional.linear(x, weight, bias)
+    if not torch.is_grad_enabled() or not (x.requires_grad or weight.requires_grad):
+        return _onednn(x, weight, bias)
+    made = _product(x.reshape(-1, x.shape[-1]), weight).view(*x.shape[:-1], len(weight))
+    return made if bias is None else made + bias
 
 
 class PackedWeight:
@@ -30,8 +79,8 @@ class PackedWeight:
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return x weightᵀ + bias (…, N), from x (…, M) and a weight (N, M)."""
-        if not serves(x, weight):
-            return nn.functional.linear(x, weight, bias)
+        if not serves(x, weight) or x.numel() >= MANY_ROWS * x.shape[-1]:
+            return linear(x, weight, bias)
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._of(weight), bias, "none", [], "")
         return found
 
@@ -68,19 +117,48 @@ class PackedLinear(nn.Linear):
         return self.packed.linear(x, self.weight, self.bias)
 
 
+def linear_of(module: nn.Linear) -> Callable[[Tensor], Tensor]:
+    """Return a linear map of a base as a function with the weights that it holds now; its copy outlives the function.
+
+    One row is multiplied as it always was: that is as quick, and takes no second copy of a base.
+    """
+    packed = _PACKED.setdefault(module, PackedWeight())
+    weight, bias = module.weight, module.bias
+
+    def mapped(x: Tensor) -> Tensor:
+        several = x.numel() > x.shape[-1]
+        return packed.linear(x, weight, bias) if several else nn.functional.linear(x, weight, bias)
+
+    return mapped
+
+
+_PACKED: WeakKeyDictionary[nn.Module, PackedWeight] = WeakKeyDictionary()
+
+
 def serves(x: Tensor, weight: Tensor) -> bool:
     """Return whether the packed copy can be used for a product."""
     return (
-        AVAILABLE
-        and not torch.is_grad_enabled()
+        not torch.is_grad_enabled()
         and isinstance(weight, nn.Parameter)  # weights swapped in by ``functional_call`` are not packed
-        and weight.numel() >= LEAST
-        and x.device.type == weight.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
         and not weight.is_inference()
-        and not torch.compiler.is_compiling()
+        and onednn_serves(x, weight)
     )
 
 
+def onednn_serves(x: Tensor, weight: Tensor) -> bool:
+    """Return whether oneDNN can multiply these: large float32 matrices on a CPU, outside of tracing and transforms."""
+    return (
+        AVAILABLE
+        and weight.numel() >= LEAST
+        and x.device.type == weight.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and type(x) in PLAIN
+        and type(weight) in PLAIN
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
+
+
+PLAIN = (Tensor, nn.Parameter)  # not the fake tensors of a compiler
 AVAILABLE: bool = torch._C._has_mkldnn and all(hasattr(torch.ops.mkldnn, name) for name in OPERATIONS)
