@@ -25,6 +25,7 @@ from benchmarks import (
     recurrent,
     routing,
     routing_profile,
+    server_load,
     serving,
 )
 from benchmarks.paired import HEAD, Ratio, Row
@@ -45,6 +46,7 @@ GROUPS = (
     candidates,
     routing,
     routing_profile,
+    server_load,
     serving,
 )
 

@@ -88,6 +88,10 @@ def check_same_shape(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
     for name, tensor in sorted(found.items()):
         if tensor.shape != wanted[name].shape:
             raise MismatchError(f"{what}: {name} is {tuple(tensor.shape)}, wanted {tuple(wanted[name].shape)}")
+    # A sum is finite only if all its numbers are, and takes a tenth of the time.
+    if not found or bool(torch.stack([tensor.sum().double() for tensor in found.values()]).isfinite().all()):
+        return
+    for name, tensor in sorted(found.items()):
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise NumericalError(f"{what}: {number_of(bad, 'value is', 'values are')} not finite in {name}")
@@ -108,7 +112,7 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         summed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        summed.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        summed.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return summed.hexdigest()
 
 
