@@ -228,3 +228,14 @@ def test_a_map_of_a_base_keeps_its_copy_from_pass_to_pass_and_makes_none_for_one
             x = torch.randn(8, WIDTH)
             torch.testing.assert_close(packed.linear_of(base)(x).double(), usual(base, x), atol=1e-5, rtol=1e-5)
     assert made == [1]
+
+
+@needs_onednn
+@pytest.mark.parametrize("layout", [lambda a: a.t().contiguous().t(), lambda a: a[:1].expand(64, -1), lambda a: a[::2]])
+def test_numbers_in_columns_repeated_and_skipped_are_multiplied_as_they_stand(
+    layout: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, x, weight = calls_of_onednn(monkeypatch), layout(torch.randn(128, WIDTH)), torch.randn(WIDTH, SIZE).t()
+    made = packed.linear(x, weight)
+    assert calls
+    torch.testing.assert_close(made.double(), x.double() @ weight.double().t(), atol=1e-4, rtol=1e-4)
