@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from plain_persona import made_persona
 from scripted_engine import ScriptedEngine
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -104,15 +105,8 @@ def serving(settings: ServerSettings | None = None, **engine: Any) -> Iterator[S
 
 
 def written_persona(name: str, words: str = "", **changes: Any) -> PersonaArtefact:
-    """Write a persona without weights, which remembers ``words`` where there are any."""
-    recipe: dict[str, Any] = {"method": {"name": "finetune"}, "speaker": name, "shots": 1, "replies": 2}
-    memory = None
-    if words:
-        exchange = Exchange("d", (Turn("you", f"asked {words}"),), Turn(name, f"said {words}"))
-        memory = RememberedExchanges((exchange,))
-    model = {"name": "causal_lm", "base": "tiny"}
-    artefact = PersonaArtefact(name, {}, "b" * 64, "", model, (), recipe, memory=memory)
-    artefact = replace(artefact, **changes)
+    """Write such a persona."""
+    artefact = made_persona(name, words, **changes)
     persona_store.save(artefact)
     return artefact
 
