@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,8 +15,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from menura.artefacts import persona_store
 from menura.artefacts.persona_artefact import PersonaArtefact
-from menura.artefacts.persona_memory import RememberedExchanges
-from menura.corpus.dialogue import Turn
 from menura.errors import MenuraError
 from menura.serve.database.database import Database
 from menura.serve.http.caller import Caller
@@ -24,7 +22,6 @@ from menura.serve.jobs.jobs import Jobs
 from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
-from menura.tasks.task import Exchange
 
 ROUTERS = [module.router for module in (adapt, chats, compare, jobs, personas, replies, uploads)]
 STATUS = {
