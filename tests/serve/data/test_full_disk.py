@@ -150,19 +150,15 @@ def test_on_a_full_disk_a_message_is_refused_and_the_chat_is_as_it_was(small_dis
 
 
 @pytest.mark.usefixtures("empty_workspace")
-def test_a_limit_of_file_sizes_is_told_and_nothing_is_changed() -> None:
+def test_a_limit_of_file_sizes_is_told_and_nothing_is_changed(capsys: pytest.CaptureFixture[str]) -> None:
     persona_store.save(large_persona("anna", 0))
     held = files()
-    environment = os.environ | {"PYTHONPATH": str(Path(menura.__file__).parents[1])}
-    words = [sys.executable, "-m", "menura", "persona", "rename", "anna", "bert"]
     with application() as app, no_file_larger_than(PERSONA // 2):
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        exit_code = run(["persona", "rename", "anna", "bert"])
         status, told = request(app, "PATCH", "/api/personas/anna", {"name": "bert"})
         assert request(app, "GET", "/api/personas/anna")[0] == 200
-    assert (done.returncode, status) == (5, 507)
-    assert "storage_full" in done.stderr
-    assert "ulimit -f" in done.stderr
-    assert told["code"] == "storage_full"
+    assert (exit_code, status, told["code"]) == (5, 507, "storage_full")
+    assert "ulimit -f" in capsys.readouterr().err
     assert files() == held
 
 
