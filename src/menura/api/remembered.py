@@ -1,6 +1,7 @@
 """What a persona remembers, as its owner sees it: read, forgotten, redacted, in all its versions at once."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +58,11 @@ def change_memory(
     What the weights have learnt from them stays. With ``dry_run`` nothing is written. All files are read before the
     first is written. Raises ConfigError for a persona that remembers nothing and for numbers that are none of its.
     """
+    with nullcontext() if dry_run else persona_store.changing():
+        return _changed_in_all(name, forget, redact=redact, clear=clear, dry_run=dry_run)
+
+
+def _changed_in_all(name: str, forget: Collection[int], *, redact: bool, clear: bool, dry_run: bool) -> MemoryChange:
     memory = _memory(persona_store.load(name))
     wrong = [number for number in sorted(forget) if not 1 <= number <= len(memory.exchanges)]
     if wrong:

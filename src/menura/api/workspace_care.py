@@ -12,8 +12,7 @@ from pathlib import Path
 
 from menura.errors import DataError, MenuraError, StorageError
 
-DAMAGED = "damaged"  # beside the personas: what was set aside
-LEFT_OVER_SECONDS = 3600.0  # a temporary file of this age is no longer being written
+DAMAGED = "damaged"  # in the name of a database that was set aside
 UPLOAD_SECONDS = 86_400.0
 DATABASE = "menura.db"
 COPIED = ("personas", "prepared", "keys.json")  # bases and corpora are fetched or added again
@@ -44,32 +43,74 @@ _Found = tuple[str, Path, Callable[[], str]]
 
 
 def _personas(folder: Path) -> Iterator[_Found]:
-    from menura.artefacts import persona_artefact
-    from menura.artefacts.persona_store import SUFFIX
+    from menura.artefacts import persona_store
 
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            persona_artefact.read(path, path.read_bytes())
-        except FileNotFoundError:  # deleted meanwhile
-            continue
-        except MenuraError as error:
-            yield f"damaged persona: {error.problems[0].message}", path, partial(_set_aside, path)
+    for path in sorted(folder.glob(f"*{persona_store.SUFFIX}")):
+        if said := _damage(path):
+            yield f"damaged persona: {said}", path, partial(_set_aside, path)
+    there = set(persona_store.names())
+    for path in sorted(folder.glob(f"*@*{persona_store.SUFFIX}")):
+        if path.name.partition("@")[0] not in there and not _damage(path) and not _was_set_aside(path):
+            yield "an earlier version of a persona that is no more", path, partial(_moved_aside, path)
+
+
+def _damage(path: Path) -> str:
+    """Return what is wrong with a persona's file, nothing for one that is whole or was deleted meanwhile."""
+    from menura.artefacts import persona_artefact
+
+    try:
+        persona_artefact.read(path, path.read_bytes())
+    except FileNotFoundError:
+        return ""
+    except MenuraError as error:
+        return error.problems[0].message
+    return ""
+
+
+def _was_set_aside(version: Path) -> bool:
+    """Return whether a version's persona was set aside, so that the version is to be taken back."""
+    from menura.artefacts.persona_store import DAMAGED, SUFFIX
+
+    return any((version.parent / DAMAGED).glob(f"{version.name.partition('@')[0]}{SUFFIX}.*"))
 
 
 def _set_aside(path: Path) -> str:
+    """Move a damaged persona aside, unless it was written anew in the meantime."""
+    from menura.artefacts.persona_store import changing
+
+    with changing():
+        if not _damage(path):
+            return "written anew meanwhile"
+        folder = _aside(path)
+    return f"set aside in {folder}; adapt it again, or take back an earlier version: menura persona back NAME"
+
+
+def _moved_aside(path: Path) -> str:
+    from menura.artefacts.persona_store import changing
+
+    with changing():
+        return f"set aside in {_aside(path)}" if path.exists() else "deleted meanwhile"
+
+
+def _aside(path: Path) -> Path:
+    from menura.artefacts.persona_store import DAMAGED
+
     folder = path.parent / DAMAGED
     folder.mkdir(exist_ok=True)
     os.replace(path, folder / f"{path.name}.{int(time.time())}")
-    return f"set aside in {folder}; adapt it again, or take back an earlier version: menura persona back NAME"
+    return folder
 
 
 def _left_over(home: Path) -> Iterator[_Found]:
     from menura.artefacts import persona_store
 
     now = time.time()
-    for path in sorted((home / "personas").glob(".*")):
-        if now - path.stat().st_mtime > LEFT_OVER_SECONDS:
-            yield "a write that was cut short", path, partial(_deleted, path)
+    unfinished = sorted((home / "personas").glob(".*"))
+    if unfinished:
+        with persona_store.changing():  # nobody writes now, so what is still there was left by who was killed
+            unfinished = [path for path in unfinished if path.exists()]
+    for path in unfinished:
+        yield "a write that was cut short", path, partial(_deleted, path)
     names = set(persona_store.names())
     for path in sorted((home / "served").glob("*")):
         if path.name not in names:

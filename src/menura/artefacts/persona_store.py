@@ -1,12 +1,18 @@
-"""The personas of a workspace, by name; an earlier version of a persona stays until it is replaced or deleted."""
+"""The personas of a workspace, by name; an earlier version of a persona stays until it is replaced or deleted.
+
+Processes that change them take turns, so that none loses what another has written at the same moment.
+"""
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from menura.artefacts.bases.catalogue import BASES
+from menura.artefacts.file_lock import held
 from menura.artefacts.files import home, write_bytes
 from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_artefact import PersonaArtefact, read
@@ -17,6 +23,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 VERSIONED = re.compile(rf"({NAME.pattern})@(\d{{1,6}})")
 SUFFIX = ".persona"
 BUILT_IN = frozenset({DEFAULT, *BASES})
+LOCK = ".personas.lock"
+DAMAGED = "damaged"  # beside the personas: what was set aside
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,16 @@ def check_there(name: str) -> None:
         raise ConfigError(f"unknown persona {shown(name)}", hint=hint, code="model_not_found")
 
 
+@contextmanager
+def changing() -> Iterator[None]:
+    """Keep other processes and threads from changing personas; BusyError if one does so for a minute.
+
+    ``save``, ``rename`` and ``remove`` do so themselves, and are not called within.
+    """
+    with held(home() / LOCK, "changing personas"):
+        yield
+
+
 def save(artefact: PersonaArtefact, *, replace_old: bool = False) -> Saved:
     """Write a persona to the workspace atomically; one of the same name stays as an earlier version of it.
 
@@ -103,27 +121,33 @@ def save(artefact: PersonaArtefact, *, replace_old: bool = False) -> Saved:
     all its earlier versions are gone.
     """
     path, content = path_of(artefact.name), artefact.packed()
-    with reporting(path):
+    with changing(), reporting(path):
         if path.exists() and path.read_bytes() == content:
             return Saved(path, changed=False)
-        earlier = ""
         if replace_old:
             write_bytes(path, content)
             for version in versions(artefact.name):
                 path_of(version).unlink(missing_ok=True)
             return Saved(path)
-        if path.exists():
-            earlier = f"{artefact.name}@{current_version(artefact.name)}"
-            write_bytes(path_of(earlier), path.read_bytes())
-            made = path.stat().st_mtime_ns
-            os.utime(path_of(earlier), ns=(made, made))  # when that version was made is nowhere else
-        try:
-            write_bytes(path, content)
-        except StorageError:
-            if earlier:
-                path_of(earlier).unlink(missing_ok=True)
-            raise
-    return Saved(path, earlier)
+        return Saved(path, _written_beside(path, content, artefact.name))
+
+
+def _written_beside(path: Path, content: bytes, name: str) -> str:
+    """Write a persona, one that is there becomes an earlier version; return that version's name, empty for none."""
+    if not path.exists():
+        write_bytes(path, content)
+        return ""
+    before, made = path.read_bytes(), path.stat().st_mtime_ns
+    earlier = f"{name}@{current_version(name)}"
+    try:
+        write_bytes(path_of(earlier), before)
+        os.utime(path_of(earlier), ns=(made, made))  # when that version was made is nowhere else
+        write_bytes(path, content)
+    except (StorageError, OSError):
+        if path.read_bytes() == before:  # a failure behind the renaming leaves the new one: then the old is beside it
+            path_of(earlier).unlink(missing_ok=True)
+        raise
+    return earlier
 
 
 def rename(old: str, new: str) -> Path:
@@ -135,8 +159,17 @@ def rename(old: str, new: str) -> Path:
     """
     check_there(old)
     check_new(new)
-    if path_of(new).exists():
-        raise ConfigError(f"there is a persona {shown(new)} already", hint="choose another name", code="name_taken")
+    with changing():
+        check_there(old)
+        if path_of(new).exists():
+            raise ConfigError(f"there is a persona {shown(new)} already", hint="choose another name", code="name_taken")
+        _write_under(old, new)
+        _delete(old)
+    return path_of(new)
+
+
+def _write_under(old: str, new: str) -> None:
+    """Write all files of a persona under another name, the last version last; none of them where one fails."""
     files = {path_of(version): path_of(f"{new}@{version.rpartition('@')[2]}") for version in versions(old)}
     contents = {path: _renamed(path, new) or path.read_bytes() for path in files}
     files[path_of(old)] = path_of(new)
@@ -154,8 +187,6 @@ def rename(old: str, new: str) -> Path:
         for target in reversed(written):
             target.unlink(missing_ok=True)
         raise
-    remove(old)
-    return path_of(new)
 
 
 def _renamed(path: Path, name: str) -> bytes:
@@ -167,17 +198,26 @@ def _renamed(path: Path, name: str) -> bytes:
 
 
 def remove(name: str) -> None:
-    """Delete a persona with its earlier versions, if it exists, and what a killed process left of writing them."""
+    """Delete a persona with its earlier versions, if it exists, and what was set aside or left in half of it."""
+    if path_of(name).parent.exists():
+        with changing():
+            _delete(name)
+
+
+def _delete(name: str) -> None:
     path = path_of(name)
     with reporting(path):
         for version in versions(name) if NAME.fullmatch(name) else []:
             path_of(version).unlink(missing_ok=True)
         remove_unfinished(name)
+        for pattern in (f"{name}{SUFFIX}.*", f"{name}@*{SUFFIX}.*"):
+            for aside in (path.parent / DAMAGED).glob(pattern):
+                aside.unlink(missing_ok=True)
         path.unlink(missing_ok=True)  # last, as a persona that is listed can be deleted again
 
 
 def remove_unfinished(name: str) -> None:
-    """Delete what a process that was killed left of writing a persona."""
+    """Delete what a process that was killed left of writing a persona; to be called within ``changing``."""
     path = path_of(name)
     with reporting(path):
         for pattern in (f".{name}{SUFFIX}.*", f".{name}@*{SUFFIX}.*"):

@@ -12,7 +12,11 @@ from menura.errors import StorageError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content``, on the disk when this returns; StorageError leaves everything as it was."""
+    """Replace ``path`` by ``content``, on the disk when this returns.
+
+    StorageError leaves everything as it was, unless the folder itself could not be synced: then the new content is
+    there, and may be gone after a power cut.
+    """
     with reporting(path, "cannot be written: "):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -35,6 +39,9 @@ def reporting(path: Path, doing: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         said = f"{doing}{error.strerror or error}"
+        if error.errno == errno.EFBIG:
+            hint = "raise the limit of file sizes (ulimit -f); nothing was changed"
+            raise StorageError(said, place=str(path), hint=hint, code="storage_full") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.exists())).free
             hint = "free some space; nothing was changed"

@@ -3,19 +3,18 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from plain_persona import made_persona
 from scripted_engine import ScriptedEngine
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from menura.artefacts import persona_store
 from menura.artefacts.persona_artefact import PersonaArtefact
-from menura.artefacts.persona_memory import RememberedExchanges
-from menura.corpus.dialogue import Turn
 from menura.errors import MenuraError
 from menura.serve.database.database import Database
 from menura.serve.http.caller import Caller
@@ -23,7 +22,6 @@ from menura.serve.jobs.jobs import Jobs
 from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
-from menura.tasks.task import Exchange
 
 ROUTERS = [module.router for module in (adapt, chats, compare, jobs, personas, replies, uploads)]
 STATUS = {
@@ -104,15 +102,8 @@ def serving(settings: ServerSettings | None = None, **engine: Any) -> Iterator[S
 
 
 def written_persona(name: str, words: str = "", **changes: Any) -> PersonaArtefact:
-    """Write a persona without weights, which remembers ``words`` where there are any."""
-    recipe: dict[str, Any] = {"method": {"name": "finetune"}, "speaker": name, "shots": 1, "replies": 2}
-    memory = None
-    if words:
-        exchange = Exchange("d", (Turn("you", f"asked {words}"),), Turn(name, f"said {words}"))
-        memory = RememberedExchanges((exchange,))
-    model = {"name": "causal_lm", "base": "tiny"}
-    artefact = PersonaArtefact(name, {}, "b" * 64, "", model, (), recipe, memory=memory)
-    artefact = replace(artefact, **changes)
+    """Write such a persona."""
+    artefact = made_persona(name, words, **changes)
     persona_store.save(artefact)
     return artefact
 

@@ -1,46 +1,37 @@
-"""No token of another persona: many clients, the same prompts, replacing and deleting meanwhile (reliability L1).
-
-The log-probabilities of each persona's greedy reply to each prompt are known beforehand, from an engine that ran
-nothing else; no two replies are alike. So a token of any other persona, or of another version of the same one, shows
-at once.
-"""
+"""No token of another persona: many clients, the same prompts, replacing and deleting meanwhile (reliability L1)."""
 
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from itertools import combinations
+from collections.abc import Iterator
 
 import pytest
 from counts import count
+from marked_personas import (
+    PROMPTS,
+    SALTS,
+    TOKENS,
+    Replies,
+    asked,
+    begins_with,
+    known_replies,
+    name_of,
+    numbers,
+    settings,
+)
 from serve.made_personas import make_persona, tiny
 
 from menura.artefacts import persona_store
 from menura.artefacts.loading import LoadedModel
-from menura.corpus.dialogue import Turn
 from menura.errors import ConfigError, PersonaChangedError
 from menura.models.causal_lm.slot_cache import CachedPrefix
 from menura.serve.engine.prefix_cache import PrefixCache
 from menura.serve.engine.scheduler import BatchingEngine
-from menura.serve.generation import Begun, Delta, Event, Finished, GenerationRequest, Sampling
-from menura.serve.settings import EngineSettings, ServerSettings
+from menura.serve.generation import Begun, Finished
 
 PERSONAS = count(full_count=64, quick_count=12)
 SECONDS = count(full_count=300, quick_count=4)
 CLIENTS = 32
-SALTS = ("one", "two")
-BEGINNING = "we talked about the garden and the rain and the basil all morning"
-PROMPTS = (
-    (Turn("you", BEGINNING),),
-    (Turn("you", BEGINNING), Turn("persona", "yes"), Turn("you", "and then?")),
-    (Turn("you", f"{BEGINNING}, remember?"),),
-)
-TOKENS = 16
-
-NEAR = 1e-3  # of log-probabilities: rounding in another batch; those of two personas differ by far more
-
-Replies = Mapping[tuple[str, str, int], list[float]]  # by persona, salt of its version and prompt
 
 
 @pytest.fixture(scope="module")
@@ -51,53 +42,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedModel]:
     patch.undo()
 
 
-def name_of(number: int) -> str:
-    return f"marked{number:02}"
-
-
-def settings(loaded: LoadedModel, **changes: int) -> ServerSettings:
-    del loaded
-    return ServerSettings(offline=True, engine=replace(EngineSettings(), **changes))
-
-
-def asked(name: str, prompt: int) -> GenerationRequest:
-    greedy = Sampling(temperature=0)
-    return GenerationRequest(
-        name, PROMPTS[prompt], min_new_tokens=TOKENS, max_new_tokens=TOKENS, sampling=greedy, top_logprobs=0
-    )
-
-
-def numbers(event: Event) -> list[float]:
-    """Return the log-probabilities of the tokens of an event."""
-    told = event.logprobs if isinstance(event, Delta) else ()
-    return [one.logprob for one in told if one.logprob is not None]
-
-
-def begins_with(reply: list[float], told: list[float]) -> bool:
-    return all(abs(a - b) < NEAR for a, b in zip(reply, told, strict=False)) and len(told) <= len(reply)
-
-
 @pytest.fixture(scope="module")
 def replies(loaded: LoadedModel) -> Replies:
-    """Return each reply as an engine gives it that runs one request at a time and keeps nothing."""
-    engine = BatchingEngine(settings(loaded, slots=1, prefix_bytes=0))
-
-    async def reply(name: str, prompt: int) -> list[float]:
-        return [number async for event in engine.generate(asked(name, prompt)) for number in numbers(event)]
-
-    found = {}
-    for salt in SALTS:
-        for number in range(PERSONAS):
-            make_persona(loaded, name_of(number), salt=salt)
-        for number in range(PERSONAS):
-            for prompt in range(len(PROMPTS)):
-                found[name_of(number), salt, prompt] = asyncio.run(reply(name_of(number), prompt))
-    engine.close()
-    for prompt in range(len(PROMPTS)):
-        told = [one for (_, _, at), one in found.items() if at == prompt]
-        alike = [1 for one, other in combinations(told, 2) if begins_with(one, other)]
-        assert not alike, "replies that are alike would show nothing"
-    return found
+    return known_replies(loaded, PERSONAS)
 
 
 class Clients:
@@ -157,7 +104,7 @@ class Clients:
 
 def crowd(loaded: LoadedModel, replies: Replies, seconds: float) -> Clients:
     one = sum(value.nbytes for value in make_persona(loaded, name_of(0), salt=SALTS[0]).weights.values())
-    engine = BatchingEngine(settings(loaded, slots=16, max_waiting=CLIENTS, resident_bytes=one * PERSONAS // 2))
+    engine = BatchingEngine(settings(slots=16, max_waiting=CLIENTS, resident_bytes=one * PERSONAS // 2))
     clients = Clients(engine, replies)
     asyncio.run(clients.run(loaded, seconds))
     freed = time.monotonic() + 2

@@ -3,6 +3,7 @@
 import pytest
 from fake_engine import FakeEngine
 from fastapi import FastAPI
+from foreign_hosts import NOT_OURS, OURS
 from local_server import BEARER, HELLO, app_of, ask
 
 from menura.serve.http.keys import KeyStore
@@ -10,24 +11,6 @@ from menura.serve.http.request_checks import allowed_hosts, is_loopback
 from menura.serve.settings import ServerSettings
 
 CHAT = "/v1/chat/completions"
-OURS = ("127.0.0.1:8765", "localhost:8765", "LOCALHOST:8765", "[::1]:8765")
-NOT_OURS = (
-    *("evil.test", "evil.test:8765", "127.0.0.1.nip.io:8765", "localhost.evil:8765", "localhost.:8765", "127.0.0.1."),
-    *("127.0.0.1", "localhost", "[::1]", "::1", "::1:8765", "127.0.0.1:80", "127.0.0.1:08765", "127.0.0.1:8765:8765"),
-    *("user@127.0.0.1:8765", "127.0.0.1:8765@evil.test", "evil.test@127.0.0.1:8765", "127.0.0.1:8765, evil.test"),
-    *("127.0.0.1:8765 ", "127.0.0.1 :8765", "127.0.0.2:8765", "127.1:8765", "2130706433:8765", "0x7f000001:8765"),
-    *("0.0.0.0:8765", "[::]:8765", "[::ffff:127.0.0.1]:8765", "[0:0:0:0:0:0:0:1]:8765", "[::1%25lo]:8765", "0:8765"),
-    *("", ":8765", "localhost:8765/", "http://127.0.0.1:8765", "localhost:8765#", "127.0.0.1:8765\\evil.test"),
-    *(
-        "ｌocalhost:8765".encode().decode("latin-1"),
-        "loca1host:8765",
-        "*:8765",
-        "*",
-        "localhost:+8765",
-        "xlocalhost:8765",
-    ),
-    *("192.168.1.5:8765", "menura.example", "a.localhost:8765"),
-)
 
 
 @pytest.mark.parametrize("host", OURS)

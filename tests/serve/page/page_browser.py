@@ -20,14 +20,16 @@ WORDS = (
 )
 
 
-def chromium(*, width: int = 1280, high: int = 900, dark: bool = False) -> webdriver.Chrome:
-    """Return a browser with a window of this width; skip where there is none."""
+def chromium(
+    *, width: int = 1280, high: int = 900, dark: bool = False, words: tuple[str, ...] = ()
+) -> webdriver.Chrome:
+    """Return a browser with a window of this width, started with more ``words``; skip where there is none."""
     places = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     if not all(places.values()):
         pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = str(places["chromium"])
-    for word in (*WORDS, f"--blink-settings=preferredColorScheme={'0' if dark else '1'}"):
+    for word in (*WORDS, *words, f"--blink-settings=preferredColorScheme={'0' if dark else '1'}"):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(places["chromedriver"])))

@@ -119,7 +119,10 @@ class Jobs:
         except OSError:
             name, data = "failed", _not_started()
         if name != "done":
-            _undo_half(job.request.persona, before)
+            try:
+                _undo_half(job.request.persona, before)
+            except MenuraError as error:  # menura doctor finds it
+                logger.warning("job %s: %s", job.id, error.problems[0].code)
         with self._lock:
             if job.cancelled and name != "done":
                 self._end(job, "cancelled")
@@ -162,12 +165,13 @@ def _files_of(persona: str) -> dict[str, int]:
 
 def _undo_half(persona: str, before: dict[str, int]) -> None:
     """Delete what a killed process left: files that are not whole, and a copy for a version that was not written."""
-    persona_store.remove_unfinished(persona)
-    after = _files_of(persona)
-    if after.get(persona) != before.get(persona):
-        return  # the new version is there, whole
-    for name in after.keys() - before.keys():
-        persona_store.path_of(name).unlink(missing_ok=True)
+    with persona_store.changing():
+        persona_store.remove_unfinished(persona)
+        after = _files_of(persona)
+        if after.get(persona) != before.get(persona):
+            return  # the new version is there, whole
+        for name in after.keys() - before.keys():
+            persona_store.path_of(name).unlink(missing_ok=True)
 
 
 def _not_started() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from threading import Timer
 from typing import Any
 
 from menura.errors import (
+    BusyError,
     ConfigError,
     DataError,
     EpisodeError,
@@ -30,7 +31,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALL
 ERRORS: Mapping[str, type[MenuraError]] = {
     kind.__name__: kind
     for kind in (
-        *(ConfigError, DataError, EpisodeError, MismatchError),
+        *(BusyError, ConfigError, DataError, EpisodeError, MismatchError),
         *(NumericalError, PeerError, StorageError, UnsafeError),
     )
 }
