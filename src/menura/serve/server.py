@@ -32,22 +32,22 @@ BACKLOG = 512
 class DrainingServer(uvicorn.Server):
     """A server that a signal drains: new requests get 503, running ones may finish. A second signal stops it at once.
 
-    ``told`` is called once it listens, ``closed`` when it takes nothing any more.
+    ``on_started`` is called once it listens.
     """
 
-    def __init__(self, app: FastAPI, settings: ServerSettings, told: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, settings: ServerSettings, on_started: Callable[[], None]) -> None:
         super().__init__(config_of(app, settings))
         self._traffic: Traffic = app.state.traffic
         self._engine: Engine = app.state.services.engine
         self._seconds = settings.drain_seconds
-        self._told = told
+        self._on_started = on_started
         self._ends = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
         await super().startup(sockets)
         if self.started:
-            self._told()
+            self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; at the second signal stop."""

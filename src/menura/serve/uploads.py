@@ -45,7 +45,7 @@ class Upload:
         """The file; its ending alone is the sender's, and one of a list."""
         return self.folder / "content" / f"chat{_ending(self.filename)}"
 
-    def told(self, text: str) -> str:
+    def under_sent_name(self, text: str) -> str:
         """Return a text about the file under the name that its sender knows."""
         return text.replace(f"{self.path.parent}/", "").replace(self.path.name, self.filename)
 

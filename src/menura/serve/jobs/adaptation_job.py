@@ -26,7 +26,7 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What is to be done, for whom; ``told`` turns a text about files into one that the owner understands.
+    """What is to be done, for whom; ``for_owner`` turns a text about files into one that the owner understands.
 
     ``on_end`` is called once the job has ended, whichever way, before anybody is told so.
     """
@@ -34,7 +34,7 @@ class JobRequest:
     task: WorkerTask
     owner: str
     persona: str
-    told: Callable[[str], str] = lambda text: text
+    for_owner: Callable[[str], str] = lambda text: text
     on_end: Callable[[], None] = lambda: None
 
 

@@ -113,9 +113,8 @@ class Jobs:
                 if not job.cancelled:
                     job.process = WorkerProcess(job.request.task)
             for name, data in job.process.events() if job.process else ():
-                told = _told(data, job)
                 if name not in ("done", "failed"):
-                    job.note(name, told)
+                    job.note(name, _for_owner(data, job))
         except OSError:
             name, data = "failed", _not_started()
         if name != "done":
@@ -124,7 +123,7 @@ class Jobs:
             if job.cancelled and name != "done":
                 self._end(job, "cancelled")
             else:
-                self._end(job, "done" if name == "done" else "failed", **_told(data, job))
+                self._end(job, "done" if name == "done" else "failed", **_for_owner(data, job))
             self._start_next()
 
     def _end(self, job: AdaptationJob, state: Any, **data: Any) -> None:
@@ -141,13 +140,13 @@ class Jobs:
             del self._jobs[job.id]
 
 
-def _told(data: dict[str, Any], job: AdaptationJob) -> dict[str, Any]:
+def _for_owner(data: dict[str, Any], job: AdaptationJob) -> dict[str, Any]:
     """Return an event's data with files called as the owner calls them."""
-    told = job.request.told
-    plain = {key: told(value) if isinstance(value, str) else value for key, value in data.items()}
+    renamed = job.request.for_owner
+    plain = {key: renamed(value) if isinstance(value, str) else value for key, value in data.items()}
     if "problems" in data:
         plain["problems"] = [
-            {key: told(value) if isinstance(value, str) else value for key, value in one.items()}
+            {key: renamed(value) if isinstance(value, str) else value for key, value in one.items()}
             for one in data["problems"]
         ]
     return plain

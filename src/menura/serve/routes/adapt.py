@@ -1,7 +1,7 @@
 """``/api/personas/{name}/adapt`` and ``/api/personas/import``: what was sent becomes a persona, as a job."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -199,8 +199,7 @@ def _request(services: Services, name: str, upload: Upload, task: WorkerTask) ->
         discard(upload)
         release(services, name)
 
-    told: Callable[[str], str] = upload.told
-    return JobRequest(task, upload.owner, name, told, end)
+    return JobRequest(task, upload.owner, name, upload.under_sent_name, end)
 
 
 async def _ended(job: AdaptationJob) -> bool:
