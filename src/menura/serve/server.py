@@ -22,6 +22,7 @@ from menura.serve.http.protocol import protocol_with
 from menura.serve.http.request_checks import is_loopback
 from menura.serve.http.traffic import Traffic
 from menura.serve.jobs.jobs import Jobs
+from menura.serve.last_use import LastUse
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 
@@ -75,12 +76,18 @@ def run(settings: ServerSettings, say: Callable[[str], None], *, verbose: bool =
     """Serve until a signal. ConfigError for an address that other machines reach while there is no key."""
     keys = KeyStore()
     check_keys(settings, keys)
-    with closing(bound(settings)) as listening, closing(Database()) as database, closing(Jobs(settings.jobs)) as jobs:
+    with (
+        closing(bound(settings)) as listening,
+        closing(Database()) as database,
+        closing(Jobs(settings.jobs, database)) as jobs,
+    ):
         logs.set_up(verbose=verbose)
         engine = BatchingEngine(settings)
-        app = create_app(Services(engine, settings, keys, database, jobs))
+        last_use = LastUse(database)
+        app = create_app(Services(engine, settings, keys, database, jobs, last_use))
         server = DrainingServer(app, settings, lambda: say(listening_line(listening, engine)))
         server.run([listening])
+        last_use.write()
 
 
 def check_keys(settings: ServerSettings, keys: KeyStore) -> None:

@@ -38,7 +38,7 @@ STATUS = {
     ),
     "invalid_api_key": 401,
     **dict.fromkeys(("cross_site", "read_only"), 403),
-    **dict.fromkeys(("model_not_found", "not_found"), 404),
+    **dict.fromkeys(("model_not_found", "not_found", "unknown_version"), 404),
     "method_not_allowed": 405,
     "too_slow": 408,
     **dict.fromkeys(

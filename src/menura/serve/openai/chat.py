@@ -34,8 +34,8 @@ async def chat_completions(request: Request, body: ChatCompletionBody) -> Respon
         notes = (SIDE_NOTE.format(base=model.parent),)
     reply = OpenAIReply(body, ChatForm(body, notes), [asked])
     if body.stream:
-        return StreamedReply(reply.chunks(services.engine))
-    return WholeReply(reply.whole(services.engine))
+        return StreamedReply(reply.chunks(services.generate))
+    return WholeReply(reply.whole(services.generate))
 
 
 def _generation(body: ChatCompletionBody, *, owner: str) -> GenerationRequest:

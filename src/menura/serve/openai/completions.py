@@ -75,8 +75,8 @@ async def completions(request: Request, body: CompletionBody) -> Response:
     asked = [_generation(body, prompt, owner=caller.key_id) for prompt in body.prompts]
     reply = OpenAIReply(body, CompletionForm(body), asked)
     if body.stream:
-        return StreamedReply(reply.chunks(services.engine))
-    return WholeReply(reply.whole(services.engine))
+        return StreamedReply(reply.chunks(services.generate))
+    return WholeReply(reply.whole(services.generate))
 
 
 def allows_raw_prompts(settings: ServerSettings) -> bool:

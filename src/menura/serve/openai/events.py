@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Protocol
 from uuid import uuid4
 
 from menura.serve.collected_reply import CollectedReply
-from menura.serve.generation import Engine, Event, GenerationRequest
+from menura.serve.generation import Event, GenerationRequest
 from menura.serve.openai.fields import SamplingFields
 from menura.serve.openai.replies import Facts
+
+Generate = Callable[[GenerationRequest], AsyncGenerator[Event, None]]
 
 
 class ReplyForm(Protocol):
@@ -44,22 +46,22 @@ class OpenAIReply:
         self._id, self._created = f"{form.id_prefix}-{uuid4().hex}", int(time.time())
         self._replies = [CollectedReply() for _ in requests]
 
-    async def whole(self, engine: Engine) -> AsyncGenerator[Facts, None]:
+    async def whole(self, generate: Generate) -> AsyncGenerator[Facts, None]:
         """Yield the one body; all requests run at once, and all end if one fails."""
         try:
             async with asyncio.TaskGroup() as group:
                 for reply, request in zip(self._replies, self._requests, strict=True):
-                    group.create_task(_collect(reply, engine.generate(request)))
+                    group.create_task(_collect(reply, generate(request)))
         except ExceptionGroup as group_error:
             raise group_error.exceptions[0] from group_error
         named = self._named(self._form.whole_object)
         whole = named | {"choices": self._form.choices(self._replies), "usage": self._usage()}
         yield {**whole, **self._form.beside(self._replies[0])}
 
-    async def chunks(self, engine: Engine) -> AsyncGenerator[Facts, None]:
+    async def chunks(self, generate: Generate) -> AsyncGenerator[Facts, None]:
         """Yield the chunks, those of one request after those of the other."""
         for number, (reply, request) in enumerate(zip(self._replies, self._requests, strict=True)):
-            async with aclosing(engine.generate(request)) as events:
+            async with aclosing(generate(request)) as events:
                 async for event in events:
                     first = reply.begun is None
                     reply.take(event)

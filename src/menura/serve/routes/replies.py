@@ -57,7 +57,7 @@ async def reply(request: Request, chat_id: str, body: ReplyBody) -> Response:
         said = chats.NewMessage("user", body.text)
         await run_in_threadpool(chats.add_message, services.database, owner, chat_id, said)
     messages = await run_in_threadpool(chats.messages_of, services.database, owner, chat_id)
-    events = services.engine.generate(_request(services, model, messages, body, owner))
+    events = services.generate(_request(services, model, messages, body, owner))
     first = await first_events(request, [events])
     if first is None:
         return Response(status_code=CLIENT_LEFT)
