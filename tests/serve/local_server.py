@@ -18,6 +18,7 @@ from menura.serve.database.database import Database
 from menura.serve.generation import Engine
 from menura.serve.http.keys import KeyStore
 from menura.serve.jobs.jobs import Jobs
+from menura.serve.last_use import LastUse
 from menura.serve.server import DrainingServer, bound
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
@@ -31,7 +32,7 @@ def services_for(engine: Engine, keys: KeyStore, settings: ServerSettings | None
     """Return services with a database that nobody else has."""
     chosen = settings or ServerSettings()
     database = Database(Path(tempfile.mkdtemp(prefix="menura-test-")) / "menura.db")
-    return Services(engine, chosen, keys, database, Jobs(chosen.jobs))
+    return Services(engine, chosen, keys, database, Jobs(chosen.jobs, database), LastUse(database))
 
 
 def app_of(engine: Engine, keys: KeyStore, settings: ServerSettings | None = None) -> FastAPI:

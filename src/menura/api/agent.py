@@ -43,7 +43,7 @@ class Candidate:
     """One of several replies; ``nll`` is −log p per token (nats), the lower the likelier.
 
     For a model with latents, ``latent`` is the latent of the reply and ``coherence`` the logit of response selection.
-    ``score`` is the ranking's score, the higher the better.
+    ``score`` is the ranking's score, the higher the better. ``ids`` are its tokens without the end token.
     """
 
     text: str
@@ -51,6 +51,7 @@ class Candidate:
     latent: int | None = None
     coherence: float | None = None
     score: float = 0.0
+    ids: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,9 @@ class Agent:
             ids = several(model, prompt, decoding or Nucleus(), end=ends, max_new_tokens=max_new_tokens, seeds=seeds)
             scored = model.batch([replace(prompt, reply=(*reply, ends[0])) for reply in ids])
             nll = (nll_of(model, scored) / scored.reply_lengths).tolist()
-        made = [Candidate(encoder.reply_text(reply), value) for reply, value in zip(ids, nll, strict=True)]
+        made = [
+            Candidate(encoder.reply_text(reply), value, ids=tuple(reply)) for reply, value in zip(ids, nll, strict=True)
+        ]
         return sorted(made, key=lambda candidate: candidate.nll)
 
     def _ranked(
@@ -191,7 +194,7 @@ class Agent:
                 )
             nll = (own / batch.reply_lengths).tolist()
         return [
-            Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score)
+            Candidate(encoder.reply_text(one.ids), value, one.latent, one.coherence, one.score, one.ids)
             for one, value in zip(chosen, nll, strict=True)
         ]
 
@@ -205,22 +208,26 @@ class Agent:
         if self.num_latents:
             yield self.reply(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed)
             return
-        model, encoder, ends = self.loaded.model, self.loaded.encoder, self.loaded.encoder.chat_format.ends
+        tokenizer, ids, shown = self.loaded.encoder.tokenizer, list[int](), 0
+        for token in self.stream_ids(context, decoding=decoding, max_new_tokens=max_new_tokens, seed=seed):
+            ids.append(token)
+            text = tokenizer.decode(ids)
+            if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
+                yield text[shown:]
+                shown = len(text)
+        rest = tokenizer.decode(ids)[shown:]
+        if rest:  # it ended within a character
+            yield rest
+
+    def stream_ids(
+        self, context: Context, *, decoding: Decoding | None = None, max_new_tokens: int = REPLY_TOKENS, seed: int = 0
+    ) -> Iterator[int]:
+        """Yield the tokens of a reply one by one, without the end token and without candidates to choose from."""
+        model, ends = self.loaded.model, self.loaded.encoder.chat_format.ends
         max_new_tokens = self.bounded(max_new_tokens)
         prompt = model.batch([self.prompt(context, max_new_tokens)])
         with self._as_agent():
-            ids: list[int] = []
-            shown = 0
-            chosen = stream(model, prompt, decoding or Nucleus(), end=ends, max_new_tokens=max_new_tokens, seed=seed)
-            for token in chosen:
-                ids.append(token)
-                text = encoder.tokenizer.decode(ids)
-                if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
-                    yield text[shown:]
-                    shown = len(text)
-            rest = encoder.tokenizer.decode(ids)[shown:]
-            if rest:  # it ended within a character
-                yield rest
+            yield from stream(model, prompt, decoding or Nucleus(), end=ends, max_new_tokens=max_new_tokens, seed=seed)
 
     def prompt(
         self, context: Context, max_new_tokens: int, recalled: Sequence[EncodedDialogue] | None = None

@@ -1,8 +1,6 @@
 """``base check``: what a base is, how a conversation is written for it, and whether personas can be adapted on it."""
 
 import re
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.bases.prepared import prepared_file
 from menura.artefacts.loaders.causal_lm import settings_for
 from menura.artefacts.loading import LoadedModel, LoadOptions
+from menura.batches.process_resources import peak_memory
 from menura.corpus.dialogue import Turn
 from menura.corpus.source import opened
 from menura.errors import ConfigError, MenuraError
@@ -92,7 +91,7 @@ def check_base(
         "languages": _languages(bases.folder_of(name)) or "not told",
         "loaded in": f"{loading:.1f} s",
     }
-    return BaseCheck(facts, _sample(loaded), seconds, _peak_memory(), bits, verdict, reasons)
+    return BaseCheck(facts, _sample(loaded), seconds, peak_memory(), bits, verdict, reasons)
 
 
 def verdict_of(notes: Sequence[str], bits: float | None, seconds: float | None) -> tuple[Verdict, tuple[str, ...]]:
@@ -168,9 +167,3 @@ def _languages(folder: Path) -> str:
         return ""
     named = LANGUAGE.search(opened(card).text[:20_000])
     return ", ".join(re.findall(r"[A-Za-z]{2,3}\b", named.group(1))) if named else ""
-
-
-def _peak_memory() -> int:
-    """Return the most bytes of memory that this process has had."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

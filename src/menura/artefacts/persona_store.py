@@ -25,6 +25,8 @@ SUFFIX = ".persona"
 BUILT_IN = frozenset({DEFAULT, *BASES})
 LOCK = ".personas.lock"
 DAMAGED = "damaged"  # beside the personas: what was set aside
+# What Windows keeps for devices, with any ending: a persona's file could not be copied there.
+DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,10 @@ def path_of(name: str) -> Path:
 def check_new(name: str) -> None:
     """Raise ConfigError for a name that no new persona may have: no plain file name, or one that means a model."""
     path_of(name)
-    if name in BUILT_IN or VERSIONED.fullmatch(name):
+    if name in BUILT_IN or VERSIONED.fullmatch(name) or DEVICES.fullmatch(name):
         reason = "is a model's" if name in BUILT_IN else "is that of an earlier version"
+        if DEVICES.fullmatch(name):
+            reason = "is that of a device on Windows, where no file can be called so"
         raise ConfigError(f"persona name {shown(name)} {reason}", hint="choose another name", code="bad_name")
 
 

@@ -5,15 +5,17 @@ Code that nobody vouches for can run for ever or fill the memory in one call of 
 
 import json
 import os
-import resource
 import selectors
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
+
+from menura.batches.process_resources import limit_address_space, page_size
 
 SIZES = Path("/proc/self/statm")  # of this process in pages, on Linux: all that is mapped comes first
 AT_ONCE = 1 << 16  # bytes read
@@ -23,8 +25,11 @@ def call_limited(work: Callable[[], Any], *, seconds: float, memory: int) -> Any
     """Return what ``work`` returns, any JSON; it runs in a fork of this process, which it cannot change.
 
     Raises TimeoutError after ``seconds``, MemoryError if it takes ``memory`` bytes more than are taken now, and
-    ChildProcessError if it raises or its process dies. Systems without ``/proc`` have no limit of memory.
+    ChildProcessError if it raises or its process dies. Systems without ``/proc`` have no limit of memory. On Windows,
+    which has no fork, it runs in a thread that is left behind after ``seconds``.
     """
+    if not hasattr(os, "fork"):
+        return _called_in_thread(work, seconds)
     reader, writer = os.pipe()
     process = _forked()
     if not process:
@@ -40,6 +45,23 @@ def call_limited(work: Callable[[], Any], *, seconds: float, memory: int) -> Any
     if "result" not in answer:
         raise MemoryError
     return answer["result"]
+
+
+def _called_in_thread(work: Callable[[], Any], seconds: float) -> Any:
+    results: list[str] = []
+
+    def call() -> None:
+        with suppress(Exception):  # whatever it is, there is no result
+            results.append(json.dumps(work()))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError
+    if not results:
+        raise ChildProcessError("it ended without an answer")
+    return json.loads(results[0])
 
 
 def _forked() -> int:
@@ -66,12 +88,10 @@ def _answer(work: Callable[[], Any], writer: int, memory: int) -> NoReturn:
 def _limit(memory: int) -> None:
     """Let this process map so many bytes more than it does."""
     try:
-        mapped = int(SIZES.read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
+        mapped = int(SIZES.read_text(encoding="utf-8").split()[0]) * page_size()
     except OSError:
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = mapped + memory
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    limit_address_space(mapped + memory)
 
 
 def _line(reader: int, deadline: float) -> bytes:

@@ -23,7 +23,7 @@ def write_whole(path: Path, content: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fchmod(file.fileno(), _mode(path))
+                Path(name).chmod(_mode(path))
                 os.fsync(file.fileno())
             os.replace(name, path)
         except BaseException:
@@ -53,7 +53,9 @@ def reporting(path: Path, doing: str = "") -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Make a file, or a folder's entries, last through a power cut."""
+    """Make a file, or a folder's entries, last through a power cut; Windows opens no folder, and keeps them itself."""
+    if os.name == "nt" and path.is_dir():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

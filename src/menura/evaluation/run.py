@@ -1,7 +1,6 @@
 """A recipe or a run becomes the results of its held-out personas."""
 
 import hashlib
-import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,6 +13,7 @@ from menura.artefacts.code_path import code_path, commit
 from menura.artefacts.files import read_json
 from menura.artefacts.loading import LoadedModel
 from menura.artefacts.runs import run_path
+from menura.batches.process_resources import peak_memory
 from menura.errors import ConfigError, EpisodeError, number_of
 from menura.evaluation.build_evaluation import build_evaluation
 from menura.evaluation.choose_epochs import Chosen, chosen_epochs
@@ -33,7 +33,6 @@ from menura.training.run_folder import environment
 from menura.training.run_setup import Prepared, prepare
 from menura.workers.executors import Workers
 
-KIBIBYTE = 1024
 HERE = Workers()  # in this process
 
 
@@ -130,7 +129,7 @@ def _origin(prepared: Prepared, settings: EvaluateConfig, held_out: Sequence[Tas
         "commit": commit(),
         "code": code_path(),
         "environment": environment(),
-        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE,  # bytes
+        "peak_memory": peak_memory(),  # bytes
     }
 
 

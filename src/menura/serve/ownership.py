@@ -6,7 +6,7 @@ from fastapi import Request
 
 from menura.artefacts import persona_store
 from menura.errors import ConfigError, shown
-from menura.serve.database import persona_owners
+from menura.serve.database import persona_notes, persona_owners
 from menura.serve.http.caller import Caller
 from menura.serve.services import Services, services_of
 
@@ -91,6 +91,7 @@ def claim(services: Services, caller: Caller, name: str) -> bool:
         raise ConfigError(message, hint="delete some of them", code="rate_limit_exceeded")
     if there or persona_owners.note_owner(database, name, caller.key_id) != caller.key_id:
         raise ConfigError(f"the name {shown(name)} is taken", hint="choose another name", code="name_taken")
+    persona_notes.forget(database, name)  # of one of this name that another program deleted
     return True
 
 

@@ -22,6 +22,7 @@ from menura.serve.http.protocol import protocol_with
 from menura.serve.http.request_checks import is_loopback
 from menura.serve.http.traffic import Traffic
 from menura.serve.jobs.jobs import Jobs
+from menura.serve.last_use import LastUse
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 
@@ -32,22 +33,22 @@ BACKLOG = 512
 class DrainingServer(uvicorn.Server):
     """A server that a signal drains: new requests get 503, running ones may finish. A second signal stops it at once.
 
-    ``told`` is called once it listens, ``closed`` when it takes nothing any more.
+    ``on_started`` is called once it listens.
     """
 
-    def __init__(self, app: FastAPI, settings: ServerSettings, told: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, settings: ServerSettings, on_started: Callable[[], None]) -> None:
         super().__init__(config_of(app, settings))
         self._traffic: Traffic = app.state.traffic
         self._engine: Engine = app.state.services.engine
         self._seconds = settings.drain_seconds
-        self._told = told
+        self._on_started = on_started
         self._ends = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
         await super().startup(sockets)
         if self.started:
-            self._told()
+            self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; at the second signal stop."""
@@ -75,12 +76,18 @@ def run(settings: ServerSettings, say: Callable[[str], None], *, verbose: bool =
     """Serve until a signal. ConfigError for an address that other machines reach while there is no key."""
     keys = KeyStore()
     check_keys(settings, keys)
-    with closing(bound(settings)) as listening, closing(Database()) as database, closing(Jobs(settings.jobs)) as jobs:
+    with (
+        closing(bound(settings)) as listening,
+        closing(Database()) as database,
+        closing(Jobs(settings.jobs, database)) as jobs,
+    ):
         logs.set_up(verbose=verbose)
         engine = BatchingEngine(settings)
-        app = create_app(Services(engine, settings, keys, database, jobs))
+        last_use = LastUse(database)
+        app = create_app(Services(engine, settings, keys, database, jobs, last_use))
         server = DrainingServer(app, settings, lambda: say(listening_line(listening, engine)))
         server.run([listening])
+        last_use.write()
 
 
 def check_keys(settings: ServerSettings, keys: KeyStore) -> None:

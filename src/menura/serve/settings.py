@@ -1,8 +1,22 @@
 """Every limit of the server, in one place (reliability: limits)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MEBIBYTE, KIBIBYTE = 1 << 20, 1 << 10
+# The least and the greatest value of each setting by which tokens are chosen, as every interface takes them: OpenAI's
+# ranges, and those of transformers for the rest.
+SAMPLING_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "top_k": (0, 2**31 - 1),
+    "min_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "repetition_penalty": (1.0, 10.0),
+    "logit_bias": (-100.0, 100.0),
+    "seed": (-(2**63), 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ NAME_LIMIT = 255  # characters of a file's name, which is shown and never become
 ID = re.compile("[0-9a-f]{32}")
 PACKED = (".zip", ".persona")  # endings that say how a file is read, beside those of chats
 MIB = 1 << 20
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # on Windows, bytes as they are
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Upload:
         """The file; its ending alone is the sender's, and one of a list."""
         return self.folder / "content" / f"chat{_ending(self.filename)}"
 
-    def told(self, text: str) -> str:
+    def under_sent_name(self, text: str) -> str:
         """Return a text about the file under the name that its sender knows."""
-        return text.replace(f"{self.path.parent}/", "").replace(self.path.name, self.filename)
+        return text.replace(f"{self.path.parent}{os.sep}", "").replace(self.path.name, self.filename)
 
 
 async def receive(body: AsyncIterator[bytes], filename: str, owner: str, limit: int) -> Upload:
@@ -76,7 +77,7 @@ async def receive(body: AsyncIterator[bytes], filename: str, owner: str, limit: 
 
 async def _written(body: AsyncIterator[bytes], path: Path, limit: int) -> int:
     size = 0
-    with reporting(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with reporting(path), os.fdopen(os.open(path, NEW_FILE, 0o600), "wb") as file:
         async for piece in body:
             size += len(piece)
             if size > limit:

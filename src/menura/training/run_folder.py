@@ -1,6 +1,5 @@
 """A run's folder: settings, trace, state; one process at a time."""
 
-import fcntl
 import json
 import os
 import platform
@@ -22,6 +21,7 @@ from menura.artefacts.code_path import TRAINING, code_path, commit, differing
 from menura.artefacts.files import read_json, write_json, write_text
 from menura.artefacts.loading import Vocabulary
 from menura.corpus.atomic_files import reporting
+from menura.corpus.file_lock import try_lock
 from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
 from menura.training.config import RunConfig, as_json, differences
 from menura.training.overrides import of_written
@@ -150,15 +150,13 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = (self.folder / "lock").open("a+", encoding="utf-8")
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not try_lock(file.fileno()):
                 file.seek(0)
                 raise BusyError(
                     f"another process works in this run ({file.read().strip()})",
                     place=str(self.folder),
                     hint="wait for it, or choose another --out",
-                ) from error
+                )
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             file.flush()

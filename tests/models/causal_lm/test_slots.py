@@ -10,7 +10,7 @@ from torch import Tensor
 from menura.adaptation.weights import adaptable_parameters, swapped_weights
 from menura.batches.encode import EncodedExchange
 from menura.models.causal_lm.slot_cache import CachedPrefix
-from menura.models.causal_lm.slots import CausalSlots, Unread, slots_of
+from menura.models.causal_lm.slots import CausalSlots, PendingPrompt, slots_of
 from menura.models.layers.neural_cache import NeuralCache
 
 KINDS = ["houlsby", "houlsby-upper", "lora", "ia3", "gpt2-houlsby", "gpt2-lora"]
@@ -64,7 +64,7 @@ class Running:
         cache: NeuralCache | None = None,
         prefix: CachedPrefix | None = None,
     ) -> None:
-        ((logits, read),) = self.slots.read([Unread(exchange.prefix, weights, cache, prefix)])
+        ((logits, read),) = self.slots.read([PendingPrompt(exchange.prefix, weights, cache, prefix)])
         assert self.slots.put(read, weights, cache) == len(self.whose)
         self.whose.append(name)
         self.scored[name], self.read[name] = [logits.clone()], list(exchange.prefix)
@@ -108,11 +108,14 @@ def test_prompts_read_in_one_pass_are_read_as_each_alone() -> None:
     spoken, exchanges = personas(toy), toy.batch(PARTS).exchanges
     states = torch.randn((3, toy.model.network.config.hidden_size), generator=torch.Generator().manual_seed(3))
     cache = NeuralCache.of(states, torch.tensor([70, 71, 72])).weighing(0.5)
-    known = slots(toy).read([Unread(exchanges[-1].prefix[:9], spoken[0])])[0][1]
-    asked = [Unread(one.prefix, spoken[place % 3]) for place, one in enumerate(exchanges)]
-    asked += [Unread(exchanges[-1].prefix, spoken[0], prefix=known), Unread(exchanges[0].prefix, spoken[1], cache)]
+    known = slots(toy).read([PendingPrompt(exchanges[-1].prefix[:9], spoken[0])])[0][1]
+    asked = [PendingPrompt(one.prefix, spoken[place % 3]) for place, one in enumerate(exchanges)]
+    asked += [
+        PendingPrompt(exchanges[-1].prefix, spoken[0], prefix=known),
+        PendingPrompt(exchanges[0].prefix, spoken[1], cache),
+    ]
     for one, (logits, prefix) in zip(asked, slots(toy).read(asked), strict=True):
-        ((wanted, whole),) = slots(toy).read([Unread(one.ids, one.weights, one.cache)])
+        ((wanted, whole),) = slots(toy).read([PendingPrompt(one.ids, one.weights, one.cache)])
         assert torch.allclose(logits.log_softmax(-1), wanted.log_softmax(-1), atol=1e-4)
         assert prefix.ids == whole.ids == one.ids
         assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(prefix.layers[-1], whole.layers[-1], strict=True))

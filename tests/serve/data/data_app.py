@@ -19,6 +19,7 @@ from menura.errors import MenuraError
 from menura.serve.database.database import Database
 from menura.serve.http.caller import Caller
 from menura.serve.jobs.jobs import Jobs
+from menura.serve.last_use import LastUse
 from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
@@ -27,6 +28,7 @@ ROUTERS = [module.router for module in (adapt, chats, compare, jobs, personas, r
 STATUS = {
     "model_not_found": 404,
     "not_found": 404,
+    "unknown_version": 404,
     "unsafe_format": 415,
     "base_mismatch": 409,
     "name_taken": 409,
@@ -80,9 +82,10 @@ class Server:
 def serving(settings: ServerSettings | None = None, **engine: Any) -> Iterator[Server]:
     """Give an application on the workspace of now."""
     settings = settings or ServerSettings()
-    database, made = Database(), Jobs(settings.jobs)
+    database = Database()
+    made = Jobs(settings.jobs, database)
     app = FastAPI()
-    services = Services(ScriptedEngine(**engine), settings, None, database, made)
+    services = Services(ScriptedEngine(**engine), settings, None, database, made, LastUse(database))
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router)

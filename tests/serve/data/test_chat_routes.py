@@ -177,11 +177,11 @@ def test_a_stream_that_was_never_begun_is_closed_too(empty_workspace: Path) -> N
 
 def test_a_reply_is_stored_once_however_often_it_is_kept(server: Server) -> None:
     chat = begun(server)
-    reply = KeptReply(server.services.database, "", chat)
-    assert reply.keep(finished=False) is None
-    reply.take(Delta(0, "hello"))
-    assert reply.keep(finished=True)
-    assert reply.keep(finished=False) is None
+    kept = KeptReply(server.services.database, "", chat)
+    assert kept.keep(finished=False) is None
+    kept.reply.take(Delta(0, "hello"))
+    assert kept.keep(finished=True)
+    assert kept.keep(finished=False) is None
     assert len(messages_of(server.services.database, "", chat)) == 1
 
 

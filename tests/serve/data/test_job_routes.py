@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from data_app import Server, events_of, names_of, serving, written_persona
 
 from menura import api
 from menura.artefacts import persona_store
-from menura.serve.database import chats, persona_owners
+from menura.serve.database import chats, persona_notes, persona_owners
+from menura.serve.database.database import Database
 from menura.serve.jobs import jobs as jobs_module
 from menura.serve.jobs import process
 from menura.serve.jobs.adaptation_job import AdaptationJob, JobRequest
+from menura.serve.jobs.jobs import Jobs
 from menura.serve.jobs.process import WorkerTask
 from menura.serve.settings import JobLimits, ServerSettings
 
@@ -199,7 +203,7 @@ def test_so_many_jobs_run_and_wait_as_may(
         assert [one["persona"] for one in listed["jobs"]] == ["stays2", "stays1"]
         assert server.as_().get(f"/api/jobs?limit=2&after={listed['next']}").json()["jobs"][0]["persona"] == "stays0"
         server.services.jobs.close()
-        assert [found(server, job).state for job in made] == ["cancelled"] * 3
+        assert [found(server, job).state for job in made] == ["failed", "cancelled", "failed"]
         assert not list((empty_workspace / "uploads").iterdir())
 
 
@@ -314,3 +318,74 @@ def test_a_task_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(process, "COMMAND", (sys.executable, "-c", waits))
     with pytest.raises(process.PeerError, match=f"signal {int(signal.SIGKILL)}"):
         process.result_of(WorkerTask("preview", {}), 0.3)
+
+
+def test_a_job_that_ran_when_the_server_was_killed_has_failed_and_what_it_said_is_kept(
+    stand_in: Server, tmp_path: Path
+) -> None:
+    job = asked(stand_in, "stays")
+    until(lambda: any(event.name == "step" for event in found(stand_in, job).events))
+    with (
+        closing(sqlite3.connect(stand_in.services.database.path)) as now,
+        closing(sqlite3.connect(tmp_path / "copy")) as copy,
+    ):
+        now.backup(copy)  # what a server that is killed now would leave
+    with closing(Database(tmp_path / "copy")) as database:
+        later = Jobs(JobLimits(), database)
+    (kept,) = later.of("")
+    shown = kept.shown()
+    assert (shown["id"], shown["persona"], shown["kind"], shown["state"]) == (job, "stays", "adapt", "failed")
+    assert [one["code"] for one in shown["problems"]] == ["server_stopped"]
+    assert ("said", {"line": "read pasted.txt"}) in [(event.name, event.data) for event in kept.events]
+    assert not later.working_on("stays")
+
+
+def test_jobs_are_listed_and_followed_after_a_restart(
+    empty_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "stand_in.py"
+    script.write_text(STAND_IN, encoding="utf-8")
+    monkeypatch.setattr(process, "COMMAND", (sys.executable, str(script)))
+    with serving() as server:
+        done = asked(server, "tomo")
+        until(lambda: found(server, done).state == "done")
+        running = asked(server, "stays")
+        waiting = asked(server, "stays-too")
+        cancelled = asked(server, "stays-also")
+        server.as_().delete(f"/api/jobs/{cancelled}")
+        until(lambda: any(event.name == "step" for event in found(server, running).events))
+    with serving() as server:
+        rows = {row["id"]: row for row in server.as_().get("/api/jobs").json()["jobs"]}
+        assert {job: row["state"] for job, row in rows.items()} == {
+            done: "done", running: "failed", waiting: "failed", cancelled: "cancelled"
+        }  # fmt: skip
+        assert {problem["code"] for row in rows.values() for problem in row["problems"]} == {"server_stopped"}
+        events = events_of(server.as_().get(f"/api/jobs/{done}/events").text)
+        assert names_of(events) == ["state", "state", "said", "state"]
+        assert rows[running]["step"] == {"reply": 1, "replies": 9, "loss": 2.0}
+        again = asked(server, "stays")  # the name is free
+        server.as_().delete(f"/api/jobs/{again}")
+
+
+def test_records_of_jobs_go_with_their_persona_and_after_a_day(stand_in: Server, empty_workspace: Path) -> None:
+    written_persona("fails")
+    job = asked(stand_in, "fails")
+    until(lambda: found(stand_in, job).state == "failed")
+    assert b"too_few_dialogues" in (empty_workspace / "menura.db-wal").read_bytes()
+    stand_in.as_().delete("/api/personas/fails?chats=true")
+    files = (path for path in empty_workspace.glob("menura.db*") if path.suffix != ".lock")
+    assert not any(b"too_few_dialogues" in path.read_bytes() for path in files)
+    assert Jobs(JobLimits(), stand_in.services.database).of("") == []
+    old = asked(stand_in, "tomo")
+    until(lambda: found(stand_in, old).state == "done")
+    assert Jobs(JobLimits(kept_seconds=-1), stand_in.services.database).of("") == []
+    assert stand_in.services.database.rows("SELECT * FROM job_events") == []
+
+
+def test_consent_is_noted_with_the_persona_and_goes_where_none_was_made(stand_in: Server) -> None:
+    database = stand_in.services.database
+    for name in ("tomo", "fails", "uma"):
+        job = asked(stand_in, name, text="a: b", consent=name != "uma")
+        until(lambda job=job: found(stand_in, job).state in ("done", "failed"))
+    given = {name: persona_notes.consent_of(database, name) for name in ("tomo", "fails", "uma")}
+    assert given == {"tomo": pytest.approx(time.time(), abs=60), "fails": None, "uma": None}

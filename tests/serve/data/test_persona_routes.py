@@ -7,6 +7,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import counts
 import pytest
@@ -16,7 +17,7 @@ from menura import api
 from menura.artefacts import persona_store
 from menura.corpus.chats.cards.card import read_card
 from menura.errors import ConfigError, StorageError
-from menura.serve.database import chats, persona_owners
+from menura.serve.database import chats, persona_notes, persona_owners
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_a_renamed_persona_keeps_its_versions_chats_and_owner(server: Server) ->
     persona_owners.note_owner(server.services.database, "anna", "a1")
     chat = chats.new_chat(server.services.database, "", "anna", 2, "")["id"]
     made = persona_store.path_of("anna@1").stat().st_mtime_ns
-    assert server.as_().patch("/api/personas/anna", json={"name": "hanna"}).json() == {"name": "hanna"}
+    assert server.as_().patch("/api/personas/anna", json={"name": "hanna"}).json()["name"] == "hanna"
     assert persona_store.names() == ["hanna"]
     assert (persona_store.load("hanna").name, persona_store.load("hanna@1").name) == ("hanna", "hanna")
     assert persona_store.path_of("hanna@1").stat().st_mtime_ns == made
@@ -233,3 +234,82 @@ def test_an_unknown_persona_is_answered_alike_by_every_route(server: Server) -> 
     assert {answer.status_code for answer in answers} == {404}
     assert len({json.dumps(answer.json()) for answer in answers}) == 1
     assert answers[0].json()["hint"] == "did you mean anna?"
+
+
+def test_an_earlier_version_becomes_the_current_one_and_that_is_taken_back(server: Server) -> None:
+    for words in ("first", "second"):
+        written_persona("anna", words)
+    client = server.as_()
+    answer = client.post("/api/personas/anna/back", json={"version": 1})
+    assert (answer.status_code, answer.json()) == (
+        200, {"name": "anna", "version": 1, "earlier": "anna@2", "changed": True}
+    )  # fmt: skip
+    assert client.get("/api/personas/anna/memory").json()["exchanges"][0]["reply"] == "said first"
+    history = client.get("/api/personas/anna").json()["history"]
+    assert [(one["version"], one["current"], one["same_as"]) for one in history] == [
+        (1, False, None), (2, False, None), (3, True, 1)
+    ]  # fmt: skip
+    assert client.post("/api/personas/anna/back", json={}).json()["version"] == 2
+    assert client.get("/api/personas/anna/memory").json()["exchanges"][0]["reply"] == "said second"
+
+
+@pytest.mark.parametrize(
+    ("caller", "name", "body", "status"),
+    [
+        ("", "anna", {"version": 7}, 404),
+        ("", "bob", {}, 404),
+        ("", "nobody", {}, 404),
+        ("bert", "anna", {"version": 1}, 404),
+        ("", "anna", {"version": 0}, 422),
+        ("", "anna", {"version": "1"}, 422),
+    ],
+)
+def test_a_version_that_is_not_there_or_another_s_is_none_to_go_back_to(
+    server: Server, caller: str, name: str, body: dict[str, Any], status: int
+) -> None:
+    for words in ("first", "second"):
+        written_persona("anna", words)
+    written_persona("bob", "only")
+    before = {path: path.read_bytes() for path in persona_store.path_of("anna").parent.iterdir()}
+    assert server.as_(caller).post(f"/api/personas/{name}/back", json=body).status_code == status
+    assert {path: path.read_bytes() for path in persona_store.path_of("anna").parent.iterdir()} == before
+
+
+def test_personas_are_found_by_their_tags(server: Server) -> None:
+    for name in ("anna", "bob", "carla"):
+        written_persona(name)
+    client = server.as_()
+    answer = client.patch("/api/personas/bob", json={"tags": ["work", "Ärzte", "work"]})
+    assert answer.json() == {"name": "bob", "tags": ["work", "Ärzte"]}
+    client.patch("/api/personas/carla", json={"tags": ["workshop"]})
+    rows = client.get("/api/personas").json()["personas"]
+    assert [row["tags"] for row in rows] == [[], ["work", "Ärzte"], ["workshop"]]
+    for query, names in ({"q": "WORK"}, ["bob", "carla"]), ({"tag": "work"}, ["bob"]), ({"q": "ärz"}, ["bob"]):
+        assert [row["name"] for row in client.get("/api/personas", params=query).json()["personas"]] == names
+    assert client.patch("/api/personas/bob", json={"name": "bert"}).json() == {
+        "name": "bert", "tags": ["work", "Ärzte"]
+    }  # fmt: skip
+    client.delete("/api/personas/bert")
+    written_persona("bert")
+    assert client.get("/api/personas/bert").json()["tags"] == []
+    assert client.patch("/api/personas/carla", json={"tags": []}).json()["tags"] == []
+
+
+@pytest.mark.parametrize("tag", ["", " ", "a,b", "a\n", " a", "x" * 33, "\u0007"])
+def test_a_tag_is_a_short_word_of_its_own(server: Server, tag: str) -> None:
+    written_persona("anna")
+    assert server.as_().patch("/api/personas/anna", json={"tags": [tag]}).status_code == 422
+
+
+def test_a_reply_is_a_use_of_the_persona(server: Server) -> None:
+    written_persona("anna")
+    written_persona("bob")
+    client = server.as_()
+    before = time.time()
+    chat = client.post("/api/chats", json={"persona": "anna"}).json()["id"]
+    assert client.get("/api/personas/anna").json()["last_used"] is None
+    client.post(f"/api/chats/{chat}/reply", json={"text": "hello"})
+    rows = {row["name"]: row["last_used"] for row in client.get("/api/personas").json()["personas"]}
+    assert rows["bob"] is None
+    assert before <= rows["anna"] <= time.time()
+    assert persona_notes.last_uses(server.services.database) == {"anna": rows["anna"]}

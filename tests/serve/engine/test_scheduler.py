@@ -201,7 +201,7 @@ BAD = [
         for wrong in (
             {"temperature": -1},
             {"temperature": math.nan},
-            {"top_p": 0},
+            {"top_p": -0.1},
             {"top_p": 1.5},
             {"top_k": -1},
             {"min_p": 2},
@@ -359,7 +359,7 @@ def test_the_least_used_personas_leave_memory_and_come_back(loaded: LoadedModel)
 
 
 @pytest.fixture
-def alone_engine(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchingEngine]:
+def unbatched_engine(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchingEngine]:
     """Give an engine whose models have no batch of rows."""
     del loaded
     monkeypatch.setattr("menura.serve.engine.scheduler.running_model", lambda loaded, prefixes: None)
@@ -368,21 +368,44 @@ def alone_engine(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> Iterat
     made.close()
 
 
-def test_a_model_without_rows_replies_alone_and_refuses_what_only_a_batch_can_do(alone_engine: BatchingEngine) -> None:
-    assert text(asked(alone_engine, request("p0"))[0]) == alone("p0", LINES[0])
+def test_a_model_without_a_batch_replies_and_refuses_what_only_a_batch_can_do(unbatched_engine: BatchingEngine) -> None:
+    assert text(asked(unbatched_engine, request("p0"))[0]) == alone("p0", LINES[0])
     for wrong in ({"sampling": Sampling(presence_penalty=1.0)}, {"min_new_tokens": 2}, {"top_logprobs": 1}):
         with pytest.raises(ConfigError) as caught:
-            asked(alone_engine, request("p0", **wrong))
+            asked(unbatched_engine, request("p0", **wrong))
         assert caught.value.problems[0].code == "unsupported_parameter"
 
 
-def test_a_reply_that_runs_alone_ends_with_the_engine(alone_engine: BatchingEngine) -> None:
+def test_a_reply_outside_the_batch_ends_with_the_engine(unbatched_engine: BatchingEngine) -> None:
     async def stop() -> None:
-        generator, _ = await first_event(alone_engine, request("p0", max_new_tokens=250, sampling=GREEDY))
-        await asyncio.to_thread(alone_engine.close)
+        generator, _ = await first_event(unbatched_engine, request("p0", max_new_tokens=250, sampling=GREEDY))
+        await asyncio.to_thread(unbatched_engine.close)
         async with asyncio.timeout(5):
             with pytest.raises(UnavailableError):
                 async for _ in generator:
                     pass
 
     asyncio.run(stop())
+
+
+def ended(events: Sequence[Event]) -> list[tuple[str, str, int]]:
+    """Return each reply with why and where it ended, sorted: outside a batch the likeliest of several comes first."""
+    ends = [one for one in events if isinstance(one, Finished)]
+    return sorted((text(events, one.index), one.reason, one.tokens) for one in ends)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_outside_a_batch_a_reply_ends_where_it_ends_in_one(
+    engine: BatchingEngine, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    whole = alone("p0", LINES[0])
+    stops = [(), (whole[5:7], whole[-2:]), ("never said",)]
+    requests = [request("p0", count=count, stop=stop) for stop in stops]
+    wanted = [ended(events) for events in asked(engine, *requests)]
+    monkeypatch.setattr("menura.serve.engine.scheduler.running_model", lambda loaded, prefixes: None)
+    unbatched = BatchingEngine(settings())
+    assert [ended(events) for events in asked(unbatched, *requests)] == wanted
+    unbatched.close()
+    assert [len(one) for one in wanted] == [count] * 3
+    assert (whole, "length", TOKENS) in wanted[0]
+    assert (whole[:5].rstrip(), "stop") in {(said, reason) for said, reason, _ in wanted[1]}

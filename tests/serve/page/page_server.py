@@ -22,6 +22,7 @@ from menura.serve.generation import Begun, Delta, EngineState, Event, Finished, 
 from menura.serve.http import sessions
 from menura.serve.http.keys import KeyStore
 from menura.serve.jobs.jobs import Jobs
+from menura.serve.last_use import LastUse
 from menura.serve.page import routes as pages
 from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
 from menura.serve.services import Services
@@ -91,8 +92,9 @@ def page_server(
 ) -> Iterator[str]:
     """Serve the pages on a free port, with ``/api`` or what stands in for it; give the URL."""
     settings = ServerSettings()
-    database, made = Database(folder / "menura.db"), Jobs(settings.jobs)
-    services = Services(engine, settings, keys or KeyStore(folder / "keys.json"), database, made)
+    database = Database(folder / "menura.db")
+    made = Jobs(settings.jobs, database)
+    services = Services(engine, settings, keys or KeyStore(folder / "keys.json"), database, made, LastUse(database))
     app: FastAPI = create_app(services, (health.router, sessions.router, pages.router, *routers))
     try:
         with serving(app) as (url, _):

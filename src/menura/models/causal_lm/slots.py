@@ -25,7 +25,7 @@ PREFIX = "adapters."  # of the names of weights that rows of one batch may diffe
 
 
 @dataclass(frozen=True)
-class Unread:
+class PendingPrompt:
     """A prompt of L ids, to be read as a persona: its weights, and its cache of words.
 
     ``prefix`` is what an earlier reading with the same weights kept of the first of these ids, but not of all.
@@ -57,7 +57,7 @@ class CausalSlots:
         return weights.keys() <= self._own.keys()
 
     @torch.inference_mode()
-    def read(self, prompts: Sequence[Unread]) -> list[tuple[Tensor, CachedPrefix]]:
+    def read(self, prompts: Sequence[PendingPrompt]) -> list[tuple[Tensor, CachedPrefix]]:
         """Read prompts, each as its persona; return for each the logits (V,) of its next token, and what was read.
 
         Prompts of which nothing is known are read in one pass. Their weights are written where those of the next rows
@@ -74,7 +74,7 @@ class CausalSlots:
             read.update(zip(places, zip(logits, whole, strict=True), strict=True))
         return [read[place] for place in range(len(prompts))]
 
-    def _bank(self, prompts: Sequence[Unread]) -> AdapterBank:
+    def _bank(self, prompts: Sequence[PendingPrompt]) -> AdapterBank:
         first = len(self)
         self._just_read.clear()
         for row, prompt in enumerate(prompts, start=first):
@@ -87,7 +87,7 @@ class CausalSlots:
             self._room_for(name, row)[row] = weights.get(name, own)
         self._just_read[row] = weights
 
-    def _read(self, prompts: Sequence[Unread]) -> tuple[Tensor, CausalState]:
+    def _read(self, prompts: Sequence[PendingPrompt]) -> tuple[Tensor, CausalState]:
         """Read prompts of which nothing is known, or one on from what is known of it."""
         model, prefix = self._model, prompts[0].prefix
         if prefix is None:

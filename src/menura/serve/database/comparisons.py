@@ -33,7 +33,7 @@ class ComparisonRecord:
 
     def shown(self) -> dict[str, Any]:
         """Return the comparison as its owner may see it: blind, it has no names before the vote."""
-        told = not self.blind or self.choice is not None
+        revealed = not self.blind or self.choice is not None
         return {
             "id": self.id,
             "turns": [{"speaker": speaker, "text": text} for speaker, text in self.turns],
@@ -42,7 +42,7 @@ class ComparisonRecord:
             "finished": self.finished,
             "created": self.created,
             "choice": self.choice,
-            "models": list(self.lanes) if told else None,
+            "models": list(self.lanes) if revealed else None,
         }
 
 

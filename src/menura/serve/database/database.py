@@ -3,8 +3,6 @@
 Only this connection writes back the write-ahead log. With several of them, SQLite before 3.51.3 may lose pages.
 """
 
-import errno
-import fcntl
 import os
 import sqlite3
 import threading
@@ -16,6 +14,7 @@ from typing import Any
 
 from menura.artefacts.files import home
 from menura.corpus.atomic_files import reporting
+from menura.corpus.file_lock import try_lock
 from menura.errors import BusyError, DataError, StorageError
 from menura.serve.database.schema import SCHEMA_VERSION, STEPS
 
@@ -124,15 +123,16 @@ class Database:
 
 def _locked(path: Path) -> int:
     """Return the descriptor of a lock that the system frees with this process; BusyError where it is taken."""
-    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # which no child process inherits
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        free = try_lock(held)
+    except OSError:
         os.close(held)
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
+        raise
+    if not free:
+        os.close(held)
         message = f"another server runs in this workspace ({path.parent})"
-        raise BusyError(message, hint="stop it, or set MENURA_HOME to another folder") from error
+        raise BusyError(message, hint="stop it, or set MENURA_HOME to another folder")
     return held
 
 

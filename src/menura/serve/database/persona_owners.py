@@ -2,6 +2,7 @@
 
 import time
 
+from menura.serve.database import persona_notes
 from menura.serve.database.database import Database
 
 
@@ -25,8 +26,9 @@ def note_owner(database: Database, persona: str, owner: str) -> str:
 
 
 def forget_owner(database: Database, persona: str) -> None:
-    """Delete whose a persona is."""
+    """Delete whose a persona is, and what is noted of one that is not there any more."""
     database.write("DELETE FROM owners WHERE persona = ?", persona)
+    persona_notes.forget(database, persona)
 
 
 def forget_stale(database: Database, persona: str, seconds: float) -> None:
@@ -35,11 +37,13 @@ def forget_stale(database: Database, persona: str, seconds: float) -> None:
 
 
 def forget_persona(database: Database, persona: str, chats_of: str | None) -> None:
-    """Delete whose a persona is, and what the owner ``chats_of`` said to it; no byte of that is left.
+    """Delete all that is noted of a persona, and what the owner ``chats_of`` said to it; no byte of that is left.
 
-    That is their chats with it and their comparisons of it. None: both stay.
+    The latter is their chats with it and their comparisons of it. None: both stay.
     """
-    statements: list[tuple[str, tuple[str, ...]]] = [("DELETE FROM owners WHERE persona = ?", (persona,))]
+    statements: list[tuple[str, tuple[str, ...]]] = [
+        (f"DELETE FROM {table} WHERE persona = ?", (persona,)) for table in ("owners", "jobs", *persona_notes.NOTES)
+    ]
     if chats_of is not None:
         statements.append(("DELETE FROM chats WHERE persona = ? AND owner = ?", (persona, chats_of)))
         lanes = (
@@ -51,7 +55,7 @@ def forget_persona(database: Database, persona: str, chats_of: str | None) -> No
 
 
 def rename_persona(database: Database, old: str, new: str) -> None:
-    """Give a persona's owner and chats its new name."""
+    """Give all that is noted of a persona its new name."""
     with database.transaction() as connection:
-        connection.execute("UPDATE OR REPLACE owners SET persona = ? WHERE persona = ?", (new, old))
-        connection.execute("UPDATE chats SET persona = ? WHERE persona = ?", (new, old))
+        for table in ("owners", "chats", "jobs", *persona_notes.NOTES):
+            connection.execute(f"UPDATE OR REPLACE {table} SET persona = ? WHERE persona = ?", (new, old))

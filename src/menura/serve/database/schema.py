@@ -28,5 +28,23 @@ STEPS: tuple[tuple[str, ...], ...] = (
             idempotency_key TEXT NOT NULL, created REAL NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE jobs (
+            id TEXT PRIMARY KEY, owner TEXT NOT NULL, persona TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
+            created REAL NOT NULL, ended REAL
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX jobs_by_persona ON jobs (persona)",
+        """CREATE TABLE job_events (
+            job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE, number INTEGER NOT NULL, name TEXT NOT NULL,
+            data TEXT NOT NULL, PRIMARY KEY (job, number)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE tags (
+            persona TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (persona, tag)
+        ) STRICT, WITHOUT ROWID""",
+        "CREATE TABLE last_uses (persona TEXT PRIMARY KEY, used REAL NOT NULL) STRICT, WITHOUT ROWID",
+        """CREATE TABLE consents (
+            persona TEXT PRIMARY KEY, owner TEXT NOT NULL, given REAL NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 SCHEMA_VERSION = len(STEPS)

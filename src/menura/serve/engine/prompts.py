@@ -44,7 +44,7 @@ def prompt_of(resident: Resident, request: GenerationRequest, default_new_tokens
     wanted = default_new_tokens if request.max_new_tokens is None else request.max_new_tokens
     if request.prompt is not None:
         return _raw(agent, encoder, request, wanted)
-    agent, notes = _told(agent, encoder, request.system)
+    agent, notes = _with_system(agent, encoder, request.system)
     most = agent.bounded(wanted)
     recalled = agent.recalled(request.turns)
     exchange = agent.prompt(request.turns, most, recalled)
@@ -57,7 +57,7 @@ def prompt_of(resident: Resident, request: GenerationRequest, default_new_tokens
     return Prompt(exchange.prefix, most, agent, exchange, plain, said, notes)
 
 
-def _told(agent: Agent, encoder: Encoder, system: str) -> tuple[Agent, tuple[str, ...]]:
+def _with_system(agent: Agent, encoder: Encoder, system: str) -> tuple[Agent, tuple[str, ...]]:
     """Return an agent that reads a client's text as facts after its own, and what was cut of the text."""
     lines = [line.strip() for line in system.splitlines() if line.strip()]
     if not lines:

@@ -10,7 +10,7 @@ from menura.api.agent import Agent
 from menura.artefacts.loading import LoadedModel
 from menura.errors import ConfigError, EngineError, MenuraError
 from menura.models.causal_lm.slot_cache import CachedPrefix
-from menura.models.causal_lm.slots import CausalSlots, Unread, slots_of
+from menura.models.causal_lm.slots import CausalSlots, PendingPrompt, slots_of
 from menura.serve.engine.prefix_cache import PrefixCache
 from menura.serve.engine.prompts import Prompt
 from menura.serve.engine.reply_text import ReplyText
@@ -57,17 +57,17 @@ class RunningModel:
     def admit(self, tickets: Sequence[Ticket]) -> None:
         """Read the prompts of tickets in one pass, and give each of their replies a row and its first token."""
         cached = [self._prefixes.longest(one.resident.key, one.prompt.ids) for one in map(prepared, tickets)]
-        unread = [
-            Unread(one.prompt.ids, one.prompt.agent.weights, one.prompt.agent.cache, before)
+        pending = [
+            PendingPrompt(one.prompt.ids, one.prompt.agent.weights, one.prompt.agent.cache, before)
             for one, before in zip(map(prepared, tickets), cached, strict=True)
         ]
-        for ticket, asked, (logits, prefix) in zip(tickets, unread, self._slots.read(unread), strict=True):
+        for ticket, asked, (logits, prefix) in zip(tickets, pending, self._slots.read(pending), strict=True):
             try:
                 self._begin(ticket, asked, logits, prefix)
             except MenuraError as error:
                 self.fail(ticket, error)
 
-    def _begin(self, ticket: Ticket, asked: Unread, logits: Tensor, prefix: CachedPrefix) -> None:
+    def _begin(self, ticket: Ticket, asked: PendingPrompt, logits: Tensor, prefix: CachedPrefix) -> None:
         request, (resident, prompt) = ticket.request, prepared(ticket)
         cached = len(asked.prefix.ids) if asked.prefix else 0
         ticket.give(Begun(request.model, resident.version, len(prompt.ids), cached, prompt.recalled, prompt.notes))
@@ -190,7 +190,7 @@ def running_model(loaded: LoadedModel, prefixes: PrefixCache) -> RunningModel | 
 
 
 def check_batchable(ticket: Ticket) -> None:
-    """Raise ConfigError for what only a batch can do, of a model that replies alone."""
+    """Raise ConfigError for what only a batch can do, of a model without a batch."""
     request, asked = ticket.request, ticket.request.sampling
     penalised = asked.presence_penalty or asked.frequency_penalty or asked.repetition_penalty != 1
     scored = request.prompt is not None or request.top_logprobs is not None

@@ -25,13 +25,13 @@ from menura.errors import (
     PersonaChangedError,
     UnavailableError,
 )
-from menura.serve.engine.alone import reply_alone
 from menura.serve.engine.prefix_cache import PrefixCache
 from menura.serve.engine.prompts import prompt_of
 from menura.serve.engine.residents import Residents
 from menura.serve.engine.running import RunningModel, running_model
 from menura.serve.engine.ticket import Ticket, prepared
 from menura.serve.engine.token_choice import check_sampling
+from menura.serve.engine.unbatched import reply_unbatched
 from menura.serve.generation import EngineState, Event, GenerationRequest, ServedModel
 from menura.serve.settings import ServerSettings
 
@@ -62,7 +62,7 @@ class BatchingEngine:
         self._closing = False
         self._alive = True
         self._counts: Counter[str] = Counter()
-        self._alone_runs = False
+        self._unbatched_runs = False
         self._pool = ThreadPoolExecutor(PREPARING, "prepare")
         self._checked = 0.0
         self._thread = Thread(target=self._run, name="engine", daemon=True)
@@ -98,7 +98,7 @@ class BatchingEngine:
         """Return what it is doing."""
         models = [model for model in list(self._models.values()) if model is not None]
         return EngineState(
-            running=sum(len(model.rows) for model in models) + self._alone_runs,
+            running=sum(len(model.rows) for model in models) + self._unbatched_runs,
             waiting=len(self._waiting) + self._preparing,
             slots=self._settings.slots,
             resident_personas=len(self._residents),
@@ -200,7 +200,7 @@ class BatchingEngine:
 
     def _admissible(self) -> list[Ticket]:
         """Take out of the queue what fits beside what runs, in its order; those of an owner with enough rows stay."""
-        tokens, busy, found = 0, self._busy(), []
+        tokens, busy, admissible = 0, self._busy(), []
         while tokens < TOKENS_BETWEEN_STEPS:
             with self._wake:
                 ticket = next((one for one in self._waiting if self._fits(one, busy)), None)
@@ -210,10 +210,10 @@ class BatchingEngine:
             if ticket.cancelled:
                 ticket.end()
                 continue
-            found.append(ticket)
+            admissible.append(ticket)
             tokens += len(prepared(ticket).prompt.ids)
             busy[ticket.request.owner] += ticket.request.count
-        return found
+        return admissible
 
     def _fits(self, ticket: Ticket, busy: Counter[str]) -> bool:
         """Return whether a ticket may run beside so many rows of each owner; what nobody waits for may, to its end."""
@@ -226,7 +226,7 @@ class BatchingEngine:
         return busy.total() + count <= own.slots
 
     def _admit(self, tickets: Sequence[Ticket]) -> None:
-        """Let tickets run: those of one model are read in one pass, of models that reply alone each runs to its end."""
+        """Let tickets run: those of one model are read in one pass, of models without a batch each runs to its end."""
         together: dict[int, list[Ticket]] = {}
         for ticket in tickets:
             resident, _ = prepared(ticket)
@@ -239,10 +239,10 @@ class BatchingEngine:
                 together.setdefault(key, []).append(ticket)
             else:
                 with self._failing([ticket]):
-                    self._reply_alone(ticket)
+                    self._reply_unbatched(ticket)
         for key, some in together.items():
             model = self._models[key]
-            assert model is not None, "those that reply alone were"
+            assert model is not None, "those without a batch have replied"
             with self._failing(some):
                 model.admit(some)
 
@@ -259,16 +259,16 @@ class BatchingEngine:
             for ticket in tickets:
                 ticket.end(EngineError("the engine failed at this reply", hint="send it again"))
 
-    def _reply_alone(self, ticket: Ticket) -> None:
-        self._alone_runs = True
+    def _reply_unbatched(self, ticket: Ticket) -> None:
+        self._unbatched_runs = True
         try:
-            with closing(reply_alone(ticket)) as pieces:  # closed, the model has its own weights again
+            with closing(reply_unbatched(ticket)) as pieces:  # closed, the model has its own weights again
                 for _ in pieces:
                     if ticket.cancelled or self._closing:
                         ticket.end(_stopping() if self._closing else None)
                         break
         finally:
-            self._alone_runs = False
+            self._unbatched_runs = False
 
     def _check(self) -> None:
         """Now and then: end what waited too long, and what is of a persona that was deleted; forget both."""

@@ -16,8 +16,10 @@ from menura.batches.tokenizer import Tokenizer
 from menura.decoding.sampling import Choice, Greedy, MinP, Nucleus, Penalised, TopK, uniforms
 from menura.errors import ConfigError
 from menura.serve.generation import Sampling, TokenLogprob
+from menura.serve.settings import SAMPLING_RANGES
 
 SEEDS = 1 << 31
+SMALLEST_TOP_P = 1e-6  # for 0, which other servers read as: the likeliest token alone
 
 
 @dataclass
@@ -40,7 +42,7 @@ class TokenChoice:
             return MinP(asked.min_p, asked.temperature)
         if asked.top_k and asked.top_p == 1:
             return TopK(asked.top_k, asked.temperature)
-        return Nucleus(asked.top_p, asked.temperature)
+        return Nucleus(max(asked.top_p, SMALLEST_TOP_P), asked.temperature)
 
     @property
     def uniform(self) -> Tensor:
@@ -77,28 +79,16 @@ class TokenChoice:
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Raise ConfigError ``invalid_value`` for settings that no token can be chosen by, before any other runs beside."""
-    numbers = {
-        "temperature": (sampling.temperature, 0.0, math.inf),
-        "top_p": (sampling.top_p, 0.0, 1.0),
-        "min_p": (sampling.min_p, 0.0, 1.0),
-        "presence_penalty": (sampling.presence_penalty, -math.inf, math.inf),
-        "frequency_penalty": (sampling.frequency_penalty, -math.inf, math.inf),
-        "repetition_penalty": (sampling.repetition_penalty, 1.0, math.inf),
-        "top_k": (sampling.top_k, 0, math.inf),
-    }
-    for name, (value, least, most) in numbers.items():
-        if not (math.isfinite(value) and least <= value <= most) or (name == "top_p" and value == 0):
-            raise ConfigError(f"{name} {value}: {_range(least, most)} wanted", code="invalid_value")
-    wrong = next((token for token, bias in sampling.logit_bias.items() if token < 0 or not math.isfinite(bias)), None)
+    """Raise ConfigError ``invalid_value`` for settings out of range, before any other request runs beside."""
+    for name, (least, most) in SAMPLING_RANGES.items():
+        value = getattr(sampling, name)
+        for one in value.values() if name == "logit_bias" else [] if value is None else [value]:
+            if not least <= one <= most:  # NaN neither
+                message = f"{name} {one}: a number from {least:g} to {most:g} wanted"
+                raise ConfigError(message, code="invalid_value")
+    wrong = next((token for token in sampling.logit_bias if token < 0), None)
     if wrong is not None:
-        raise ConfigError(f"logit_bias of {wrong}: a token id and a finite number wanted", code="invalid_value")
-
-
-def _range(least: float, most: float) -> str:
-    if math.isinf(least):
-        return "a finite number"
-    return f"{least:g} or more" if math.isinf(most) else f"a number from {least:g} to {most:g}"
+        raise ConfigError(f"logit_bias of {wrong}: a token id wanted", code="invalid_value")
 
 
 def seed_of(sampling: Sampling) -> int:

@@ -38,7 +38,7 @@ STATUS = {
     ),
     "invalid_api_key": 401,
     **dict.fromkeys(("cross_site", "read_only"), 403),
-    **dict.fromkeys(("model_not_found", "not_found"), 404),
+    **dict.fromkeys(("model_not_found", "not_found", "unknown_version"), 404),
     "method_not_allowed": 405,
     "too_slow": 408,
     **dict.fromkeys(
@@ -207,19 +207,19 @@ def _place(location: Sequence[str | int], body: Any) -> str:
 
 def _words(error: MenuraError, problem: Problem) -> str:
     # A request's own words name the field where that helps; a file and its line are told with what was found there.
-    told = "" if isinstance(error, RequestError) else _told_place(problem.place)
-    place = f"{printable(told)}: " if told else ""
+    shown_place = "" if isinstance(error, RequestError) else _public_place(problem.place)
+    place = f"{printable(shown_place)}: " if shown_place else ""
     return f"{place}{printable(problem.message)}" + (f" ({printable(problem.hint)})" if problem.hint else "")
 
 
-def _told_place(place: str) -> str:
+def _public_place(place: str) -> str:
     """Return a place without the folders that lead to it, which are nobody's business who asks over HTTP."""
     return PurePath(place).name if place.startswith(str(home())) else place
 
 
 def _detail(problem: Problem) -> dict[str, Any]:
     return {
-        "pointer": _told_place(problem.place),
+        "pointer": _public_place(problem.place),
         "code": problem.code,
         "detail": printable(problem.message),
         "hint": problem.hint,

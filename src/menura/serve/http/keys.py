@@ -1,6 +1,5 @@
 """A secret that a client sends becomes a key with a name; on the disk are hashes alone."""
 
-import fcntl
 import hashlib
 import hmac
 import json
@@ -15,6 +14,7 @@ from typing import Any
 
 from menura.artefacts.files import home, read_json, write_text
 from menura.corpus.atomic_files import reporting
+from menura.corpus.file_lock import lock as wait_for_lock
 from menura.errors import ConfigError, DataError, printable, shown
 
 PREFIX = "menura-"
@@ -96,7 +96,7 @@ class KeyStore:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with lock.open("wb") as file:
                 lock.chmod(0o600)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                wait_for_lock(file.fileno())
                 yield
 
 

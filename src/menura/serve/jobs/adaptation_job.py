@@ -3,11 +3,12 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from menura.serve.database.job_records import EventRecord, JobRecord
 from menura.serve.jobs.process import WorkerProcess, WorkerTask
 
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -16,17 +17,8 @@ HEARTBEAT_SECONDS = 15.0  # after which a reader who waits is told that nothing 
 
 
 @dataclass(frozen=True)
-class JobEvent:
-    """One event: ``number`` from 1, ``name`` is ``state`` or what the worker calls it."""
-
-    number: int
-    name: str
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class JobRequest:
-    """What is to be done, for whom; ``told`` turns a text about files into one that the owner understands.
+    """What is to be done, for whom; ``for_owner`` turns a text about files into one that the owner understands.
 
     ``on_end`` is called once the job has ended, whichever way, before anybody is told so.
     """
@@ -34,7 +26,7 @@ class JobRequest:
     task: WorkerTask
     owner: str
     persona: str
-    told: Callable[[str], str] = lambda text: text
+    for_owner: Callable[[str], str] = lambda text: text
     on_end: Callable[[], None] = lambda: None
 
 
@@ -47,25 +39,26 @@ class AdaptationJob:
     created: float = field(default_factory=time.time)
     state: JobState = "waiting"
     ended: float | None = None
-    events: list[JobEvent] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)  # ``name`` is ``state`` or what the worker calls it
     cancelled: bool = False
+    stopped: bool = False  # by the end of the server
     process: WorkerProcess | None = None
+    save: Callable[[JobRecord, Sequence[EventRecord]], None] = lambda record, events: None
+    _unsaved: list[EventRecord] = field(default_factory=list)
     _readers: set[Callable[[], None]] = field(default_factory=set)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def note(self, name: str, data: dict[str, Any]) -> None:
         """Add an event and wake who follows."""
         with self._changed:
-            self.events.append(JobEvent(len(self.events) + 1, name, data))
-            self._wake()
+            self._add(name, data)
 
     def change_state(self, state: JobState, **data: Any) -> None:
         """Change the state, which is an event too."""
         with self._changed:
             self.state = state
             self.ended = time.time() if state in ENDED else None
-            self.events.append(JobEvent(len(self.events) + 1, "state", {"state": state, **data}))
-            self._wake()
+            self._add("state", {"state": state, **data})
 
     def wait_for_end(self, seconds: float) -> bool:
         """Wait until the job has ended; return whether it has."""
@@ -90,7 +83,7 @@ class AdaptationJob:
             "problems": last.get("state", {}).get("problems", []),
         }
 
-    async def follow(self, after: int = 0) -> AsyncGenerator[JobEvent | None, None]:
+    async def follow(self, after: int = 0) -> AsyncGenerator[EventRecord | None, None]:
         """Yield the events behind number ``after``, then those to come, until the job has ended.
 
         None says every fifteen seconds that nothing has happened.
@@ -121,6 +114,18 @@ class AdaptationJob:
         finally:
             with self._changed:
                 self._readers.discard(wake)
+
+    def _add(self, name: str, data: dict[str, Any]) -> None:
+        """Add an event, save it, and wake who follows; steps, which come fast, are saved with what comes next."""
+        event = EventRecord(len(self.events) + 1, name, data)
+        self.events.append(event)
+        self._unsaved.append(event)
+        if name not in ("step", "control"):
+            request = self.request
+            about = (self.id, request.owner, request.persona, request.task.kind, self.state, self.created, self.ended)
+            self.save(JobRecord(*about), self._unsaved)
+            self._unsaved = []
+        self._wake()
 
     def _wake(self) -> None:
         self._changed.notify_all()

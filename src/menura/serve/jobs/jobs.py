@@ -1,16 +1,21 @@
-"""All jobs of a server: so many run, so many wait, and those that have ended are remembered for a day."""
+"""All jobs of a workspace: so many run, so many wait, and those that have ended are remembered for a day."""
 
 import logging
 import secrets
 import threading
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from menura.artefacts import persona_store
-from menura.errors import BusyError, MenuraError, OverloadedError, UnavailableError, shown
+from menura.errors import BusyError, MenuraError, OverloadedError, Problem, UnavailableError, shown
+from menura.serve.database import job_records, persona_owners
 from menura.serve.database.chats import unknown
-from menura.serve.jobs.adaptation_job import ENDED, AdaptationJob, JobRequest
-from menura.serve.jobs.process import WorkerProcess
+from menura.serve.database.database import Database
+from menura.serve.database.job_records import EventRecord, JobRecord
+from menura.serve.jobs.adaptation_job import ENDED, AdaptationJob, JobRequest, JobState
+from menura.serve.jobs.process import WorkerProcess, WorkerTask
+from menura.serve.previews import plain_problem
 from menura.serve.settings import JobLimits
 
 logger = logging.getLogger(__name__)
@@ -19,13 +24,19 @@ RETRY_SECONDS = 60  # after which somebody may ask again where too many jobs wai
 
 
 class Jobs:
-    """Starts a process for each job, one persona at a time; ``close`` kills those that run."""
+    """Starts a process for each job, one persona at a time; ``close`` kills those that run.
 
-    def __init__(self, limits: JobLimits) -> None:
+    Their records are in the database. Those that ran when a server before this one stopped have failed.
+    """
+
+    def __init__(self, limits: JobLimits, database: Database) -> None:
         self.limits = limits
+        self._database = database
         self._lock = threading.RLock()
         self._jobs: dict[str, AdaptationJob] = {}
         self._closed = False
+        for record, events in job_records.saved_jobs(database):
+            self._take_over(record, events)
 
     def submit(self, request: JobRequest) -> AdaptationJob:
         """Start a job, or let it wait its turn.
@@ -43,7 +54,7 @@ class Jobs:
             waiting = sum(job.state == "waiting" for job in self._jobs.values())
             if waiting >= self.limits.waiting and self._running() >= self.limits.running:
                 raise OverloadedError(f"{waiting} jobs wait already", retry_after=RETRY_SECONDS)
-            job = AdaptationJob(secrets.token_hex(16), request)
+            job = AdaptationJob(secrets.token_hex(16), request, save=self._save)
             self._jobs[job.id] = job
             job.change_state("waiting")
             self._start_next()
@@ -72,7 +83,7 @@ class Jobs:
         """End a job; nothing of what it was about to write is left. One that has ended stays as it is."""
         with self._lock:
             if job.state == "waiting":
-                self._end(job, "cancelled")
+                self._end_early(job)
                 return
             job.cancelled = True
             if job.process is not None:
@@ -90,9 +101,28 @@ class Jobs:
         """End all jobs and take no more."""
         with self._lock:
             self._closed = True
-            found = list(self._jobs.values())
+            found = [job for job in self._jobs.values() if job.state not in ENDED]
+            for job in found:
+                job.stopped = not job.cancelled
         for job in reversed(found):  # those that wait first, so that none of them is started
             self.cancel(job)
+
+    def _take_over(self, record: JobRecord, events: list[EventRecord]) -> None:
+        """Remember a job of an earlier server; one that had not ended then has failed now."""
+        request = JobRequest(WorkerTask(record.kind, {}), record.owner, record.persona)
+        state = cast("JobState", record.state)
+        job = AdaptationJob(record.id, request, record.created, state, record.ended, events, save=self._save)
+        self._jobs[job.id] = job
+        if state not in ENDED:
+            job.change_state("failed", **_server_stopped())
+            if not persona_store.path_of(record.persona).exists():
+                persona_owners.forget_owner(self._database, record.persona)
+
+    def _save(self, record: JobRecord, events: Sequence[EventRecord]) -> None:
+        try:
+            job_records.save(self._database, record, events)
+        except MenuraError as error:  # a full disk, for instance: the job goes on
+            logger.warning("job %s: its record could not be written: %s", record.id, error.problems[0].code)
 
     def _running(self) -> int:
         return sum(job.state == "running" for job in self._jobs.values())
@@ -113,9 +143,8 @@ class Jobs:
                 if not job.cancelled:
                     job.process = WorkerProcess(job.request.task)
             for name, data in job.process.events() if job.process else ():
-                told = _told(data, job)
                 if name not in ("done", "failed"):
-                    job.note(name, told)
+                    job.note(name, _for_owner(data, job))
         except OSError:
             name, data = "failed", _not_started()
         if name != "done":
@@ -125,12 +154,18 @@ class Jobs:
                 logger.warning("job %s: %s", job.id, error.problems[0].code)
         with self._lock:
             if job.cancelled and name != "done":
-                self._end(job, "cancelled")
+                self._end_early(job)
             else:
-                self._end(job, "done" if name == "done" else "failed", **_told(data, job))
+                self._end(job, "done" if name == "done" else "failed", **_for_owner(data, job))
             self._start_next()
 
-    def _end(self, job: AdaptationJob, state: Any, **data: Any) -> None:
+    def _end_early(self, job: AdaptationJob) -> None:
+        if job.stopped:
+            self._end(job, "failed", **_server_stopped())
+        else:
+            self._end(job, "cancelled")
+
+    def _end(self, job: AdaptationJob, state: JobState, **data: Any) -> None:
         try:
             job.request.on_end()
         except MenuraError as error:  # an upload that could not be deleted goes after a day
@@ -140,17 +175,20 @@ class Jobs:
 
     def _forget_old(self) -> None:
         oldest = time.time() - self.limits.kept_seconds
-        for job in [job for job in self._jobs.values() if job.ended is not None and job.ended < oldest]:
+        old = [job for job in self._jobs.values() if job.ended is not None and job.ended < oldest]
+        for job in old:
             del self._jobs[job.id]
+        if old:
+            job_records.forget_ended(self._database, oldest)
 
 
-def _told(data: dict[str, Any], job: AdaptationJob) -> dict[str, Any]:
+def _for_owner(data: dict[str, Any], job: AdaptationJob) -> dict[str, Any]:
     """Return an event's data with files called as the owner calls them."""
-    told = job.request.told
-    plain = {key: told(value) if isinstance(value, str) else value for key, value in data.items()}
+    renamed = job.request.for_owner
+    plain = {key: renamed(value) if isinstance(value, str) else value for key, value in data.items()}
     if "problems" in data:
         plain["problems"] = [
-            {key: told(value) if isinstance(value, str) else value for key, value in one.items()}
+            {key: renamed(value) if isinstance(value, str) else value for key, value in one.items()}
             for one in data["problems"]
         ]
     return plain
@@ -175,5 +213,13 @@ def _undo_half(persona: str, before: dict[str, int]) -> None:
 
 
 def _not_started() -> dict[str, Any]:
-    problem = {"level": "error", "code": "lost_worker", "message": "the process could not be started", "hint": ""}
-    return {"error": "PeerError", "problems": [{**problem, "count": 1, "file": "", "line": None}]}
+    return {"error": "PeerError", "problems": [_problem("lost_worker", "the process could not be started")]}
+
+
+def _server_stopped() -> dict[str, Any]:
+    problem = _problem("server_stopped", "the server stopped before this had ended", hint="adapt it again")
+    return {"error": "PeerError", "problems": [problem]}
+
+
+def _problem(code: str, message: str, hint: str = "") -> dict[str, Any]:
+    return plain_problem(Problem(code, message, hint=hint))

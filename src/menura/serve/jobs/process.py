@@ -83,8 +83,12 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill the process with all that it started; ``events`` then come to their end."""
         with suppress(ProcessLookupError):
-            if self._process.poll() is None:
+            if self._process.poll() is not None:
+                return
+            if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)
+            else:  # Windows has no groups; what it started ends with its standard input
+                self._process.kill()
 
     def _close(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):

@@ -5,7 +5,6 @@ It ends by itself when its standard input does, so that none outlives the server
 
 import json
 import os
-import resource
 import shutil
 import sys
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from menura.batches.process_resources import limit_address_space, limit_processor
 from menura.errors import ConfigError, MenuraError, Problem
 from menura.serve.previews import plain_problem
 
@@ -28,7 +28,8 @@ def main() -> None:
     """Do what the first line of the standard input asks, and report it on the standard output."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no event
-    os.nice(int(os.environ.get(NICENESS, USUAL_NICENESS)))
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(int(os.environ.get(NICENESS, USUAL_NICENESS)))
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     emit = _emitting(events)
@@ -135,8 +136,8 @@ def _preview(emit: Emit, *, file: str, format: str | None, reading: Mapping[str,
     from menura.corpus.chats.reading import read_options  # noqa: PLC0415  # as the others
     from menura.serve.previews import previewed  # noqa: PLC0415  # as the others
 
-    resource.setrlimit(resource.RLIMIT_AS, (READING_BYTES, READING_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (READING_SECONDS, READING_SECONDS))
+    limit_address_space(READING_BYTES)
+    limit_processor(READING_SECONDS)
     return previewed(Path(file), format, read_options(**reading))
 
 

@@ -8,19 +8,8 @@ from pydantic_core import PydanticCustomError
 from menura.api import PERSONA, YOU
 from menura.corpus.dialogue import Turn, joined
 from menura.errors import RequestError
-from menura.serve.openai.fields import (
-    LIMITS,
-    Count,
-    MemoryTokens,
-    RepetitionPenalty,
-    SamplingFields,
-    Share,
-    StrictBody,
-    Tokens,
-    Tolerated,
-    TopK,
-    Unsupported,
-)
+from menura.serve.openai.fields import LIMITS, MemoryTokens, SamplingFields, StrictBody, Tokens, Tolerated, Unsupported
+from menura.serve.sampling_fields import Count, MinP, RepetitionPenalty, TopK
 
 SPEAKERS = {"user": YOU, "assistant": PERSONA}
 # Open WebUI asks the model of a chat for its title, tags and further questions, in a message that begins like this.
@@ -79,7 +68,7 @@ class Extras(StrictBody):
     return_scores: bool | None = None
     memory_tokens: MemoryTokens | None = None
     top_k: TopK | None = None
-    min_p: Share | None = None
+    min_p: MinP | None = None
     repetition_penalty: RepetitionPenalty | None = None
 
 

@@ -1,12 +1,8 @@
 """``POST /v1/completions``: raw prompts are continued, or scored token by token."""
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
-from uuid import uuid4
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter
 from pydantic import Field, model_validator
@@ -15,18 +11,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from menura.errors import RequestError
-from menura.serve.generation import Begun, Delta, Engine, Finished, GenerationRequest, TokenLogprob
+from menura.serve.collected_reply import CollectedReply, ReplyChoice
+from menura.serve.generation import Delta, Event, Finished, GenerationRequest, TokenLogprob
 from menura.serve.http.caller import caller_of
 from menura.serve.http.request_checks import is_loopback
-from menura.serve.openai.chat import sampling_of, usage_of
-from menura.serve.openai.fields import LIMITS, MOST_REPLIES, MOST_TOKENS, SamplingFields, TokenId, Unsupported
+from menura.serve.openai.events import OpenAIReply
+from menura.serve.openai.fields import LIMITS, MOST_TOKENS, SamplingFields, TokenId, Unsupported
 from menura.serve.openai.models import model_of
-from menura.serve.openai.replies import ERRORS, Facts, StreamedReply, WholeReply, collected
+from menura.serve.openai.replies import ERRORS, Facts, StreamedReply, WholeReply
 from menura.serve.services import services_of
-from menura.serve.settings import ServerSettings
+from menura.serve.settings import EngineSettings, ServerSettings
 
 router = APIRouter(tags=["openai"], responses=ERRORS)
 DEFAULT_TOKENS = 16  # OpenAI's
+MOST_REPLIES = EngineSettings().max_count
 Text = Annotated[str, Field(max_length=LIMITS.body_bytes)]
 Ids = Annotated[list[TokenId], Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1, max_length=MOST_REPLIES)]
@@ -75,10 +73,10 @@ async def completions(request: Request, body: CompletionBody) -> Response:
         raise RequestError("raw prompts are off", code="not_found", hint="menura serve --raw-prompts")
     model_of(services, caller, body.model)
     asked = [_generation(body, prompt, owner=caller.key_id) for prompt in body.prompts]
-    completion = _Completion(body)
+    reply = OpenAIReply(body, CompletionForm(body), asked)
     if body.stream:
-        return StreamedReply(completion.chunks(services.engine, asked))
-    return WholeReply(completion.whole(services.engine, asked))
+        return StreamedReply(reply.chunks(services.generate))
+    return WholeReply(reply.whole(services.generate))
 
 
 def allows_raw_prompts(settings: ServerSettings) -> bool:
@@ -91,93 +89,61 @@ def _generation(body: CompletionBody, prompt: str | tuple[int, ...], *, owner: s
     # Who scores a prompt leaves out the last token, which is the one generated; so there must be one.
     scored = 1 if body.echo and body.logprobs is not None else 0
     least = min(tokens, max(scored, body.min_tokens or 0))
-    return GenerationRequest(
-        body.model,
+    return body.request(
+        owner=owner,
         prompt=prompt,
         echo=bool(body.echo),
         count=body.n or 1,
         max_new_tokens=tokens,
         min_new_tokens=least,
-        sampling=sampling_of(body),
-        stop=body.stops,
         top_logprobs=body.logprobs,
-        owner=owner,
     )
 
 
-@dataclass
-class _Continuation:
-    """One continuation as far as it has come."""
+@dataclass(frozen=True)
+class CompletionForm:
+    """Continuations of prompts: choices of the first prompt, then those of the next."""
 
-    text: str = ""
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-    reason: str | None = None
-    tokens: int = 0
+    body: CompletionBody
+    whole_object: ClassVar[str] = "text_completion"
+    chunk_object: ClassVar[str] = "text_completion"
+    id_prefix: ClassVar[str] = "cmpl"
 
+    def choices(self, replies: Sequence[CollectedReply]) -> list[Facts]:
+        """Return the choices of all prompts."""
+        return [
+            self._choice(self._index(number, index), reply.choices[index], 0)
+            for number, reply in enumerate(replies)
+            for index in range(self.body.n or 1)
+        ]
 
-class _Completion:
-    """One request's reply: choices of the first prompt, then those of the next."""
-
-    def __init__(self, body: CompletionBody) -> None:
-        self._body = body
-        self._id, self._created = f"cmpl-{uuid4().hex}", int(time.time())
-        self._each = body.n or 1
-        self._begun: list[Begun] = []
-        self._found = [_Continuation() for _ in range(self._each * len(body.prompts))]
-
-    async def whole(self, engine: Engine, asked: Sequence[GenerationRequest]) -> AsyncGenerator[Facts, None]:
-        """Yield the one body; all prompts run at once, and all end if one fails."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                running = [group.create_task(collected(engine.generate(one))) for one in asked]
-        except ExceptionGroup as group_error:
-            raise group_error.exceptions[0] from group_error
-        for number, task in enumerate(running):
-            for event in task.result():
-                self._take(number, event)
-        choices = [self._choice(index, one, one.logprobs, 0) for index, one in enumerate(self._found)]
-        yield self._head() | {"choices": choices, "usage": self._usage()}
-
-    async def chunks(self, engine: Engine, asked: Sequence[GenerationRequest]) -> AsyncGenerator[Facts, None]:
-        """Yield the chunks, one prompt after the other."""
-        usage = {"usage": None} if self._body.wants_usage else {}
-        for number, one in enumerate(asked):
-            async with aclosing(engine.generate(one)) as events:
-                async for event in events:
-                    piece = self._take(number, event)
-                    if piece:
-                        yield self._head() | {"choices": [piece]} | usage
-        if self._body.wants_usage:
-            yield self._head() | {"choices": [], "usage": self._usage()}
-
-    def _take(self, number: int, event: object) -> Facts | None:
-        """Add an event of the ``number``-th prompt; return the choice that a chunk tells of it."""
-        if isinstance(event, Begun):
-            self._begun.append(event)
-        elif isinstance(event, Delta):
-            index = number * self._each + event.index
-            found = self._found[index]
-            offset = sum(len(token.text) for token in found.logprobs)
-            found.text += event.text
-            found.logprobs += event.logprobs
-            return self._choice(index, _Continuation(event.text), event.logprobs, offset)
-        elif isinstance(event, Finished):
-            index = number * self._each + event.index
-            found = self._found[index]
-            found.reason, found.tokens = event.reason, event.tokens
-            return self._choice(index, replace(found, text=""), (), 0)
+    def pieces(self, number: int, event: Event, reply: CollectedReply) -> list[Facts] | None:
+        """Return what an event adds to a choice."""
+        if isinstance(event, Delta):
+            piece = ReplyChoice(event.text, list(event.logprobs))
+            before = reply.choices[event.index].logprobs
+            offset = sum(len(token.text) for token in before[: len(before) - len(event.logprobs)])
+            return [self._choice(self._index(number, event.index), piece, offset)]
+        if isinstance(event, Finished):
+            return [self._choice(self._index(number, event.index), ReplyChoice(reason=event.reason), 0)]
         return None
 
-    def _choice(self, index: int, one: _Continuation, tokens: Sequence[TokenLogprob], offset: int) -> Facts:
-        logprobs = None if self._body.logprobs is None else _legacy_logprobs(tokens, offset)
-        return {"index": index, "text": one.text, "finish_reason": one.reason, "logprobs": logprobs}
+    def last_pieces(self, replies: Sequence[CollectedReply]) -> list[list[Facts]]:
+        """Return nothing more."""
+        del replies
+        return []
 
-    def _head(self) -> dict[str, Any]:
-        named = {"object": "text_completion", "created": self._created, "model": self._body.model}
-        return {"id": self._id} | named
+    def beside(self, reply: CollectedReply) -> Facts:
+        """Return nothing more."""
+        del reply
+        return {}
 
-    def _usage(self) -> Facts:
-        return usage_of(self._begun, sum(one.tokens for one in self._found))
+    def _index(self, number: int, index: int) -> int:
+        return number * (self.body.n or 1) + index
+
+    def _choice(self, index: int, choice: ReplyChoice, offset: int) -> Facts:
+        logprobs = None if self.body.logprobs is None else _legacy_logprobs(choice.logprobs, offset)
+        return {"index": index, "text": choice.text, "finish_reason": choice.reason, "logprobs": logprobs}
 
 
 def _legacy_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> Facts:

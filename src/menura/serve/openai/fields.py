@@ -1,15 +1,33 @@
 """The fields of OpenAI's requests: their ranges, and what is refused because leaving it out would change the reply."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from menura.serve.settings import EngineSettings, HttpLimits
+from menura.serve.generation import GenerationRequest, Sampling
+from menura.serve.sampling_fields import (
+    Count,
+    FrequencyPenalty,
+    LogitBias,
+    MinP,
+    PresencePenalty,
+    RepetitionPenalty,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+)
+from menura.serve.settings import HttpLimits
 
 LIMITS = HttpLimits()
-MOST_REPLIES = EngineSettings().max_count
 MOST_TOKENS = 1_000_000  # beyond what any base reads, whose own limit the engine knows
+# Of the fields those that a request to the engine has under the same names.
+CHOSEN_BY = (
+    *("temperature", "top_p", "top_k", "min_p", "seed"),
+    *("presence_penalty", "frequency_penalty", "repetition_penalty"),
+)
 TOLERATED = "Read and left alone: it does not change the reply."
 
 
@@ -24,19 +42,13 @@ Unsupported = Annotated[
     Any, AfterValidator(_nothing_asked), WithJsonSchema({"enum": [None, False, [], {}], "description": "Unsupported."})
 ]
 Tolerated = Annotated[Any, Field(description=TOLERATED)]
-Count = Annotated[int, Field(ge=1, le=MOST_REPLIES)]
 Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 Stop = Annotated[str, Field(min_length=1, max_length=LIMITS.stop_characters)]
 Stops = Annotated[list[Stop], Field(max_length=LIMITS.stop_strings)]
-Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 BiasedToken = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
-Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
-Biases = Annotated[dict[BiasedToken, Bias], Field(max_length=LIMITS.logit_biases)]
+Biases = Annotated[dict[BiasedToken, LogitBias], Field(max_length=LIMITS.logit_biases)]
 MemoryTokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
-TopK = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-RepetitionPenalty = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -60,16 +72,16 @@ class SamplingFields(StrictBody):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Count | None = None
-    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    seed: Seed | None = None
     stop: Stop | Stops | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Share | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    presence_penalty: PresencePenalty | None = None
+    frequency_penalty: FrequencyPenalty | None = None
     logit_bias: Biases | None = None
     # Of other servers; clients send them beside OpenAI's fields.
     top_k: TopK | None = None
-    min_p: Share | None = None
+    min_p: MinP | None = None
     repetition_penalty: RepetitionPenalty | None = None
     min_tokens: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     user: Tolerated = None
@@ -88,3 +100,17 @@ class SamplingFields(StrictBody):
     def wants_usage(self) -> bool:
         """Whether a stream ends with the tokens that it took."""
         return bool(self.stream_options and self.stream_options.include_usage)
+
+    def sampling(self, **further: float | None) -> Sampling:
+        """Return how tokens are chosen; what is given in ``further`` goes before the fields of the same names."""
+        fields = {name: getattr(self, name) for name in CHOSEN_BY} | {
+            name: value for name, value in further.items() if value is not None
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        biases = {int(token): bias for token, bias in (self.logit_bias or {}).items()}
+        return replace(Sampling(), **given, logit_bias=biases)
+
+    def request(self, *, owner: str, **further: Any) -> GenerationRequest:
+        """Return the request to the engine that the fields mean; ``further`` is what one of the two routes has."""
+        shared = GenerationRequest(self.model, sampling=self.sampling(), stop=self.stops, owner=owner)
+        return replace(shared, **further)

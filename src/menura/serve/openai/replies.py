@@ -1,4 +1,4 @@
-"""Events of the engine become a reply as soon as they come, or all at once; the client's leaving ends them."""
+"""Facts become the body of a response as soon as they come, or all at once; the client's leaving ends them."""
 
 import asyncio
 import logging
@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from menura.errors import MenuraError
-from menura.serve.generation import Event
 from menura.serve.http.errors import internal_error, openai_error
 
 LOG = logging.getLogger("menura.serve")
@@ -111,7 +110,7 @@ class StreamedReply(EventReply):
             async for facts in events:
                 await _send_piece(send, _piece(facts))
         except Exception as error:  # noqa: BLE001  # whatever it is, the client must not take the reply for finished
-            last = _piece(openai_error(_told(error, scope)))
+            last = _piece(openai_error(_shown_error(error, scope)))
         else:
             last = DONE
         await send({"type": "http.response.body", "body": last, "more_body": False})
@@ -125,14 +124,8 @@ def _piece(facts: Facts) -> bytes:
     return b"data: " + orjson.dumps(facts) + b"\n\n"
 
 
-def _told(error: Exception, scope: Scope) -> MenuraError:
+def _shown_error(error: Exception, scope: Scope) -> MenuraError:
     if isinstance(error, MenuraError):
         return error
     LOG.error("error", exc_info=error, extra={"request_id": scope["state"]["request_id"]})
     return internal_error()
-
-
-async def collected(events: AsyncGenerator[Event, None]) -> list[Event]:
-    """Return all events; the generator is closed when this ends or is cancelled."""
-    async with aclosing(events):
-        return [event async for event in events]

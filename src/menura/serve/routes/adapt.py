@@ -1,7 +1,7 @@
 """``/api/personas/{name}/adapt`` and ``/api/personas/import``: what was sent becomes a persona, as a job."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,6 +15,7 @@ from menura.corpus.jsonl import render
 from menura.errors import ConfigError, Problem, shown
 from menura.serve.chat_dialogues import chat_dialogues
 from menura.serve.database.chats import chat_of, messages_of
+from menura.serve.database.persona_notes import note_consent
 from menura.serve.file_kinds import kind_of, unpack_peft
 from menura.serve.http.caller import Caller, caller_of
 from menura.serve.jobs.adaptation_job import ENDED, AdaptationJob, JobRequest
@@ -38,7 +39,10 @@ COUNTS = ("inner.epochs", "inner.batch_size")
 
 
 class AdaptBody(BaseModel):
-    """From what a persona is to be made, one of ``upload``, ``text`` and ``chat``, and how."""
+    """From what a persona is to be made, one of ``upload``, ``text`` and ``chat``, and how.
+
+    ``consent`` says that the person whose words these are has agreed, which is noted with the time.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     upload: str | None = Field(default=None, max_length=32)
@@ -51,6 +55,7 @@ class AdaptBody(BaseModel):
     more: bool = False
     replace: bool = False
     remember: bool = False
+    consent: bool = False
     format: str | None = Field(default=None, max_length=64)
     base: str = Field(default=DEFAULT, max_length=64)
     method: Literal["", "finetune", "maml", "cmaml"] = ""
@@ -75,6 +80,8 @@ async def adapt(request: Request, name: str, body: AdaptBody) -> dict[str, Any]:
     new = await run_in_threadpool(claim, services, caller, name)
     try:
         upload, body = await _source(services, caller, body)
+        if body.consent:
+            await run_in_threadpool(note_consent, services.database, name, caller.key_id)
         job = await run_in_threadpool(_submitted, services, name, upload, body, assignments)
     except BaseException:
         if new:
@@ -84,13 +91,14 @@ async def adapt(request: Request, name: str, body: AdaptBody) -> dict[str, Any]:
 
 
 @router.post("/import", status_code=201)
-async def import_persona(
+async def import_persona(  # noqa: PLR0913  # each one is a field of the query
     request: Request,
     response: Response,
     name: Annotated[str, Query(max_length=64)],
     filename: Annotated[str, Query(max_length=1024)] = "",
     speaker: Annotated[str | None, Query(max_length=128)] = None,
     base: Annotated[str, Query(max_length=64)] = DEFAULT,
+    consent: bool = False,
 ) -> dict[str, Any]:
     """Make a persona of the body: a .persona or .charx with weights, a zip of peft's folder, a card, or a chat.
 
@@ -104,6 +112,8 @@ async def import_persona(
         limit = services.settings.http.upload_bytes
         upload = await receive(request.stream(), filename or "import", caller.key_id, limit)
         body = AdaptBody(upload=upload.id, speaker=speaker, base=base)
+        if consent:
+            await run_in_threadpool(note_consent, services.database, name, caller.key_id)
         job, waits = await run_in_threadpool(_submitted_import, services, name, upload, body)
     except BaseException:
         if upload is not None:
@@ -199,8 +209,7 @@ def _request(services: Services, name: str, upload: Upload, task: WorkerTask) ->
         discard(upload)
         release(services, name)
 
-    told: Callable[[str], str] = upload.told
-    return JobRequest(task, upload.owner, name, told, end)
+    return JobRequest(task, upload.owner, name, upload.under_sent_name, end)
 
 
 async def _ended(job: AdaptationJob) -> bool:

@@ -73,7 +73,7 @@ async def compare(request: Request, body: CompareBody) -> Response:
     if body.blind:
         SystemRandom().shuffle(names)
     turns = [(turn.role, turn.text) for turn in body.turns] or [("user", str(body.prompt))]
-    lanes = [services.engine.generate(_request(name, turns, body, caller.key_id)) for name in names]
+    lanes = [services.generate(_request(name, turns, body, caller.key_id)) for name in names]
     first = await first_events(request, lanes)
     if first is None:
         return Response(status_code=CLIENT_LEFT)

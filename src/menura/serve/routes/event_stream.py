@@ -27,8 +27,8 @@ def sent_error(error: Exception, **data: Any) -> bytes:
     """Return the event of an error, after which nothing comes; what no user can act on is told in no words."""
     unexpected = Problem("internal", "an error in Menura itself")
     problem = error.problems[0] if isinstance(error, MenuraError) else unexpected
-    told = {"code": problem.code, "message": printable(problem.message), "hint": problem.hint}
-    return sent("error", {**data, "error": told})
+    facts = {"code": problem.code, "message": printable(problem.message), "hint": problem.hint}
+    return sent("error", {**data, "error": facts})
 
 
 async def first_events(request: Request, sources: Sequence[AsyncGenerator[Event, None]]) -> list[Event] | None:

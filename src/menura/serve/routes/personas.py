@@ -3,7 +3,7 @@
 import secrets
 import shutil
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,8 +17,8 @@ from menura import api
 from menura.artefacts import persona_store
 from menura.artefacts.files import home
 from menura.errors import BusyError, ConfigError, shown
-from menura.serve.database import persona_owners
-from menura.serve.http.caller import caller_of
+from menura.serve.database import persona_notes, persona_owners
+from menura.serve.http.caller import Caller, caller_of
 from menura.serve.jobs.process import WorkerTask, result_of
 from menura.serve.ownership import check_persona, check_workspace, claim, may_use, release, usable_names
 from menura.serve.services import Services, services_of
@@ -30,6 +30,10 @@ CACHED_ROWS = 20_000
 EXPORT_SECONDS = 300.0
 CardForm = Literal["charx", "png", "json", "peft"]
 Limit = Annotated[int, Query(ge=1, le=500)]
+MOST_TAGS = 16
+Tag = Annotated[
+    str, Field(min_length=1, max_length=32, pattern=r"^[^\s,\x00-\x1f\x7f]([^,\x00-\x1f\x7f]*[^\s,\x00-\x1f\x7f])?$")
+]
 MEDIA: Mapping[str, str] = {
     "charx": "application/zip",
     "peft": "application/zip",
@@ -38,11 +42,19 @@ MEDIA: Mapping[str, str] = {
 }
 
 
-class RenameBody(BaseModel):
-    """The new name of a persona."""
+class PersonaChanges(BaseModel):
+    """What of a persona changes: its name, its tags, or both."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(max_length=64)
+    name: str | None = Field(default=None, max_length=64)
+    tags: list[Tag] | None = Field(default=None, max_length=MOST_TAGS)
+
+
+class BackBody(BaseModel):
+    """The version to go back to; the one before the current one where none is given."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    version: int | None = Field(default=None, ge=1, lt=2**31)
 
 
 class _Rows:
@@ -78,21 +90,34 @@ def list_personas(
     q: Annotated[str, Query(max_length=128)] = "",
     limit: Limit = 50,
     after: Annotated[str, Query(max_length=64)] = "",
+    tag: Annotated[str, Query(max_length=32)] = "",
 ) -> dict[str, Any]:
-    """List the personas whose names hold ``q``, by name; ``next`` is the ``after`` of the next page, if there is one.
+    """List the personas whose names or tags hold ``q`` and that have the ``tag``, by name.
 
-    One whose file is damaged has ``error`` in place of what is known of it.
+    ``next`` is the ``after`` of the next page, if there is one. One whose file is damaged has ``error`` in place of
+    what is known of it.
     """
     services, caller = services_of(request), caller_of(request)
-    names = [name for name in usable_names(services, caller) if q.casefold() in name.casefold()]
+    names = _searched(services, usable_names(services, caller), q, tag)
     page = [name for name in names if name > after][: limit + 1]
     if services.settings.store:
         rows: list[dict[str, Any]] = [{"name": name} for name in page[:limit]]
     else:
         versions = persona_store.current_versions()
-        rows = [row for name in page[:limit] if (row := _rows.row(name, versions.get(name, 1)))]
+        services.last_use.write()
+        noted = persona_notes.noted(services.database, page[:limit])
+        rows = [{**row, **noted[name]} for name in page[:limit] if (row := _rows.row(name, versions.get(name, 1)))]
     following = page[limit - 1] if len(page) > limit else None
     return {"personas": rows, "total": len(names), "next": following}
+
+
+def _searched(services: Services, names: Sequence[str], query: str, tag: str) -> list[str]:
+    if not query and not tag:
+        return list(names)
+    tags = persona_notes.tags_of(services.database)
+    text = query.casefold()
+    found = (name for name in names if not tag or tag in tags.get(name, ()))
+    return [name for name in found if any(text in one.casefold() for one in (name, *tags.get(name, ())))]
 
 
 @router.get("/{name}", dependencies=CHANGED_HERE)
@@ -102,24 +127,46 @@ def show_persona(request: Request, name: str) -> dict[str, Any]:
     check_persona(services, caller_of(request), name)
     facts = {key: value for key, value in api.persona_facts(name).items() if key != "path"}
     history = [{key: value for key, value in one.items() if key != "path"} for one in api.persona_history(name)]
-    return {**facts, "version": history[-1]["version"], "history": history, "adapting": services.jobs.working_on(name)}
+    services.last_use.write()
+    noted = persona_notes.noted(services.database, [name])[name]
+    noted["consent_given"] = persona_notes.consent_of(services.database, name)
+    version, adapting = history[-1]["version"], services.jobs.working_on(name)
+    return {**facts, "version": version, "history": history, "adapting": adapting, **noted}
 
 
 @router.patch("/{name}", dependencies=CHANGED_HERE)
-def rename_persona(request: Request, name: str, body: RenameBody) -> dict[str, Any]:
-    """Give a persona, with all its versions and chats, another name."""
+def change_persona(request: Request, name: str, body: PersonaChanges) -> dict[str, Any]:
+    """Give a persona other tags, or, with all its versions and chats, another name."""
     services, caller = services_of(request), caller_of(request)
     check_persona(services, caller, name)
+    if body.name is not None:
+        _rename(services, caller, name, body.name)
+    called = body.name or name
+    if body.tags is not None:
+        persona_notes.set_tags(services.database, called, body.tags)
+    return {"name": called, "tags": persona_notes.tags_of(services.database).get(called, [])}
+
+
+def _rename(services: Services, caller: Caller, name: str, new: str) -> None:
     _check_idle(services, name)
-    if persona_store.path_of(body.name).exists():
-        raise ConfigError(f"the name {shown(body.name)} is taken", hint="choose another name", code="name_taken")
-    claim(services, caller, body.name)
+    if persona_store.path_of(new).exists():
+        raise ConfigError(f"the name {shown(new)} is taken", hint="choose another name", code="name_taken")
+    claim(services, caller, new)
     try:
-        api.rename_persona(name, body.name)
+        api.rename_persona(name, new)
     finally:
-        release(services, body.name)
-    persona_owners.rename_persona(services.database, name, body.name)
-    return {"name": body.name}
+        release(services, new)
+    persona_owners.rename_persona(services.database, name, new)
+
+
+@router.post("/{name}/back", dependencies=CHANGED_HERE)
+def take_back(request: Request, name: str, body: BackBody) -> dict[str, Any]:
+    """Make an earlier version of a persona the current one; the current one stays, as an earlier version."""
+    services = services_of(request)
+    check_persona(services, caller_of(request), name)
+    _check_idle(services, name)
+    version, saved = api.back(name, body.version)
+    return {"name": name, "version": version, "earlier": saved.earlier, "changed": saved.changed}
 
 
 @router.delete("/{name}", dependencies=CHANGED_HERE, status_code=204)

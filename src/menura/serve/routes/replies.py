@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from menura.api import PERSONA, YOU
 from menura.corpus.dialogue import Turn
 from menura.errors import DataError
+from menura.serve.collected_reply import CollectedReply
 from menura.serve.database import chats
 from menura.serve.database.database import Database
 from menura.serve.generation import Begun, Delta, Event, Finished, GenerationRequest, Ranked
@@ -18,6 +19,7 @@ from menura.serve.http.caller import caller_of
 from menura.serve.ownership import check_model
 from menura.serve.routes.event_stream import CLIENT_LEFT, EventStream, first_events, sent, sent_error
 from menura.serve.routes.sampling_body import TURN_CHARACTERS, SamplingBody
+from menura.serve.sampling_fields import Count
 from menura.serve.services import Services, services_of
 
 router = APIRouter(prefix="/api/chats", tags=["chats"])
@@ -31,7 +33,7 @@ class ReplyBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     text: str | None = Field(default=None, min_length=1, max_length=TURN_CHARACTERS)
-    candidates: int = Field(default=1, ge=1, le=32)
+    candidates: Count = 1
     system: str = Field(default="", max_length=TURN_CHARACTERS)
     max_new_tokens: int | None = Field(default=None, ge=1)
     memory_tokens: int | None = Field(default=None, ge=0)
@@ -55,12 +57,12 @@ async def reply(request: Request, chat_id: str, body: ReplyBody) -> Response:
         said = chats.NewMessage("user", body.text)
         await run_in_threadpool(chats.add_message, services.database, owner, chat_id, said)
     messages = await run_in_threadpool(chats.messages_of, services.database, owner, chat_id)
-    events = services.engine.generate(_request(services, model, messages, body, owner))
+    events = services.generate(_request(services, model, messages, body, owner))
     first = await first_events(request, [events])
     if first is None:
         return Response(status_code=CLIENT_LEFT)
-    keeping = KeptReply(services.database, owner, chat_id)
-    return EventStream(_sent(first[0], events, keeping), [events])
+    kept = KeptReply(services.database, owner, chat_id)
+    return EventStream(_sent(first[0], events, kept), [events])
 
 
 @dataclass
@@ -70,35 +72,19 @@ class KeptReply:
     database: Database
     owner: str
     chat: str
-    read: Begun | None = None
-    texts: dict[int, str] = field(default_factory=dict)
-    ended: set[int] = field(default_factory=set)
-    ranked: Ranked | None = None
+    reply: CollectedReply = field(default_factory=CollectedReply)
     kept: bool = False
-
-    def take(self, event: Event) -> None:
-        """Add what an event says."""
-        match event:
-            case Begun():
-                self.read = event
-            case Delta():
-                self.texts[event.index] = self.texts.get(event.index, "") + event.text
-            case Finished():
-                self.ended.add(event.index)
-                self.texts.setdefault(event.index, "")
-            case Ranked():
-                self.ranked = event
 
     def keep(self, *, finished: bool) -> dict[str, Any] | None:
         """Store the reply and return the message; None where there is nothing, or it was stored before."""
-        if self.kept or not (finished or any(self.texts.values())):
+        reply = self.reply
+        candidates = [reply.choices[index].text for index in sorted(reply.choices)]
+        if self.kept or not (finished or any(candidates)):
             return None
         self.kept = True
-        candidates = [self.texts[index] for index in sorted(self.texts)]
-        best = self.ranked.best if self.ranked else 0
-        scores = self.ranked.scores if self.ranked else ()
-        read = self.read or Begun("", 0, 0)
-        shown = candidates[best] if best < len(candidates) else ""
+        read = reply.begun or Begun("", 0, 0)
+        scores = reply.ranked.scores if reply.ranked else ()
+        shown = reply.choices[reply.best].text
         several = candidates if len(candidates) > 1 else ()
         message = chats.NewMessage("persona", shown, several, scores, read.recalled, finished, read.version)
         return chats.add_message(self.database, self.owner, self.chat, message)
@@ -124,31 +110,31 @@ def _request(
     )
 
 
-async def _sent(first: Event, events: AsyncGenerator[Event, None], reply: KeptReply) -> AsyncGenerator[bytes, None]:
+async def _sent(first: Event, events: AsyncGenerator[Event, None], kept: KeptReply) -> AsyncGenerator[bytes, None]:
     event: Event | None = first
     try:
         while event is not None:
-            reply.take(event)
+            kept.reply.take(event)
             yield event_bytes(event)
             event = await anext(events, None)
-        message = await run_in_threadpool(reply.keep, finished=True)
+        message = await run_in_threadpool(kept.keep, finished=True)
         yield sent("stored", {"message": message})
     except Exception as error:  # noqa: BLE001  # the status was sent already, so that an event must tell
-        message = await run_in_threadpool(reply.keep, finished=False)
+        message = await run_in_threadpool(kept.keep, finished=False)
         yield sent_error(error, message=message)
     finally:
         # The client has left. Nothing can be awaited any more, and one row takes milliseconds.
-        reply.keep(finished=False)
+        kept.keep(finished=False)
 
 
 def event_bytes(event: Event, **data: Any) -> bytes:
     """Return an event of the engine as one of the stream, with further data."""
     match event:
         case Begun():
-            told: dict[str, Any] = {"model": event.model, "version": event.version, "notes": list(event.notes)}
-            told |= {"prompt_tokens": event.prompt_tokens, "cached_tokens": event.cached_tokens}
-            told["recalled"] = [list(pair) for pair in event.recalled]
-            return sent("begun", {**data, **told})
+            begun: dict[str, Any] = {"model": event.model, "version": event.version, "notes": list(event.notes)}
+            begun |= {"prompt_tokens": event.prompt_tokens, "cached_tokens": event.cached_tokens}
+            begun["recalled"] = [list(pair) for pair in event.recalled]
+            return sent("begun", {**data, **begun})
         case Delta():
             return sent("delta", {**data, "index": event.index, "text": event.text})
         case Finished():

@@ -3,22 +3,32 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from menura.serve.generation import Sampling
+from menura.serve.sampling_fields import (
+    FrequencyPenalty,
+    MinP,
+    PresencePenalty,
+    RepetitionPenalty,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+)
 
 TURN_CHARACTERS = 32_768
 
 
 class SamplingBody(BaseModel):
-    """The names and ranges of OpenAI's API, and of transformers for the rest."""
+    """The settings of ``Sampling`` by their names."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    temperature: float = Field(default=Sampling.temperature, ge=0, le=2)
-    top_p: float = Field(default=Sampling.top_p, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0, le=100_000)
-    min_p: float = Field(default=0.0, ge=0, le=1)
-    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
-    repetition_penalty: float = Field(default=1.0, ge=1, le=2)
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    temperature: Temperature = Sampling.temperature
+    top_p: TopP = Sampling.top_p
+    top_k: TopK = Sampling.top_k
+    min_p: MinP = Sampling.min_p
+    presence_penalty: PresencePenalty = Sampling.presence_penalty
+    frequency_penalty: FrequencyPenalty = Sampling.frequency_penalty
+    repetition_penalty: RepetitionPenalty = Sampling.repetition_penalty
+    seed: Seed | None = None
 
     def chosen(self) -> Sampling:
         """Return them as the engine takes them."""

@@ -51,11 +51,11 @@ async def upload(
     pasted = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/plain"
     limit = limits.paste_bytes if pasted else limits.upload_bytes
     made = await receive(request.stream(), filename or PASTED, caller.key_id, limit)
-    told = {"id": made.id, "filename": made.filename, "bytes": made.bytes}
+    facts = {"id": made.id, "filename": made.filename, "bytes": made.bytes}
     if not preview:
-        return told
+        return facts
     try:
-        return {**told, "preview": await run_in_threadpool(preview_of, made, {})}
+        return {**facts, "preview": await run_in_threadpool(preview_of, made, {})}
     except UnsafeError:
         await run_in_threadpool(discard, made)
         raise
@@ -90,7 +90,7 @@ def preview_of(upload: Upload, reading: dict[str, Any], form: str | None = None)
     for one in (*found["files"], *found["problems"]):
         for key in ("name", "file", "message", "hint"):
             if key in one:
-                one[key] = upload.told(one[key])
+                one[key] = upload.under_sent_name(one[key])
     return {**found, "suggested": _suggested(found, upload)}
 
 
