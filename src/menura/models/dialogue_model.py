@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from menura.batches.batch import Batch, SoftTargets
 from menura.batches.chat_format import ChatFormat
-from menura.batches.encode import EncodedExchange
+from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.padded import PaddedBatch
 from menura.errors import ConfigError
 from menura.models.layers.latent import mixture_nll
@@ -114,6 +114,14 @@ class HasNeuralCache(Protocol):
 
     def using_cache(self, cache: NeuralCache | None) -> AbstractContextManager[None]:
         """Mix a cache into every distribution while the block runs; with None, none is."""
+
+
+@runtime_checkable
+class HasLineStates(Protocol):
+    """A model that knows what a line is about, whoever says it: by hidden states that no persona changes."""
+
+    def line_states(self, lines: Sequence[Ids]) -> Tensor:
+        """Return (N, D) the mean hidden state of each line, the same alone as among others."""
 
 
 @runtime_checkable

@@ -297,6 +297,20 @@ class CausalLm(DialogueModel[CausalState]):
         states = torch.cat([self._hidden(part, part.predict_index) for part in parts])
         return states, torch.cat([part.labels for part in parts]), torch.cat([part.label_exchange for part in parts])
 
+    @torch.no_grad()
+    def line_states(self, lines: Sequence[Ids]) -> Tensor:
+        """Return (N, D) the mean over each line of what enters the lowest adapted layer, without the first token's.
+
+        The layers below that one are the base's, whoever's adapters are in use. The first token's state is that of
+        any first token: attention rests there.
+        """
+        states = []
+        for line in lines:
+            vectors = self._embedded(torch.tensor(line, dtype=torch.long, device=self.device))
+            lower = self.backbone.forward_lower(vectors, SequenceLayout((len(line),), self.device))
+            states.append(wide(lower[min(1, len(line) - 1) :]).mean(0))
+        return torch.stack(states)
+
     def _with_adapters(self, persona_rows: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
         if persona_rows is None:
             return nullcontext()
