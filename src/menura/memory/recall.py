@@ -116,7 +116,8 @@ def _text(exchange: Exchange) -> str:
 def _unit(vectors: NDArray[numpy.float32]) -> NDArray[numpy.float32]:
     """Return vectors (…, D) of length 1; one of no length stays 0."""
     lengths = numpy.linalg.norm(vectors, axis=-1, keepdims=True).astype(numpy.float32)
-    return vectors / numpy.maximum(lengths, numpy.finfo(numpy.float32).tiny)
+    unit: NDArray[numpy.float32] = vectors / numpy.maximum(lengths, numpy.finfo(numpy.float32).tiny)
+    return unit
 
 
 def words(text: str) -> list[str]:
