@@ -171,6 +171,14 @@ class SelfDistills(Protocol):
 
 
 @runtime_checkable
+class LosesByParts(Protocol):
+    """A model whose loss of a batch is a sum, so that its gradient takes the memory of one part at a time."""
+
+    def parts(self, batch: Batch) -> Sequence[Batch]:
+        """Return batches whose losses' totals have the total of ``batch`` as their sum."""
+
+
+@runtime_checkable
 class HasDropout(Protocol):
     """A model with dropout, which is active only while it is trained on pooled dialogues."""
 
