@@ -276,6 +276,21 @@ def test_recalled_exchanges_stand_before_each_context_within_their_budget(given:
     assert asked(rows["recalled, K=2"]) == asked(rows["un-adapted"])
 
 
+def test_what_is_recalled_by_states_is_other_than_by_words_and_the_same_for_everybody_s_weights(
+    given: Prepared,
+) -> None:
+    settings = replace(QUICK, shots=(2,), memory_tokens=60, metrics=("ppl",))
+    by_words, by_states = (
+        {row.label: row for row in evaluate_prepared(given, asked, personas=2, say=quiet).rows}
+        for asked in (settings, replace(settings, memory_by="states"))
+    )
+    likely = {name: [s.reference_nll for s in by_states[f"{name}, K=2"].scored] for name in ("recalled", "adapted")}
+    assert likely["recalled"] != [sample.reference_nll for sample in by_words["recalled, K=2"].scored]
+    assert likely["adapted"] == [sample.reference_nll for sample in by_words["adapted, K=2"].scored]
+    read = [by_states[f"{name}, K=2"].draws[0].context_tokens for name in ("recalled", "adapted + recalled")]
+    assert read[0] == read[1]
+
+
 def test_a_cache_of_own_words_adds_rows_and_costs_no_context(given: Prepared) -> None:
     settings = replace(QUICK, shots=(2,), memory_tokens=60, cache_weight=0.2, metrics=("ppl",))
     found = evaluate_prepared(given, settings, personas=2, say=quiet)

@@ -2,8 +2,13 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from string import ascii_lowercase
 
+import numpy
 import pytest
+from numpy.typing import NDArray
 
 from menura.batches.chat_format import CHAT_FORMATS
 from menura.batches.encode import Encoder
@@ -93,3 +98,49 @@ def test_a_memory_holds_each_reply_with_the_turn_before_it(encoder: Encoder) -> 
     memory = memory_of([(encoder.exchange(exchange("a", "b")), encoder.exchange(longer, "p"))])
     assert [[turn.text for turn in one.context] for one in memory.exchanges] == [["a"], ["third"]]
     assert [one.reply.text for one in memory.exchanges] == ["b", "fourth"]
+
+
+def letters(lines: Sequence[str]) -> NDArray[numpy.float32]:
+    """Stand in for a network: how often a line has each letter, all far from 0 in one direction."""
+    counts = [[line.lower().count(letter) for letter in ascii_lowercase] for line in lines]
+    return numpy.array(counts, numpy.float32) + 50
+
+
+def test_by_states_the_likest_is_recalled_though_no_word_is_shared(encoder: Encoder) -> None:
+    memory = replace(MEMORY, states_of=letters)
+    context = [Turn("you", "satcat towtac minoubo")]  # the letters of the first exchange
+    assert MEMORY.ranked(context) == []
+    ranked = memory.ranked(context)
+    assert ranked[0] == 0
+    assert sorted(ranked) == list(range(len(SAID)))
+    assert memory.recalled(context, encoder, 10_000)[-1][-1].source == replace(MEMORY.exchanges[0], facts=())
+
+
+def test_states_are_compared_by_cosine_beyond_what_all_share() -> None:
+    memory = replace(MEMORY, states_of=letters)
+    texts = ["\n".join(said) for said in SAID]
+    states = letters(texts) - letters(texts).mean(0)
+    asked = letters(["hm\nsundays by the river"])[0] - letters(texts).mean(0)
+    cosines = states @ asked / numpy.linalg.norm(states, axis=1) / numpy.linalg.norm(asked)
+    ranked = memory.ranked([Turn("you", "cats?"), Turn("ann", "hm"), Turn("you", "sundays by the river")])
+    assert ranked == sorted(range(len(SAID)), key=lambda place: -cosines[place])
+
+
+def test_by_states_nothing_is_recalled_of_nothing(encoder: Encoder) -> None:
+    assert replace(MEMORY, states_of=letters).recalled([], encoder, 1000) == ()
+    assert ExchangeMemory((), letters).recalled([Turn("you", "river")], encoder, 1000) == ()
+    one = ExchangeMemory(MEMORY.exchanges[:1], letters)  # it is its own mean
+    assert len(one.recalled([Turn("you", "river")], encoder, 1000)) == 1
+
+
+def test_states_of_a_memory_are_computed_once() -> None:
+    asked: list[int] = []
+
+    def noting(lines: Sequence[str]) -> NDArray[numpy.float32]:
+        asked.append(len(lines))
+        return letters(lines)
+
+    memory = replace(MEMORY, states_of=noting)
+    for line in ("river", "cats"):
+        memory.ranked([Turn("you", line)])
+    assert asked == [len(SAID), 1, 1]

@@ -4,7 +4,7 @@ The rate is fixed, or learnt for each tensor (Meta-SGD, Li et al., 2017; MAML++,
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from menura.adaptation.weights import RATES, adaptable_parameters, loss_with
 from menura.batches.batch import Batch
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, Loss
+from menura.models.dialogue_model import DialogueModel, LosesByParts, Loss
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -63,10 +63,34 @@ def loss_and_gradients(
     inner_frozen: Mapping[str, Tensor],
     exact: bool,
 ) -> tuple[Tensor, Values]:
-    """Return a loss and its gradients for ``weights``; with ``exact`` they can be differentiated again."""
+    """Return a loss and its gradients for ``weights``; with ``exact`` they can be differentiated again.
+
+    Without, a model that can gives them part by part, so that no more than one part's graph is in memory.
+    """
+    if not exact and isinstance(problem.model, LosesByParts):
+        return _summed(_parts_in_turn(problem, weights, problem.model.parts(batch), inner_frozen))
     with torch.enable_grad(), twice_differentiable() if exact else nullcontext():
         loss = loss_with(problem.model, {**weights, **inner_frozen}, batch).total
         return loss, torch.autograd.grad(loss, list(weights.values()), create_graph=exact, materialize_grads=True)
+
+
+def _parts_in_turn(
+    problem: InnerProblem, weights: Mapping[str, Tensor], parts: Sequence[Batch], inner_frozen: Mapping[str, Tensor]
+) -> Iterator[tuple[Tensor, Values]]:
+    """Yield each part's share of the loss, detached, and of the gradients."""
+    for part in parts:
+        with torch.enable_grad():
+            loss = loss_with(problem.model, {**weights, **inner_frozen}, part).total
+            yield loss.detach(), torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+
+
+@torch.no_grad()
+def _summed(shares: Iterator[tuple[Tensor, Values]]) -> tuple[Tensor, Values]:
+    loss, gradients = next(shares)
+    for share, more in shares:
+        loss = loss + share
+        gradients = tuple(gradient.add_(other) for gradient, other in zip(gradients, more, strict=True))
+    return loss, gradients
 
 
 def updated_states(

@@ -23,7 +23,8 @@ from menura.corpus.strict_json import SURROGATE
 from menura.decoding.generate import Decoding, several, stream
 from menura.decoding.sampling import Greedy, Nucleus
 from menura.errors import ConfigError, DataError
-from menura.memory.recall import MEMORY_TOKENS, ExchangeMemory
+from menura.memory.recall import ExchangeMemory
+from menura.memory.settings import MEMORY_TOKENS
 from menura.models.dialogue_model import HasLatents, caching, check_strength, nll_of, weighing
 from menura.models.layers.neural_cache import NeuralCache
 from menura.personas.adapt_persona import adapt_persona, check_persona, encoded

@@ -6,7 +6,7 @@ A mask is True where the token is real.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -77,11 +77,21 @@ class SoftTargets:
 
 @dataclass(frozen=True)
 class Batch:
-    """B encoded exchanges on one device, and the tensors a model reads from them, made on first use."""
+    """B encoded exchanges on one device, and the tensors a model reads from them, made on first use.
+
+    With a ``chunk`` the loss is that chunk's share of the whole batch's (``part``).
+    """
 
     exchanges: tuple[EncodedExchange, ...]
     device: torch.device = torch.device("cpu")
     soft_targets: SoftTargets | None = field(default=None, repr=False, compare=False, kw_only=True)
+    chunk: int | None = field(default=None, kw_only=True)
+
+    def part(self, chunk: int) -> "Batch":
+        """Return the same batch for the loss of one of its packed chunks; both share what is packed."""
+        part = replace(self, chunk=chunk)
+        part.__dict__["packed"] = self.packed  # where ``cached_property`` keeps it
+        return part
 
     def __len__(self) -> int:
         return len(self.exchanges)

@@ -46,6 +46,7 @@ from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.latent import Health
+from menura.personas.recall_by_states import states_for
 from menura.training.data import EncodedTask
 from menura.training.precision import Precision, approximately
 
@@ -336,7 +337,7 @@ class Evaluation:
             )
 
     def _recalled(self, support: Sequence[EncodedDialogue]) -> Before:
-        memory = memory_of(support)
+        memory = memory_of(support, states_for(self.config.memory_by, self.model, self.encoder))
         return lambda exchange: memory.recalled_for(exchange, self.encoder, self.config.memory_tokens)
 
     def _receivers(self, stranger: str, index: int, folds: Mapping[str, Sequence[Fold]]) -> Iterator[tuple[str, int]]:

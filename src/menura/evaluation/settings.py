@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from menura.errors import ConfigError
+from menura.memory.settings import RecallBy
 
 if TYPE_CHECKING:
     from menura.decoding.candidates import Ranking
@@ -77,6 +78,7 @@ class EvaluateConfig:
     epochs: tuple[int, ...] = setting((), "Inner epochs to choose from on held-back personas: 1,2,4")
     prompt: bool = setting(False, "Rows with the support dialogues in the context.")
     memory_tokens: int = setting(0, "Rows with exchanges that are recalled, in so many tokens of context.", minimum=0)
+    memory_by: RecallBy = setting("bm25", "How exchanges are recalled: bm25, by words, or states of the network.")
     cache_weight: float = setting(0.0, "Rows with a cache of the person's own words, of so much weight.")
     identify: bool = setting(False, "Whose persona makes each person's held-out replies likeliest.")
     ask_facts: bool = setting(False, "Ask for what the persona said of itself in the support, in place of queries.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from menura.batches.batch import Batch, SoftTargets
 from menura.batches.chat_format import ChatFormat
-from menura.batches.encode import EncodedExchange
+from menura.batches.encode import EncodedExchange, Ids
 from menura.batches.padded import PaddedBatch
 from menura.errors import ConfigError
 from menura.models.layers.latent import mixture_nll
@@ -117,6 +117,14 @@ class HasNeuralCache(Protocol):
 
 
 @runtime_checkable
+class HasLineStates(Protocol):
+    """A model that knows what a line is about, whoever says it: by hidden states that no persona changes."""
+
+    def line_states(self, lines: Sequence[Ids]) -> Tensor:
+        """Return (N, D) the mean hidden state of each line, the same alone as among others."""
+
+
+@runtime_checkable
 class HasStepArgmax(Protocol):
     """A model that finds the likeliest next token without scoring the whole vocabulary."""
 
@@ -160,6 +168,14 @@ class SelfDistills(Protocol):
 
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with the model's present distribution at each label as a target of weight ``share``."""
+
+
+@runtime_checkable
+class LosesByParts(Protocol):
+    """A model whose loss of a batch is a sum, so that its gradient takes the memory of one part at a time."""
+
+    def parts(self, batch: Batch) -> Sequence[Batch]:
+        """Return batches whose losses' totals have the total of ``batch`` as their sum."""
 
 
 @runtime_checkable

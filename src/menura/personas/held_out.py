@@ -13,7 +13,7 @@ from menura.artefacts.loading import LoadedModel
 from menura.artefacts.persona_memory import RememberedExchanges
 from menura.batches.encode import EncodedDialogue, EncodedExchange
 from menura.errors import number_of
-from menura.memory.recall import MEMORY_TOKENS
+from menura.memory.settings import MEMORY_TOKENS
 from menura.models.dialogue_model import caching
 
 ROUNDS = 2000  # of the bootstrap

@@ -88,14 +88,11 @@ def control_for(loaded: LoadedModel, method: Adaptation) -> Control | None:
     return Control(path, None, someone, encoded(loaded, someone.support, someone.speaker))
 
 
-@lru_cache(maxsize=1)  # reading them takes seconds
-def _speakers() -> list[Task]:
-    return by_speaker(chitchat.read(chitchat.installed()))
-
-
+@lru_cache(maxsize=1)  # reading takes seconds, and all who are in the corpus take 150 MB
 def packaged_speaker() -> Selection | None:
     """Return five dialogues of a speaker of the packaged corpus who speaks about as much as most; None: no corpus."""
-    known = [task for task in _speakers() if len(task.dialogues) >= DIALOGUES]
+    speakers = by_speaker(chitchat.read(chitchat.installed()))
+    known = [task for task in speakers if len(task.dialogues) >= DIALOGUES]
     return Selection.first_of(min(known, key=_unusual), DIALOGUES, 0) if known else None
 
 

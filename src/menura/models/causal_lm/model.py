@@ -30,6 +30,7 @@ from menura.models.causal_lm.functional_networks import functional_network
 from menura.models.causal_lm.head import head_of
 from menura.models.causal_lm.hf_modules import blocks_of
 from menura.models.causal_lm.kv_cache import joined_mask
+from menura.models.causal_lm.label_losses import LabelLosses
 from menura.models.causal_lm.padded_forward import padded_forward, padded_forward_above
 from menura.models.dialogue_model import DialogueModel, Loss, mean_loss, softened_by
 from menura.models.layers.argmax import suppress_tokens
@@ -37,6 +38,7 @@ from menura.models.layers.embeddings_and_heads import special_rows, wide
 from menura.models.layers.neural_cache import NeuralCache
 
 PASS_TOKENS = 2048  # tokens in one forward pass: bounds memory, changes no result
+LOSS_TOKENS = 512  # the same where a gradient may be wanted, for which all that was computed on the way is kept
 REPLIES_AT_ONCE = 5  # candidates in one forward pass after a shared context
 KEPT_BYTES = 1 << 30  # of cached frozen-layer output for sequences seen before
 
@@ -83,34 +85,36 @@ class CausalLm(DialogueModel[CausalState]):
         return self
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the loss of the batch's replies, each dialogue read once."""
+        """Return the loss of the batch's replies, each dialogue read once; of one chunk, its share of that."""
         if isinstance(batch, PaddedBatch):
             return self._padded_loss(batch)
         nll = torch.zeros(len(batch), device=self.device, dtype=self.dtype)
-        softened = []
-        for number, part in enumerate(batch.packed.chunks(PASS_TOKENS)):
-            logits = self.logits_of(self._hidden(part, part.predict_index))  # (N, V), at labels only
-            token_nll = nn.functional.cross_entropy(logits, part.labels, reduction="none")
+        few = batch.chunk is not None and not self._head_learns and self._cache_in_use is None
+        losses, softened = LabelLosses(self.logits_of, batch.soft_targets, few), []
+        for number, part in enumerate(batch.packed.chunks(LOSS_TOKENS)):
+            if batch.chunk not in (None, number):
+                continue
+            token_nll, soft = losses.of(self._hidden(part, part.predict_index), part.labels, number)
             nll = nll.index_add(0, part.label_exchange, token_nll.to(nll.dtype))
-            if batch.soft_targets:
-                wanted = self._soft_target(batch.soft_targets, number)
-                softened.append(nn.functional.cross_entropy(logits, wanted, reduction="sum"))
+            softened.append(soft)
         return softened_by(mean_loss(nll, batch.reply_lengths), batch.soft_targets, softened)
+
+    def parts(self, batch: Batch) -> list[Batch]:
+        """Return the batch once for each of its packed chunks."""
+        return [batch.part(number) for number in range(len(batch.packed.chunks(LOSS_TOKENS)))]
 
     @torch.no_grad()
     def with_soft_targets(self, batch: Batch, share: float) -> Batch:
         """Return the batch with the model's present distribution at each label as soft target."""
-        states = tuple(self._hidden(part, part.predict_index) for part in batch.packed.chunks(PASS_TOKENS))
-        learns = self.special_rows is not None or self._table[0].weight.requires_grad  # an in-place base does
+        states = tuple(self._hidden(part, part.predict_index) for part in batch.packed.chunks(LOSS_TOKENS))
+        learns = self._head_learns
         probabilities = tuple(self.logits_of(hidden).softmax(-1) for hidden in states) if learns else ()
         return replace(batch, soft_targets=SoftTargets(share, probabilities, () if learns else states))
 
-    @torch.no_grad()
-    def _soft_target(self, targets: SoftTargets, chunk: int) -> Tensor:
-        """Return (N, V) the soft targets of a chunk."""
-        if targets.probabilities:
-            return targets.probabilities[chunk]
-        return self.logits_of(targets.states[chunk]).softmax(-1)
+    @property
+    def _head_learns(self) -> bool:
+        """Whether what makes logits of states is trained: an in-place base's is."""
+        return self.special_rows is not None or self._table[0].weight.requires_grad
 
     def check_padded(self) -> None:
         """Raise ConfigError if the network has no functional layers here."""
@@ -296,6 +300,20 @@ class CausalLm(DialogueModel[CausalState]):
         parts = batch.packed.chunks(PASS_TOKENS)
         states = torch.cat([self._hidden(part, part.predict_index) for part in parts])
         return states, torch.cat([part.labels for part in parts]), torch.cat([part.label_exchange for part in parts])
+
+    @torch.no_grad()
+    def line_states(self, lines: Sequence[Ids]) -> Tensor:
+        """Return (N, D) the mean over each line of what enters the lowest adapted layer, without the first token's.
+
+        The layers below that one are the base's, whoever's adapters are in use. The first token's state is that of
+        any first token: attention rests there.
+        """
+        states = []
+        for line in lines:
+            vectors = self._embedded(torch.tensor(line, dtype=torch.long, device=self.device))
+            lower = self.backbone.forward_lower(vectors, SequenceLayout((len(line),), self.device))
+            states.append(wide(lower[min(1, len(line) - 1) :]).mean(0))
+        return torch.stack(states)
 
     def _with_adapters(self, persona_rows: Tensor | None, lengths: tuple[int, ...]) -> AbstractContextManager[None]:
         if persona_rows is None:

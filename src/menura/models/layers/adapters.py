@@ -5,7 +5,7 @@ Weights stay in float32 whatever the base is in: an adapter computes in float32 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -125,12 +125,36 @@ class Lora(nn.Module):
 
     def forward(self, inputs: Tensor, output: Tensor) -> Tensor:
         """Add to the map's output (…, D_out) the low-rank map of its input (…, D_in)."""
-        added: Tensor = self.up(self.down(inputs.to(self.down.weight.dtype)))
+        added: Tensor = self.up(self._lowered(inputs))
         return (output + added).to(output.dtype)
+
+    def _lowered(self, inputs: Tensor) -> Tensor:
+        weight = self.down.weight
+        if inputs.dtype == weight.dtype or torch.is_autocast_enabled(inputs.device.type):
+            return self.down(inputs.to(weight.dtype))  # type: ignore[no-any-return]  # a module's
+        return _WideLinear.apply(inputs, weight)  # type: ignore[no-any-return, no-untyped-call]  # torch's own
 
     def can_learn(self) -> bool:
         """B learns through A and A through B: with both zero neither does."""
         return bool(torch.any(self.down.weight)) or bool(torch.any(self.up.weight))
+
+
+class _WideLinear(torch.autograd.Function):
+    """A linear map in the weight's precision that keeps its input in the input's own, which several maps share."""
+
+    @staticmethod
+    def forward(inputs: Tensor, weight: Tensor) -> Tensor:
+        return nn.functional.linear(inputs.to(weight.dtype), weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        del output
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, weight = ctx.saved_tensors
+        return (slope @ weight).to(inputs.dtype), slope.flatten(0, -2).T @ inputs.to(weight.dtype).flatten(0, -2)
 
 
 class Ia3(nn.Module):
