@@ -112,7 +112,7 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         summed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        summed.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        summed.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return summed.hexdigest()
 
 
