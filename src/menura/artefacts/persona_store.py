@@ -12,11 +12,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from menura.artefacts.bases.catalogue import BASES
-from menura.artefacts.file_lock import held
 from menura.artefacts.files import home, write_bytes
 from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_artefact import PersonaArtefact, read
 from menura.corpus.atomic_files import reporting
+from menura.corpus.file_lock import held
 from menura.errors import ConfigError, DataError, MenuraError, StorageError, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

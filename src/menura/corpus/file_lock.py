@@ -3,6 +3,12 @@
 import errno
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from menura.corpus.atomic_files import reporting
+from menura.errors import BusyError
 
 try:
     import fcntl
@@ -11,7 +17,8 @@ except ImportError:  # Windows, which has msvcrt
 
 BEYOND = 1 << 30  # the byte that is locked on Windows: what others read lies before it
 HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # another process has it
-BETWEEN_TRIES = 0.02  # seconds
+BETWEEN_TRIES = 0.005  # seconds
+LONGEST = 60.0  # seconds: a write takes a fraction of one
 
 
 def try_lock(descriptor: int) -> bool:
@@ -29,6 +36,26 @@ def lock(descriptor: int) -> None:
     """Lock an open file as soon as nobody else has."""
     while not try_lock(descriptor):
         time.sleep(BETWEEN_TRIES)
+
+
+@contextmanager
+def held(path: Path, doing: str) -> Iterator[None]:
+    """Hold a file beside what several processes change, by this thread alone; waits for others at most a minute.
+
+    It is not taken a second time by who holds it. Raises BusyError, which names what the others are ``doing``.
+    """
+    with reporting(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        ends = time.monotonic() + LONGEST
+        while not try_lock(descriptor):
+            if time.monotonic() >= ends:
+                raise BusyError(f"another process is {doing}", hint="end the process that does it, and try again")
+            time.sleep(BETWEEN_TRIES)
+        yield
+    finally:
+        os.close(descriptor)  # which also lets go
 
 
 def _lock(descriptor: int) -> None:

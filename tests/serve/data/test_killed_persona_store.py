@@ -142,7 +142,7 @@ def test_writers_of_one_persona_take_turns_and_none_loses_a_version(empty_worksp
 def test_what_is_being_written_is_no_left_over(empty_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     persona_store.save(made_persona("anna"))
     unfinished = empty_workspace / "personas" / ".anna.persona.x1"
-    monkeypatch.setattr("menura.artefacts.file_lock.SECONDS", 0.05)
+    monkeypatch.setattr("menura.corpus.file_lock.LONGEST", 0.05)
     with persona_store.changing():
         unfinished.write_bytes(b"half")
         with pytest.raises(BusyError, match="changing personas"):
