@@ -28,6 +28,7 @@ from menura.serve.app import create_app
 from menura.serve.database.database import Database
 from menura.serve.http.keys import KeyStore
 from menura.serve.jobs.jobs import Jobs
+from menura.serve.last_use import LastUse
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 
@@ -64,9 +65,9 @@ def large_persona(name: str, number: int) -> Any:
 def application() -> Iterator[FastAPI]:
     """Give the server's application on the workspace of now."""
     settings, database = ServerSettings(), Database()
-    made = Jobs(settings.jobs)
+    made = Jobs(settings.jobs, database)
     try:
-        yield create_app(Services(FakeEngine(), settings, KeyStore(), database, made))
+        yield create_app(Services(FakeEngine(), settings, KeyStore(), database, made, LastUse(database)))
     finally:
         made.close()
         database.close()

@@ -26,6 +26,7 @@ from menura.serve.engine.prefix_cache import PrefixCache
 from menura.serve.engine.scheduler import BatchingEngine
 from menura.serve.http.keys import KeyStore
 from menura.serve.jobs.jobs import Jobs
+from menura.serve.last_use import LastUse
 from menura.serve.services import Services
 
 PERSONAS = count(full_count=64, quick_count=8)
@@ -69,9 +70,10 @@ def server(crowd: Crowd) -> Iterator[str]:
     first = make_persona(crowd.loaded, name_of(0), salt=SALTS[0], scale=crowd.scale)
     room = sum(value.nbytes for value in first.weights.values()) * crowd.personas // 2
     chosen = settings(slots=16, max_waiting=CLIENTS, resident_bytes=room)
-    engine, database, jobs = BatchingEngine(chosen), Database(), Jobs(chosen.jobs)
+    engine, database = BatchingEngine(chosen), Database()
+    jobs = Jobs(chosen.jobs, database)
     try:
-        with serving(create_app(Services(engine, chosen, KeyStore(), database, jobs))) as (url, _):
+        with serving(create_app(Services(engine, chosen, KeyStore(), database, jobs, LastUse(database)))) as (url, _):
             yield url
             freed = time.monotonic() + 5
             while engine.state().running and time.monotonic() < freed:
