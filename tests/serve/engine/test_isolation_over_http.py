@@ -128,7 +128,9 @@ class HttpClients:
         if reply.status_code != 200:
             code = json.loads(await reply.aread())["error"]["code"]
             self.gone += 1
-            if code not in GONE:
+            if code == "overloaded":  # on a busy machine: it waited for longer than it may
+                await asyncio.sleep(float(reply.headers["Retry-After"]))
+            elif code not in GONE:
                 self.wrong.append(f"{name}: {reply.status_code} {code}")
             return
         possible = [self.crowd.replies[name, salt, prompt] for salt in SALTS]

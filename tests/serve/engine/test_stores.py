@@ -28,11 +28,32 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedModel]:
     patch.undo()
 
 
-@pytest.fixture(params=["memory", "folder"])
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give an empty bucket of a server that speaks S3; skip where there is none."""
+    pytest.importorskip("s3fs", reason="no s3fs here: pip install s3fs 'moto[server]'")
+    server_of = pytest.importorskip("moto.server", reason="no moto here: pip install s3fs 'moto[server]'")
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    named = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**named, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}.items():
+        monkeypatch.setenv(name, value)
+    files = fsspec.filesystem("s3", skip_instance_cache=True)
+    files.mkdir("menura-test")
+    yield "s3://menura-test/personas"
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "folder", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the address of an empty store."""
     if request.param == "folder":
         yield str(tmp_path)
+        return
+    if request.param == "s3":
+        yield request.getfixturevalue("bucket")
         return
     files = fsspec.filesystem("memory")
     files.makedirs("/personas", exist_ok=True)

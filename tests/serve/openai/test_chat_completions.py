@@ -197,19 +197,6 @@ def test_candidates_stream_too(app: FastAPI) -> None:
     assert [choice["menura"]["selected"] for choice in scored] == [False, False, True]
 
 
-def test_a_front_end_s_own_question_goes_to_the_base_and_says_so(app: FastAPI, engine: FakeEngine) -> None:
-    task = "### Task:\nGenerate a concise, 3-5 word title"
-    reply = post(app, CHAT, said(("user", task))).json()
-    assert engine.asked[0].model == "tiny"
-    assert reply["model"] == "anna"
-    assert reply["menura"]["notes"] == [
-        "a front end's own question about the chat: answered by tiny, without the persona"
-    ]
-    post(app, CHAT, said(("user", "what is ### Task: for?")))
-    assert engine.asked[1].model == "anna"
-    assert post(app, CHAT, said(("user", task)) | {"model": "tiny"}).json()["menura"]["notes"] == []
-
-
 def test_an_error_before_the_first_event_is_a_status_also_of_a_stream(app: FastAPI, engine: FakeEngine) -> None:
     engine.fails_first = NumericalError("logits are not finite", code="engine_error")
     for stream in (False, True):
@@ -230,41 +217,6 @@ def test_an_error_in_the_middle_ends_the_stream_without_done(
     assert "[DONE]" not in text
     assert not any(choice["finish_reason"] for event in events[:-1] for choice in event["choices"])
     assert engine.running == 0
-
-
-def test_what_silly_tavern_sends_is_answered(app: FastAPI, engine: FakeEngine) -> None:
-    body = {
-        "messages": [
-            {"role": "system", "content": "Write Anna's next reply in a fictional chat between Anna and User."},
-            {"role": "system", "content": "[Start a new Chat]"},
-            {"role": "assistant", "content": "hey you"},
-            {"role": "user", "content": "hi", "name": "User"},
-            {"role": "system", "content": ""},
-        ],
-        "model": "anna",
-        "temperature": 1,
-        "max_tokens": 300,
-        "stream": True,
-        "presence_penalty": 0,
-        "frequency_penalty": 0,
-        "top_p": 1,
-        "top_k": 0,
-        "stop": [],
-        "logit_bias": {},
-        "seed": 1234,
-        "n": 1,
-        "logprobs": False,
-        "reasoning_effort": "medium",
-        "tools": [],
-        "tool_choice": "auto",
-    }
-    chunks_of(app, body)
-    assert engine.asked[0].turns == (Turn("persona", "hey you"), Turn("you", "hi"))
-
-
-def test_what_open_webui_sends_is_answered(app: FastAPI) -> None:
-    body = HELLO | {"stream": True, "stream_options": {"include_usage": True}, "metadata": {"chat_id": "x"}}
-    assert post(app, CHAT, body | {"user": {"name": "x", "id": "y"}, "min_p": 0.05}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,11 @@ from menura.serve.openai.fields import LIMITS, MemoryTokens, SamplingFields, Str
 from menura.serve.sampling_fields import Count, MinP, RepetitionPenalty, TopK
 
 SPEAKERS = {"user": YOU, "assistant": PERSONA}
-# Open WebUI asks the model of a chat for its title, tags and further questions, in a message that begins like this.
+# Open WebUI asks the model of a chat for its title, tags, further questions and search words, or to sum it up, in a
+# message that begins like this. So does what it puts before a person's own question where a file is attached; that has
+# the file's text in CONTEXT, and the chat not in HISTORY.
 SIDE_REQUEST = "### Task:"
+HISTORY, CONTEXT = "<chat_history>", "<context>"
 OTHER_PARTS = ("image_url", "input_audio", "file", "refusal")
 
 
@@ -122,8 +125,9 @@ class ChatCompletionBody(SamplingFields):
     @property
     def is_side_request(self) -> bool:
         """Whether a front end asks for itself, about the chat, rather than a person the persona."""
-        users = [one.text for one in self.messages if one.role == "user"]
-        return bool(users) and users[-1].lstrip().startswith(SIDE_REQUEST)
+        last = next((one.text for one in reversed(self.messages) if one.role == "user"), "")
+        of_a_file = CONTEXT in last and HISTORY not in last
+        return last.lstrip().startswith(SIDE_REQUEST) and not of_a_file
 
     @property
     def extras(self) -> Extras:
