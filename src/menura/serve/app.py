@@ -15,12 +15,13 @@ from menura.serve.http.traffic import Traffic
 from menura.serve.http.wrong_keys import WrongKeys
 from menura.serve.openai import chat, completions, models
 from menura.serve.page import routes as page_routes
-from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
+from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, runs, uploads
 from menura.serve.services import Services
 
 API_ROUTERS = (
     *(health.router, sessions.router, models.router, chat.router, completions.router),
     *(personas.router, uploads.router, adapt.router, jobs.router, chats.router, replies.router, compare.router),
+    runs.router,
 )
 ROUTERS = (*API_ROUTERS, page_routes.router)
 

@@ -20,7 +20,7 @@ class ReplyChoice:
 class CollectedReply:
     """A request's reply as far as it has come: its choices by index."""
 
-    begun: Begun | None = None
+    prompt: Begun | None = None  # what was read
     choices: dict[int, ReplyChoice] = field(default_factory=lambda: defaultdict(ReplyChoice))
     ranked: Ranked | None = None
 
@@ -28,7 +28,7 @@ class CollectedReply:
         """Add what an event says."""
         match event:
             case Begun():
-                self.begun = event
+                self.prompt = event
             case Delta():
                 choice = self.choices[event.index]
                 choice.text += event.text

@@ -1,16 +1,19 @@
 """When each persona was last asked for a reply: kept in memory, and written now and then, so that no reply waits."""
 
+import logging
 import threading
 import time
 
+from menura.errors import MenuraError
 from menura.serve.database import persona_notes
 from menura.serve.database.database import Database
 
 WRITTEN_EVERY = 60.0  # seconds
+logger = logging.getLogger(__name__)
 
 
 class LastUse:
-    """Notes uses; ``written`` and ``close`` bring the database up to date. A killed server loses a minute of them."""
+    """Notes uses; ``write`` brings the database up to date. A killed server loses a minute of them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,8 +32,11 @@ class LastUse:
             threading.Thread(target=self.write, daemon=True).start()
 
     def write(self) -> None:
-        """Write what was noted."""
+        """Write what was noted; where the disk refuses, that is logged, as no request is about it."""
         with self._lock:
             noted, self._noted = self._noted, {}
-        if noted:
-            persona_notes.note_uses(self._database, noted)
+        try:
+            if noted:
+                persona_notes.note_uses(self._database, noted)
+        except MenuraError as error:
+            logger.warning("last uses were not written: %s", error.problems[0].code)

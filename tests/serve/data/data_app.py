@@ -20,11 +20,11 @@ from menura.serve.database.database import Database
 from menura.serve.http.caller import Caller
 from menura.serve.jobs.jobs import Jobs
 from menura.serve.last_use import LastUse
-from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
+from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, runs, uploads
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 
-ROUTERS = [module.router for module in (adapt, chats, compare, jobs, personas, replies, uploads)]
+ROUTERS = [module.router for module in (adapt, chats, compare, jobs, personas, replies, runs, uploads)]
 STATUS = {
     "model_not_found": 404,
     "not_found": 404,

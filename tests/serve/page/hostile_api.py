@@ -29,6 +29,7 @@ def text() -> str:
 
 def row(name: str) -> dict[str, Any]:
     facts = {"name": name, "version": 2, "base": text(), "speaker": text(), "replies": 3, "made": text(), "bytes": 9}
+    facts |= {"tags": [text()], "last_used": text()}
     return facts | ({"error": text()} if len(name) % 7 == 0 else {})
 
 
@@ -77,7 +78,24 @@ def facts(name: str) -> Any:
     history = [
         {"version": place, "current": False, "made": text(), "error": each} for place, each in enumerate(PAYLOADS)
     ]
+    found |= {"tags": list(PAYLOADS), "last_used": text(), "consent_given": text()}
     return {**found, "history": history, "check": [text()]}
+
+
+@router.get("/api/runs")
+def runs() -> Any:
+    about = {"base": EVIL}
+    rows = [{"id": "e" * 32, "name": name, "made": 1.0, "about": about, "systems": 2} for name in PAYLOADS]
+    return {"runs": rows, "total": len(rows), "next": EVIL}
+
+
+@router.get("/api/runs/{run_id}/metrics")
+def metrics(run_id: str) -> Any:
+    score = {"value": 1.5, "low": 1.0, "high": 2.0, "better": EVIL, "p": 0.5, "unit": EVIL}
+    rows = [{"label": label, "notes": EVIL, "scores": {EVIL: score}} for label in PAYLOADS]
+    differences = [{"ours": label, "theirs": EVIL, "scores": {EVIL: score}} for label in PAYLOADS]
+    about = {payload: payload for payload in PAYLOADS}
+    return {"about": about, "metrics": [EVIL], "rows": rows, "differences": differences}
 
 
 @router.delete("/api/personas/{name:path}")

@@ -24,12 +24,12 @@ from menura.serve.http.keys import KeyStore
 from menura.serve.jobs.jobs import Jobs
 from menura.serve.last_use import LastUse
 from menura.serve.page import routes as pages
-from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, uploads
+from menura.serve.routes import adapt, chats, compare, jobs, personas, replies, runs, uploads
 from menura.serve.services import Services
 from menura.serve.settings import ServerSettings
 from menura.tasks.task import Exchange
 
-API = tuple(module.router for module in (adapt, chats, compare, jobs, personas, replies, uploads))
+API = tuple(module.router for module in (adapt, chats, compare, jobs, personas, replies, runs, uploads))
 BASE = "tiny"
 
 

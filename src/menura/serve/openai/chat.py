@@ -92,7 +92,7 @@ class ChatForm:
 
     def beside(self, reply: CollectedReply) -> Facts:
         """Return what only Menura says of a reply."""
-        begun = cast("Begun", reply.begun)
+        begun = cast("Begun", reply.prompt)
         recalled = [{"said": said, "reply": answer} for said, answer in begun.recalled]
         notes = [*self.notes, *begun.notes]
         about = {"version": begun.version, "cached_tokens": begun.cached_tokens, "recalled": recalled, "notes": notes}

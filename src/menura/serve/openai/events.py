@@ -63,7 +63,7 @@ class OpenAIReply:
         for number, (reply, request) in enumerate(zip(self._replies, self._requests, strict=True)):
             async with aclosing(generate(request)) as events:
                 async for event in events:
-                    first = reply.begun is None
+                    first = reply.prompt is None
                     reply.take(event)
                     pieces = self._form.pieces(number, event, reply)
                     if pieces is not None:
@@ -82,7 +82,7 @@ class OpenAIReply:
 
     def _usage(self) -> Facts:
         """Return the tokens that were read and generated."""
-        begun = [reply.begun for reply in self._replies if reply.begun]
+        begun = [reply.prompt for reply in self._replies if reply.prompt]
         prompt, completion = sum(one.prompt_tokens for one in begun), sum(reply.tokens for reply in self._replies)
         return {
             "prompt_tokens": prompt,

@@ -82,7 +82,7 @@ class KeptReply:
         if self.kept or not (finished or any(candidates)):
             return None
         self.kept = True
-        read = reply.begun or Begun("", 0, 0)
+        read = reply.prompt or Begun("", 0, 0)
         scores = reply.ranked.scores if reply.ranked else ()
         shown = reply.choices[reply.best].text
         several = candidates if len(candidates) > 1 else ()

@@ -3,7 +3,8 @@
 import { drawing } from "./dom.js";
 import { decimal, percent } from "./labels.js";
 
-const WIDE = 560;
+// As wide as the screen lets it be, so that its words have the size of the others.
+const WIDE = Math.min(560, Math.max(300, document.documentElement.clientWidth - 32));
 const HIGH = 160;
 const FEW = 20; // points that are drawn as they are
 const EDGE = { left: 44, right: 14, top: 14, bottom: 24 };
@@ -79,7 +80,8 @@ function smooth(points) {
 
 // Rows of {name, value, low, high}, each a point with its interval; `show` writes a value.
 export function intervals(rows, label, show = (value) => percent(value, true)) {
-  const [wide, each, left, right] = [560, 30, 150, 16];
+  const [wide, each, left, right] = [WIDE, 30, WIDE < 480 ? 104 : 150, 16];
+  const letters = WIDE < 480 ? 12 : 18;
   const all = rows.flatMap((row) => [row.value, row.low ?? row.value, row.high ?? row.value, 0]);
   const from = Math.min(...all);
   const to = Math.max(...all, from + 0.01);
@@ -89,7 +91,7 @@ export function intervals(rows, label, show = (value) => percent(value, true)) {
   const chart = drawing("svg", { viewBox: `0 0 ${wide} ${high}`, class: "chart intervals", role: "img", "aria-label": label }, zero);
   for (const [place, row] of rows.entries()) {
     const y = 18 + place * each;
-    const name = row.name.length > 18 ? `${row.name.slice(0, 17)}…` : row.name;
+    const name = row.name.length > letters ? `${row.name.slice(0, letters - 1)}…` : row.name;
     chart.append(text(name, { x: left - 14, y: y + 4, "text-anchor": "end", class: "name" }));
     if (row.low !== null && row.low !== undefined) chart.append(drawing("path", { class: "interval", d: `M${across(row.low)} ${y}H${across(row.high)}` }));
     chart.append(drawing("circle", { class: row.value < 0 ? "point worse" : "point", cx: across(row.value), cy: y, r: 4.5 }));

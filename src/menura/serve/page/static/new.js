@@ -162,14 +162,14 @@ async function adapt() {
 async function begin(name) {
   if (now.source.rows) await read(now.source); // the speaker is called as the persona is
   const body = { upload: now.upload.id, speaker: now.speaker, k: Number(at("k").value), pick: at("pick").value };
-  const options = { remember: at("remember").checked, more: Boolean(more), reading: settings() };
+  const options = { remember: at("remember").checked, more: Boolean(more), consent: at("consent").checked, reading: settings() };
   const base = more ? {} : { base: at("base").value };
   return (await ask("POST", personaPath(name, "/adapt"), { json: { ...body, ...options, ...base } })).job;
 }
 
 async function bringIn(name) {
   const { body, filename } = now.source;
-  const made = await ask("POST", withQuery("/api/personas/import", { name, filename }), { raw: body });
+  const made = await ask("POST", withQuery("/api/personas/import", { name, filename, consent: at("consent").checked }), { raw: body });
   return made.job ?? null;
 }
 

@@ -5,11 +5,12 @@ import { at, element, named, settled } from "./dom.js";
 import { fail, pendingNames } from "./frame.js";
 import { counted, day, size, t } from "./labels.js";
 import { mark } from "./mark.js";
-import { actions, chatPath, pagePath } from "./persona_actions.js";
+import { actions, chatPath, pagePath, tagLinks } from "./persona_actions.js";
 
 const PAGE = 25;
 const earlier = []; // the `after` of the pages before this one
 let after = "";
+at("query").value = new URLSearchParams(location.search).get("q") ?? "";
 let asked = 0; // replies that come late to an earlier question are not shown
 
 async function show() {
@@ -45,8 +46,8 @@ function rowOf(row) {
   else about.append(...joined(factsOf(row)));
   const chat = row.error ? null : element("a", { class: "button", href: chatPath(row.name), "aria-label": t("personas.chat_with", { name: row.name }) }, t("personas.chat"));
   return element("li", { class: "row", "data-name": row.name }, mark(row.name),
-    element("div", { class: "about" }, element("h2", {}, element("a", { href: pagePath(row.name) }, named(row.name))), about),
-    element("div", { class: "actions" }, chat, actions(row.name, { renamed: show })));
+    element("div", { class: "about" }, element("h2", {}, element("a", { href: pagePath(row.name) }, named(row.name))), about, tagLinks(row.tags)),
+    element("div", { class: "actions" }, chat, actions(row.name, { tags: row.tags, renamed: show, tagged: show })));
 }
 
 function factsOf(row) {
@@ -55,6 +56,7 @@ function factsOf(row) {
   facts.push(element("span", {}, named(row.base)));
   if (row.version > 1) facts.push(element("span", {}, t("personas.version", { version: row.version })));
   facts.push(element("span", {}, day(row.made)), element("span", {}, size(row.bytes)));
+  if (row.last_used) facts.push(element("span", {}, t("personas.used", { day: day(row.last_used) })));
   return facts;
 }
 

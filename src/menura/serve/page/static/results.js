@@ -2,10 +2,12 @@
 
 import { get, personaPath } from "./api.js";
 import { intervals } from "./chart.js";
+import { csv } from "./csv.js";
 import { at, element, named } from "./dom.js";
 import { copy, fail } from "./frame.js";
 import { decimal, percent, t, whole } from "./labels.js";
 import { pagePath } from "./persona_actions.js";
+import { showRuns } from "./runs.js";
 
 const PAGE = 15;
 const COLUMNS = ["name", "dialogues", "replies", "before", "after", "likelier", "stranger"];
@@ -53,16 +55,11 @@ function lineOf(row) {
   return element("tr", { class: row.likelier < 0 ? "worse" : "" }, element("th", { scope: "row" }, element("a", { href: pagePath(row.name) }, named(row.name))), ...cells.map((cell) => element("td", {}, cell)));
 }
 
-// A cell that begins like a formula is text in every spreadsheet with a quote before it.
-const cell = (value) => {
-  const text = value === null || value === undefined ? "" : String(value);
-  const plain = typeof value === "string" && /^[=+\-@]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
-};
-
 at("copy").addEventListener("click", () => {
   const columns = ["name", "dialogues", "replies", "before", "after", "likelier", "low", "high", "stranger"];
-  copy([columns, ...rows.map((row) => columns.map((key) => row[key]))].map((line) => line.map(cell).join(",")).join("\r\n"));
+  copy(csv([columns, ...rows.map((row) => columns.map((key) => row[key]))]));
 });
 at("further").addEventListener("click", more);
+at("further-runs").addEventListener("click", showRuns);
 more();
+showRuns();

@@ -2,7 +2,7 @@
 
 import { ask, get, getText } from "./api.js";
 import { at, button, element, named } from "./dom.js";
-import { fail } from "./frame.js";
+import { fail, wordsOf } from "./frame.js";
 import { size, t, time, whole } from "./labels.js";
 import { chatPath } from "./persona_actions.js";
 
@@ -54,7 +54,7 @@ async function jobs() {
   if (at("jobs").dataset.known === known) return; // so that a button keeps the focus
   at("jobs").dataset.known = known;
   at("jobs").replaceChildren(...found.jobs.map((job) => element("li", { class: "row" },
-    element("div", { class: "about" }, element("p", {}, named(job.persona), " ", element("span", { class: "quiet" }, `${t(`job.state_${job.state}`)} · ${time(job.created)}`))),
+    element("div", { class: "about" }, element("p", {}, named(job.persona), " ", element("span", { class: "quiet" }, `${t(`job.state_${job.state}`)} · ${time(job.created)}`)), ...(job.problems ?? []).map((problem) => element("p", { class: "hint", dir: "auto" }, wordsOf(problem)))),
     element("div", { class: "actions" }, job.state === "done" ? element("a", { href: chatPath(job.persona) }, t("personas.chat")) : null, ["waiting", "running"].includes(job.state) ? button(t("job.cancel"), () => ask("DELETE", `/api/jobs/${job.id}`).then(jobs).catch(fail)) : null))));
 }
 
