@@ -151,7 +151,7 @@ EXPORTS = (
     Bad("no such program", f"{EXPORT} pefft", 2, "config", "--to 'pefft': one of charx, .*did you mean peft"),
     Bad("no such format of a card", f"{EXPORT} onnx", 2, "config", "--to 'onnx': one of charx, png, json, peft, vllm"),
     Bad("nobody to export", "persona export mria --to peft", 2, "model_not_found", "unknown persona 'mria'"),
-    Bad("memory of none", f"{EXPORT} charx --with-memory", 2, "no_memory", "'mira' remembers nothing"),
+    Bad("memory of none", f"{EXPORT} charx --with-memory", 2, "no_memory", "'mira' has no memory"),
     Bad("memory for an engine", f"{EXPORT} peft --with-memory", 2, "config", "--with-memory: .*a charx alone"),
     Bad("lora into a full folder", f"{EXPORT} peft --out home", 2, "in_the_way", "home has other things in it"),
     Bad("base into a full folder", "base export tiny --original --out home", 2, "in_the_way", "home has other things"),

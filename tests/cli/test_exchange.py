@@ -244,7 +244,7 @@ def test_no_memory_leaves_for_a_program_that_has_no_place_for_one(capsys: Captur
 def test_a_persona_that_remembers_nothing_has_no_memory_to_write(capsys: Captured) -> None:
     made(capsys, "tomo", *LORA)
     told = typed(capsys, "persona export tomo --with-memory", 2)
-    assert told.startswith("error[no_memory]: --with-memory: persona 'tomo' remembers nothing"), told
+    assert told.startswith("error[no_memory]: --with-memory: persona 'tomo' has no memory"), told
     assert not Path("tomo.charx").exists()
     assert "memory" not in typed(capsys, "persona export tomo")
 

@@ -178,4 +178,4 @@ def test_a_chat_takes_another_budget_where_somebody_remembers_and_says_so_where_
     assert run(["chat", "ann,bare", "--memory-tokens", "64"]) == 0
     for names in ("bare", "tiny"):
         assert run(["chat", names, "--memory-tokens", "64"]) == 2
-        assert "error[no_memory]: there is no memory" in capsys.readouterr().err
+        assert "error[no_memory]: this persona has no memory" in capsys.readouterr().err

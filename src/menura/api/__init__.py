@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from menura.api.corpora import add_corpus, published_counts, sources, sources_as_markdown
     from menura.api.data import check_file, convert, count, formats, split
     from menura.api.demonstration import demo
-    from menura.api.exchange import EngineOptions, Exported, export_base, export_persona, import_persona
+    from menura.api.exchange import EngineOptions, Exported, check_export, export_base, export_persona, import_persona
     from menura.api.imported_packages import import_package
     from menura.api.inspect_base import BaseCheck, check_base
     from menura.api.inventory import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         workspace,
     )
     from menura.api.loading import agents, load, without_persona
-    from menura.api.make_persona import AdaptRequest, adapt
+    from menura.api.make_persona import AdaptRequest, Steps, adapt, adapt_as_asked
     from menura.api.many_personas import ManyAdapted, PersonRecord, adapt_all
     from menura.api.options import CommandOptions, overridden
     from menura.api.persona_versions import back, persona_history
@@ -93,11 +93,11 @@ _WHERE = {  # the names of each module, separated by spaces
         "bases count_parameters delete_persona mask_similarity models persona_facts personas "
         "pull_base show_base workspace other_models persona_row rename_persona "
     ),
-    "menura.api.exchange": "EngineOptions Exported export_base export_persona import_persona",
+    "menura.api.exchange": "EngineOptions Exported check_export export_base export_persona import_persona",
     "menura.api.imported_packages": "import_package",
     "menura.api.corpora": "add_corpus published_counts sources sources_as_markdown",
     "menura.api.data": "check_file convert count formats split",
-    "menura.api.make_persona": "AdaptRequest adapt",
+    "menura.api.make_persona": "AdaptRequest Steps adapt adapt_as_asked",
     "menura.api.many_personas": "ManyAdapted PersonRecord adapt_all",
     "menura.api.persona_versions": "back persona_history",
     "menura.api.workspace_care": "WorkspaceFinding back_up_workspace examine_workspace",

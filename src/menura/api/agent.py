@@ -16,6 +16,7 @@ from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.loading import LoadedModel, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.artefacts.persona_memory import no_memory
 from menura.batches.encode import EncodedDialogue, EncodedExchange
 from menura.corpus import inputs
 from menura.corpus.dialogue import Dialogue, Profile, Turn
@@ -29,7 +30,7 @@ from menura.models.dialogue_model import HasLatents, caching, check_strength, nl
 from menura.models.layers.neural_cache import NeuralCache
 from menura.personas.adapt_persona import adapt_persona, check_persona, encoded
 from menura.personas.held_out import Check
-from menura.personas.selection import Collected, Pick, find_speaker, unknown_speaker
+from menura.personas.selection import Collected, Pick
 
 if TYPE_CHECKING:
     from menura.decoding.candidates import RankBy, Ranking
@@ -82,10 +83,7 @@ class Agent:
         if tokens < 0:
             raise ConfigError(f"memory tokens {tokens}: 0 or more wanted", hint=f"--memory-tokens {MEMORY_TOKENS}")
         if tokens and self.memory is None:
-            hint = "adapt it again with --remember, or leave --memory-tokens out"
-            raise ConfigError(
-                "there is no memory: this persona keeps none of what was said", hint=hint, code="no_memory"
-            )
+            raise no_memory("this persona", "adapt it again with --remember, or leave --memory-tokens out")
         return replace(self, memory_tokens=tokens, cache=self.cache if tokens else None)
 
     def at_strength(self, strength: float | None) -> Self:
@@ -346,9 +344,7 @@ class Model(Agent):
                 message = f"a {type(dialogue).__name__} where a Dialogue was wanted"
                 raise DataError(message, hint="menura.corpus.dialogue.Dialogue, or the path of a file", code="schema")
             collected.add(dialogue)
-        who = speaker or find_speaker(name, collected.repliers())
-        if who is None:
-            raise unknown_speaker(None, collected.repliers())
+        who = collected.meant(name, speaker)
         selection = collected.selection(who)
         method = self.method or DEFAULT_PERSONA
         support = encoded(self.loaded, selection.support, who)

@@ -12,7 +12,7 @@ from menura.artefacts.files import home
 from menura.registry import device_of
 
 if TYPE_CHECKING:
-    from menura.evaluation.demo import Demonstration, DemoReply
+    from menura.evaluation.demo import AskedFact, Demonstration, DemoReply
 
 SHOWN, SHOTS = 3, 5  # personas adapted before your eyes, dialogues each
 
@@ -44,6 +44,11 @@ class Demo:
                 persona_on(self.demonstration.given.loaded, artefact),
                 self.demonstration.example(task, artefact, self.shots),
             )
+
+    def facts(self, number: int, persona: Persona) -> "list[AskedFact]":
+        """Ask the persona of the speaker of this number, from 1 on, and the base for what the speaker told before."""
+        task = self.demonstration.held_out[number - 1]
+        return self.demonstration.facts(task, persona.artefact, self.shots)
 
     def table(self, adapted: Sequence[Persona]) -> Evaluated:
         """Score held-out speakers and keep the files in the workspace; those adapted before are not adapted again."""

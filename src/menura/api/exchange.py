@@ -30,6 +30,7 @@ from menura.artefacts.files import write_bytes, write_text
 from menura.artefacts.loaders.causal_lm import settings_for
 from menura.artefacts.loading import DEFAULT, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
+from menura.artefacts.persona_memory import no_memory
 from menura.corpus.chats.cards.writing import card_json, card_png
 from menura.errors import ConfigError, shown
 from menura.models.catalogue import named_settings
@@ -110,13 +111,7 @@ def export_persona(
     what somebody wrote, and stays; ``with_memory`` puts it in a ``charx``. Raises ConfigError for another form, for a
     persona that cannot leave so and for a folder that is not empty.
     """
-    persona = persona_store.load(name)
-    if to not in (*CARDS, *ENGINES):
-        near = get_close_matches(to, (*CARDS, *ENGINES), n=1)
-        message = f"--to {shown(to)}: one of {', '.join((*CARDS, *ENGINES))} wanted"
-        raise ConfigError(message, hint=f"did you mean {near[0]}?" if near else "")
-    if with_memory:
-        _check_memory(persona, to)
+    persona = check_export(name, to, with_memory=with_memory)
     if to in CARDS:
         result = Exported(_card(persona, to, out, with_memory=with_memory))
     else:
@@ -129,14 +124,25 @@ def export_persona(
     return replace(result, memory=memory)
 
 
+def check_export(name: str, to: str, *, with_memory: bool = False) -> PersonaArtefact:
+    """Return the persona to be written; ConfigError for one that is not there, another form, a memory that stays."""
+    if to not in (*CARDS, *ENGINES):
+        near = get_close_matches(to, (*CARDS, *ENGINES), n=1)
+        message = f"--to {shown(to)}: one of {', '.join((*CARDS, *ENGINES))} wanted"
+        raise ConfigError(message, hint=f"did you mean {near[0]}?" if near else "")
+    persona = persona_store.load(name)
+    if with_memory:
+        _check_memory(persona, to)
+    return persona
+
+
 def _check_memory(persona: PersonaArtefact, to: str) -> None:
     """Raise ConfigError where a memory is to leave that is not there, or in a form that holds none."""
     if to != "charx":
         message = f"--with-memory: what a persona remembers leaves in a charx alone, not with --to {to}"
         raise ConfigError(message, hint="--to charx, or leave --with-memory out")
     if persona.memory is None:
-        message = f"--with-memory: persona {shown(persona.name)} remembers nothing"
-        raise ConfigError(message, hint="leave --with-memory out", code="no_memory")
+        raise no_memory(f"--with-memory: persona {shown(persona.name)}", "leave --with-memory out")
 
 
 def _for_engine(
@@ -297,17 +303,14 @@ def _distilled(
     from menura.api.agent import model_of
     from menura.corpus.inputs import dialogues_of, inputs
     from menura.personas.adapt_persona import encoded
-    from menura.personas.selection import Collected, find_speaker, unknown_speaker
+    from menura.personas.selection import Collected
 
     recipe = persona.recipe
     pick: Any = recipe.get("pick") if recipe.get("pick") in ("recent", "spread") else "recent"
     collected = Collected(int(recipe.get("shots") or 5), pick)
-    for dialogue in dialogues_of(inputs(list(options.dialogues))):
-        collected.add(dialogue)
+    collected.add_all(dialogues_of(inputs(list(options.dialogues))))
     wanted = options.speaker or str(recipe.get("speaker", ""))
-    speaker = wanted if wanted in collected.replies else find_speaker(persona.name, collected.repliers())
-    if not speaker:
-        raise unknown_speaker(wanted or None, collected.repliers())
+    speaker = collected.meant(persona.name, wanted if wanted in collected.replies else None, asked=wanted)
     selection = collected.selection(speaker)
     loaded = model_of(persona, "cpu", LoadOptions(offline=offline, say=say))
     persona.check_fits(loaded)

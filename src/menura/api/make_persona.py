@@ -17,7 +17,6 @@ from menura.artefacts import persona_store
 from menura.artefacts.bases.catalogue import BASES, SMOLLM2
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import DEFAULT, LoadedModel
-from menura.artefacts.persona_memory import RememberedExchanges
 from menura.artefacts.persona_store import Saved
 from menura.batches.encode import EncodedDialogue
 from menura.corpus.chats.reading import NO_OPTIONS, ReadOptions
@@ -155,16 +154,29 @@ def adapt(  # each one changes the persona, or where it is written
     """
     settings = AdaptSettings(base, method, config, tuple(assignments), device, offline, dtype)
     request = AdaptRequest(name, tuple(files), speaker, k, pick, format, options, settings, replace_old, remember)
-    persona_store.check_new(name)  # a bad name is reported before anything takes time
-    settings.known_method()  # a bad setting too
+    steps = Steps(on_step, on_control_step)
+    return adapt_as_asked(request, steps, choose_speaker=choose_speaker, more=more, dry_run=dry_run, say=say)
+
+
+def adapt_as_asked(
+    request: AdaptRequest,
+    steps: Steps = Steps(),
+    *,
+    choose_speaker: ChooseSpeaker = lambda speakers: None,
+    more: bool = False,
+    dry_run: bool = False,
+    say: Say = lambda line: None,
+) -> Adapted | None:
+    """Do as ``adapt``, with all that it is asked in a request."""
+    persona_store.check_new(request.name)  # a bad name is reported before anything takes time
+    request.settings.known_method()  # a bad setting too
     earlier = earlier_version(request) if more else None
     person = read_person(request, choose_speaker, say, earlier)
     if dry_run:
-        say(f"would {'go on with' if earlier else 'adapt'} {name!r}: {person.planned}")
+        say(f"would {'go on with' if earlier else 'adapt'} {request.name!r}: {person.planned}")
         return None
     began = time.perf_counter()
-    model, chosen = settings.loaded_for(earlier.artefact, say) if earlier else settings.loaded(say)
-    steps = Steps(on_step, on_control_step)
+    model, chosen = request.settings.loaded_for(earlier.artefact, say) if earlier else request.settings.loaded(say)
     return learn(request, person, model, chosen, steps=steps, say=say, spent=time.perf_counter() - began)
 
 
@@ -268,15 +280,10 @@ def learn(
         stranger.keep()
     say(verdict(check, selection.speaker, time.perf_counter() - began))
     if artefact.memory:
-        say(_remembered(artefact.memory, request.name))
+        say(f"note   {artefact.memory.told(request.name)}")
     if earlier and selection.held_out:
         say(than_before(loaded, earlier, check, encoded(loaded, selection.held_out, selection.speaker)))
     return Adapted(persona_on(loaded, artefact, check, saved.path), saved)
-
-
-def _remembered(memory: RememberedExchanges, name: str) -> str:
-    kept = number_of(len(memory.exchanges), "exchange")
-    return f"note   it remembers {kept}, word for word: menura persona memory {name} shows them and forgets"
 
 
 def _read(files: Sequence[Input], collected: Collected, say: Callable[[str], None]) -> _ReadFiles:

@@ -7,7 +7,7 @@ from typing import Any
 
 from menura.artefacts import persona_artefact, persona_store
 from menura.artefacts.persona_artefact import PersonaArtefact
-from menura.artefacts.persona_memory import RememberedExchanges
+from menura.artefacts.persona_memory import RememberedExchanges, no_memory
 from menura.artefacts.persona_store import path_of
 from menura.corpus.chats.cleaning.privacy import redacted
 from menura.corpus.dialogue import Turn
@@ -102,8 +102,7 @@ def _places(memory: RememberedExchanges, unwanted: Collection[Exchange]) -> list
 
 def _memory(persona: PersonaArtefact) -> RememberedExchanges:
     if persona.memory is None:
-        message = f"persona {persona.name} has no memory: it keeps none of what was said"
-        raise ConfigError(message, hint=f"menura adapt {persona.name} FILES --remember", code="no_memory")
+        raise no_memory(f"persona {persona.name}", f"menura adapt {persona.name} FILES --remember")
     return persona.memory
 
 

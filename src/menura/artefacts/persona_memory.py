@@ -18,7 +18,7 @@ from torch import Tensor
 
 from menura.artefacts import tensors
 from menura.corpus.dialogue import Turn
-from menura.errors import DataError
+from menura.errors import ConfigError, DataError, number_of
 from menura.memory.recall import ExchangeMemory
 from menura.models.layers.neural_cache import NeuralCache
 from menura.tasks.task import Exchange
@@ -53,6 +53,11 @@ class RememberedExchanges:
     def recall(self) -> ExchangeMemory:
         """The exchanges, to recall them by what is being answered."""
         return ExchangeMemory(self.exchanges)
+
+    def told(self, name: str) -> str:
+        """Return what it keeps of a persona of this name, and what shows it, as text."""
+        kept = number_of(len(self.exchanges), "exchange")
+        return f"it remembers {kept}, word for word: menura persona memory {name} shows them and forgets"
 
     def without(self, forgotten: Collection[int]) -> "RememberedExchanges":
         """Return the memory without the exchanges at these places, and without their words in the cache."""
@@ -120,6 +125,11 @@ def sha256_of_memory(files: Mapping[str, bytes]) -> str:
     if not files:
         return ""
     return hashlib.sha256(b"".join(hashlib.sha256(files[name]).digest() for name in sorted(files))).hexdigest()
+
+
+def no_memory(of: str, hint: str) -> ConfigError:
+    """Return the error for a persona that keeps none of what was said, where that is asked for."""
+    return ConfigError(f"{of} has no memory: it keeps none of what was said", hint=hint, code="no_memory")
 
 
 def _key(exchange: Exchange) -> tuple[str, tuple[Turn, ...], Turn]:

@@ -55,43 +55,30 @@ def adapt(
     screen = Screen(as_json=given.as_json)
     _check_usage(name, files, folder, more=more)
     options = options_of(gap, dates, same, encoding, redact=redact, drop_links=drop_links)
-    if folder is not None:
-        settings = api.AdaptSettings(
-            *(base, method, given.config, given.assignments, given.device, given.offline),
-            dtype,  # type: ignore[arg-type]  # checked where it is used
-        )
-        request = api.AdaptRequest(
-            *("", (), speaker, shots),
-            pick=pick,  # type: ignore[arg-type]  # checked where it is used
-            format=format,
-            options=options,
-            settings=settings,
-            replace_old=replace,
-            remember=remember,
-        )
-        _adapt_all(folder, request, api.Workers(executor, jobs), screen, dry_run=given.dry_run)
-        return
-    made = api.adapt(
-        *(name, files or ()),
-        speaker=speaker,
-        k=shots,
+    request = api.AdaptRequest(
+        *(name, tuple(files or ()), speaker, shots),
         pick=pick,  # type: ignore[arg-type]  # checked where it is used
         format=format,
         options=options,
-        base=base,
-        method=method,
-        config=given.config,
-        assignments=given.assignments,
-        device=given.device,
-        offline=given.offline,
-        dtype=dtype,  # type: ignore[arg-type]  # checked where it is used
-        dry_run=given.dry_run,
+        settings=api.AdaptSettings(
+            *(base, method, given.config, given.assignments, given.device, given.offline),
+            dtype,  # type: ignore[arg-type]  # checked where it is used
+        ),
         replace_old=replace,
-        more=more,
         remember=remember,
+    )
+    if folder is not None:
+        _adapt_all(folder, request, api.Workers(executor, jobs), screen, dry_run=given.dry_run)
+        return
+    steps = api.Steps(
+        lambda reply, replies, loss: screen.bar("adapt  reply", reply, replies, f"loss {loss:.2f}"),
+        lambda reply, replies, loss: screen.bar("control  reply", reply, replies, f"loss {loss:.2f}"),
+    )
+    made = api.adapt_as_asked(
+        *(request, steps),
         choose_speaker=lambda speakers: _asked(speakers, screen),
-        on_step=lambda reply, replies, loss: screen.bar("adapt  reply", reply, replies, f"loss {loss:.2f}"),
-        on_control_step=lambda reply, replies, loss: screen.bar("control  reply", reply, replies, f"loss {loss:.2f}"),
+        more=more,
+        dry_run=given.dry_run,
         say=screen.say,
     )
     if made is None:

@@ -26,12 +26,20 @@ def demo(
         screen.say(f"would adapt {number_of(shown.speakers, 'speaker')}, then score {personas}")
         return
     screen.say(shown.introduction)
-    agents = {}
+    agents: dict[str, api.Persona] = {}
+    recalled: list[bool] = []
     for name, persona, example in shown.adapt(
         lambda name, step, steps, loss: screen.bar(f"adapt  {name}", step, steps, f"loss {loss:.2f}")
     ):
         agents[name] = persona
         screen.give("example", vars(example), example.as_text(name))
+        for fact in shown.facts(len(agents), persona):
+            screen.give("fact", {**vars(fact), "recalled": fact.recalled}, f"\n{fact.as_text(name)}")
+            recalled.append(fact.recalled)
+    screen.say(
+        f"facts  of {number_of(len(recalled), 'thing')} that speakers said of themselves, {sum(recalled)} are in the "
+        "persona's reply and not in the base's, which never read them"
+    )
     shots = shown.shots
     screen.say(
         f"table over {number_of(personas, 'held-out speaker')}, {number_of(shots, 'dialogue')} each, "

@@ -189,6 +189,7 @@ def export(
     # What a card alone leaves out must not be found out in another program.
     alone = " (the card alone: what the persona learnt is in its weights, which charx holds)" if to in ALONE else ""
     if flags.dry_run:
+        api.check_export(name, to, with_memory=with_memory)
         screen.give("exported", {"name": name, "path": str(path)}, f"would write {path}{alone}")
         return
     result = api.export_persona(

@@ -8,10 +8,14 @@ from menura.adaptation.weights import PersonaWeights, adaptable_parameters, swap
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.encode import EncodedExchange
 from menura.decoding.generate import generate
-from menura.decoding.sampling import Nucleus
+from menura.decoding.sampling import Choice, Greedy, Nucleus
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import evaluate_prepared
 from menura.evaluation.settings import EvaluateConfig
+from menura.memory.recall import ExchangeMemory
+from menura.memory.settings import MEMORY_TOKENS
+from menura.memory.stated_facts import StatedFact, stated_facts
+from menura.metrics.recalled_facts import holds, telling_words
 from menura.models.dialogue_model import neutral_weights
 from menura.personas.adapt_persona import adapt_persona
 from menura.personas.selection import Selection
@@ -22,6 +26,8 @@ from menura.training.run_setup import Prepared, prepare
 CONTEXT_TURNS = 3  # turns of an example that are printed
 WORDS = range(5, 25)  # words of a reply worth showing: shorter ones are mostly "yes"
 REPLY_TOKENS = 30
+SAMPLED = Nucleus(0.92, 0.8)
+FACTS = 3  # of a speaker that are asked for
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,28 @@ class DemoReply:
         ]
         width = max(len(label) for label, _ in pieces)
         return "\n".join(f"  {label.rjust(width)}  {text.replace(chr(10), ' / ')}" for label, text in pieces)
+
+
+@dataclass(frozen=True)
+class AskedFact:
+    """What a speaker said of themselves in a dialogue learnt from, asked for again: what base and persona reply."""
+
+    question: str
+    base: str
+    persona: str
+    said: str
+
+    @property
+    def recalled(self) -> bool:
+        """Whether the persona's reply has a telling word of what was said, and the base's has none."""
+        words = telling_words(self.question, self.said)
+        return holds(self.persona, words) and not holds(self.base, words)
+
+    def as_text(self, name: str) -> str:
+        """Return it as text for a terminal."""
+        lines = [("asked", self.question), ("base", self.base), (name, self.persona), ("said before", self.said)]
+        width = max(len(label) for label, _ in lines)
+        return "\n".join(f"  {label.rjust(width)}  {text.replace(chr(10), ' / ')}" for label, text in lines)
 
 
 @dataclass(frozen=True)
@@ -83,9 +111,31 @@ class Demonstration:
         exchange = next((e for e in _held_out_exchanges(task, shots) if len(e.reply.text.split()) in WORDS), None)
         exchange = exchange or next(_held_out_exchanges(task, shots))
         encoded = replace(self.given.loaded.encoder.exchange(exchange), reply=())
-        base = self._reply(encoded, neutral_weights(self.given.loaded.model))
+        base = self._reply(encoded, self._bare)
         said = tuple(turn.text for turn in exchange.context[-CONTEXT_TURNS:])
         return DemoReply(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
+
+    def facts(self, task: Task, persona: PersonaArtefact, shots: int) -> list[AskedFact]:
+        """Ask for what a speaker said of themselves in the first ``shots`` dialogues, outside of any dialogue.
+
+        The base has never read them. The persona reads what it recalls. Both reply greedily.
+        """
+        said = tuple(exchange for part in task.dialogues[:shots] for exchange in part.exchanges())
+        memory = ExchangeMemory(tuple(exchange.as_remembered() for exchange in said))
+        known = [fact for fact in stated_facts(said) if telling_words(fact.question, fact.answer)]
+        return [self._asked(fact, persona, memory) for fact in known[:FACTS]]
+
+    def _asked(self, fact: StatedFact, persona: PersonaArtefact, memory: ExchangeMemory) -> AskedFact:
+        encoder = self.given.loaded.encoder
+        prompt = replace(encoder.exchange(fact.asked), reply=())
+        recalled = memory.recalled(fact.asked.context, encoder, MEMORY_TOKENS)
+        own = encoder.after(prompt, recalled, encoder.max_length - REPLY_TOKENS)
+        base = self._reply(prompt, self._bare, Greedy())
+        return AskedFact(fact.question, base, self._reply(own, persona.weights, Greedy()), fact.answer)
+
+    @property
+    def _bare(self) -> PersonaWeights:
+        return neutral_weights(self.given.loaded.model)
 
     def table(self, personas: int, shots: int, shown: Sequence[PersonaArtefact], say: Callable[[str], None]) -> Results:
         """Evaluate the held-out speakers of the demo's subset; those shown before are not adapted again."""
@@ -95,13 +145,13 @@ class Demonstration:
         known = {(str(persona.recipe["speaker"]), shots): persona.weights for persona in shown}
         return evaluate_prepared(self.given, settings, personas=personas, say=say, precomputed=known)
 
-    def _reply(self, prompt: EncodedExchange, weights: PersonaWeights) -> str:
+    def _reply(self, prompt: EncodedExchange, weights: PersonaWeights, choice: Choice = SAMPLED) -> str:
         loaded = self.given.loaded
         with swapped_weights(loaded.model, weights):
             ids = generate(
                 loaded.model,
                 loaded.model.batch([prompt]),
-                Nucleus(0.92, 0.8),
+                choice,
                 end=loaded.encoder.chat_format.ends,
                 max_new_tokens=REPLY_TOKENS,
                 seeds=[self.seed],

@@ -38,8 +38,8 @@ class RecalledFacts:
 
     def gather(self, samples: Sequence[Sample]) -> tuple[int, int]:
         """Return how many replies hold the answer, and how many answers there are."""
-        told = [(_telling(sample), set(WORD.findall(sample.reply.lower()))) for sample in samples]
-        return sum(bool(answer & reply) for answer, reply in told if answer), sum(bool(answer) for answer, _ in told)
+        told = [(_telling(sample), sample.reply) for sample in samples]
+        return sum(holds(reply, answer) for answer, reply in told), sum(bool(answer) for answer, _ in told)
 
     def value(self, gathered: Sequence[tuple[int, int]]) -> float:
         """Return the mean share in per cent; ``nan`` without an answer."""
@@ -47,7 +47,16 @@ class RecalledFacts:
         return 100 * math.fsum(shares) / len(shares) if shares else math.nan
 
 
+def telling_words(question: str, answer: str) -> set[str]:
+    """Return the words of an answer by which it is known in a reply: none of the question's, none of the commonest."""
+    asked, words = (WORD.findall(text.lower()) for text in (question, answer))
+    return {word for word in words if (len(word) >= LEAST or word.isdigit()) and word not in COMMON} - set(asked)
+
+
+def holds(reply: str, words: set[str]) -> bool:
+    """Return whether a reply has one of these words."""
+    return not words.isdisjoint(WORD.findall(reply.lower()))
+
+
 def _telling(sample: Sample) -> set[str]:
-    asked = {word for _, text in (sample.context or ())[-1:] for word in WORD.findall(text.lower())}
-    words = WORD.findall(sample.reference.lower())
-    return {word for word in words if (len(word) >= LEAST or word.isdigit()) and word not in COMMON} - asked
+    return telling_words(next((text for _, text in (sample.context or ())[-1:]), ""), sample.reference)

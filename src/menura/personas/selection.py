@@ -121,6 +121,18 @@ class Collected:
                     self._held[speaker] = _Kept(self.shots, self.pick, remember=self.remember)
                 self._held[speaker].add(view, count)
 
+    def add_all(self, dialogues: Iterable[Dialogue]) -> None:
+        """Add dialogues one after the other."""
+        for dialogue in dialogues:
+            self.add(dialogue)
+
+    def meant(self, name: str, speaker: str | None = None, *, asked: str = "") -> str:
+        """Return ``speaker``, or who is meant by a persona's ``name``; ConfigError, about ``asked``, for nobody."""
+        found = speaker or find_speaker(name, self.repliers())
+        if found is None:
+            raise unknown_speaker(asked or None, self.repliers())
+        return found
+
     def repliers(self) -> list[tuple[str, int]]:
         """Return who replies and how often; if anybody has a proper name, generic ones are partners only."""
         replies = [(name, count) for name, count in self.replies.items() if count]

@@ -1,0 +1,82 @@
+"""The demo asks for what a speaker said of themselves: the persona reads it again, the base never has."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from made_up import part
+
+from menura.adaptation.finetune import Finetune
+from menura.adaptation.inner_loop import InnerLoop
+from menura.artefacts.loading import LoadedModel
+from menura.batches.batch import Batch
+from menura.evaluation import demo
+from menura.evaluation.demo import AskedFact, Demonstration
+from menura.models.causal_lm.config import CausalLmConfig
+from menura.models.layers.adapters import Adapters
+from menura.personas.adapt_persona import adapt_persona
+from menura.personas.selection import Selection
+from menura.registry import load_model
+from menura.tasks.task import Task
+
+TASK = Task(
+    "mira",
+    (
+        part("s1", "hi", "hello! i live in skerrow.", "and then?", "i have a goat."),
+        part("s2", "where do you work?", "i work at the clock museum."),
+        part("s3", "do you play?", "i play the zither."),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model(CausalLmConfig("tiny", adapters=Adapters("lora", rank=2, layers=1)))
+
+
+class Given:
+    """What the demo needs of a run's data and model."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+
+
+def asked(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, shots: int) -> tuple[list[AskedFact], list[str]]:
+    """Return the facts asked for, and what was read before each reply."""
+    read: list[str] = []
+
+    def noting(model: Any, prompts: Batch, *others: Any, **settings: Any) -> list[Sequence[int]]:
+        read.append(loaded.encoder.tokenizer.decode(prompts.exchanges[0].prefix))
+        return [loaded.encoder.tokenizer.encode("so it is")]
+
+    monkeypatch.setattr(demo, "generate", noting)
+    selection = Selection.first_of(TASK, shots, 0)
+    persona = adapt_persona(loaded, Finetune(InnerLoop(lr=0.1, epochs=1)), selection, name="mira")
+    demonstration = Demonstration(Given(loaded), 0)  # type: ignore[arg-type]  # no corpus is asked for
+    return demonstration.facts(TASK, persona, shots), read
+
+
+def test_what_was_said_is_read_by_the_persona_and_never_by_the_base(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, read = asked(loaded, monkeypatch, 2)
+    assert [(fact.question, fact.said) for fact in facts] == [
+        ("where do you live?", "skerrow"),
+        ("where do you work?", "the clock museum"),
+    ]
+    # The first question shares a word with the second's exchange alone: by words, that is what is recalled.
+    by_base, by_persona = read[::2], read[1::2]
+    assert not any("skerrow" in text or "museum" in text for text in by_base)
+    assert "i work at the clock museum." in by_persona[1]
+    assert all("zither" not in text for text in read), "a dialogue that was not learnt from"
+    assert all(fact.question in text for fact, text in zip(facts, by_base, strict=True))
+
+
+def test_a_fact_is_recalled_where_the_persona_alone_has_a_telling_word_of_it() -> None:
+    def fact(base: str, persona: str) -> AskedFact:
+        return AskedFact("where do you work?", base, persona, "the clock museum")
+
+    assert fact("at a bank", "In a Museum, you know").recalled
+    assert not fact("at a museum", "in a museum").recalled
+    assert not fact("at a bank", "the work is the work").recalled
+    assert "said before  the clock museum" in fact("at a bank", "here").as_text("speaker-1")
