@@ -156,18 +156,20 @@ def back_up_workspace(folder: Path) -> Path:
     DataError where the folder exists already.
     """
     from menura.artefacts.files import home, new_folder
+    from menura.artefacts.persona_store import changing
     from menura.corpus.atomic_files import reporting
 
     if folder.exists():
         message = "exists already; a backup makes its own folder"
         raise DataError(message, place=str(folder), hint="give the name of a new one", code="exists")
     with new_folder(folder.absolute()) as made, reporting(folder):
-        for name in COPIED:
-            source = home() / name
-            if source.is_dir():
-                shutil.copytree(source, made / name, ignore=shutil.ignore_patterns(".*"))
-            elif source.exists():
-                shutil.copy2(source, made / name)
+        with changing():  # one that is renamed while it is copied would be there twice, or not at all
+            for name in COPIED:
+                source = home() / name
+                if source.is_dir():
+                    shutil.copytree(source, made / name, ignore=shutil.ignore_patterns(".*"))
+                elif source.exists():
+                    shutil.copy2(source, made / name)
         if (home() / DATABASE).exists():
             _copy_database(home() / DATABASE, made / DATABASE)
             (made / DATABASE).chmod(0o600)

@@ -15,7 +15,7 @@ from menura.artefacts.bases.catalogue import BASES
 from menura.artefacts.files import home, write_bytes
 from menura.artefacts.loading import DEFAULT
 from menura.artefacts.persona_artefact import PersonaArtefact, read
-from menura.corpus.atomic_files import reporting
+from menura.corpus.atomic_files import reporting, sync
 from menura.corpus.file_lock import held
 from menura.errors import ConfigError, DataError, MenuraError, StorageError, shown
 
@@ -132,6 +132,7 @@ def save(artefact: PersonaArtefact, *, replace_old: bool = False) -> Saved:
             write_bytes(path, content)
             for version in versions(artefact.name):
                 path_of(version).unlink(missing_ok=True)
+            sync(path.parent)
             return Saved(path)
         return Saved(path, _written_beside(path, content, artefact.name))
 
@@ -218,6 +219,7 @@ def _delete(name: str) -> None:
             for aside in (path.parent / DAMAGED).glob(pattern):
                 aside.unlink(missing_ok=True)
         path.unlink(missing_ok=True)  # last, as a persona that is listed can be deleted again
+        sync(path.parent)  # or it comes back after a power cut
 
 
 def remove_unfinished(name: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from plain_persona import made_persona
@@ -59,3 +60,10 @@ def write(seed: int, writer: int, home: str, said: str) -> None:
         for number, step in enumerate(steps(seed, writer)):
             do(step)
             print(number, file=file, flush=True)
+
+
+def print_steps(seed: int, count: int) -> None:
+    """Do some steps of the first writer, with a line of output for each that is done."""
+    for number, step in enumerate(islice(steps(seed, 0), count)):
+        do(step)
+        print(number, flush=True)

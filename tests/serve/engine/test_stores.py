@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import fsspec
 import pytest
@@ -40,8 +41,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in {**named, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}.items():
         monkeypatch.setenv(name, value)
     files = fsspec.filesystem("s3", skip_instance_cache=True)
-    files.mkdir("menura-test")
-    yield "s3://menura-test/personas"
+    name = f"menura-{uuid4().hex}"  # one server keeps what another one was told
+    files.mkdir(name)
+    yield f"s3://{name}/personas"
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     server.stop()
 

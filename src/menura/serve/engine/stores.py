@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from menura.artefacts import persona_store
 from menura.artefacts.persona_store import NAME, SUFFIX, VERSIONED
@@ -77,6 +78,9 @@ class SharedFiles:
         except (ImportError, ValueError) as error:
             hint = "a folder, or pip install s3fs for s3://bucket/folder"
             raise ConfigError(f"--store {url}: {error}", hint=hint) from error
+        # Elsewhere a folder is no more when its last file is taken away, and is there again with the next.
+        self._has_folders = isinstance(self._files, LocalFileSystem)
+        self._was_there = False
         self._lock = Lock()
         self._listed: dict[str, FileStamp] = {}
         self._listed_at = -REFRESH_SECONDS
@@ -106,7 +110,7 @@ class SharedFiles:
         with self._lock:
             if self._clock() >= self._listed_at + REFRESH_SECONDS:
                 with self._reporting():
-                    entries = self._files.ls(self._root, detail=True)
+                    entries = self._entries()
                 files = {PurePosixPath(entry["name"]).name: entry for entry in entries if entry["type"] == "file"}
                 names = {file.removesuffix(SUFFIX): entry for file, entry in files.items() if file.endswith(SUFFIX)}
                 ours = {
@@ -115,6 +119,16 @@ class SharedFiles:
                 self._listed = {name: _stamp_of(entry) for name, entry in ours.items()}
                 self._listed_at = self._clock()
             return self._listed
+
+    def _entries(self) -> list[dict[str, Any]]:
+        try:
+            found: list[dict[str, Any]] = self._files.ls(self._root, detail=True)
+        except FileNotFoundError:
+            if self._has_folders or not self._was_there:
+                raise
+            return []
+        self._was_there = True
+        return found
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
