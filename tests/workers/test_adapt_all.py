@@ -88,19 +88,26 @@ def test_weights_are_the_same_with_other_executors(executor: str) -> None:
     assert hashes() == alone
 
 
+@pytest.mark.weights
 @pytest.mark.slow
 @pytest.mark.skipif(count(full_count=0, quick_count=1), reason="with --full only")
-def test_weights_are_the_same_on_the_real_base(weights_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, request = folder_of(6), AdaptRequest("", ())
+def test_weights_are_the_same_on_the_real_base(weights_workspace: Path) -> None:
+    folder = folder_of(6)
+    ways = [("-j", "1"), ("-j", "2")]
+    if find_spec("ray") is not None:
+        ways.append(("--executor", "ray", "-j", "2"))
     seen = []
-    for number, workers in enumerate((Workers(), Workers("local", 2))):
+    for number, way in enumerate(ways):
         home = Path(f"real-{number}").resolve()
         home.mkdir()
         (home / "bases").symlink_to(weights_workspace / "bases")
-        in_workspace(str(home), monkeypatch)
-        assert states(adapt_all(folder, request, workers)) == {"made": 6}
+        environment = {**os.environ, "MENURA_HOME": str(home)}
+        words = ["adapt", "--all", str(folder), "--offline", *way]
+        subprocess.run([sys.executable, "-m", "menura", *words], env=environment, check=True)
+        os.environ["MENURA_HOME"] = str(home)
         seen.append(hashes())
-    assert seen[0] == seen[1]
+    assert len(seen[0]) == 6
+    assert all(each == seen[0] for each in seen[1:])
 
 
 def test_whoever_is_made_already_is_kept_and_replace_makes_all_again() -> None:

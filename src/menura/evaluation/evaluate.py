@@ -46,7 +46,7 @@ from menura.metrics.score import Sample, Score
 from menura.metrics.significance import Difference, paired_difference, score, value_of
 from menura.models.dialogue_model import DialogueModel
 from menura.models.layers.latent import Health
-from menura.personas.recall_by_states import states_for
+from menura.personas.remembering import states_for
 from menura.training.data import EncodedTask
 from menura.training.precision import Precision, approximately
 

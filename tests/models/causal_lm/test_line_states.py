@@ -8,7 +8,7 @@ from menura.adaptation.weights import swapped_weights
 from menura.errors import ConfigError
 from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.dialogue_model import HasLineStates
-from menura.personas.recall_by_states import states_for
+from menura.personas.remembering import states_for
 from menura.registry import load_model
 
 LINES = ("my goat is called fern", "half past six", "x")
