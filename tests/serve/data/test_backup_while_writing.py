@@ -85,7 +85,7 @@ def test_a_persona_that_is_renamed_while_it_is_copied_is_there_once(
     copying = shutil.copytree
 
     def copied(source: Path, target: Path, **named: object) -> Path:
-        monkeypatch.setattr("menura.artefacts.file_lock.SECONDS", 0.05)
+        monkeypatch.setattr("menura.corpus.file_lock.LONGEST", 0.05)
         try:
             persona_store.rename("anna", "bert")
         except Exception as error:  # noqa: BLE001  # its name is compared
