@@ -17,7 +17,7 @@ from menura.artefacts.files import (
 from menura.errors import DataError, StorageError
 
 
-def no_space(*args: object) -> None:
+def no_space(*args: object, **named: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -32,7 +32,7 @@ def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"deep/er/file": b"newer"}
 
 
-@pytest.mark.parametrize("step", ["fsync", "fchmod", "replace"])
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
 def test_a_full_disk_is_named_and_the_old_content_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -88,8 +88,7 @@ def test_weights_are_the_same_with_other_executors(executor: str) -> None:
     assert hashes() == alone
 
 
-@pytest.mark.weights
-@pytest.mark.slow
+@pytest.mark.slow  # and not `weights`: the checks of a commit need not run it
 @pytest.mark.skipif(count(full_count=0, quick_count=1), reason="with --full only")
 def test_weights_are_the_same_on_the_real_base(weights_workspace: Path) -> None:
     folder = folder_of(6)

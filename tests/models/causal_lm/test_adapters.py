@@ -17,6 +17,7 @@ from menura.models.causal_lm.adapter_hooks import check_can_learn, neutral_weigh
 from menura.models.causal_lm.base_checks import check_identity, check_reading
 from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.hf_modules import blocks_of
+from menura.models.causal_lm.label_losses import LabelLosses
 from menura.models.causal_lm.model import CausalLm, check_starts_as_base
 from menura.models.causal_lm.prompt_vectors import PromptVectors
 from menura.models.layers.adapters import Adapters, Houlsby, Ia3, Lora
@@ -339,7 +340,10 @@ def test_soft_targets_are_the_present_distribution_and_stay_small_beside_a_froze
     (part,) = batch.packed.chunks(10_000)
     with torch.no_grad():
         wanted = toy.model.logits_of(toy.model._hidden(part, part.predict_index)).softmax(-1)
-    assert torch.equal(toy.model._soft_target(softened.soft_targets, 0), wanted)
+    targets = LabelLosses(toy.model.logits_of, softened.soft_targets)
+    held = targets._target(0)
+    assert held is not None
+    assert torch.equal(targets._probabilities(held), wanted)
     assert bool(softened.soft_targets.states) == (kind == "houlsby")
     loss = toy.model.loss(softened)
     soft = -(wanted * wanted.log()).sum() / loss.tokens.sum()

@@ -35,7 +35,7 @@ from menura.serve.settings import ServerSettings
 SIZES = counts.count(full_count=5, quick_count=1)  # of disks: 512 KiB and up
 PERSONA = 64 << 10  # bytes
 CALLS = [
-    (call, when) for call, most in (("write", 2), ("fsync", 4), ("fchmod", 2), ("rename", 2)) for when in range(most)
+    (call, when) for call, most in (("write", 2), ("fsync", 4), ("chmod", 2), ("rename", 2)) for when in range(most)
 ]
 FAULTS = [(call, when + 1, error) for call, when in CALLS for error in ("EIO", "ENOSPC", "EDQUOT")]
 TRIED = FAULTS[:: counts.count(full_count=1, quick_count=11)]  # some of each error

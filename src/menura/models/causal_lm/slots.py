@@ -20,6 +20,7 @@ from menura.models.causal_lm.backbone import FastBackbone
 from menura.models.causal_lm.model import CausalLm, CausalState
 from menura.models.causal_lm.slot_cache import CachedPrefix
 from menura.models.layers.neural_cache import NeuralCache
+from menura.models.layers.packed_linear import keeping_copies
 
 PREFIX = "adapters."  # of the names of weights that rows of one batch may differ in
 
@@ -132,9 +133,10 @@ class CausalSlots:
         count = len(self)
         bank = AdapterBank({name: stacked[:count] for name, stacked in self._stacked.items()})
         rows = torch.arange(count, device=last.device)
-        with self._one_each(bank, rows):
-            hidden = self._backbone.extend_slots(self._cache, self._model.token_vectors(last))
-        return self._logits(hidden, self._caches)
+        with keeping_copies():
+            with self._one_each(bank, rows):
+                hidden = self._backbone.extend_slots(self._cache, self._model.token_vectors(last))
+            return self._logits(hidden, self._caches)
 
     @contextmanager
     def _one_each(self, bank: AdapterBank, rows: Tensor) -> Iterator[None]:

@@ -8,7 +8,9 @@ matrix at every call: it takes more than twice as long, for the few rows of one 
 Shape letters: R rows, M and N the widths of a matrix.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 from weakref import WeakKeyDictionary, ref
 
@@ -124,20 +126,36 @@ class PackedLinear(nn.Linear):
 
 
 def linear_of(module: nn.Linear) -> Callable[[Tensor], Tensor]:
-    """Return a linear map of a base as a function with the weights that it holds now; its copy outlives the function.
+    """Return a linear map of a base as a function with the weights that it holds now.
 
-    One row is multiplied as it always was: that is as quick, and takes no second copy of a base.
+    While ``keeping_copies``, its packed copy is used, and outlives the function. A second copy of a base is worth its
+    memory where a batch is decoded step by step, not for one reply or while a persona is adapted.
     """
     packed = _PACKED.setdefault(module, PackedWeight())
     weight, bias = module.weight, module.bias
 
     def mapped(x: Tensor) -> Tensor:
         several = x.numel() > x.shape[-1]
-        return packed.linear(x, weight, bias) if several else nn.functional.linear(x, weight, bias)
+        return packed.linear(x, weight, bias) if several and _kept.copies else linear(x, weight, bias)
 
     return mapped
 
 
+@contextmanager
+def keeping_copies() -> Iterator[None]:
+    """Use packed copies of a base's matrices in this thread while the block runs, and keep them."""
+    before, _kept.copies = _kept.copies, True
+    try:
+        yield
+    finally:
+        _kept.copies = before
+
+
+class _Kept(threading.local):
+    copies = False
+
+
+_kept = _Kept()
 _PACKED: WeakKeyDictionary[nn.Module, PackedWeight] = WeakKeyDictionary()
 
 
