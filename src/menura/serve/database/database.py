@@ -172,5 +172,6 @@ def _migrate(connection: sqlite3.Connection, after_step: Callable[[int], None] =
             after_step(number)
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
