@@ -151,11 +151,11 @@ def keeping_copies() -> Iterator[None]:
         _kept.copies = before
 
 
-class _Kept(threading.local):
+class _ThreadState(threading.local):
     copies = False
 
 
-_kept = _Kept()
+_kept = _ThreadState()
 _PACKED: WeakKeyDictionary[nn.Module, PackedWeight] = WeakKeyDictionary()
 
 
