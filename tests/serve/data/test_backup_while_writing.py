@@ -29,7 +29,7 @@ WRITERS = 2
 def writing(home: Path, chat: str) -> Iterator["subprocess.Popen[str]"]:
     """Let processes write personas and messages; give the one that says which messages are kept."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["persona_writer"])
+    server.set_forkserver_preload(["menura.artefacts.persona_store"])
     given = [(7, writer, str(home), str(home.with_suffix(f".{writer}"))) for writer in range(WRITERS)]
     writers = [server.Process(target=persona_writer.write, args=one) for one in given]
     command = [sys.executable, row_writer.__file__, chat, "0"]

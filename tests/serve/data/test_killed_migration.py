@@ -53,7 +53,7 @@ def state(home: Path) -> tuple[int, list[str], list[str]]:
 @pytest.mark.slow
 def test_a_migration_that_is_killed_leaves_the_old_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["test_killed_migration"])
+    server.set_forkserver_preload(["menura.serve.database.chats"])
     chance, found = random.Random(0), set[int]()
     texts = [f"row {number}" for number in range(ROWS)]
     done = [f"{text}{''.join(f'.{number}' for number in range(len(FURTHER)))}" for text in texts]

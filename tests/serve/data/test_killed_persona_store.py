@@ -54,7 +54,7 @@ def written(name: str, facts: list[str]) -> list[bytes]:
 def killed(home: Path, seed: int, seconds: float, *, at_a_write: bool) -> list[int]:
     """Let all writers write and kill them together; return how many steps each has acknowledged."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["persona_writer"])
+    server.set_forkserver_preload(["menura.artefacts.persona_store"])
     said = [home.with_suffix(f".{writer}") for writer in range(WRITERS)]
     given = [(seed, writer, str(home), str(file)) for writer, file in enumerate(said)]
     writers = [server.Process(target=persona_writer.write, args=one) for one in given]
