@@ -80,13 +80,13 @@ class CausalSlots:
         self._just_read.clear()
         for row, prompt in enumerate(prompts, start=first):
             self._write(row, prompt.weights)
+            self._just_read[row] = prompt.weights
         return AdapterBank({name: stacked[first : first + len(prompts)] for name, stacked in self._stacked.items()})
 
     def _write(self, row: int, weights: Mapping[str, Tensor]) -> None:
         """Write a persona's adapters for a row."""
         for name, own in self._own.items():
             self._room_for(name, row)[row] = weights.get(name, own)
-        self._just_read[row] = weights
 
     def _read(self, prompts: Sequence[PendingPrompt]) -> tuple[Tensor, CausalState]:
         """Read prompts of which nothing is known, or one on from what is known of it."""
@@ -113,7 +113,6 @@ class CausalSlots:
         row = self._cache.put(prefix)
         if self._just_read.pop(row, None) is not weights:
             self._write(row, weights)
-            del self._just_read[row]
         self._caches.append(cache)
         return row
 
