@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from menura.adaptation.weights import RATES, adaptable_parameters, loss_with
 from menura.batches.batch import Batch
 from menura.errors import ConfigError
-from menura.models.dialogue_model import DialogueModel, LosesByParts, Loss
+from menura.models.dialogue_model import DialogueModel, HasLossParts, Loss
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -67,7 +67,7 @@ def loss_and_gradients(
 
     Without, a model that can gives them part by part, so that no more than one part's graph is in memory.
     """
-    if not exact and isinstance(problem.model, LosesByParts):
+    if not exact and isinstance(problem.model, HasLossParts):
         return _summed(_parts_in_turn(problem, weights, problem.model.parts(batch), inner_frozen))
     with torch.enable_grad(), twice_differentiable() if exact else nullcontext():
         loss = loss_with(problem.model, {**weights, **inner_frozen}, batch).total

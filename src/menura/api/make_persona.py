@@ -280,7 +280,7 @@ def learn(
         stranger.keep()
     say(verdict(check, selection.speaker, time.perf_counter() - began))
     if artefact.memory:
-        say(f"note   {artefact.memory.told(request.name)}")
+        say(f"note   {artefact.memory.summary(request.name)}")
     if earlier and selection.held_out:
         say(than_before(loaded, earlier, check, encoded(loaded, selection.held_out, selection.speaker)))
     return Adapted(persona_on(loaded, artefact, check, saved.path), saved)

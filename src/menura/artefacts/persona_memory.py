@@ -54,7 +54,7 @@ class RememberedExchanges:
         """The exchanges, to recall them by what is being answered."""
         return ExchangeMemory(self.exchanges)
 
-    def told(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         """Return what it keeps of a persona of this name, and what shows it, as text."""
         kept = number_of(len(self.exchanges), "exchange")
         return f"it remembers {kept}, word for word: menura persona memory {name} shows them and forgets"

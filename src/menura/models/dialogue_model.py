@@ -171,7 +171,7 @@ class SelfDistills(Protocol):
 
 
 @runtime_checkable
-class LosesByParts(Protocol):
+class HasLossParts(Protocol):
     """A model whose loss of a batch is a sum, so that its gradient takes the memory of one part at a time."""
 
     def parts(self, batch: Batch) -> Sequence[Batch]:

@@ -152,9 +152,9 @@ class _WideLinear(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         inputs, weight = ctx.saved_tensors
-        return (slope @ weight).to(inputs.dtype), slope.flatten(0, -2).T @ inputs.to(weight.dtype).flatten(0, -2)
+        return (gradient @ weight).to(inputs.dtype), gradient.flatten(0, -2).T @ inputs.to(weight.dtype).flatten(0, -2)
 
 
 class Ia3(nn.Module):
