@@ -81,6 +81,14 @@ def test_lora_leaves_for_peft_and_comes_back_bit_for_bit(capsys: Captured) -> No
         assert Path("out/anna", name).read_bytes() == Path("out/again", name).read_bytes()
 
 
+def test_a_dry_run_of_an_export_refuses_what_the_export_would(capsys: Captured) -> None:
+    made(capsys, "tomo", *LORA)
+    assert "one of" in typed(capsys, "persona export tomo --to pefft --dry-run", exit_code=2)
+    assert "has no memory" in typed(capsys, "persona export tomo --to charx --with-memory --dry-run", exit_code=2)
+    typed(capsys, "persona export tomo --to peft --out out/anna --dry-run")
+    assert not Path("out").exists()
+
+
 def test_for_vllm_a_folder_lies_in_a_folder_under_the_base_s_name_there(capsys: Captured) -> None:
     made(capsys, "tomo", *LORA)
     typed(capsys, "persona export tomo --to vllm --out served --base-name some/base")
