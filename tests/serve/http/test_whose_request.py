@@ -166,6 +166,7 @@ def test_every_reply_has_the_headers_that_keep_a_browser_safe(app: FastAPI) -> N
         headers = reply.headers
         assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "form-action 'none'" in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"

@@ -296,6 +296,25 @@ def test_a_chat_that_cannot_be_read_says_where_and_nothing_can_be_learnt(site: "
     assert not site.all("#how")[0].is_displayed()
 
 
+def test_no_key_is_taken_before_the_script_that_sends_it_is_there(
+    browser: Any, page_home: Path, engine: TalkingEngine
+) -> None:
+    from page_browser import PageVisitor  # noqa: PLC0415  # needs selenium
+
+    with page_server(engine, page_home, keys=KeyStore(page_home / "keys.json")) as url:
+        site = PageVisitor(browser, url)
+        browser.execute_cdp_cmd("Network.enable", {})
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/static/sign-in.js"]})
+        site.open("/sign-in?next=/chats")
+        assert not site.one("#key").is_enabled()
+        assert not site.one("#go").is_enabled()
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        site.open("/sign-in?next=/chats")
+        site.one("#key:enabled")
+        site.complaints()
+    browser.get("about:blank")
+
+
 def test_whoever_has_no_key_signs_in_and_finds_what_was_typed(
     browser: Any, page_home: Path, engine: TalkingEngine
 ) -> None:
@@ -307,18 +326,18 @@ def test_whoever_has_no_key_signs_in_and_finds_what_was_typed(
     with page_server(engine, page_home, keys=keys) as url:
         site = PageVisitor(browser, url)
         site.open("/chat/anna")
-        site.one("#key").send_keys("menura-wrong" + ENTER)
+        site.one("#key:enabled").send_keys("menura-wrong" + ENTER)
         site.wait_for_text("#wrong", "no key of this server")
         site.open("/sign-in?next=/chat/anna")
-        site.one("#key").send_keys(secret + ENTER)
+        site.one("#key:enabled").send_keys(secret + ENTER)
         site.one("#text").send_keys("do not lose this")
         browser.delete_all_cookies()
         site.one("#text").send_keys(ENTER)
-        site.one("#key").send_keys(secret + ENTER)
+        site.one("#key:enabled").send_keys(secret + ENTER)
         site.wait(lambda: site.one("#text").get_attribute("value") == "do not lose this")
         for elsewhere in ("//evil.test/", "https://evil.test/", "/\\evil.test", "/.//evil.test"):
             site.open(f"/sign-in?next={elsewhere}")
-            site.one("#key").send_keys(secret + ENTER)
+            site.one("#key:enabled").send_keys(secret + ENTER)
             site.wait(lambda: "/sign-in" not in browser.current_url)
             assert browser.current_url.startswith(url + "/")
         site.complaints()

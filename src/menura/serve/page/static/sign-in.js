@@ -25,4 +25,6 @@ at("sign-in").addEventListener("submit", async (event) => {
     at("key").select();
   }
 });
+// Until here a key that is typed would be lost with the page that the form would load.
+for (const part of ["key", "go"]) at(part).disabled = false;
 at("key").focus();
