@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -56,9 +57,8 @@ def serve(
         engine=replace(EngineSettings(), slots=slots, resident_bytes=size),
     )
     screen = Screen(as_json=given.as_json)
-    if not (given.offline or store):
-        _fetch_default_base(screen)
-    run(settings, screen.say, verbose=given.debug)
+    prepare = None if given.offline or store else partial(_fetch_default_base, screen)
+    run(settings, screen.say, prepare, verbose=given.debug)
 
 
 def _fetch_default_base(screen: Screen) -> None:

@@ -72,8 +72,17 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def run(settings: ServerSettings, say: Callable[[str], None], *, verbose: bool = False) -> None:
-    """Serve until a signal. ConfigError for an address that other machines reach while there is no key."""
+def run(
+    settings: ServerSettings,
+    say: Callable[[str], None],
+    prepare: Callable[[], None] | None = None,
+    *,
+    verbose: bool = False,
+) -> None:
+    """Serve until a signal; ``prepare`` may take long, and is called once the settings are found to be good.
+
+    ConfigError for an address that other machines reach while there is no key.
+    """
     keys = KeyStore()
     check_keys(settings, keys)
     with (
@@ -82,6 +91,8 @@ def run(settings: ServerSettings, say: Callable[[str], None], *, verbose: bool =
         closing(Jobs(settings.jobs, database)) as jobs,
     ):
         logs.set_up(verbose=verbose)
+        if prepare is not None:
+            prepare()
         engine = BatchingEngine(settings)
         last_use = LastUse(database)
         app = create_app(Services(engine, settings, keys, database, jobs, last_use))

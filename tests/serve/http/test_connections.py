@@ -255,6 +255,7 @@ def test_off_loopback_the_server_does_not_start_without_a_key(
     told = capsys.readouterr().err
     assert told.startswith(f"error[config]: --host {host!r}: other machines reach it, and there is no key")
     assert told.endswith("(hint: menura key new NAME)\n")
+    assert not (empty_workspace / "bases").exists()  # it was told before the default base was fetched
 
 
 def test_off_loopback_it_starts_with_a_key(empty_workspace: Path) -> None:
