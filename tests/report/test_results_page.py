@@ -136,8 +136,9 @@ def test_a_figure_waits_for_its_row(trial: Path) -> None:
     assert "-->not run yet<!--" in page.rendered("<!-- figure trial bare adapted ppl --><!-- end -->", trial)
 
 
-def test_a_table_waits_for_rows_that_were_not_run(trial: Path) -> None:
-    for path in (trial / page.DATA / "trial").glob("first*"):
+@pytest.mark.parametrize("row", ["first", "later"])
+def test_differences_wait_for_both_rows(trial: Path, row: str) -> None:
+    for path in (trial / page.DATA / "trial").glob(f"{row}*"):
         path.unlink()
     made = page.rendered("<!-- table trial/decides --><!-- end -->", trial)
-    assert "Not run yet: first." in made
+    assert f"Not run yet: {row}." in made

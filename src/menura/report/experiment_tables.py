@@ -81,8 +81,9 @@ class ExperimentTables:
         Raises DataError, naming every difference, for rows that do not compare.
         """
         self.check_alike((*table.rows, table.against))
-        missing = [name for name in table.rows if name not in self.by_row]
-        if missing == list(table.rows) or table.against in missing:
+        compared = [name for name in table.rows if name != table.against]
+        missing = [name for name in (*compared, *filter(None, (table.against,))) if name not in self.by_row]
+        if set(compared) <= set(missing) or table.against in missing:
             return f"Not run yet: {', '.join(missing)}."
         return self._differences(table) if table.against else self._scores(table)
 
