@@ -80,13 +80,18 @@ class Database:
     def delete(self, statements: Sequence[tuple[str, tuple[Any, ...]]]) -> int:
         """Delete rows so that no byte of them is left in the file or beside it; return how many there were.
 
-        Raises BusyError where somebody reads the file all the while: then the rows are gone, and their bytes still in
-        the write-ahead log until the next deletion.
+        Raises BusyError where somebody reads the file all the while, and StorageError where the disk is too full to
+        write the file anew: then the rows are gone, and their bytes stay until the next deletion.
         """
         with self._lock:
             with self.transaction() as connection:
                 count = sum(connection.execute(statement, values).rowcount for statement, values in statements)
-            self._empty_log()
+            try:
+                # secure_delete overwrites rows where they are, not the copies that page splits left in unused space.
+                with self._reporting():
+                    self._connection.execute("VACUUM")
+            finally:
+                self._empty_log()
             return count
 
     def close(self) -> None:
