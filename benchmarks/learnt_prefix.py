@@ -1,0 +1,232 @@
+"""Does a learnt prefix say more of a person than weights and recalled exchanges do? On validation speakers.
+
+A prefix is keys and values of every layer that all replies of a persona attend to (Eyuboglu et al., 2025; peft calls it
+a cartridge). Here they begin as those of the person's longest exchanges and are trained leave-one-out: on each support
+dialogue without the vectors that came from it, half on its replies and half on what the model makes of them with the
+other support dialogues in its context. ``python -m benchmarks.learnt_prefix`` prints the table.
+
+Shape letters: P vectors of the prefix, T tokens after it, N labels, V vocabulary, K key heads, E width of a head.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from benchmarks.speaker_table import line, sample, table
+from menura.adaptation.weights import PersonaWeights, swapped_weights
+from menura.batches.encode import EncodedDialogue, Encoder
+from menura.evaluation.folds import Fold, folds_of
+from menura.evaluation.run import config_of
+from menura.memory.recall import memory_of
+from menura.metrics.score import Sample
+from menura.training.data import encoded
+from menura.training.run_setup import Prepared, prepare
+
+SHOTS, QUERIES = 5, 2
+RECALLED_TOKENS = 256
+VECTORS = 256
+EPOCHS = 4
+PROMPT_TOKENS = 2048
+ROWS = (
+    "un-adapted",
+    "adapted",
+    "prompt",
+    "adapted + recalled",
+    "prefix as read",
+    "prefix learnt",
+    "prefix learnt + recalled",
+    "adapted + prefix learnt",
+    "adapted + prefix learnt + recalled",
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A dialogue as one sequence after a prefix: tokens, and where the labels of its replies stand."""
+
+    ids: tuple[int, ...]
+    places: tuple[int, ...]  # of the token before each label
+    labels: tuple[int, ...]
+
+
+@dataclass
+class Prefix:
+    """The keys and values (1, K, P, E) of all layers, and the support dialogue that each of the P vectors is of."""
+
+    layers: list[tuple[Tensor, Tensor]]
+    dialogue: Tensor  # (P,)
+
+    def cache(self) -> DynamicCache:
+        """Return the prefix as a cache of transformers, through which gradients flow."""
+        made = DynamicCache()
+        for number, (keys, values) in enumerate(self.layers):
+            made.update(keys.to(torch.bfloat16), values.to(torch.bfloat16), number)
+        return made
+
+
+def readings(
+    encoder: Encoder, dialogue: EncodedDialogue, before: Sequence[EncodedDialogue], skip: int
+) -> Iterator[Reading]:
+    """Yield a dialogue's exchanges after others, each token once; of each sequence the first ``skip`` are left out."""
+    left = sorted(dialogue, key=lambda exchange: len(exchange.prefix), reverse=True)
+    while left:
+        longest = left[0].ids
+        inside = [exchange for exchange in left if longest[: len(exchange.ids)] == exchange.ids]
+        whole = encoder.after(left[0], before, PROMPT_TOKENS).ids
+        further = len(whole) - len(longest)
+        places = [at + further for exchange in inside for at in range(len(exchange.prefix), len(exchange.ids))]
+        yield Reading(whole[skip:], tuple(at - 1 - skip for at in places), tuple(whole[at] for at in places))
+        left = [exchange for exchange in left if exchange not in inside]
+
+
+def longest_exchanges(encoder: Encoder, support: Sequence[EncodedDialogue]) -> list[tuple[int, EncodedDialogue]]:
+    """Return each dialogue's exchanges with the longest replies, as short dialogues that fill its share."""
+    chosen = []
+    for number, dialogue in enumerate(support):
+        room = VECTORS // len(support)
+        for exchange in sorted(dialogue, key=lambda exchange: len(exchange.reply), reverse=True):
+            short = (encoder.exchange(exchange.source.as_remembered(), exchange.persona_id),)
+            if (length := encoder.length_before(short)) <= room:
+                room -= length
+                chosen.append((number, short))
+    return chosen
+
+
+class Speaker:
+    """One validation speaker: what is learnt from, what is judged, and a network to do both with."""
+
+    def __init__(self, prepared: Prepared, fold: Fold) -> None:
+        loaded = prepared.loaded
+        self.model: Any = loaded.model
+        self.encoder = loaded.encoder
+        self.method = prepared.config.method
+        self.support, self.query = fold.support(SHOTS), fold.query
+        self.memory = memory_of(self.support)
+        chosen = longest_exchanges(self.encoder, self.support)
+        self.chosen = [short for _, short in chosen]
+        lengths = [self.encoder.length_before(short) for short in self.chosen]
+        of_dialogue = [number for (number, _), length in zip(chosen, lengths, strict=True) for _ in range(length)]
+        self.dialogue = torch.tensor(of_dialogue)
+
+    def logits(self, reading: Reading, prefix: Prefix | None = None, hidden: int = -1) -> Tensor:
+        """Return logits (N, V) before each label; vectors of the support dialogue ``hidden`` are not seen."""
+        ids = torch.tensor([reading.ids])
+        named: dict[str, Any] = {}
+        if prefix is not None:
+            past = len(prefix.dialogue)
+            seen = torch.cat([prefix.dialogue != hidden, torch.ones(len(reading.ids), dtype=torch.bool)])
+            named = {"past_key_values": prefix.cache(), "attention_mask": seen[None].long()}
+            named["position_ids"] = torch.arange(past, past + len(reading.ids))[None]
+        states = self.model.network.model(input_ids=ids, use_cache=prefix is not None, **named).last_hidden_state
+        logits: Tensor = self.model.network.lm_head(states[0, list(reading.places)])
+        return logits.float()
+
+    def read(self, before: Sequence[EncodedDialogue], skip: int, *, recalled: bool) -> Iterator[Reading]:
+        """Yield the held-out dialogues after others, each exchange after what is recalled for it if asked for."""
+        for dialogue in self.query:
+            parts = [(exchange,) for exchange in dialogue] if recalled else [dialogue]
+            for part in parts:
+                found = self.memory.recalled_for(part[0], self.encoder, RECALLED_TOKENS) if recalled else ()
+                yield from readings(self.encoder, part, [*before, *found], skip)
+
+    @torch.no_grad()
+    def nll(
+        self, before: Sequence[EncodedDialogue] = (), prefix: Prefix | None = None, *, recalled: bool = False
+    ) -> tuple[float, int]:
+        """Return the summed NLL (nats) of the held-out replies, and their tokens."""
+        total, tokens = 0.0, 0
+        read, skip = (before, 0) if prefix is None else (self.chosen, len(self.dialogue))
+        for reading in self.read(read, skip, recalled=recalled):
+            labels = torch.tensor(reading.labels)
+            total += float(nn.functional.cross_entropy(self.logits(reading, prefix), labels, reduction="sum"))
+            tokens += len(labels)
+        return total, tokens
+
+    @torch.no_grad()
+    def prefix_as_read(self) -> Prefix:
+        """Return keys and values of the chosen exchanges, as the network reads them."""
+        first = self.query[0][0]
+        ids = self.encoder.after(first, self.chosen, PROMPT_TOKENS).ids[: len(self.dialogue)]
+        cache = self.model.network.model(input_ids=torch.tensor([ids]), use_cache=True).past_key_values
+        return Prefix([(layer.keys.float(), layer.values.float()) for layer in cache.layers], self.dialogue)
+
+    @torch.no_grad()
+    def targets(self) -> list[list[tuple[Reading, Tensor]]]:
+        """Return each support dialogue after the prefix, and what the model makes of it after all the others."""
+        made = []
+        for number, dialogue in enumerate(self.support):
+            others = [other for place, other in enumerate(self.support) if place != number]
+            after_prefix = readings(self.encoder, dialogue, self.chosen, len(self.dialogue))
+            prompted = readings(self.encoder, dialogue, others, 0)
+            made.append(
+                [
+                    (reading, self.logits(teacher).softmax(-1))
+                    for reading, teacher in zip(after_prefix, prompted, strict=True)
+                ]
+            )
+        return made
+
+    def learnt(self, lr: float) -> Prefix:
+        """Train the prefix leave-one-out, and return it."""
+        begun = self.prefix_as_read()
+        prefix = Prefix([(nn.Parameter(keys), nn.Parameter(values)) for keys, values in begun.layers], begun.dialogue)
+        adam = torch.optim.Adam([each for layer in prefix.layers for each in layer], lr=lr)
+        targets = self.targets()
+        for _ in range(EPOCHS):
+            for number, dialogue in enumerate(targets):
+                tokens = sum(len(reading.labels) for reading, _ in dialogue)
+                for reading, soft in dialogue:
+                    logits = self.logits(reading, prefix, hidden=number)
+                    hard = nn.functional.cross_entropy(logits, torch.tensor(reading.labels), reduction="sum")
+                    distilled = nn.functional.cross_entropy(logits, soft, reduction="sum")
+                    ((0.5 * hard + 0.5 * distilled) / tokens).backward()  # type: ignore[no-untyped-call]
+                adam.step()
+                adam.zero_grad()
+        return prefix
+
+    def rows(self, lr: float) -> Mapping[str, tuple[float, int]]:
+        """Return NLL and tokens of each row."""
+        weights: PersonaWeights = self.method.adapt(self.model, self.support)
+        found = {"un-adapted": self.nll(), "prompt": self.nll(self.support)}
+        found["prefix as read"] = self.nll(prefix=self.prefix_as_read())
+        learnt = self.learnt(lr)
+        found["prefix learnt"] = self.nll(prefix=learnt)
+        found["prefix learnt + recalled"] = self.nll(prefix=learnt, recalled=True)
+        with swapped_weights(self.model, weights):
+            found["adapted"], found["adapted + recalled"] = self.nll(), self.nll(recalled=True)
+            learnt = self.learnt(lr)
+            found["adapted + prefix learnt"] = self.nll(prefix=learnt)
+            found["adapted + prefix learnt + recalled"] = self.nll(prefix=learnt, recalled=True)
+        return found
+
+
+def main(words: list[str]) -> None:
+    """Print one line a speaker, then the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learnt_prefix", description=__doc__.split("\n")[0])
+    parser.add_argument("--personas", type=int, default=14)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    given = parser.parse_args(words)
+    torch.set_num_threads(1)
+    prepared = prepare(config_of("shipped"), offline=True, dtype="bfloat16")
+    valid = [task for task in prepared.split.splits["valid"] if len(task.dialogues) >= SHOTS + QUERIES]
+    samples: dict[str, list[Sample]] = {name: [] for name in ROWS}
+    for task in encoded(valid[: given.personas], prepared.loaded.encoder):
+        begun = time.monotonic()
+        (fold,) = folds_of(task, "following", first=SHOTS, queries=QUERIES)
+        found = Speaker(prepared, fold).rows(given.lr)
+        for name in ROWS:
+            samples[name].append(sample(task.persona_id, *found[name]))
+        print(f"{line(task.persona_id, samples)} ({time.monotonic() - begun:.0f} s)", flush=True)
+    print(f"\n{table(samples, f'{VECTORS} vectors, lr {given.lr:g}', ('un-adapted', 'prompt', 'adapted + recalled'))}")
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])
