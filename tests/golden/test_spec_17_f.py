@@ -106,7 +106,16 @@ def distances(start: Tensor, adapted: list[Tensor]) -> Distances:
     drift = WeightDistances(start.numel())
     for weights in adapted:
         drift.add({"w": start}, {"w": weights})
-    return drift.distances()
+    found = drift.distances()
+    assert found is not None
+    return found
+
+
+def test_what_is_not_known_of_distances_is_not_said() -> None:
+    assert WeightDistances(4).distances() is None
+    alone = distances(torch.zeros(4), [torch.ones(4)])
+    assert "nan" not in alone.said
+    assert "Diff" not in alone.said
 
 
 def test_f6_three_vectors_are_this_far_apart() -> None:

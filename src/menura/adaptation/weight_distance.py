@@ -34,6 +34,8 @@ class Distances:
         """Return them as text, as in CMAML's tables, in units of 1e-10."""
         shown = [1e10 * value for value in (self.delta_sq, self.diff_sq, self.delta_l2, self.diff_l2)]
         delta_sq, diff_sq, delta_l2, diff_l2 = (f"{value:,.4g}" for value in shown)
+        if self.personas < 2:
+            return f"Δ {delta_sq} (e-10, squared; l2 {delta_l2}; M {self.parameters:,})"
         return f"Δ {delta_sq}, Diff {diff_sq} (e-10, squared; l2 {delta_l2}, {diff_l2}; M {self.parameters:,})"
 
 
@@ -64,9 +66,11 @@ class WeightDistances:
         if len(self._first) < self.keeps:
             self._first.append(step)
 
-    def distances(self) -> Distances:
-        """Return the means; with fewer than two personas ``diff`` is NaN."""
+    def distances(self) -> Distances | None:
+        """Return the means; with one persona ``diff`` is NaN, with none there is nothing to return."""
         n, m = len(self._squares), self.num_parameters
+        if not n:
+            return None
         pairs = n * (n - 1) / 2
         # Σ over pairs of ‖δ_i − δ_j‖² = n Σ ‖δ_i‖² − ‖Σ δ_i‖², so that no step need be kept.
         apart = n * math.fsum(self._squares) - _dot(self._sum, self._sum)
