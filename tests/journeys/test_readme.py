@@ -180,7 +180,7 @@ def test_the_demo_ends_by_itself_where_there_is_no_terminal(weights_workspace: P
     assert done.stderr == ""
     for row in ("base", "un-adapted", f"wrong persona, K={SHOTS}", f"adapted, K={SHOTS}"):
         assert row in done.stdout
-    for line in ("speaker-1", "really", "facts  of ", "next   menura adapt"):
+    for line in ("speaker-1", "really", "facts  that speakers said", "next   menura adapt"):
         assert line in done.stdout
 
 

@@ -14,7 +14,7 @@ from menura.registry import device_of
 if TYPE_CHECKING:
     from menura.evaluation.demo import AskedFact, Demonstration, DemoReply
 
-SHOWN, SHOTS = 3, 5  # personas adapted before your eyes, dialogues each
+SHOWN, SHOTS = 4, 5  # personas adapted before your eyes, dialogues each
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ def demo(
             screen.give("fact", {**vars(fact), "recalled": fact.recalled}, f"\n{fact.as_text(name)}")
             recalled.append(fact.recalled)
     screen.say(
-        f"facts  of {number_of(len(recalled), 'thing')} that speakers said of themselves, {sum(recalled)} are in the "
-        "persona's reply and not in the base's, which never read them"
+        "facts  that speakers said of themselves, in the persona's reply and not in the base's, which never read them: "
+        f"{sum(recalled)} of {len(recalled)}"
     )
     shots = shown.shots
     screen.say(
