@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from benchmarks.material import exchange, network, ours
 from benchmarks.paired import Ratio, Row, Way, against, timed
@@ -67,7 +68,7 @@ def compared(
     greedy = isinstance(choice, Greedy)
     ways: dict[str, Way] = {
         "menura": partial(our_way, model, batch, choice),
-        PEER: partial(their_way, model, batch, sampling=not greedy),
+        PEER: partial(their_way, model.network, batch, sampling=not greedy),
     }
     if greedy and ways["menura"]() != ways[PEER]():
         raise MismatchError(f"{what}: not the tokens that {PEER} writes")
@@ -79,11 +80,11 @@ def our_way(model: CausalLm, batch: Batch, choice: Choice) -> list[list[int]]:
     return generate(model, batch, choice, end=-1, max_new_tokens=NEW, seeds=range(len(batch)))
 
 
-def their_way(model: CausalLm, batch: Batch, *, sampling: bool) -> list[list[int]]:
+def their_way(network: PreTrainedModel, batch: Batch, *, sampling: bool) -> list[list[int]]:
     """Generate with the library's own loop and cache."""
     settings = {"top_p": P, "top_k": 0} if sampling else {}
     with torch.no_grad():
-        written: Tensor = model.network.generate(
+        written: Tensor = network.generate(
             input_ids=batch.prefix.ids,
             attention_mask=batch.prefix.mask.long(),
             do_sample=sampling,

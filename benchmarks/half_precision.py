@@ -16,11 +16,11 @@ from benchmarks.adapting import BATCH, STEPS, adapt, fine_tune
 from benchmarks.generating import LARGE, PEER, our_way, prompts, their_way
 from benchmarks.material import ragged, stir
 from benchmarks.paired import Ratio, Row, Way, against, ratio, timed
-from menura.artefacts.bases.base import on_disk
+from menura.artefacts.bases.base import folder_of, on_disk
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import LoadOptions
 from menura.decoding.sampling import Greedy
-from menura.models.causal_lm.config import CausalLmConfig, without_adapters
+from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.causal_lm.model import CausalLm
 from menura.models.layers.adapters import Adapters
 from menura.registry import load_model
@@ -37,7 +37,7 @@ def rows() -> dict[str, Row]:
 
 def greedy(rounds: int) -> Iterator[Ratio]:
     """Compare generation, batch 1; the tokens of two half precisions differ now and then, which is printed."""
-    models = _models(without_adapters(CausalLmConfig(LARGE)))
+    models = _models(CausalLmConfig(LARGE, adapters=LORA))  # as a persona has them; the peer has none
     if not models:
         return
     ways: dict[str, Way] = {}
@@ -45,7 +45,8 @@ def greedy(rounds: int) -> Iterator[Ratio]:
         batch = prompts(model, 1, model.network.config.vocab_size)
         ways[name] = partial(our_way, model, batch, Greedy())
         if name == "menura":
-            ways[f"{PEER} in bfloat16"] = partial(their_way, model, batch, sampling=False)
+            network = AutoModelForCausalLM.from_pretrained(folder_of(LARGE), dtype=torch.bfloat16).eval()
+            ways[f"{PEER} in bfloat16"] = partial(their_way, network, batch, sampling=False)
     written = [way() for way in ways.values()]
     print(
         f"  the same tokens as in bfloat16 by ours: {sum(each == written[0] for each in written[1:])} of 2", flush=True

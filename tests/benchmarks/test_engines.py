@@ -103,7 +103,7 @@ def test_sequences_are_ragged_and_a_fifth_of_each_is_labels() -> None:
 def test_rows_that_write_other_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small("none")
     batch = generating.prompts(model, 2, TINY.vocabulary)
-    assert generating.our_way(model, batch, Greedy()) == generating.their_way(model, batch, sampling=False)
+    assert generating.our_way(model, batch, Greedy()) == generating.their_way(model.network, batch, sampling=False)
     monkeypatch.setattr(generating, "our_way", lambda *given: [[0]])
     with pytest.raises(MismatchError):
         list(generating.compared("x", model, batch, Greedy(), 1, None))
