@@ -32,22 +32,8 @@ from menura.personas.distil import Distillation
 from menura.tasks.task import Exchange
 
 Captured = pytest.CaptureFixture[str]
-SAID = ("did you water the fern?", "yes, twice", "and the basil?", "it sulks")
+pytestmark = pytest.mark.usefixtures("beside_a_chat")
 LORA = ["adapters.kind=lora", "adapters.rank=4", "adapters.target_modules=all-linear"]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in an empty folder with a workspace of its own, beside a chat of two people."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MENURA_HOME", str(tmp_path / "home"))
-    lines = [
-        f"2023-12-{day:02} 19:{minute:02} - {('Ines', 'Tomo')[minute % 2]}: {text} {day}"
-        for day in range(1, 9)
-        for minute, text in enumerate(SAID)
-    ]
-    Path("chat.txt").write_text("\n".join(lines), encoding="utf-8")
-    return tmp_path
 
 
 def typed(capsys: Captured, line: str, exit_code: int = 0) -> str:

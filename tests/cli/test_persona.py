@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_of_two import SAID
 
 from menura.artefacts.persona_artefact import ABOUT
 from menura.cli.main import run
@@ -14,21 +15,7 @@ from menura.corpus.chats.cards.card import read_card
 from menura.corpus.chats.cards.writing import new_card
 
 Captured = pytest.CaptureFixture[str]
-SAID = ("did you water the fern?", "yes, twice", "and the basil?", "it sulks")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in an empty folder with a workspace of its own, beside a chat of two people."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MENURA_HOME", str(tmp_path / "home"))
-    lines = [
-        f"2023-12-{day:02} 19:{minute:02} - {('Ines', 'Tomo')[minute % 2]}: {text} {day}"
-        for day in range(1, 9)
-        for minute, text in enumerate(SAID)
-    ]
-    Path("chat.txt").write_text("\n".join(lines), encoding="utf-8")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("beside_a_chat")
 
 
 def typed(capsys: Captured, *words: str, exit_code: int = 0) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_of_two import chat_of_two
 from data_app import Server, events_of, names_of, serving, written_persona
 
 from menura import api
@@ -26,7 +27,6 @@ from menura.serve.jobs.jobs import Jobs
 from menura.serve.jobs.process import WorkerTask
 from menura.serve.settings import JobLimits, ServerSettings
 
-SAID = ("did you water the fern?", "yes, twice", "and the basil?", "it sulks")
 # Stands for the worker: says a line, leaves half a file, and then does what the persona's name says.
 STAND_IN = """
 import json, os, pathlib, sys, time
@@ -90,18 +90,10 @@ def until(condition: Any) -> None:
         time.sleep(0.01)
 
 
-def chat_lines() -> str:
-    return "\n".join(
-        f"2023-12-{day:02} 19:{minute:02} - {('Ines', 'Tomo')[minute % 2]}: {text} {day}"
-        for day in range(1, 9)
-        for minute, text in enumerate(SAID)
-    )
-
-
 @pytest.mark.slow
 def test_a_pasted_chat_becomes_a_persona(server: Server, empty_workspace: Path) -> None:
     settings = {"inner.lr": 1e-3, "inner.epochs": 2}
-    job = asked(server, "tomo", text=chat_lines(), base="tiny", k=3, settings=settings, remember=True)
+    job = asked(server, "tomo", text=chat_of_two(), base="tiny", k=3, settings=settings, remember=True)
     events = events_of(server.as_().get(f"/api/jobs/{job}/events").text)
     assert events[-1][1]["state"] == "done", events[-1]
     names = names_of(events)
