@@ -13,10 +13,17 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Note the settings of a server that does not run."""
+    """Note the settings of a server that prepares itself and does not run."""
     monkeypatch.setenv("MENURA_HOME", str(tmp_path))
     noted: list[Any] = []
-    monkeypatch.setattr("menura.serve.server.run", lambda settings, say, verbose: noted.append(settings))
+
+    def prepared(settings: Any, say: Any, prepare: Any, *, verbose: bool) -> None:
+        del say, verbose
+        if prepare is not None:
+            prepare()
+        noted.append(settings)
+
+    monkeypatch.setattr("menura.serve.server.run", prepared)
     return noted
 
 
