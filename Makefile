@@ -12,7 +12,7 @@ demo: $(VENV)/run
 WORKERS ?= 2
 PYTEST ?=
 
-# About eleven minutes on two cores; test-full takes the full counts of kills, inputs and steps.
+# Some twelve minutes on two cores; test-full takes the full counts of kills, inputs and steps.
 test: $(VENV)/dev weights
 	$(MAKE) --no-print-directory -j 3 check docs unit PYTEST="$(PYTEST)"
 
@@ -26,7 +26,7 @@ check: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/dev weights
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 docs: $(VENV)/dev
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

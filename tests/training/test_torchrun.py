@@ -146,7 +146,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step_and_they_end_in_the_bit
     assert ended_in(tmp_path / "run") == whole
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP][: counts.count(full_count=2, quick_count=1)])
 def test_where_a_rank_dies_or_hangs_the_last_whole_step_is_saved(
     corpus: Path, whole: dict[str, Any], tmp_path: Path, number: signal.Signals
 ) -> None:
