@@ -26,7 +26,7 @@ check: $(VENV)/dev
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/dev weights
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 docs: $(VENV)/dev
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

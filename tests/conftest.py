@@ -10,6 +10,7 @@ from pathlib import Path
 
 import counts
 import pytest
+from chat_of_two import chat_of_two
 from hypothesis import settings
 
 WEIGHTS = "smollm2-135m"
@@ -82,6 +83,14 @@ def empty_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give one test a workspace with nothing in it."""
     monkeypatch.setenv("MENURA_HOME", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def beside_a_chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in an empty folder with a workspace of its own, beside a chat of two people."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MENURA_HOME", str(tmp_path / "home"))
+    Path("chat.txt").write_text(chat_of_two(), encoding="utf-8")
 
 
 @pytest.fixture
