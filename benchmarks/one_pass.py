@@ -72,10 +72,18 @@ def _ridge(features: Tensor, wanted: Tensor, penalty: float) -> Tensor:
 
 
 def _left_out(features: Tensor, wanted: Tensor, penalty: float) -> float:
-    gram = features @ features.T
-    hat = gram @ torch.linalg.inv(gram + penalty * torch.eye(len(features)))
-    residual = (wanted - hat @ wanted) / (1 - hat.diagonal())[:, None]
-    return float((residual**2).sum() / (wanted**2).sum())
+    """Return the squared error of each speaker's coefficients from all others', over that of the others' mean.
+
+    Means are the others', too: those of all would tell of the speaker that is left out.
+    """
+    error = variance = 0.0
+    for place in range(len(features)):
+        others = torch.arange(len(features)) != place
+        mean, usual = features[others].mean(0), wanted[others].mean(0)
+        predicted = usual + (features[place] - mean) @ _ridge(features[others] - mean, wanted[others] - usual, penalty)
+        error += float(((wanted[place] - predicted) ** 2).sum())
+        variance += float(((wanted[place] - usual) ** 2).sum())
+    return error / variance
 
 
 class Speakers:
