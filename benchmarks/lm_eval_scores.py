@@ -15,15 +15,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import torch
 from tokenizers import Tokenizer
 
+from benchmarks.serving import ours
 from menura import api
 from menura.artefacts import persona_store
 from menura.artefacts.bases import base as bases
@@ -37,7 +36,6 @@ from menura.training.run_setup import Prepared, prepare
 PERSONAS, SHOTS, QUERIES = 2, 5, 2
 TARGET = "shipped"
 ROUNDING = 1e-4  # of the sum over a reply in float32, cut into tokens by one program or by two
-START_SECONDS = 300.0
 SPECIAL = {"add_bos_token": False, "add_eos_token": False, "tokenizer_class": "PreTrainedTokenizerFast"}
 
 
@@ -77,22 +75,6 @@ def personas(prepared: Prepared, count: int) -> Iterator[HeldOut]:
         (own,) = encoded([task], prepared.loaded.encoder)
         (fold,) = folds_of(own, "following", first=SHOTS, queries=QUERIES)
         yield HeldOut(name, fold.exchanges)
-
-
-@contextmanager
-def served(log: Path) -> Iterator[str]:
-    """Run ``menura serve`` while the block runs; yield its address."""
-    words = [sys.executable, "-m", "menura", "--offline", "serve", "--port", "0"]
-    with log.open("w+", encoding="utf-8") as file:
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=file, text=True)
-        try:
-            assert process.stdout
-            address = process.stdout.readline().split()[2]
-            httpx.get(f"{address}/readyz", timeout=START_SECONDS).raise_for_status()
-            yield address
-        finally:
-            process.terminate()
-            process.wait(60)
 
 
 def write_task(folder: Path, tokenizer: Tokenizer, persona: HeldOut) -> None:
@@ -157,19 +139,19 @@ def main(words: list[str]) -> int:
     torch.set_num_threads(1)
     write_text(folder / "tokenizer" / "tokenizer.json", (base / "tokenizer.json").read_text("utf-8"))
     write_json(folder / "tokenizer" / "tokenizer_config.json", SPECIAL)
-    ours = printed(folder / "results", given.personas)
+    wanted = printed(folder / "results", given.personas)
     prepared = prepare(config_of(TARGET), offline=True)
     people = list(personas(prepared, given.personas))
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     for person in people:
         write_task(folder, tokenizer, person)
-    with served(folder / "serve.log") as address:
+    with ours(home, folder / "serve.log") as address:
         total = math.fsum(scored(given.python.absolute(), folder, address, person.name) for person in people)
     theirs = math.exp(-total / sum(person.tokens for person in people))
     replies, tokens = sum(len(person.exchanges) for person in people), sum(person.tokens for person in people)
     print(f"lm-eval: {len(people)} personas, {replies} replies, {tokens} tokens: perplexity {theirs:.4f}")
-    print(f"menura eval prints {ours:.4f}; they differ by {abs(theirs / ours - 1):.1e} of it")
-    return int(abs(theirs / ours - 1) > ROUNDING)
+    print(f"menura eval prints {wanted:.4f}; they differ by {abs(theirs / wanted - 1):.1e} of it")
+    return int(abs(theirs / wanted - 1) > ROUNDING)
 
 
 if __name__ == "__main__":
