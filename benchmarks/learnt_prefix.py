@@ -174,8 +174,8 @@ class Speaker:
 
     def learnt(self, lr: float) -> Prefix:
         """Train the prefix leave-one-out, and return it."""
-        begun = self.prefix_as_read()
-        prefix = Prefix([(nn.Parameter(keys), nn.Parameter(values)) for keys, values in begun.layers], begun.dialogue)
+        initial = self.prefix_as_read()
+        prefix = Prefix([(nn.Parameter(keys), nn.Parameter(values)) for keys, values in initial.layers], initial.dialogue)
         adam = torch.optim.Adam([each for layer in prefix.layers for each in layer], lr=lr)
         targets = self.targets()
         for _ in range(EPOCHS):
@@ -217,12 +217,12 @@ def main(words: list[str]) -> None:
     valid = [task for task in prepared.split.splits["valid"] if len(task.dialogues) >= SHOTS + QUERIES]
     samples: dict[str, list[Sample]] = {name: [] for name in ROWS}
     for task in encoded(valid[: given.personas], prepared.loaded.encoder):
-        begun = time.monotonic()
+        start = time.monotonic()
         (fold,) = folds_of(task, "following", first=SHOTS, queries=QUERIES)
         found = Speaker(prepared, fold).rows(given.lr)
         for name in ROWS:
             samples[name].append(sample(task.persona_id, *found[name]))
-        print(f"{line(task.persona_id, samples)} ({time.monotonic() - begun:.0f} s)", flush=True)
+        print(f"{line(task.persona_id, samples)} ({time.monotonic() - start:.0f} s)", flush=True)
     print(f"\n{table(samples, f'{VECTORS} vectors, lr {given.lr:g}', ('un-adapted', 'prompt', 'adapted + recalled'))}")
 
 

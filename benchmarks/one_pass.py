@@ -157,9 +157,9 @@ def main(words: list[str]) -> None:
     enough = [task for task in splits["train"] if len(task.dialogues) >= SHOTS]
     for task in encoded(enough[: given.train], encoder):
         if task.persona_id not in kept:
-            begun, support = time.monotonic(), task.dialogues[:SHOTS]
+            start, support = time.monotonic(), task.dialogues[:SHOTS]
             kept[task.persona_id] = speakers.features(support), speakers.movement(support)
-            print(f"  {len(kept)}: {task.persona_id[:8]} {time.monotonic() - begun:.0f} s", flush=True)
+            print(f"  {len(kept)}: {task.persona_id[:8]} {time.monotonic() - start:.0f} s", flush=True)
             if given.cache and not len(kept) % 8:
                 torch.save(kept, given.cache)
     one_pass = fitted(*(torch.stack(part) for part in zip(*kept.values(), strict=True)))
