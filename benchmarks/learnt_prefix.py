@@ -175,7 +175,9 @@ class Speaker:
     def learnt(self, lr: float) -> Prefix:
         """Train the prefix leave-one-out, and return it."""
         initial = self.prefix_as_read()
-        prefix = Prefix([(nn.Parameter(keys), nn.Parameter(values)) for keys, values in initial.layers], initial.dialogue)
+        prefix = Prefix(
+            [(nn.Parameter(keys), nn.Parameter(values)) for keys, values in initial.layers], initial.dialogue
+        )
         adam = torch.optim.Adam([each for layer in prefix.layers for each in layer], lr=lr)
         targets = self.targets()
         for _ in range(EPOCHS):
