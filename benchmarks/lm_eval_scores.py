@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -112,6 +113,7 @@ def scored(python: Path, folder: Path, address: str, name: str) -> float:
     words = [str(python), "-m", "lm_eval", "run", "--model", "local-completions", "--tasks", name]
     words += ["--include_path", str(folder), "--model_args", ",".join(f"{key}={value}" for key, value in how.items())]
     words += ["--output_path", str(folder / "out" / name), "--log_samples"]
+    shutil.rmtree(folder / "out" / name, ignore_errors=True)  # what an earlier run wrote
     quiet = {"OPENAI_API_KEY": "any", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "cache")}
     with (folder / "lm-eval.log").open("w", encoding="utf-8") as log:
         subprocess.run(words, env=os.environ | quiet, check=True, stdout=log, stderr=log)
