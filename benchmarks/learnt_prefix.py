@@ -25,24 +25,24 @@ from menura.evaluation.folds import Fold, folds_of
 from menura.evaluation.run import config_of
 from menura.memory.recall import memory_of
 from menura.metrics.score import Sample
+from menura.models.layers.neural_cache import NeuralCache
 from menura.training.data import encoded
 from menura.training.run_setup import Prepared, prepare
 
 SHOTS, QUERIES = 5, 2
 RECALLED_TOKENS = 256
 VECTORS = 256
-EPOCHS = 4
 PROMPT_TOKENS = 2048
 ROWS = (
     "un-adapted",
     "adapted",
     "prompt",
     "adapted + recalled",
+    "adapted + recalled + cache",
     "prefix as read",
     "prefix learnt",
     "prefix learnt + recalled",
-    "adapted + prefix learnt",
-    "adapted + prefix learnt + recalled",
+    "prefix learnt + recalled + cache",
 )
 
 
@@ -114,8 +114,8 @@ class Speaker:
         of_dialogue = [number for (number, _), length in zip(chosen, lengths, strict=True) for _ in range(length)]
         self.dialogue = torch.tensor(of_dialogue)
 
-    def logits(self, reading: Reading, prefix: Prefix | None = None, hidden: int = -1) -> Tensor:
-        """Return logits (N, V) before each label; vectors of the support dialogue ``hidden`` are not seen."""
+    def states(self, reading: Reading, prefix: Prefix | None = None, hidden: int = -1) -> Tensor:
+        """Return states (N, D) before each label; vectors of the support dialogue ``hidden`` are not seen."""
         ids = torch.tensor([reading.ids])
         named: dict[str, Any] = {}
         if prefix is not None:
@@ -124,8 +124,24 @@ class Speaker:
             named = {"past_key_values": prefix.cache(), "attention_mask": seen[None].long()}
             named["position_ids"] = torch.arange(past, past + len(reading.ids))[None]
         states = self.model.network.model(input_ids=ids, use_cache=prefix is not None, **named).last_hidden_state
-        logits: Tensor = self.model.network.lm_head(states[0, list(reading.places)])
+        before: Tensor = states[0, list(reading.places)]
+        return before
+
+    def logits(self, reading: Reading, prefix: Prefix | None = None, hidden: int = -1) -> Tensor:
+        """Return logits (N, V) before each label."""
+        logits: Tensor = self.model.network.lm_head(self.states(reading, prefix, hidden))
         return logits.float()
+
+    @torch.no_grad()
+    def cache(self, prefix: Prefix | None = None) -> NeuralCache:
+        """Return the cache of the support replies, each dialogue read without the prefix's vectors of it."""
+        states, tokens = [], []
+        before, skip = ([], 0) if prefix is None else (self.chosen, len(self.dialogue))
+        for number, dialogue in enumerate(self.support):
+            for reading in readings(self.encoder, dialogue, before, skip):
+                states.append(self.states(reading, prefix, number))
+                tokens.append(torch.tensor(reading.labels))
+        return NeuralCache.of(torch.cat(states), torch.cat(tokens))
 
     def read(self, before: Sequence[EncodedDialogue], skip: int, *, recalled: bool) -> Iterator[Reading]:
         """Yield the held-out dialogues after others, each exchange after what is recalled for it if asked for."""
@@ -137,14 +153,22 @@ class Speaker:
 
     @torch.no_grad()
     def nll(
-        self, before: Sequence[EncodedDialogue] = (), prefix: Prefix | None = None, *, recalled: bool = False
+        self,
+        before: Sequence[EncodedDialogue] = (),
+        prefix: Prefix | None = None,
+        *,
+        recalled: bool = False,
+        cache: NeuralCache | None = None,
     ) -> tuple[float, int]:
         """Return the summed NLL (nats) of the held-out replies, and their tokens."""
         total, tokens = 0.0, 0
         read, skip = (before, 0) if prefix is None else (self.chosen, len(self.dialogue))
         for reading in self.read(read, skip, recalled=recalled):
             labels = torch.tensor(reading.labels)
-            total += float(nn.functional.cross_entropy(self.logits(reading, prefix), labels, reduction="sum"))
+            states = self.states(reading, prefix)
+            logits = self.model.network.lm_head(states).float()
+            logits = logits if cache is None else cache.mixed(logits, states)
+            total += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
             tokens += len(labels)
         return total, tokens
 
@@ -172,7 +196,7 @@ class Speaker:
             )
         return made
 
-    def learnt(self, lr: float) -> Prefix:
+    def learnt(self, lr: float, epochs: int) -> Prefix:
         """Train the prefix leave-one-out, and return it."""
         initial = self.prefix_as_read()
         prefix = Prefix(
@@ -180,7 +204,7 @@ class Speaker:
         )
         adam = torch.optim.Adam([each for layer in prefix.layers for each in layer], lr=lr)
         targets = self.targets()
-        for _ in range(EPOCHS):
+        for _ in range(epochs):
             for number, dialogue in enumerate(targets):
                 tokens = sum(len(reading.labels) for reading, _ in dialogue)
                 for reading, soft in dialogue:
@@ -192,19 +216,19 @@ class Speaker:
                 adam.zero_grad()
         return prefix
 
-    def rows(self, lr: float) -> Mapping[str, tuple[float, int]]:
+    def rows(self, lr: float, epochs: int) -> Mapping[str, tuple[float, int]]:
         """Return NLL and tokens of each row."""
         weights: PersonaWeights = self.method.adapt(self.model, self.support)
         found = {"un-adapted": self.nll(), "prompt": self.nll(self.support)}
         found["prefix as read"] = self.nll(prefix=self.prefix_as_read())
-        learnt = self.learnt(lr)
+        learnt = self.learnt(lr, epochs)
         found["prefix learnt"] = self.nll(prefix=learnt)
         found["prefix learnt + recalled"] = self.nll(prefix=learnt, recalled=True)
+        cache = self.cache(learnt)
+        found["prefix learnt + recalled + cache"] = self.nll(prefix=learnt, recalled=True, cache=cache)
         with swapped_weights(self.model, weights):
             found["adapted"], found["adapted + recalled"] = self.nll(), self.nll(recalled=True)
-            learnt = self.learnt(lr)
-            found["adapted + prefix learnt"] = self.nll(prefix=learnt)
-            found["adapted + prefix learnt + recalled"] = self.nll(prefix=learnt, recalled=True)
+            found["adapted + recalled + cache"] = self.nll(recalled=True, cache=self.cache())
         return found
 
 
@@ -213,6 +237,7 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learnt_prefix", description=__doc__.split("\n")[0])
     parser.add_argument("--personas", type=int, default=14)
     parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--epochs", type=int, default=4)
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     prepared = prepare(config_of("shipped"), offline=True, dtype="bfloat16")
@@ -221,11 +246,12 @@ def main(words: list[str]) -> None:
     for task in encoded(valid[: given.personas], prepared.loaded.encoder):
         start = time.monotonic()
         (fold,) = folds_of(task, "following", first=SHOTS, queries=QUERIES)
-        found = Speaker(prepared, fold).rows(given.lr)
+        found = Speaker(prepared, fold).rows(given.lr, given.epochs)
         for name in ROWS:
             samples[name].append(sample(task.persona_id, *found[name]))
         print(f"{line(task.persona_id, samples)} ({time.monotonic() - start:.0f} s)", flush=True)
-    print(f"\n{table(samples, f'{VECTORS} vectors, lr {given.lr:g}', ('un-adapted', 'prompt', 'adapted + recalled'))}")
+    what = f"{VECTORS} vectors, lr {given.lr:g}, {given.epochs} epochs"
+    print(f"\n{table(samples, what, ('un-adapted', 'prompt', 'adapted + recalled', 'adapted + recalled + cache'))}")
 
 
 if __name__ == "__main__":
