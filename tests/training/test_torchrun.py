@@ -57,6 +57,7 @@ def furthest(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
     return max(float((some[name] - others[name]).abs().max()) for name in some) / largest
 
 
+IN_FULL = pytest.mark.skipif(counts.count(full_count=0, quick_count=1), reason="with --full only")
 GRADIENTS = (
     ("tiny/maml", 3),
     ("tiny/maml-exact", 2),
@@ -170,6 +171,7 @@ def test_where_a_rank_dies_or_hangs_the_last_whole_step_is_saved(
     }
 
 
+@IN_FULL
 def test_where_rank_0_dies_the_others_end_too(corpus: Path, tmp_path: Path) -> None:
     lost = run([words(corpus, tmp_path / "run")] * 3, tmp_path, Signalled(0, 3, signal.SIGKILL, missed=6))
     assert lost.codes == [-signal.SIGKILL, 7, 7], lost.said
@@ -184,6 +186,7 @@ def test_a_bug_on_one_rank_is_told_by_the_others_at_once(corpus: Path, tmp_path:
     assert "error[internal]: LookupError: made up" in lost.said[1]
 
 
+@IN_FULL
 def test_a_number_lost_on_one_rank_ends_all_alike(corpus: Path, tmp_path: Path) -> None:
     failed = run([words(corpus, tmp_path / "run")] * 2, tmp_path, Poisoned(1, 3))
     assert failed.codes == [6, 6], failed.said
@@ -192,6 +195,7 @@ def test_a_number_lost_on_one_rank_ends_all_alike(corpus: Path, tmp_path: Path) 
     assert all(torch.isfinite(value).all() for value in newest(tmp_path / "run").values())
 
 
+@IN_FULL
 def test_ranks_with_other_settings_or_data_are_refused_before_anything_is_written(corpus: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other.jsonl", people=22)
     first = words(corpus, tmp_path / "run")
@@ -214,6 +218,7 @@ def test_a_run_that_another_process_holds_ends_all_ranks_alike(corpus: Path, tmp
     assert busy.said[1] == ""
 
 
+@IN_FULL
 def test_a_rank_that_finds_no_data_is_named_by_rank_0(corpus: Path, tmp_path: Path) -> None:
     second = words(tmp_path / "nowhere.jsonl", tmp_path / "run")
     refused = run([words(corpus, tmp_path / "run"), second], tmp_path)
@@ -257,6 +262,7 @@ def wait_for(pids: Sequence[Path], out: Path, steps: int) -> list[int]:
 
 
 @pytest.mark.slow
+@IN_FULL
 def test_under_torchrun_a_killed_rank_ends_the_run_and_the_same_command_goes_on(corpus: Path, tmp_path: Path) -> None:
     script, out, steps = tmp_path / "ranks.py", tmp_path / "run", 24
     script.write_text(RANK, encoding="utf-8")
