@@ -48,6 +48,8 @@ WAYS: Mapping[str, tuple[Choice, int]] = {  # how, and among how many candidates
     "the best of 4, top-p 0.92, temperature 0.8": (SOBER, 4),
     "the best of 8, top-p 0.92, temperature 0.8": (SOBER, 8),
     "the best of 8, top-p 0.92, temperature 1": (Nucleus(0.92, 1.0), 8),
+    "the best of 4, min-p 0.05, temperature 1": (MinP(0.05, 1.0), 4),
+    "the best of 8, min-p 0.05, temperature 1": (MinP(0.05, 1.0), 8),
 }
 SHORT = 4  # tokens; so many in a row that occur twice in a reply are a repetition
 WHOSE = "whose-reply"

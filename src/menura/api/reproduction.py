@@ -1,6 +1,6 @@
 """Experiments are run, their scores published beside a page, and the page's figures made and verified."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from menura.errors import DataError, Problem, number_of
 from menura.experiments.catalogue import EXPERIMENTS, experiment
 from menura.experiments.commands import Unit
 from menura.experiments.experiment import Experiment
+from menura.report import outputs
 from menura.report import page as pages
 from menura.report.published import publish
 from menura.training.recipes import size_named
@@ -61,13 +62,23 @@ def reproduce(reproduction: Reproduction, *, dry_run: bool = False, say: Callabl
     return [unit.title for unit in run(units, hours=reproduction.hours, say=say)]
 
 
-def report_page(path: Path, size: str = "cpu", *, say: Callable[[str], None] = print) -> bool:
+def report_page(
+    path: Path,
+    size: str = "cpu",
+    *,
+    printed: Mapping[str, Path] | None = None,
+    say: Callable[[str], None] = print,
+) -> bool:
     """Publish what is scored of a page's experiments beside it, and make the page's blocks; return if it changed.
 
-    Raises DataError for units that do not compare, and for blocks that cannot be made.
+    ``printed`` is what commands printed, by the name under which it is kept beside the page: a file whose first line is
+    the command, or the folder of an evaluation. Raises DataError for units that do not compare, and for blocks that
+    cannot be made.
     """
     with reporting(path):
         text = path.read_text(encoding="utf-8")
+    for name, source in (printed or {}).items():
+        outputs.keep(source, name, path.parent / pages.DATA)
     for name in pages.experiments_of(text):
         units = [Unit(experiment(name), row, seed, size) for row, seed in experiment(name).units()]
         scored = [unit for unit in units if unit.is_scored]

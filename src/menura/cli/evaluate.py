@@ -11,7 +11,7 @@ from menura.cli.options import EXECUTOR, JOBS, values_of, with_options
 from menura.cli.scorer import check_scorer, is_scorer
 from menura.cli.terminal import Screen
 from menura.cli.train import SIZE
-from menura.errors import ConfigError
+from menura.errors import ConfigError, shown
 
 RANK_BY = Annotated[
     str,
@@ -25,6 +25,11 @@ TOP_LATENTS = Annotated[
 OUT = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Where tables go; if left out, results in the folder of runs ($MENURA_RUNS)."),
+]
+
+PRINTED = Annotated[
+    list[str] | None,
+    typer.Option("--output", help="NAME=FILE: keep beside a page what a command printed; may be given again."),
 ]
 
 
@@ -76,6 +81,7 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders that menura eval wrote, one a system; or pages.")],
     metrics: Annotated[str, typer.Option(help="Metrics of the curves, comma-separated; empty = ppl.")] = "ppl",
     against: Annotated[str, typer.Option(help="Add paired differences to the system of this name.")] = "",
+    printed: PRINTED = None,
     out: OUT = None,
     size: SIZE = None,
 ) -> None:
@@ -89,7 +95,7 @@ def report(
         if len(pages) < len(folders):
             message = "pages and folders together: a page is made from its experiments"
             raise ConfigError(message, hint="menura report PAGE.md", code="usage")
-        _report_pages(pages, size or "cpu", given)
+        _report_pages(pages, _printed(printed or []), size or "cpu", given)
         return
     names = [name for name in metrics.split(",") if name]
     out = out or api.results_folder() / "report"
@@ -98,11 +104,19 @@ def report(
     Screen(as_json=given.as_json).give("report", {"files": files}, f"{table}\nwrote {', '.join(files)}")
 
 
-def _report_pages(paths: list[Path], size: str, given: Globals) -> None:
+def _printed(given: list[str]) -> dict[str, Path]:
+    """Return what is to be kept, by name; ConfigError where NAME=FILE is not what stands there."""
+    wrong = [one for one in given if not all(one.partition("="))]
+    if wrong:
+        raise ConfigError(f"--output {shown(wrong[0])}: NAME=FILE wanted", code="usage")
+    return {name: Path(file) for name, _, file in (one.partition("=") for one in given)}
+
+
+def _report_pages(paths: list[Path], printed: dict[str, Path], size: str, given: Globals) -> None:
     screen = Screen(as_json=given.as_json)
     for path in paths:
         if given.dry_run:
             screen.say(f"would make the tables of {path}")
             continue
-        changed = api.report_page(path, size, say=screen.say)
+        changed = api.report_page(path, size, printed=printed, say=screen.say)
         screen.say(f"{'wrote' if changed else 'nothing new in'} {path}", page=str(path), changed=changed)

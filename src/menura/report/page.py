@@ -11,6 +11,9 @@ A page has blocks between comments, which no reader of the page sees::
 There are ``table EXPERIMENT/TABLE``, ``conditions EXPERIMENT``, ``figure EXPERIMENT ROW KIND METRIC``,
 ``difference EXPERIMENT ROW KIND ROW KIND METRIC``, the first less the second, ``verdict`` with the same words, on the
 claim that the first is better, and ``replies EXPERIMENT ROW KIND``, some replies drawn by a seed.
+
+Of what a command printed and was kept (``report.outputs``) there are ``output NAME``, all of it, ``output NAME N``, its
+table number N, ``cell NAME / ROW / COLUMN``, and ``command NAME``, what was typed, and the commit.
 """
 
 import re
@@ -23,14 +26,17 @@ from menura.errors import DataError, MenuraError, Problem, number_of
 from menura.experiments.catalogue import experiment
 from menura.metrics import catalogue
 from menura.metrics.significance import Difference
+from menura.report import outputs
 from menura.report.experiment_tables import ExperimentTables, TableLine
 from menura.report.published import PublishedUnit, read
 from menura.report.table import cell, signed_cell
 
 DATA = "data"  # the folder beside the page with a folder for each experiment
 WORDS = {"table": 1, "conditions": 1, "figure": 4, "difference": 6, "verdict": 6, "replies": 3}  # of each kind of block
-OF_LINES = ("table", "conditions", "replies")  # blocks that stand on lines of their own
-BLOCK = re.compile(rf"<!-- ({'|'.join(WORDS)}) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
+OF_OUTPUTS = ("output", "cell", "command")
+BETWEEN = " / "  # the words of a cell
+OF_LINES = ("table", "conditions", "replies", "output")  # blocks that stand on lines of their own
+BLOCK = re.compile(rf"<!-- ({'|'.join((*WORDS, *OF_OUTPUTS))}) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
 NOT_RUN = "not run yet"
 
 
@@ -66,7 +72,7 @@ def verified(text: str, folder: Path) -> list[Differing]:
 
 def experiments_of(text: str) -> list[str]:
     """Return the experiments that a page's blocks name, in order."""
-    names = [match[2].split()[0].split("/")[0] for match in BLOCK.finditer(text)]
+    names = [match[2].split()[0].split("/")[0] for match in BLOCK.finditer(text) if match[1] in WORDS]
     return list(dict.fromkeys(names))
 
 
@@ -82,7 +88,7 @@ class _Maker:
         kind, words = match[1], match[2].split()
         opening, end = f"<!-- {kind} {match[2]} -->", "<!-- end -->"
         try:
-            made = self._made(kind, words)
+            made = self._printed(kind, match[2]) if kind in OF_OUTPUTS else self._made(kind, words)
         except MenuraError as error:  # a name that is none is a ConfigError
             line = text.count("\n", 0, match.start()) + 1
             self.problems += [
@@ -112,6 +118,17 @@ class _Maker:
             return cell(line.score(words[3]))
         difference = line.minus(tables.line(words[3], _kind(words[4])), words[5])
         return verdict(difference, words[5]) if kind == "verdict" else signed_cell(difference)
+
+    def _printed(self, kind: str, what: str) -> str:
+        name, *words = what.split(BETWEEN) if kind == "cell" else what.split()
+        output = outputs.read(name.strip(), self._folder)
+        if kind == "command":
+            return output.origin
+        if kind == "output":
+            return output.table(int(words[0])) if words and words[0].isdigit() else output.text
+        if len(words) < 2:
+            raise DataError("cell NAME / ROW / COLUMN wanted", code="block")
+        return output.cell(words[:-1], words[-1])
 
     def _tables(self, name: str) -> ExperimentTables:
         if name not in self._read:

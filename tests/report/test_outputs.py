@@ -1,0 +1,116 @@
+"""What a command printed is kept beside a page, and no cell of it can be typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from menura.api import report_page, verify
+from menura.errors import DataError
+from menura.report import outputs, page
+
+PRINTED = """$ python -m trial --wide
+begun
+| who | ppl ↓ | notes |
+| --- | ----: | --- |
+| adapted, K=5 | 25.0 [22, 28] | first |
+| wrong | 28.1 [25, 32] | second |
+
+| difference | ppl ↓ |
+| --- | ---: |
+| adapted, K=5 − wrong | −3.10 [−3.78, −2.49] |
+| wrong | 28.1 [25, 32] |
+
+done
+"""
+CELL = "<!-- cell trial / adapted, K=5 / ppl -->"
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Keep what the trial printed; return the folder of the page."""
+    source = tmp_path / "printed.txt"
+    source.write_text(PRINTED, encoding="utf-8")
+    outputs.keep(source, "trial", tmp_path / page.DATA)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("block", "made"),
+    [
+        (CELL, "25.0 [22, 28]"),
+        ("<!-- cell trial / adapted, K=5 / 25.0 [22, 28] / notes -->", "first"),
+        ("<!-- cell trial / adapted, K=5 − wrong / ppl -->", "−3.10 [−3.78, −2.49]"),
+        ("<!-- cell trial / wrong / ppl -->", "28.1 [25, 32]"),  # in two tables, and the same
+    ],
+)
+def test_a_cell_is_found_by_its_row_and_column(block: str, made: str, kept: Path) -> None:
+    assert page.rendered(f"from {block}?<!-- end -->.", kept) == f"from {block}{made}<!-- end -->."
+
+
+def test_a_table_is_shown_by_its_number_and_the_whole_without_one(kept: Path) -> None:
+    second = page.rendered("<!-- output trial 2 --><!-- end -->", kept).splitlines()
+    assert second[1:-1] == PRINTED.splitlines()[7:11]
+    assert (
+        page.rendered("<!-- output trial --><!-- end -->", kept).splitlines()[1:-1] == PRINTED.strip().splitlines()[1:]
+    )
+    command = page.rendered("<!-- command trial --><!-- end -->", kept)
+    assert command.startswith("<!-- command trial -->`python -m trial --wide` (commit ")
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("cell trial / nobody / ppl", "0 cells of 'nobody', column 'ppl'"),
+        ("cell trial / wrong / bleu", "0 cells"),
+        ("cell trial / wrong", "cell NAME / ROW / COLUMN wanted"),
+        ("output trial 3", "table 3 of 2"),
+        ("output nothing", "no output is called 'nothing'"),
+    ],
+)
+def test_what_is_not_there_is_an_error_with_its_line(block: str, message: str, kept: Path) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        page.rendered(f"\n<!-- {block} --><!-- end -->", kept)
+    assert error.value.problems[0].message.startswith(f"line 2, <!-- {block} -->: ")
+
+
+def test_two_cells_that_differ_are_not_chosen_between(tmp_path: Path) -> None:
+    source = tmp_path / "printed.txt"
+    source.write_text(PRINTED.replace("| wrong | 28.1 [25, 32] |\n", "| wrong | 29 |\n"), encoding="utf-8")
+    outputs.keep(source, "trial", tmp_path / page.DATA)
+    with pytest.raises(DataError, match="2 cells of 'wrong'"):
+        page.rendered("<!-- cell trial / wrong / ppl --><!-- end -->", tmp_path)
+
+
+def test_an_edited_output_is_refused(kept: Path) -> None:
+    path = kept / page.DATA / outputs.FOLDER / "trial.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, "text": content["text"].replace("25.0", "24.0")}), encoding="utf-8")
+    with pytest.raises(DataError, match="changed after it was written"):
+        page.rendered(f"{CELL}<!-- end -->", kept)
+
+
+def test_a_page_is_made_from_what_is_given_and_a_typed_cell_is_found(tmp_path: Path) -> None:
+    (tmp_path / "printed.txt").write_text(PRINTED, encoding="utf-8")
+    written = tmp_path / "page.md"
+    written.write_text(f"It is {CELL}<!-- end -->.\n", encoding="utf-8")
+    assert report_page(written, printed={"trial": tmp_path / "printed.txt"})
+    assert verify([written]) == 1
+    written.write_text(written.read_text(encoding="utf-8").replace("25.0", "24.0"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"24\.0"):
+        verify([written])
+
+
+def test_a_file_without_its_command_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "printed.txt"
+    source.write_text("| a |\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no command in the first line"):
+        outputs.keep(source, "trial", tmp_path)
+
+
+def test_of_an_evaluation_the_command_and_commit_are_its_own(tmp_path: Path) -> None:
+    (tmp_path / outputs.TABLE).write_text("| a |\n| --- |\n| 1 |\n", encoding="utf-8")
+    words = ["eval", "shipped", "--set", "data.corpus=my corpus", "--out", "/somewhere"]
+    (tmp_path / outputs.SCORES).write_text(json.dumps({"origin": {"words": words, "commit": "abc"}}), encoding="utf-8")
+    outputs.keep(tmp_path, "eval", tmp_path)
+    assert outputs.read("eval", tmp_path).origin == "`menura eval shipped --set 'data.corpus=my corpus'` (commit abc)"
