@@ -22,6 +22,8 @@ begun
 | wrong | 28.1 [25, 32] |
 
 done
+base: tiny
+inner epochs: as the recipe has them
 """
 CELL = "<!-- cell trial / adapted, K=5 / ppl -->"
 
@@ -42,6 +44,8 @@ def kept(tmp_path: Path) -> Path:
         ("<!-- cell trial / adapted, K=5 / 25.0 [22, 28] / notes -->", "first"),
         ("<!-- cell trial / adapted, K=5 − wrong / ppl -->", "−3.10 [−3.78, −2.49]"),
         ("<!-- cell trial / wrong / ppl -->", "28.1 [25, 32]"),  # in two tables, and the same
+        ("<!-- change trial / adapted, K=5 / wrong / ppl -->", "−11.0 %"),
+        ("<!-- change trial / wrong / adapted, K=5 / ppl -->", "+12.4 %"),
     ],
 )
 def test_a_cell_is_found_by_its_row_and_column(block: str, made: str, kept: Path) -> None:
@@ -54,6 +58,8 @@ def test_a_table_is_shown_by_its_number_and_the_whole_without_one(kept: Path) ->
     assert (
         page.rendered("<!-- output trial --><!-- end -->", kept).splitlines()[1:-1] == PRINTED.strip().splitlines()[1:]
     )
+    conditions = page.rendered("<!-- output trial conditions --><!-- end -->", kept).splitlines()
+    assert conditions[1:-1] == ["- base: tiny", "- inner epochs: as the recipe has them"]
     command = page.rendered("<!-- command trial --><!-- end -->", kept)
     assert command.startswith("<!-- command trial -->`python -m trial --wide` (commit ")
 
@@ -65,6 +71,8 @@ def test_a_table_is_shown_by_its_number_and_the_whole_without_one(kept: Path) ->
         ("cell trial / wrong / bleu", "0 cells"),
         ("cell trial / wrong", "cell NAME / ROW / COLUMN wanted"),
         ("output trial 3", "table 3 of 2"),
+        ("change trial / wrong / ppl", "change NAME / ROW / OTHER ROW / COLUMN wanted"),
+        ("change trial / wrong / adapted, K=5 / notes", "no numbers in column 'notes'"),
         ("output nothing", "no output is called 'nothing'"),
     ],
 )
@@ -106,6 +114,13 @@ def test_a_file_without_its_command_is_refused(tmp_path: Path) -> None:
     source.write_text("| a |\n", encoding="utf-8")
     with pytest.raises(DataError, match="no command in the first line"):
         outputs.keep(source, "trial", tmp_path)
+
+
+def test_the_commit_of_other_code_is_named_beside_the_command(tmp_path: Path) -> None:
+    source = tmp_path / "printed.txt"
+    source.write_text("$ make bench (commit 84f1204)\n| a |\n", encoding="utf-8")
+    outputs.keep(source, "bench", tmp_path)
+    assert outputs.read("bench", tmp_path).origin == "`make bench` (commit 84f1204)"
 
 
 def test_of_an_evaluation_the_command_and_commit_are_its_own(tmp_path: Path) -> None:

@@ -21,8 +21,10 @@ from menura.errors import DataError, shown
 FOLDER = "outputs"  # in the folder of published data
 TABLE, SCORES = "table.md", "scores.json"  # in the folder of an evaluation
 RULE = re.compile(r"\|[\s:|-]+\|")  # the line below a table's head
+CONDITION = re.compile(r"[a-z][a-z ]*: ")
+NUMBER = re.compile(r"[-−+]?\d+(\.\d+)?")
 DIRECTIONS = " ↓↑"  # behind a metric's name
-COMMAND = "$ "  # before the command, in the first line of a file
+TYPED = re.compile(r"\$ (?P<command>.*?)(?: \(commit (?P<commit>\w+\+?)\))?")  # the first line of a file
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,24 @@ class Output:
             raise DataError(f"table {number} of {len(self.tables)}", place=str(self.path), code="missing")
         return self.tables[number - 1]
 
+    @property
+    def conditions(self) -> str:
+        """The lines ``name: value`` behind the last table, as a list."""
+        lines = self.text.splitlines()
+        last = max((place for place, line in enumerate(lines) if line.startswith("|")), default=-1)
+        return "\n".join(f"- {line}" for line in lines[last + 1 :] if CONDITION.match(line))
+
+    def change(self, row: Sequence[str], base: Sequence[str], column: str) -> str:
+        """Return by how many per cent the figure of a row is above or below that of another one in the same column.
+
+        Raises DataError as ``cell``, and where a cell does not begin with a number.
+        """
+        numbers = [NUMBER.match(self.cell(one, column)) for one in (row, base)]
+        if not all(numbers):
+            raise DataError(f"no numbers in column {shown(column)}", place=str(self.path), code="missing")
+        ours, theirs = (float(number[0].replace("−", "-")) for number in numbers if number)
+        return f"{100 * (ours / theirs - 1):+.1f} %".replace("-", "−")
+
     def cell(self, row: Sequence[str], column: str) -> str:
         """Return the cell of the row that begins with these cells, in the column of this name.
 
@@ -79,8 +99,9 @@ class Output:
 def keep(source: Path, name: str, data: Path) -> Path:
     """Keep what a command printed under a name, in a folder of published data; return the file's path.
 
-    ``source`` is the folder of an evaluation, or a text file whose first line is the command, behind ``$``. Raises
-    DataError for a file without that line.
+    ``source`` is the folder of an evaluation, or a text file whose first line is the command, behind ``$``, and where
+    this is not the code that printed it, the commit: ``$ make bench (commit 84f1204)``. Raises DataError for a file
+    without that line.
     """
     if source.is_dir():
         origin: Mapping[str, Any] = read_json(source / SCORES)["origin"]
@@ -90,10 +111,11 @@ def keep(source: Path, name: str, data: Path) -> Path:
         command, at, text = shlex.join(["menura", *words]), str(origin["commit"]), _read_text(source / TABLE)
     else:
         first, _, text = _read_text(source).partition("\n")
-        if not first.startswith(COMMAND):
-            hint = f"write the command into the first line, behind {COMMAND.strip()}"
+        typed = TYPED.fullmatch(first.strip())
+        if typed is None:
+            hint = "write the command into the first line, behind $"
             raise DataError("no command in the first line", place=str(source), hint=hint, code="no_command")
-        command, at = first.removeprefix(COMMAND).strip(), commit()
+        command, at = typed["command"], typed["commit"] or commit()
     content = {"command": command, "commit": at, "text": text.strip()}
     path = data / FOLDER / f"{name}.json"
     write_json(path, {**content, "sha256": _sha256(content)})

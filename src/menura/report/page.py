@@ -13,7 +13,8 @@ There are ``table EXPERIMENT/TABLE``, ``conditions EXPERIMENT``, ``figure EXPERI
 claim that the first is better, and ``replies EXPERIMENT ROW KIND``, some replies drawn by a seed.
 
 Of what a command printed and was kept (``report.outputs``) there are ``output NAME``, all of it, ``output NAME N``, its
-table number N, ``cell NAME / ROW / COLUMN``, and ``command NAME``, what was typed, and the commit.
+table number N, ``output NAME conditions``, ``cell NAME / ROW / COLUMN``, ``change NAME / ROW / OTHER ROW / COLUMN``,
+the per cent between two rows, and ``command NAME``, what was typed, and the commit.
 """
 
 import re
@@ -33,7 +34,7 @@ from menura.report.table import cell, signed_cell
 
 DATA = "data"  # the folder beside the page with a folder for each experiment
 WORDS = {"table": 1, "conditions": 1, "figure": 4, "difference": 6, "verdict": 6, "replies": 3}  # of each kind of block
-OF_OUTPUTS = ("output", "cell", "command")
+OF_OUTPUTS = ("output", "cell", "change", "command")
 BETWEEN = " / "  # the words of a cell
 OF_LINES = ("table", "conditions", "replies", "output")  # blocks that stand on lines of their own
 BLOCK = re.compile(rf"<!-- ({'|'.join((*WORDS, *OF_OUTPUTS))}) ([^>]*?) -->(.*?)<!-- end -->", re.DOTALL)
@@ -120,15 +121,23 @@ class _Maker:
         return verdict(difference, words[5]) if kind == "verdict" else signed_cell(difference)
 
     def _printed(self, kind: str, what: str) -> str:
-        name, *words = what.split(BETWEEN) if kind == "cell" else what.split()
+        name, *words = what.split(BETWEEN) if kind in ("cell", "change") else what.split()
         output = outputs.read(name.strip(), self._folder)
-        if kind == "command":
-            return output.origin
-        if kind == "output":
-            return output.table(int(words[0])) if words and words[0].isdigit() else output.text
-        if len(words) < 2:
-            raise DataError("cell NAME / ROW / COLUMN wanted", code="block")
-        return output.cell(words[:-1], words[-1])
+        match kind, words:
+            case "command", []:
+                return output.origin
+            case "output", []:
+                return output.text
+            case "output", ["conditions"]:
+                return output.conditions
+            case "output", [number] if number.isdigit():
+                return output.table(int(number))
+            case "cell", [*row, column] if row:
+                return output.cell(row, column)
+            case "change", [row, base, column]:
+                return output.change([row], [base], column)
+        wanted = {"cell": "cell NAME / ROW / COLUMN", "change": "change NAME / ROW / OTHER ROW / COLUMN"}
+        raise DataError(f"{wanted.get(kind, f'{kind} NAME')} wanted", code="block")
 
     def _tables(self, name: str) -> ExperimentTables:
         if name not in self._read:
