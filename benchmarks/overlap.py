@@ -1,19 +1,18 @@
 """Replies at several persona strengths become a table: how often they contain facts of the speaker, or of others.
 
-``python -m benchmarks.overlap FOLDER … --out FILE.md`` reads evaluations of one run by ``menura eval --strength``. What
+``python -m benchmarks.overlap FOLDER …`` reads evaluations of one run by ``menura eval --strength``. What
 replies say of anybody they say of some other speaker as well; only what they say of their own beyond that is personal.
 """
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.figures import strength_of
-from menura.artefacts.files import write_text
 from menura.artefacts.saved_samples import PREDICTIONS
 from menura.corpus.segmentation import content_pieces, says_any
 from menura.metrics.attribute_overlap import AttributeOverlap
@@ -91,6 +90,13 @@ def told_by(samples: Sequence[Sample]) -> dict[str, frozenset[str]]:
     return told
 
 
+def strength_of(found: Any) -> float:
+    """Return how much every persona weighed in an evaluation, as its scores.json tells."""
+    weight = re.search(r"\d+(\.\d+)?", found["about"]["strength"])
+    assert weight, "an evaluation without --strength"
+    return float(weight.group())
+
+
 def _read(folder: Path) -> Any:
     return json.loads((folder / "scores.json").read_text(encoding="utf-8"))
 
@@ -100,14 +106,10 @@ def _shown(value: float, low: float, high: float, sign: str = "-") -> str:
 
 
 def main(words: list[str]) -> int:
-    """Write the table, and show it."""
+    """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overlap", description="What replies tell, and of whom.")
     parser.add_argument("read", nargs="+", type=Path, help="folders of menura eval --strength")
-    parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args(words)
-    found = table(asked.read)
-    write_text(asked.out, found)
-    print(found, end="")
+    print(table(parser.parse_args(words).read), end="")
     return 0
 
 

@@ -40,9 +40,7 @@ def test_what_is_said_of_ones_own_stands_beside_what_is_said_of_others(tmp_path:
     assert cells(between) == pytest.approx([2 / 6, 1 / 6, 1 / 6], abs=6e-4)
 
 
-def test_the_table_is_written_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [evaluation(tmp_path, weight, {who: ["boats"] for who in FACTS}) for weight in ("0", "0.5")]
-    out = tmp_path / "strength.md"
-    assert overlap.main([*map(str, folders), "--out", str(out)]) == 0
-    assert out.read_text() == capsys.readouterr().out
-    assert "0.5 − 0" in out.read_text()
+    assert overlap.main([*map(str, folders)]) == 0
+    assert "0.5 − 0" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """The experiments by name."""
 
-from menura.experiments import arplus, bases, cmaml, mamlviapp, plato
+from menura.experiments import arplus, arplus_studies, bases, cmaml, mamlviapp, plato
 from menura.experiments.experiment import Experiment, named
 
 ALL = (
@@ -16,6 +16,8 @@ ALL = (
     plato.AVSD,
     plato.GRID,
     plato.SEARCH,
+    arplus_studies.INEFFECTIVE,
+    arplus_studies.STRENGTH,
 )
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in ALL}
 
