@@ -38,10 +38,15 @@ class TableLine:
         runs = [unit.statistics(self.label, metric) for unit in self.units]
         return score_of_runs(_metric(metric), runs, signature=self.signature(metric), seed=SEED)
 
+    def seeds_with(self, other: "TableLine") -> list[PublishedUnit]:
+        """Return this line's units of the seeds that another line has, too."""
+        theirs = {unit.seed for unit in other.units}
+        return [unit for unit in self.units if unit.seed in theirs]
+
     def minus(self, other: "TableLine", metric: str) -> Difference:
         """Return this line less another one, over the seeds that both have."""
         theirs = {unit.seed: unit for unit in other.units}
-        both = [unit for unit in self.units if unit.seed in theirs]
+        both = self.seeds_with(other)
         return difference_of_runs(
             _metric(metric),
             [unit.statistics(self.label, metric) for unit in both],

@@ -117,8 +117,11 @@ class _Maker:
             return replies(line)
         if kind == "figure":
             return cell(line.score(words[3]))
-        difference = line.minus(tables.line(words[3], _kind(words[4])), words[5])
-        return verdict(difference, words[5]) if kind == "verdict" else signed_cell(difference)
+        other = tables.line(words[3], _kind(words[4]))
+        difference = line.minus(other, words[5])
+        if kind == "difference":
+            return signed_cell(difference)
+        return verdict(difference, words[5]) + ("; one seed" if len(line.seeds_with(other)) == 1 else "")
 
     def _printed(self, kind: str, what: str) -> str:
         name, *words = what.split(BETWEEN) if kind in ("cell", "change") else what.split()
@@ -161,6 +164,7 @@ def conditions(tables: ExperimentTables) -> str:
     lines = [
         f"- Question: {tables.experiment.question}",
         f"- Rule, set before the first run: {tables.experiment.rule}",
+        f"- Budget: {tables.experiment.core_hours:g} hours of one core; when it is spent, the last rows are left out",
         f"- Command: `menura reproduce {tables.experiment.name} --size {size}`, then `menura report PAGE`",
         f"- Data: {about['data']}; split {about['split']}",
         f"- Scored: {about['query']}" + (f"; {about['replies']}, {about['decoding']}" if "replies" in about else ""),

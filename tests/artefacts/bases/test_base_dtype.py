@@ -14,6 +14,12 @@ from menura.registry import load_model
 F32, BF16, F16 = torch.float32, torch.bfloat16, torch.float16
 
 
+@pytest.fixture(autouse=True)
+def able(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a processor with instructions for bfloat16."""
+    monkeypatch.setattr(base_dtype, "has_bfloat16", lambda device="cpu": True)
+
+
 @pytest.mark.parametrize(
     ("dtype", "parameters", "stored", "device", "chosen", "said"),
     [
@@ -39,6 +45,27 @@ def test_the_type_fits_and_another_than_float32_is_said(
     monkeypatch.setattr(base_dtype, "free_memory", lambda device: 1000)
     lines: list[str] = []
     assert chosen_dtype(dtype, parameters, stored, device, lines.append) == chosen  # type: ignore[arg-type]
+    assert len(lines) == bool(said)
+    assert said in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "parameters", "device", "chosen", "said"),
+    [
+        ("auto", 126, "cpu", F32, "dtype  float32: this processor has no instructions for bfloat16, so in float32 "),
+        ("auto", 251, "cpu", BF16, "were needed"),  # nothing else fits
+        ("auto", 100, "cpu", F32, ""),
+        ("bfloat16", 100, "cpu", BF16, "no instructions for bfloat16; it takes many times as long as --dtype float32"),
+        ("float32", 100, "cpu", F32, ""),
+    ],
+)
+def test_a_type_that_the_processor_lacks_is_said_and_left_only_by_auto(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, parameters: int, device: str, chosen: torch.dtype, said: str
+) -> None:
+    monkeypatch.setattr(base_dtype, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(base_dtype, "has_bfloat16", lambda device="cpu": False)
+    lines: list[str] = []
+    assert chosen_dtype(dtype, parameters, F32, device, lines.append) == chosen  # type: ignore[arg-type]
     assert len(lines) == bool(said)
     assert said in "".join(lines)
 
@@ -92,3 +119,23 @@ def test_a_frozen_base_is_bfloat16_where_that_is_asked_for() -> None:
     loaded = load_model(CausalLmConfig("tiny", adapters=Adapters("ia3")), LoadOptions(dtype="bfloat16"))
     kinds = {name.partition(".")[0]: value.dtype for name, value in loaded.model.named_parameters()}
     assert kinds == {"network": BF16, "adapters": F32}
+
+
+@pytest.mark.parametrize(
+    ("machine", "avx", "amx", "able"),
+    [
+        ("x86_64", False, False, False),
+        ("x86_64", True, False, True),
+        ("AMD64", False, True, True),
+        ("arm64", False, False, True),
+    ],
+)
+def test_a_processor_is_asked_for_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, machine: str, avx: bool, amx: bool, able: bool
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    assert base_dtype.has_bfloat16("cpu") is able
+    assert base_dtype.has_bfloat16("cuda:0")

@@ -293,7 +293,8 @@ TWITTER_REDDIT = PublishedCorpus(
     access="none",
     note=(
         "The authors published weights trained on it, and their processed copies of Persona-Chat, DailyDialog and "
-        "AVSD, whose format Menura does not read. plato/pretrain takes chitchat and mojitalk in its place."
+        "AVSD, whose format Menura does not read. plato/pretrain takes chitchat, and at size paper mojitalk too, in "
+        "its place."
     ),
 )
 

@@ -6,7 +6,7 @@ the study's files. ``arplus/strength`` learns how much of the persona a reply sh
 goes on from it. ``arplus/maml`` can go on from a run of AR+, which ``--set model.init_from=`` names. ``arplus/cped`` is
 AR+ on Chinese. ``tiny`` takes seconds, on the packaged corpus, whose speakers tell nothing of themselves. ``cpu`` is a
 smaller network on RealPersonaChat, the same exchanges for all rows; ``paper`` has the study's sizes, training and
-corpus, which is given on request and was not run; there both speakers' replies are learnt, where the study has those of
+corpus, which was not run; there both speakers' replies are learnt, where the study has those of
 the second alone.
 """
 
