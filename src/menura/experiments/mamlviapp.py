@@ -14,7 +14,7 @@ SWEPT_ROWS = (
 QUOTED = ("transfer_transfo", "transfer_transfo_lm", "p2_bot", "p2_bot_lm")
 LARGE = (
     *("transfer", "transfer_tuned", "in_place", "extra_place_pooled", "extra_place", "extra_place_sgd"),
-    "extra_place_unfixed",
+    *("extra_place_unfixed", "extra_place_special"),
 )
 
 PRINTED = {  # Table 3 of the paper: PPL, Hits@1 and F1; the quoted ones are of another split, with its own candidates
@@ -75,6 +75,12 @@ PERSONACHAT = Experiment(
         ),
         ExperimentRow("transfer_tuned", "transfer, AdamW", "mamlviapp/transfer_tuned"),
         ExperimentRow("transfer", "transfer, Adam", "mamlviapp/transfer"),
+        ExperimentRow(
+            "extra_place_special",
+            "extra-place, special tokens",
+            "mamlviapp/extra_place",
+            ("model.chat_format=special",),
+        ),
         *(
             ExperimentRow(
                 f"{name}-k",
@@ -103,6 +109,7 @@ PERSONACHAT = Experiment(
         Table("pre-trained-maml", ("ppl-word", "ppl"), ("reinit_maml", "pretrained_maml"), against="reinit_maml"),
         Table("order", ("ppl-word",), ("pretrained_maml", "pretrained_maml_exact"), against="pretrained_maml"),
         Table("inner", ("ppl-word",), ("extra_place", "extra_place_sgd"), against="extra_place"),
+        Table("sequence", ("ppl-word",), ("extra_place", "extra_place_special"), against="extra_place"),
         Table("k-shot", ("ppl-word",), tuple(f"{name}-k" for name, _ in SWEPT_ROWS), ("un-adapted", "adapted")),
     ),
     scored_with=(
