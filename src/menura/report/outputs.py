@@ -4,8 +4,6 @@ Experiments have rows that are trained, scored and compared; a benchmark, or an 
 Kept outputs let a page show such a table, and name its cells, without anybody typing them.
 """
 
-import hashlib
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +15,7 @@ from menura.artefacts.code_path import commit
 from menura.artefacts.files import read_json, write_json
 from menura.corpus.atomic_files import reporting
 from menura.errors import DataError, shown
+from menura.report.published import sha256_of
 
 FOLDER = "outputs"  # in the folder of published data
 TABLE, SCORES = "table.md", "scores.json"  # in the folder of an evaluation
@@ -118,7 +117,7 @@ def keep(source: Path, name: str, data: Path) -> Path:
         command, at = typed["command"], typed["commit"] or commit()
     content = {"command": command, "commit": at, "text": text.strip()}
     path = data / FOLDER / f"{name}.json"
-    write_json(path, {**content, "sha256": _sha256(content)})
+    write_json(path, {**content, "sha256": sha256_of(content)})
     return path
 
 
@@ -129,7 +128,7 @@ def read(name: str, data: Path) -> Output:
         hint = f"menura report PAGE --output {name}=FILE keeps what a command printed"
         raise DataError(f"no output is called {shown(name)}", place=str(path), hint=hint, code="missing")
     content = read_json(path)
-    if content.pop("sha256", "") != _sha256(content):
+    if content.pop("sha256", "") != sha256_of(content):
         raise DataError("it was changed after it was written: its hash differs", place=str(path), code="edited")
     return Output(path, content["command"], content["commit"], content["text"])
 
@@ -147,7 +146,3 @@ def _parsed(table: str) -> tuple[list[str], list[list[str]]]:
 
 def _without_rule(table: str) -> Iterator[str]:
     return (line for line in table.splitlines() if not RULE.fullmatch(line.strip()))
-
-
-def _sha256(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

@@ -95,7 +95,7 @@ def publish(unit: Unit, folder: Path) -> Path:
     }
     text = json.dumps(content, ensure_ascii=False, sort_keys=True).replace(str(runs_folder()), RUNS)
     content = json.loads(text)
-    whole = json.dumps({**content, "sha256": _sha256(content)}, ensure_ascii=False, sort_keys=True)
+    whole = json.dumps({**content, "sha256": sha256_of(content)}, ensure_ascii=False, sort_keys=True)
     path = folder / f"{unit.row.name}-{unit.seed}{SUFFIX}"
     write_bytes(path, gzip.compress(whole.encode(), mtime=0))
     return path
@@ -185,7 +185,7 @@ def _read(path: Path) -> PublishedUnit:
         written = content.pop("sha256")
     except (ValueError, EOFError, gzip.BadGzipFile, KeyError, AttributeError) as error:
         raise DataError(f"damaged: {error!r}", place=str(path), code="damaged") from error
-    if written != _sha256(content):
+    if written != sha256_of(content):
         hint = "menura report writes it again from the run"
         raise DataError(
             "it was changed after it was written: its hash differs", place=str(path), hint=hint, code="edited"
@@ -193,6 +193,7 @@ def _read(path: Path) -> PublishedUnit:
     return PublishedUnit(path, content["row"], content["seed"], content)
 
 
-def _sha256(content: Mapping[str, Any]) -> str:
+def sha256_of(content: Mapping[str, Any]) -> str:
+    """Return the hash of plain data, whatever the order of its names."""
     text = json.dumps(content, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
