@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from menura.api import report_page, verify
+from menura.cli.main import run
 from menura.errors import DataError
 from menura.report import outputs, page
 
@@ -129,3 +130,14 @@ def test_of_an_evaluation_the_command_and_commit_are_its_own(tmp_path: Path) -> 
     (tmp_path / outputs.SCORES).write_text(json.dumps({"origin": {"words": words, "commit": "abc"}}), encoding="utf-8")
     outputs.keep(tmp_path, "eval", tmp_path)
     assert outputs.read("eval", tmp_path).origin == "`menura eval shipped --set 'data.corpus=my corpus'` (commit abc)"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["folder", "--output", "a=b"], "--output without a page"), (["page.md", "--output", "a"], "NAME=FILE wanted")],
+)
+def test_an_output_that_cannot_be_kept_is_refused(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report", *words]) == 2
+    assert told in capsys.readouterr().err

@@ -97,6 +97,8 @@ def report(
             raise ConfigError(message, hint="menura report PAGE.md", code="usage")
         _report_pages(pages, _printed(printed or []), size or "cpu", given)
         return
+    if printed:
+        raise ConfigError("--output without a page: it is kept beside one", hint="menura report PAGE.md", code="usage")
     names = [name for name in metrics.split(",") if name]
     out = out or api.results_folder() / "report"
     table, written = api.report(folders, names, against=against, out=None if given.dry_run else out)
