@@ -51,7 +51,7 @@ WAYS: Mapping[str, tuple[Choice, int]] = {  # how, and among how many candidates
     "the best of 4, min-p 0.05, temperature 1": (MinP(0.05, 1.0), 4),
     "the best of 8, min-p 0.05, temperature 1": (MinP(0.05, 1.0), 8),
 }
-SHORT = 4  # tokens; so many in a row that occur twice in a reply are a repetition
+RUN = 4  # words, or of candidates tokens: so many in a row that occur twice in a reply are a repetition
 WHOSE = "whose-reply"
 METRICS = (WHOSE, "own-words", "style-length", "style-capitals", "style-punctuation", "dist-2")
 
@@ -83,16 +83,17 @@ class Speakers:
         prompts = [replace(self._with_recalled(persona, exchange), reply=()) for exchange in asked]
         seeds = [1000 * seed + place for place in range(len(asked))]
         length, ends = MAX_NEW_TOKENS, self.encoder.chat_format.ends
-        unadapted = weights_now(self.model, persona.weights)
-        with self._speaking(persona):
-            if number == 1:
+        if number == 1:
+            with self._speaking(persona):
                 batch = self.model.batch(prompts)
                 made = generate(self.model, batch, choice, end=ends, max_new_tokens=length, seeds=seeds)
-                return [self.encoder.reply_text(ids) for ids in made]
+            return [self.encoder.reply_text(ids) for ids in made]
+        unadapted = weights_now(self.model, persona.weights)
+        with self._speaking(persona):
             replies = []
             for exchange, prompt, own in zip(asked, prompts, seeds, strict=True):
                 rank = likelihood_ratio(self.model, unadapted, replace(exchange, reply=()))
-                ranking = Ranking(by="persona", each=number, repeats=SHORT)
+                ranking = Ranking(by="persona", each=number, repeats=RUN)
                 named: Any = {"end": ends, "max_new_tokens": length, "seeds": [own], "rank": rank}
                 (found,) = candidates(self.model, [prompt], choice, ranking, **named)
                 replies.append(self.encoder.reply_text(found[0].ids))
@@ -129,7 +130,7 @@ def repeated(replies: Sequence[str]) -> float:
     twice = 0
     for reply in replies:
         words = reply.lower().split()
-        runs = [tuple(words[at : at + SHORT]) for at in range(len(words) - SHORT + 1)]
+        runs = [tuple(words[at : at + RUN]) for at in range(len(words) - RUN + 1)]
         twice += len(set(runs)) < len(runs)
     return 100 * twice / len(replies)
 
