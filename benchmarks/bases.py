@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from benchmarks.paired import markdown
 from menura.artefacts.bases import places
-from menura.cli.terminal import columns
 
 SHAPES: dict[str, dict[str, Any]] = {
     "SmolLM2-360M": {
@@ -122,8 +122,8 @@ def main(words: Sequence[str]) -> int:
             path = made(name, Path(folder))
             for dtype in asked.dtype or DIALOGUES:
                 found.append(row(name, dtype, path))
-                print("  ".join(found[-1]), flush=True)
-    print(columns(found))
+                print("  ".join(found[-1]), file=sys.stderr, flush=True)
+    print(markdown(found))
     return 0
 
 

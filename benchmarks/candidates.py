@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.memory import peak_bytes
-from benchmarks.paired import Ratio, Row, Way, against, timed
+from benchmarks.paired import Figures, Ratio, Row, Way, against, timed
 from menura.batches.encode import EncodedExchange
 from menura.decoding.generate import generate
 from menura.decoding.sampling import Greedy
@@ -65,13 +65,13 @@ def run(size: str, rounds: int) -> Iterator[Ratio]:
     yield from against(f"{what}: reading alone", SHARED, timed(reading(model, prompt), rounds), {})
 
 
-def run_memory(rounds: int) -> Iterator[Ratio]:
+def run_memory(rounds: int) -> Iterator[Ratio | Figures]:
     """Compare what candidates add to the loaded model, once: memory does not vary."""
     del rounds
     added = {way: peaks(way) for way in ("shared", "repeated")}
     what = f"memory of {LATENTS} candidates beyond the loaded model, MiniLM's size"
-    for way, taken in added.items():
-        print(f"  context {way}: {taken / 1e6:.0f} MB", flush=True)
+    megabytes = tuple((f"context {way}", f"{taken / 1e6:.0f} MB") for way, taken in added.items())
+    yield Figures((f"{LATENTS} candidates, MiniLM's size", "beyond the loaded model"), megabytes)
     for peer, theirs, least in ((f"{ROOM >> 30} GiB", ROOM, 1.0), (REPEATED, added["repeated"], None)):
         times = theirs / max(added["shared"], 1)
         yield Ratio(what, peer, times, times, times, 1, least, "less")

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from benchmarks.adapting import BATCH, STEPS, adapt, fine_tune
 from benchmarks.generating import LARGE, PEER, our_way, prompts, their_way
 from benchmarks.material import ragged, stir
-from benchmarks.paired import Ratio, Row, Way, against, ratio, timed
+from benchmarks.paired import Figures, Ratio, Row, Way, against, ratio, timed
 from menura.artefacts.bases.base import folder_of, on_disk
 from menura.artefacts.bases.dtype import Dtype
 from menura.artefacts.loading import LoadOptions
@@ -35,7 +35,7 @@ def rows() -> dict[str, Row]:
     return {"greedy-bfloat16": greedy, "adapting-bfloat16": adapting}
 
 
-def greedy(rounds: int) -> Iterator[Ratio]:
+def greedy(rounds: int) -> Iterator[Ratio | Figures]:
     """Compare generation, batch 1; the tokens of two half precisions differ now and then, which is printed."""
     models = _models(CausalLmConfig(LARGE, adapters=LORA))  # as a persona has them; the peer has none
     if not models:
@@ -48,9 +48,8 @@ def greedy(rounds: int) -> Iterator[Ratio]:
             network = AutoModelForCausalLM.from_pretrained(folder_of(LARGE), dtype=torch.bfloat16).eval()
             ways[f"{PEER} in bfloat16"] = partial(their_way, network, batch, sampling=False)
     written = [way() for way in ways.values()]
-    print(
-        f"  the same tokens as in bfloat16 by ours: {sum(each == written[0] for each in written[1:])} of 2", flush=True
-    )
+    agree = sum(each == written[0] for each in written[1:])
+    yield Figures(("greedy in bfloat16", "of two"), (("ways that write the same tokens as menura", str(agree)),))
     yield from _ratios(f"generation, greedy, batch 1, {LARGE} in bfloat16", ways, rounds)
 
 

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.material import GPT2_124M, Size, exchange, network, ours
 from benchmarks.meta_step import RATE, step
-from benchmarks.paired import Ratio, Row
+from benchmarks.paired import Figures, Ratio, Row
 from benchmarks.peers.meta_engines import learn2learn, load_learn2learn
 from benchmarks.peers.padded import twin
 from menura.batches.encode import EncodedDialogue, EncodedEpisode
@@ -33,12 +33,13 @@ def rows() -> dict[str, Row]:
     return {"memory": run}
 
 
-def run(rounds: int) -> Iterator[Ratio]:
+def run(rounds: int) -> Iterator[Ratio | Figures]:
     """Compare what a step adds to the loaded model, and the whole processes, once: memory does not vary."""
     del rounds
     mine, theirs = peaks("ours"), peaks("learn2learn")
-    for name, (loaded, peak) in (("ours", mine), ("learn2learn", theirs)):
-        print(f"  {name}: {peak / 1e6:.0f} MB at most, {loaded / 1e6:.0f} MB of them after loading", flush=True)
+    both = (("menura", mine), ("learn2learn", theirs))
+    rows = tuple((name, f"{loaded / 1e6:.0f} MB", f"{peak / 1e6:.0f} MB") for name, (loaded, peak) in both)
+    yield Figures(("memory of an exact meta-step", "after loading", "peak"), rows)
     added = (theirs[1] - theirs[0]) / max(mine[1] - mine[0], 1)
     yield Ratio(f"{WHAT}: beyond the loaded model", "learn2learn", added, added, added, 1, AT_LEAST, "less")
     whole = theirs[1] / mine[1]

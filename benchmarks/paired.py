@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 OURS = "menura"  # a way whose name begins so is ours
@@ -45,7 +45,26 @@ class Ratio:
         ]
 
 
-Row = Callable[[int], Iterable[Ratio]]  # rounds become ratios
+@dataclass(frozen=True)
+class Figures:
+    """Figures that are compared with nothing: a table of its own below the ratios."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The table's rows, its head first."""
+        return [list(self.head), *(list(row) for row in self.rows)]
+
+
+Row = Callable[[int], Iterable[Ratio | Figures]]  # rounds become ratios
+
+
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table of rows, the head first."""
+    head, *body = cells
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body))
 
 
 def timed(

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.memory import peak_bytes
-from benchmarks.paired import Ratio, Row, Way, against, ratio, timed
+from benchmarks.paired import Figures, Ratio, Row, Way, against, ratio, timed
 from menura.adaptation.weights import outer_groups
 from menura.batches.batch import Batch
 from menura.batches.encode import EncodedExchange
@@ -77,28 +77,30 @@ def rows() -> dict[str, Row]:
     }
 
 
-def run(size: str, systems: tuple[str, ...], rounds: int) -> Iterator[Ratio]:
+def run(size: str, systems: tuple[str, ...], rounds: int) -> Iterator[Ratio | Figures]:
     """Compare a step of each system with one of AR, and tell how many parameters each has."""
     ways: dict[str, Way] = {}
+    parameters = []
     for system in systems:
         model = made(system, size)
         counts = {part.part: part.parameters for part in counted(model)}
         tables = sum(counts.get(name, 0) for name in ("table", "profile_table", "memory", "output"))
-        print(f"  {system}: {sum(counts.values()):,} parameters, {sum(counts.values()) - tables:,} beside the tables")
+        parameters.append((system, f"{sum(counts.values()):,}", f"{sum(counts.values()) - tables:,}"))
         ways[system] = partial(step, model, optimizer(model), batch_of(model, size))
+    yield Figures((f"size {size}", "parameters", "without the tables"), tuple(parameters))
     seconds = timed(ways, rounds)
     for system in systems[1:]:
         least = QUICKER if system == "arplus" else None
         yield ratio(f"training step of {system}, size {size}", PEER, seconds[system], seconds["ar"], least)
 
 
-def run_memory(rounds: int) -> Iterator[Ratio]:
+def run_memory(rounds: int) -> Iterator[Ratio | Figures]:
     """Compare what a training takes beside the program: weights, Adam's averages and what the backward pass needs."""
     del rounds
     for size, systems in (("cpu", tuple(SYSTEMS)), ("paper", ("ar", "arplus"))):
         taken = {system: peak(system, size) for system in systems}
-        for system, bytes_taken in taken.items():
-            print(f"  {system}, size {size}: {bytes_taken / 1e6:.0f} MB", flush=True)
+        megabytes = tuple((system, f"{bytes_taken / 1e6:.0f} MB") for system, bytes_taken in taken.items())
+        yield Figures((f"memory of training, size {size}", "beyond the program"), megabytes)
         for system in systems[1:]:
             times = taken["ar"] / taken[system]
             least = LESS if system == "arplus" else None

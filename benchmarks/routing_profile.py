@@ -7,19 +7,18 @@ from functools import partial
 from torch.autograd.profiler_util import EventList
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.paired import Ratio, Row
+from benchmarks.paired import Figures, Row
 from benchmarks.routing import batch_of, made, optimizer, step
-from menura.cli.terminal import columns
 
 SYSTEMS = ("ar", "arplus")
 SHOWN = 12  # of the operations that take longest
 KINDS = {
-    "aten::mm": "products of matrices",
-    "aten::addmm": "products of matrices",
-    "aten::bmm": "products of matrices",
-    "aten::baddbmm": "products of matrices",
-    "aten::random_": "units left out: drawn and compared",
-    "aten::ge_": "units left out: drawn and compared",
+    "aten::mm": "matrix products",
+    "aten::addmm": "matrix products",
+    "aten::bmm": "matrix products",
+    "aten::baddbmm": "matrix products",
+    "aten::random_": "dropout: drawing and comparing",
+    "aten::ge_": "dropout: drawing and comparing",
 }
 
 
@@ -28,11 +27,11 @@ def rows() -> dict[str, Row]:
     return {"routing-profile": partial(run, "cpu")}
 
 
-def run(size: str, rounds: int) -> Iterator[Ratio]:
-    """Print a table of milliseconds a step, averaged over ``rounds`` steps of each system."""
+def run(size: str, rounds: int) -> Iterator[Figures]:
+    """Give a table of milliseconds a step, averaged over ``rounds`` steps of each system."""
     spent = {system: milliseconds(system, size, rounds) for system in SYSTEMS}
-    print(columns(table(spent)))
-    yield from ()
+    head, *body = table(spent)
+    yield Figures(tuple(head), tuple(map(tuple, body)))
 
 
 def milliseconds(system: str, size: str, steps: int) -> Counter[str]:
@@ -64,5 +63,5 @@ def table(spent: dict[str, Counter[str]]) -> list[list[str]]:
         return [name, *(f"{taken[system]:.0f} ms, {taken[system] / whole[system]:.0%}" for system in spent)]
 
     shown = [row(name, [name]) for name in order[:SHOWN]]
-    rest = [row("all else", order[SHOWN:])] if order[SHOWN:] else []
-    return [["a training step", *spent], *shown, *rest, row("whole", order)]
+    rest = [row("everything else", order[SHOWN:])] if order[SHOWN:] else []
+    return [["a training step", *spent], *shown, *rest, row("total", order)]

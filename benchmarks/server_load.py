@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import torch
 
 from benchmarks import interop, serving
-from benchmarks.paired import Ratio, Row
+from benchmarks.paired import Figures, Ratio, Row
 from menura import api
 from menura.artefacts import persona_store
 from menura.artefacts.bases import base as bases
@@ -32,6 +32,7 @@ from menura.serve.settings import ServerSettings
 STORED, OPENS_IN = 10_000, 2.0  # personas on the tiny base; seconds
 LOADED, LOADS_IN = 100, 0.020  # personas on the default base; seconds, of 95 in 100
 ASKED, WAITS_AT_MOST = 12, 3.0  # replies; the time to the first token while adapting over that of an idle server
+SERVER = ("what a server does", "took", "promised")
 TINY = ("adapters.kind=lora", "adapters.rank=4", "adapters.target_modules=all-linear")
 
 
@@ -40,7 +41,7 @@ def rows() -> dict[str, Row]:
     return {"store-opens": opens, "persona-loads": loads, "while-adapting": while_adapting}
 
 
-def opens(rounds: int) -> Iterator[Ratio]:
+def opens(rounds: int) -> Iterator[Ratio | Figures]:
     """Open a store of many personas, and list them all."""
     with _workspace() as home:
         model = api.load("tiny", offline=True, assignments=TINY)
@@ -56,10 +57,10 @@ def opens(rounds: int) -> Iterator[Ratio]:
             assert sum(one.name.startswith("person-") for one in engine.served()) == STORED, home
             seconds.append(time.perf_counter() - began)
             engine.close()
-    yield promised(f"{STORED:,} personas are listed by a server that starts", OPENS_IN, seconds)
+    yield from promised(f"{STORED:,} personas are listed by a server that starts", OPENS_IN, seconds)
 
 
-def loads(rounds: int) -> Iterator[Ratio]:
+def loads(rounds: int) -> Iterator[Ratio | Figures]:
     """Load personas that are not in memory, on the default base and from its checkpoint."""
     del rounds  # each load counts
     with _workspace():
@@ -77,10 +78,10 @@ def loads(rounds: int) -> Iterator[Ratio]:
             residents.get(f"person-{number:03}")
             seconds.append(time.perf_counter() - began)
     last = statistics.quantiles(seconds[1:], n=20)[-1]  # the first one loads the base
-    yield promised(f"one of {LOADED} personas loads, 95 in 100", LOADS_IN, [last])
+    yield from promised(f"one of {LOADED} personas loads, 95 in 100", LOADS_IN, [last])
 
 
-def while_adapting(rounds: int) -> Iterator[Ratio]:
+def while_adapting(rounds: int) -> Iterator[Ratio | Figures]:
     """Compare the time to the first token of a streamed reply, idle and while a persona is adapted."""
     del rounds  # each reply counts
     with _workspace() as home, serving.ours(home, home / "menura.log") as address:
@@ -94,19 +95,18 @@ def while_adapting(rounds: int) -> Iterator[Ratio]:
         if _request(address, "GET", f"/api/jobs/{job}")["state"] != "running":
             raise ConfigError("the persona was adapted before all replies had come", hint="give it more dialogues")
         _request(address, "DELETE", f"/api/jobs/{job}")
-    print(
-        f"  first token: idle {statistics.median(idle):.2f} s, while adapting {statistics.median(busy):.2f} s (medians)"
-    )
-    ratio = [a / b for a, b in zip(sorted(idle), sorted(busy), strict=True)]
     what, peer = "first token while a persona is adapted", "menura, idle"
+    took, alone = statistics.median(busy), statistics.median(idle)
+    yield Figures(SERVER, ((what, f"{took:.2f} s", f"{WAITS_AT_MOST:g} times an idle server's {alone:.2f} s"),))
+    ratio = [a / b for a, b in zip(sorted(idle), sorted(busy), strict=True)]
     yield Ratio(what, peer, statistics.median(ratio), min(ratio), max(ratio), ASKED, 1 / WAITS_AT_MOST)
 
 
-def promised(what: str, seconds: float, took: list[float]) -> Ratio:
-    """Return how many times quicker something is than promised."""
-    print(f"  {what}: {statistics.median(took):.3f} s, promised {seconds} s", flush=True)
+def promised(what: str, seconds: float, took: list[float]) -> Iterator[Ratio | Figures]:
+    """Give what something takes, and how many times quicker that is than promised."""
+    yield Figures(SERVER, ((what, f"{statistics.median(took):.3f} s", f"{seconds:g} s"),))
     ratios = [seconds / one for one in took]
-    return Ratio(what, "the promise", statistics.median(ratios), min(ratios), max(ratios), len(ratios), 1.0)
+    yield Ratio(what, "the promise", statistics.median(ratios), min(ratios), max(ratios), len(ratios), 1.0)
 
 
 @contextmanager

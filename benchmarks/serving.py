@@ -1,7 +1,7 @@
 """Row group: 32 clients over HTTP, each with a persona of its own, against vLLM without a GPU and the same LoRA.
 
 Both servers run meanwhile, each on as many threads as there are cores, and are asked in turn. vLLM is in an environment
-of its own (``make interop`` makes it); the time to the first token is printed beside the ratios.
+of its own (``make interop`` makes it); the time to the first token is in a table of its own.
 """
 
 import json
@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks import interop
-from benchmarks.paired import Ratio, Row, against, ratio, timed
+from benchmarks.paired import Figures, Ratio, Row, against, ratio, timed
 from menura import api
 from menura.artefacts.bases import base as bases
 
@@ -39,7 +39,7 @@ def rows() -> dict[str, Row]:
     return {"serving": serving}
 
 
-def serving(rounds: int) -> Iterator[Ratio]:
+def serving(rounds: int) -> Iterator[Ratio | Figures]:
     """Compare the seconds that both servers take for all clients."""
     if not PYTHON.exists() or not bases.folder_of(interop.BASE).exists():
         print(f"  left out: no {PYTHON} or no base {interop.BASE}; make interop makes both", flush=True)
@@ -67,19 +67,22 @@ def serving(rounds: int) -> Iterator[Ratio]:
         }
         told = {name: way() for name, way in ways.items()}
         seconds = timed(ways, rounds, time.perf_counter)
-    _print(told, seconds, first)
+    yield _speeds(told, seconds, first)
     what = f"{CLIENTS} clients over HTTP, {CLIENTS} LoRA personas, {NEW} tokens each, greedy"
     yield from against(what, OURS, seconds, {PEER: PROMISED})
     yield ratio(what, ONE, seconds[OURS], seconds[ONE], WITHIN)
     yield ratio(what, BARE, seconds[OURS], seconds[BARE])
 
 
-def _print(
+def _speeds(
     told: Mapping[str, int], seconds: Mapping[str, Sequence[float]], first: Mapping[str, Sequence[float]]
-) -> None:
-    for name, tokens in told.items():
-        speed, wait = tokens / statistics.median(seconds[name]), statistics.median(first[name])
-        print(f"  {name}: {speed:.0f} tokens/s, first token after {wait:.2f} s (median)", flush=True)
+) -> Figures:
+    """Return a table of medians over rounds, and of the first tokens of all clients in all rounds."""
+    rows = (
+        (name, f"{tokens / statistics.median(seconds[name]):.0f}", f"{statistics.median(first[name]):.2f} s")
+        for name, tokens in told.items()
+    )
+    return Figures((f"{CLIENTS} clients answered by", "tokens/s", "first token"), tuple(rows))
 
 
 def all_clients(

@@ -6,13 +6,15 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.material import Size
-from benchmarks.paired import Ratio
+from benchmarks.paired import Figures, Ratio
 from menura.errors import NumericalError
+from menura.report import outputs
 
 pytest.importorskip("peft", reason="peft is installed by make bench")
 
 
-def slow(rounds: int) -> Iterator[Ratio]:
+def slow(rounds: int) -> Iterator[Ratio | Figures]:
+    yield Figures(("answered by", "tokens/s"), (("us", "181"), ("them", "94")))
     yield Ratio("slow", "peer", 0.5, 0.4, 0.6, rounds, at_least=1.5)
 
 
@@ -42,10 +44,20 @@ def test_a_slow_row_is_shown_and_is_no_error(tmp_path: Path, monkeypatch: pytest
     code, rows = ran(tmp_path, monkeypatch, "--only", "slow", "--rounds", "2")
     assert code == 0
     assert [(row["what"], row["rounds"], row["met"]) for row in rows] == [("slow", 2, False)]
-    table = (tmp_path / "results/benchmarks.md").read_text().splitlines()
-    assert len({line.count("|") for line in table}) == 1
-    assert table[0].startswith("| what | peer |")
-    assert table[-1] == "| slow | peer | 0.50x quicker | 0.40 to 0.60 | 2 | 1.50 | NO |"
+
+
+def test_what_was_measured_is_kept_with_the_command_and_shown_by_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(tmp_path, monkeypatch, "--only", "slow", "--rounds", "2")
+    outputs.keep(tmp_path / "results/benchmarks.md", "bench", tmp_path)
+    kept = outputs.read("bench", tmp_path)
+    assert kept.command == "python -m benchmarks --only slow --rounds 2"
+    assert kept.table(1).splitlines()[-1] == "| slow | peer | 0.50x quicker | 0.40 to 0.60 | 2 | 1.50 | NO |"
+    assert kept.cell(["slow", "peer"], "ratio, median") == "0.50x quicker"
+    assert kept.cell(["them"], "tokens/s") == "94"
+    for told in ("processor: ", "torch: ", "rounds: 2", "took: 0 min"):
+        assert f"- {told}" in kept.conditions
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers, for what peft still calls
