@@ -16,6 +16,7 @@ import numpy
 import torch
 from torch import nn
 
+from benchmarks.shared_reading import readings
 from menura.adaptation.own_words import cache_of
 from menura.artefacts.files import read_json, write_text
 from menura.batches.encode import EncodedDialogue, EncodedExchange
@@ -73,29 +74,21 @@ class Judges:
         cache = network.model(input_ids=torch.tensor([first[: length - 1]]), use_cache=True).past_key_values
         found = []
         for exchanges in self.queries:
-            of_owner: dict[int, float] = {}
-            left = sorted(range(len(exchanges)), key=lambda place: len(exchanges[place].ids), reverse=True)
-            while left:
-                longest = exchanges[left[0]]
-                inside = [place for place in left if longest.ids[: len(exchanges[place].ids)] == exchanges[place].ids]
-                ids = self.encoder.after(longest, support, PROMPT_TOKENS).ids
-                more = len(ids) - len(longest.ids)
-                assert ids[: length - 1] == first[: length - 1], "every exchange reads the same prompt"
+            of_owner = [0.0] * len(exchanges)
+            for reading in readings(self.encoder, exchanges, support, length - 1, PROMPT_TOKENS):
                 states = network.model(
-                    input_ids=torch.tensor([ids[length - 1 :]]),
+                    input_ids=torch.tensor([reading.ids]),
                     past_key_values=cache,
-                    position_ids=torch.arange(length - 1, len(ids))[None],
+                    position_ids=torch.arange(length - 1, length - 1 + len(reading.ids))[None],
                     use_cache=True,
                 ).last_hidden_state[0]
-                cache.crop(length - 1 - len(ids))  # so many are taken off the end
-                for place in inside:
-                    prefix, whole = len(exchanges[place].prefix) + more, len(exchanges[place].ids) + more
-                    at = torch.arange(prefix, whole)
-                    logits = network.lm_head(states[at - length]).float()  # of the token before each
-                    labels = torch.tensor(ids)[at]
-                    of_owner[place] = float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-                left = [place for place in left if place not in inside]
-            found.append([of_owner[place] for place in range(len(exchanges))])
+                cache.crop(-len(reading.ids))  # so many are taken off the end
+                logits = network.lm_head(states[list(reading.places)]).float()
+                nll = nn.functional.cross_entropy(logits, torch.tensor(reading.labels), reduction="none")
+                replies = nll.split([len(exchanges[place].reply) for place in reading.exchanges])
+                for place, reply in zip(reading.exchanges, replies, strict=True):
+                    of_owner[place] = float(reply.sum())
+            found.append(of_owner)
         return found
 
 

@@ -11,13 +11,14 @@ Shape letters: P vectors of the prefix, T tokens after it, N labels, V vocabular
 import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from benchmarks.shared_reading import Reading, readings
 from benchmarks.speaker_table import line, sample, table
 from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.batches.encode import EncodedDialogue, Encoder
@@ -31,7 +32,7 @@ from menura.training.run_setup import Prepared, prepare
 
 SHOTS, QUERIES = 5, 2
 RECALLED_TOKENS = 256
-VECTORS = 256
+VECTORS = 256  # as many as recalled tokens
 PROMPT_TOKENS = 2048
 ROWS = (
     "un-adapted",
@@ -46,50 +47,29 @@ ROWS = (
 )
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A dialogue as one sequence after a prefix: tokens, and where the labels of its replies stand."""
-
-    ids: tuple[int, ...]
-    places: tuple[int, ...]  # of the token before each label
-    labels: tuple[int, ...]
-
-
 @dataclass
 class Prefix:
     """The keys and values (1, K, P, E) of all layers, and the support dialogue that each of the P vectors is of."""
 
     layers: list[tuple[Tensor, Tensor]]
     dialogue: Tensor  # (P,)
+    dtype: torch.dtype  # of the network that attends to them; they are learnt in float32
 
     def cache(self) -> DynamicCache:
         """Return the prefix as a cache of transformers, through which gradients flow."""
         made = DynamicCache()
         for number, (keys, values) in enumerate(self.layers):
-            made.update(keys.to(torch.bfloat16), values.to(torch.bfloat16), number)
+            made.update(keys.to(self.dtype), values.to(self.dtype), number)
         return made
 
 
-def readings(
-    encoder: Encoder, dialogue: EncodedDialogue, before: Sequence[EncodedDialogue], skip: int
-) -> Iterator[Reading]:
-    """Yield a dialogue's exchanges after others, each token once; of each sequence the first ``skip`` are left out."""
-    left = sorted(dialogue, key=lambda exchange: len(exchange.prefix), reverse=True)
-    while left:
-        longest = left[0].ids
-        inside = [exchange for exchange in left if longest[: len(exchange.ids)] == exchange.ids]
-        whole = encoder.after(left[0], before, PROMPT_TOKENS).ids
-        further = len(whole) - len(longest)
-        places = [at + further for exchange in inside for at in range(len(exchange.prefix), len(exchange.ids))]
-        yield Reading(whole[skip:], tuple(at - 1 - skip for at in places), tuple(whole[at] for at in places))
-        left = [exchange for exchange in left if exchange not in inside]
-
-
-def longest_exchanges(encoder: Encoder, support: Sequence[EncodedDialogue]) -> list[tuple[int, EncodedDialogue]]:
-    """Return each dialogue's exchanges with the longest replies, as short dialogues that fill its share."""
+def longest_exchanges(
+    encoder: Encoder, support: Sequence[EncodedDialogue], vectors: int
+) -> list[tuple[int, EncodedDialogue]]:
+    """Return each dialogue's exchanges with the longest replies, as short dialogues that fill its share of a prefix."""
     chosen = []
     for number, dialogue in enumerate(support):
-        room = VECTORS // len(support)
+        room = vectors // len(support)
         for exchange in sorted(dialogue, key=lambda exchange: len(exchange.reply), reverse=True):
             short = (encoder.exchange(exchange.source.as_remembered(), exchange.persona_id),)
             if (length := encoder.length_before(short)) <= room:
@@ -101,14 +81,14 @@ def longest_exchanges(encoder: Encoder, support: Sequence[EncodedDialogue]) -> l
 class Speaker:
     """One validation speaker: what is learnt from, what is judged, and a network to do both with."""
 
-    def __init__(self, prepared: Prepared, fold: Fold) -> None:
+    def __init__(self, prepared: Prepared, fold: Fold, vectors: int) -> None:
         loaded = prepared.loaded
         self.model: Any = loaded.model
         self.encoder = loaded.encoder
         self.method = prepared.config.method
         self.support, self.query = fold.support(SHOTS), fold.query
         self.memory = memory_of(self.support)
-        chosen = longest_exchanges(self.encoder, self.support)
+        chosen = longest_exchanges(self.encoder, self.support, vectors)
         self.chosen = [short for _, short in chosen]
         lengths = [self.encoder.length_before(short) for short in self.chosen]
         of_dialogue = [number for (number, _), length in zip(chosen, lengths, strict=True) for _ in range(length)]
@@ -138,7 +118,7 @@ class Speaker:
         states, tokens = [], []
         before, skip = ([], 0) if prefix is None else (self.chosen, len(self.dialogue))
         for number, dialogue in enumerate(self.support):
-            for reading in readings(self.encoder, dialogue, before, skip):
+            for reading in readings(self.encoder, dialogue, before, skip, PROMPT_TOKENS):
                 states.append(self.states(reading, prefix, number))
                 tokens.append(torch.tensor(reading.labels))
         return NeuralCache.of(torch.cat(states), torch.cat(tokens))
@@ -149,7 +129,7 @@ class Speaker:
             parts = [(exchange,) for exchange in dialogue] if recalled else [dialogue]
             for part in parts:
                 found = self.memory.recalled_for(part[0], self.encoder, RECALLED_TOKENS) if recalled else ()
-                yield from readings(self.encoder, part, [*before, *found], skip)
+                yield from readings(self.encoder, part, [*before, *found], skip, PROMPT_TOKENS)
 
     @torch.no_grad()
     def nll(
@@ -178,7 +158,8 @@ class Speaker:
         first = self.query[0][0]
         ids = self.encoder.after(first, self.chosen, PROMPT_TOKENS).ids[: len(self.dialogue)]
         cache = self.model.network.model(input_ids=torch.tensor([ids]), use_cache=True).past_key_values
-        return Prefix([(layer.keys.float(), layer.values.float()) for layer in cache.layers], self.dialogue)
+        layers = [(layer.keys.float(), layer.values.float()) for layer in cache.layers]
+        return Prefix(layers, self.dialogue, cache.layers[0].keys.dtype)
 
     @torch.no_grad()
     def targets(self) -> list[list[tuple[Reading, Tensor]]]:
@@ -186,8 +167,8 @@ class Speaker:
         made = []
         for number, dialogue in enumerate(self.support):
             others = [other for place, other in enumerate(self.support) if place != number]
-            after_prefix = readings(self.encoder, dialogue, self.chosen, len(self.dialogue))
-            prompted = readings(self.encoder, dialogue, others, 0)
+            after_prefix = readings(self.encoder, dialogue, self.chosen, len(self.dialogue), PROMPT_TOKENS)
+            prompted = readings(self.encoder, dialogue, others, 0, PROMPT_TOKENS)
             made.append(
                 [
                     (reading, self.logits(teacher).softmax(-1))
@@ -199,9 +180,8 @@ class Speaker:
     def learnt(self, lr: float, epochs: int) -> Prefix:
         """Train the prefix leave-one-out, and return it."""
         initial = self.prefix_as_read()
-        prefix = Prefix(
-            [(nn.Parameter(keys), nn.Parameter(values)) for keys, values in initial.layers], initial.dialogue
-        )
+        layers = [(nn.Parameter(keys), nn.Parameter(values)) for keys, values in initial.layers]
+        prefix = replace(initial, layers=list(layers))
         adam = torch.optim.Adam([each for layer in prefix.layers for each in layer], lr=lr)
         targets = self.targets()
         for _ in range(epochs):
@@ -236,6 +216,7 @@ def main(words: list[str]) -> None:
     """Print one line a speaker, then the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learnt_prefix", description=__doc__.split("\n")[0])
     parser.add_argument("--personas", type=int, default=14)
+    parser.add_argument("--vectors", type=int, default=VECTORS, help="at most, of the prefix")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--epochs", type=int, default=4)
     given = parser.parse_args(words)
@@ -246,11 +227,11 @@ def main(words: list[str]) -> None:
     for task in encoded(valid[: given.personas], prepared.loaded.encoder):
         start = time.monotonic()
         (fold,) = folds_of(task, "following", first=SHOTS, queries=QUERIES)
-        found = Speaker(prepared, fold).rows(given.lr, given.epochs)
+        found = Speaker(prepared, fold, given.vectors).rows(given.lr, given.epochs)
         for name in ROWS:
             samples[name].append(sample(task.persona_id, *found[name]))
         print(f"{line(task.persona_id, samples)} ({time.monotonic() - start:.0f} s)", flush=True)
-    what = f"{VECTORS} vectors, lr {given.lr:g}, {given.epochs} epochs"
+    what = f"{given.vectors} vectors, lr {given.lr:g}, {given.epochs} epochs"
     print(f"\n{table(samples, what, ('un-adapted', 'prompt', 'adapted + recalled', 'adapted + recalled + cache'))}")
 
 

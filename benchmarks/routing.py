@@ -65,6 +65,15 @@ SHAPES = {
     "paper": Shape(64, 7, 15, 15, 9489, 10004, speakers=64, told=(1, 2, 3), spelt=3),  # the study's
 }
 PEER = "AR"
+STUDY = (  # Tables 1 and 2 of AR+'s paper
+    ("ar", "30M", "7920 MB", "30.5 min"),
+    ("arplus", "31M", "5600 MB", "21.0 min"),
+    ("no-rezero", "31M", "5360 MB", "19.5 min"),
+    ("no-albert", "45M", "5890 MB", "20.4 min"),
+    ("no-factor-ff", "33M", "6690 MB", "24.6 min"),
+    ("no-memn2n", "9M", "7410 MB", "25.3 min"),
+    ("no-bart-mlm", "31M", "5120 MB", "16.7 min"),
+)
 
 
 def rows() -> dict[str, Row]:
@@ -88,6 +97,8 @@ def run(size: str, systems: tuple[str, ...], rounds: int) -> Iterator[Ratio | Fi
         parameters.append((system, f"{sum(counts.values()):,}", f"{sum(counts.values()) - tables:,}"))
         ways[system] = partial(step, model, optimizer(model), batch_of(model, size))
     yield Figures((f"size {size}", "parameters", "without the tables"), tuple(parameters))
+    if size == "cpu":  # once is enough
+        yield Figures(("in the study", "parameters", "GPU memory", "time"), STUDY)
     seconds = timed(ways, rounds)
     for system in systems[1:]:
         least = QUICKER if system == "arplus" else None

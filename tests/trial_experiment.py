@@ -69,6 +69,7 @@ def scored(name: str, seed: int = 0, shift: float = 0.0, change: Change = lambda
             "personas_sha256": "p",
             "commit": "abc",
             "code": {"evaluation.evaluate": "1", "models.one": "2"},
+            "evaluation": {"decoding": "greedy", "queries": 2},
         },
         "rows": [
             {
@@ -92,6 +93,7 @@ def scored(name: str, seed: int = 0, shift: float = 0.0, change: Change = lambda
     (unit.run / "run.json").write_text(json.dumps({"settings": {}, "sources": {}}))
     (unit.run / "code.json").write_text(json.dumps([{"commit": "abc", "code": {"models.one": "2"}}]))
     (unit.run / "env.json").write_text("{}")
+    (unit.run / "STATUS.json").write_text('{"state": "done", "peak_memory": 3100000000}')
     (unit.run / "command.txt").write_text(f"menura {' '.join(unit.trainings[0].words)}\n")
     steps = [{"step": 1, "tokens": 30}, {"step": 1, "valid": 2.0}, {"step": 2, "tokens": 12}]
     (unit.run / "metrics.jsonl").write_text("".join(f"{json.dumps(step)}\n" for step in steps))

@@ -65,7 +65,7 @@ def test_speakers_reply_in_turn_and_tell_as_much_by_words_or_by_characters() -> 
 
 
 def test_a_row_of_each_system_is_compared_with_ar() -> None:
-    counts, *found = cast(list[Any], list(routing.run("cpu", tuple(routing.SYSTEMS), 1)))
-    assert [row[0] for row in counts.rows] == list(routing.SYSTEMS)
+    counts, study, *found = cast(list[Any], list(routing.run("cpu", tuple(routing.SYSTEMS), 1)))
+    assert [row[0] for row in counts.rows] == [row[0] for row in study.rows] == list(routing.SYSTEMS)
     assert [ratio.what.split()[3].rstrip(",") for ratio in found] == list(routing.SYSTEMS)[1:]
     assert [ratio.at_least for ratio in found] == [routing.QUICKER, *[None] * 5]

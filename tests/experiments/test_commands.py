@@ -148,7 +148,8 @@ def test_each_experiment_names_recipes_rows_and_columns_that_are_there(name: str
         named = {*table.rows, *filter(None, (table.against,))}
         assert named <= {row.name for row in one.rows}
         assert all(len(printed) == len(table.paper_columns) for printed in table.paper.values())
-        assert set(table.paper) <= set(table.rows)
+        lines = {f"{row}: {kind}" for row in table.rows for kind in table.kinds}
+        assert set(table.paper) <= {*table.rows, *lines}
     assert len({row.name for row in one.rows}) == len(one.rows)
 
 

@@ -124,12 +124,28 @@ def test_the_commit_of_other_code_is_named_beside_the_command(tmp_path: Path) ->
     assert outputs.read("bench", tmp_path).origin == "`make bench` (commit 84f1204)"
 
 
-def test_of_an_evaluation_the_command_and_commit_are_its_own(tmp_path: Path) -> None:
+def test_of_an_evaluation_the_command_and_commit_are_its_own(evaluation: Path) -> None:
+    outputs.keep(evaluation, "eval", evaluation)
+    kept = outputs.read("eval", evaluation)
+    assert kept.origin == "`menura eval shipped --set 'data.corpus=my corpus'` (commit abc)"
+
+
+def test_replies_that_an_evaluation_has_drawn_are_shown_by_line(evaluation: Path) -> None:
+    outputs.keep(evaluation, "eval", evaluation / page.DATA)
+    made = page.rendered("<!-- output eval replies --><!-- end -->", evaluation).splitlines()
+    hidden = "- 1 more reply drawn, word for word a turn of the corpus: not shown"
+    assert made[1:-1] == ["adapted, K=5:", "", "- “so what ?”", hidden]
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Path:
+    """Write what an evaluation leaves; return its folder."""
     (tmp_path / outputs.TABLE).write_text("| a |\n| --- |\n| 1 |\n", encoding="utf-8")
     words = ["eval", "shipped", "--set", "data.corpus=my corpus", "--out", "/somewhere"]
-    (tmp_path / outputs.SCORES).write_text(json.dumps({"origin": {"words": words, "commit": "abc"}}), encoding="utf-8")
-    outputs.keep(tmp_path, "eval", tmp_path)
-    assert outputs.read("eval", tmp_path).origin == "`menura eval shipped --set 'data.corpus=my corpus'` (commit abc)"
+    rows = [{"label": "prompt", "drawn_replies": []}, {"label": "adapted, K=5", "drawn_replies": ["so what ?", None]}]
+    content = {"origin": {"words": words, "commit": "abc"}, "rows": rows}
+    (tmp_path / outputs.SCORES).write_text(json.dumps(content), encoding="utf-8")
+    return tmp_path
 
 
 @pytest.mark.parametrize(

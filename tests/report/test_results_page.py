@@ -1,16 +1,20 @@
 """Blocks of a page are made from published scores, and what was typed over them is found."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trial_experiment import TRIAL, scored
 
 from menura.errors import DataError
 from menura.experiments import catalogue
+from menura.experiments.commands import Unit
 from menura.report import page
 from menura.report.experiment_tables import ExperimentTables
 from menura.report.published import PublishedUnit, publish, read
+from menura.report.published_commands import outdated
 
 PAGE = """# A trial
 
@@ -52,6 +56,61 @@ def test_blocks_are_made_and_what_is_typed_around_them_is_kept(trial: Path) -> N
     assert "- Not run: again (seed 0), bare (seed 0)" in made
     assert "first 2 steps, 42 tokens" in made
     assert page.rendered(made, trial) == made
+
+
+def test_a_unit_whose_row_was_changed_since_is_named_with_what_to_type(
+    trial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (TRIAL.rows[0], replace(TRIAL.rows[1], settings=("outer.steps=10",)), *TRIAL.rows[2:])
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "trial", replace(TRIAL, rows=rows))
+    with pytest.raises(DataError) as caught:
+        page.rendered("<!-- conditions trial --><!-- end -->", trial)
+    (problem,) = caught.value.problems
+    assert "later seed 0 was made by: menura train tiny/maml" in problem.message
+    assert problem.hint == "menura reproduce trial --row later"
+    shorter = replace(TRIAL, scored_with=("-k", "3"))
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "trial", shorter)
+    with pytest.raises(DataError) as caught:
+        page.rendered("<!-- conditions trial --><!-- end -->", trial)
+    assert len(caught.value.problems) == 3
+
+
+def test_the_rate_that_was_best_is_any_of_those_that_are_tried(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (replace(TRIAL.rows[0], name="rated", rates=(0.01, 0.001)), *TRIAL.rows)
+    rated = replace(TRIAL, rows=rows)
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "trial", rated)
+    best = Unit(rated, rows[0], 0, "cpu")._training(0.001)
+    unit = next(unit for unit in read(trial / page.DATA / "trial") if unit.row == "first")
+    words = [word.replace("first-0", "rated-0") for word in unit.origin["words"]]
+    words[1] = str(best.folder)
+    content = {**unit.content, "row": "rated", "run": {**unit.content["run"], "words": list(best.words)}}
+    content["evaluation"] = {**content["evaluation"], "origin": {**unit.origin, "words": words}}
+    assert outdated(rated, [replace(unit, row="rated", content=content)]) == []
+    words[2] = "--seeds"
+    assert [problem.code for problem in outdated(rated, [replace(unit, row="rated", content=content)])] == ["outdated"]
+
+
+def test_a_unit_of_a_row_that_there_is_no_more_is_named(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "trial", replace(TRIAL, rows=TRIAL.rows[:1], tables=()))
+    with pytest.raises(DataError, match="no row of trial is called 'later'"):
+        page.rendered("<!-- conditions trial --><!-- end -->", trial)
+
+
+def test_rows_scored_with_other_defaults_are_refused(trial: Path) -> None:
+    def warmer(content: dict[str, Any]) -> None:
+        content["origin"]["evaluation"]["decoding"] = "nucleus(p=0.9)"
+
+    (trial / page.DATA / "trial" / "later-0.json.gz").unlink()
+    shutil.rmtree(trial / "runs" / "trial@cpu")
+    publish(scored("later", change=warmer), trial / page.DATA / "trial")
+    tables = ExperimentTables(TRIAL, read(trial / page.DATA / "trial"))
+    with pytest.raises(DataError, match="first against later: decoding: 'greedy' -> 'nucleus"):
+        tables.check_alike(["first", "later"])
+
+
+def test_the_highest_peaks_of_memory_are_among_the_conditions(trial: Path) -> None:
+    made = page.rendered("<!-- conditions trial --><!-- end -->", trial)
+    assert "- Memory: scoring at most 2.5 GB, training at most 3.1 GB" in made
 
 
 def test_drawn_replies_are_shown_but_those_of_the_corpus(trial: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from counts import count
 from made_up_chat import settings, write
 from rank_processes import begin
+from small_training import status
 
 import menura
 from menura.artefacts import tensors
@@ -59,7 +60,7 @@ def result(out: Path) -> dict[str, object]:
         **hashes,
         "best": kept,
         "trace": trace,
-        "status": json.loads((out / "STATUS.json").read_text(encoding="utf-8")),
+        "status": status(out),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 from rank_processes import ended
 
 from menura.errors import BusyError, DataError, StorageError
+from menura.training import run_folder
 from menura.training.recipes.tiny import maml
 from menura.training.run_folder import Run
 
@@ -53,6 +54,17 @@ def test_a_setting_that_came_after_a_run_began_is_no_change_unless_it_is_set(run
     assert [problem.message for problem in refused.value.problems] == ["settings.outer.plateau_patience: 0 -> 5"]
     run.open(maml(), SOURCES)
     assert json.loads(path.read_text(encoding="utf-8"))["settings"]["outer"]["plateau_patience"] == 0
+
+
+def test_the_peak_memory_of_a_run_is_that_of_the_largest_of_its_processes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.open(maml(), SOURCES)
+    for peak in (300, 700, 500):
+        monkeypatch.setattr(run_folder, "peak_memory", lambda peak=peak: peak)
+        run.status("interrupted", step=3)
+    written = json.loads((run.folder / "STATUS.json").read_text(encoding="utf-8"))
+    assert written == {"state": "interrupted", "peak_memory": 700, "step": 3}
 
 
 def test_a_setting_that_there_is_no_more_is_told(run: Run) -> None:

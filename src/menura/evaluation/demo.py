@@ -1,5 +1,6 @@
 """The demo's work: the shipped start and held-out speakers become personas, examples and a table."""
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -107,31 +108,38 @@ class Demonstration:
         return adapt_persona(self.given.loaded, self.given.config.method, selection, name=name, on_step=on_step)
 
     def example(self, task: Task, persona: PersonaArtefact, shots: int) -> DemoReply:
-        """Reply to the first held-out exchange whose real reply has some length, as base and as persona."""
-        exchange = next((e for e in _held_out_exchanges(task, shots) if len(e.reply.text.split()) in WORDS), None)
-        exchange = exchange or next(_held_out_exchanges(task, shots))
-        encoded = replace(self.given.loaded.encoder.exchange(exchange), reply=())
-        base = self._reply(encoded, self._bare)
+        """Reply to a held-out exchange, as base and as persona, which reads what it recalls.
+
+        The exchange is drawn by the demo's seed from those whose real replies have some length.
+        """
+        every = list(_held_out_exchanges(task, shots))
+        some = [exchange for exchange in every if len(exchange.reply.text.split()) in WORDS] or every
+        exchange = random.Random(f"{self.seed} {task.persona_id}").choice(some)
+        prompt = replace(self.given.loaded.encoder.exchange(exchange), reply=())
+        own = self._recalling(prompt, exchange, _memory_of(task, shots))
         said = tuple(turn.text for turn in exchange.context[-CONTEXT_TURNS:])
-        return DemoReply(said, base, self._reply(encoded, persona.weights), exchange.reply.text)
+        return DemoReply(said, self._reply(prompt, self._bare), self._reply(own, persona.weights), exchange.reply.text)
 
     def facts(self, task: Task, persona: PersonaArtefact, shots: int) -> list[AskedFact]:
         """Ask for what a speaker said of themselves in the first ``shots`` dialogues, outside of any dialogue.
 
         The base has never read them. The persona reads what it recalls. Both reply greedily.
         """
-        said = tuple(exchange for part in task.dialogues[:shots] for exchange in part.exchanges())
-        memory = ExchangeMemory(tuple(exchange.as_remembered() for exchange in said))
-        known = [fact for fact in stated_facts(said) if telling_words(fact.question, fact.answer)]
+        memory = _memory_of(task, shots)
+        known = [fact for fact in stated_facts(_said(task, shots)) if telling_words(fact.question, fact.answer)]
         return [self._asked(fact, persona, memory) for fact in known[:FACTS]]
 
     def _asked(self, fact: StatedFact, persona: PersonaArtefact, memory: ExchangeMemory) -> AskedFact:
-        encoder = self.given.loaded.encoder
-        prompt = replace(encoder.exchange(fact.asked), reply=())
-        recalled = memory.recalled(fact.asked.context, encoder, MEMORY_TOKENS)
-        own = encoder.after(prompt, recalled, encoder.max_length - REPLY_TOKENS)
+        prompt = replace(self.given.loaded.encoder.exchange(fact.asked), reply=())
+        own = self._recalling(prompt, fact.asked, memory)
         base = self._reply(prompt, self._bare, Greedy())
         return AskedFact(fact.question, base, self._reply(own, persona.weights, Greedy()), fact.answer)
+
+    def _recalling(self, prompt: EncodedExchange, exchange: Exchange, memory: ExchangeMemory) -> EncodedExchange:
+        """Return a prompt behind the exchanges that a persona recalls for it."""
+        encoder = self.given.loaded.encoder
+        recalled = memory.recalled(exchange.context, encoder, MEMORY_TOKENS)
+        return encoder.after(prompt, recalled, encoder.max_length - REPLY_TOKENS)
 
     @property
     def _bare(self) -> PersonaWeights:
@@ -157,6 +165,15 @@ class Demonstration:
                 seeds=[self.seed],
             )
         return loaded.encoder.reply_text(ids[0])
+
+
+def _said(task: Task, shots: int) -> tuple[Exchange, ...]:
+    """Return the exchanges of the dialogues that a persona learns from."""
+    return tuple(exchange for part in task.dialogues[:shots] for exchange in part.exchanges())
+
+
+def _memory_of(task: Task, shots: int) -> ExchangeMemory:
+    return ExchangeMemory(tuple(exchange.as_remembered() for exchange in _said(task, shots)))
 
 
 def _held_out_exchanges(task: Task, shots: int) -> Iterator[Exchange]:

@@ -8,13 +8,16 @@ from menura.experiments.experiment import Experiment, ExperimentRow, Table
 SEEDS = 3  # of the pair that decides
 POOLED = ("seq2seq", "speaker", "seq2spg")
 META = (
-    *("maml_seq2seq", "maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg_prime", "cmaml_seq2spg"),
-    "cmaml_found",
+    *("maml_seq2seq", "maml_seq2spg", "maml_seq2spg_exact", "maml_seq2spg_more", "cmaml_seq2spg_prime"),
+    *("cmaml_seq2spg", "cmaml_found"),
 )
+ALIKE = ("maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg")
 DECIDES = ("maml_seq2spg", "cmaml_seq2spg", "cmaml_found")
 # The line "adapted" of a pooled row is the paper's -F row.
 FINETUNED = ("--set", "method=finetune", "--set", "method.inner.lr=0.01")
-PRINTED = {  # Tables 1 and 2 of the paper: PPL, BLEU, Dist-1, and C score or E-acc
+PRINTED: Mapping[
+    str, Mapping[str, tuple[str, ...]]
+] = {  # Tables 1 and 2 of the paper: PPL, BLEU, Dist-1, and C score or E-acc
     "cmaml": {
         "seq2seq": ("37.91", "1.27", "0.0019", "−0.16"),
         "speaker": ("40.17", "1.25", "0.0037", "−0.14"),
@@ -38,6 +41,28 @@ PRINTED = {  # Tables 1 and 2 of the paper: PPL, BLEU, Dist-1, and C score or E-
         "maml_seq2spg": ("181.56", "0.73", "0.0246", "0.74"),
         "cmaml_seq2spg_prime": ("172.92", "0.76", "0.0102", "0.75"),
         "cmaml_seq2spg": ("185.97", "0.85", "0.0210", "0.77"),
+    },
+    "cmaml-similar": {"maml_seq2spg": ("82.37", "−0.06"), "cmaml_seq2spg": ("82.78", "−0.07")},
+    "cmaml-dissimilar": {"maml_seq2spg": ("39.41", "0.12"), "cmaml_seq2spg": ("39.55", "0.16")},
+}
+PRINTED_DISTANCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # Table 1 of the paper: Δ and Diff, e-10
+    "cmaml": {
+        "seq2seq": ("9.19", "17.97"),
+        "speaker": ("143.90", "285.11"),
+        "seq2spg": ("156.30", "292.85"),
+        "maml_seq2seq": ("67.79", "134.01"),
+        "maml_seq2spg": ("198.90", "401.28"),
+        "cmaml_seq2spg_prime": ("238.64", "479.21"),
+        "cmaml_seq2spg": ("263.82", "514.44"),
+    },
+    "cmaml-mojitalk": {
+        "seq2seq": ("8.88", "15.96"),
+        "speaker": ("29.10", "39.08"),
+        "seq2spg": ("40.94", "72.43"),
+        "maml_seq2seq": ("117.09", "183.05"),
+        "maml_seq2spg": ("176.31", "306.40"),
+        "cmaml_seq2spg_prime": ("81.15", "142.90"),
+        "cmaml_seq2spg": ("190.64", "345.42"),
     },
 }
 TINY = (
@@ -97,27 +122,27 @@ def _search() -> tuple[ExperimentRow, ...]:
     )
 
 
-def _rows(setting: str, more_steps: int) -> tuple[ExperimentRow, ...]:
+def _rows(setting: str, more_steps: int, seeds: int = SEEDS) -> tuple[ExperimentRow, ...]:
     """Return the rows, the pair that decides first; the CMAML rows begin at the run of MAML on the same model."""
     steps = (f"outer.steps={more_steps}", "outer.meta_batch_size=4")  # what the CMAML rows train beyond MAML's
     return (
-        ExperimentRow("maml_seq2spg", "MAML-Seq2SPG", f"{setting}/maml_seq2spg", seeds=SEEDS),
+        ExperimentRow("maml_seq2spg", "MAML-Seq2SPG", f"{setting}/maml_seq2spg", seeds=seeds),
         ExperimentRow(
             "maml_seq2spg_more",
             f"MAML-Seq2SPG, {more_steps} steps more",
             f"{setting}/maml_seq2spg",
             steps,
             start="maml_seq2spg",
-            seeds=SEEDS,
+            seeds=seeds,
         ),
-        ExperimentRow("cmaml_seq2spg", "CMAML-Seq2SPG", f"{setting}/cmaml_seq2spg", start="maml_seq2spg", seeds=SEEDS),
+        ExperimentRow("cmaml_seq2spg", "CMAML-Seq2SPG", f"{setting}/cmaml_seq2spg", start="maml_seq2spg", seeds=seeds),
         ExperimentRow(
             "cmaml_found",
             f"CMAML-Seq2SPG, {MASKS[FOUND][0]}",
             f"{setting}/cmaml_seq2spg",
             (*MASKS[FOUND][1], "method.mask_dialogues=20"),
             start="maml_seq2spg",
-            seeds=SEEDS,
+            seeds=seeds,
         ),
         ExperimentRow("seq2spg", "Seq2SPG", f"{setting}/seq2spg", scored_with=FINETUNED),
         ExperimentRow("maml_seq2seq", "MAML-Seq2seq", f"{setting}/maml_seq2seq"),
@@ -130,6 +155,7 @@ def _rows(setting: str, more_steps: int) -> tuple[ExperimentRow, ...]:
             f"{setting}/cmaml_seq2spg_prime",
             start="maml_seq2spg_prime",
         ),
+        ExperimentRow("maml_seq2spg_exact", "MAML-Seq2SPG, exact", f"{setting}/maml_seq2spg", ("method.order=exact",)),
     )
 
 
@@ -140,7 +166,14 @@ def _tables(setting: str, figures: tuple[str, ...], columns: tuple[str, ...]) ->
     return (
         Table("not-adapted", figures, POOLED, ("un-adapted",), "", columns, {n: printed[n] for n in POOLED if printed}),
         Table("adapted", figures, (*POOLED, *META), ("adapted",), "", columns, {n: p for n, p in adapted.items() if p}),
-        Table("weights", (), (*POOLED, *META), beside=("distances", "masks", "costs")),
+        Table(
+            "weights",
+            (),
+            (*POOLED, *META),
+            paper_columns=("Δ", "Diff"),
+            paper=PRINTED_DISTANCES[setting],
+            beside=("distances", "masks", "costs"),
+        ),
         Table("controls", figures[:1], (*POOLED, *META), ("un-adapted", "wrong persona", "adapted")),
         Table("decides", (figures[0], figures[-1]), DECIDES, against="maml_seq2spg_more"),
     )
@@ -183,8 +216,19 @@ SIMILAR, DISSIMILAR = (
         PERSONACHAT,
         name=f"cmaml-{which}",
         question=f"The same, trained on the 100 users that are most {which}: do masks help more where users differ?",
-        rows=_rows(f"cmaml-{which}", 150)[:4],
-        tables=_tables(f"cmaml-{which}", ("ppl", "c-score"), ())[-1:],
+        rows=_rows(f"cmaml-{which}", 150, seeds=1)[:3],
+        rule="As on all users, over personas and one seed.",
+        tables=(
+            Table(
+                "adapted",
+                ("ppl", "c-score"),
+                ALIKE,
+                ("adapted",),
+                paper_columns=("PPL", "C score"),
+                paper=PRINTED[f"cmaml-{which}"],
+            ),
+            Table("decides", ("ppl", "c-score"), ALIKE, against="maml_seq2spg_more"),
+        ),
         core_hours=1,
     )
     for which in ("similar", "dissimilar")

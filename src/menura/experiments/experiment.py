@@ -48,9 +48,10 @@ class Table:
 
     ``kinds`` are the lines of each row: one for each kind of the evaluation. With ``against``, a row's name, the lines
     are differences to it, of the last of ``kinds`` each, paired by persona and seed. ``paper`` holds what the paper
-    printed, by row, in the order of ``paper_columns``. ``beside`` are columns of a line's first seed that no metric
-    has: ``costs`` the seconds and size of a persona and the evaluation's peak memory, ``distances`` of adapted weights,
-    ``masks`` what personas keep, how alike that is, and whether it follows how alike personas are.
+    printed, by row, or by row and kind (``row: kind``), in the order of ``paper_columns``. ``beside`` are columns of a
+    line's first seed that no metric has: ``costs`` the seconds and size of a persona and the evaluation's peak memory,
+    ``distances`` of adapted weights, ``masks`` what personas keep, how alike that is, and whether it follows how alike
+    personas are.
     """
 
     name: str

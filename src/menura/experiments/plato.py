@@ -7,6 +7,13 @@ from menura.experiments.experiment import Experiment, ExperimentRow, Kind, Table
 SEEDS = 3  # of the pair that decides
 SAID = ("bleu-1-chencherry", "bleu-2-chencherry", "dist-1", "dist-2")
 LATENT = ("ppl", "ppl-best", "ppl-posterior", "latent-information", "hits@1")
+IN_AVSD = ("BLEU-1, six references", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+PRINTED_AVSD = {  # Table 3 of the paper, against six references; PLATO's reply is chosen by a ranker of its own there
+    "baseline": (".626", ".309", ".215", ".487", ".746"),
+    "without": (".780", ".441", ".293", ".607", "1.235"),
+    "latent": (".784", ".435", ".286", ".596", "1.209"),
+    "latent: upper bound": (".925", ".689", ".361", ".731", "1.716"),
+}
 KNOWN = ("knowledge-recall", "knowledge-precision", "knowledge-f1")
 CAPTIONED = ("coco-bleu-1", "coco-bleu-4", "meteor-exact-stem", "rouge-l", "cider-d")
 LINES: tuple[Kind, ...] = ("un-adapted",)
@@ -172,16 +179,16 @@ PERSONACHAT = replace(
     tables=(
         Table(
             "scores",
-            ("ppl", "ppl-word", *SAID, KNOWN[-1]),
+            ("ppl", "ppl-word", *SAID, *KNOWN),
             ("seq2seq", "lic", "without", "latent"),
             LINES,
             "",
-            (*COLUMNS, "knowledge F1"),
+            (*COLUMNS, "knowledge R/P/F1"),
             {
-                "seq2seq": ("0.448", "0.353", "0.004", "0.016", "0.006"),
-                "lic": ("0.405", "0.320", "0.019", "0.113", "0.064"),
-                "without": ("0.458", "0.357", "0.012", "0.064", "0.125"),
-                "latent": ("0.406", "0.315", "0.021", "0.121", "0.211"),
+                "seq2seq": ("0.448", "0.353", "0.004", "0.016", ".004/.016/.006"),
+                "lic": ("0.405", "0.320", "0.019", "0.113", ".042/.154/.064"),
+                "without": ("0.458", "0.357", "0.012", "0.064", ".085/.263/.125"),
+                "latent": ("0.406", "0.315", "0.021", "0.121", ".142/.461/.211"),
             },
         ),
         Table("latent", LATENT, ("latent",), LINES),
@@ -207,6 +214,9 @@ AVSD = replace(
             ("ppl", "ppl-word", *CAPTIONED),
             ("baseline", "without", "latent"),
             ("un-adapted", "upper bound"),
+            "",
+            IN_AVSD,
+            PRINTED_AVSD,
         ),
         Table("latent", LATENT, ("latent",), LINES),
         Table("decides", ("ppl", *CAPTIONED), ("latent",), LINES, against="without"),

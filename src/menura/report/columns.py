@@ -33,7 +33,9 @@ def _masks(line: Mapping[str, Any], origin: Mapping[str, Any]) -> list[str]:
         return [NONE] * 4
     statistics = masks["mask_statistics"]
     density = " / ".join(f"{100 * share:.1f} %" for share in statistics["density"].values()) or NONE
-    follows = [NONE, NONE] if masks["p"] is None else [f"{masks['correlation']:+.3f}", f"{masks['p']:.3f}"]
+    follows = (
+        [NONE, NONE] if masks["p"] is None else [f"{masks['correlation']:+.3f}".replace("-", "−"), f"{masks['p']:.3f}"]
+    )
     return [density, f"{statistics['jaccard']:.3f}", *follows]
 
 

@@ -11,7 +11,7 @@ from menura.metrics import catalogue
 from menura.metrics.score import Metric, Score
 from menura.metrics.significance import Difference, difference_of_runs, score_of_runs
 from menura.report.columns import COLUMNS
-from menura.report.published import PublishedUnit, check_alike
+from menura.report.published import PublishedUnit, check_alike, check_scored_alike
 from menura.report.table import ARROWS, aligned, cell, legend, signatures_listed, signed_cell
 
 SEED = 0  # of resampling
@@ -94,7 +94,13 @@ class ExperimentTables:
 
     def check_alike(self, rows: Sequence[str]) -> None:
         """Raise DataError, naming every difference, for rows that do not compare, or seeds of one that do not."""
-        check_alike([unit for name in rows for unit in self.by_row.get(name, ())])
+        units = [unit for name in rows for unit in self.by_row.get(name, ())]
+        check_alike(units)
+        by_flags: dict[tuple[str, ...], list[PublishedUnit]] = {}
+        for unit in units:  # rows that are scored otherwise than their neighbours are so on purpose
+            by_flags.setdefault(self.experiment.row(unit.row).scored_with, []).append(unit)
+        for alike in by_flags.values():
+            check_scored_alike(alike)
 
     def line(self, row: str, kind: Kind) -> TableLine:
         """Return the line of a row and kind, of the largest K. Raises DataError if it was not run."""
@@ -144,7 +150,7 @@ class ExperimentTables:
                 *(cell(scores[line.row, line.label].get(name)) for name in table.metrics),
                 str(len(line.units)),
                 *chain.from_iterable(line.beside(what) for what in table.beside),
-                *table.paper.get(line.row, ("–",) * len(table.paper_columns)),
+                *_printed(table, line),
             ]
             for line in lines
         ]
@@ -177,6 +183,12 @@ class ExperimentTables:
             if name in differences
         ]
         return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED)
+
+
+def _printed(table: Table, line: TableLine) -> tuple[str, ...]:
+    """Return what the paper printed for a line: for this kind of the row, or for the row."""
+    of_row = table.paper.get(line.row, ("–",) * len(table.paper_columns))
+    return table.paper.get(f"{line.row}: {line.kind}", of_row)
 
 
 def _seeds_of(ours: TableLine, theirs: TableLine) -> int:

@@ -7,7 +7,7 @@ Kept outputs let a page show such a table, and name its cells, without anybody t
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,13 @@ TYPED = re.compile(r"\$ (?P<command>.*?)(?: \(commit (?P<commit>\w+\+?)\))?")  #
 
 @dataclass(frozen=True)
 class Output:
-    """What a command printed, at a commit."""
+    """What a command printed, at a commit; of an evaluation, the replies that were drawn of each line, too."""
 
     path: Path
     command: str
     commit: str
     text: str
+    replies: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
@@ -103,19 +104,22 @@ def keep(source: Path, name: str, data: Path) -> Path:
     without that line.
     """
     if source.is_dir():
-        origin: Mapping[str, Any] = read_json(source / SCORES)["origin"]
+        scores = read_json(source / SCORES)
+        origin: Mapping[str, Any] = scores["origin"]
+        drawn = {row["label"]: row["drawn_replies"] for row in scores["rows"] if row.get("drawn_replies")}
         words, out = list(origin["words"]), "--out"
         if out in words:  # where it was written is of no interest elsewhere
             del words[words.index(out) : words.index(out) + 2]
         command, at, text = shlex.join(["menura", *words]), str(origin["commit"]), _read_text(source / TABLE)
     else:
+        drawn = {}
         first, _, text = _read_text(source).partition("\n")
         typed = TYPED.fullmatch(first.strip())
         if typed is None:
             hint = "write the command into the first line, behind $"
             raise DataError("no command in the first line", place=str(source), hint=hint, code="no_command")
         command, at = typed["command"], typed["commit"] or commit()
-    content = {"command": command, "commit": at, "text": text.strip()}
+    content = {"command": command, "commit": at, "text": text.strip(), **({"replies": drawn} if drawn else {})}
     path = data / FOLDER / f"{name}.json"
     write_json(path, {**content, "sha256": sha256_of(content)})
     return path
@@ -130,7 +134,7 @@ def read(name: str, data: Path) -> Output:
     content = read_json(path)
     if content.pop("sha256", "") != sha256_of(content):
         raise DataError("it was changed after it was written: its hash differs", place=str(path), code="edited")
-    return Output(path, content["command"], content["commit"], content["text"])
+    return Output(path, content["command"], content["commit"], content["text"], content.get("replies", {}))
 
 
 def _read_text(path: Path) -> str:

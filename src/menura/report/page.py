@@ -13,12 +13,13 @@ There are ``table EXPERIMENT/TABLE``, ``conditions EXPERIMENT``, ``figure EXPERI
 claim that the first is better, and ``replies EXPERIMENT ROW KIND``, some replies drawn by a seed.
 
 Of what a command printed and was kept (``report.outputs``) there are ``output NAME``, all of it, ``output NAME N``, its
-table number N, ``output NAME conditions``, ``cell NAME / ROW / COLUMN``, ``change NAME / ROW / OTHER ROW / COLUMN``,
-the per cent between two rows, and ``command NAME``, what was typed, and the commit.
+table number N, ``output NAME conditions``, ``output NAME replies``, those that an evaluation has drawn,
+``cell NAME / ROW / COLUMN``, ``change NAME / ROW / OTHER ROW / COLUMN``, the per cent between two rows, and
+``command NAME``, what was typed, and the commit.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from menura.metrics.significance import Difference
 from menura.report import outputs
 from menura.report.experiment_tables import ExperimentTables, TableLine
 from menura.report.published import PublishedUnit, read
+from menura.report.published_commands import outdated
 from menura.report.table import cell, signed_cell
 
 DATA = "data"  # the folder beside the page with a folder for each experiment
@@ -133,6 +135,8 @@ class _Maker:
                 return output.text
             case "output", ["conditions"]:
                 return output.conditions
+            case "output", ["replies"]:
+                return "\n\n".join(_quoted(label, drawn) for label, drawn in output.replies.items())
             case "output", [number] if number.isdigit():
                 return output.table(int(number))
             case "cell", [*row, column] if row:
@@ -144,7 +148,10 @@ class _Maker:
 
     def _tables(self, name: str) -> ExperimentTables:
         if name not in self._read:
-            self._read[name] = ExperimentTables(experiment(name), read(self._folder / name))
+            found, units = experiment(name), read(self._folder / name)
+            if problems := outdated(found, units):
+                raise DataError.of(problems)
+            self._read[name] = ExperimentTables(found, units)
         return self._read[name]
 
 
@@ -170,6 +177,7 @@ def conditions(tables: ExperimentTables) -> str:
         f"- Scored: {about['query']}" + (f"; {about['replies']}, {about['decoding']}" if "replies" in about else ""),
         f"- Code: the same in all rows; commits {', '.join(commits)}",
         f"- Versions: {about['environment']}",
+        f"- Memory: {_memory(units)}",
         "- Trained: " + "; ".join(_trained(row, units) for row, units in tables.by_row.items()),
     ]
     if rates := "; ".join(_rates(units[0]) for units in tables.by_row.values() if units[0].content.get("rates")):
@@ -177,6 +185,15 @@ def conditions(tables: ExperimentTables) -> str:
     if left_out := tables.left_out():
         lines.append(f"- Not run: {', '.join(left_out)}")
     return "\n".join(lines)
+
+
+def _memory(units: Sequence[PublishedUnit]) -> str:
+    """Return the highest peaks of evaluations, and of those trainings that have noted theirs."""
+    peaks = {
+        "scoring": [unit.origin["peak_memory"] for unit in units],
+        "training": [unit.content["run"]["peak_memory"] for unit in units if "peak_memory" in unit.content["run"]],
+    }
+    return ", ".join(f"{what} at most {max(most) / 1e9:.1f} GB" for what, most in peaks.items() if most)
 
 
 def verdict(difference: Difference, metric: str) -> str:
@@ -196,11 +213,14 @@ def verdict(difference: Difference, metric: str) -> str:
 
 def replies(line: TableLine) -> str:
     """Return the replies that were drawn of a line's first seed; those that are turns of the corpus are not shown."""
-    drawn = line.units[0].line(line.label).get("drawn_replies", [])
+    return _quoted(line.title, line.units[0].line(line.label).get("drawn_replies", []))
+
+
+def _quoted(title: str, drawn: Sequence[str | None]) -> str:
     shown = [f"- “{reply}”" if reply else "- (empty)" for reply in drawn if reply is not None]
     if hidden := len(drawn) - len(shown):
         shown.append(f"- {number_of(hidden, 'more reply')} drawn, word for word a turn of the corpus: not shown")
-    return "\n".join([f"{line.title}:", "", *shown])
+    return "\n".join([f"{title}:", "", *shown])
 
 
 def _rates(unit: PublishedUnit) -> str:

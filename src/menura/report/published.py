@@ -114,8 +114,21 @@ def read(folder: Path) -> list[PublishedUnit]:
     return units
 
 
+def check_scored_alike(units: Sequence[PublishedUnit]) -> None:
+    """Raise DataError, naming every difference, unless units were scored with the same options of the evaluation."""
+    problems = []
+    for unit in units[1:]:
+        first, other = (each.origin.get("evaluation", {}) for each in (units[0], unit))
+        problems += [
+            Problem("not_alike", f"{units[0].row} against {unit.row}: {line}", str(unit.path), AGAIN)
+            for line in differences(first, other)
+        ]
+    if problems:
+        raise DataError.of(problems)
+
+
 def check_alike(units: Sequence[PublishedUnit]) -> None:
-    """Raise DataError, naming every difference, unless units have the same code, data, and way of scoring."""
+    """Raise DataError, naming every difference, unless units have the same code, the same data, and seeds alike."""
     if not units:
         return
     problems = [
@@ -168,7 +181,10 @@ def _run(unit: Unit) -> dict[str, Any]:
         return {"code": []}
     trace = (unit.run / TRACE).read_text(encoding="utf-8").splitlines()
     steps = [entry for line in trace if "tokens" in (entry := json.loads(line))]
+    status = unit.run / "STATUS.json"
+    peak = read_json(status).get("peak_memory") if status.exists() else None
     return {
+        **({"peak_memory": peak} if peak else {}),
         **read_json(unit.run / "run.json"),
         "code": read_json(unit.run / "code.json"),
         "environment": read_json(unit.run / "env.json"),

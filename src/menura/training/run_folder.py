@@ -20,6 +20,7 @@ import yaml
 from menura.artefacts.code_path import TRAINING, code_path, commit, differing
 from menura.artefacts.files import read_json, write_json, write_text
 from menura.artefacts.loading import Vocabulary
+from menura.batches.process_resources import peak_memory
 from menura.corpus.atomic_files import reporting
 from menura.corpus.file_lock import try_lock
 from menura.errors import BusyError, ConfigError, DataError, Problem, Stopped
@@ -99,9 +100,14 @@ class Run:
             vocabulary.write(self.folder)
 
     def status(self, state: str, **details: Any) -> None:
-        """Write the run's state (running, done, failed, interrupted) and the code that it computes with."""
+        """Write the run's state (running, done, failed, interrupted), its peak memory and the code it computes with.
+
+        ``peak_memory`` is in bytes, and the highest of all processes that have gone on with the run.
+        """
         self._write_code()
-        write_json(self.folder / "STATUS.json", {"state": state, **details})
+        path = self.folder / "STATUS.json"
+        before = read_json(path).get("peak_memory", 0) if path.exists() else 0
+        write_json(path, {"state": state, "peak_memory": max(before, peak_memory()), **details})
 
     def _write_code(self) -> None:
         """Add this process's code to that of earlier ones; a second entry is of a run that went on with other code."""

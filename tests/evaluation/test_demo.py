@@ -1,6 +1,7 @@
-"""The demo asks for what a speaker said of themselves: the persona reads it again, the base never has."""
+"""The demo draws its examples and asks for what a speaker said: the persona reads it again, the base never has."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from made_up import part
 from menura.adaptation.finetune import Finetune
 from menura.adaptation.inner_loop import InnerLoop
 from menura.artefacts.loading import LoadedModel
+from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.batches.batch import Batch
 from menura.evaluation import demo
 from menura.evaluation.demo import AskedFact, Demonstration
@@ -50,10 +52,17 @@ def asked(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, shots: int) -> t
         return [loaded.encoder.tokenizer.encode("so it is")]
 
     monkeypatch.setattr(demo, "generate", noting)
+    persona = adapted(loaded, shots)
+    return demonstration_of(loaded, 0).facts(TASK, persona, shots), read
+
+
+def adapted(loaded: LoadedModel, shots: int) -> PersonaArtefact:
     selection = Selection.first_of(TASK, shots, 0)
-    persona = adapt_persona(loaded, Finetune(InnerLoop(lr=0.1, epochs=1)), selection, name="mira")
-    demonstration = Demonstration(Given(loaded), 0)  # type: ignore[arg-type]  # no corpus is asked for
-    return demonstration.facts(TASK, persona, shots), read
+    return adapt_persona(loaded, Finetune(InnerLoop(lr=0.1, epochs=1)), selection, name="mira")
+
+
+def demonstration_of(loaded: LoadedModel, seed: int) -> Demonstration:
+    return Demonstration(Given(loaded), seed)  # type: ignore[arg-type]  # no corpus is asked for
 
 
 def test_what_was_said_is_read_by_the_persona_and_never_by_the_base(
@@ -70,6 +79,29 @@ def test_what_was_said_is_read_by_the_persona_and_never_by_the_base(
     assert "i work at the clock museum." in by_persona[1]
     assert all("zither" not in text for text in read), "a dialogue that was not learnt from"
     assert all(fact.question in text for fact, text in zip(facts, by_base, strict=True))
+
+
+def test_the_example_is_drawn_by_the_seed_from_what_is_held_out_and_the_persona_reads_what_it_recalls(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def noting(model: Any, prompts: Batch, *others: Any, **settings: Any) -> list[Sequence[int]]:
+        read.append(loaded.encoder.tokenizer.decode(prompts.exchanges[0].prefix))
+        return [loaded.encoder.tokenizer.encode("so it is")]
+
+    monkeypatch.setattr(demo, "generate", noting)
+    monkeypatch.setattr(demo, "CONTEXT_TURNS", 1)
+    later = (part("s4", "hi", "hello there, how are you?", "you play?", "i play the zither at home."),)
+    task = replace(TASK, dialogues=(*TASK.dialogues, *later))
+    persona = adapted(loaded, 3)
+    examples = [demonstration_of(loaded, seed).example(task, persona, 3) for seed in range(6)]
+    assert {example.real for example in examples} == {"hello there, how are you?", "i play the zither at home."}
+    assert examples == [demonstration_of(loaded, seed).example(task, persona, 3) for seed in range(6)]
+    by_base, by_persona = read[:12:2], read[1:12:2]
+    asked_to_play = ["you play?" in text for text in by_base]
+    assert ["do you play?" in text for text in by_persona] == asked_to_play
+    assert not any("do you play?" in text for text in by_base)
 
 
 def test_a_fact_is_recalled_where_the_persona_alone_has_a_telling_word_of_it() -> None:
