@@ -8,7 +8,7 @@ a prompt is read once, not once for each dialogue. ``python -m benchmarks.identi
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,35 @@ class Judges:
         return found
 
 
-def identified_by(judged: Sequence[Likelihoods], unadapted: Likelihoods, folds: Sequence[Fold]) -> list[Identified]:
-    """Return how well personas are told apart, from likelihoods by judge."""
+def identified_by(
+    judged: Sequence[Likelihoods], unadapted: Likelihoods, folds: Sequence[Fold], *, to_new_partners: bool = False
+) -> list[Identified]:
+    """Return how well personas are told apart, from likelihoods by judge.
+
+    ``to_new_partners`` leaves out replies to people whom a persona's support dialogues are with, who tell it, too.
+    """
     owners = []
     for place, fold in enumerate(folds):
+        known = partners(exchange for dialogue in fold.support(SHOTS) for exchange in dialogue)
+        kept = [at for at, one in enumerate(fold.exchanges) if not (to_new_partners and partners([one]) & known)]
         names = list(dict.fromkeys(exchange.dialogue_id for exchange in fold.exchanges))
         owners.append(
             HeldOutReplies(
-                numpy.array([likelihoods[place] for likelihoods in judged]),
-                numpy.array(unadapted[place]),
-                numpy.array([len(exchange.reply) for exchange in fold.exchanges], dtype=float),
-                numpy.array([names.index(exchange.dialogue_id) for exchange in fold.exchanges]),
+                numpy.array([likelihoods[place] for likelihoods in judged])[:, kept],
+                numpy.array(unadapted[place])[kept],
+                numpy.array([len(fold.exchanges[at].reply) for at in kept], dtype=float),
+                numpy.array([names.index(fold.exchanges[at].dialogue_id) for at in kept]),
             )
         )
     return identified(owners)
+
+
+def partners(exchanges: Iterable[EncodedExchange]) -> set[str]:
+    """Return who else speaks in the contexts of replies."""
+    sources = [exchange.source for exchange in exchanges if exchange.source]
+    return {turn.speaker for source in sources for turn in source.context} - {
+        source.reply.speaker for source in sources
+    }
 
 
 def main(words: list[str]) -> None:
@@ -133,7 +148,11 @@ def main(words: list[str]) -> None:
             write_text(given.kept, json.dumps(kept))
             print(f"{name} ({time.monotonic() - start:.0f} s)", flush=True)
     by_row = {row: [kept[f"{row}: {fold.persona_id}"] for fold in folds] for row in rows}
-    print("\n" + table({row: identified_by(judged, kept[UNADAPTED], folds) for row, judged in by_row.items()}))
+    found: dict[str, list[Identified]] = {}
+    for row, judged in by_row.items():
+        found[row] = identified_by(judged, kept[UNADAPTED], folds)
+        found[f"{row}, to new partners"] = identified_by(judged, kept[UNADAPTED], folds, to_new_partners=True)
+    print("\n" + table(found))
 
 
 if __name__ == "__main__":

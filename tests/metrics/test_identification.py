@@ -74,3 +74,13 @@ def test_the_interval_is_over_people() -> None:
     assert low == pytest.approx(0.5, abs=0.13)
     assert high == 1.0
     assert "75 %" in table({"adapted": [whole]})
+
+
+def test_a_person_without_replies_is_judged_among_and_not_counted() -> None:
+    people = owners(-0.5, generous=2.0)
+    silent = numpy.arange(0)
+    people[2] = HeldOutReplies(people[2].nll[:, silent], people[2].unadapted[silent], people[2].tokens[silent], silent)
+    raw, corrected = identified(people)[:2]
+    assert raw.personas == corrected.personas == 4
+    assert raw.top1 == pytest.approx(1 / 3), "persona 0 is still likeliest for everybody"
+    assert corrected.top1 == 1.0

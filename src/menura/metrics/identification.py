@@ -17,7 +17,7 @@ Numbers = NDArray[numpy.float64]
 
 @dataclass(frozen=True)
 class HeldOutReplies:
-    """One person's held-out replies under every persona.
+    """One person's held-out replies under every persona; a person without any is only one of those judged among.
 
     ``nll`` (N, E) are −log p (nats) of each reply under each persona, ``unadapted`` (E,) without any; ``tokens`` (E,)
     are lengths, ``dialogues`` (E,) the dialogue of each reply, numbered from 0.
@@ -60,8 +60,12 @@ def identified(owners: Sequence[HeldOutReplies], *, seed: int = 0) -> list[Ident
     made = []
     for by, chosen in parts.items():
         for corrected in (False, True):
-            ranks = [_ranks(owners, index, chosen(own), corrected=corrected) for index, own in enumerate(owners)]
-            made.append(_summary(by, ranks, corrected=corrected, seed=seed))
+            ranks = [
+                _ranks(owners, index, chosen(own), corrected=corrected)
+                for index, own in enumerate(owners)
+                if len(own.tokens)
+            ]
+            made.append(_summary(by, len(owners), ranks, corrected=corrected, seed=seed))
     return made
 
 
@@ -85,14 +89,15 @@ def _mean_effect(owners: Sequence[HeldOutReplies], index: int) -> Numbers:
 
     It is 0 where there are no others.
     """
-    change = numpy.array([(own.nll - own.unadapted).sum(1) / own.tokens.sum() for own in owners])  # (owners, judges)
-    others = ~numpy.eye(len(owners), dtype=bool)
+    tokens = numpy.array([own.tokens.sum() for own in owners])
+    change = numpy.array([(own.nll - own.unadapted).sum(1) for own in owners]) / numpy.maximum(tokens, 1)[:, None]
+    others = ~numpy.eye(len(owners), dtype=bool) & (tokens > 0)[:, None]  # (owners, judges)
     others[index] = False
     mean: Numbers = numpy.where(others, change, 0).sum(0) / numpy.maximum(others.sum(0), 1)
     return mean
 
 
-def _summary(by: str, ranks: Sequence[Numbers], *, corrected: bool, seed: int) -> Identified:
+def _summary(by: str, personas: int, ranks: Sequence[Numbers], *, corrected: bool, seed: int) -> Identified:
     top1 = numpy.array([(own == 1).mean() for own in ranks])
     rank = numpy.array([own.mean() for own in ranks])
     drawn = numpy.random.default_rng(seed).integers(len(ranks), size=(ROUNDS, len(ranks)))
@@ -102,7 +107,7 @@ def _summary(by: str, ranks: Sequence[Numbers], *, corrected: bool, seed: int) -
         low, high = numpy.percentile(values[drawn].mean(1), ends)
         return float(low), float(high)
 
-    return Identified(by, corrected, len(ranks), float(top1.mean()), interval(top1), float(rank.mean()), interval(rank))
+    return Identified(by, corrected, personas, float(top1.mean()), interval(top1), float(rank.mean()), interval(rank))
 
 
 def table(rows: Mapping[str, Sequence[Identified]]) -> str:
