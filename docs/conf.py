@@ -13,7 +13,7 @@ copyright = "2026, the Menura developers"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["example", "results/tables"]
+exclude_patterns = ["example"]
 html_theme = "furo"
 html_title = f"Menura {__version__}"
 myst_heading_anchors = 3

@@ -8,9 +8,7 @@ import pytest
 from menura.report import page
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-# Measured before what is printed was kept beside the pages.
-BEFORE = {"benchmarks"}
-PAGES = [path for path in sorted(RESULTS.glob("*.md")) if path.stem not in BEFORE]
+PAGES = sorted(RESULTS.glob("*.md"))
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 UNIT = r"(?:%|s|ms|seconds?|min|minutes?|h|hours?|core-hours?|[KMG]i?B|tokens?|nats|bits|steps|personas|speakers)"
 FIGURES = (
@@ -64,7 +62,3 @@ def test_a_typed_figure_is_found(typed: str) -> None:
 )
 def test_names_code_and_blocks_are_not_figures(text: str) -> None:
     assert typed_figures(text) == []
-
-
-def test_pages_that_wait_are_there() -> None:
-    assert {path.stem for path in RESULTS.glob("*.md")} >= BEFORE

@@ -112,7 +112,7 @@ class _Maker:
             return conditions(tables)
         rows = [words[1], words[3]] if wanted == WORDS["difference"] else [words[1]]
         if any(tables.experiment.row(row).name not in tables.by_row for row in rows):
-            return NOT_RUN
+            return f"{tables.experiment.row(words[1]).title}: {NOT_RUN}." if kind == "replies" else NOT_RUN
         tables.check_alike(rows)
         line = tables.line(words[1], _kind(words[2]))
         if kind == "replies":
