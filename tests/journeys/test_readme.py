@@ -162,6 +162,7 @@ from menura.evaluation import demo
 made = demo.EvaluateConfig
 less = {{"queries": 1, "candidates": 2, "max_new_tokens": 8}} if {SHOTS} < demonstration.SHOTS else {{}}
 demo.EvaluateConfig = lambda **table: made(**table | less)
+demonstration.SHOWN = {counts.count(full_count=4, quick_count=1)}
 demo.REPLY_TOKENS = {counts.count(full_count=30, quick_count=8)}
 demonstration.Demo = partial(demonstration.Demo, shots={SHOTS})
 main()

@@ -206,3 +206,9 @@ def test_loading_and_the_control_are_counted_in_the_time_foretold(monkeypatch: p
     adapt("noa", [written()], speaker="Tomo", base="tiny", say=seen.append)
     assert any(line.endswith("· about 11100 s") for line in seen), seen
     assert any(line.endswith("about 1000 s of these") for line in seen), seen
+
+
+@pytest.mark.parametrize("path", ["method.inner.epochs", "inner.epochs"])
+def test_a_setting_of_the_method_is_typed_as_in_recipes_or_without_its_first_word(path: str) -> None:
+    adapt("noa", [written()], speaker="Tomo", base="tiny", assignments=[f"{path}=3"], say=lambda line: None)
+    assert persona_store.load("noa").recipe["method"]["inner"]["epochs"] == 3

@@ -15,7 +15,7 @@ from menura.artefacts.loading import DEFAULT, LoadOptions
 from menura.artefacts.persona_artefact import PersonaArtefact
 from menura.errors import MismatchError
 
-MODEL = "model."  # begins the path of a setting of the model
+MODEL, METHOD = "model.", "method."  # begin the paths of settings, as in recipes
 Say = Callable[[str], None]
 
 
@@ -69,7 +69,8 @@ class AdaptSettings:
 
     @property
     def _of_method(self) -> list[str]:
-        return [one for one in self.assignments if not one.strip().startswith(MODEL)]
+        """All other assignments, which are the method's with their ``method.`` and without it."""
+        return [one.strip().removeprefix(METHOD) for one in self.assignments if not one.strip().startswith(MODEL)]
 
 
 def _check_same(method: Adaptation, asked: Adaptation, name: str) -> None:
