@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 
 from menura.errors import DataError
@@ -35,8 +35,7 @@ class TableLine:
 
     def score(self, metric: str) -> Score:
         """Return the figure over the line's seeds, with its interval; DataError if there is none."""
-        runs = [unit.statistics(self.label, metric) for unit in self.units]
-        return score_of_runs(_metric(metric), runs, signature=self.signature(metric), seed=SEED)
+        return _score(self.units, self.label, metric, self.signature(metric))
 
     def seeds_with(self, other: "TableLine") -> list[PublishedUnit]:
         """Return this line's units of the seeds that another line has, too."""
@@ -183,6 +182,12 @@ class ExperimentTables:
             if name in differences
         ]
         return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED)
+
+
+@cache  # several pages have the same tables
+def _score(units: tuple[PublishedUnit, ...], label: str, metric: str, signature: str) -> Score:
+    runs = [unit.statistics(label, metric) for unit in units]
+    return score_of_runs(_metric(metric), runs, signature=signature, seed=SEED)
 
 
 def _printed(table: Table, line: TableLine) -> tuple[str, ...]:

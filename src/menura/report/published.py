@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,13 @@ AGAIN = "run the older rows again: menura reproduce"
 
 @dataclass(frozen=True)
 class PublishedUnit:
-    """One row with one seed, as written."""
+    """One row with one seed, as written; ``sha256`` is of the content, by which two units are told apart."""
 
     path: Path
     row: str
     seed: int
-    content: Mapping[str, Any]
+    content: Mapping[str, Any] = field(compare=False)
+    sha256: str = ""
 
     @property
     def code(self) -> list[Mapping[str, str]]:
@@ -206,7 +207,7 @@ def _read(path: Path) -> PublishedUnit:
         raise DataError(
             "it was changed after it was written: its hash differs", place=str(path), hint=hint, code="edited"
         )
-    return PublishedUnit(path, content["row"], content["seed"], content)
+    return PublishedUnit(path, content["row"], content["seed"], content, written)
 
 
 def sha256_of(content: Mapping[str, Any]) -> str:
