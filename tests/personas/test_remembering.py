@@ -62,6 +62,28 @@ def test_all_exchanges_are_remembered_once_and_those_learnt_from_are_cached(
         assert tokens == ([] if not place else list(loaded.encoder.reply_ids(reply)))
 
 
+def test_a_persona_that_goes_on_keeps_what_it_remembers_and_the_words_of_it(
+    mira: PersonaArtefact, loaded: LoadedModel
+) -> None:
+    more = Task("mira", (part("s9", "and the goat?", "fern eats my clocks."),), FACTS)
+    selection = Selection.first_of(more, 1, 0)
+    support = encoded(loaded, selection.support, selection.speaker)
+    old = memory_in(mira)
+    new = memory_in(remembering(loaded, mira, (), support, old))
+    assert [exchange.reply.text for exchange in new.exchanges[:-1]] == [one.reply.text for one in old.exchanges]
+    assert new.exchanges[-1].reply.text == "fern eats my clocks."
+    assert new.cache is not None
+    assert old.cache is not None
+    assert new.places is not None
+    for place, exchange in enumerate(new.exchanges):
+        tokens = new.cache.tokens[new.places == place].tolist()
+        assert tokens == ([] if not place else list(loaded.encoder.reply_ids(exchange.reply.text)))
+    torch.testing.assert_close(new.cache.keys[: len(old.cache.keys)], old.cache.keys)
+    forgotten = new.without([1, 2])
+    assert len(forgotten.exchanges) == len(new.exchanges) - 2
+    assert forgotten.cache is not None
+
+
 def test_a_persona_that_remembers_comes_back_as_it_was(
     mira: PersonaArtefact, loaded: LoadedModel, tmp_path: Path
 ) -> None:

@@ -269,7 +269,7 @@ def learn(
         artefact = adapt_persona(loaded, method, selection, name=request.name, support=support, on_step=by_reply)
     if remembers(request, earlier):
         kept = earlier.artefact.memory if earlier else None
-        artefact = remembering(loaded, artefact, [*(kept.exchanges if kept else ()), *selection.remembered], support)
+        artefact = remembering(loaded, artefact, selection.remembered, support, kept)
     artefact, check = check_persona(loaded, artefact, selection, stranger.artefact.weights if stranger else None)
     recipe, card = _from_files(person.read, selection, request.files)
     if earlier:

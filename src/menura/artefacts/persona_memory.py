@@ -49,6 +49,11 @@ class RememberedExchanges:
         places = torch.tensor([numbers[_key(exchange)] for exchange in cached])
         return cls(exchanges, cache, places)
 
+    @property
+    def cached(self) -> tuple[Exchange, ...]:
+        """The exchange of each token of the cache."""
+        return () if self.places is None else tuple(self.exchanges[place] for place in self.places.tolist())
+
     @cached_property
     def recall(self) -> ExchangeMemory:
         """The exchanges, to recall them by what is being answered."""

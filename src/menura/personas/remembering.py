@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy
+import torch
 from numpy.typing import NDArray
 
 from menura.adaptation.own_words import cache_and_places
@@ -24,17 +25,25 @@ def remembering(
     artefact: PersonaArtefact,
     exchanges: Iterable[Exchange],
     support: Sequence[EncodedDialogue],
+    earlier: RememberedExchanges | None = None,
 ) -> PersonaArtefact:
     """Return a persona that remembers ``exchanges``, and those of ``support``, from which its weights were learnt.
 
-    The words of ``support`` make the cache, where the model takes one.
+    The words of ``support`` make the cache, where the model takes one. What an ``earlier`` version of the persona
+    remembers comes first, and its cache stays: its states are of the earlier weights, because the dialogues that they
+    were read in are not kept.
     """
     learnt_from = [exchange.source.as_remembered() for dialogue in support for exchange in dialogue if exchange.source]
-    remembered = tuple(dict.fromkeys([*(one.as_remembered() for one in exchanges), *learnt_from]))
+    before = earlier or RememberedExchanges(())
+    remembered = tuple(dict.fromkeys([*before.exchanges, *(one.as_remembered() for one in exchanges), *learnt_from]))
     if not (isinstance(loaded.model, HasNeuralCache) and learnt_from):
-        return replace(artefact, memory=RememberedExchanges.of(remembered))
+        return replace(artefact, memory=RememberedExchanges.of(remembered, before.cache, before.cached))
     cache, places = cache_and_places(loaded.model, artefact.weights, support)
     cached = tuple(learnt_from[place] for place in places)
+    if before.cache is not None:
+        keys, tokens = before.cache.keys.to(cache.keys), before.cache.tokens.to(cache.tokens)
+        cache = replace(cache, keys=torch.cat([keys, cache.keys]), tokens=torch.cat([tokens, cache.tokens]))
+        cached = (*before.cached, *cached)
     return replace(artefact, memory=RememberedExchanges.of(remembered, cache, cached))
 
 
