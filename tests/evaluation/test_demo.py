@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,6 @@ from menura.evaluation import demo
 from menura.evaluation.demo import AskedFact, Demonstration
 from menura.models.causal_lm.config import CausalLmConfig
 from menura.models.layers.adapters import Adapters
-from menura.personas.adapt_persona import adapt_persona
-from menura.personas.selection import Selection
 from menura.registry import load_model
 from menura.tasks.task import Task
 
@@ -37,10 +36,11 @@ def loaded() -> LoadedModel:
 
 
 class Given:
-    """What the demo needs of a run's data and model."""
+    """What the demo needs of a run: no corpus."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
+        self.config = SimpleNamespace(method=Finetune(InnerLoop(lr=0.1, epochs=1)))
 
 
 def asked(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, shots: int) -> tuple[list[AskedFact], list[str]]:
@@ -57,8 +57,7 @@ def asked(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, shots: int) -> t
 
 
 def adapted(loaded: LoadedModel, shots: int) -> PersonaArtefact:
-    selection = Selection.first_of(TASK, shots, 0)
-    return adapt_persona(loaded, Finetune(InnerLoop(lr=0.1, epochs=1)), selection, name="mira")
+    return demonstration_of(loaded, 0).adapt(TASK, "mira", shots, lambda *step: None)
 
 
 def demonstration_of(loaded: LoadedModel, seed: int) -> Demonstration:

@@ -13,12 +13,12 @@ from menura.decoding.sampling import Choice, Greedy, Nucleus
 from menura.evaluation.evaluate import Results
 from menura.evaluation.run import evaluate_prepared
 from menura.evaluation.settings import EvaluateConfig
-from menura.memory.recall import ExchangeMemory
 from menura.memory.settings import MEMORY_TOKENS
 from menura.memory.stated_facts import StatedFact, stated_facts
 from menura.metrics.recalled_facts import holds, telling_words
 from menura.models.dialogue_model import neutral_weights
-from menura.personas.adapt_persona import adapt_persona
+from menura.personas.adapt_persona import adapt_persona, encoded
+from menura.personas.remembering import remembering
 from menura.personas.selection import Selection
 from menura.tasks.task import Exchange, Task
 from menura.training.recipes.default_adapters import shipped
@@ -103,9 +103,12 @@ class Demonstration:
         )
 
     def adapt(self, task: Task, name: str, shots: int, on_step: StepCallback) -> PersonaArtefact:
-        """Adapt to one speaker on their first ``shots`` dialogues."""
-        selection = Selection.first_of(task, shots)
-        return adapt_persona(self.given.loaded, self.given.config.method, selection, name=name, on_step=on_step)
+        """Adapt to one speaker on their first ``shots`` dialogues, whose exchanges the persona remembers."""
+        loaded, selection = self.given.loaded, Selection.first_of(task, shots)
+        support = encoded(loaded, selection.support, selection.speaker)
+        method = self.given.config.method
+        artefact = adapt_persona(loaded, method, selection, name=name, support=support, on_step=on_step)
+        return remembering(loaded, artefact, (), support)
 
     def example(self, task: Task, persona: PersonaArtefact, shots: int) -> DemoReply:
         """Reply to a held-out exchange, as base and as persona, which reads what it recalls.
@@ -116,7 +119,7 @@ class Demonstration:
         some = [exchange for exchange in every if len(exchange.reply.text.split()) in WORDS] or every
         exchange = random.Random(f"{self.seed} {task.persona_id}").choice(some)
         prompt = replace(self.given.loaded.encoder.exchange(exchange), reply=())
-        own = self._recalling(prompt, exchange, _memory_of(task, shots))
+        own = self._recalling(prompt, exchange, persona)
         said = tuple(turn.text for turn in exchange.context[-CONTEXT_TURNS:])
         return DemoReply(said, self._reply(prompt, self._bare), self._reply(own, persona.weights), exchange.reply.text)
 
@@ -125,20 +128,20 @@ class Demonstration:
 
         The base has never read them. The persona reads what it recalls. Both reply greedily.
         """
-        memory = _memory_of(task, shots)
-        known = [fact for fact in stated_facts(_said(task, shots)) if telling_words(fact.question, fact.answer)]
-        return [self._asked(fact, persona, memory) for fact in known[:FACTS]]
+        said = tuple(exchange for part in task.dialogues[:shots] for exchange in part.exchanges())
+        known = [fact for fact in stated_facts(said) if telling_words(fact.question, fact.answer)]
+        return [self._asked(fact, persona) for fact in known[:FACTS]]
 
-    def _asked(self, fact: StatedFact, persona: PersonaArtefact, memory: ExchangeMemory) -> AskedFact:
+    def _asked(self, fact: StatedFact, persona: PersonaArtefact) -> AskedFact:
         prompt = replace(self.given.loaded.encoder.exchange(fact.asked), reply=())
-        own = self._recalling(prompt, fact.asked, memory)
+        own = self._recalling(prompt, fact.asked, persona)
         base = self._reply(prompt, self._bare, Greedy())
         return AskedFact(fact.question, base, self._reply(own, persona.weights, Greedy()), fact.answer)
 
-    def _recalling(self, prompt: EncodedExchange, exchange: Exchange, memory: ExchangeMemory) -> EncodedExchange:
+    def _recalling(self, prompt: EncodedExchange, exchange: Exchange, persona: PersonaArtefact) -> EncodedExchange:
         """Return a prompt behind the exchanges that a persona recalls for it."""
-        encoder = self.given.loaded.encoder
-        recalled = memory.recalled(exchange.context, encoder, MEMORY_TOKENS)
+        encoder, memory = self.given.loaded.encoder, persona.memory
+        recalled = memory.recall.recalled(exchange.context, encoder, MEMORY_TOKENS) if memory else ()
         return encoder.after(prompt, recalled, encoder.max_length - REPLY_TOKENS)
 
     @property
@@ -165,15 +168,6 @@ class Demonstration:
                 seeds=[self.seed],
             )
         return loaded.encoder.reply_text(ids[0])
-
-
-def _said(task: Task, shots: int) -> tuple[Exchange, ...]:
-    """Return the exchanges of the dialogues that a persona learns from."""
-    return tuple(exchange for part in task.dialogues[:shots] for exchange in part.exchanges())
-
-
-def _memory_of(task: Task, shots: int) -> ExchangeMemory:
-    return ExchangeMemory(tuple(exchange.as_remembered() for exchange in _said(task, shots)))
 
 
 def _held_out_exchanges(task: Task, shots: int) -> Iterator[Exchange]:
