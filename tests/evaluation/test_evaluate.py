@@ -85,10 +85,12 @@ def test_every_table_has_the_unadapted_the_wrong_persona_and_the_adapted_row(fou
     ]
 
 
-def test_adapted_rows_are_compared_with_every_row_without_that_gain(found: Results) -> None:
+def test_adapted_rows_are_compared_with_every_row_without_that_gain_and_wrong_ones_with_none(found: Results) -> None:
     assert [(ours, theirs) for ours, theirs, _ in found.differences] == [
+        ("wrong persona, K=1", "un-adapted"),
         ("adapted, K=1", "un-adapted"),
         ("adapted, K=1", "wrong persona, K=1"),
+        ("wrong persona, K=2", "un-adapted"),
         ("adapted, K=2", "un-adapted"),
         ("adapted, K=2", "wrong persona, K=2"),
     ]

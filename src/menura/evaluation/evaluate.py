@@ -29,6 +29,7 @@ from menura.evaluation.systems import (
     BASE,
     COMPARED,
     OF_WEIGHTS,
+    OF_WRONG,
     REAL,
     UNADAPTED,
     UNCHANGED,
@@ -374,9 +375,12 @@ class Evaluation:
     def _differences(self, rows: Sequence[SystemRow]) -> Iterator[tuple[str, str, Mapping[str, Difference]]]:
         for ours in rows:
             kinds = COMPARED.get(ours.kind)
-            if kinds is None:
+            if ours.kind in OF_WRONG:  # does somebody else's persona harm?
+                others = [row for row in rows if row.kind == UNADAPTED]
+            elif kinds is not None:
+                others = [row for row in rows if not row.shots or (row.shots == ours.shots and row.kind in kinds)]
+            else:
                 continue
-            others = [row for row in rows if not row.shots or (row.shots == ours.shots and row.kind in kinds)]
             for theirs in others:
                 yield ours.label, theirs.label, self._compared(ours, theirs)
 

@@ -46,6 +46,7 @@ KINDS = (
     ),
 )
 COMPARED = {kind.name: kind.compared for kind in KINDS}
+OF_WRONG = frozenset(kind.wrong for kind in KINDS if kind.wrong)
 OF_WEIGHTS = tuple(row for kind in KINDS if "weights" in kind.parts for row in (kind.name, kind.wrong) if row)
 
 
