@@ -113,6 +113,18 @@ def test_the_highest_peaks_of_memory_are_among_the_conditions(trial: Path) -> No
     assert "- Memory: scoring at most 2.5 GB, training at most 3.1 GB" in made
 
 
+def test_what_the_paper_printed_is_shown_of_a_row_that_was_not_run(trial: Path) -> None:
+    for path in (trial / page.DATA / "trial").glob("first-*"):
+        path.unlink()
+    made = page.rendered("<!-- table trial/scores --><!-- end -->", trial)
+    (row,) = [" ".join(line.split()) for line in made.splitlines() if line.startswith("| First")]
+    assert row.startswith("| First | – | – | – |")
+    assert row.endswith("| – | 37.9 |")
+    assert "| Later: adapted, K=5 |" in made
+    (trial / page.DATA / "trial" / "later-0.json.gz").unlink()
+    assert "37.9" in page.rendered("<!-- table trial/scores --><!-- end -->", trial), "nothing was run"
+
+
 def test_drawn_replies_are_shown_but_those_of_the_corpus(trial: Path) -> None:
     made = page.rendered("<!-- replies trial first adapted --><!-- end -->", trial)
     assert made.splitlines()[1:-1] == [

@@ -29,7 +29,6 @@ from menura.evaluation.systems import (
     BASE,
     COMPARED,
     OF_WEIGHTS,
-    OF_WRONG,
     REAL,
     UNADAPTED,
     UNCHANGED,
@@ -374,14 +373,8 @@ class Evaluation:
 
     def _differences(self, rows: Sequence[SystemRow]) -> Iterator[tuple[str, str, Mapping[str, Difference]]]:
         for ours in rows:
-            kinds = COMPARED.get(ours.kind)
-            if ours.kind in OF_WRONG:  # does somebody else's persona harm?
-                others = [row for row in rows if row.kind == UNADAPTED]
-            elif kinds is not None:
-                others = [row for row in rows if not row.shots or (row.shots == ours.shots and row.kind in kinds)]
-            else:
-                continue
-            for theirs in others:
+            kinds = COMPARED.get(ours.kind, ())
+            for theirs in (row for row in rows if row.kind in kinds and row.shots in (0, ours.shots)):
                 yield ours.label, theirs.label, self._compared(ours, theirs)
 
     def _compared(self, ours: SystemRow, theirs: SystemRow) -> Mapping[str, Difference]:

@@ -45,8 +45,9 @@ KINDS = (
         (f"wrong persona's {RECALLED_CACHED}", ADAPTED_RECALLED, PROMPT),
     ),
 )
-COMPARED = {kind.name: kind.compared for kind in KINDS}
-OF_WRONG = frozenset(kind.wrong for kind in KINDS if kind.wrong)
+WITHOUT_SHOTS = (BASE, UNADAPTED, UPPER, REAL)
+COMPARED = {kind.name: (*WITHOUT_SHOTS, *kind.compared) for kind in KINDS}
+COMPARED |= {kind.wrong: (UNADAPTED,) for kind in KINDS if kind.wrong}  # does somebody else's persona harm?
 OF_WEIGHTS = tuple(row for kind in KINDS if "weights" in kind.parts for row in (kind.name, kind.wrong) if row)
 
 

@@ -15,8 +15,14 @@ from menura.report.published import PublishedUnit, check_alike, check_scored_ali
 from menura.report.table import ARROWS, aligned, cell, legend, signatures_listed, signed_cell
 
 SEED = 0  # of resampling
-EXPLAINED = "Over seeds: the mean of their figures; personas and seeds are both resampled. "
-PAIRED = "First minus second, on the same personas and seeds; p: two-sided permutation test over personas. "
+EXPLAINED = "Where a row has several seeds, figures are the mean over them. "
+OF_FIRST = "Columns after the number of seeds are of the first seed. "
+PAIRED = (
+    "First minus second, on the same personas and seeds. "
+    "p: two-sided permutation test over personas, seeds not permuted; the interval decides. "
+)
+OVER = "personas, and over seeds where a row has several"
+NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class ExperimentTables:
         self.check_alike((*table.rows, table.against))
         compared = [name for name in table.rows if name != table.against]
         missing = [name for name in (*compared, *filter(None, (table.against,))) if name not in self.by_row]
-        if set(compared) <= set(missing) or table.against in missing:
+        shown = bool(table.paper) and not table.against  # what a paper printed is shown without our figure, too
+        if (set(compared) <= set(missing) and not shown) or table.against in missing:
             return f"Not run yet: {', '.join(missing)}."
         return self._differences(table) if table.against else self._scores(table)
 
@@ -143,23 +150,33 @@ class ExperimentTables:
             ),
             *(f"paper: {name}" for name in table.paper_columns),
         ]
-        cells = [
-            [
-                line.title,
-                *(cell(scores[line.row, line.label].get(name)) for name in table.metrics),
-                str(len(line.units)),
-                *chain.from_iterable(line.beside(what) for what in table.beside),
-                *_printed(table, line),
+        cells = {
+            row: [
+                [
+                    line.title,
+                    *(cell(scores[line.row, line.label].get(name)) for name in table.metrics),
+                    str(len(line.units)),
+                    *chain.from_iterable(line.beside(what) for what in table.beside),
+                    *_printed(table, line),
+                ]
+                for line in lines
+                if line.row == row
             ]
-            for line in lines
-        ]
+            for row in table.rows
+        }
+        ours = len(header) - 1 - len(table.paper_columns)
+        for row in table.rows:
+            if row in table.paper and not cells[row]:
+                cells[row] = [[self.experiment.row(row).title, *[NONE] * ours, *table.paper[row]]]
         listed = [
             (line.title, name, scores[line.row, line.label][name], "")
             for name in table.metrics
             for line in lines
             if line.has(name)
         ]
-        return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), EXPLAINED)
+        explained = EXPLAINED + (OF_FIRST if table.beside else "")
+        below = legend(signatures_listed(listed), explained, OVER)
+        return aligned([header, *chain.from_iterable(cells.values())], left=(0,)) + below
 
     def _differences(self, table: Table) -> str:
         lines = [line for line in self._lines(table.rows, table.kinds) if line.row != table.against]
@@ -181,7 +198,7 @@ class ExperimentTables:
             for title, differences in zip(titles, compared, strict=True)
             if name in differences
         ]
-        return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED)
+        return aligned([header, *cells], left=(0,)) + legend(signatures_listed(listed), PAIRED, OVER)
 
 
 @cache  # several pages have the same tables
@@ -192,7 +209,7 @@ def _score(units: tuple[PublishedUnit, ...], label: str, metric: str, signature:
 
 def _printed(table: Table, line: TableLine) -> tuple[str, ...]:
     """Return what the paper printed for a line: for this kind of the row, or for the row."""
-    of_row = table.paper.get(line.row, ("–",) * len(table.paper_columns))
+    of_row = table.paper.get(line.row, (NONE,) * len(table.paper_columns))
     return table.paper.get(f"{line.row}: {line.kind}", of_row)
 
 

@@ -193,9 +193,9 @@ def signatures_listed(figures: Iterable[tuple[str, str, Figure, str]]) -> Iterat
             yield f"- {name}: {kind}{' only ' + ', '.join(map(_safe, rows)) if len(labels) > 1 else ''}"
 
 
-def legend(listed: Iterable[str], explained: str = "") -> str:
-    """Return what stands below a table: arrows, brackets, and how each column is computed."""
-    intro = f"↓ lower is better, ↑ higher is better. {explained}In brackets: 95 % interval over personas."
+def legend(listed: Iterable[str], explained: str = "", over: str = "personas") -> str:
+    """Return what stands below a table: arrows, brackets, over what intervals are, and how each column is computed."""
+    intro = f"↓ lower is better, ↑ higher is better. {explained}In brackets: 95 % interval over {over}."
     return "\n".join(["", intro, "", *listed, ""])
 
 
