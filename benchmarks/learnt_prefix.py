@@ -180,8 +180,10 @@ class Speaker:
     def learnt(self, lr: float, epochs: int) -> Prefix:
         """Train the prefix leave-one-out, and return it."""
         initial = self.prefix_as_read()
-        layers = [(nn.Parameter(keys), nn.Parameter(values)) for keys, values in initial.layers]
-        prefix = replace(initial, layers=list(layers))
+        layers: list[tuple[Tensor, Tensor]] = [
+            (nn.Parameter(keys), nn.Parameter(values)) for keys, values in initial.layers
+        ]
+        prefix = replace(initial, layers=layers)
         adam = torch.optim.Adam([each for layer in prefix.layers for each in layer], lr=lr)
         targets = self.targets()
         for _ in range(epochs):

@@ -25,13 +25,15 @@ def readings(
 ) -> Iterator[Reading]:
     """Yield sequences that together hold all exchanges, after the dialogues ``before`` in ``room`` tokens.
 
-    Of each sequence the first ``skip`` tokens are left out: they have been read.
+    Of each sequence the first ``skip`` tokens, which all have in common, are left out: they have been read.
     """
+    common = encoder.after(dialogue[0], before, room).ids[:skip]
     left = sorted(range(len(dialogue)), key=lambda place: len(dialogue[place].ids), reverse=True)
     while left:
         longest = dialogue[left[0]]
         inside = [place for place in left if longest.ids[: len(dialogue[place].ids)] == dialogue[place].ids]
         whole = encoder.after(longest, before, room).ids
+        assert whole[:skip] == common, "every exchange reads the same beginning"
         further = len(whole) - len(longest.ids)
         labels = [
             at + further for place in inside for at in range(len(dialogue[place].prefix), len(dialogue[place].ids))
