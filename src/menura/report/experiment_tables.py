@@ -10,7 +10,7 @@ from menura.experiments.experiment import Beside, Experiment, Kind, Table
 from menura.metrics import catalogue
 from menura.metrics.score import Metric, Score
 from menura.metrics.significance import Difference, difference_of_runs, score_of_runs
-from menura.report.columns import COLUMNS
+from menura.report.columns import COLUMNS, NONE
 from menura.report.published import PublishedUnit, check_alike, check_scored_alike
 from menura.report.table import ARROWS, aligned, cell, legend, signatures_listed, signed_cell
 
@@ -22,7 +22,6 @@ PAIRED = (
     "p: two-sided permutation test over personas, seeds not permuted; the interval decides. "
 )
 OVER = "personas, and over seeds where a row has several"
-NONE = "–"
 
 
 @dataclass(frozen=True)

@@ -148,10 +148,10 @@ class _Maker:
 
     def _tables(self, name: str) -> ExperimentTables:
         if name not in self._read:
-            found, units = experiment(name), read(self._folder / name)
-            if problems := outdated(found, units):
+            tables = ExperimentTables(experiment(name), read(self._folder / name))
+            if problems := outdated(tables.experiment, tables.units):
                 raise DataError.of(problems)
-            self._read[name] = ExperimentTables(found, units)
+            self._read[name] = tables
         return self._read[name]
 
 

@@ -182,8 +182,7 @@ def _run(unit: Unit) -> dict[str, Any]:
         return {"code": []}
     trace = (unit.run / TRACE).read_text(encoding="utf-8").splitlines()
     steps = [entry for line in trace if "tokens" in (entry := json.loads(line))]
-    status = unit.run / "STATUS.json"
-    peak = read_json(status).get("peak_memory") if status.exists() else None
+    peak = read_json(unit.run / "STATUS.json").get("peak_memory")  # earlier versions noted none
     return {
         **({"peak_memory": peak} if peak else {}),
         **read_json(unit.run / "run.json"),

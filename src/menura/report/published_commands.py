@@ -39,14 +39,14 @@ def _outdated(experiment: Experiment, unit: PublishedUnit) -> list[Problem]:
 
 def _comparable(words: Sequence[str], rates: set[float]) -> list[str]:
     """Return a command without this machine's folder and without the learning rate that was chosen."""
-    endings = tuple(f"-{rate:g}" for rate in rates)
-    found = []
+    chosen = [f"{rate:g}" for rate in rates]
+    plain = []
     for word in words:
-        plain = word.replace(str(runs_folder()), RUNS)
-        if plain.startswith(RATE) and plain.removeprefix(RATE) in {ending[1:] for ending in endings}:
-            plain = RATE
-        if RUNS in plain:
-            ending = next((each for each in sorted(endings, key=len, reverse=True) if plain.endswith(each)), "")
-            plain = plain.removesuffix(ending)
-        found.append(plain)
-    return found
+        shared = word.replace(str(runs_folder()), RUNS)
+        if shared in [f"{RATE}{rate}" for rate in chosen]:
+            shared = RATE
+        if RUNS in shared:
+            for rate in chosen:
+                shared = shared.removesuffix(f"-{rate}")
+        plain.append(shared)
+    return plain
