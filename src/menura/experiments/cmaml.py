@@ -11,13 +11,12 @@ META = (
     *("maml_seq2seq", "maml_seq2spg", "maml_seq2spg_exact", "maml_seq2spg_more", "cmaml_seq2spg_prime"),
     *("cmaml_seq2spg", "cmaml_found"),
 )
-ALIKE = ("maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg")
+OF_USER_SUBSETS = ("maml_seq2spg", "maml_seq2spg_more", "cmaml_seq2spg")
 DECIDES = ("maml_seq2spg", "cmaml_seq2spg", "cmaml_found")
 # The line "adapted" of a pooled row is the paper's -F row.
 FINETUNED = ("--set", "method=finetune", "--set", "method.inner.lr=0.01")
-PRINTED: Mapping[
-    str, Mapping[str, tuple[str, ...]]
-] = {  # Tables 1 and 2 of the paper: PPL, BLEU, Dist-1, and C score or E-acc
+Printed = Mapping[str, Mapping[str, tuple[str, ...]]]  # by experiment and row
+PRINTED: Printed = {  # Tables 1 and 2 of the paper: PPL, BLEU, Dist-1, and C score or E-acc
     "cmaml": {
         "seq2seq": ("37.91", "1.27", "0.0019", "−0.16"),
         "speaker": ("40.17", "1.25", "0.0037", "−0.14"),
@@ -45,7 +44,7 @@ PRINTED: Mapping[
     "cmaml-similar": {"maml_seq2spg": ("82.37", "−0.06"), "cmaml_seq2spg": ("82.78", "−0.07")},
     "cmaml-dissimilar": {"maml_seq2spg": ("39.41", "0.12"), "cmaml_seq2spg": ("39.55", "0.16")},
 }
-PRINTED_DISTANCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # Table 1 of the paper: Δ and Diff, e-10
+PRINTED_DISTANCES: Printed = {  # Table 1 of the paper: Δ and Diff, e-10
     "cmaml": {
         "seq2seq": ("9.19", "17.97"),
         "speaker": ("143.90", "285.11"),
@@ -222,12 +221,12 @@ SIMILAR, DISSIMILAR = (
             Table(
                 "adapted",
                 ("ppl", "c-score"),
-                ALIKE,
+                OF_USER_SUBSETS,
                 ("adapted",),
                 paper_columns=("PPL", "C score"),
                 paper=PRINTED[f"cmaml-{which}"],
             ),
-            Table("decides", ("ppl", "c-score"), ALIKE, against="maml_seq2spg_more"),
+            Table("decides", ("ppl", "c-score"), OF_USER_SUBSETS, against="maml_seq2spg_more"),
         ),
         core_hours=1,
     )
