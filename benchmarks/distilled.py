@@ -7,11 +7,12 @@ then distilled, as ``menura persona export --distil`` does it. ``python -m bench
 import argparse
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from benchmarks.speaker_table import line, sample, table
-from menura.adaptation.weights import adaptable_parameters, swapped_weights
+from menura.adaptation.weights import PersonaWeights, swapped_weights
 from menura.artefacts.loading import LoadOptions
 from menura.evaluation.folds import Fold, folds_of
 from menura.evaluation.run import config_of
@@ -26,33 +27,31 @@ SHOTS, QUERIES = 5, 2
 ROWS = ("base", "un-adapted", "adapted", "adapted, distilled into LoRA")
 
 
-def rows(prepared: Prepared, fold: Fold) -> tuple[Mapping[str, Sample], float, float]:
-    """Return the held-out replies' NLL of each row, and the seconds of adapting and of distilling."""
+def rows(prepared: Prepared, student: Any, fold: Fold) -> tuple[Mapping[str, Sample], float, float]:
+    """Return the held-out replies' NLL of each row, and the seconds of adapting and of distilling.
+
+    ``student`` is the bare base with LoRA that changes nothing.
+    """
     loaded, support = prepared.loaded, fold.support(SHOTS)
     began = time.monotonic()
     weights = prepared.config.method.adapt(loaded.model, support)
     adapted = time.monotonic()
     learnt, _ = distilled(loaded, weights, support, ())
     ended = time.monotonic()
-    student = load_model(student_settings(loaded.config), LoadOptions(offline=True))  # type: ignore[arg-type]
-    bare = {name: value.detach() for name, value in adaptable_parameters(student.model).items()}
-    unadapted = {name: value.detach() for name, value in adaptable_parameters(loaded.model).items()}
-    found = {}
-    for row, (model, values) in zip(
-        ROWS,
-        (
-            (student.model, bare),
-            (loaded.model, unadapted),
-            (loaded.model, weights),
-            (student.model, learnt),
-        ),
-        strict=True,
-    ):
-        with torch.no_grad(), swapped_weights(model, values):
-            loss = model.loss(model.batch(fold.exchanges))
-        persona = fold.exchanges[0].persona_id
-        found[row] = sample(persona, float(loss.nll.sum()), int(loss.tokens.sum()))
-    return found, adapted - began, ended - adapted
+    used: tuple[tuple[Any, PersonaWeights], ...] = (
+        (student, {}),
+        (loaded.model, {}),
+        (loaded.model, weights),
+        (student, learnt),
+    )
+    return {row: _sample(*model, fold) for row, model in zip(ROWS, used, strict=True)}, adapted - began, ended - adapted
+
+
+@torch.no_grad()
+def _sample(model: Any, weights: PersonaWeights, fold: Fold) -> Sample:
+    with swapped_weights(model, weights):
+        loss = model.loss(model.batch(fold.exchanges))
+    return sample(fold.exchanges[0].persona_id, float(loss.nll.sum()), int(loss.tokens.sum()))
 
 
 def main(words: list[str]) -> None:
@@ -62,15 +61,17 @@ def main(words: list[str]) -> None:
     given = parser.parse_args(words)
     torch.set_num_threads(1)
     prepared = prepare(config_of(RECIPE), offline=True)
+    settings = student_settings(prepared.loaded.config)  # type: ignore[arg-type]  # the recipe's is one of a base
+    student = load_model(settings, LoadOptions(offline=True)).model
     valid = [task for task in prepared.split.splits["valid"] if len(task.dialogues) >= SHOTS + QUERIES]
     samples: dict[str, list[Sample]] = {name: [] for name in ROWS}
     adapting = distilling = 0.0
     for task in encoded(valid[: given.personas], prepared.loaded.encoder):
         (fold,) = folds_of(task, "following", first=SHOTS, queries=QUERIES)
-        found, adapted, took = rows(prepared, fold)
+        scored, adapted, took = rows(prepared, student, fold)
         adapting, distilling = adapting + adapted, distilling + took
         for name in ROWS:
-            samples[name].append(found[name])
+            samples[name].append(scored[name])
         print(f"{line(task.persona_id, samples)} ({adapted:.0f} s, then {took:.0f} s)", flush=True)
     people = len(samples[ROWS[0]])
     print(f"\n{table(samples, f'{people} validation speakers', ('un-adapted', 'adapted'))}")
